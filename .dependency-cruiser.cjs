@@ -1,0 +1,38 @@
+// Imports point one way, down the table of rooms in docs/architecture.md.
+const room = (name, from, allowed) => ({
+  name: `${name}-imports`,
+  severity: 'error',
+  from: { path: from },
+  to: { path: '^(src|test|examples|bench)/', pathNot: [from, ...allowed] },
+})
+const vocabulary = '^src/[^/]+\\.ts$'
+
+module.exports = {
+  forbidden: [
+    { name: 'no-circular', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    room('operators', '^src/operators/', [vocabulary]),
+    room('retry', '^src/retry/', [vocabulary, '^src/operators/']),
+    room('kafkajs-driver', '^src/drivers/kafkajs/', [vocabulary]),
+    room('memory-driver', '^src/drivers/memory/', [vocabulary]),
+    room('client', '^src/client/', [vocabulary, '^src/operators/', '^src/retry/', '^src/drivers/kafkajs/index\\.ts$']),
+    room('testing', '^src/testing/', [vocabulary, '^src/(operators|retry|client|drivers)/']),
+    room('users', '^(examples|bench)/', ['^src/index\\.ts$', '^src/testing/index\\.ts$', '^test/kafka/kafka-server\\.ts$']),
+    {
+      name: 'vocabulary-imports',
+      severity: 'error',
+      from: { path: vocabulary, pathNot: '^src/index\\.ts$' },
+      to: { path: '^src/', pathNot: vocabulary },
+    },
+    {
+      name: 'kafkajs-stays-in-its-room',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/drivers/kafkajs/' },
+      to: { path: 'node_modules/kafkajs' },
+    },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: true,
+  },
+}

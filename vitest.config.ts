@@ -1,0 +1,38 @@
+import { fileURLToPath } from 'node:url'
+import { defineConfig } from 'vitest/config'
+
+const source = (path: string) => fileURLToPath(new URL(path, import.meta.url))
+
+// Tests import the package by its public name, as users do; here that name means the sources.
+const alias = [
+  { find: /^rxmika$/, replacement: source('./src/index.ts') },
+  { find: /^rxmika\/testing$/, replacement: source('./src/testing/index.ts') },
+]
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        resolve: { alias },
+        test: {
+          name: 'unit',
+          include: ['test/{marbles,properties,types,unit,contract,docs}/**/*.test.ts'],
+          exclude: ['**/*.kafka.test.ts'],
+          typecheck: { enabled: false },
+        },
+      },
+      {
+        resolve: { alias },
+        test: {
+          name: 'kafka',
+          include: ['test/**/*.kafka.test.ts'],
+          globalSetup: ['test/kafka/global-setup.ts'],
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      { test: { name: 'package', include: ['test/package/**/*.test.ts'] } },
+    ],
+  },
+})
