@@ -1,0 +1,108 @@
+import type { Logger } from 'pino'
+import type { Observable, SchedulerLike } from 'rxjs'
+import type { CommitPoint } from './commit-point.js'
+import type { PublishError, RxMikaError } from './errors.js'
+import type { PublishRecord, RecordMetadata } from './publish.js'
+import type { RecordBatch } from './record-batch.js'
+
+/** For partitions where the group has no committed position. `'committed'`: having none is an error. */
+export type StartFrom = 'earliest' | 'latest' | 'committed' | Date
+
+/**
+ * One assignment of one partition: made by the driver when the partition is assigned, the same object until it is
+ * revoked or lost, never used again after. Everything that concerns the partition names this object, so that nothing
+ * of an earlier assignment can touch a later one.
+ */
+export interface PartitionAssignment {
+  readonly topic: string
+  readonly partition: number
+  /** The offset where reading starts: the committed position, or what `startFrom` gives. */
+  readonly position: number
+  /** What was committed beside the position; empty where there is none. */
+  readonly metadata: string
+  /** True once revoked, lost or closed. Set by the driver before it says so. */
+  readonly ended: boolean
+}
+
+export interface ConsumeRequest {
+  /** Absent: every partition is read from `startFrom`, nothing is committed, no group is left behind. */
+  readonly group: string | undefined
+  /** Full names. */
+  readonly topics: readonly string[]
+  readonly startFrom: StartFrom
+  /** How long `revoking` may be held, ms. */
+  readonly rebalanceTimeout: number
+  readonly sessionTimeout: number
+  readonly heartbeatInterval: number
+}
+
+export type DriverEvent =
+  /**
+   * The outcome of a rebalance, once for each, also when nothing changed. `added` are new and paused until `resume`d;
+   * `retained` go on where they were. What is in neither had its `revoked` or `lost` before.
+   */
+  | {
+      readonly type: 'assigned'
+      readonly added: readonly PartitionAssignment[]
+      readonly retained: readonly PartitionAssignment[]
+    }
+  /** Records from index `from` on; per assignment in offset order, without overlap. Never of a paused assignment but for what was under way. */
+  | {
+      readonly type: 'batch'
+      readonly assignment: PartitionAssignment
+      readonly batch: RecordBatch
+      readonly from: number
+    }
+  /**
+   * A rebalance begins, and these may be given up. Commits pass until `until` given to `hold` completes or
+   * `rebalanceTimeout` is over; heartbeats go on meanwhile. No batch comes before the next `assigned`.
+   */
+  | {
+      readonly type: 'revoking'
+      readonly assignments: readonly PartitionAssignment[]
+      hold(until: Observable<unknown>): void
+    }
+  | { readonly type: 'revoked'; readonly assignments: readonly PartitionAssignment[] }
+  /** The group went on without us: these may have new owners already. */
+  | { readonly type: 'lost'; readonly assignments: readonly PartitionAssignment[] }
+  | { readonly type: 'disconnected'; readonly error: unknown }
+  | { readonly type: 'reconnected' }
+  /** The broker client had crashed and was made anew. */
+  | { readonly type: 'restarted'; readonly error: unknown }
+  /** Something went wrong that heals by itself, or concerns one partition. */
+  | { readonly type: 'trouble'; readonly error: RxMikaError }
+
+/** What became of one record: its place in the log, or why it is not there. */
+export type ProduceResult = RecordMetadata | PublishError
+
+export interface DriverContext {
+  readonly clientId: string
+  readonly logger: Logger
+}
+
+/**
+ * The connection to Kafka, of one client. No method throws or returns a promise: everything is an Observable, so that a
+ * driver on virtual time makes the whole client run in virtual time.
+ */
+export interface Driver {
+  /** The time of everything that waits; absent: RxJS's `asyncScheduler`. */
+  readonly scheduler?: SchedulerLike
+  /** Completes when the brokers answer; errors with `ConnectionError` or `ConfigurationError` only when that cannot heal. */
+  connect(context: DriverContext): Observable<never>
+  /** Partition counts by full name, creating topics where the broker does so; a topic that is absent does not exist. */
+  topics(names: readonly string[]): Observable<ReadonlyMap<string, number>>
+  /** Per partition of the topic the offset that the next record will get. */
+  endOffsets(topic: string): Observable<ReadonlyMap<number, number>>
+  /** Joins on subscription; errors only with what cannot heal; completes after `leave`. */
+  consume(request: ConsumeRequest): Observable<DriverEvent>
+  pause(assignments: readonly PartitionAssignment[]): void
+  resume(assignments: readonly PartitionAssignment[]): void
+  /** One request; completes when the broker confirmed it; errors with `CommitError`. Points whose assignment has ended are not sent. */
+  commit(points: readonly CommitPoint[]): Observable<never>
+  /** Emits one result per record, in their order, and completes; only confirmed records have a place. */
+  produce(records: readonly PublishRecord[]): Observable<readonly ProduceResult[]>
+  /** Leaves the group; what was assigned has ended. Completes in bounded time, also when there is nothing to leave. */
+  leave(): Observable<never>
+  /** Ends every connection, having left. Completes in bounded time. */
+  close(): Observable<never>
+}

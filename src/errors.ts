@@ -1,0 +1,138 @@
+/**
+ * The errors of this library. Each has a stable `code`, says what happened and where, and keeps the original in `cause`.
+ */
+export class RxMikaError extends Error {
+  /** Stable, for programs: `RXMIKA_` and the failure in capitals. */
+  readonly code: string
+
+  constructor(code: string, message: string, options?: { cause?: unknown }) {
+    super(message, options?.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.name = new.target.name
+  }
+}
+
+/** An option, an environment key or a topic name is invalid; the message names it and its value, never a password. */
+export class ConfigurationError extends RxMikaError {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super('RXMIKA_CONFIGURATION', message, options)
+  }
+}
+
+export class TopicAlreadyRegisteredError extends RxMikaError {
+  constructor(readonly topic: string) {
+    super(
+      'RXMIKA_TOPIC_ALREADY_REGISTERED',
+      `topic '${topic}' is registered already; keep the Observable of the first call and share it`,
+    )
+  }
+}
+
+export class TopicNotRegisteredError extends RxMikaError {
+  constructor(readonly topic: string) {
+    super(
+      'RXMIKA_TOPIC_NOT_REGISTERED',
+      `topic '${topic}' is not registered; call client.topic('${topic}') before start()`,
+    )
+  }
+}
+
+export class TopicAlreadySubscribedError extends RxMikaError {
+  constructor(readonly topic: string) {
+    super(
+      'RXMIKA_TOPIC_ALREADY_SUBSCRIBED',
+      `topic '${topic}' has a subscriber already; a second would settle the same records twice, so share() the stream`,
+    )
+  }
+}
+
+export class DlqNotConfiguredError extends RxMikaError {
+  constructor() {
+    super('RXMIKA_DLQ_NOT_CONFIGURED', 'there is no DLQ topic to replay; set the option dlqTopic')
+  }
+}
+
+/** The client is closed, or closed before it could do what was asked; `cause` is why, where there is a reason. */
+export class ClientClosedError extends RxMikaError {
+  constructor(message = 'the client is closed', options?: { cause?: unknown }) {
+    super('RXMIKA_CLIENT_CLOSED', message, options)
+  }
+}
+
+/** The brokers cannot be reached, or refuse us (authentication, authorisation). */
+export class ConnectionError extends RxMikaError {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super('RXMIKA_CONNECTION', message, options)
+  }
+}
+
+export class FetchError extends RxMikaError {
+  readonly topic: string | undefined
+  readonly partition: number | undefined
+  readonly offset: bigint | undefined
+
+  constructor(message: string, options?: { cause?: unknown; topic?: string; partition?: number; offset?: bigint }) {
+    super('RXMIKA_FETCH', message, options)
+    this.topic = options?.topic
+    this.partition = options?.partition
+    this.offset = options?.offset
+  }
+}
+
+export class CommitError extends RxMikaError {
+  /** True: the same or a newer position can be committed later. False: no commit of this client will ever be accepted. */
+  readonly retriable: boolean
+
+  constructor(message: string, options: { cause?: unknown; retriable: boolean }) {
+    super('RXMIKA_COMMIT', message, options)
+    this.retriable = options.retriable
+  }
+}
+
+export class PublishError extends RxMikaError {
+  /** True: the broker may accept the record later. False: it never will as it is (too large, invalid, not authorised). */
+  readonly retriable: boolean
+  readonly topic: string | undefined
+
+  constructor(message: string, options: { cause?: unknown; retriable: boolean; topic?: string }) {
+    super('RXMIKA_PUBLISH', message, options)
+    this.retriable = options.retriable
+    this.topic = options.topic
+  }
+}
+
+/** A record's bytes are not what its decoder expects. It fails without retries. */
+export class DecodeError extends RxMikaError {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super('RXMIKA_DECODE', message, options)
+  }
+}
+
+export class HandlerTimeoutError extends RxMikaError {
+  constructor(message: string) {
+    super('RXMIKA_HANDLER_TIMEOUT', message)
+  }
+}
+
+/** A failed record that no step of its topic's route takes: it is held uncommitted, and its partition's commits stop there. */
+export class UnroutableFailureError extends RxMikaError {
+  constructor(
+    readonly topic: string,
+    readonly partition: number,
+    readonly offset: bigint,
+    message: string,
+    options?: { cause?: unknown },
+  ) {
+    super('RXMIKA_UNROUTABLE_FAILURE', message, options)
+  }
+}
+
+/** A record of this group on the retry or DLQ topic whose original topic is not registered here. */
+export class RecordWithoutConsumerError extends RxMikaError {
+  constructor(
+    readonly topic: string,
+    message: string,
+  ) {
+    super('RXMIKA_RECORD_WITHOUT_CONSUMER', message)
+  }
+}

@@ -1,0 +1,44 @@
+import type { ConsumeRecord } from './record.js'
+
+export type Disposition = 'acked' | 'retried' | 'dead-lettered' | 'discarded'
+
+/** A record that its pipeline failed, on its way down the topic's failure route. */
+export class Failed {
+  constructor(
+    readonly record: ConsumeRecord<unknown>,
+    /** What `fail` was given. */
+    readonly reason: unknown,
+    /** Which attempt failed; 1 is the first delivery. */
+    readonly attempt: number,
+    /** False: steps that would try again let it pass. */
+    readonly retryable: boolean,
+  ) {}
+}
+
+declare const opaque: unique symbol
+
+/**
+ * A record that is done with. Opaque: only the steps of this library make one, so a route that type-checks has
+ * accounted for every record.
+ */
+export interface Completed {
+  readonly [opaque]: true
+  readonly record: ConsumeRecord<unknown>
+  readonly disposition: Disposition
+}
+
+class CompletedRecord {
+  constructor(
+    readonly record: ConsumeRecord<unknown>,
+    readonly disposition: Disposition,
+  ) {}
+}
+
+/** For steps alone; not exported from the package. */
+export function completed(failed: Failed, disposition: Disposition): Completed {
+  return new CompletedRecord(failed.record, disposition) as unknown as Completed
+}
+
+export function isCompleted(value: unknown): value is Completed {
+  return value instanceof CompletedRecord
+}

@@ -1,0 +1,38 @@
+import type { HeaderPair } from './record-batch.js'
+
+/** Headers as kafkajs has them: one value or several under a name. */
+export type RecordHeaders = { [name: string]: HeaderValue | HeaderValue[] | undefined }
+export type HeaderValue = Buffer | string | null
+
+export interface PublishRecord {
+  readonly topic: string
+  readonly key?: Buffer | string | null
+  readonly value: Buffer | string | null
+  /** An object, or pairs where the order between names or a repeated name matters. */
+  readonly headers?: RecordHeaders | readonly HeaderPair[]
+  /** Default: chosen from the key as Java's client does, or in turns. */
+  readonly partition?: number
+  /** Milliseconds since 1970; default now. */
+  readonly timestamp?: number
+}
+
+/** Where a record was written. */
+export interface RecordMetadata {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: bigint
+}
+
+/** Headers as pairs in order; text as UTF-8. */
+export function headerPairs(headers: PublishRecord['headers']): readonly HeaderPair[] {
+  if (headers === undefined) return []
+  if (Array.isArray(headers)) return headers as readonly HeaderPair[]
+  const pairs: HeaderPair[] = []
+  for (const [name, value] of Object.entries(headers as RecordHeaders)) {
+    if (value === undefined) continue
+    for (const one of Array.isArray(value) ? value : [value]) {
+      pairs.push([name, typeof one === 'string' ? Buffer.from(one) : one])
+    }
+  }
+  return pairs
+}

@@ -1,0 +1,26 @@
+/** One header as it stands in the record: names may repeat, and a value may be null. */
+export type HeaderPair = readonly [name: string, value: Buffer | null]
+
+/**
+ * Records of one partition as they came in one piece, decoded only where they are read.
+ *
+ * Offsets inside the library are numbers: exact up to 2^53 - 1, which a partition written a million times a second
+ * reaches in 285 years. Users see bigints.
+ */
+export interface RecordBatch {
+  /** How many records there are; indexes below are `0 … count - 1`. May be 0: markers, aborted or compacted records only. */
+  readonly count: number
+  /** The last offset the batch covers, markers and gaps included; reading goes on after it. */
+  readonly lastOffset: number
+  /** Bytes held in memory for the whole batch. */
+  readonly byteLength: number
+  offset(index: number): number
+  /** Milliseconds since 1970. */
+  timestamp(index: number): number
+  key(index: number): Buffer | null
+  value(index: number): Buffer | null
+  /** In the order of the wire, duplicates and nulls included. */
+  headers(index: number): readonly HeaderPair[]
+  /** The one record in memory of its own, so that keeping it does not keep the batch. */
+  copy(index: number): RecordBatch
+}
