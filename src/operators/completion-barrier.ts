@@ -1,0 +1,74 @@
+import { from, Observable, type ObservableInput, type OperatorFunction } from 'rxjs'
+import type { CommitPoint } from '../commit-point.js'
+import { type BarrierRecord, CompletedPrefix } from './completed-prefix.js'
+
+export type BarrierSignal =
+  | { readonly type: 'delivered'; readonly record: BarrierRecord }
+  | { readonly type: 'completed'; readonly record: BarrierRecord }
+  /** Nothing more comes below `offset`: markers and gaps up to there are completed with what was delivered before them. */
+  | {
+      readonly type: 'passed'
+      readonly topic: string
+      readonly partition: number
+      readonly offset: bigint | number
+    }
+
+export interface CompletionBarrierOptions {
+  /** Each value makes the barrier emit what is complete so far, even if that is fewer than `count` records. */
+  readonly flush?: ObservableInput<unknown>
+}
+
+/**
+ * Buffers completions until the next `count` records, in delivery order, are all completed, then emits the position
+ * after them.
+ *
+ * `bufferCount` for completions: records of one partition go in as `delivered` in their order and as `completed` in any
+ * order; out comes a {@link CommitPoint} below which everything is completed. The barrier counts deliveries and never
+ * computes with offsets, for compaction and transactions leave gaps. Where one completion fills several groups, the
+ * newest position stands for them all. When the source completes, what is complete so far is emitted.
+ *
+ * ```
+ * source                 --a--b--c--B--A-----C--|    lower case: delivered, upper case: completed
+ * completionBarrier(1)   --------------2-----3--|    the position after b, then after c
+ * ```
+ *
+ * @param count How many records make a group; at least 1. `Infinity`: positions are emitted by `flush` alone.
+ * @throws RangeError when `count` is neither a whole number of at least 1 nor `Infinity`.
+ */
+export function completionBarrier(
+  count = 1,
+  options: CompletionBarrierOptions = {},
+): OperatorFunction<BarrierSignal, CommitPoint> {
+  if (!(count >= 1) || (Number.isFinite(count) && !Number.isInteger(count))) {
+    throw new RangeError(`completionBarrier: count is a whole number of at least 1, or Infinity; it was ${count}`)
+  }
+  return source =>
+    new Observable(subscriber => {
+      const prefix = new CompletedPrefix(count)
+      const emit = (point: CommitPoint | undefined) => {
+        if (point !== undefined) subscriber.next(point)
+      }
+      if (options.flush !== undefined) {
+        const flush = from(options.flush).subscribe({
+          next: () => emit(prefix.take()),
+          error: error => subscriber.error(error),
+        })
+        subscriber.add(flush)
+      }
+      subscriber.add(
+        source.subscribe({
+          next: signal => {
+            if (signal.type === 'delivered') return prefix.deliver(signal.record)
+            if (signal.type === 'completed') prefix.complete(signal.record)
+            else prefix.pass(signal.topic, signal.partition, signal.offset)
+            emit(prefix.takeGroup())
+          },
+          error: error => subscriber.error(error),
+          complete: () => {
+            emit(prefix.take())
+            subscriber.complete()
+          },
+        }),
+      )
+    })
+}
