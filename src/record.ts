@@ -63,9 +63,17 @@ export interface RecordOwner {
   /** Names of this library's own headers begin with it; undefined: there are none. */
   readonly headerPrefix: string | undefined
   acked(record: DeliveredRecord): void
+  /** A failed record's route is done with it. */
+  routed(record: DeliveredRecord): void
   failed(record: DeliveredRecord, reason: unknown, retry: boolean): void
   settledLate(record: DeliveredRecord): void
 }
+
+/**
+ * Where a delivery stands: `waiting` to be handed to a subscriber, `unsettled` in its pipeline, `routing` after `fail`,
+ * `unroutable` when no step took it, `not-due` until its retry is, `done` when completed.
+ */
+export type DeliveryPhase = 'waiting' | 'unsettled' | 'routing' | 'unroutable' | 'not-due' | 'done'
 
 /**
  * The record as delivered: a place in a batch and a slot in its assignment's window. Everything else is read when it
@@ -73,6 +81,7 @@ export interface RecordOwner {
  */
 export class DeliveredRecord implements ConsumeRecord {
   settled = false
+  phase: DeliveryPhase = 'waiting'
 
   constructor(
     readonly owner: RecordOwner,
@@ -80,7 +89,7 @@ export class DeliveredRecord implements ConsumeRecord {
     public index: number,
     /** The count of this delivery within its assignment; see `DeliveryWindow`. */
     readonly slot: number,
-    readonly origin: Origin | undefined,
+    public origin: Origin | undefined,
     /** Retries without a topic (`redeliver`) that came before this delivery. */
     readonly redeliveries: number,
   ) {}

@@ -1,0 +1,427 @@
+import type { SchedulerLike, Subscription } from 'rxjs'
+import type { PartitionAssignment } from '../driver.js'
+import { ClientClosedError } from '../errors.js'
+import type { Place, Stall, StallReason } from '../events.js'
+import type { BarrierSignal } from '../operators/completion-barrier.js'
+import type { RecordBatch } from '../record-batch.js'
+import { DeliveredRecord, type Origin, type RecordOwner, type RecordSource } from '../record.js'
+import { DeliveryWindow } from './delivery-window.js'
+import type { Reports } from './reports.js'
+import type { TopicStream } from './topic-stream.js'
+
+/** What becomes of a record that was read: a stream it is for, or nothing, where it is dealt with otherwise. */
+export type Admission = { readonly stream: TopicStream; readonly origin: Origin | undefined; readonly dueIn: number }
+
+/** What an assignment needs of the client it belongs to. */
+export interface AssignmentHost {
+  readonly scheduler: SchedulerLike
+  readonly reports: Reports
+  readonly stallAfter: number
+  readonly headerPrefix: string | undefined
+  /** False in a rebalance and while closing: nothing new is delivered. */
+  readonly delivering: boolean
+  pauseFetching(assignment: Assignment): void
+  resumeFetching(assignment: Assignment): void
+  /** The completed prefix grew. */
+  commitDue(assignment: Assignment): void
+  /** A delivery came to its end, or can no longer be waited for. */
+  deliveryEnded(): void
+}
+
+/** How one kind of topic is read. */
+export interface Reading {
+  readonly kind: RecordSource['kind']
+  readonly maxInFlight: number
+  /** The strict gate; see `TopicOptions.batch`. */
+  readonly strict: boolean
+  /** Whether more may be taken in now, the record at `offset` coming next. */
+  accepts(offset: number): boolean
+  /** Why not, for `stalls()`; undefined: nothing is held back by that. */
+  closedBecause(): StallReason | undefined
+  /** Decides for a record just taken in; completes or fails it itself where it is for no stream. */
+  admit(assignment: Assignment, record: DeliveredRecord): Admission | undefined
+  /** The stream of a record that was admitted. */
+  streamOf(record: DeliveredRecord): TopicStream | undefined
+  /** Called when the position of the completed prefix moved. */
+  progressed?(assignment: Assignment): void
+}
+
+interface QueuedBatch {
+  readonly batch: RecordBatch
+  index: number
+  readonly at: number
+}
+
+/**
+ * One assignment of one partition, from `assigned` to `revoked`, `lost` or the close: window, queue, backpressure,
+ * timers and signal hang on it and end with it, in one step.
+ */
+export class Assignment implements RecordOwner {
+  readonly window = new DeliveryWindow()
+  /** Records in a pipeline or on their route: what a rebalance and a graceful close wait for. */
+  inFlight = 0
+  /** Records that failed and no step took. */
+  unroutable = 0
+  ended = false
+  /** Everything below is completed or was never to be delivered. */
+  position: number
+  /** The last position that was handed to the commits, and the last the broker confirmed. */
+  requested: bigint
+  committed: bigint
+  readonly #signals: { next(signal: BarrierSignal): void } | undefined
+  readonly #queue: QueuedBatch[] = []
+  readonly #waiting = new Map<TopicStream, DeliveredRecord[]>()
+  readonly #deliveredAt: { slot: number; at: number }[] = []
+  readonly #timers = new Set<Subscription>()
+  #stallTimer: Subscription | undefined
+  #stalled: (Place & { slot: number }) | undefined
+  #fetching = true
+  #draining = false
+  /** With the strict gate: where the batch under way ends. */
+  #gate: number | undefined
+  /** The position once everything taken in is completed. */
+  #readTo: number
+  #abort: AbortController | undefined
+  // One object each, used again for every record: the barrier reads them at once and keeps neither.
+  readonly #delivered = { type: 'delivered' as const, record: undefined as unknown as DeliveredRecord }
+  readonly #completed = { type: 'completed' as const, record: undefined as unknown as DeliveredRecord }
+
+  constructor(
+    readonly handle: PartitionAssignment,
+    /** As users name it. */
+    readonly topic: string,
+    readonly reading: Reading,
+    readonly host: AssignmentHost,
+    signals: ((assignment: Assignment) => { next(signal: BarrierSignal): void }) | undefined,
+  ) {
+    this.position = this.#readTo = handle.position
+    this.requested = this.committed = BigInt(handle.position)
+    this.#signals = signals?.(this)
+  }
+
+  get partition(): number {
+    return this.handle.partition
+  }
+
+  get headerPrefix(): string | undefined {
+    return this.host.headerPrefix
+  }
+
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController()
+    if (this.ended && !this.#abort.signal.aborted) this.#abort.abort()
+    return this.#abort.signal
+  }
+
+  // ── In: batches from the driver ──────────────────────────────────────────────────────────────────────────────────
+
+  accept(batch: RecordBatch, from: number): void {
+    if (this.ended) return
+    this.#queue.push({ batch, index: from, at: this.host.scheduler.now() })
+    this.drain()
+    if (this.#queue.length > 0) this.#watch()
+  }
+
+  /** Delivers what may be delivered now. Called whenever something that held it back has changed. */
+  drain(): void {
+    // A record that is settled while it is delivered calls this from within: the loop below goes on by itself.
+    if (this.#draining || this.ended) return
+    this.#draining = true
+    try {
+      if (this.host.delivering) {
+        this.#deliverWaiting()
+        this.#deliverQueued()
+      }
+    } finally {
+      this.#draining = false
+    }
+    this.#regulate()
+  }
+
+  #deliverWaiting(): void {
+    for (const [stream, records] of this.#waiting) {
+      let at = 0
+      while (at < records.length && stream.open && !this.ended && this.host.delivering && this.#mayReplay()) {
+        const record = records[at++]!
+        if (!record.settled) this.#hand(record, stream)
+      }
+      if (at === records.length) this.#waiting.delete(stream)
+      else records.splice(0, at)
+    }
+  }
+
+  /** Records of the DLQ topic are handed out only while they are replayed, also those taken in before. */
+  #mayReplay(): boolean {
+    return this.reading.kind !== 'dlq' || this.reading.closedBecause() === undefined
+  }
+
+  #deliverQueued(): void {
+    let queued = this.#queue[0]
+    if (queued === undefined) return
+    let marked = false
+    while (queued !== undefined && !this.ended && this.host.delivering) {
+      const { batch } = queued
+      if (queued.index < batch.count) {
+        if (this.window.span >= this.reading.maxInFlight || !this.#gateIsOpen()) return
+        if (!this.reading.accepts(batch.offset(queued.index))) return
+        if (!marked) {
+          marked = true
+          this.#markTime()
+        }
+        const index = queued.index++
+        const last = queued.index === batch.count
+        if (last) this.#queue.shift()
+        this.#take(batch, index, last)
+      } else {
+        this.#queue.shift()
+        this.#pass(batch.lastOffset + 1)
+      }
+      queued = this.#queue[0]
+    }
+  }
+
+  /** Gives the record its slot in the window, and hands it to its stream or lets it wait there. */
+  #take(batch: RecordBatch, index: number, last: boolean): void {
+    const record = new DeliveredRecord(this, batch, index, this.window.tail, undefined, 0)
+    this.window.push(record)
+    if (this.#signals !== undefined) {
+      this.#delivered.record = record
+      this.#signals.next(this.#delivered)
+    }
+    if (last) this.#pass(batch.lastOffset + 1)
+    else this.#readTo = batch.offset(index) + 1
+    const admission = this.reading.admit(this, record)
+    if (admission === undefined) return
+    const { stream, dueIn } = admission
+    record.origin = admission.origin
+    if (dueIn > 0) this.#postpone(record, stream, dueIn)
+    else if (stream.open && !this.#waiting.has(stream)) this.#hand(record, stream)
+    else this.#wait(record, stream)
+  }
+
+  #hand(record: DeliveredRecord, stream: TopicStream): void {
+    record.phase = 'unsettled'
+    this.inFlight++
+    stream.next(record)
+  }
+
+  #wait(record: DeliveredRecord, stream: TopicStream): void {
+    const waiting = this.#waiting.get(stream)
+    if (waiting === undefined) this.#waiting.set(stream, [record])
+    else waiting.push(record)
+  }
+
+  #postpone(record: DeliveredRecord, stream: TopicStream, delay: number): void {
+    record.phase = 'not-due'
+    this.#later(delay, () => {
+      record.phase = 'waiting'
+      this.#wait(record, stream)
+      this.drain()
+    })
+  }
+
+  #pass(position: number): void {
+    this.#readTo = position
+    if (this.reading.strict) this.#gate = position
+    this.#signals?.next({ type: 'passed', topic: this.topic, partition: this.partition, offset: position })
+    if (this.window.span === 0) this.#advance()
+  }
+
+  #gateIsOpen(): boolean {
+    if (this.#gate === undefined) return true
+    if (this.window.span > 0) return false
+    if (this.#signals !== undefined && this.committed < BigInt(this.#gate)) return false
+    this.#gate = undefined
+    return true
+  }
+
+  /** Stops the fetches of this partition while batches wait, and goes on when there is room again. */
+  #regulate(): void {
+    if (this.ended) return
+    if (this.#queue.length > 0) {
+      if (this.#fetching) {
+        this.#fetching = false
+        this.host.pauseFetching(this)
+      }
+    } else if (!this.#fetching && this.window.span <= this.reading.maxInFlight / 2) {
+      this.#fetching = true
+      this.host.resumeFetching(this)
+    }
+  }
+
+  // ── Out: settlements ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  acked(record: DeliveredRecord): void {
+    if (record.phase === 'unsettled') this.inFlight--
+    this.complete(record)
+  }
+
+  failed(record: DeliveredRecord, reason: unknown, retry: boolean): void {
+    if (record.phase === 'waiting') this.inFlight++
+    record.phase = 'routing'
+    this.reading.streamOf(record)?.fail(record, reason, retry)
+  }
+
+  routed(record: DeliveredRecord): void {
+    if (this.ended || record.phase === 'done') return
+    if (record.phase === 'routing') this.inFlight--
+    if (record.phase === 'unroutable') this.unroutable--
+    this.complete(record)
+  }
+
+  /** The record's work is over, whatever it was. */
+  complete(record: DeliveredRecord): void {
+    record.phase = 'done'
+    record.settled = true
+    if (this.#signals !== undefined) {
+      this.#completed.record = record
+      this.#signals.next(this.#completed)
+    }
+    if (this.window.complete(record.slot)) this.#advance()
+    if (this.#queue.length > 0 || !this.#fetching) this.drain()
+    this.host.deliveryEnded()
+  }
+
+  /** No step took the failed record: it stays, and the committed position with it. */
+  hold(record: DeliveredRecord): void {
+    if (this.ended || record.phase === 'unroutable') return
+    this.inFlight--
+    this.unroutable++
+    record.phase = 'unroutable'
+    this.host.deliveryEnded()
+  }
+
+  /** Delivers the failed record again after `delay` ms, as the next attempt. */
+  redeliver(record: DeliveredRecord, delay: number): void {
+    const stream = this.reading.streamOf(record)
+    if (this.ended || stream === undefined) return
+    this.inFlight--
+    const { batch, index, slot, origin, redeliveries } = record
+    const again = new DeliveredRecord(this, batch, index, slot, origin, redeliveries + 1)
+    this.window.replace(again)
+    this.#postpone(again, stream, delay)
+    this.host.deliveryEnded()
+  }
+
+  settledLate(record: DeliveredRecord): void {
+    const { topic, partition, offset } = record.source
+    this.host.reports.event({ type: 'late-settlement', topic, partition, offset })
+  }
+
+  /** The stream's subscription ended: what it left unsettled waits, in order, for the next one. */
+  rewind(stream: TopicStream): void {
+    const left: DeliveredRecord[] = []
+    for (const record of this.window) {
+      if (record.settled || record.phase === 'not-due' || this.reading.streamOf(record) !== stream) continue
+      if (record.phase === 'unsettled') this.inFlight--
+      record.phase = 'waiting'
+      left.push(record)
+    }
+    if (left.length > 0) this.#waiting.set(stream, left)
+    this.host.deliveryEnded()
+  }
+
+  onCommitted(offset: bigint): void {
+    this.committed = offset
+    if (this.#gate !== undefined) this.drain()
+  }
+
+  #advance(): void {
+    const head = this.window.at(this.window.head)
+    this.position = head === undefined ? this.#readTo : head.batch.offset(head.index)
+    while (this.#deliveredAt.length > 1 && this.#deliveredAt[1]!.slot <= this.window.head) this.#deliveredAt.shift()
+    if (this.#stalled !== undefined && this.window.head > this.#stalled.slot) {
+      const { topic, partition, offset } = this.#stalled
+      this.#stalled = undefined
+      this.host.reports.event({ type: 'unstalled', topic, partition, offset })
+      this.#watch()
+    }
+    this.host.commitDue(this)
+    this.reading.progressed?.(this)
+  }
+
+  // ── Why it waits ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #markTime(): void {
+    const at = this.host.scheduler.now()
+    const last = this.#deliveredAt.at(-1)
+    if (last === undefined || last.at !== at) this.#deliveredAt.push({ slot: this.window.tail, at })
+    this.#watch()
+  }
+
+  #watch(): void {
+    if (this.#stallTimer !== undefined || this.#stalled !== undefined || !Number.isFinite(this.host.stallAfter)) return
+    const since = this.window.span > 0 ? this.#headSince() : (this.#queue[0]?.at ?? this.host.scheduler.now())
+    this.#stallTimer = this.#later(Math.max(0, since + this.host.stallAfter - this.host.scheduler.now()), () => {
+      this.#stallTimer = undefined
+      if (this.window.span === 0 && this.#queue.length === 0) return
+      const stall = this.stall()
+      if (stall !== undefined && this.host.scheduler.now() - stall.since >= this.host.stallAfter) {
+        this.#stalled = { topic: stall.topic, partition: stall.partition, offset: stall.offset, slot: this.window.head }
+        this.host.reports.event({ type: 'stalled', ...stall })
+      } else this.#watch()
+    })
+  }
+
+  #headSince(): number {
+    let since = this.#deliveredAt[0]?.at ?? this.host.scheduler.now()
+    for (const mark of this.#deliveredAt) {
+      if (mark.slot > this.window.head) break
+      since = mark.at
+    }
+    return since
+  }
+
+  /** What holds the committed position back, if anything does. */
+  stall(): Stall | undefined {
+    const head = this.window.at(this.window.head)
+    if (head !== undefined) {
+      const stream = head.phase === 'waiting' ? this.reading.streamOf(head) : undefined
+      const why = head.phase === 'waiting' ? (stream?.closedBecause() ?? 'unsettled') : head.phase
+      return this.#stallAt(head, this.#headSince(), why as StallReason)
+    }
+    const queued = this.#queue[0]
+    if (queued !== undefined && queued.index < queued.batch.count) {
+      const why = this.reading.closedBecause()
+      if (why === undefined) return undefined
+      const next = new DeliveredRecord(this, queued.batch, queued.index, -1, undefined, 0)
+      return this.#stallAt(next, queued.at, why)
+    }
+    if (this.#signals === undefined || this.committed >= BigInt(this.position)) return undefined
+    return {
+      ...{ topic: this.topic, partition: this.partition, offset: this.committed, key: null, attempt: 1 },
+      since: this.host.scheduler.now(),
+      why: 'committing',
+    }
+  }
+
+  #stallAt(record: DeliveredRecord, since: number, why: StallReason): Stall {
+    const { topic, partition, offset } = record.source
+    return { topic, partition, offset, key: record.key, attempt: record.attempt, since, why }
+  }
+
+  // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The assignment is over: nothing is delivered or committed any more, and settling changes nothing. */
+  end(): void {
+    if (this.ended) return
+    this.ended = true
+    this.inFlight = 0
+    this.unroutable = 0
+    this.#queue.length = 0
+    this.#waiting.clear()
+    for (const timer of this.#timers) timer.unsubscribe()
+    this.#timers.clear()
+    this.#abort?.abort(new ClientClosedError(`${this.topic} partition ${this.partition} is no longer assigned here`))
+    this.host.deliveryEnded()
+  }
+
+  #later(delay: number, work: () => void): Subscription {
+    const timer = this.host.scheduler.schedule(() => {
+      this.#timers.delete(timer)
+      work()
+    }, delay)
+    this.#timers.add(timer)
+    return timer
+  }
+}

@@ -1,0 +1,75 @@
+import { type OperatorFunction, Subject, Subscription } from 'rxjs'
+import { type Completed, type Failed, isCompleted } from '../failure.js'
+import { type DeliveredRecord, deliveryOf } from '../record.js'
+
+/** How often a route may break with a record on its way before the record is held as unroutable. */
+const breaksAllowed = 3
+
+/**
+ * A topic's failed records on their way through its steps.
+ *
+ * The steps are one pipeline for all of a topic's failures, so that they can batch and count. When user code in it
+ * throws, the pipeline is made anew and what was on its way goes through again; a record that was there each time is
+ * held, for it is likely the cause.
+ */
+export class FailureRoute {
+  #input = new Subject<Failed>()
+  #subscription: Subscription | undefined
+  readonly #onItsWay = new Map<DeliveredRecord, { failed: Failed; breaks: number }>()
+
+  constructor(
+    readonly steps: OperatorFunction<Failed, Failed | Completed>,
+    readonly unroutable: (failed: Failed, cause: unknown) => void,
+  ) {}
+
+  next(failed: Failed): void {
+    this.#send(failed, 0)
+  }
+
+  /** Lets go of records that are no longer ours. */
+  forgetEnded(): void {
+    for (const record of this.#onItsWay.keys()) if (record.owner.ended) this.#onItsWay.delete(record)
+  }
+
+  end(): void {
+    this.#subscription?.unsubscribe()
+    this.#subscription = undefined
+    this.#onItsWay.clear()
+  }
+
+  #send(failed: Failed, breaks: number): void {
+    const record = deliveryOf(failed.record)!
+    this.#onItsWay.set(record, { failed, breaks })
+    if (this.#subscription === undefined) this.#connect()
+    this.#input.next(failed)
+  }
+
+  #connect(): void {
+    this.#input = new Subject()
+    this.#subscription = new Subscription()
+    this.#subscription.add(
+      this.#input.pipe(this.steps).subscribe({
+        next: outcome => this.#leave(outcome),
+        error: error => this.#again(error),
+        complete: () => this.#again(new Error('the failure route completed while its topic goes on')),
+      }),
+    )
+  }
+
+  #leave(outcome: Failed | Completed): void {
+    const record = deliveryOf(outcome.record)
+    if (record === undefined || !this.#onItsWay.delete(record)) return
+    if (isCompleted(outcome)) record.owner.routed(record)
+    else this.unroutable(outcome, undefined)
+  }
+
+  #again(cause: unknown): void {
+    this.#subscription = undefined
+    const again = [...this.#onItsWay.values()]
+    this.#onItsWay.clear()
+    for (const { failed, breaks } of again) {
+      if (breaks + 1 >= breaksAllowed) this.unroutable(failed, cause)
+      else this.#send(failed, breaks + 1)
+    }
+  }
+}

@@ -1,0 +1,102 @@
+import { Observable, type Subscriber } from 'rxjs'
+import { TopicAlreadySubscribedError } from '../errors.js'
+import type { StallReason } from '../events.js'
+import { Failed } from '../failure.js'
+import type { ConsumeRecord, DeliveredRecord } from '../record.js'
+import type { Assignment } from './assignment.js'
+import type { FailureRoute } from './failure-route.js'
+
+export type StreamEnd = { readonly error?: unknown }
+
+/**
+ * A registered topic as users see it: an Observable with one subscriber at a time, fed by every assignment that reads
+ * records of the topic, from its own partitions or as copies on the retry and DLQ topics.
+ */
+export class TopicStream {
+  readonly records: Observable<ConsumeRecord>
+  #subscriber: Subscriber<ConsumeRecord> | undefined
+  #paused = false
+  #end: StreamEnd | undefined
+  #told = false
+
+  constructor(
+    /** As users name it. */
+    readonly name: string,
+    readonly route: FailureRoute,
+    /** The assignments that may hold records of this topic. */
+    readonly assignments: () => Iterable<Assignment>,
+  ) {
+    this.records = new Observable(subscriber => this.#subscribe(subscriber))
+  }
+
+  get open(): boolean {
+    return this.#subscriber !== undefined && !this.#paused
+  }
+
+  closedBecause(): StallReason | undefined {
+    if (this.#subscriber === undefined) return 'no-subscriber'
+    return this.#paused ? 'paused' : undefined
+  }
+
+  next(record: DeliveredRecord): void {
+    this.#subscriber!.next(record)
+  }
+
+  fail(record: DeliveredRecord, reason: unknown, retry: boolean): void {
+    this.route.next(new Failed(record, reason, record.attempt, retry))
+  }
+
+  /** True when that changed something. */
+  pause(): boolean {
+    const changed = !this.#paused
+    this.#paused = true
+    return changed
+  }
+
+  resume(): boolean {
+    const changed = this.#paused
+    this.#paused = false
+    if (changed) this.#drain()
+    return changed
+  }
+
+  /** No more records come: completes the stream, or errors it. */
+  end(end: StreamEnd): void {
+    if (this.#end !== undefined) return
+    this.#end = end
+    const subscriber = this.#subscriber
+    if (subscriber === undefined) return
+    this.#subscriber = undefined
+    this.#tell(subscriber)
+  }
+
+  #subscribe(subscriber: Subscriber<ConsumeRecord>): (() => void) | undefined {
+    if (this.#end !== undefined) {
+      // Told once, it stays silent: repeat() or retry() at the end of the pipeline would subscribe for ever otherwise.
+      if (!this.#told) this.#tell(subscriber)
+      return
+    }
+    if (this.#subscriber !== undefined) {
+      subscriber.error(new TopicAlreadySubscribedError(this.name))
+      return
+    }
+    this.#subscriber = subscriber
+    // Teardown first, delivery second: a subscriber that is satisfied while it subscribes (take(1)) gives back the rest.
+    subscriber.add(() => {
+      if (this.#subscriber !== subscriber) return
+      this.#subscriber = undefined
+      for (const assignment of this.assignments()) assignment.rewind(this)
+    })
+    this.#drain()
+  }
+
+  #tell(subscriber: Subscriber<ConsumeRecord>): void {
+    this.#told = true
+    if (this.#end !== undefined && 'error' in this.#end) subscriber.error(this.#end.error)
+    else subscriber.complete()
+  }
+
+  #drain(): void {
+    for (const assignment of this.assignments()) assignment.drain()
+  }
+}

@@ -1,0 +1,38 @@
+import type { PartitionAssignment } from '../../driver.js'
+
+/** A partition in this member's hands, and how far it has been read. */
+export class Assignment implements PartitionAssignment {
+  paused = true
+  ended = false
+  /** The next offset to fetch. */
+  next: number
+  /** Counts jumps of the position: what was fetched before one is not to be delivered after it. */
+  reads = 0
+  /** Not fetched before, for the broker refused it; ms since 1970. */
+  heldUntil = 0
+  /** The position whose records could not be read, once that was told. */
+  unreadableAt: number | undefined
+
+  constructor(
+    readonly topic: string,
+    readonly partition: number,
+    readonly position: number,
+    readonly metadata: string,
+  ) {
+    this.next = position
+  }
+
+  hold(ms: number): void {
+    this.heldUntil = Date.now() + ms
+  }
+
+  move(position: number): void {
+    this.next = position
+    this.reads++
+    this.heldUntil = 0
+  }
+}
+
+export function partitionName({ topic, partition }: { readonly topic: string; readonly partition: number }): string {
+  return `${topic}/${partition}`
+}

@@ -1,0 +1,45 @@
+import type { ConnectionOptions } from 'node:tls'
+import { Kafka, type KafkaConfig, type SASLOptions } from 'kafkajs'
+import type { DriverContext } from '../../driver.js'
+import { FramedSockets } from './framed-socket.js'
+import { kafkajsLevel, logBridge } from './log-bridge.js'
+import { retry } from './retry-settings.js'
+
+/** Decompression by the codec's name. */
+export type Codecs = { readonly [name in 'gzip' | 'snappy' | 'lz4' | 'zstd']?: (compressed: Buffer) => Buffer }
+
+export interface KafkajsOptions {
+  readonly brokers: readonly string[]
+  readonly ssl?: boolean | ConnectionOptions
+  readonly sasl?: {
+    readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'
+    readonly username: string
+    readonly password: string
+  }
+  readonly codecs?: Codecs
+  /** `'lazy'` (default) cuts records out of the fetched bytes when they are read; `'kafkajs'` decodes all at once. */
+  readonly decoder?: 'lazy' | 'kafkajs'
+}
+
+export interface Brokers {
+  readonly kafka: Kafka
+  /** Destroys what is left of connections. */
+  destroy(): void
+}
+
+export function openBrokers({ brokers, ssl, sasl }: KafkajsOptions, { clientId, logger }: DriverContext): Brokers {
+  const sockets = new FramedSockets()
+  const kafka = new Kafka({
+    brokers: [...brokers],
+    clientId,
+    ssl: (ssl ?? false) as KafkaConfig['ssl'],
+    sasl: sasl as SASLOptions | undefined,
+    retry,
+    connectionTimeout: 5_000,
+    requestTimeout: 15_000,
+    socketFactory: sockets.factory,
+    logLevel: kafkajsLevel(logger),
+    logCreator: logBridge(logger),
+  })
+  return { kafka, destroy: () => sockets.destroyAll() }
+}

@@ -1,0 +1,361 @@
+import { randomUUID } from 'node:crypto'
+import type { Kafka } from 'kafkajs'
+import { type Observable, type Subscriber, Subscription, takeUntil, timer } from 'rxjs'
+import type { CommitPoint } from '../../commit-point.js'
+import type { ConsumeRequest, DriverContext, DriverEvent, PartitionAssignment, StartFrom } from '../../driver.js'
+import { CommitError, ConfigurationError } from '../../errors.js'
+import { Assignment, partitionName } from './assignment.js'
+import { commitError, isKicked } from './commit-error.js'
+import type { KafkajsOptions } from './connection.js'
+import { decodedByKafkajs, decodedLazily } from './decode.js'
+import type { LazyFetchOptions } from './decoding/lazy-decoding.js'
+import { Doorbell } from './doorbell.js'
+import { fatalConsumeError, troubleOf } from './fatal-error.js'
+import { GroupMember } from './group-member.js'
+import type { Cluster } from './kafkajs-internals.js'
+import { Outage } from './outage.js'
+import { errorType, messageOf } from './protocol-error.js'
+import { Reader, type ReaderHost } from './reader.js'
+import { beginnings, committedPositions, outOfRangeError, startPositions } from './start-position.js'
+import type { Ownership } from './sticky-assigner.js'
+import type { TopicPartition } from './sticky-assignment.js'
+
+/** Pauses between attempts to make a crashed member anew, or to learn positions, ms. */
+const firstRetry = 100
+const longestRetry = 5_000
+
+/** How long a commit waits for a rebalance to be over, ms. */
+const joinPatience = 10_000
+
+/**
+ * One subscription to the driver's `consume`: what is assigned, how far it is read, and what the client is told. The
+ * member that joins the group can crash and be made anew; this stays.
+ */
+export class Consumption implements ReaderHost {
+  readonly held = new Map<string, Assignment>()
+  readonly #groupId: string
+  readonly #outage: Outage
+  readonly #bell = new Doorbell()
+  readonly #joined = new Doorbell()
+  #member: GroupMember | undefined
+  /** Counts rebalances begun and joins: what is learnt for an earlier one is dropped. */
+  #epoch = 0
+  /** False from the moment the client is told of a rebalance until it is told the outcome. */
+  delivering = false
+  #revoking = false
+  #crashes = 0
+  #closed = false
+  /** Ends the hold of a rebalance: the client leaves, or what is held is lost. */
+  readonly #release = new Doorbell()
+
+  readonly #reader: Reader
+  readonly #lazily: LazyFetchOptions | undefined
+
+  constructor(
+    readonly kafka: Kafka,
+    readonly options: Pick<KafkajsOptions, 'codecs' | 'decoder'>,
+    readonly request: ConsumeRequest,
+    readonly context: DriverContext,
+    readonly subscriber: Subscriber<DriverEvent>,
+  ) {
+    const lazy = options.decoder !== 'kafkajs'
+    this.#reader = new Reader(this, lazy ? decodedLazily : decodedByKafkajs)
+    this.#lazily = lazy
+      ? {
+          codecs: options.codecs,
+          onUnreadable: error => this.#reader.unreadable(error),
+          onRefused: refused => this.#reader.refused(refused),
+        }
+      : undefined
+    this.#groupId = request.group ?? `${context.clientId}-${randomUUID()}`
+    this.#outage = new Outage(
+      error => this.emit({ type: 'disconnected', error }),
+      () => this.emit({ type: 'reconnected' }),
+      () => this.#member?.cluster.isConnected() ?? false,
+    )
+    this.#start()
+  }
+
+  get startFrom(): StartFrom {
+    return this.request.startFrom
+  }
+
+  get cluster(): Cluster {
+    return this.#member!.cluster
+  }
+
+  // ── The member ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #start(): void {
+    let member: GroupMember
+    try {
+      const { topics, rebalanceTimeout, sessionTimeout, heartbeatInterval } = this.request
+      const settings = { groupId: this.#groupId, topics, rebalanceTimeout, sessionTimeout, heartbeatInterval }
+      member = new GroupMember(this.kafka, settings, {
+        givingUp: () => this.#giveUp(),
+        ownership: () => this.#ownership(),
+        joined: partitions => this.#assign(partitions),
+        kicked: error => this.#lose(error),
+        fetch: (request, send) => this.#reader.fetch(request, send),
+        lazily: this.#lazily,
+        answered: () => this.#outage.answered(),
+        unanswered: error => this.#outage.unanswered(error),
+        crashed: error => void this.#crashed(error),
+      })
+    } catch (error) {
+      this.fail(new ConfigurationError(`the consumer's settings are refused: ${messageOf(error)}`, { cause: error }))
+      return
+    }
+    this.#member = member
+    member.start().catch(error => {
+      if (this.#closed || member.ended) return
+      void member.end()
+      void this.#crashed(error)
+    })
+  }
+
+  /** kafkajs has given up on the member, and left the group where it could. */
+  async #crashed(error: unknown): Promise<void> {
+    if (this.#closed) return
+    this.#lose(error)
+    const fatal = fatalConsumeError(error, this.request)
+    if (fatal !== undefined) return this.fail(fatal)
+    this.context.logger.warn({ err: error }, 'the consumer crashed and is made anew')
+    await this.#bell.wait(Math.min(firstRetry * 2 ** this.#crashes++, longestRetry))
+    if (this.#closed) return
+    this.emit({ type: 'restarted', error })
+    if (!this.#closed) this.#start()
+  }
+
+  // ── Rebalances ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #ownership(): Ownership {
+    return { generation: this.#member?.generation ?? -1, owned: [...this.held.values()] }
+  }
+
+  /** Called before each attempt to join, also when the one before failed: what is told already is not told again. */
+  async #giveUp(): Promise<void> {
+    this.#epoch++
+    this.delivering = false
+    if (this.#revoking || this.held.size === 0) return
+    const member = this.#member!
+    // Frozen for longer than a session: the group decides whether there is anything left to give up.
+    if (member.doubtful) await member.heartbeat().catch(() => {})
+    if (this.held.size === 0) return
+    this.#revoking = true
+    const holds: Observable<unknown>[] = []
+    this.emit({ type: 'revoking', assignments: [...this.held.values()], hold: until => holds.push(until) })
+    await this.#holdFor(holds, member)
+  }
+
+  /** Waits for the client to let go. Nothing else sends heartbeats meanwhile, and without them the group would go on. */
+  async #holdFor(holds: readonly Observable<unknown>[], member: GroupMember): Promise<void> {
+    const { rebalanceTimeout, heartbeatInterval } = this.request
+    let open = holds.length
+    const subscriptions = new Subscription()
+    const end = () => {
+      if (--open <= 0) this.#release.ring()
+    }
+    for (const hold of holds) {
+      subscriptions.add(hold.pipe(takeUntil(timer(rebalanceTimeout))).subscribe({ error: end, complete: end }))
+    }
+    const until = Date.now() + rebalanceTimeout
+    while (open > 0 && !this.#closed && this.held.size > 0 && Date.now() < until) {
+      await this.#release.wait(Math.min(heartbeatInterval, until - Date.now()))
+      if (open > 0 && !this.#closed) await member.heartbeat().catch(() => {})
+    }
+    subscriptions.unsubscribe()
+  }
+
+  /** The group's answer. Runs inside kafkajs's GROUP_JOIN, before it fetches anything. */
+  #assign(partitions: readonly TopicPartition[]): void {
+    const epoch = ++this.#epoch
+    const names = new Set(partitions.map(partitionName))
+    this.#end(
+      [...this.held.values()].filter(assignment => !names.has(partitionName(assignment))),
+      'revoked',
+    )
+    const added = partitions.filter(partition => !this.held.has(partitionName(partition)))
+    this.#joined.ring()
+    if (added.length === 0) this.#announce([])
+    else void this.#takeUp(added, epoch)
+  }
+
+  async #takeUp(partitions: readonly TopicPartition[], epoch: number): Promise<void> {
+    const stale = () => this.#closed || epoch !== this.#epoch
+    for (let failures = 0; !stale(); failures++) {
+      try {
+        const added = await this.#positionsOf(partitions, stale)
+        if (!stale()) this.#announce(added)
+        return
+      } catch (error) {
+        if (stale()) return
+        const fatal = fatalConsumeError(error, this.request)
+        if (fatal !== undefined) return this.fail(fatal)
+        if (failures === 2)
+          this.emit({ type: 'trouble', error: troubleOf(error, 'the positions to read from are not known yet') })
+        await this.#bell.wait(Math.min(firstRetry * 2 ** failures, longestRetry))
+      }
+    }
+  }
+
+  async #positionsOf(partitions: readonly TopicPartition[], stale: () => boolean): Promise<readonly Assignment[]> {
+    const { startFrom, group } = this.request
+    const member = this.#member!
+    const { cluster } = member
+    const committed =
+      group === undefined
+        ? new Map()
+        : await member.ask(coordinator => committedPositions(coordinator, this.#groupId, partitions))
+    const first = await beginnings(cluster, partitions)
+    const absent = partitions.filter(partition => !committed.has(partitionName(partition)))
+    if (absent.length > 0 && startFrom === 'committed') {
+      const places = absent.map(({ topic, partition }) => `${topic}/${partition}`).join(', ')
+      throw new ConfigurationError(`startFrom is 'committed', and group '${group}' has committed nothing for ${places}`)
+    }
+    const expired = partitions.filter(partition => {
+      const position = committed.get(partitionName(partition))
+      return position !== undefined && position.offset < first.get(partitionName(partition))!
+    })
+    const from = startFrom === 'committed' ? 'earliest' : startFrom
+    const starts = await startPositions(cluster, [...absent, ...expired], from)
+    // Kept at once: were the partition taken up again before the first commit, the end would be another, and what was
+    // written in between would be passed over.
+    if (group !== undefined && from !== 'earliest' && starts.size > 0 && !stale()) {
+      const points = [...absent, ...expired].map(({ topic, partition }) => ({
+        topic,
+        partition,
+        offset: BigInt(starts.get(partitionName({ topic, partition }))!),
+      }))
+      await member.commit(points)
+    }
+    for (const partition of stale() ? [] : expired) {
+      const name = partitionName(partition)
+      this.emit({ type: 'trouble', error: outOfRangeError(partition, committed.get(name)!.offset, starts.get(name)!) })
+    }
+    return partitions.map(({ topic, partition }) => {
+      const name = partitionName({ topic, partition })
+      const start = starts.get(name)
+      if (start !== undefined) return new Assignment(topic, partition, start, '')
+      const { offset, metadata } = committed.get(name)!
+      return new Assignment(topic, partition, offset, metadata)
+    })
+  }
+
+  #announce(added: readonly Assignment[]): void {
+    const retained = [...this.held.values()]
+    for (const assignment of added) this.held.set(partitionName(assignment), assignment)
+    this.#revoking = false
+    this.delivering = true
+    this.#crashes = 0
+    this.emit({ type: 'assigned', added, retained })
+    this.#reader.wake()
+  }
+
+  #lose(error: unknown): void {
+    if (this.held.size > 0) this.context.logger.warn({ err: error }, 'the group went on without this member')
+    this.delivering = false
+    this.#revoking = false
+    this.#end([...this.held.values()], 'lost')
+    this.#release.ring()
+  }
+
+  #end(assignments: readonly Assignment[], how: 'revoked' | 'lost'): void {
+    if (assignments.length === 0) return
+    for (const assignment of assignments) {
+      assignment.ended = true
+      this.held.delete(partitionName(assignment))
+    }
+    this.emit({ type: how, assignments })
+  }
+
+  // ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  pause(assignments: readonly PartitionAssignment[]): void {
+    for (const assignment of assignments) if (assignment instanceof Assignment) assignment.paused = true
+  }
+
+  resume(assignments: readonly PartitionAssignment[]): void {
+    for (const assignment of assignments) if (assignment instanceof Assignment) assignment.paused = false
+    this.#reader.wake()
+  }
+
+  // ── Committing ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async commit(points: readonly CommitPoint[]): Promise<void> {
+    if (live(points).length === 0) return
+    if (this.request.group === undefined) {
+      throw new CommitError('nothing can be committed without a group', { retriable: false })
+    }
+    const member = this.#member
+    if (member?.joining) await this.#joined.wait(joinPatience)
+    if (member === undefined || member.joining || member.ended || this.#closed) {
+      throw new CommitError('the group is not joined at present', { retriable: true })
+    }
+    try {
+      // The broker takes a late commit even of what others have by now: it is for us not to send one.
+      if (member.doubtful) await member.heartbeat()
+      const sent = live(points)
+      if (sent.length > 0) await this.#send(member, sent)
+    } catch (error) {
+      if (isKicked(error)) this.#lose(error)
+      throw commitError(error, this.#groupId)
+    }
+  }
+
+  async #send(member: GroupMember, points: readonly CommitPoint[]): Promise<void> {
+    try {
+      await member.commit(points)
+    } catch (error) {
+      // The positions matter more than what is said beside them.
+      if (errorType(error) !== 'OFFSET_METADATA_TOO_LARGE') throw error
+      await member.commit(points.map(point => ({ ...point, metadata: undefined })))
+    }
+  }
+
+  // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Leaves the group in bounded time, and completes the stream. */
+  async leave(): Promise<void> {
+    const member = this.#close()
+    this.#end([...this.held.values()], 'revoked')
+    await member?.leave({ deleteGroup: this.request.group === undefined })
+    this.subscriber.complete()
+  }
+
+  /** The client unsubscribed: nobody is told anything any more. */
+  abandon(): void {
+    const member = this.#close()
+    for (const assignment of this.held.values()) assignment.ended = true
+    this.held.clear()
+    void member?.leave({ deleteGroup: this.request.group === undefined })
+  }
+
+  #close(): GroupMember | undefined {
+    this.#closed = true
+    this.delivering = false
+    this.#epoch++
+    this.#outage.stop()
+    this.#release.ring()
+    this.#joined.ring()
+    this.#bell.ring()
+    this.#reader.wake()
+    return this.#member
+  }
+
+  fail(error: unknown): void {
+    if (this.#closed) return
+    const member = this.#close()
+    this.#end([...this.held.values()], 'lost')
+    void member?.leave({ deleteGroup: this.request.group === undefined })
+    this.subscriber.error(error)
+  }
+
+  emit(event: DriverEvent): void {
+    this.subscriber.next(event)
+  }
+}
+
+function live(points: readonly CommitPoint[]): readonly CommitPoint[] {
+  return points.filter(point => point.assignment?.ended !== true)
+}

@@ -1,0 +1,148 @@
+import { FetchError } from '../../../errors.js'
+import type { AbortedTransaction } from './aborted-transactions.js'
+import { readInt64 } from './int64.js'
+import { type DecodingOptions, type PartitionRecords, readPartitionRecords } from './partition-records.js'
+import type { LazyRecordBatch } from './record-batch.js'
+
+export interface FetchedPartition {
+  readonly topic: string
+  readonly partition: number
+  /** 0 for none. */
+  readonly errorCode: number
+  readonly highWatermark: number
+  readonly lastStableOffset: number
+  /** -1 before version 5. */
+  readonly logStartOffset: number
+  readonly abortedTransactions: readonly AbortedTransaction[]
+  /** -1: none. */
+  readonly preferredReadReplica: number
+  readonly batches: readonly LazyRecordBatch[]
+  /** Why reading stopped before the end of what was fetched; all that comes before is in `batches`. */
+  readonly error: FetchError | undefined
+  /** Records of a format before Kafka 0.11's: the partition's part of the response, for a decoder that knows them. */
+  readonly oldFormat: Buffer | undefined
+}
+
+export interface FetchResponse {
+  readonly throttleTime: number
+  readonly errorCode: number
+  readonly sessionId: number
+  /** In the order of the response; each topic may come several times. */
+  readonly partitions: readonly FetchedPartition[]
+  /** The response ends or makes no sense somewhere: the connection cannot be trusted. What came before is there. */
+  readonly error: FetchError | undefined
+}
+
+export interface FetchDecodingOptions extends DecodingOptions {
+  /** The offset a partition was asked from; 0 when absent. */
+  readonly fetchOffset?: (topic: string, partition: number) => number
+}
+
+/** Reads a response to Fetch, versions 4 to 11, without the correlation id before it. Never throws. */
+export function decodeFetchResponse(
+  payload: Buffer,
+  version: number,
+  options: FetchDecodingOptions = {},
+): FetchResponse {
+  const partitions: FetchedPartition[] = []
+  const head = { throttleTime: 0, errorCode: 0, sessionId: 0 }
+  try {
+    const reader = new Reader(payload)
+    head.throttleTime = reader.int32()
+    if (version >= 7) {
+      head.errorCode = reader.int16()
+      head.sessionId = reader.int32()
+    }
+    for (let topics = reader.int32(); topics > 0; topics--) {
+      const topic = reader.string()
+      for (let count = reader.int32(); count > 0; count--) {
+        partitions.push(readPartition(reader, topic, version, options))
+      }
+    }
+    return { ...head, partitions, error: undefined }
+  } catch (cause) {
+    const message = `a fetch response of ${payload.length} bytes cannot be read: ${(cause as Error).message}`
+    return { ...head, partitions, error: new FetchError(message, { cause }) }
+  }
+}
+
+function readPartition(
+  reader: Reader,
+  topic: string,
+  version: number,
+  options: FetchDecodingOptions,
+): FetchedPartition {
+  const start = reader.at
+  const partition = reader.int32()
+  const errorCode = reader.int16()
+  const highWatermark = reader.int64()
+  const lastStableOffset = reader.int64()
+  const logStartOffset = version >= 5 ? reader.int64() : -1
+  const abortedTransactions: AbortedTransaction[] = []
+  for (let count = reader.int32(); count > 0; count--) {
+    abortedTransactions.push({ producerId: reader.int64(), firstOffset: reader.int64() })
+  }
+  const preferredReadReplica = version >= 11 ? reader.int32() : -1
+  const [from, end] = reader.bytes()
+  const fetchOffset = options.fetchOffset?.(topic, partition) ?? 0
+  const records = readPartitionRecords(reader.payload, from, end, fetchOffset, abortedTransactions, options)
+  return {
+    topic,
+    partition,
+    errorCode,
+    highWatermark,
+    lastStableOffset,
+    logStartOffset,
+    abortedTransactions,
+    preferredReadReplica,
+    batches: records.batches,
+    error: toFetchError(topic, partition, records.failure),
+    oldFormat: records.isOldFormat ? reader.payload.subarray(start, end) : undefined,
+  }
+}
+
+function toFetchError(topic: string, partition: number, failure: PartitionRecords['failure']): FetchError | undefined {
+  if (failure === undefined) return undefined
+  const offset = BigInt(failure.offset)
+  const message = `the record batch at offset ${offset} of ${topic}[${partition}] cannot be read: ${failure.error.message}`
+  return new FetchError(message, { cause: failure.error, topic, partition, offset })
+}
+
+/** Reads on, and never past the end: then it throws. */
+class Reader {
+  at = 0
+
+  constructor(readonly payload: Buffer) {}
+
+  int16(): number {
+    return this.payload.readInt16BE(this.#pass(2))
+  }
+
+  int32(): number {
+    return this.payload.readInt32BE(this.#pass(4))
+  }
+
+  int64(): number {
+    return readInt64(this.payload, this.#pass(8))
+  }
+
+  string(): string {
+    const start = this.#pass(this.int16())
+    return this.payload.toString('utf8', start, this.at)
+  }
+
+  /** Where bytes stand that have their length before them; null ones are empty. */
+  bytes(): readonly [start: number, end: number] {
+    const start = this.#pass(Math.max(this.int32(), 0))
+    return [start, this.at]
+  }
+
+  #pass(count: number): number {
+    const start = this.at
+    if (count < 0 || start + count > this.payload.length) {
+      throw new RangeError(`${count} bytes at ${start} reach outside it`)
+    }
+    this.at += count
+    return start
+  }
+}

@@ -1,0 +1,159 @@
+import type { HeaderPair, RecordBatch } from '../../../record-batch.js'
+import type { BatchHeader } from './batch-header.js'
+import { readHeaderName } from './header-name.js'
+import { STRIDE, scanRecords } from './scan-records.js'
+import { next, readVarint, readVarlong, skipVarint } from './varint.js'
+
+const NOTHING = Buffer.alloc(0)
+const NO_RECORDS = Int32Array.of(0)
+
+/**
+ * One record batch of the log, its records still bytes.
+ *
+ * Making it finds where the records are and checks every length in them; keys, values, headers and timestamps are read
+ * when asked for, and are views of the fetched bytes. So nothing here throws but for an index that is no record's.
+ */
+export class LazyRecordBatch implements RecordBatch {
+  private constructor(
+    private readonly header: BatchHeader,
+    /** The offset after which reading goes on: that of the batch, or in a copy the record's own. */
+    readonly lastOffset: number,
+    private readonly bytes: Buffer,
+    /** See `STRIDE`. */
+    private readonly positions: Int32Array,
+    readonly count: number,
+  ) {}
+
+  /**
+   * The batch whose records stand, uncompressed, at `from … end`.
+   *
+   * @throws CorruptBatchError
+   */
+  static of(header: BatchHeader, bytes: Buffer, from: number, end: number): LazyRecordBatch {
+    const lastDelta = header.lastOffset - header.baseOffset
+    const positions = scanRecords(bytes, from, end, header.count, lastDelta)
+    return new LazyRecordBatch(header, header.lastOffset, bytes, positions, header.count)
+  }
+
+  /** The batch without its records: markers, or what a transaction took back. It keeps no fetched bytes. */
+  static withoutRecords(header: BatchHeader): LazyRecordBatch {
+    return new LazyRecordBatch(header, header.lastOffset, NOTHING, NO_RECORDS, 0)
+  }
+
+  get baseOffset(): number {
+    return this.header.baseOffset
+  }
+
+  get partitionLeaderEpoch(): number {
+    return this.header.partitionLeaderEpoch
+  }
+
+  get isTransactional(): boolean {
+    return this.header.isTransactional
+  }
+
+  get isControl(): boolean {
+    return this.header.isControl
+  }
+
+  /** -1: neither idempotent nor transactional. */
+  get producerId(): number {
+    return this.header.producerId
+  }
+
+  /** Of the records, uncompressed. The memory they stand in may hold more: the rest of the fetch response. */
+  get byteLength(): number {
+    return this.positions[this.count * STRIDE]! - this.positions[0]!
+  }
+
+  /** Bytes of one record, its length before it included. */
+  sizeOf(index: number): number {
+    const place = this.#place(index)
+    return this.positions[place + STRIDE]! - this.positions[place]!
+  }
+
+  offset(index: number): number {
+    return this.header.baseOffset + this.positions[this.#place(index) + 1]!
+  }
+
+  /** Milliseconds since 1970, or -1. Rounded where a producer wrote more than 2^53, as nanoseconds are. */
+  timestamp(index: number): number {
+    const at = this.#timestampAt(this.#place(index))
+    if (this.header.isLogAppendTime) return this.header.maxTimestamp
+    return this.header.baseTimestamp + readVarlong(this.bytes, at)
+  }
+
+  key(index: number): Buffer | null {
+    const place = this.#place(index)
+    const valueAt = this.positions[place + 2]!
+    const timestampEnd = skipVarint(this.bytes, this.#timestampAt(place), valueAt)
+    return this.#read(skipVarint(this.bytes, timestampEnd, valueAt), valueAt)
+  }
+
+  value(index: number): Buffer | null {
+    const place = this.#place(index)
+    return this.#read(this.positions[place + 2]!, this.positions[place + STRIDE]!)
+  }
+
+  headers(index: number): readonly HeaderPair[] {
+    const place = this.#place(index)
+    const { bytes } = this
+    const end = this.positions[place + STRIDE]!
+    const valueLength = readVarint(bytes, this.positions[place + 2]!, end)
+    const count = readVarint(bytes, next + Math.max(valueLength, 0), end)
+    let at = next
+    const headers: HeaderPair[] = []
+    for (let i = 0; i < count; i++) {
+      const nameLength = readVarint(bytes, at, end)
+      const nameEnd = next + nameLength
+      const name = readHeaderName(bytes, next, nameEnd, i)
+      const length = readVarint(bytes, nameEnd, end)
+      at = next + Math.max(length, 0)
+      headers.push([name, length < 0 ? null : bytes.subarray(next, at)])
+    }
+    return headers
+  }
+
+  /** The index of the first record at `offset` or after it; `count` when there is none. */
+  firstIndexAt(offset: number): number {
+    const delta = offset - this.header.baseOffset
+    if (delta <= 0) return 0
+    let low = 0
+    let high = this.count
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.positions[middle * STRIDE + 1]! < delta) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  /** One record in memory of its own: whoever keeps it does not keep the fetch response. */
+  copy(index: number): LazyRecordBatch {
+    const place = this.#place(index)
+    const [from, delta, valueAt, end] = this.positions.subarray(place, place + STRIDE + 1) as unknown as Place
+    // Not of the pool, which small buffers share: one of them keeps it all.
+    const own = Buffer.allocUnsafeSlow(end - from)
+    this.bytes.copy(own, 0, from, end)
+    const positions = Int32Array.of(0, delta, valueAt - from, end - from)
+    return new LazyRecordBatch(this.header, this.header.baseOffset + delta, own, positions, 1)
+  }
+
+  #place(index: number): number {
+    if (index >= 0 && index < this.count) return index * STRIDE
+    throw new RangeError(`record ${index} of a batch of ${this.count}`)
+  }
+
+  /** Behind the record's length and its attributes, which mean nothing yet. */
+  #timestampAt(place: number): number {
+    return skipVarint(this.bytes, this.positions[place]!, this.positions[place + STRIDE]!) + 1
+  }
+
+  /** Bytes with their length before them. */
+  #read(at: number, end: number): Buffer | null {
+    const length = readVarint(this.bytes, at, end)
+    return length < 0 ? null : this.bytes.subarray(next, next + length)
+  }
+}
+
+type Place = readonly [from: number, delta: number, valueAt: number, end: number]

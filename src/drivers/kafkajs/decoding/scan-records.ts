@@ -1,0 +1,68 @@
+import { CorruptBatchError } from './errors.js'
+import { next, readVarint, skipVarint } from './varint.js'
+
+/**
+ * Numbers kept per record: where it begins, its offset's distance from the batch's first, and where its value's length
+ * stands. One more at the end: where the last record ends.
+ */
+export const STRIDE = 3
+
+/** Length, attributes, two deltas, the lengths of key and value, the count of headers: one byte each at least. */
+const SHORTEST_RECORD = 7
+
+/**
+ * Finds the records of a batch, and checks every length on the way, so that what reads them later need not: nothing
+ * outside `from … end` is read, now or then.
+ *
+ * @throws CorruptBatchError unless there are exactly `count` records, in the order of their offsets, none above
+ * `lastDelta`
+ */
+export function scanRecords(
+  bytes: Uint8Array,
+  from: number,
+  end: number,
+  count: number,
+  lastDelta: number,
+): Int32Array {
+  if (count * SHORTEST_RECORD > end - from) throw new CorruptBatchError(`${count} records do not fit into it`)
+  const positions = new Int32Array(count * STRIDE + 1)
+  let at = from
+  let deltaBefore = -1
+  for (let i = 0; i < positions.length - 1; i += STRIDE) {
+    const length = readVarint(bytes, at, end)
+    const stop = next + length
+    if (length < 0 || stop > end) throw new CorruptBatchError('a record in it has an invalid length')
+    const delta = readVarint(bytes, skipVarint(bytes, next + 1, stop), stop)
+    if (delta <= deltaBefore || delta > lastDelta) throw new CorruptBatchError('its records are out of order')
+    const valueAt = skipBytes(bytes, next, stop)
+    positions[i] = at
+    positions[i + 1] = delta
+    positions[i + 2] = valueAt
+    skipHeaders(bytes, skipBytes(bytes, valueAt, stop), stop)
+    deltaBefore = delta
+    at = stop
+  }
+  if (at !== end) throw new CorruptBatchError('there are bytes in it after its last record')
+  positions[positions.length - 1] = end
+  return positions
+}
+
+/** Where reading goes on after bytes with their length before them; any length below 0 stands for null. */
+function skipBytes(bytes: Uint8Array, at: number, end: number): number {
+  const length = readVarint(bytes, at, end)
+  const stop = length < 0 ? next : next + length
+  if (stop > end) throw new CorruptBatchError('a key, value or header in it has an invalid length')
+  return stop
+}
+
+function skipHeaders(bytes: Uint8Array, from: number, end: number): void {
+  const count = readVarint(bytes, from, end)
+  let at = next
+  if (count < 0) throw new CorruptBatchError('a record in it has an invalid count of headers')
+  // A hostile count ends where the bytes do: each header takes two at least.
+  for (let i = 0; i < count; i++) {
+    if (readVarint(bytes, at, end) < 0) throw new CorruptBatchError('a header in it has no name')
+    at = skipBytes(bytes, skipBytes(bytes, at, end), end)
+  }
+  if (at !== end) throw new CorruptBatchError('there are bytes in a record of it after its headers')
+}

@@ -1,0 +1,99 @@
+import { CorruptBatchError } from './errors.js'
+
+/** How snappy-java begins its streams; two versions of four bytes and blocks with their lengths before them follow. */
+const XERIAL_MAGIC = Buffer.from([0x82, ...Buffer.from('SNAPPY'), 0])
+const XERIAL_HEADER = XERIAL_MAGIC.length + 8
+
+/** The shortest element, 3 bytes, gives 64 at most: what promises more is not believed, and not given memory. */
+const HIGHEST_RATIO = 22
+
+/**
+ * Undoes Snappy: one raw block, as clients in Go and librdkafka write it, or snappy-java's stream of blocks.
+ *
+ * Own code, because snappyjs does not end on some hostile input.
+ */
+export function uncompressSnappy(compressed: Buffer): Buffer {
+  const isStream = compressed.length >= XERIAL_HEADER && compressed.subarray(0, 8).equals(XERIAL_MAGIC)
+  const blocks = isStream ? [...xerialBlocks(compressed)] : [compressed]
+  const lengths = blocks.map(block => uncompressedLength(block))
+  const out = Buffer.allocUnsafeSlow(lengths.reduce((sum, [length]) => sum + length, 0))
+  let at = 0
+  blocks.forEach((block, i) => {
+    const [length, from] = lengths[i]!
+    uncompressBlock(block, from, out.subarray(at, at + length))
+    at += length
+  })
+  return out
+}
+
+function* xerialBlocks(compressed: Buffer): Generator<Buffer> {
+  let at = XERIAL_HEADER
+  while (at < compressed.length) {
+    const from = at + 4
+    const end = from <= compressed.length ? from + compressed.readUInt32BE(at) : Number.POSITIVE_INFINITY
+    if (end > compressed.length) throw new CorruptBatchError('a block of its Snappy stream is cut off')
+    yield compressed.subarray(from, end)
+    at = end
+  }
+}
+
+/** The length a block promises, and where its elements begin. */
+function uncompressedLength(block: Buffer): [length: number, from: number] {
+  let length = 0
+  for (let at = 0; at < 5 && at < block.length; at++) {
+    const byte = block[at]!
+    length += (byte & 127) * 2 ** (7 * at)
+    if (byte > 127) continue
+    if (length > HIGHEST_RATIO * block.length) break
+    return [length, at + 1]
+  }
+  throw new CorruptBatchError('the length of its Snappy block is invalid')
+}
+
+function uncompressBlock(block: Buffer, from: number, out: Buffer): void {
+  const end = block.length
+  const room = out.length
+  let at = from
+  let to = 0
+  while (at < end) {
+    const tag = block[at++]!
+    const kind = tag & 3
+    if (kind === LITERAL) {
+      let length = (tag >>> 2) + 1
+      if (length > 60) {
+        const extra = length - 60
+        if (extra > end - at) throw cutOff()
+        length = block.readUIntLE(at, extra) + 1
+        at += extra
+      }
+      if (length > end - at || length > room - to) throw outside()
+      if (length > 32) block.copy(out, to, at, at + length)
+      else for (let i = 0; i < length; i++) out[to + i] = block[at + i]!
+      at += length
+      to += length
+      continue
+    }
+    const extra = kind === FAR_COPY ? 4 : kind
+    if (extra > end - at) throw cutOff()
+    let length = (tag >>> 2) + 1
+    let distance: number
+    if (kind === NEAR_COPY) {
+      length = ((tag >>> 2) & 7) + 4
+      distance = ((tag >>> 5) << 8) | block[at]!
+    } else if (kind === COPY) distance = block[at]! | (block[at + 1]! << 8)
+    else distance = block.readUInt32LE(at)
+    at += extra
+    if (distance === 0 || distance > to || length > room - to) throw outside()
+    // Byte by byte: what is copied may be what this very copy wrote.
+    for (const stop = to + length; to < stop; to++) out[to] = out[to - distance]!
+  }
+  if (to !== room) throw new CorruptBatchError('its Snappy block gives less than it promises')
+}
+
+const LITERAL = 0
+const NEAR_COPY = 1
+const COPY = 2
+const FAR_COPY = 3
+
+const cutOff = () => new CorruptBatchError('its Snappy block is cut off')
+const outside = () => new CorruptBatchError('its Snappy block reaches outside itself')

@@ -1,0 +1,55 @@
+import { CorruptBatchError } from './errors.js'
+
+/** Where reading goes on after the varint read last: a second result that costs no object. */
+export let next = 0
+
+/** A zigzag varint of at most 32 bits that begins at `at`; all of it must stand before `end`. */
+export function readVarint(bytes: Uint8Array, at: number, end: number): number {
+  if (at < end) {
+    const byte = bytes[at]!
+    // One byte says -64 to 63: most lengths and deltas.
+    if (byte < 128) {
+      next = at + 1
+      return (byte >>> 1) ^ -(byte & 1)
+    }
+  }
+  return readLongerVarint(bytes, at, end)
+}
+
+function readLongerVarint(bytes: Uint8Array, from: number, end: number): number {
+  let value = 0
+  let at = from
+  for (let shift = 0; shift < 35; shift += 7) {
+    if (at >= end) throw cutOff()
+    const byte = bytes[at++]!
+    value |= (byte & 127) << shift
+    if (byte < 128) {
+      next = at
+      return (value >>> 1) ^ -(value & 1)
+    }
+  }
+  throw new CorruptBatchError('a number in it is longer than 32 bits')
+}
+
+/** Where reading goes on after a varint of at most 64 bits. */
+export function skipVarint(bytes: Uint8Array, from: number, end: number): number {
+  const limit = Math.min(end, from + 10)
+  for (let at = from; at < limit; at++) if (bytes[at]! < 128) return at + 1
+  throw limit === end ? cutOff() : new CorruptBatchError('a number in it is longer than 64 bits')
+}
+
+/** A zigzag varint of at most 64 bits, rounded where a number cannot hold it. For what `skipVarint` has passed. */
+export function readVarlong(bytes: Uint8Array, at: number): number {
+  // Four bytes hold 28 bits: as a delta of milliseconds 37 hours.
+  for (let i = at; i < at + 4; i++) if (bytes[i]! < 128) return readVarint(bytes, at, i + 1)
+  let value = 0n
+  for (let i = 0; i < 10; i++) {
+    const byte = bytes[at + i]!
+    value |= BigInt(byte & 127) << BigInt(7 * i)
+    if (byte < 128) break
+  }
+  value = BigInt.asUintN(64, value)
+  return Number((value >> 1n) ^ -(value & 1n))
+}
+
+const cutOff = () => new CorruptBatchError('a record in it is cut off')

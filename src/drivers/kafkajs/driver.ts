@@ -1,0 +1,139 @@
+import { concat, defer, from, ignoreElements, Observable } from 'rxjs'
+import type { CommitPoint } from '../../commit-point.js'
+import type {
+  ConsumeRequest,
+  Driver,
+  DriverContext,
+  DriverEvent,
+  PartitionAssignment,
+  ProduceResult,
+} from '../../driver.js'
+import { CommitError, ConfigurationError, ConnectionError, PublishError } from '../../errors.js'
+import type { PublishRecord } from '../../publish.js'
+import { type Brokers, type KafkajsOptions, openBrokers } from './connection.js'
+import { Consumption } from './consumption.js'
+import { Producer } from './producer.js'
+import { isRefusal, messageOf } from './protocol-error.js'
+import { Topics } from './topics.js'
+
+/** One client's connection to real brokers, by way of kafkajs. */
+export class KafkajsDriver implements Driver {
+  #brokers: Brokers | undefined
+  #context: DriverContext | undefined
+  #topics: Topics | undefined
+  #producer: Producer | undefined
+  #consumption: Consumption | undefined
+  #closed = false
+
+  constructor(readonly options: KafkajsOptions) {}
+
+  connect(context: DriverContext): Observable<never> {
+    return this.#promised(async cancelled => {
+      if (this.#closed) throw closed()
+      this.#context ??= context
+      try {
+        this.#brokers ??= openBrokers(this.options, context)
+        this.#topics ??= new Topics(this.#brokers.kafka)
+        await this.#topics.connect()
+      } catch (error) {
+        if (cancelled()) return
+        throw connectionError(error)
+      }
+    }).pipe(ignoreElements())
+  }
+
+  topics(names: readonly string[]): Observable<ReadonlyMap<string, number>> {
+    return this.#promised(() => this.#connectedTopics().partitionCounts(names))
+  }
+
+  endOffsets(topic: string): Observable<ReadonlyMap<number, number>> {
+    return this.#promised(() => this.#connectedTopics().endOffsets(topic))
+  }
+
+  consume(request: ConsumeRequest): Observable<DriverEvent> {
+    return new Observable(subscriber => {
+      if (this.#brokers === undefined || this.#context === undefined || this.#closed) {
+        subscriber.error(this.#closed ? closed() : notConnected())
+        return
+      }
+      if (this.#consumption !== undefined) {
+        subscriber.error(new ConfigurationError('this driver consumes already; leave() first'))
+        return
+      }
+      const consumption = new Consumption(this.#brokers.kafka, this.options, request, this.#context, subscriber)
+      this.#consumption = consumption
+      return () => {
+        consumption.abandon()
+        if (this.#consumption === consumption) this.#consumption = undefined
+      }
+    })
+  }
+
+  pause(assignments: readonly PartitionAssignment[]): void {
+    this.#consumption?.pause(assignments)
+  }
+
+  resume(assignments: readonly PartitionAssignment[]): void {
+    this.#consumption?.resume(assignments)
+  }
+
+  commit(points: readonly CommitPoint[]): Observable<never> {
+    return this.#promised(async () => {
+      if (points.every(point => point.assignment?.ended === true)) return
+      if (this.#closed) throw new CommitError('the driver is closed', { retriable: false })
+      if (this.#consumption === undefined) throw new CommitError('the group is not joined', { retriable: true })
+      await this.#consumption.commit(points)
+    }).pipe(ignoreElements())
+  }
+
+  produce(records: readonly PublishRecord[]): Observable<readonly ProduceResult[]> {
+    return defer(() => {
+      if (this.#brokers === undefined || this.#closed) {
+        const why = this.#closed ? 'the driver is closed' : 'the driver is not connected'
+        return [records.map(({ topic }) => new PublishError(why, { retriable: !this.#closed, topic }))]
+      }
+      this.#producer ??= new Producer(this.#brokers.kafka)
+      return this.#producer.produce(records)
+    })
+  }
+
+  leave(): Observable<never> {
+    return this.#promised(async () => {
+      await this.#consumption?.leave()
+    }).pipe(ignoreElements())
+  }
+
+  close(): Observable<never> {
+    const end = this.#promised(async () => {
+      this.#closed = true
+      await Promise.all([this.#producer?.end(), this.#topics?.end()])
+      this.#brokers?.destroy()
+    }).pipe(ignoreElements())
+    return concat(this.leave(), end)
+  }
+
+  #connectedTopics(): Topics {
+    if (this.#closed) throw closed()
+    if (this.#topics === undefined) throw notConnected()
+    return this.#topics
+  }
+
+  /** A promise, asked for on subscription; what becomes of it after the unsubscription concerns nobody. */
+  #promised<T>(ask: (cancelled: () => boolean) => Promise<T>): Observable<T> {
+    return new Observable(subscriber => from(defer(() => ask(() => subscriber.closed))).subscribe(subscriber))
+  }
+}
+
+function closed(): ConnectionError {
+  return new ConnectionError('the driver is closed')
+}
+
+function notConnected(): ConnectionError {
+  return new ConnectionError('the driver is not connected; connect() first')
+}
+
+function connectionError(error: unknown): Error {
+  if (error instanceof ConnectionError || error instanceof ConfigurationError) return error
+  const why = isRefusal(error) ? 'the brokers refuse us' : 'the brokers cannot be reached'
+  return new ConnectionError(`${why}: ${messageOf(error)}`, { cause: error })
+}

@@ -1,0 +1,31 @@
+import type { ConsumeRequest } from '../../driver.js'
+import { ConfigurationError, ConnectionError, FetchError, RxMikaError } from '../../errors.js'
+import { errorType, isNotAuthorized, isRefusal, messageOf } from './protocol-error.js'
+
+/** The error that ends consuming, for what trying again does not change; undefined for everything else. */
+export function fatalConsumeError(error: unknown, request: ConsumeRequest): RxMikaError | undefined {
+  if (error instanceof ConfigurationError) return error
+  const type = errorType(error)
+  if (isRefusal(error)) return new ConnectionError(`the brokers refuse us: ${messageOf(error)}`, { cause: error })
+  if (type === 'GROUP_AUTHORIZATION_FAILED') {
+    return new FetchError(`not authorized to read as group '${request.group}'`, { cause: error })
+  }
+  if (isNotAuthorized(error)) {
+    return new FetchError(`not authorized to read (${type}) one of: ${request.topics.join(', ')}`, { cause: error })
+  }
+  if (type !== undefined && settingsTypes.has(type)) {
+    return new ConfigurationError(`the brokers refuse the consumer's settings: ${messageOf(error)}`, { cause: error })
+  }
+  if (/compression (codec|algorithm)|not implemented/i.test(messageOf(error))) {
+    return new FetchError(`records are in a compression codec that is not available: ${messageOf(error)}`, {
+      cause: error,
+    })
+  }
+  return undefined
+}
+
+const settingsTypes = new Set(['INVALID_SESSION_TIMEOUT', 'INVALID_GROUP_ID', 'INVALID_TOPIC_EXCEPTION'])
+
+export function troubleOf(error: unknown, what: string): RxMikaError {
+  return error instanceof RxMikaError ? error : new FetchError(`${what}: ${messageOf(error)}`, { cause: error })
+}

@@ -1,0 +1,119 @@
+import type { HeaderPair } from '../../record-batch.js'
+import { crc32c } from './decoding/crc32c.js'
+
+/** A record as it goes to the wire. */
+export interface EncodableRecord {
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly headers: readonly HeaderPair[]
+  /** Milliseconds since 1970. */
+  readonly timestamp: number
+}
+
+/** By which a broker knows a batch that it has already: who sent it, and as the how many-th record of the partition. */
+export interface ProducerSequence {
+  readonly producerId: bigint
+  readonly epoch: number
+  readonly first: number
+}
+
+const headerSize = 61
+const crcFrom = 21
+
+/**
+ * A record batch of format 2, uncompressed. Written here and not by kafkajs: its encoder loses the order of headers,
+ * throws on a null header, and makes a buffer of 512 bytes for every record.
+ */
+export function encodeRecordBatch(records: readonly EncodableRecord[], sequence: ProducerSequence): Buffer {
+  const base = records[0]!.timestamp
+  const bodies = records.map((record, index) => bodySize(record, index, record.timestamp - base))
+  const size = bodies.reduce((sum, body) => sum + varintSize(body) + body, headerSize)
+  const batch = Buffer.allocUnsafe(size)
+  writeHeader(batch, records, sequence)
+  const writer = new Writer(batch, headerSize)
+  records.forEach((record, index) => {
+    writer.varint(bodies[index]!)
+    writer.int8(0)
+    writer.varint(record.timestamp - base)
+    writer.varint(index)
+    writer.bytes(record.key)
+    writer.bytes(record.value)
+    writer.varint(record.headers.length)
+    for (const [name, value] of record.headers) {
+      writer.text(name)
+      writer.bytes(value)
+    }
+  })
+  batch.writeUInt32BE(crc32c(batch, crcFrom, size), 17)
+  return batch
+}
+
+function writeHeader(batch: Buffer, records: readonly EncodableRecord[], sequence: ProducerSequence): void {
+  const base = records[0]!.timestamp
+  let latest = base
+  for (const { timestamp } of records) if (timestamp > latest) latest = timestamp
+  batch.writeBigInt64BE(0n, 0) // The base offset, which the broker assigns.
+  batch.writeInt32BE(batch.length - 12, 8)
+  batch.writeInt32BE(-1, 12) // The leader's epoch.
+  batch.writeInt8(2, 16)
+  batch.writeInt16BE(0, crcFrom)
+  batch.writeInt32BE(records.length - 1, 23)
+  batch.writeBigInt64BE(BigInt(base), 27)
+  batch.writeBigInt64BE(BigInt(latest), 35)
+  batch.writeBigInt64BE(sequence.producerId, 43)
+  batch.writeInt16BE(sequence.epoch, 51)
+  batch.writeInt32BE(sequence.first, 53)
+  batch.writeInt32BE(records.length, 57)
+}
+
+function bodySize({ key, value, headers }: EncodableRecord, index: number, delta: number): number {
+  let size = 1 + varintSize(delta) + varintSize(index) + bytesSize(key) + bytesSize(value) + varintSize(headers.length)
+  for (const [name, content] of headers) {
+    const length = Buffer.byteLength(name)
+    size += varintSize(length) + length + bytesSize(content)
+  }
+  return size
+}
+
+function bytesSize(bytes: Buffer | null): number {
+  return bytes === null ? 1 : varintSize(bytes.length) + bytes.length
+}
+
+/** Of a zigzag number; beyond 32 bits too, as differences of timestamps can be. */
+function varintSize(value: number): number {
+  let rest = value < 0 ? -value * 2 - 1 : value * 2
+  let size = 1
+  for (; rest >= 128; rest = Math.floor(rest / 128)) size++
+  return size
+}
+
+class Writer {
+  constructor(
+    readonly buffer: Buffer,
+    public at: number,
+  ) {}
+
+  int8(value: number): void {
+    this.buffer[this.at++] = value
+  }
+
+  varint(value: number): void {
+    let rest = value < 0 ? -value * 2 - 1 : value * 2
+    for (; rest >= 128; rest = Math.floor(rest / 128)) this.buffer[this.at++] = (rest % 128) + 128
+    this.buffer[this.at++] = rest
+  }
+
+  bytes(bytes: Buffer | null): void {
+    this.varint(bytes === null ? -1 : bytes.length)
+    if (bytes === null) return
+    bytes.copy(this.buffer, this.at)
+    this.at += bytes.length
+  }
+
+  text(text: string): void {
+    const length = Buffer.byteLength(text)
+    this.varint(length)
+    this.buffer.write(text, this.at, length, 'utf8')
+    this.at += length
+  }
+}

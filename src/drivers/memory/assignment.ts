@@ -1,0 +1,40 @@
+import { Subscription } from 'rxjs'
+import type { PartitionAssignment } from '../../driver.js'
+import type { Log } from './log.js'
+
+/** A partition in one member's hands, and how far it has been fetched. */
+export class Assignment implements PartitionAssignment {
+  readonly topic: string
+  readonly partition: number
+  paused = true
+  ended = false
+  /** The next offset to fetch. */
+  next: number
+  /** The first fetch may begin in the middle of what was written together. */
+  fetched = false
+  /** A fetch under way. */
+  fetching: Subscription | undefined
+  /** What is to be dropped when the assignment ends. */
+  readonly held = new Subscription()
+
+  constructor(
+    readonly log: Log,
+    readonly position: number,
+    readonly metadata: string,
+  ) {
+    this.topic = log.topic
+    this.partition = log.partition
+    this.next = position
+  }
+
+  end(): void {
+    this.ended = true
+    this.fetching?.unsubscribe()
+    this.held.unsubscribe()
+  }
+}
+
+/** Kafka's own way to write a partition; no two partitions have the same, for the number comes last. */
+export function partitionName(place: { readonly topic: string; readonly partition: number }): string {
+  return `${place.topic}-${place.partition}`
+}

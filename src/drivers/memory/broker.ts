@@ -1,0 +1,258 @@
+import { asyncScheduler, type SchedulerLike } from 'rxjs'
+import type { Driver } from '../../driver.js'
+import { ConfigurationError, PublishError } from '../../errors.js'
+import type { PublishRecord, RecordMetadata } from '../../publish.js'
+import type { ConsumedHeaders } from '../../record.js'
+import type { HeaderPair } from '../../record-batch.js'
+import { Cluster } from './cluster.js'
+import { MemoryDriver } from './driver.js'
+import type { FaultyRequest } from './faults.js'
+import type { GroupState } from './group.js'
+import type { Log, LogRecord } from './log.js'
+import { copyOf } from './record-batch.js'
+import type { Partitions } from './topics.js'
+
+export interface MemoryBrokerOptions {
+  /** Partitions of topics created by their first use: one number for all, or by topic; default 1. */
+  readonly partitions?: Partitions
+  /** How long every request takes, ms; default 0: the scheduler's next turn. */
+  readonly latency?: number
+  /** The time of everything; default RxJS's `asyncScheduler`. On a `TestScheduler` the broker runs in virtual time. */
+  readonly scheduler?: SchedulerLike
+  /** Whether a topic is created by its first use; default true. */
+  readonly autoCreate?: boolean
+  /** The most records that a fetch of one partition gives; default 500. */
+  readonly maxBatchRecords?: number
+  /** A record with more bytes in key and value is refused for good; default Kafka's 1,048,588. */
+  readonly maxRecordBytes?: number
+}
+
+/** A record to publish; its topic is named beside it. */
+export type BrokerRecord = Omit<PublishRecord, 'topic'>
+
+/** A record as it stands in the broker. */
+export interface StoredRecord {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: bigint
+  /** Milliseconds since 1970, or of the scheduler's time. */
+  readonly timestamp: number
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  /** In kafkajs's shape. */
+  readonly headers: ConsumedHeaders
+  /** In the order of the record. */
+  readonly headerPairs: readonly HeaderPair[]
+}
+
+export interface GroupDescription {
+  readonly state: GroupState
+  readonly generation: number
+  readonly members: readonly {
+    readonly id: string
+    readonly clientId: string
+    readonly topics: readonly string[]
+    readonly assignments: readonly { readonly topic: string; readonly partition: number }[]
+  }[]
+}
+
+/**
+ * A small Kafka in this process: topics with partitions, consumer groups that rebalance, committed offsets, and faults
+ * to order. It keeps time by its scheduler alone and waits without polling, so that on a `TestScheduler` it is
+ * repeatable and a flush ends when nothing is left to happen.
+ *
+ * @example
+ * const broker = memoryBroker({ partitions: 3 })
+ * const client = createClient({ driver: broker.driver(), group: 'billing' })
+ * broker.publish('orders', { key: 'a', value: 'first' })
+ */
+export function memoryBroker(options: MemoryBrokerOptions = {}): MemoryBroker {
+  return new MemoryBroker(options)
+}
+
+export class MemoryBroker {
+  readonly #cluster: Cluster
+
+  constructor(options: MemoryBrokerOptions = {}) {
+    this.#cluster = new Cluster({
+      partitions: options.partitions ?? 1,
+      latency: options.latency ?? 0,
+      scheduler: options.scheduler ?? asyncScheduler,
+      autoCreate: options.autoCreate ?? true,
+      maxBatchRecords: options.maxBatchRecords ?? 500,
+      maxRecordBytes: options.maxRecordBytes ?? 1_048_588,
+    })
+  }
+
+  /** A connection for one client; each client needs its own. */
+  driver(): Driver {
+    return new MemoryDriver(this.#cluster)
+  }
+
+  // Topics and records.
+
+  /** Partition counts by topic. */
+  topics(): ReadonlyMap<string, number> {
+    return new Map(this.#cluster.topics.all().map(topic => [topic.name, topic.partitions]))
+  }
+
+  createTopic(name: string, partitions?: number): void {
+    this.#cluster.topics.create(name, partitions)
+  }
+
+  /** Writes at once, also while drivers are disconnected. Throws the `PublishError` of the first record refused. */
+  publish(topic: string, records: BrokerRecord | readonly BrokerRecord[]): RecordMetadata[] {
+    const list = Array.isArray(records) ? (records as readonly BrokerRecord[]) : [records as BrokerRecord]
+    return this.#cluster.append(list.map(record => ({ ...record, topic }))).map(result => {
+      if (result instanceof PublishError) throw result
+      return result
+    })
+  }
+
+  /** Every record that can be read, by partition and offset. */
+  records(topic: string): StoredRecord[] {
+    const logs = this.#cluster.topics.find(topic)?.logs ?? []
+    return logs.flatMap(log => log.records.map(record => storedRecord(log, record)))
+  }
+
+  /** Compacts to the records named by offset or predicate; default: the newest of each key, as Kafka does. */
+  compact(
+    topic: string,
+    partition: number,
+    keep?: readonly (number | bigint)[] | ((record: StoredRecord) => boolean),
+  ): void {
+    const log = this.#cluster.topics.log(topic, partition)
+    if (typeof keep === 'function') log.compact(record => keep(storedRecord(log, record)))
+    else if (keep !== undefined) log.compact(offsetIn(keep))
+    else log.compact(offsetIn(newestOfKeys(log)))
+  }
+
+  /** Writes a control record, which takes an offset and is never delivered. */
+  appendMarker(topic: string, partition: number): bigint {
+    return BigInt(this.#cluster.topics.log(topic, partition).appendMarker())
+  }
+
+  /** Deletes what is below `offset`, as retention does. */
+  deleteBefore(topic: string, partition: number, offset: number | bigint): void {
+    this.#cluster.topics.log(topic, partition).deleteBefore(Number(offset))
+  }
+
+  // Groups.
+
+  /** The next offset that the group will read; undefined where it has committed none. */
+  committed(group: string, topic: string, partition: number): bigint | undefined {
+    const committed = this.#cluster.findGroup(group)?.committed({ topic, partition })
+    return committed === undefined ? undefined : BigInt(committed.offset)
+  }
+
+  /** What the group has committed beside the position. */
+  committedMetadata(group: string, topic: string, partition: number): string | undefined {
+    return this.#cluster.findGroup(group)?.committed({ topic, partition })?.metadata
+  }
+
+  /** Offsets of the topic, over all its partitions, that the group has not committed. */
+  lag(group: string, topic: string): number {
+    const logs = this.#cluster.topics.find(topic)?.logs ?? []
+    return logs.reduce((lag, log) => {
+      const committed = this.#cluster.findGroup(group)?.committed(log)
+      return lag + Math.max(0, log.end - Math.max(log.start, committed?.offset ?? 0))
+    }, 0)
+  }
+
+  /** Undefined: nobody has ever joined it. */
+  group(name: string): GroupDescription | undefined {
+    const group = this.#cluster.findGroup(name)
+    if (group === undefined) return undefined
+    return {
+      state: group.state,
+      generation: group.generation,
+      members: [...group.members].map(member => ({
+        id: member.memberId ?? '',
+        clientId: member.clientId,
+        topics: member.request.topics,
+        assignments: [...member.assignments.values()].map(({ topic, partition }) => ({ topic, partition })),
+      })),
+    }
+  }
+
+  // Faults.
+
+  /**
+   * A graceful rebalance that takes the partition from its member and gives it to another, or, where there is none, to
+   * the same as a new assignment.
+   */
+  revoke(group: string, topic: string, partition: number): void {
+    this.#obtainGroup(group).revoke(topic, partition)
+  }
+
+  /**
+   * Takes the partition without asking: the assignment has ended at once, and a commit under way is refused. A
+   * rebalance follows that gives the partition to another member, or to the same as a new assignment.
+   */
+  lose(group: string, topic: string, partition: number): void {
+    this.#obtainGroup(group).lose(topic, partition)
+  }
+
+  /** The next request of that kind fails, once, with `error`; several are used up in order. */
+  failNext(kind: FaultyRequest, error: unknown): void {
+    this.#cluster.faults.failNext(kind, error)
+  }
+
+  /** The broker is away: nothing is delivered, commits fail, everything else waits. */
+  disconnect(): void {
+    this.#cluster.connection.online = false
+  }
+
+  reconnect(): void {
+    this.#cluster.connection.online = true
+  }
+
+  /**
+   * The process with this driver is gone: it hears nothing more, and its assignments have ended. Its group goes on
+   * without it once its session is over: after the member's `sessionTimeout`, or `after` ms.
+   */
+  kill(driver: Driver, options: { readonly after?: number } = {}): void {
+    if (!(driver instanceof MemoryDriver)) throw new ConfigurationError('kill() takes a driver of this broker')
+    driver.die(options.after)
+  }
+
+  #obtainGroup(name: string) {
+    const group = this.#cluster.findGroup(name)
+    if (group === undefined) throw new ConfigurationError(`nobody has joined group '${name}'`)
+    return group
+  }
+}
+
+function storedRecord(log: Log, record: LogRecord): StoredRecord {
+  const headerPairs = record.headers.map(([name, value]): HeaderPair => [name, copyOf(value)])
+  // Without a prototype: a header may be named `constructor` or `__proto__`.
+  const headers: Record<string, Buffer | null | (Buffer | null)[]> = Object.create(null)
+  for (const [name, value] of headerPairs) {
+    const before = headers[name]
+    if (before === undefined) headers[name] = value
+    else if (Array.isArray(before)) before.push(value)
+    else headers[name] = [before, value]
+  }
+  return {
+    topic: log.topic,
+    partition: log.partition,
+    offset: BigInt(record.offset),
+    timestamp: record.timestamp,
+    key: copyOf(record.key),
+    value: copyOf(record.value),
+    headers,
+    headerPairs,
+  }
+}
+
+function offsetIn(offsets: Iterable<number | bigint>): (record: LogRecord) => boolean {
+  const kept = new Set([...offsets].map(Number))
+  return record => kept.has(record.offset)
+}
+
+function newestOfKeys(log: Log): Iterable<number> {
+  const keyless = log.records.filter(record => record.key === null).map(record => record.offset)
+  const newest = new Map(log.records.map(record => [record.key?.toString('base64'), record.offset]))
+  newest.delete(undefined)
+  return [...keyless, ...newest.values()]
+}

@@ -1,0 +1,76 @@
+import type { SchedulerLike } from 'rxjs'
+import { PublishError } from '../../errors.js'
+import type { PublishRecord, RecordMetadata } from '../../publish.js'
+import { Connection } from './connection.js'
+import { Faults } from './faults.js'
+import { Group } from './group.js'
+import type { Log } from './log.js'
+import { type Partitions, Topics } from './topics.js'
+
+export interface ClusterOptions {
+  readonly partitions: Partitions
+  readonly latency: number
+  readonly scheduler: SchedulerLike
+  readonly autoCreate: boolean
+  readonly maxBatchRecords: number
+  readonly maxRecordBytes: number
+}
+
+/** What the drivers of one broker share: topics, groups, and the way to them. */
+export class Cluster {
+  readonly topics: Topics
+  readonly connection: Connection
+  readonly faults = new Faults()
+  readonly #groups = new Map<string, Group>()
+
+  constructor(readonly options: ClusterOptions) {
+    this.topics = new Topics(options.partitions, options.autoCreate)
+    this.connection = new Connection(options.scheduler, options.latency)
+  }
+
+  get scheduler(): SchedulerLike {
+    return this.options.scheduler
+  }
+
+  /** The group as far as it is known: one that nobody has joined is not made by asking. */
+  findGroup(name: string): Group | undefined {
+    return this.#groups.get(name)
+  }
+
+  obtainGroup(name: string): Group {
+    const group = this.#groups.get(name) ?? new Group(name, this.topics, this.connection)
+    this.#groups.set(name, group)
+    return group
+  }
+
+  /** Writes what can be written; records that are written together to one partition stand together. */
+  append(records: readonly PublishRecord[]): (RecordMetadata | PublishError)[] {
+    const baseOffsets = new Map<Log, number>()
+    return records.map(record => {
+      const log = this.#logFor(record)
+      if (log instanceof PublishError) return log
+      const baseOffset = baseOffsets.get(log) ?? log.end
+      baseOffsets.set(log, baseOffset)
+      const offset = log.append(record, record.timestamp ?? this.scheduler.now(), baseOffset)
+      return { topic: log.topic, partition: log.partition, offset: BigInt(offset) }
+    })
+  }
+
+  #logFor(record: PublishRecord): Log | PublishError {
+    const { topic: name, key, value } = record
+    const size = (key == null ? 0 : Buffer.byteLength(key)) + (value == null ? 0 : Buffer.byteLength(value))
+    if (size > this.options.maxRecordBytes) {
+      const message = `MESSAGE_TOO_LARGE: a record of ${size} bytes for topic '${name}'`
+      return new PublishError(message, { retriable: false, topic: name })
+    }
+    const topic = this.topics.obtain(name)
+    if (topic === undefined) {
+      const message = `UNKNOWN_TOPIC_OR_PARTITION: there is no topic '${name}'`
+      return new PublishError(message, { retriable: true, topic: name })
+    }
+    const log = topic.logFor(record)
+    if (log !== undefined) return log
+    const message = `topic '${name}' has ${topic.partitions} partitions, and no partition ${record.partition}`
+    return new PublishError(message, { retriable: false, topic: name })
+  }
+}

@@ -1,0 +1,80 @@
+import { BehaviorSubject, filter, Observable, type SchedulerLike, Subscription, skip, take } from 'rxjs'
+
+/** The way between drivers and the broker: it takes time, and it can be cut. */
+export class Connection {
+  readonly #online = new BehaviorSubject(true)
+  /** True: reconnected; false: disconnected. */
+  readonly changes: Observable<boolean> = this.#online.pipe(skip(1))
+
+  constructor(
+    readonly scheduler: SchedulerLike,
+    readonly latency: number,
+  ) {}
+
+  get online(): boolean {
+    return this.#online.value
+  }
+
+  set online(online: boolean) {
+    if (online !== this.#online.value) this.#online.next(online)
+  }
+
+  /** Runs `arrive` once a message sent now has arrived; while the broker is away it is sent again on its return. */
+  reach(arrive: () => void): Subscription {
+    const underWay = new Subscription()
+    const send = () => {
+      underWay.add(
+        this.scheduler.schedule(() => {
+          if (!this.online) {
+            underWay.add(this.#return().subscribe(send))
+            return
+          }
+          underWay.unsubscribe()
+          arrive()
+        }, this.latency),
+      )
+    }
+    send()
+    return underWay
+  }
+
+  /**
+   * A request that waits while the broker is away. Once it is on its way it arrives, even if its sender has stopped
+   * waiting; a sender that stops before takes it back.
+   */
+  request<T>(arrive: () => T): Observable<T> {
+    return new Observable(subscriber => {
+      const send = () => {
+        this.scheduler.schedule(() => {
+          if (this.online) answer(subscriber, arrive)
+          else subscriber.add(this.#return().subscribe(send))
+        }, this.latency)
+      }
+      if (this.online) send()
+      else subscriber.add(this.#return().subscribe(send))
+    })
+  }
+
+  /** A request that does not wait: `arrive` is told whether the broker is there. */
+  attempt<T>(arrive: (online: boolean) => T): Observable<T> {
+    return new Observable(subscriber => {
+      this.scheduler.schedule(() => answer(subscriber, () => arrive(this.online)), this.latency)
+    })
+  }
+
+  #return(): Observable<boolean> {
+    return this.#online.pipe(filter(Boolean), take(1))
+  }
+}
+
+function answer<T>(subscriber: { next(value: T): void; error(error: unknown): void; complete(): void }, work: () => T) {
+  let value: T
+  try {
+    value = work()
+  } catch (error) {
+    subscriber.error(error)
+    return
+  }
+  subscriber.next(value)
+  subscriber.complete()
+}

@@ -1,0 +1,263 @@
+import {
+  catchError,
+  EMPTY,
+  ignoreElements,
+  merge,
+  type Observable,
+  type Subscriber,
+  Subscription,
+  takeUntil,
+  timer,
+} from 'rxjs'
+import type { ConsumeRequest, DriverEvent } from '../../driver.js'
+import { ConfigurationError, ConnectionError, type RxMikaError } from '../../errors.js'
+import { Assignment, partitionName } from './assignment.js'
+import type { Cluster } from './cluster.js'
+import type { Group } from './group.js'
+import type { Log } from './log.js'
+import { outOfRange, startPosition } from './start-position.js'
+
+/** Where a newly assigned partition is read from. */
+export interface Start {
+  readonly log: Log
+  readonly position: number
+  readonly metadata: string
+}
+
+/**
+ * One subscription to a driver's `consume`: a member of its group, or a reader of every partition without one.
+ *
+ * Every event is emitted in a turn of the scheduler of its own, in the order in which things happened; so no call of a
+ * client, and no fault that a test makes from inside a handler, is answered before it returns.
+ */
+export class Consumer {
+  memberId: string | undefined
+  generation = 0
+  readonly assignments = new Map<string, Assignment>()
+  readonly group: Group | undefined
+  #rebalancing = true
+  /** Counts the rebalances begun: an outcome that comes after the next has begun starts no fetching. */
+  #rebalances = 0
+  #dead = false
+  #left = false
+  readonly #held = new Subscription()
+
+  constructor(
+    readonly cluster: Cluster,
+    readonly request: ConsumeRequest,
+    readonly clientId: string,
+    readonly subscriber: Subscriber<DriverEvent>,
+  ) {
+    this.group = request.group === undefined ? undefined : cluster.obtainGroup(request.group)
+    this.#held.add(cluster.connection.changes.subscribe(online => this.#connectionChanged(online)))
+    this.#held.add(cluster.connection.reach(() => this.#join()))
+  }
+
+  #join(): void {
+    const { topics } = this.cluster
+    const missing = this.request.topics.filter(name => topics.obtain(name) === undefined)
+    if (missing.length > 0) {
+      this.fail(new ConfigurationError(`there is no topic '${missing.join("', '")}', and the broker creates none`))
+    } else if (this.group === undefined) this.#readAll()
+    else this.group.join(this)
+  }
+
+  #readAll(): void {
+    const logs = this.request.topics.flatMap(name => this.cluster.topics.find(name)!.logs)
+    try {
+      this.assign(logs.map(log => ({ log, position: startPosition(log, this.request.startFrom), metadata: '' })))
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  // The group's side.
+
+  /** Stops delivering and calls `rejoin` when the client has let go, or has had its time to. */
+  giveUp(rejoin: () => void): void {
+    if (this.#dead) return
+    this.#rebalancing = true
+    this.#rebalances++
+    if (this.assignments.size === 0) {
+      rejoin()
+      return
+    }
+    this.#post(() => {
+      const assignments = [...this.assignments.values()]
+      const holds: Observable<unknown>[] = []
+      if (assignments.length > 0) {
+        this.#emit({ type: 'revoking', assignments, hold: until => holds.push(until) })
+      }
+      const timeout = timer(this.request.rebalanceTimeout, this.cluster.scheduler)
+      const letGo = holds.map(until =>
+        until.pipe(
+          ignoreElements(),
+          catchError(() => EMPTY),
+        ),
+      )
+      const complete = () => this.#held.add(this.cluster.connection.reach(rejoin))
+      this.#held.add(
+        merge(...letGo)
+          .pipe(takeUntil(timeout))
+          .subscribe({ complete }),
+      )
+    })
+  }
+
+  revoke(names: readonly string[]): void {
+    const assignments = this.#end(names)
+    if (assignments.length > 0) this.#post(() => this.#emit({ type: 'revoked', assignments }))
+  }
+
+  lose(name: string): void {
+    const assignments = this.#end([name])
+    this.#post(() => this.#emit({ type: 'lost', assignments }))
+  }
+
+  assign(starts: readonly Start[]): void {
+    const retained = [...this.assignments.values()]
+    const added = starts.map(({ log, position, metadata }) => {
+      const assignment = new Assignment(log, position, metadata)
+      assignment.held.add(log.changed.subscribe(() => this.#fetchNext(assignment)))
+      this.assignments.set(partitionName(assignment), assignment)
+      return assignment
+    })
+    const rebalances = this.#rebalances
+    this.#post(() => {
+      this.#emit({ type: 'assigned', added, retained })
+      if (rebalances !== this.#rebalances) return
+      this.#rebalancing = false
+      this.#fetchAll()
+    })
+  }
+
+  trouble(error: RxMikaError): void {
+    this.#post(() => this.#emit({ type: 'trouble', error }))
+  }
+
+  /** Ends the stream with what cannot heal. */
+  fail(error: unknown): void {
+    this.#depart()
+    this.cluster.scheduler.schedule(() => this.subscriber.error(error))
+  }
+
+  // The client's side.
+
+  pause(assignment: Assignment): void {
+    assignment.paused = true
+  }
+
+  resume(assignment: Assignment): void {
+    assignment.paused = false
+    this.#fetchNext(assignment)
+  }
+
+  /** Leaves the group; `left` runs when the client has been told. */
+  leave(left: () => void): void {
+    // A dead member's session goes on until its end, whatever is done with what is left of its client.
+    const assignments = this.#dead ? [] : this.#depart()
+    this.cluster.scheduler.schedule(() => {
+      if (assignments.length > 0) this.#emit({ type: 'revoked', assignments })
+      this.subscriber.complete()
+      left()
+    })
+  }
+
+  /** The client has unsubscribed, or was told the end. */
+  abandon(): void {
+    if (!this.#dead) this.#depart()
+    this.#dead = true
+  }
+
+  /** The process is gone: nobody is told, and the group notices when the session is over. */
+  die(sessionEndsAfter = this.request.sessionTimeout): void {
+    if (this.#dead || this.#left) return
+    this.#dead = true
+    this.#held.unsubscribe()
+    for (const assignment of this.assignments.values()) assignment.end()
+    this.cluster.scheduler.schedule(() => this.#depart(), sessionEndsAfter)
+  }
+
+  #depart(): readonly Assignment[] {
+    if (this.#left) return []
+    this.#left = true
+    this.#held.unsubscribe()
+    const assignments = this.#end([...this.assignments.keys()])
+    this.group?.leave(this)
+    return assignments
+  }
+
+  // Fetching.
+
+  /** Like a fetch that waits at the broker for something to read: it ends by a record, never by time. */
+  #fetchNext(assignment: Assignment): void {
+    if (assignment.fetching !== undefined || !this.#canFetch(assignment)) return
+    assignment.fetching = this.cluster.scheduler.schedule(() => {
+      assignment.fetching = undefined
+      if (this.#canFetch(assignment)) this.#fetch(assignment)
+    }, this.cluster.connection.latency)
+  }
+
+  #canFetch({ ended, paused, next, log }: Assignment): boolean {
+    if (ended || paused || this.#rebalancing || this.#dead || !this.cluster.connection.online) return false
+    return next !== log.end
+  }
+
+  #fetch(assignment: Assignment): void {
+    const { log, next } = assignment
+    const fault = this.cluster.faults.fetch(log.topic, log.partition, next)
+    if (fault !== undefined) this.#emit({ type: 'trouble', error: fault })
+    else if (!log.inRange(next)) this.#reset(assignment)
+    else {
+      const { batch, from } = log.read(next, this.cluster.options.maxBatchRecords, !assignment.fetched)
+      assignment.fetched = true
+      assignment.next = batch.lastOffset + 1
+      this.#emit({ type: 'batch', assignment, batch, from })
+    }
+    this.#fetchNext(assignment)
+  }
+
+  #reset(assignment: Assignment): void {
+    const { log, next } = assignment
+    try {
+      assignment.next = startPosition(log, this.request.startFrom)
+      this.#emit({ type: 'trouble', error: outOfRange(log, next, assignment.next) })
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  #fetchAll(): void {
+    for (const assignment of [...this.assignments.values()]) this.#fetchNext(assignment)
+  }
+
+  #connectionChanged(online: boolean): void {
+    this.#post(() => {
+      if (online) this.#emit({ type: 'reconnected' })
+      else this.#emit({ type: 'disconnected', error: new ConnectionError('the broker is away') })
+      this.#fetchAll()
+    })
+  }
+
+  // Telling the client.
+
+  #end(names: readonly string[]): readonly Assignment[] {
+    return names.flatMap(name => {
+      const assignment = this.assignments.get(name)
+      if (assignment === undefined) return []
+      this.assignments.delete(name)
+      assignment.end()
+      return [assignment]
+    })
+  }
+
+  #post(tell: () => void): void {
+    this.cluster.scheduler.schedule(() => {
+      if (!this.#dead) tell()
+    })
+  }
+
+  #emit(event: DriverEvent): void {
+    this.subscriber.next(event)
+  }
+}

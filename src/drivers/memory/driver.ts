@@ -1,0 +1,164 @@
+import { defer, ignoreElements, Observable, type SchedulerLike, throwError } from 'rxjs'
+import type { CommitPoint } from '../../commit-point.js'
+import type {
+  ConsumeRequest,
+  Driver,
+  DriverContext,
+  DriverEvent,
+  PartitionAssignment,
+  ProduceResult,
+} from '../../driver.js'
+import { CommitError, ConfigurationError, ConnectionError, PublishError } from '../../errors.js'
+import type { PublishRecord } from '../../publish.js'
+import { Assignment } from './assignment.js'
+import type { Cluster } from './cluster.js'
+import { Consumer } from './consumer.js'
+
+/** One client's connection to the in-process broker. */
+export class MemoryDriver implements Driver {
+  readonly #cluster: Cluster
+  #consumer: Consumer | undefined
+  #clientId = 'rxmika'
+  #closed = false
+  #dead = false
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster
+  }
+
+  get scheduler(): SchedulerLike {
+    return this.#cluster.scheduler
+  }
+
+  connect(context: DriverContext): Observable<never> {
+    return this.#request(() => {
+      this.#clientId = context.clientId
+    }).pipe(ignoreElements())
+  }
+
+  topics(names: readonly string[]): Observable<ReadonlyMap<string, number>> {
+    return this.#request(() => {
+      const found = names.flatMap(name => this.#cluster.topics.obtain(name) ?? [])
+      return new Map(found.map(topic => [topic.name, topic.partitions]))
+    })
+  }
+
+  endOffsets(topic: string): Observable<ReadonlyMap<number, number>> {
+    return this.#request(() => {
+      const found = this.#cluster.topics.obtain(topic)
+      if (found === undefined) throw new ConfigurationError(`there is no topic '${topic}'`)
+      return new Map(found.logs.map(log => [log.partition, log.end]))
+    })
+  }
+
+  consume(request: ConsumeRequest): Observable<DriverEvent> {
+    return new Observable(subscriber => {
+      if (this.#dead) return
+      if (this.#closed) {
+        subscriber.error(new ConnectionError('the driver is closed'))
+        return
+      }
+      if (this.#consumer !== undefined) {
+        subscriber.error(new ConfigurationError('this driver consumes already; leave() first'))
+        return
+      }
+      const consumer = new Consumer(this.#cluster, request, this.#clientId, subscriber)
+      this.#consumer = consumer
+      return () => {
+        consumer.abandon()
+        if (this.#consumer === consumer) this.#consumer = undefined
+      }
+    })
+  }
+
+  pause(assignments: readonly PartitionAssignment[]): void {
+    for (const assignment of assignments) {
+      if (assignment instanceof Assignment) this.#consumer?.pause(assignment)
+    }
+  }
+
+  resume(assignments: readonly PartitionAssignment[]): void {
+    for (const assignment of assignments) {
+      if (assignment instanceof Assignment) this.#consumer?.resume(assignment)
+    }
+  }
+
+  commit(points: readonly CommitPoint[]): Observable<never> {
+    return defer(() => {
+      const { connection, faults } = this.#cluster
+      const live = points.filter(point => point.assignment?.ended !== true)
+      const { group, memberId, generation } = this.#consumer ?? {}
+      const request = connection.attempt(online => {
+        if (live.length === 0) return
+        if (this.#closed) throw new CommitError('the driver is closed', { retriable: false })
+        if (this.#consumer !== undefined && group === undefined) {
+          throw new CommitError('nothing can be committed without a group', { retriable: false })
+        }
+        if (!online) throw new CommitError('the broker is away', { retriable: true })
+        const fault = faults.commit()
+        if (fault !== undefined) throw fault
+        if (group === undefined || memberId === undefined || generation === undefined) {
+          throw new CommitError('the group has not been joined', { retriable: true })
+        }
+        group.commit(memberId, generation, live)
+      })
+      return this.#whileAlive(request).pipe(ignoreElements())
+    })
+  }
+
+  produce(records: readonly PublishRecord[]): Observable<readonly ProduceResult[]> {
+    return this.#whileAlive(
+      this.#cluster.connection.request(() => {
+        const fault = this.#closed
+          ? new PublishError('the driver is closed', { retriable: false })
+          : this.#cluster.faults.produce()
+        return fault === undefined ? this.#cluster.append(records) : records.map(() => fault)
+      }),
+    )
+  }
+
+  leave(): Observable<never> {
+    return new Observable(subscriber => {
+      const left = () => subscriber.complete()
+      // Bounded: the broker may be away, and the group learns of it when it is back.
+      this.scheduler.schedule(() => {
+        if (this.#consumer === undefined) left()
+        else this.#consumer.leave(left)
+      }, this.#cluster.connection.latency)
+    })
+  }
+
+  close(): Observable<never> {
+    return new Observable(subscriber =>
+      this.leave().subscribe({
+        complete: () => {
+          this.#closed = true
+          subscriber.complete()
+        },
+      }),
+    )
+  }
+
+  /** The process with this driver in it is gone. */
+  die(sessionEndsAfter?: number): void {
+    this.#dead = true
+    this.#consumer?.die(sessionEndsAfter)
+  }
+
+  #request<T>(arrive: () => T): Observable<T> {
+    if (this.#closed) return throwError(() => new ConnectionError('the driver is closed'))
+    return this.#whileAlive(this.#cluster.connection.request(arrive))
+  }
+
+  /** A dead process gets no answers, neither a value nor an end. */
+  #whileAlive<T>(answers: Observable<T>): Observable<T> {
+    return new Observable(subscriber => {
+      if (this.#dead) return
+      return answers.subscribe({
+        next: value => this.#dead || subscriber.next(value),
+        error: error => this.#dead || subscriber.error(error),
+        complete: () => this.#dead || subscriber.complete(),
+      })
+    })
+  }
+}

@@ -1,0 +1,49 @@
+import { CommitError, FetchError, PublishError, RxMikaError } from '../../errors.js'
+
+export type FaultyRequest = 'produce' | 'commit' | 'fetch'
+
+/** Errors that tests have ordered for the next requests of a kind. */
+export class Faults {
+  readonly #next: Record<FaultyRequest, unknown[]> = { produce: [], commit: [], fetch: [] }
+
+  failNext(kind: FaultyRequest, error: unknown): void {
+    this.#next[kind].push(error)
+  }
+
+  produce(): PublishError | undefined {
+    return this.#take('produce', error =>
+      error instanceof PublishError
+        ? error
+        : new PublishError(`publishing failed: ${message(error)}`, { cause: error, retriable: true }),
+    )
+  }
+
+  commit(): CommitError | undefined {
+    return this.#take('commit', error =>
+      error instanceof CommitError
+        ? error
+        : new CommitError(`committing failed: ${message(error)}`, { cause: error, retriable: true }),
+    )
+  }
+
+  fetch(topic: string, partition: number, offset: number): RxMikaError | undefined {
+    return this.#take('fetch', error =>
+      error instanceof RxMikaError
+        ? error
+        : new FetchError(`fetching ${topic}-${partition} from offset ${offset} failed: ${message(error)}`, {
+            cause: error,
+            topic,
+            partition,
+            offset: BigInt(offset),
+          }),
+    )
+  }
+
+  #take<E>(kind: FaultyRequest, asError: (error: unknown) => E): E | undefined {
+    return this.#next[kind].length === 0 ? undefined : asError(this.#next[kind].shift())
+  }
+}
+
+function message(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,3 @@
+export type { BrokerRecord, GroupDescription, MemoryBrokerOptions, StoredRecord } from './broker.js'
+export { MemoryBroker, memoryBroker } from './broker.js'
+export type { FaultyRequest } from './faults.js'

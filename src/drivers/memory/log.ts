@@ -1,0 +1,127 @@
+import { Subject } from 'rxjs'
+import type { PublishRecord } from '../../publish.js'
+import { headerPairs } from '../../publish.js'
+import type { HeaderPair } from '../../record-batch.js'
+import { LogBatch } from './record-batch.js'
+
+/** A record as it stands in a partition's log. */
+export interface LogRecord {
+  readonly offset: number
+  readonly timestamp: number
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly headers: readonly HeaderPair[]
+  readonly byteLength: number
+  /** The offset of the first record written together with it; a fetch gives what was written together in one piece. */
+  readonly baseOffset: number
+}
+
+export interface LogRead {
+  readonly batch: LogBatch
+  /** Index of the first record at or after the position read from. */
+  readonly from: number
+}
+
+/** One partition's records, in offset order, with gaps where markers stand or records were compacted away. */
+export class Log {
+  /** After every change that a waiting fetch must learn of. */
+  readonly changed = new Subject<void>()
+  #records: LogRecord[] = []
+  #start = 0
+  #end = 0
+
+  constructor(
+    readonly topic: string,
+    readonly partition: number,
+  ) {}
+
+  get records(): readonly LogRecord[] {
+    return this.#records
+  }
+
+  /** The first offset that can be read. */
+  get start(): number {
+    return this.#start
+  }
+
+  /** The offset that the next record will get. */
+  get end(): number {
+    return this.#end
+  }
+
+  /** Copies the bytes: what the caller does with its buffers afterwards changes nothing here. */
+  append(record: Omit<PublishRecord, 'topic'>, timestamp: number, baseOffset: number): number {
+    const key = bytes(record.key)
+    const value = bytes(record.value)
+    const headers = headerPairs(record.headers).map(([name, value]): HeaderPair => [name, bytes(value)])
+    const offset = this.#end++
+    const byteLength = recordBytes(key, value, headers)
+    this.#records.push({ offset, timestamp, key, value, headers, byteLength, baseOffset })
+    this.changed.next()
+    return offset
+  }
+
+  /** A control record, as transactions leave them: it takes an offset and is never delivered. */
+  appendMarker(): number {
+    const offset = this.#end++
+    this.changed.next()
+    return offset
+  }
+
+  compact(keep: (record: LogRecord) => boolean): void {
+    this.#records = this.#records.filter(keep)
+  }
+
+  /** What retention does: offsets below `offset` are gone. */
+  deleteBefore(offset: number): void {
+    this.#start = Math.min(Math.max(offset, this.#start), this.#end)
+    this.#records = this.#records.slice(this.#indexOf(this.#start))
+    this.changed.next()
+  }
+
+  inRange(offset: number): boolean {
+    return offset >= this.#start && offset <= this.#end
+  }
+
+  /** The offset of the first record that is not older, or the end. */
+  offsetAt(timestamp: number): number {
+    return this.#records.find(record => record.timestamp >= timestamp)?.offset ?? this.#end
+  }
+
+  /**
+   * Up to `max` records at or after `position`. `lastOffset` reaches to the next record or the end of the log, so that a
+   * reader's position moves past markers and gaps. With `whole`, earlier records written together with the first come
+   * too, as in a real fetch, and the reader has to skip them.
+   */
+  read(position: number, max: number, whole: boolean): LogRead {
+    const first = this.#indexOf(position)
+    let start = first
+    const baseOffset = this.#records[first]?.baseOffset
+    while (whole && start > 0 && first - start < max && this.#records[start - 1]!.baseOffset === baseOffset) start--
+    const next = this.#records[first + max]
+    const batch = new LogBatch(this.#records.slice(start, first + max), (next?.offset ?? this.#end) - 1)
+    return { batch, from: first - start }
+  }
+
+  /** Index of the first record at or after the offset. */
+  #indexOf(offset: number): number {
+    let low = 0
+    let high = this.#records.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.#records[middle]!.offset < offset) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+}
+
+function bytes(value: Buffer | string | null | undefined): Buffer | null {
+  return value === null || value === undefined ? null : Buffer.from(value as string)
+}
+
+function recordBytes(key: Buffer | null, value: Buffer | null, headers: readonly HeaderPair[]): number {
+  let length = (key?.length ?? 0) + (value?.length ?? 0)
+  for (const [name, value] of headers) length += Buffer.byteLength(name) + (value?.length ?? 0)
+  return length
+}

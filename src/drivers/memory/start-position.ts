@@ -1,0 +1,22 @@
+import type { StartFrom } from '../../driver.js'
+import { ConfigurationError, FetchError } from '../../errors.js'
+import { partitionName } from './assignment.js'
+import type { Log } from './log.js'
+
+/** Where reading starts without a committed position. */
+export function startPosition(log: Log, startFrom: StartFrom): number {
+  if (startFrom === 'earliest') return log.start
+  if (startFrom === 'latest') return log.end
+  if (startFrom instanceof Date) return log.offsetAt(startFrom.getTime())
+  throw new ConfigurationError(
+    `startFrom is 'committed', and there is no committed position that can be read for ${partitionName(log)}`,
+  )
+}
+
+/** For a position that retention has deleted, or that was never written. */
+export function outOfRange(log: Log, from: number, to: number): FetchError {
+  return new FetchError(
+    `the position ${from} of ${partitionName(log)} is out of range (${log.start} to ${log.end}); going on at ${to}`,
+    { topic: log.topic, partition: log.partition, offset: BigInt(from) },
+  )
+}

@@ -1,0 +1,51 @@
+import { ConfigurationError } from '../../errors.js'
+import type { Log } from './log.js'
+import { Topic } from './topic.js'
+
+/** How many partitions a topic gets that is created by its first use. */
+export type Partitions = number | Readonly<Record<string, number>>
+
+/** The topics of a broker. */
+export class Topics {
+  readonly #byName = new Map<string, Topic>()
+
+  constructor(
+    readonly partitions: Partitions,
+    readonly autoCreate: boolean,
+  ) {}
+
+  create(name: string, partitions = this.#partitionsOf(name)): Topic {
+    if (this.#byName.has(name)) throw new ConfigurationError(`topic '${name}' exists already`)
+    if (!Number.isInteger(partitions) || partitions < 1) {
+      throw new ConfigurationError(`topic '${name}' cannot have ${partitions} partitions`)
+    }
+    const topic = new Topic(name, partitions)
+    this.#byName.set(name, topic)
+    return topic
+  }
+
+  find(name: string): Topic | undefined {
+    return this.#byName.get(name)
+  }
+
+  /** As a metadata request does: the topic, created where the broker does so. */
+  obtain(name: string): Topic | undefined {
+    return this.#byName.get(name) ?? (this.autoCreate ? this.create(name) : undefined)
+  }
+
+  all(): readonly Topic[] {
+    return [...this.#byName.values()]
+  }
+
+  /** A partition that a test names: it must exist. */
+  log(name: string, partition: number): Log {
+    const log = this.obtain(name)?.logs[partition]
+    if (log === undefined) throw new ConfigurationError(`there is no partition ${name}-${partition}`)
+    return log
+  }
+
+  #partitionsOf(name: string): number {
+    if (typeof this.partitions === 'number') return this.partitions
+    return Object.hasOwn(this.partitions, name) ? this.partitions[name]! : 1
+  }
+}

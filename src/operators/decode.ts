@@ -1,0 +1,150 @@
+import { Observable, type OperatorFunction } from 'rxjs'
+import { ConfigurationError, DecodeError } from '../errors.js'
+import type { ConsumeRecord } from '../record.js'
+import { Fifo } from './fifo.js'
+import { type DecodeFunction, json } from './json.js'
+import { isStandardSchema, type StandardSchema } from './standard-schema.js'
+import { subscribeLinked } from './subscribe-linked.js'
+
+/** Bytes to values: a function, or a Standard Schema (zod, valibot, arktype…), which sees the parsed JSON. */
+export type Decoder<T> = DecodeFunction<T> | StandardSchema<T>
+
+export interface DecodeOptions {
+  /** How many values an asynchronous decoder may have under way; what comes beyond waits. Default 64. */
+  readonly concurrency?: number
+}
+
+/** A record whose turn to be emitted has not come. */
+interface Pending<T> {
+  readonly record: ConsumeRecord
+  readonly bytes: Buffer | null
+  state: 'waiting' | 'decoding' | 'decoded' | 'failed'
+  value: T | null
+}
+
+/**
+ * Turns each record's bytes into a value.
+ *
+ * Records are emitted in the order they came, also when the decoder is asynchronous and several are under way; a
+ * synchronous decoder emits at once. A tombstone (null) is not decoded and stays null. What does not decode fails with
+ * a `DecodeError`, is not tried again, and goes to the topic's dead-letter step with its bytes intact; it is not
+ * emitted, and the pipeline goes on.
+ *
+ * @example
+ * client.topic('orders').pipe(decode(json<Order>()), handle(({ value }) => value && save(value)))
+ *
+ * @example
+ * client.topic('orders').pipe(decode(z.object({ id: z.string() })), handle(({ value }) => value && save(value)))
+ *
+ * @param decoder `(bytes, record) => value` or a promise of it, or a Standard Schema.
+ * @throws ConfigurationError when `concurrency` is no whole number of at least 1, or the decoder is none.
+ */
+export function decode<T>(
+  decoder: Decoder<T>,
+  options: DecodeOptions = {},
+): OperatorFunction<ConsumeRecord, ConsumeRecord<T | null>> {
+  const { concurrency = 64 } = options
+  if (!(concurrency >= 1) || (Number.isFinite(concurrency) && !Number.isInteger(concurrency))) {
+    throw new ConfigurationError(
+      `decode: concurrency is a whole number of at least 1, or Infinity; it was ${concurrency}`,
+    )
+  }
+  const decodeBytes = isStandardSchema<T>(decoder) ? json(decoder) : decoder
+  if (typeof decodeBytes !== 'function') {
+    throw new ConfigurationError(`decode: the decoder is a function or a Standard Schema; it was ${typeof decoder}`)
+  }
+
+  return source =>
+    new Observable(subscriber => {
+      /** In the order they came; empty as long as everything is synchronous. */
+      const pending = new Fifo<Pending<T>>()
+      /** Those of `pending` that have not begun. */
+      const waiting = new Fifo<Pending<T>>()
+      let underWay = 0
+      let sourceCompleted = false
+
+      const emit = () => {
+        for (let first = pending.peek(); first !== undefined && isDone(first); first = pending.peek()) {
+          pending.shift()
+          const { record, state, value } = first
+          if (state === 'decoded') subscriber.next(record.map(() => value))
+        }
+        if (sourceCompleted && pending.size === 0) subscriber.complete()
+      }
+
+      const decoded = (one: Pending<T>, value: T | null) => {
+        one.state = 'decoded'
+        one.value = value
+      }
+      const failed = (one: Pending<T>, cause: unknown) => {
+        one.state = 'failed'
+        one.record.fail(decodeError(one.record, cause), { retry: false })
+      }
+      const decodedLater = (settle: () => void) => {
+        underWay--
+        if (subscriber.closed) return
+        settle()
+        while (underWay < concurrency) {
+          const next = waiting.shift()
+          if (next === undefined) break
+          begin(next)
+        }
+        emit()
+      }
+
+      const begin = (one: Pending<T>) => {
+        one.state = 'decoding'
+        if (one.bytes === null) return decoded(one, null)
+        try {
+          const result = decodeBytes(one.bytes, one.record)
+          if (!isPromise(result)) return decoded(one, result)
+          underWay++
+          Promise.resolve(result).then(
+            value => decodedLater(() => decoded(one, value)),
+            cause => decodedLater(() => failed(one, cause)),
+          )
+        } catch (cause) {
+          failed(one, cause)
+        }
+      }
+
+      subscribeLinked(source, subscriber, {
+        next: record => {
+          const one: Pending<T> = { record, bytes: record.value, state: 'waiting', value: null }
+          pending.push(one)
+          if (underWay < concurrency) begin(one)
+          else waiting.push(one)
+          emit()
+        },
+        error: error => subscriber.error(error),
+        complete: () => {
+          sourceCompleted = true
+          emit()
+        },
+      })
+    })
+}
+
+function isDone({ state }: Pending<unknown>): boolean {
+  return state === 'decoded' || state === 'failed'
+}
+
+function isPromise<T>(result: T | PromiseLike<T>): result is PromiseLike<T> {
+  return typeof (result as PromiseLike<T> | null | undefined)?.then === 'function'
+}
+
+function decodeError(record: ConsumeRecord<unknown>, cause: unknown): DecodeError {
+  if (cause instanceof DecodeError) return cause
+  const { topic, partition, offset } = record.source
+  const where = `${topic} partition ${partition} offset ${offset}`
+  return new DecodeError(`the record at ${where} does not decode: ${messageOf(cause)}`, { cause })
+}
+
+/** Decoders may throw anything, also what cannot be made a text. */
+function messageOf(cause: unknown): string {
+  try {
+    return cause instanceof Error ? cause.message : String(cause)
+  } catch {
+    return 'its decoder threw'
+  }
+}

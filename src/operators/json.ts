@@ -1,0 +1,45 @@
+import { isUtf8 } from 'node:buffer'
+import type { ConsumeRecord } from '../record.js'
+import type { StandardSchema, ValidationIssue, ValidationResult } from './standard-schema.js'
+
+/** A record's bytes to a value, at once or by a promise. What it throws is why the record does not decode. */
+export type DecodeFunction<T> = (bytes: Buffer, record: ConsumeRecord) => T | PromiseLike<T>
+
+/**
+ * A decoder for JSON in UTF-8, for `decode`.
+ *
+ * Without a schema the type is taken on trust. With one (Standard Schema: zod, valibot, arktype…) the parsed JSON is
+ * validated, and the type is what the schema gives. Bytes that are not UTF-8 do not decode.
+ *
+ * @example
+ * decode(json<Order>())
+ *
+ * @example
+ * decode(json(z.object({ id: z.string(), amount: z.number() })))
+ */
+export function json<T = unknown>(): (bytes: Buffer) => T
+export function json<T>(schema: StandardSchema<T>): DecodeFunction<T>
+export function json<T>(schema?: StandardSchema<T>): DecodeFunction<T> {
+  if (schema === undefined) return parse<T>
+  const standard = schema['~standard']
+  return bytes => {
+    const result = standard.validate(parse(bytes))
+    return 'then' in result ? result.then(valid) : valid(result)
+  }
+}
+
+function parse<T>(bytes: Buffer): T {
+  // Buffer.toString puts U+FFFD for what it cannot read, and the value would be another one.
+  if (!isUtf8(bytes)) throw new SyntaxError('the bytes are not UTF-8')
+  return JSON.parse(bytes.toString()) as T
+}
+
+function valid<T>(result: ValidationResult<T>): T {
+  if (!result.issues) return result.value
+  throw new TypeError(result.issues.map(told).join('; '))
+}
+
+function told({ message, path = [] }: ValidationIssue): string {
+  const keys = path.map(segment => String(typeof segment === 'object' ? segment.key : segment))
+  return keys.length === 0 ? message : `${keys.join('.')}: ${message}`
+}

@@ -1,0 +1,99 @@
+import { type ConsumeRecord, deliveryOf } from '../record.js'
+import { Fifo } from './fifo.js'
+
+/** Of which records only one may be handled at a time, in the order they came. */
+export type HandleOrder = 'partition' | 'key' | 'none'
+
+/** What waits for its lanes. */
+export interface LaneUser {
+  lanes: readonly Lane[]
+  /** How many of its lanes are taken by earlier ones. */
+  waitsFor: number
+}
+
+/** One at a time: whoever is in it, and those behind. */
+export class Lane {
+  taken = false
+  /** Made when first needed: most lanes of keys never have two at a time. */
+  waiting: Fifo<LaneUser> | undefined
+  /** For the many that use no other. */
+  readonly alone: readonly Lane[] = [this]
+
+  constructor(readonly key: string | undefined) {}
+}
+
+const none: readonly Lane[] = []
+
+/**
+ * Keeps records of one partition or key apart from each other.
+ *
+ * What takes several lanes, as an array of records does, starts once it is first in all of them. All queue in the order
+ * they came, so two of them never wait for each other. A key's lane is gone with its last record: there may be any
+ * number of keys.
+ */
+export class Lanes<U extends LaneUser> {
+  readonly #byKey = new Map<string, Lane>()
+  readonly #byPartition = new Map<string, Map<number, Lane>>()
+
+  constructor(readonly order: HandleOrder) {}
+
+  /** How many keys have records that wait or are under way. */
+  get keys(): number {
+    return this.#byKey.size
+  }
+
+  /** True when it may start at once; otherwise `leave` of another will name it. */
+  enter(user: U, records: ConsumeRecord<unknown> | readonly ConsumeRecord<unknown>[]): boolean {
+    user.lanes = this.#lanesOf(records)
+    for (const lane of user.lanes) {
+      if (lane.taken) {
+        user.waitsFor++
+        lane.waiting ??= new Fifo()
+        lane.waiting.push(user)
+      } else lane.taken = true
+    }
+    return user.waitsFor === 0
+  }
+
+  /** Lets those behind have its lanes, and names the ones that may start now. */
+  leave(user: U, start: (next: U) => void): void {
+    for (const lane of user.lanes) {
+      const next = lane.waiting?.shift() as U | undefined
+      if (next === undefined) {
+        lane.taken = false
+        if (lane.key !== undefined) this.#byKey.delete(lane.key)
+      } else if (--next.waitsFor === 0) start(next)
+    }
+  }
+
+  #lanesOf(records: ConsumeRecord<unknown> | readonly ConsumeRecord<unknown>[]): readonly Lane[] {
+    if (this.order === 'none') return none
+    if (!Array.isArray(records)) return this.#laneOf(records as ConsumeRecord<unknown>)?.alone ?? none
+    const lanes = new Set<Lane>()
+    for (const record of records) {
+      const lane = this.#laneOf(record)
+      if (lane !== undefined) lanes.add(lane)
+    }
+    return [...lanes]
+  }
+
+  #laneOf(record: ConsumeRecord<unknown>): Lane | undefined {
+    if (this.order === 'partition') {
+      // Straight from the delivery where there is one: `source` makes an object and a bigint.
+      const { topic, partition } = deliveryOf(record)?.owner ?? record.source
+      const partitions = entry(this.#byPartition, topic, () => new Map<number, Lane>())
+      return entry(partitions, partition, () => new Lane(undefined))
+    }
+    const key = record.key?.toString('latin1')
+    return key === undefined ? undefined : entry(this.#byKey, key, () => new Lane(key))
+  }
+}
+
+function entry<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  let value = map.get(key)
+  if (value === undefined) {
+    value = make()
+    map.set(key, value)
+  }
+  return value
+}

@@ -1,0 +1,24 @@
+/**
+ * What a schema of zod, valibot, arktype and others looks like to those that only want to validate with it: the part of
+ * Standard Schema V1 (standardschema.dev) that is used here, copied as the specification suggests.
+ */
+export interface StandardSchema<Output> {
+  readonly '~standard': {
+    readonly version: 1
+    readonly validate: (value: unknown) => ValidationResult<Output> | Promise<ValidationResult<Output>>
+  }
+}
+
+export type ValidationResult<Output> =
+  | { readonly value: Output; readonly issues?: undefined }
+  | { readonly issues: readonly ValidationIssue[] }
+
+export interface ValidationIssue {
+  readonly message: string
+  readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined
+}
+
+/** Schemas of some libraries are functions, so that is no way to tell. */
+export function isStandardSchema<Output>(value: unknown): value is StandardSchema<Output> {
+  return value !== null && value !== undefined && typeof (value as StandardSchema<Output>)['~standard'] === 'object'
+}

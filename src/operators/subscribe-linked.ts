@@ -1,0 +1,15 @@
+import { type Observable, type Observer, Subject, type Subscriber, takeUntil } from 'rxjs'
+
+/**
+ * Subscribes for an operator, and leaves the source the moment its subscriber closes, also while the source still emits
+ * synchronously: a topic hands out its backlog that way, and what is taken in by a closed pipeline has to be given back.
+ */
+export function subscribeLinked<T>(
+  source: Observable<T>,
+  subscriber: Subscriber<unknown>,
+  observer: Observer<T>,
+): void {
+  const closed = new Subject<void>()
+  subscriber.add(() => closed.next())
+  source.pipe(takeUntil(closed)).subscribe(observer)
+}

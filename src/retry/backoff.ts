@@ -1,0 +1,111 @@
+import { ConfigurationError } from '../errors.js'
+
+/**
+ * How long a record waits before an attempt, ms. Attempt 2 is the first retry. A pure function: it is called once when
+ * the step is made, to find mistakes early, and once per failure.
+ */
+export type Backoff = (attempt: number) => number
+
+/** The longest delay there is, 24.8 days: beyond it Node's timers fire at once. */
+export const longestDelay = 2 ** 31 - 1
+
+export interface ExponentialOptions {
+  /** The delay before the first retry, ms. */
+  readonly initial: number
+  /** Each delay is this many times the one before; at least 1, default 2. */
+  readonly factor?: number
+  /** No delay is longer, ms; default 24.8 days, the longest there is. */
+  readonly max?: number
+  /** The random share of each delay, from 0 (default: none) to 1; `true` is 1. It shortens delays, never lengthens them. */
+  readonly jitter?: number | boolean
+  /** Gives numbers from 0 up to 1; default `Math.random`. */
+  readonly random?: () => number
+}
+
+/**
+ * The same delay before every retry.
+ *
+ * @example
+ * client.topic('orders', { retries: 3, backoff: fixed(5_000) })
+ *
+ * @param ms From 0 to 2147483647.
+ * @throws ConfigurationError
+ */
+export function fixed(ms: number): Backoff {
+  checkDelay('fixed', 'the delay', ms)
+  return () => ms
+}
+
+/**
+ * Delays that grow by a factor up to a maximum; without jitter unless asked for.
+ *
+ * @example
+ * exponential({ initial: 1_000, max: 60_000 })   // 1 s, 2 s, 4 s … 60 s, 60 s
+ *
+ * @throws ConfigurationError
+ */
+export function exponential(options: ExponentialOptions): Backoff {
+  const { initial, factor = 2, max = longestDelay, random = Math.random } = options
+  const jitter = typeof options.jitter === 'boolean' ? Number(options.jitter) : (options.jitter ?? 0)
+  checkDelay('exponential', 'initial', initial)
+  checkDelay('exponential', 'max', max)
+  if (!Number.isFinite(factor) || factor < 1) {
+    throw new ConfigurationError(`exponential: factor is a number of at least 1; it was ${factor}`)
+  }
+  if (!(jitter >= 0 && jitter <= 1)) {
+    throw new ConfigurationError(`exponential: jitter is a number from 0 to 1; it was ${jitter}`)
+  }
+  return attempt => {
+    // 0 × Infinity is NaN: no delay stays none, however often it is multiplied.
+    const delay = initial === 0 ? 0 : Math.min(max, initial * factor ** Math.max(0, attempt - 2))
+    return jitter === 0 ? delay : delay * (1 - jitter * random())
+  }
+}
+
+/**
+ * The given delays one after the other; the last one goes on.
+ *
+ * @example
+ * steps([1_000, 10_000, 60_000])
+ *
+ * @param delays At least one, each from 0 to 2147483647 ms.
+ * @throws ConfigurationError
+ */
+export function steps(delays: readonly number[]): Backoff {
+  if (delays.length === 0) throw new ConfigurationError('steps: at least one delay is needed; there was none')
+  delays.forEach((delay, at) => {
+    checkDelay('steps', `delay ${at + 1}`, delay)
+  })
+  const own = [...delays]
+  return attempt => own[Math.min(Math.max(0, attempt - 2), own.length - 1)]!
+}
+
+/** Tries a backoff out before a record depends on it. @throws ConfigurationError */
+export function checkBackoff(step: string, backoff: Backoff | undefined): void {
+  if (backoff === undefined) return
+  let delay: unknown
+  try {
+    delay = backoff(2)
+  } catch (cause) {
+    throw new ConfigurationError(`${step}: backoff(2) threw`, { cause })
+  }
+  checkDelay(step, 'backoff(2)', delay)
+}
+
+/** The delay before an attempt in whole ms. A backoff that throws or gives nonsense must not cost the record: it is 0. */
+export function delayBefore(attempt: number, backoff: Backoff | undefined): number {
+  if (backoff === undefined) return 0
+  try {
+    const delay: unknown = backoff(attempt)
+    if (typeof delay !== 'number' || !(delay > 0)) return 0
+    return Math.min(Math.ceil(delay), longestDelay)
+  } catch {
+    return 0
+  }
+}
+
+function checkDelay(what: string, name: string, ms: unknown): void {
+  if (typeof ms !== 'number' || !(ms >= 0 && ms <= longestDelay)) {
+    throw new ConfigurationError(`${what}: ${name} is a number of ms from 0 to ${longestDelay}; it was ${String(ms)}`)
+  }
+}

@@ -1,0 +1,127 @@
+import { DecodeError, RecordWithoutConsumerError } from '../errors.js'
+import type { Failed } from '../failure.js'
+import type { PublishRecord } from '../publish.js'
+import { type DeliveredRecord, deliveryOf } from '../record.js'
+import type { Routing } from '../routing.js'
+import { type FieldValues, type GroupHeaders, isWellFormed } from './headers.js'
+import { messageOf, nameOf, stackOf } from './reason.js'
+
+/** Written once, with the first copy, and carried along unchanged ever after. */
+const lasting = ['org_topic', 'org_partition', 'org_offset', 'org_timestamp', 'first_failed_at'] as const
+
+/** What a record has behind it, read from its own headers where it is a copy itself. */
+interface History {
+  readonly retries: number
+  readonly malformed: boolean
+  readonly timestamp: number
+  readonly lasting: FieldValues
+}
+
+/**
+ * The copy of a failed record for the retry topic: key, value, timestamp and all other headers byte for byte, this
+ * group's headers replaced.
+ *
+ * @param delay ms from now until it may be delivered.
+ */
+export function retryCopy(
+  failed: Failed,
+  routing: Routing,
+  own: GroupHeaders,
+  topic: string,
+  delay: number,
+): PublishRecord {
+  const now = routing.scheduler.now()
+  const record = deliveredBy(failed)
+  const history = historyOf(record, routing, own, now)
+  return copyOf(record, topic, history, own, {
+    ...history.lasting,
+    ...describe(failed, history, now),
+    retries: history.retries + 1,
+    not_before: delay > 0 ? now + delay : undefined,
+  })
+}
+
+/** The copy of a failed record for the DLQ topic; its count of retries stays, so that a replay does not start afresh. */
+export function deadLetterCopy(failed: Failed, routing: Routing, own: GroupHeaders, topic: string): PublishRecord {
+  const now = routing.scheduler.now()
+  const record = deliveredBy(failed)
+  const history = historyOf(record, routing, own, now)
+  return copyOf(record, topic, history, own, {
+    ...history.lasting,
+    ...describe(failed, history, now),
+    retries: history.retries,
+    disposition: dispositionOf(failed, history),
+  })
+}
+
+function copyOf(record: DeliveredRecord, topic: string, history: History, own: GroupHeaders, values: FieldValues) {
+  return {
+    topic,
+    key: record.key,
+    value: record.value,
+    timestamp: history.timestamp,
+    headers: own.replace(record.headerPairs, values),
+  }
+}
+
+function deliveredBy(failed: Failed): DeliveredRecord {
+  const record = deliveryOf(failed.record)
+  if (record === undefined) throw new TypeError('only a record that a client delivered can be copied to a topic')
+  return record
+}
+
+function describe({ reason }: Failed, { malformed }: History, now: number): FieldValues {
+  return {
+    msg: messageOf(reason),
+    failed_at: now,
+    error_name: nameOf(reason),
+    error_stack: stackOf(reason),
+    stage: malformed ? 'route' : stageOf(reason),
+  }
+}
+
+function stageOf(reason: unknown): string {
+  if (reason instanceof DecodeError) return 'decode'
+  return reason instanceof RecordWithoutConsumerError ? 'route' : 'handle'
+}
+
+function dispositionOf({ reason, retryable }: Failed, { malformed }: History): string {
+  if (malformed) return 'malformed'
+  if (reason instanceof DecodeError) return 'undecodable'
+  if (reason instanceof RecordWithoutConsumerError) return 'no-consumer'
+  return retryable ? 'exhausted' : 'not-retryable'
+}
+
+/**
+ * A record read from a topic of its own has no history, whatever its headers say: somebody moved it there, and a copy
+ * has to find back to where it was delivered.
+ */
+function historyOf(record: DeliveredRecord, routing: Routing, own: GroupHeaders, now: number): History {
+  const { owner, batch, index } = record
+  const fullName = routing.fullName(owner.topic)
+  const at = { partition: owner.partition, offset: batch.offset(index), timestamp: batch.timestamp(index) }
+  const fresh = {
+    org_topic: fullName,
+    org_partition: at.partition,
+    org_offset: at.offset,
+    // A broker may let any 64 bits pass as a timestamp; ours must be readable again.
+    org_timestamp: isWellFormed('org_timestamp', Buffer.from(String(at.timestamp))) ? at.timestamp : undefined,
+    first_failed_at: now,
+  }
+  const isCopy = record.origin !== undefined || fullName === routing.retryTopic || fullName === routing.dlqTopic
+  const headers = isCopy ? own.read(record.headerPairs, { kind: 'retry', ...at }) : undefined
+  if (headers === undefined || headers.kind === 'foreign') {
+    return { retries: 0, malformed: false, timestamp: at.timestamp, lasting: fresh }
+  }
+  const kept: { -readonly [field in keyof FieldValues]: Buffer } = {}
+  for (const [field, value] of own.values(record.headerPairs)) {
+    if ((lasting as readonly string[]).includes(field) && isWellFormed(field, value)) kept[field] = value
+  }
+  if (headers.kind === 'own') {
+    const { retries, timestamp } = headers.origin
+    return { retries, malformed: false, timestamp, lasting: kept }
+  }
+  // Dead-lettered once: what was malformed is left out, so that the copy can be read when it is replayed.
+  const readable = kept.org_topic === undefined ? fresh : kept
+  return { retries: 0, malformed: true, timestamp: at.timestamp, lasting: readable }
+}

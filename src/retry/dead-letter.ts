@@ -1,0 +1,45 @@
+import { catchError, EMPTY, map, type OperatorFunction, take } from 'rxjs'
+import { type Completed, completed, type Failed } from '../failure.js'
+import type { RoutingClient } from '../routing.js'
+import { deadLetterCopy } from './copy.js'
+import { destinationOf } from './destination.js'
+import { eachFailed } from './each-failed.js'
+
+export interface DeadLetterOptions {
+  /** Default: the client's `dlqTopic`. A client replays from that one alone. */
+  readonly topic?: string
+}
+
+/**
+ * Publishes failed records to the DLQ topic.
+ *
+ * A record is completed when the broker has acknowledged its copy, not before. One that the broker refuses for good is
+ * reported as unroutable and stays uncommitted: it is in no other place.
+ *
+ * @example
+ * client.topic('orders', { onFail: deadLetter(client) })
+ *
+ * @throws ConfigurationError when the client has no DLQ topic and `topic` names none.
+ */
+export function deadLetter(
+  client: RoutingClient,
+  options: DeadLetterOptions = {},
+): OperatorFunction<Failed | Completed, Completed> {
+  const { routing, headers, topic } = destinationOf(client, 'deadLetter', 'dlqTopic', options.topic)
+
+  return eachFailed<Completed>(failed =>
+    routing.publishCopy(deadLetterCopy(failed, routing, headers, topic), failed).pipe(
+      take(1),
+      catchError(cause => {
+        routing.unroutable(failed, cause)
+        return EMPTY
+      }),
+      map(() => {
+        const { topic, partition, offset } = failed.record.source
+        const { attempt, reason } = failed
+        routing.event({ type: 'dead-lettered', topic, partition, offset, attempt, reason })
+        return completed(failed, 'dead-lettered')
+      }),
+    ),
+  )
+}

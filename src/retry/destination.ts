@@ -1,0 +1,32 @@
+import { ConfigurationError } from '../errors.js'
+import { type Routing, type RoutingClient, routing } from '../routing.js'
+import { GroupHeaders, isTopicName } from './headers.js'
+
+/** Where a step's copies go, and how they are marked. */
+export interface Destination {
+  readonly routing: Routing
+  readonly headers: GroupHeaders
+  /** The full name. */
+  readonly topic: string
+}
+
+/** @throws ConfigurationError when the client has no such topic and none is named, or has no group. */
+export function destinationOf(
+  client: RoutingClient,
+  step: string,
+  option: 'retryTopic' | 'dlqTopic',
+  named: string | undefined,
+): Destination {
+  const clientRouting = client[routing]
+  const topic = named === undefined ? clientRouting[option] : clientRouting.fullName(named)
+  if (topic === undefined) {
+    throw new ConfigurationError(`${step}: the client has no ${option}; set it in createClient, or name a topic here`)
+  }
+  if (named === '' || !isTopicName(topic)) {
+    throw new ConfigurationError(`${step}: topic is a Kafka topic name; it was '${named ?? topic}'`)
+  }
+  if (clientRouting.group === undefined) {
+    throw new ConfigurationError(`${step}: copies are marked with the client's group, and it has none; set group`)
+  }
+  return { routing: clientRouting, headers: new GroupHeaders(clientRouting.group), topic }
+}

@@ -1,0 +1,28 @@
+import { EMPTY, type OperatorFunction } from 'rxjs'
+import { ClientClosedError } from '../errors.js'
+import type { Completed, Failed } from '../failure.js'
+import { type RoutingClient, routing } from '../routing.js'
+import { eachFailed } from './each-failed.js'
+import { messageOf } from './reason.js'
+
+/**
+ * Closes the client at the first failed record.
+ *
+ * The record is not completed: its offset stays uncommitted, and it is delivered again once a client starts. Streams and
+ * `errors` end with a `ClientClosedError` whose `cause` is what the record failed with.
+ *
+ * @example
+ * client.topic('ledger', { onFail: halt(client) })
+ */
+export function halt(client: RoutingClient): OperatorFunction<Failed | Completed, Completed> {
+  return eachFailed<Completed>(failed => {
+    const { topic, partition, offset } = failed.record.source
+    const where = `${topic} partition ${partition} offset ${offset}`
+    client[routing].halt(
+      new ClientClosedError(`halted: the record at ${where} failed: ${messageOf(failed.reason)}`, {
+        cause: failed.reason,
+      }),
+    )
+    return EMPTY
+  })
+}

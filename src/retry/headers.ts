@@ -1,0 +1,194 @@
+import { RxMikaError } from '../errors.js'
+import type { Origin } from '../record.js'
+import type { HeaderPair } from '../record-batch.js'
+import { longestDelay } from './backoff.js'
+
+/**
+ * The header names of a group, after `mika_err_{group}_`. The first three are the wire format that MiKa's Go clients
+ * share. Exact names and no prefix decide what is a group's own: the groups `a` and `a_b` may meet on one topic.
+ */
+const fields = [
+  'org_topic',
+  'retries',
+  'msg',
+  'org_partition',
+  'org_offset',
+  'org_timestamp',
+  'first_failed_at',
+  'failed_at',
+  'not_before',
+  'error_name',
+  'error_stack',
+  'stage',
+  'disposition',
+] as const
+
+export type Field = (typeof fields)[number]
+export type FieldValues = { readonly [field in Field]?: Buffer | string | number | undefined }
+
+/** How much of a text goes into a header, bytes. */
+const textLimits: { readonly [field in Field]?: number } = { msg: 1024, error_name: 256, error_stack: 4096 }
+
+/** What the numbers must lie between; dates end where JavaScript's do. */
+const ranges = {
+  retries: [0, 2 ** 31 - 1],
+  org_partition: [0, 2 ** 31 - 1],
+  org_offset: [0, Number.MAX_SAFE_INTEGER],
+  // -1 is Kafka's own word for none.
+  org_timestamp: [-1, 8.64e15],
+  first_failed_at: [0, 8.64e15],
+  failed_at: [0, 8.64e15],
+  not_before: [0, 8.64e15],
+} as const satisfies { readonly [field in Field]?: readonly [number, number] }
+
+const longestNumber = 16
+const longestTopic = 249
+
+/** A record whose own headers are not what this library or MiKa writes. It is dead: its retries cannot be counted. */
+export class MalformedHeadersError extends RxMikaError {
+  constructor(message: string) {
+    super('RXMIKA_MALFORMED_HEADERS', message)
+  }
+}
+
+/** Where a copy was read, for what its headers do not say: MiKa in Go writes neither partition, offset nor timestamp. */
+export interface ReadAt {
+  readonly kind: Origin['kind']
+  readonly partition: number
+  readonly offset: number
+  readonly timestamp: number
+}
+
+/** What the headers of a record on a retry or DLQ topic say to one group. */
+export type OwnHeaders =
+  /** Another group's record. */
+  | { readonly kind: 'foreign' }
+  | { readonly kind: 'malformed'; readonly error: MalformedHeadersError }
+  | {
+      readonly kind: 'own'
+      /** Its topic is the full name, as it stands on the wire. */
+      readonly origin: Origin
+      /** Not to be delivered before, ms since 1970. */
+      readonly notBefore: number | undefined
+      readonly failedAt: number | undefined
+    }
+
+const foreign: OwnHeaders = { kind: 'foreign' }
+
+/** The headers of one group: what they are called, how they are read and how a copy gets them. */
+export class GroupHeaders {
+  readonly #fields = new Map<string, Field>()
+  readonly #names: { readonly [field in Field]: string }
+
+  /** @param group The full name, suffix included. */
+  constructor(readonly group: string) {
+    for (const field of fields) this.#fields.set(`mika_err_${group}_${field}`, field)
+    this.#names = Object.fromEntries([...this.#fields].map(([name, field]) => [field, name])) as {
+      [field in Field]: string
+    }
+  }
+
+  isOwn(name: string): boolean {
+    return this.#fields.has(name)
+  }
+
+  /** Reads what may come from anywhere: lengths and ranges are checked, and nothing makes it throw. */
+  read(pairs: readonly HeaderPair[], at: ReadAt): OwnHeaders {
+    const marker = this.#names.org_topic
+    if (!pairs.some(pair => pair[0] === marker)) return foreign
+    const values = this.values(pairs)
+    for (const [field, value] of values) {
+      if (!isWellFormed(field, value)) return this.#malformed(field, `was ${shown(value)}`)
+    }
+    const number = (field: keyof typeof ranges) => {
+      const value = values.get(field)
+      return value == null ? undefined : Number(value.toString('latin1'))
+    }
+    const notBefore = number('not_before')
+    const failedAt = number('failed_at')
+    if (notBefore !== undefined && failedAt !== undefined && notBefore - failedAt > longestDelay) {
+      return this.#malformed('not_before', `is ${notBefore - failedAt} ms after the failure, more than ${longestDelay}`)
+    }
+    const origin: Origin = {
+      kind: at.kind,
+      topic: values.get('org_topic')!.toString('latin1'),
+      partition: number('org_partition') ?? at.partition,
+      offset: number('org_offset') ?? at.offset,
+      timestamp: number('org_timestamp') ?? at.timestamp,
+      retries: number('retries') ?? 0,
+    }
+    return { kind: 'own', origin, notBefore, failedAt }
+  }
+
+  /** The group's own values; where a name occurs several times the last counts. */
+  values(pairs: readonly HeaderPair[]): Map<Field, Buffer | null> {
+    const values = new Map<Field, Buffer | null>()
+    for (const [name, value] of pairs) {
+      const field = this.#fields.get(name)
+      if (field !== undefined) values.set(field, value)
+    }
+    return values
+  }
+
+  /** All other headers as they are and in their order, then these in place of the group's own. */
+  replace(pairs: readonly HeaderPair[], own: FieldValues): HeaderPair[] {
+    const result = pairs.filter(([name]) => !this.isOwn(name))
+    for (const field of fields) {
+      const value = own[field]
+      if (value === undefined) continue
+      const bytes = Buffer.isBuffer(value) ? value : text(String(value), textLimits[field])
+      result.push([this.#names[field], bytes])
+    }
+    return result
+  }
+
+  #malformed(field: Field, problem: string): OwnHeaders {
+    return {
+      kind: 'malformed',
+      error: new MalformedHeadersError(`header ${this.#names[field]} ${problem}`),
+    }
+  }
+}
+
+/** Whether a value is what its header must be; texts that are only for people may be anything. */
+export function isWellFormed(field: Field, value: Buffer | null): value is Buffer {
+  if (field === 'org_topic')
+    return value !== null && value.length <= longestTopic && isTopicName(value.toString('latin1'))
+  if (!(field in ranges)) return true
+  if (value === null || value.length === 0 || value.length > longestNumber) return false
+  const [least, most] = ranges[field as keyof typeof ranges]
+  const digits = value.toString('latin1')
+  return (/^\d+$/.test(digits) && Number(digits) <= most) || digits === String(least)
+}
+
+/** Whether Kafka takes it as a topic's name. */
+export function isTopicName(name: string): boolean {
+  return name.length <= longestTopic && /^[\w.-]+$/.test(name) && name !== '.' && name !== '..'
+}
+
+/**
+ * How long a copy read at `now` has to wait, ms. Never longer than its own delay, whatever the clocks say: when they
+ * disagree, waiting the whole delay from now on is always enough.
+ */
+export function dueIn(headers: OwnHeaders & { kind: 'own' }, now: number): number {
+  const { notBefore, failedAt } = headers
+  if (notBefore === undefined) return 0
+  const delay = failedAt === undefined ? longestDelay : Math.max(0, notBefore - failedAt)
+  return Math.min(Math.max(0, notBefore - now), delay)
+}
+
+/** UTF-8 of at most `limit` bytes, cut between characters; a lone surrogate becomes U+FFFD. */
+function text(value: string, limit = Number.POSITIVE_INFINITY): Buffer {
+  // Cut before encoding, for messages may be megabytes; no UTF-16 unit takes less than a byte.
+  const bytes = Buffer.from(value.length > limit ? value.slice(0, limit) : value)
+  if (bytes.length <= limit) return bytes
+  let end = limit
+  while (end > 0 && (bytes[end]! & 0xc0) === 0x80) end--
+  return bytes.subarray(0, end)
+}
+
+function shown(value: Buffer | null): string {
+  if (value === null) return 'null'
+  const start = JSON.stringify(value.subarray(0, 40).toString())
+  return value.length > 40 ? `${start}… (${value.length} bytes)` : start
+}

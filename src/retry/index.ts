@@ -1,0 +1,7 @@
+export { type Backoff, type ExponentialOptions, exponential, fixed, steps } from './backoff.js'
+export { type DeadLetterOptions, deadLetter } from './dead-letter.js'
+export { discard } from './discard.js'
+export { halt } from './halt.js'
+export { MalformedHeadersError } from './headers.js'
+export { type RedeliverOptions, redeliver } from './redeliver.js'
+export { type RetryTopicOptions, retryTopic } from './retry-topic.js'

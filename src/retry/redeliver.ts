@@ -1,0 +1,44 @@
+import { EMPTY, type OperatorFunction, of } from 'rxjs'
+import { ConfigurationError } from '../errors.js'
+import type { Completed, Failed } from '../failure.js'
+import { deliveryOf } from '../record.js'
+import { type RoutingClient, routing } from '../routing.js'
+import { type Backoff, checkBackoff, delayBefore } from './backoff.js'
+import { eachFailed } from './each-failed.js'
+
+export interface RedeliverOptions {
+  /** How often a record is delivered here altogether, the first time included; a whole number of at least 1, or `Infinity`. */
+  readonly attempts: number
+  /** The delay before each further attempt; default none. */
+  readonly backoff?: Backoff
+}
+
+/**
+ * Delivers failed records again here, without a topic, while attempts remain.
+ *
+ * The record keeps its place: the committed position waits for it, while later records of its partition go on. A crash
+ * or a rebalance begins its count anew. A record whose attempts are used up or that is not to be tried again passes on,
+ * still `Failed`, to the next step. For short troubles; a retry topic is the better place for long ones.
+ *
+ * @example
+ * client.topic('orders', { onFail: pipe(redeliver(client, { attempts: 3, backoff: fixed(200) }), deadLetter(client)) })
+ *
+ * @throws ConfigurationError when an option is invalid.
+ */
+export function redeliver(
+  client: RoutingClient,
+  options: RedeliverOptions,
+): OperatorFunction<Failed | Completed, Failed | Completed> {
+  const { attempts, backoff } = options
+  if (!(attempts >= 1) || (Number.isFinite(attempts) && !Number.isInteger(attempts))) {
+    throw new ConfigurationError(`redeliver: attempts is a whole number of at least 1, or Infinity; it was ${attempts}`)
+  }
+  checkBackoff('redeliver', backoff)
+
+  return eachFailed(failed => {
+    const deliveredHere = 1 + (deliveryOf(failed.record)?.redeliveries ?? failed.attempt - 1)
+    if (!failed.retryable || deliveredHere >= attempts) return of(failed)
+    client[routing].redeliver(failed, delayBefore(failed.attempt + 1, backoff))
+    return EMPTY
+  })
+}

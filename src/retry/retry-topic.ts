@@ -1,0 +1,61 @@
+import { catchError, map, type OperatorFunction, of, take } from 'rxjs'
+import { ConfigurationError } from '../errors.js'
+import { type Completed, completed, type Failed } from '../failure.js'
+import { deliveryOf } from '../record.js'
+import type { RoutingClient } from '../routing.js'
+import { type Backoff, checkBackoff, delayBefore } from './backoff.js'
+import { retryCopy } from './copy.js'
+import { destinationOf } from './destination.js'
+import { eachFailed } from './each-failed.js'
+
+export interface RetryTopicOptions {
+  /** How often a record is tried again, at most; from 0 to 2147483647. */
+  readonly retries: number
+  /** The delay before each retry; default none. */
+  readonly backoff?: Backoff
+  /** Default: the client's `retryTopic`. A client delivers retries from that one alone. */
+  readonly topic?: string
+}
+
+const mostRetries = 2 ** 31 - 1
+
+/**
+ * Publishes failed records to the retry topic while attempts remain.
+ *
+ * The copy is acknowledged by the broker before its source counts as completed, so a crash between the two delivers
+ * twice and never loses. A record whose attempts are used up, that is not to be tried again, or whose copy the broker
+ * refuses for good passes on, still `Failed`, to the next step.
+ *
+ * @example
+ * client.topic('orders', { onFail: pipe(retryTopic(client, { retries: 3 }), deadLetter(client)) })
+ *
+ * @throws ConfigurationError when the client has no retry topic and `topic` names none, or an option is invalid.
+ */
+export function retryTopic(
+  client: RoutingClient,
+  options: RetryTopicOptions,
+): OperatorFunction<Failed | Completed, Failed | Completed> {
+  const { retries, backoff } = options
+  if (!Number.isInteger(retries) || retries < 0 || retries > mostRetries) {
+    throw new ConfigurationError(`retryTopic: retries is a whole number from 0 to ${mostRetries}; it was ${retries}`)
+  }
+  checkBackoff('retryTopic', backoff)
+  const { routing, headers, topic } = destinationOf(client, 'retryTopic', 'retryTopic', options.topic)
+
+  return eachFailed(failed => {
+    const retried = deliveryOf(failed.record)?.origin?.retries ?? 0
+    if (!failed.retryable || retried >= retries) return of(failed)
+    // The copy's attempt: tries without a topic (redeliver) are not counted in its headers.
+    const delay = delayBefore(retried + 2, backoff)
+    return routing.publishCopy(retryCopy(failed, routing, headers, topic, delay), failed).pipe(
+      take(1),
+      catchError(() => of(undefined)),
+      map(acknowledged => {
+        if (acknowledged === undefined) return failed
+        const { topic, partition, offset } = failed.record.source
+        routing.event({ type: 'retried', topic, partition, offset, attempt: failed.attempt, reason: failed.reason })
+        return completed(failed, 'retried')
+      }),
+    )
+  })
+}

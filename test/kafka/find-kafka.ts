@@ -1,0 +1,48 @@
+import { answers } from './answers'
+import { startDockerKafka } from './docker-kafka'
+import { startKafka } from './kafka-server'
+import { Unavailable } from './run'
+
+export interface FoundKafka {
+  brokers: string[]
+  stop(): Promise<void>
+}
+
+export const THREE_WAYS = `A Kafka for the tests comes from the first of:
+  1. KAFKA_BROKERS=host:port,host:port, a plain text cluster that runs already
+  2. Docker, with the image apache/kafka
+  3. Java 17 or newer with Maven, on Linux or macOS: Apache Kafka from its jars`
+
+/** Thrown when none of the three ways leads to a Kafka; the message names them, and why they do not. */
+export class NoKafka extends Error {
+  override name = 'NoKafka'
+
+  constructor(reasons: string[]) {
+    super(`${THREE_WAYS}\nHere there is none of them: ${reasons.join('; ')}.`)
+  }
+}
+
+/**
+ * The Kafka that KAFKA_BROKERS names, or else one started in Docker, or else one started from its jars.
+ *
+ * A way that this machine has and that fails rejects with its failure, so that a broken setup is not taken for none.
+ */
+export const findKafka = async (): Promise<FoundKafka> => {
+  const reasons: string[] = []
+  for (const way of [namedKafka, startDockerKafka, startKafka]) {
+    try {
+      return await way()
+    } catch (error) {
+      if (!(error instanceof Unavailable)) throw error
+      reasons.push(error.message)
+    }
+  }
+  throw new NoKafka(reasons)
+}
+
+const namedKafka = async (): Promise<FoundKafka> => {
+  const brokers = process.env.KAFKA_BROKERS?.split(',').map(broker => broker.trim())
+  if (!brokers?.[0]) throw new Unavailable('KAFKA_BROKERS is not set')
+  await answers({ brokers }, { within: 15_000 })
+  return { brokers, stop: async () => {} }
+}

@@ -1,0 +1,119 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { answers } from './answers'
+import { freePorts } from './free-ports'
+import { kafkaClassPath } from './java'
+import { KafkaNode, KILL_NODES } from './kafka-node'
+import { type Sasl, secure } from './security'
+import { type NodePorts, type Properties, serverProperties } from './server-properties'
+import { watchdog } from './watchdog'
+
+export interface KafkaOptions {
+  /** Of Apache Kafka; by default that of RXMIKA_KAFKA_VERSION, or else the newest this project knows. */
+  version?: string
+  /** 1 by default. With 3 every topic has three replicas, and one node can be killed. */
+  brokers?: number
+  /** Clients have to log in as this user. */
+  sasl?: Sasl
+  /** Clients have to connect by TLS, trusting {@link KafkaServer.ca}. */
+  tls?: boolean
+  /** More server.properties, or other values for them. */
+  config?: Properties
+}
+
+export interface KafkaServer {
+  /** `host:port` of each node; that of node 1 is the first. */
+  brokers: string[]
+  /** The certificate to trust, in PEM. */
+  ca?: string
+  /** Kills all nodes and removes their data. */
+  stop(): Promise<void>
+  /** SIGKILL: the node has no time to hand anything over. */
+  kill(node: number): Promise<void>
+  /** Starts a node again, on its port and data, and resolves when it answers; one that runs is killed first. */
+  restart(node: number): Promise<void>
+  /** SIGSTOP: connections stay open and nothing is answered. */
+  pause(node: number): Promise<void>
+  resume(node: number): void
+}
+
+/**
+ * Starts a Kafka on free ports of this machine and resolves when all its nodes answer.
+ *
+ * Needs Java 17 or newer, and Maven when the jars are not kept yet. The nodes end with this process, even when it is
+ * killed. Rejects with the end of the log when a node ends while starting.
+ */
+export const startKafka = async (options: KafkaOptions = {}): Promise<KafkaServer> => {
+  const classPath = await kafkaClassPath(options.version)
+  const folder = await mkdtemp(join(tmpdir(), 'rxmika-kafka-'))
+  const guard = watchdog(KILL_NODES, folder)
+  try {
+    const { nodes, client, ca } = await formatNodes(folder, classPath, options)
+
+    const start = async (...starting: KafkaNode[]) => {
+      const done = new AbortController()
+      const ready = starting.map(node => {
+        node.start()
+        const config = { ...client, brokers: [node.address] }
+        const brokers = starting.length
+        return Promise.race([answers(config, { brokers, signal: done.signal }), node.failure()])
+      })
+      await Promise.all(ready).finally(() => done.abort())
+    }
+
+    const node = (id: number) => {
+      const found = nodes[id - 1]
+      if (!found) throw new Error(`there is no node ${id}: nodes are numbered from 1 to ${nodes.length}`)
+      return found
+    }
+
+    await start(...nodes)
+    return {
+      brokers: nodes.map(({ address }) => address),
+      ca,
+      async stop() {
+        // The watchdog does it, so that what every test relies on is also what is left to rely on after a crash.
+        await guard.end()
+        await Promise.all(nodes.map(each => each.end()))
+      },
+      kill: async id => node(id).kill(),
+      async restart(id) {
+        await node(id).kill()
+        await start(node(id))
+      },
+      pause: async id => node(id).pause(),
+      resume: id => node(id).resume(),
+    }
+  } catch (error) {
+    await guard.end()
+    throw error
+  }
+}
+
+const formatNodes = async (folder: string, classPath: string, options: KafkaOptions) => {
+  const security = await secure(folder, options)
+  const ports = await clusterPorts(options.brokers ?? 1)
+  const id = clusterId()
+  const nodes = ports.map(async ({ client }, i) => {
+    const home = join(folder, `${i + 1}`)
+    const node = new KafkaNode(home, classPath, `127.0.0.1:${client}`)
+    const layout = { nodes: ports, bind: '127.0.0.1', logDir: join(home, 'data'), protocol: security.protocol }
+    const properties = { ...serverProperties(i + 1, layout), ...security.properties, ...options.config }
+    await node.format(id, properties, security.format)
+    return node
+  })
+  return { nodes: await Promise.all(nodes), client: security.client, ca: security.ca }
+}
+
+export const clusterPorts = async (nodes: number): Promise<NodePorts[]> => {
+  const ports = await freePorts(3 * nodes)
+  return Array.from({ length: nodes }, (_, i) => {
+    const [client, internal, controller] = ports.slice(3 * i)
+    return { client: client!, internal: internal!, controller: controller! }
+  })
+}
+
+/** 16 bytes in base64url. The first is 0, for an id that starts with a dash would be read as an option. */
+const clusterId = () => Buffer.from([0, ...randomBytes(15)]).toString('base64url')

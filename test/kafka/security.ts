@@ -1,0 +1,70 @@
+import { join } from 'node:path'
+import type { KafkaConfig, SASLOptions } from 'kafkajs'
+import { javaProgram } from './java'
+import { run } from './run'
+import type { Properties, ServerLayout } from './server-properties'
+
+export interface Sasl {
+  mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512'
+  username: string
+  password: string
+}
+
+export interface Security {
+  protocol: ServerLayout['protocol']
+  /** For server.properties. */
+  properties: Properties
+  /** For `StorageTool format`: SCRAM users are records of the metadata log, written before the first start. */
+  format: string[]
+  /** For a client that is let in. */
+  client: Pick<KafkaConfig, 'ssl' | 'sasl'>
+  /** The certificate to trust, in PEM. */
+  ca?: string
+}
+
+/** Everything the clients' listener needs for SASL, TLS, both or neither; certificates are written to `folder`. */
+export const secure = async (folder: string, options: { sasl?: Sasl; tls?: boolean }): Promise<Security> => {
+  const tls = options.tls ? await certify(folder) : undefined
+  const sasl = options.sasl
+  return {
+    protocol: sasl ? (tls ? 'SASL_SSL' : 'SASL_PLAINTEXT') : tls ? 'SSL' : 'PLAINTEXT',
+    properties: { ...(sasl && saslProperties(sasl)), ...tls?.properties },
+    format: sasl && sasl.mechanism !== 'PLAIN' ? ['--add-scram', scramUser(sasl)] : [],
+    client: { ...(sasl && { sasl: saslClient(sasl) }), ...(tls && { ssl: { ca: tls.ca } }) },
+    ca: tls?.ca,
+  }
+}
+
+const scramUser = ({ mechanism, username, password }: Sasl) => `${mechanism}=[name=${username},password=${password}]`
+
+const saslClient = ({ mechanism, username, password }: Sasl) =>
+  ({ mechanism: mechanism.toLowerCase(), username, password }) as SASLOptions
+
+const saslProperties = ({ mechanism, username, password }: Sasl): Properties => {
+  const loginModule =
+    mechanism === 'PLAIN'
+      ? `org.apache.kafka.common.security.plain.PlainLoginModule required user_${username}="${password}";`
+      : 'org.apache.kafka.common.security.scram.ScramLoginModule required;'
+  return {
+    'sasl.enabled.mechanisms': mechanism,
+    [`listener.name.client.${mechanism.toLowerCase()}.sasl.jaas.config`]: loginModule,
+  }
+}
+
+/** One self-signed certificate is the server's and its own authority. `keytool` comes with Java, `openssl` may not. */
+const certify = async (folder: string): Promise<{ ca: string; properties: Properties }> => {
+  const location = join(folder, 'server.p12')
+  const password = 'rxmika'
+  const store = ['-alias', 'server', '-storetype', 'PKCS12', '-keystore', location, '-storepass', password]
+  const names = ['-dname', 'CN=localhost', '-ext', 'san=ip:127.0.0.1,dns:localhost']
+  const keytool = javaProgram('keytool')
+  await run(keytool, ['-genkeypair', '-keyalg', 'EC', '-groupname', 'secp256r1', '-validity', '30', ...names, ...store])
+  return {
+    ca: await run(keytool, ['-exportcert', '-rfc', ...store]),
+    properties: {
+      'listener.name.client.ssl.keystore.type': 'PKCS12',
+      'listener.name.client.ssl.keystore.location': location,
+      'listener.name.client.ssl.keystore.password': password,
+    },
+  }
+}

@@ -1,0 +1,85 @@
+import { DeliveredRecord, type Origin, type RecordOwner } from '../../src/record.js'
+import type { HeaderPair, RecordBatch } from '../../src/record-batch.js'
+
+export type Settlement = { readonly offset: number } & (
+  | { readonly how: 'acked' }
+  | { readonly how: 'failed'; readonly reason: unknown; readonly retry: boolean }
+  | { readonly how: 'late' }
+)
+
+/** An assignment without a client: it notes what its records were settled with, in order. */
+export class FakeOwner implements RecordOwner {
+  readonly settlements: Settlement[] = []
+  readonly headerPrefix = 'mika_err_billing_'
+  ended = false
+  onSettled: (record: DeliveredRecord) => void = () => {}
+  readonly #abort = new AbortController()
+
+  constructor(
+    readonly topic = 'orders',
+    readonly partition = 0,
+  ) {}
+
+  get signal(): AbortSignal {
+    return this.#abort.signal
+  }
+
+  /** The partition is revoked. */
+  end(): void {
+    this.ended = true
+    this.#abort.abort()
+  }
+
+  acked(record: DeliveredRecord): void {
+    this.#note(record, { offset: record.batch.offset(record.index), how: 'acked' })
+  }
+
+  failed(record: DeliveredRecord, reason: unknown, retry: boolean): void {
+    this.#note(record, { offset: record.batch.offset(record.index), how: 'failed', reason, retry })
+  }
+
+  routed(): void {}
+
+  settledLate(record: DeliveredRecord): void {
+    this.#note(record, { offset: record.batch.offset(record.index), how: 'late' })
+  }
+
+  #note(record: DeliveredRecord, settlement: Settlement): void {
+    this.settlements.push(settlement)
+    this.onSettled(record)
+  }
+}
+
+export interface FakeRecordOptions {
+  readonly owner?: FakeOwner
+  readonly offset?: number
+  readonly timestamp?: number
+  readonly key?: Buffer | string | null
+  readonly value?: Buffer | string | null
+  readonly headers?: readonly HeaderPair[]
+  readonly origin?: Origin
+  readonly redeliveries?: number
+}
+
+/** A delivered record without a client, in a batch of its own. */
+export function fakeRecord(options: FakeRecordOptions = {}): DeliveredRecord {
+  const { owner = new FakeOwner(), origin, redeliveries = 0 } = options
+  return new DeliveredRecord(owner, batchOf(options), 0, options.offset ?? 0, origin, redeliveries)
+}
+
+function batchOf({ offset = 0, timestamp = 1_000, key = null, value = null, headers = [] }: FakeRecordOptions) {
+  const bytes = (text: Buffer | string | null) => (typeof text === 'string' ? Buffer.from(text) : text)
+  const [keyBytes, valueBytes] = [bytes(key), bytes(value)]
+  const batch: RecordBatch = {
+    count: 1,
+    lastOffset: offset,
+    byteLength: 0,
+    offset: () => offset,
+    timestamp: () => timestamp,
+    key: () => keyBytes,
+    value: () => valueBytes,
+    headers: () => headers,
+    copy: () => batch,
+  }
+  return batch
+}

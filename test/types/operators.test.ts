@@ -1,0 +1,89 @@
+import { bufferTime, EMPTY, filter, type Observable, type OperatorFunction, of } from 'rxjs'
+import { expectTypeOf, it } from 'vitest'
+import { z } from 'zod'
+import { type Decoder, decode } from '../../src/operators/decode.js'
+import { handle, type Outcome } from '../../src/operators/handle.js'
+import { json } from '../../src/operators/json.js'
+import type { ConsumeRecord } from '../../src/record.js'
+
+interface Order {
+  readonly id: string
+}
+
+const records: Observable<ConsumeRecord> = EMPTY
+const schema = z.object({ id: z.string(), cents: z.string().transform(Number) })
+
+it('types an outcome by what the handler gives', () => {
+  expectTypeOf(records.pipe(handle(() => 1))).toEqualTypeOf<Observable<Outcome<ConsumeRecord, number>>>()
+  expectTypeOf(records.pipe(handle(async () => 'x'))).toEqualTypeOf<Observable<Outcome<ConsumeRecord, string>>>()
+  expectTypeOf(records.pipe(handle(() => of(true)))).toEqualTypeOf<
+    Observable<Outcome<ConsumeRecord, boolean | undefined>>
+  >()
+  expectTypeOf(records.pipe(handle(async () => {}))).toEqualTypeOf<Observable<Outcome<ConsumeRecord, void>>>()
+  expectTypeOf(
+    records.pipe(
+      handle(async function* () {
+        yield 1
+      }),
+    ),
+  ).toEqualTypeOf<Observable<Outcome<ConsumeRecord, number | undefined>>>()
+})
+
+it('gives the handler the record with its value', () => {
+  records.pipe(handle(record => expectTypeOf(record).toEqualTypeOf<ConsumeRecord>()))
+  records.pipe(
+    decode(json<Order>()),
+    handle(({ value }) => expectTypeOf(value).toEqualTypeOf<Order | null>(), { order: 'key' }),
+  )
+})
+
+it('takes arrays, and has an outcome for each record in them', () => {
+  const outcomes = records.pipe(
+    decode(json<Order>()),
+    bufferTime(50, null, 500),
+    filter(batch => batch.length > 0),
+    handle(async batch => {
+      expectTypeOf(batch).toEqualTypeOf<ConsumeRecord<Order | null>[]>()
+      return batch.length
+    }),
+  )
+  expectTypeOf(outcomes).toEqualTypeOf<Observable<Outcome<ConsumeRecord<Order | null>, number>>>()
+})
+
+it('tells the two outcomes apart by their status', () => {
+  records.pipe(handle(async () => 'x')).subscribe(outcome => {
+    if (outcome.status === 'acked') expectTypeOf(outcome.value).toEqualTypeOf<string>()
+    else expectTypeOf(outcome.reason).toEqualTypeOf<unknown>()
+    // @ts-expect-error only where it is known which
+    void outcome.value
+  })
+})
+
+it('handles nothing but records', () => {
+  // @ts-expect-error a number cannot be settled
+  void (() => of(1).pipe(handle(() => 1)))
+  // @ts-expect-error there is no such order
+  void (() => handle(() => 1, { order: 'topic' }))
+})
+
+it('types decoded records by their decoder, with null for tombstones', () => {
+  type Decoded<T> = OperatorFunction<ConsumeRecord, ConsumeRecord<T | null>>
+  expectTypeOf(decode(json<Order>())).toEqualTypeOf<Decoded<Order>>()
+  expectTypeOf(decode((bytes: Buffer) => bytes.length)).toEqualTypeOf<Decoded<number>>()
+  expectTypeOf(decode(async (bytes: Buffer) => bytes.length)).toEqualTypeOf<Decoded<number>>()
+  expectTypeOf(decode(bytes => bytes.toString())).toEqualTypeOf<Decoded<string>>()
+  expectTypeOf(decode(json(schema))).toEqualTypeOf<Decoded<{ id: string; cents: number }>>()
+  expectTypeOf(decode(schema)).toEqualTypeOf<Decoded<{ id: string; cents: number }>>()
+})
+
+it('infers the value of a decoder where it is an option', () => {
+  const topic = <T>(_: { readonly decode: Decoder<T> }): ConsumeRecord<T | null>[] => []
+  expectTypeOf(topic({ decode: schema })).items.toEqualTypeOf<ConsumeRecord<{ id: string; cents: number } | null>>()
+  expectTypeOf(topic({ decode: json<Order>() })).items.toEqualTypeOf<ConsumeRecord<Order | null>>()
+  expectTypeOf(topic({ decode: async bytes => bytes.length })).items.toEqualTypeOf<ConsumeRecord<number | null>>()
+})
+
+it('decodes bytes, once', () => {
+  // @ts-expect-error the value is no longer bytes
+  void (() => records.pipe(decode(json<Order>()), decode(json<Order>())))
+})

@@ -1,0 +1,72 @@
+import { describe, expect, it } from 'vitest'
+import { CorruptBatchError } from '../../../src/drivers/kafkajs/decoding/errors.js'
+import { uncompressSnappy } from '../../../src/drivers/kafkajs/decoding/snappy.js'
+import { snappy, unsnappy, xerial } from './compress.js'
+
+const texts = {
+  empty: '',
+  'one byte': 'a',
+  'a run, which copies overlap themselves for': 'ab'.repeat(40_000),
+  'a long literal': Array.from({ length: 70_000 }, (_, i) => String.fromCharCode(32 + ((i * i * 31) % 90))).join(''),
+  json: JSON.stringify(Array.from({ length: 500 }, (_, id) => ({ id, name: `customer ${id % 7}` }))),
+}
+
+describe('uncompressSnappy', () => {
+  for (const [name, text] of Object.entries(texts)) {
+    it(`undoes a raw block: ${name}`, () => {
+      expect(uncompressSnappy(snappy(Buffer.from(text))).toString()).toBe(text)
+    })
+
+    it(`undoes the stream of snappy-java: ${name}`, () => {
+      expect(uncompressSnappy(xerial(Buffer.from(text), 32 * 1024)).toString()).toBe(text)
+    })
+  }
+
+  it('undoes a copy from further than two bytes can say', () => {
+    const literal = Buffer.alloc(70_000, 'abcdefg')
+    // A literal with its length in three bytes, then a copy of 4 bytes from 69,998 back.
+    const block = [
+      Buffer.from([0xf4, 0xa2, 0x04, 62 << 2, 0x6f, 0x11, 0x01]),
+      literal,
+      Buffer.from([0x0f, 0x6e, 0x11, 0x01, 0]),
+    ]
+    expect(uncompressSnappy(Buffer.concat(block)).subarray(70_000).toString()).toBe('cdef')
+  })
+
+  it('has as many elements as it likes in a stream without blocks', () => {
+    expect(uncompressSnappy(xerial(Buffer.alloc(0), 10))).toHaveLength(0)
+  })
+
+  // The bytes of a literal's length make it negative: snappyjs then reads the same element for ever.
+  const goesBack = Buffer.from([20, 63 << 2, 0xfa, 0xff, 0xff, 0xff])
+
+  it.each([
+    ['no bytes at all', Buffer.alloc(0)],
+    ['a length without end', Buffer.from([255, 255, 255, 255, 255, 1])],
+    ['a length no block of its size can have', Buffer.from([0xff, 0xff, 0xff, 0xff, 0x0f, 0, 65])],
+    ['a literal that ends outside', Buffer.from([5, 4 << 2, 65])],
+    ['a literal that begins outside', Buffer.from([5, 61 << 2, 1])],
+    ['a literal longer than promised', Buffer.from([1, 1 << 2, 65, 66])],
+    ['a literal that goes back', goesBack],
+    ['less than promised', Buffer.from([3, 0, 65])],
+    ['a copy from before the beginning', Buffer.from([5, 0, 65, 0b000_000_01, 2])],
+    ['a copy from itself', Buffer.from([5, 0, 65, 0b000_000_01, 0])],
+    ['a copy longer than promised', Buffer.from([3, 0, 65, 0b000_000_01, 1])],
+    ['a copy cut off', Buffer.from([5, 0, 65, 0b000_000_10, 1])],
+    ['a stream cut off in a length', Buffer.concat([xerial(Buffer.alloc(0), 1), Buffer.from([0, 0])])],
+    ['a stream cut off in a block', xerial(Buffer.from('hello'), 10).subarray(0, -1)],
+    [
+      'a stream with a hostile length',
+      Buffer.concat([xerial(Buffer.alloc(0), 1), Buffer.from([255, 255, 255, 255, 0])]),
+    ],
+  ])('refuses %s', (_, bytes) => {
+    expect(() => uncompressSnappy(bytes)).toThrow(CorruptBatchError)
+  })
+
+  it('agrees with snappyjs', () => {
+    for (const text of Object.values(texts)) {
+      const compressed = snappy(Buffer.from(text))
+      expect(uncompressSnappy(compressed).equals(unsnappy(compressed))).toBe(true)
+    }
+  })
+})

@@ -1,0 +1,889 @@
+import { createRequire } from 'node:module'
+import { pino } from 'pino'
+import { lastValueFrom, NEVER, type Observable, Subject, throwError, toArray, VirtualTimeScheduler } from 'rxjs'
+import { TestScheduler } from 'rxjs/testing'
+import { describe, expect, it } from 'vitest'
+import type { CommitPoint } from '../../src/commit-point.js'
+import type { ConsumeRequest, Driver, DriverEvent, PartitionAssignment, ProduceResult } from '../../src/driver.js'
+import { type MemoryBroker, type MemoryBrokerOptions, memoryBroker } from '../../src/drivers/memory/index.js'
+import { partitionOfKey } from '../../src/drivers/memory/partitioner.js'
+import { stickyAssignment } from '../../src/drivers/memory/sticky-assignment.js'
+import { CommitError, ConfigurationError, FetchError, PublishError } from '../../src/errors.js'
+
+const logger = pino({ level: 'silent' })
+
+/** A broker in virtual time; `run` lets everything happen that is due, and ends. */
+function virtual(options: MemoryBrokerOptions = {}) {
+  const scheduler = new VirtualTimeScheduler()
+  const broker = memoryBroker({ scheduler, ...options })
+  return {
+    broker,
+    scheduler,
+    at: (time: number, work: () => void) => scheduler.schedule(work, time - scheduler.now()),
+    run: () => scheduler.flush(),
+  }
+}
+
+interface Member {
+  readonly driver: Driver
+  readonly events: DriverEvent[]
+  /** One line an event, with values of the records. */
+  readonly lines: string[]
+  /** Values delivered, as `topic-partition:value`. */
+  readonly values: string[]
+  readonly owned: Map<string, PartitionAssignment>
+  error: unknown
+  completed: boolean
+  unsubscribe(): void
+}
+
+interface MemberOptions extends Partial<ConsumeRequest> {
+  /** Resumes what is assigned; default true. */
+  readonly resume?: boolean
+  readonly hold?: () => Observable<unknown>
+  readonly on?: (event: DriverEvent, member: Member) => void
+}
+
+function name(assignment: PartitionAssignment) {
+  return `${assignment.topic}-${assignment.partition}`
+}
+
+function names(assignments: readonly PartitionAssignment[]) {
+  return assignments.map(name).join(' ')
+}
+
+function consume(broker: MemoryBroker, options: MemberOptions = {}): Member {
+  const driver = broker.driver()
+  const { resume = true, hold, on, ...request } = options
+  const member: Member = {
+    driver,
+    events: [],
+    lines: [],
+    values: [],
+    owned: new Map(),
+    error: undefined,
+    completed: false,
+    unsubscribe: () => subscription.unsubscribe(),
+  }
+  const source = driver.consume({
+    group: 'g',
+    topics: ['t'],
+    startFrom: 'earliest',
+    rebalanceTimeout: 1_000,
+    sessionTimeout: 5_000,
+    heartbeatInterval: 100,
+    ...request,
+  })
+  const subscription = source.subscribe({
+    next: event => {
+      member.events.push(event)
+      member.lines.push(line(event))
+      if (event.type === 'assigned') {
+        for (const added of event.added) member.owned.set(name(added), added)
+        if (resume) driver.resume(event.added)
+      }
+      if (event.type === 'batch') {
+        for (let index = event.from; index < event.batch.count; index++) {
+          member.values.push(`${name(event.assignment)}:${event.batch.value(index)}`)
+        }
+      }
+      if (event.type === 'revoking' && hold !== undefined) event.hold(hold())
+      on?.(event, member)
+    },
+    error: error => {
+      member.error = error
+    },
+    complete: () => {
+      member.completed = true
+    },
+  })
+  return member
+}
+
+function line(event: DriverEvent): string {
+  switch (event.type) {
+    case 'assigned':
+      return `assigned [${names(event.added)}] retained [${names(event.retained)}]`
+    case 'batch': {
+      const values = Array.from({ length: event.batch.count }, (_, index) => String(event.batch.value(index)))
+      return `batch ${name(event.assignment)} [${values.slice(event.from).join(' ')}] to ${event.batch.lastOffset}`
+    }
+    case 'trouble':
+      return `trouble ${event.error.message}`
+    case 'disconnected':
+    case 'reconnected':
+    case 'restarted':
+      return event.type
+    default:
+      return `${event.type} [${names(event.assignments)}]`
+  }
+}
+
+function commit(member: Member, point: Omit<CommitPoint, 'topic'> & { topic?: string }) {
+  const answer: { state: 'pending' | 'done' | 'failed'; error?: unknown } = { state: 'pending' }
+  member.driver.commit([{ topic: 't', ...point }]).subscribe({
+    complete: () => {
+      answer.state = 'done'
+    },
+    error: error => {
+      answer.state = 'failed'
+      answer.error = error
+    },
+  })
+  return answer
+}
+
+function produce(driver: Driver, ...values: string[]) {
+  const results: ProduceResult[] = []
+  driver.produce(values.map(value => ({ topic: 't', value }))).subscribe(answer => results.push(...answer))
+  return results
+}
+
+describe('records', () => {
+  it('keeps bytes as they were, whatever happens to the buffers of writer and reader', () => {
+    const { broker, run } = virtual()
+    const value = Buffer.from('abc')
+    const headers = [
+      ['a', Buffer.from('1')],
+      ['__proto__', null],
+      ['a', Buffer.from('2')],
+    ] as const
+    broker.publish('t', { key: 'k', value, headers, timestamp: 7 })
+    value.fill(0)
+    const member = consume(broker)
+    run()
+    const event = member.events.find(event => event.type === 'batch')!
+    expect(event.batch.headers(0)).toEqual(headers)
+    event.batch.value(0)!.fill(0)
+    const [record] = broker.records('t')
+    expect(record).toMatchObject({ topic: 't', partition: 0, offset: 0n, timestamp: 7 })
+    expect(String(record!.value)).toBe('abc')
+    expect(Object.keys(record!.headers)).toEqual(['a', '__proto__'])
+    expect(record!.headers.a).toEqual([Buffer.from('1'), Buffer.from('2')])
+    expect(Object.getOwnPropertyDescriptor(record!.headers, '__proto__')?.value).toBeNull()
+    const copy = event.batch.copy(0)
+    expect([copy.count, copy.offset(0), copy.lastOffset, copy.timestamp(0), String(copy.key(0))]).toEqual([
+      1,
+      0,
+      0,
+      7,
+      'k',
+    ])
+  })
+
+  it('chooses partitions as kafkajs does', () => {
+    const { Partitioners } = createRequire(import.meta.url)('kafkajs')
+    const partitioner = Partitioners.DefaultPartitioner()
+    const partitionMetadata = Array.from({ length: 7 }, (_, partitionId) => ({ partitionId, leader: 1 }))
+    for (let seed = 0; seed < 500; seed++) {
+      const key = Buffer.from(Array.from({ length: seed % 23 }, (_, at) => (seed * 31 + at * 97 + (seed >> 3)) & 0xff))
+      expect(partitionOfKey(key, 7)).toBe(partitioner({ topic: 't', partitionMetadata, message: { key } }))
+    }
+  })
+
+  it('spreads records without a key in turns, and sorts by partition and offset', () => {
+    const { broker } = virtual({ partitions: { t: 2 } })
+    const places = broker.publish('t', [{ value: 'a' }, { value: 'b' }, { value: 'c' }, { value: 'd', partition: 0 }])
+    expect(places.map(({ partition, offset }) => [partition, offset])).toEqual([
+      [0, 0n],
+      [1, 0n],
+      [0, 1n],
+      [0, 2n],
+    ])
+    expect(broker.records('t').map(record => String(record.value))).toEqual(['a', 'c', 'd', 'b'])
+    expect(broker.topics()).toEqual(new Map([['t', 2]]))
+  })
+
+  it('stamps records with the time of the scheduler', () => {
+    const { broker, at, run } = virtual()
+    at(40, () => broker.publish('t', { value: 'a' }))
+    run()
+    expect(broker.records('t')[0]!.timestamp).toBe(40)
+  })
+
+  it('compacts to the newest of each key', () => {
+    const { broker } = virtual()
+    broker.publish('t', [
+      { key: 'a', value: '1' },
+      { key: 'b', value: '2' },
+      { key: 'a', value: '3' },
+    ])
+    broker.compact('t', 0)
+    expect(broker.records('t').map(record => record.offset)).toEqual([1n, 2n])
+  })
+})
+
+describe('producing', () => {
+  it('answers in order once written, after the latency', () => {
+    const { broker, run, scheduler } = virtual({ latency: 5 })
+    const answers: [number, unknown][] = []
+    const driver = broker.driver()
+    driver
+      .produce([
+        { topic: 't', value: 'a' },
+        { topic: 'u', value: 'b' },
+        { topic: 't', value: 'c' },
+      ])
+      .subscribe(results => answers.push([scheduler.now(), results]))
+    expect(broker.records('t')).toEqual([])
+    run()
+    expect(answers).toEqual([
+      [
+        5,
+        [
+          { topic: 't', partition: 0, offset: 0n },
+          { topic: 'u', partition: 0, offset: 0n },
+          { topic: 't', partition: 0, offset: 1n },
+        ],
+      ],
+    ])
+  })
+
+  it('refuses what it cannot take, record by record', () => {
+    const { broker, run } = virtual({ autoCreate: false, maxRecordBytes: 3 })
+    broker.createTopic('t', 1)
+    const results: ProduceResult[] = []
+    const records = [
+      { topic: 'absent', value: 'a' },
+      { topic: 't', value: 'abcd' },
+      { topic: 't', value: 'a', partition: 9 },
+      { topic: 't', value: 'ok' },
+    ]
+    broker
+      .driver()
+      .produce(records)
+      .subscribe(answer => results.push(...answer))
+    run()
+    expect(results.map(result => (result instanceof PublishError ? result.retriable : result.offset))).toEqual([
+      true,
+      false,
+      false,
+      0n,
+    ])
+    expect(() => broker.publish('absent', { value: 'a' })).toThrow(PublishError)
+  })
+
+  it('waits while the broker is away, and what was taken back before is not written', () => {
+    const { broker, run, at } = virtual()
+    const driver = broker.driver()
+    broker.disconnect()
+    const results = produce(driver, 'a')
+    const taken = driver.produce([{ topic: 't', value: 'b' }]).subscribe()
+    at(10, () => taken.unsubscribe())
+    at(20, () => broker.reconnect())
+    run()
+    expect(results).toEqual([{ topic: 't', partition: 0, offset: 0n }])
+    expect(broker.records('t').map(record => [String(record.value), record.timestamp])).toEqual([['a', 20]])
+  })
+
+  it('writes what is on its way even when nobody waits for it', () => {
+    const { broker, run } = virtual({ latency: 5 })
+    broker
+      .driver()
+      .produce([{ topic: 't', value: 'a' }])
+      .subscribe()
+      .unsubscribe()
+    run()
+    expect(broker.records('t')).toHaveLength(1)
+  })
+
+  it('fails once with failNext', () => {
+    const { broker, run } = virtual()
+    const driver = broker.driver()
+    const final = new PublishError('too large', { retriable: false })
+    broker.failNext('produce', new Error('boom'))
+    broker.failNext('produce', final)
+    const first = produce(driver, 'a', 'b')
+    const second = produce(driver, 'c')
+    const third = produce(driver, 'd')
+    run()
+    expect(first).toHaveLength(2)
+    expect(first[0]).toMatchObject({ name: 'PublishError', retriable: true, cause: new Error('boom') })
+    expect(second).toEqual([final])
+    expect(third).toEqual([{ topic: 't', partition: 0, offset: 0n }])
+  })
+})
+
+describe('delivery', () => {
+  it('delivers nothing before resume, and nothing inside a call', () => {
+    const { broker, run } = virtual()
+    broker.publish('t', [{ value: 'a' }, { value: 'b' }])
+    const member = consume(broker, { resume: false })
+    expect(member.lines).toEqual([])
+    run()
+    expect(member.lines).toEqual(['assigned [t-0] retained []'])
+    member.driver.resume([...member.owned.values()])
+    expect(member.lines).toHaveLength(1)
+    run()
+    expect(member.lines.slice(1)).toEqual(['batch t-0 [a b] to 1'])
+    broker.publish('t', { value: 'c' })
+    expect(member.lines).toHaveLength(2)
+    run()
+    expect(member.lines.slice(2)).toEqual(['batch t-0 [c] to 2'])
+  })
+
+  it('pauses at once, and goes on without gap or repetition', () => {
+    const { broker, run } = virtual({ maxBatchRecords: 2 })
+    broker.publish(
+      't',
+      Array.from({ length: 6 }, (_, at) => ({ value: String(at) })),
+    )
+    let paused = false
+    const member = consume(broker, {
+      on: (event, { driver }) => {
+        if (event.type !== 'batch' || paused) return
+        paused = true
+        driver.pause([event.assignment])
+      },
+    })
+    run()
+    expect(member.values).toEqual(['t-0:0', 't-0:1'])
+    broker.publish('t', { value: '6' })
+    run()
+    expect(member.values).toHaveLength(2)
+    member.driver.resume([...member.owned.values()])
+    run()
+    expect(member.values).toEqual([0, 1, 2, 3, 4, 5, 6].map(value => `t-0:${value}`))
+    expect(member.lines.slice(1)).toEqual([
+      'batch t-0 [0 1] to 1',
+      'batch t-0 [2 3] to 3',
+      'batch t-0 [4 5] to 5',
+      'batch t-0 [6] to 6',
+    ])
+  })
+
+  it('covers markers and compacted records, with an empty batch where only they remain', () => {
+    const { broker, run } = virtual()
+    broker.publish('t', [{ value: 'a' }, { value: 'b' }, { value: 'c' }])
+    broker.appendMarker('t', 0)
+    broker.publish('t', [{ value: 'd' }])
+    broker.compact('t', 0, [0, 4])
+    broker.appendMarker('t', 0)
+    const member = consume(broker)
+    run()
+    expect(member.lines.slice(1)).toEqual(['batch t-0 [a d] to 5'])
+    broker.appendMarker('t', 0)
+    run()
+    expect(member.lines.slice(2)).toEqual(['batch t-0 [] to 6'])
+    commit(member, { partition: 0, offset: 7n })
+    run()
+    expect(broker.lag('g', 't')).toBe(0)
+  })
+
+  it('reaches to the next record where the batch is bounded before a gap', () => {
+    const { broker, run } = virtual({ maxBatchRecords: 1 })
+    broker.publish('t', [{ value: 'a' }, { value: 'b' }, { value: 'c' }])
+    broker.compact('t', 0, record => record.offset !== 1n)
+    const member = consume(broker)
+    run()
+    expect(member.lines.slice(1)).toEqual(['batch t-0 [a] to 1', 'batch t-0 [c] to 2'])
+  })
+
+  it('begins a first fetch with what was written together, and says where the position is', () => {
+    const { broker, run } = virtual()
+    broker.publish('t', { value: 'alone' })
+    broker.publish('t', [{ value: 'a' }, { value: 'b' }, { value: 'c' }])
+    const first = consume(broker)
+    run()
+    commit(first, { partition: 0, offset: 3n })
+    run()
+    first.unsubscribe()
+    const second = consume(broker)
+    run()
+    const event = second.events.find(event => event.type === 'batch')!
+    expect([event.batch.count, event.from, event.batch.offset(0), event.assignment.position]).toEqual([3, 2, 1, 3])
+    expect(second.values).toEqual(['t-0:c'])
+  })
+
+  it('reports a fetch that failed, and goes on', () => {
+    const { broker, run } = virtual()
+    broker.publish('t', { value: 'a' })
+    broker.failNext('fetch', new Error('boom'))
+    const member = consume(broker)
+    run()
+    expect(member.lines.slice(1)).toEqual(['trouble fetching t-0 from offset 0 failed: boom', 'batch t-0 [a] to 0'])
+    expect(member.events[1]).toMatchObject({ error: expect.any(FetchError) })
+  })
+
+  it('goes on where it was after the broker was away', () => {
+    const { broker, run, at } = virtual()
+    broker.publish('t', { value: 'a' })
+    const member = consume(broker)
+    run()
+    at(10, () => broker.disconnect())
+    at(20, () => broker.publish('t', { value: 'b' }))
+    at(25, () => expect(member.values).toEqual(['t-0:a']))
+    at(30, () => broker.reconnect())
+    run()
+    expect(member.lines.slice(2)).toEqual(['disconnected', 'reconnected', 'batch t-0 [b] to 1'])
+  })
+})
+
+describe('start positions', () => {
+  it('starts at the earliest, the latest or a date', () => {
+    const { broker, run } = virtual()
+    broker.publish('t', [
+      { value: 'a', timestamp: 100 },
+      { value: 'b', timestamp: 200 },
+      { value: 'c', timestamp: 300 },
+    ])
+    broker.deleteBefore('t', 0, 1)
+    let groups = 0
+    const position = (startFrom: ConsumeRequest['startFrom']) => {
+      const member = consume(broker, { group: `g${groups++}`, startFrom })
+      run()
+      return member.owned.get('t-0')!.position
+    }
+    expect(position('earliest')).toBe(1)
+    expect(position('latest')).toBe(3)
+    expect(position(new Date(250))).toBe(2)
+    expect(position(new Date(301))).toBe(3)
+  })
+
+  it('keeps the position it started from when that was the end', () => {
+    const { broker, run } = virtual()
+    broker.publish('t', { value: 'before' })
+    const first = consume(broker, { startFrom: 'latest', resume: false })
+    run()
+    expect(broker.committed('g', 't', 0)).toBe(1n)
+    first.unsubscribe()
+    broker.publish('t', { value: 'between' })
+    const second = consume(broker, { startFrom: 'latest' })
+    run()
+    expect(second.values).toEqual(['t-0:between'])
+  })
+
+  it('needs a committed position when asked to', () => {
+    const { broker, run } = virtual()
+    broker.publish('t', { value: 'a' })
+    const member = consume(broker, { startFrom: 'committed' })
+    run()
+    expect(member.error).toBeInstanceOf(ConfigurationError)
+    expect(String(member.error)).toContain('t-0')
+    expect(broker.group('g')!.members).toEqual([])
+  })
+
+  it('says from where to where it goes when the committed position is out of range', () => {
+    const { broker, run } = virtual()
+    broker.publish('t', [{ value: 'a' }, { value: 'b' }, { value: 'c' }])
+    const first = consume(broker)
+    run()
+    commit(first, { partition: 0, offset: 1n, metadata: 'm' })
+    run()
+    first.unsubscribe()
+    broker.deleteBefore('t', 0, 2)
+    const second = consume(broker)
+    run()
+    expect(second.lines).toEqual([
+      'trouble the position 1 of t-0 is out of range (2 to 3); going on at 2',
+      'assigned [t-0] retained []',
+      'batch t-0 [c] to 2',
+    ])
+    expect(second.owned.get('t-0')).toMatchObject({ position: 2, metadata: '' })
+  })
+
+  it('says so too when retention overtakes a slow reader', () => {
+    const { broker, run } = virtual()
+    broker.publish('t', [{ value: 'a' }, { value: 'b' }])
+    const member = consume(broker, { resume: false })
+    run()
+    broker.deleteBefore('t', 0, 1)
+    member.driver.resume([...member.owned.values()])
+    run()
+    expect(member.lines.slice(1)).toEqual([
+      'trouble the position 0 of t-0 is out of range (1 to 2); going on at 1',
+      'batch t-0 [b] to 1',
+    ])
+  })
+
+  it('reads every partition without a group, and leaves nothing behind', () => {
+    const { broker, run } = virtual({ partitions: 2 })
+    broker.publish('t', [{ value: 'a' }, { value: 'b' }])
+    const member = consume(broker, { group: undefined })
+    run()
+    expect(member.values).toEqual(['t-0:a', 't-1:b'])
+    const answer = commit(member, { partition: 0, offset: 1n })
+    let left = false
+    run()
+    member.driver.leave().subscribe({
+      complete: () => {
+        left = true
+      },
+    })
+    run()
+    expect(answer).toMatchObject({ state: 'failed', error: { retriable: false } })
+    expect([left, member.completed]).toEqual([true, true])
+    expect(member.lines.at(-1)).toBe('revoked [t-0 t-1]')
+    expect(broker.committed('g', 't', 0)).toBeUndefined()
+  })
+})
+
+describe('committing', () => {
+  it('keeps position and metadata for the next assignment', () => {
+    const { broker, run } = virtual()
+    broker.publish('t', [{ value: 'a' }, { value: 'b' }])
+    const first = consume(broker)
+    run()
+    const answer = commit(first, { partition: 0, offset: 1n, metadata: 'm', assignment: first.owned.get('t-0')! })
+    expect(answer.state).toBe('pending')
+    run()
+    expect(answer.state).toBe('done')
+    expect(broker.committed('g', 't', 0)).toBe(1n)
+    expect(broker.committedMetadata('g', 't', 0)).toBe('m')
+    expect(broker.lag('g', 't')).toBe(1)
+    first.unsubscribe()
+    const second = consume(broker)
+    run()
+    expect(second.owned.get('t-0')).toMatchObject({ position: 1, metadata: 'm' })
+    expect(second.values).toEqual(['t-0:b'])
+  })
+
+  it('never sends a point whose assignment has ended', () => {
+    const { broker, run } = virtual()
+    broker.publish('t', { value: 'a' })
+    const member = consume(broker)
+    run()
+    const old = member.owned.get('t-0')!
+    broker.revoke('g', 't', 0)
+    run()
+    expect(old.ended).toBe(true)
+    broker.failNext('commit', new Error('not for this one'))
+    const answer = commit(member, { partition: 0, offset: 1n, assignment: old })
+    run()
+    expect(answer.state).toBe('done')
+    expect(broker.committed('g', 't', 0)).toBeUndefined()
+    const next = commit(member, { partition: 0, offset: 1n, assignment: member.owned.get('t-0')! })
+    run()
+    expect(next).toMatchObject({ state: 'failed', error: { message: 'committing failed: not for this one' } })
+  })
+
+  it('refuses a commit that arrives in a later generation', () => {
+    const { broker, run, at } = virtual({ latency: 10 })
+    broker.publish('t', { value: 'a' })
+    const member = consume(broker)
+    run()
+    let answer: ReturnType<typeof commit> | undefined
+    const start = 1_000
+    at(start, () => broker.revoke('g', 't', 0)) // let go at 1010, shared out at 1020
+    at(start + 15, () => {
+      answer = commit(member, { partition: 0, offset: 1n, assignment: member.owned.get('t-0')! })
+    })
+    run()
+    expect(answer).toMatchObject({ state: 'failed', error: expect.any(CommitError) })
+    expect(String(answer!.error)).toContain('ILLEGAL_GENERATION')
+    expect(broker.committed('g', 't', 0)).toBeUndefined()
+  })
+
+  it('fails while the broker is away, before joining, and when ordered to', () => {
+    const { broker, run } = virtual()
+    const member = consume(broker)
+    const early = commit(member, { partition: 0, offset: 0n })
+    run()
+    broker.disconnect()
+    const away = commit(member, { partition: 0, offset: 0n })
+    run()
+    broker.reconnect()
+    const final = new CommitError('never', { retriable: false })
+    broker.failNext('commit', final)
+    const ordered = commit(member, { partition: 0, offset: 0n })
+    run()
+    const large = commit(member, { partition: 0, offset: 0n, metadata: 'x'.repeat(5_000) })
+    run()
+    expect([early, away, ordered, large].map(answer => answer.state)).toEqual(Array(4).fill('failed'))
+    expect([early, away, ordered, large].map(answer => (answer.error as CommitError).retriable)).toEqual([
+      true,
+      true,
+      false,
+      true,
+    ])
+  })
+})
+
+describe('groups', () => {
+  it('shares partitions out when a member joins, moving no more than it must', () => {
+    const { broker, run, at } = virtual({ partitions: 4 })
+    const first = consume(broker)
+    run()
+    const before = new Map(first.owned)
+    let second: Member | undefined
+    at(100, () => {
+      second = consume(broker)
+    })
+    run()
+    expect(first.lines).toEqual([
+      'assigned [t-0 t-1 t-2 t-3] retained []',
+      'revoking [t-0 t-1 t-2 t-3]',
+      'revoked [t-0 t-1]',
+      'assigned [] retained [t-2 t-3]',
+    ])
+    expect(second!.lines).toEqual(['assigned [t-0 t-1] retained []'])
+    expect([...before.values()].map(assignment => assignment.ended)).toEqual([true, true, false, false])
+    expect(broker.group('g')).toMatchObject({ state: 'stable', generation: 2 })
+    expect(broker.group('g')!.members.map(member => member.assignments.length)).toEqual([2, 2])
+  })
+
+  it('waits until what is held is let go, delivering nothing meanwhile; commits pass', () => {
+    const { broker, run, at, scheduler } = virtual({ partitions: 2 })
+    const held = new Subject<void>()
+    const first = consume(broker, { hold: () => held })
+    let second: Member | undefined
+    let answer: ReturnType<typeof commit> | undefined
+    at(100, () => {
+      second = consume(broker)
+    })
+    at(200, () => broker.publish('t', [{ value: 'a' }, { value: 'b' }]))
+    at(300, () => {
+      expect(first.values).toEqual([])
+      answer = commit(first, { partition: 0, offset: 1n, assignment: first.owned.get('t-0')! })
+    })
+    at(400, () => {
+      expect(second!.lines).toEqual([])
+      held.complete()
+      expect(scheduler.now()).toBe(400)
+    })
+    at(401, () => expect(second!.lines[0]).toBe('assigned [t-0] retained []'))
+    run()
+    expect(answer!.state).toBe('done')
+    expect(second!.owned.get('t-0')!.position).toBe(1)
+    expect(first.values).toEqual(['t-1:b'])
+    expect(second!.values).toEqual([])
+  })
+
+  it('waits no longer than the rebalance time-out, and not for what fails', () => {
+    const { broker, run, at, scheduler } = virtual({ partitions: 2 })
+    let joined = 0
+    consume(broker, { hold: () => NEVER, rebalanceTimeout: 500 })
+    const failing = consume(broker, { hold: () => throwError(() => new Error('boom')) })
+    at(100, () =>
+      consume(broker, {
+        on: event => {
+          if (event.type === 'assigned') joined = scheduler.now()
+        },
+      }),
+    )
+    run()
+    expect(joined).toBe(600)
+    expect(failing.error).toBeUndefined()
+  })
+
+  it('revokes gracefully, and assigns anew to a member alone', () => {
+    const { broker, run, at } = virtual({ partitions: 2 })
+    broker.publish('t', [{ value: 'a' }, { value: 'b' }])
+    const member = consume(broker)
+    run()
+    const [old, kept] = [member.owned.get('t-0')!, member.owned.get('t-1')!]
+    at(100, () => broker.revoke('g', 't', 0))
+    run()
+    expect(member.lines.slice(3)).toEqual([
+      'revoking [t-0 t-1]',
+      'revoked [t-0]',
+      'assigned [t-0] retained [t-1]',
+      'batch t-0 [a] to 0',
+    ])
+    expect(member.owned.get('t-0')).not.toBe(old)
+    expect([old.ended, kept.ended]).toEqual([true, false])
+  })
+
+  it('gives a revoked partition to another member', () => {
+    const { broker, run } = virtual({ partitions: 2 })
+    const first = consume(broker)
+    const second = consume(broker)
+    run()
+    broker.revoke('g', 't', 0)
+    run()
+    expect(first.lines.at(-1)).toBe('assigned [] retained []')
+    expect(second.lines.at(-1)).toBe('assigned [t-0] retained [t-1]')
+  })
+
+  it('loses at once, refusing the commit under way, and assigns anew', () => {
+    const { broker, run, at } = virtual({ partitions: 2, latency: 10 })
+    broker.publish('t', [{ value: 'a' }, { value: 'b' }])
+    const member = consume(broker)
+    run()
+    const old = member.owned.get('t-0')!
+    let answer: ReturnType<typeof commit> | undefined
+    at(1_000, () => {
+      answer = commit(member, { partition: 0, offset: 1n, assignment: old })
+    })
+    at(1_005, () => {
+      broker.lose('g', 't', 0)
+      expect(old.ended).toBe(true)
+    })
+    run()
+    expect(answer).toMatchObject({ state: 'failed', error: { retriable: true } })
+    expect(String(answer!.error)).toContain('UNKNOWN_MEMBER_ID')
+    expect(member.lines.slice(3)).toEqual([
+      'lost [t-0]',
+      'revoking [t-1]',
+      'assigned [t-0] retained [t-1]',
+      'batch t-0 [a] to 0',
+    ])
+    expect(member.owned.get('t-0')!.position).toBe(0)
+  })
+
+  it('may lose and revoke from inside a handler', () => {
+    const { broker, run } = virtual()
+    broker.publish('t', { value: 'a' })
+    let done = false
+    const member = consume(broker, {
+      on: (event, { lines }) => {
+        if (event.type !== 'batch' || done) return
+        done = true
+        const before = lines.length
+        broker.lose('g', 't', 0)
+        expect(lines).toHaveLength(before)
+      },
+    })
+    run()
+    expect(member.lines).toEqual([
+      'assigned [t-0] retained []',
+      'batch t-0 [a] to 0',
+      'lost [t-0]',
+      'assigned [t-0] retained []',
+      'batch t-0 [a] to 0',
+    ])
+  })
+
+  it('tells a leaving member what it had, and gives it to the others', () => {
+    const { broker, run } = virtual({ partitions: 2 })
+    const first = consume(broker)
+    const second = consume(broker)
+    run()
+    let left = false
+    first.driver.close().subscribe({
+      complete: () => {
+        left = true
+      },
+    })
+    run()
+    expect([left, first.completed, first.lines.at(-1)]).toEqual([true, true, 'revoked [t-0]'])
+    expect(second.lines.slice(1)).toEqual(['revoking [t-1]', 'assigned [t-0] retained [t-1]'])
+    expect(broker.group('g')!.members).toHaveLength(1)
+  })
+
+  it('lets a member leave that has not joined, that holds a rebalance, or whose broker is away', () => {
+    const { broker, run, at } = virtual()
+    const never = consume(broker)
+    never.driver.leave().subscribe()
+    const holding = consume(broker, { hold: () => NEVER, rebalanceTimeout: 1e9 })
+    at(10, () => consume(broker, { group: 'g' }))
+    at(20, () => {
+      broker.disconnect()
+      holding.driver.leave().subscribe()
+    })
+    at(30, () => expect(holding.completed).toBe(true))
+    run()
+    expect(never.completed).toBe(true)
+    broker.reconnect()
+    run()
+    expect(broker.group('g')).toMatchObject({ state: 'stable', members: [{ assignments: [{ partition: 0 }] }] })
+  })
+
+  it('goes on without a killed member once its session is over', () => {
+    const { broker, run, at, scheduler } = virtual({ partitions: 2 })
+    const dead = consume(broker, { sessionTimeout: 700 })
+    let taken = 0
+    const living = consume(broker, {
+      on: event => {
+        if (event.type === 'assigned' && event.retained.length > 0) taken = scheduler.now()
+      },
+    })
+    at(100, () => {
+      broker.kill(dead.driver)
+      broker.publish('t', [{ value: 'a' }, { value: 'b' }])
+    })
+    at(200, () => dead.driver.close().subscribe())
+    run()
+    expect(taken).toBe(800)
+    expect(dead.lines).toEqual(['assigned [t-0] retained []'])
+    expect(dead.owned.get('t-0')!.ended).toBe(true)
+    expect(living.values).toEqual(['t-1:b', 't-0:a'])
+  })
+
+  it('goes on at once without a killed member when asked to', () => {
+    const { broker, run } = virtual()
+    const dead = consume(broker)
+    run()
+    broker.kill(dead.driver, { after: 0 })
+    const living = consume(broker)
+    run()
+    expect(living.lines).toEqual(['assigned [t-0] retained []'])
+    expect(dead.completed).toBe(false)
+  })
+
+  it('gives members only topics they have asked for', () => {
+    const { broker, run } = virtual({ partitions: 2 })
+    const first = consume(broker, { topics: ['t', 'u'] })
+    const second = consume(broker, { topics: ['u'] })
+    run()
+    expect(first.lines.at(-1)).toBe('assigned [t-0 t-1] retained []')
+    expect(second.lines.at(-1)).toBe('assigned [u-0 u-1] retained []')
+  })
+
+  it('names a topic that does not exist', () => {
+    const { broker, run } = virtual({ autoCreate: false })
+    const member = consume(broker)
+    run()
+    expect(member.error).toBeInstanceOf(ConfigurationError)
+    expect(String(member.error)).toContain("'t'")
+  })
+})
+
+describe('the sharing out', () => {
+  it('is even to one, and leaves what need not move', () => {
+    const owners = ['a', 'a', 'a', 'a', 'a', 'b']
+    const claims = owners.map((owner, at) => ({
+      name: `t-${at}`,
+      eligible: ['a', 'b', 'c'],
+      owner,
+      avoid: undefined,
+    }))
+    const assignment = [...stickyAssignment(claims).values()]
+    expect(assignment.filter((owner, at) => owner !== owners[at])).toHaveLength(3)
+    expect(['a', 'b', 'c'].map(member => assignment.filter(owner => owner === member).length)).toEqual([2, 2, 2])
+  })
+})
+
+describe('time', () => {
+  it('runs in marbles, and a flush ends', () => {
+    const testScheduler = new TestScheduler((actual, expected) => expect(actual).toEqual(expected))
+    testScheduler.run(({ cold, expectObservable }) => {
+      const broker = memoryBroker({ scheduler: testScheduler, latency: 1 })
+      const values = new Subject<string>()
+      consume(broker, {
+        on: event => {
+          if (event.type === 'batch') values.next(String(event.batch.value(event.from)))
+        },
+      })
+      cold('     -----a---b').subscribe(value => broker.publish('t', { value }))
+      expectObservable(values).toBe('------a---b')
+    })
+  })
+
+  it('runs in real time as well', async () => {
+    const broker = memoryBroker({ partitions: 2 })
+    const driver = broker.driver()
+    await lastValueFrom(driver.connect({ clientId: 'c', logger }), { defaultValue: undefined })
+    expect(await lastValueFrom(driver.topics(['t']))).toEqual(new Map([['t', 2]]))
+    const all = new Subject<void>()
+    const member = consume(broker, {
+      on: (_, { values }) => {
+        if (values.length === 3) all.complete()
+      },
+    })
+    const answers = await lastValueFrom(
+      driver.produce([1, 2, 3].map(value => ({ topic: 't', value: String(value) }))).pipe(toArray()),
+    )
+    expect(answers).toHaveLength(1)
+    await lastValueFrom(all, { defaultValue: undefined })
+    expect(await lastValueFrom(driver.endOffsets('t'))).toEqual(
+      new Map([
+        [0, 2],
+        [1, 1],
+      ]),
+    )
+    expect([...member.values].sort()).toEqual(['t-0:1', 't-0:3', 't-1:2'])
+    await lastValueFrom(member.driver.close(), { defaultValue: undefined })
+    expect(member.completed).toBe(true)
+  })
+})
