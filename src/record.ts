@@ -60,8 +60,8 @@ export interface RecordOwner {
   readonly partition: number
   readonly ended: boolean
   readonly signal: AbortSignal
-  /** Names of this library's own headers begin with it; undefined: there are none. */
-  readonly headerPrefix: string | undefined
+  /** Which headers are this library's own for this group; undefined: none are. */
+  readonly ownHeaders: { isOwn(name: string): boolean } | undefined
   acked(record: DeliveredRecord): void
   /** A failed record's route is done with it. */
   routed(record: DeliveredRecord): void
@@ -126,9 +126,9 @@ export class DeliveredRecord implements ConsumeRecord {
   get headers(): ConsumedHeaders {
     // Without a prototype: a header may be named `constructor` or `__proto__`.
     const headers: Record<string, Buffer | null | (Buffer | null)[]> = Object.create(null)
-    const own = this.owner.headerPrefix
+    const own = this.owner.ownHeaders
     for (const [name, value] of this.headerPairs) {
-      if (own !== undefined && name.startsWith(own)) continue
+      if (own?.isOwn(name)) continue
       const before = headers[name]
       if (before === undefined) headers[name] = value
       else if (Array.isArray(before)) before.push(value)
@@ -138,7 +138,7 @@ export class DeliveredRecord implements ConsumeRecord {
   }
 
   header(name: string): Buffer | null | undefined {
-    if (this.owner.headerPrefix !== undefined && name.startsWith(this.owner.headerPrefix)) return undefined
+    if (this.owner.ownHeaders?.isOwn(name)) return undefined
     const pairs = this.headerPairs
     for (let at = pairs.length - 1; at >= 0; at--) {
       const pair = pairs[at]!

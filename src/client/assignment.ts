@@ -1,11 +1,13 @@
 import type { SchedulerLike, Subscription } from 'rxjs'
 import type { PartitionAssignment } from '../driver.js'
 import { ClientClosedError } from '../errors.js'
+import { Failed } from '../failure.js'
 import type { Place, Stall, StallReason } from '../events.js'
 import type { BarrierSignal } from '../operators/completion-barrier.js'
 import type { RecordBatch } from '../record-batch.js'
 import { DeliveredRecord, type Origin, type RecordOwner, type RecordSource } from '../record.js'
 import { DeliveryWindow } from './delivery-window.js'
+import type { FailureRoute } from './failure-route.js'
 import type { Reports } from './reports.js'
 import type { TopicStream } from './topic-stream.js'
 
@@ -17,7 +19,7 @@ export interface AssignmentHost {
   readonly scheduler: SchedulerLike
   readonly reports: Reports
   readonly stallAfter: number
-  readonly headerPrefix: string | undefined
+  readonly ownHeaders: { isOwn(name: string): boolean } | undefined
   /** False in a rebalance and while closing: nothing new is delivered. */
   readonly delivering: boolean
   pauseFetching(assignment: Assignment): void
@@ -34,14 +36,18 @@ export interface Reading {
   readonly maxInFlight: number
   /** The strict gate; see `TopicOptions.batch`. */
   readonly strict: boolean
+  /** Whether the partition is to be fetched at all, and records that were taken in may be handed out. */
+  readonly active: boolean
   /** Whether more may be taken in now, the record at `offset` coming next. */
-  accepts(offset: number): boolean
+  accepts(assignment: Assignment, offset: number): boolean
   /** Why not, for `stalls()`; undefined: nothing is held back by that. */
   closedBecause(): StallReason | undefined
   /** Decides for a record just taken in; completes or fails it itself where it is for no stream. */
   admit(assignment: Assignment, record: DeliveredRecord): Admission | undefined
-  /** The stream of a record that was admitted. */
+  /** The stream of a record that was admitted; undefined where it is for none. */
   streamOf(record: DeliveredRecord): TopicStream | undefined
+  /** Where it goes when it fails. */
+  routeOf(record: DeliveredRecord): FailureRoute
   /** Called when the position of the completed prefix moved. */
   progressed?(assignment: Assignment): void
 }
@@ -75,7 +81,7 @@ export class Assignment implements RecordOwner {
   readonly #timers = new Set<Subscription>()
   #stallTimer: Subscription | undefined
   #stalled: (Place & { slot: number }) | undefined
-  #fetching = true
+  #fetching = false
   #draining = false
   /** With the strict gate: where the batch under way ends. */
   #gate: number | undefined
@@ -103,8 +109,8 @@ export class Assignment implements RecordOwner {
     return this.handle.partition
   }
 
-  get headerPrefix(): string | undefined {
-    return this.host.headerPrefix
+  get ownHeaders() {
+    return this.host.ownHeaders
   }
 
   get signal(): AbortSignal {
@@ -141,18 +147,13 @@ export class Assignment implements RecordOwner {
   #deliverWaiting(): void {
     for (const [stream, records] of this.#waiting) {
       let at = 0
-      while (at < records.length && stream.open && !this.ended && this.host.delivering && this.#mayReplay()) {
+      while (at < records.length && stream.open && !this.ended && this.host.delivering && this.reading.active) {
         const record = records[at++]!
         if (!record.settled) this.#hand(record, stream)
       }
       if (at === records.length) this.#waiting.delete(stream)
       else records.splice(0, at)
     }
-  }
-
-  /** Records of the DLQ topic are handed out only while they are replayed, also those taken in before. */
-  #mayReplay(): boolean {
-    return this.reading.kind !== 'dlq' || this.reading.closedBecause() === undefined
   }
 
   #deliverQueued(): void {
@@ -163,7 +164,7 @@ export class Assignment implements RecordOwner {
       const { batch } = queued
       if (queued.index < batch.count) {
         if (this.window.span >= this.reading.maxInFlight || !this.#gateIsOpen()) return
-        if (!this.reading.accepts(batch.offset(queued.index))) return
+        if (!this.reading.accepts(this, batch.offset(queued.index))) return
         if (!marked) {
           marked = true
           this.#markTime()
@@ -238,7 +239,7 @@ export class Assignment implements RecordOwner {
   /** Stops the fetches of this partition while batches wait, and goes on when there is room again. */
   #regulate(): void {
     if (this.ended) return
-    if (this.#queue.length > 0) {
+    if (this.#queue.length > 0 || !this.reading.active) {
       if (this.#fetching) {
         this.#fetching = false
         this.host.pauseFetching(this)
@@ -259,7 +260,7 @@ export class Assignment implements RecordOwner {
   failed(record: DeliveredRecord, reason: unknown, retry: boolean): void {
     if (record.phase === 'waiting') this.inFlight++
     record.phase = 'routing'
-    this.reading.streamOf(record)?.fail(record, reason, retry)
+    this.reading.routeOf(record).next(new Failed(record, reason, record.attempt, retry))
   }
 
   routed(record: DeliveredRecord): void {

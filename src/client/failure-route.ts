@@ -20,10 +20,17 @@ export class FailureRoute {
   constructor(
     readonly steps: OperatorFunction<Failed, Failed | Completed>,
     readonly unroutable: (failed: Failed, cause: unknown) => void,
+    /** Told of every failure that ended without a copy, by the user's own wish. */
+    readonly discarded: (failed: Failed) => void,
   ) {}
 
   next(failed: Failed): void {
     this.#send(failed, 0)
+  }
+
+  /** The record left its steps without an outcome: it is held, delivered again, or no longer ours. */
+  forget(record: DeliveredRecord): void {
+    this.#onItsWay.delete(record)
   }
 
   /** Lets go of records that are no longer ours. */
@@ -58,9 +65,12 @@ export class FailureRoute {
 
   #leave(outcome: Failed | Completed): void {
     const record = deliveryOf(outcome.record)
-    if (record === undefined || !this.#onItsWay.delete(record)) return
-    if (isCompleted(outcome)) record.owner.routed(record)
-    else this.unroutable(outcome, undefined)
+    const entry = record && this.#onItsWay.get(record)
+    if (record === undefined || entry === undefined) return
+    this.#onItsWay.delete(record)
+    if (!isCompleted(outcome)) return this.unroutable(outcome, undefined)
+    if (outcome.disposition === 'discarded') this.discarded(entry.failed)
+    record.owner.routed(record)
   }
 
   #again(cause: unknown): void {

@@ -34,9 +34,10 @@ export class Publisher {
 
   /**
    * Publishes on subscription and emits the record's place once acknowledged. What the broker may accept later is sent
-   * again, after 100 ms at first and 5 s at most, until the caller unsubscribes; a permanent refusal errors.
+   * again, after 100 ms at first and 5 s at most, until the caller unsubscribes or `again` answers false (it completes
+   * without a value then); a permanent refusal errors.
    */
-  publish(record: PublishRecord, onRefusal?: (error: PublishError) => void): Observable<RecordMetadata> {
+  publish(record: PublishRecord, again?: (error: PublishError) => boolean): Observable<RecordMetadata> {
     return new Observable(subscriber => {
       let refusals = 0
       const attempt = () => {
@@ -50,8 +51,7 @@ export class Publisher {
               return
             }
             if (!result.retriable) return subscriber.error(result)
-            onRefusal?.(result)
-            if (subscriber.closed) return
+            if (again?.(result) === false) return subscriber.complete()
             subscriber.add(
               this.scheduler.schedule(attempt, Math.min(firstRetry * 2 ** refusals++, longestRetry)),
             )

@@ -1,7 +1,6 @@
 import { Observable, type Subscriber } from 'rxjs'
 import { TopicAlreadySubscribedError } from '../errors.js'
 import type { StallReason } from '../events.js'
-import { Failed } from '../failure.js'
 import type { ConsumeRecord, DeliveredRecord } from '../record.js'
 import type { Assignment } from './assignment.js'
 import type { FailureRoute } from './failure-route.js'
@@ -40,10 +39,6 @@ export class TopicStream {
 
   next(record: DeliveredRecord): void {
     this.#subscriber!.next(record)
-  }
-
-  fail(record: DeliveredRecord, reason: unknown, retry: boolean): void {
-    this.route.next(new Failed(record, reason, record.attempt, retry))
   }
 
   /** True when that changed something. */
