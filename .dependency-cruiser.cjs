@@ -9,14 +9,23 @@ const vocabulary = '^src/[^/]+\\.ts$'
 
 module.exports = {
   forbidden: [
-    { name: 'no-circular', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    {
+      name: 'no-circular',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
     room('operators', '^src/operators/', [vocabulary]),
     room('retry', '^src/retry/', [vocabulary, '^src/operators/']),
     room('kafkajs-driver', '^src/drivers/kafkajs/', [vocabulary]),
     room('memory-driver', '^src/drivers/memory/', [vocabulary]),
     room('client', '^src/client/', [vocabulary, '^src/operators/', '^src/retry/', '^src/drivers/kafkajs/index\\.ts$']),
     room('testing', '^src/testing/', [vocabulary, '^src/(operators|retry|client|drivers)/']),
-    room('users', '^(examples|bench)/', ['^src/index\\.ts$', '^src/testing/index\\.ts$', '^test/kafka/kafka-server\\.ts$']),
+    room('users', '^(examples|bench)/', [
+      '^src/index\\.ts$',
+      '^src/testing/index\\.ts$',
+      '^test/kafka/kafka-server\\.ts$',
+    ]),
     {
       name: 'vocabulary-imports',
       severity: 'error',

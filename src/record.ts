@@ -82,6 +82,8 @@ export type DeliveryPhase = 'waiting' | 'unsettled' | 'routing' | 'unroutable' |
 export class DeliveredRecord implements ConsumeRecord {
   settled = false
   phase: DeliveryPhase = 'waiting'
+  /** Whose stream it is for, where its owner reads for several; known to the owner alone. */
+  stream: unknown
 
   constructor(
     readonly owner: RecordOwner,

@@ -1,11 +1,11 @@
 import type { SchedulerLike, Subscription } from 'rxjs'
 import type { PartitionAssignment } from '../driver.js'
 import { ClientClosedError } from '../errors.js'
-import { Failed } from '../failure.js'
 import type { Place, Stall, StallReason } from '../events.js'
+import { Failed } from '../failure.js'
 import type { BarrierSignal } from '../operators/completion-barrier.js'
-import type { RecordBatch } from '../record-batch.js'
 import { DeliveredRecord, type Origin, type RecordOwner, type RecordSource } from '../record.js'
+import type { RecordBatch } from '../record-batch.js'
 import { DeliveryWindow } from './delivery-window.js'
 import type { FailureRoute } from './failure-route.js'
 import type { Reports } from './reports.js'
@@ -195,6 +195,7 @@ export class Assignment implements RecordOwner {
     if (admission === undefined) return
     const { stream, dueIn } = admission
     record.origin = admission.origin
+    if (admission.origin !== undefined) record.stream = stream
     if (dueIn > 0) this.#postpone(record, stream, dueIn)
     else if (stream.open && !this.#waiting.has(stream)) this.#hand(record, stream)
     else this.#wait(record, stream)
@@ -299,6 +300,7 @@ export class Assignment implements RecordOwner {
     this.inFlight--
     const { batch, index, slot, origin, redeliveries } = record
     const again = new DeliveredRecord(this, batch, index, slot, origin, redeliveries + 1)
+    again.stream = record.stream
     this.window.replace(again)
     this.#postpone(again, stream, delay)
     this.host.deliveryEnded()

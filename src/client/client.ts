@@ -127,7 +127,10 @@ export interface Client extends RoutingClient, AsyncDisposable {
    * Publishes on subscription; emits once every record is acknowledged, their places in the order given. Needs no
    * `start()`. Errors with `PublishError`, or `ClientClosedError` once closed. `timeout`: ms, default 30,000.
    */
-  publish(records: PublishRecord | readonly PublishRecord[], options?: { readonly timeout?: number }): Observable<RecordMetadata[]>
+  publish(
+    records: PublishRecord | readonly PublishRecord[],
+    options?: { readonly timeout?: number },
+  ): Observable<RecordMetadata[]>
   /** @throws TopicNotRegisteredError */
   pause(topic: string): void
   /** @throws TopicNotRegisteredError */

@@ -1,5 +1,5 @@
-import { map, Observable, Subject, type Subscriber, Subscription } from 'rxjs'
-import type { Committed, CommitPoint } from '../commit-point.js'
+import { map, Observable, Subject, type Subscriber, type Subscription } from 'rxjs'
+import type { CommitPoint, Committed } from '../commit-point.js'
 import type { Driver, PartitionAssignment } from '../driver.js'
 import type { CommitError } from '../errors.js'
 import { commitOffsets } from '../operators/commit-offsets.js'
@@ -41,7 +41,14 @@ export class Commits {
     })
       .pipe(
         completionBarrier(Number.POSITIVE_INFINITY, { flush: this.#flush }),
-        map(({ offset }): CommitPoint => ({ topic: handle.topic, partition: handle.partition, offset, assignment: handle })),
+        map(
+          ({ offset }): CommitPoint => ({
+            topic: handle.topic,
+            partition: handle.partition,
+            offset,
+            assignment: handle,
+          }),
+        ),
       )
       .subscribe(point => {
         if (assignment.ended || point.offset <= assignment.requested) return

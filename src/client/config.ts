@@ -35,9 +35,14 @@ export function configure(options: ClientOptions): Config {
   const group = name('group', options.group, suffix)
   const retryTopic = topicName('retryTopic', options.retryTopic, suffix)
   const dlqTopic = topicName('dlqTopic', options.dlqTopic, suffix)
-  for (const [option, topic] of [['retryTopic', retryTopic], ['dlqTopic', dlqTopic]] as const) {
+  for (const [option, topic] of [
+    ['retryTopic', retryTopic],
+    ['dlqTopic', dlqTopic],
+  ] as const) {
     if (topic !== undefined && group === undefined) {
-      throw new ConfigurationError(`${option} '${topic}' needs a group: copies are marked with it; set the option group`)
+      throw new ConfigurationError(
+        `${option} '${topic}' needs a group: copies are marked with it; set the option group`,
+      )
     }
   }
   if (retryTopic !== undefined && retryTopic === dlqTopic) {
@@ -119,7 +124,8 @@ export function duration(option: string, value: number | undefined, otherwise: n
 
 export function wholeNumber(option: string, value: number | undefined, otherwise: number, least: number): number {
   if (value === undefined) return otherwise
-  if (!Number.isSafeInteger(value) || value < least) throw invalid(option, value, `is a whole number of at least ${least}`)
+  if (!Number.isSafeInteger(value) || value < least)
+    throw invalid(option, value, `is a whole number of at least ${least}`)
   return value
 }
 
@@ -131,7 +137,8 @@ function brokers(option: readonly string[] | undefined, key: string | undefined)
     const port = typeof broker === 'string' ? /^[^\s,/@]+:(\d{1,5})$/.exec(broker)?.[1] : undefined
     // The value may hold user:password@host, so it is not shown where it has an @.
     const value = String(broker).includes('@') ? 'a value with an @' : broker
-    if (port === undefined || Number(port) === 0 || Number(port) > 65_535) throw invalid(source, value, 'is a list of host:port')
+    if (port === undefined || Number(port) === 0 || Number(port) > 65_535)
+      throw invalid(source, value, 'is a list of host:port')
   }
   return list
 }
@@ -178,7 +185,8 @@ function checkedSasl(
   }
   const known = mechanisms.find(candidate => candidate === String(mechanism).toLowerCase())
   if (known === undefined) throw invalid(names.mechanism, mechanism, 'is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512')
-  if (typeof username !== 'string' || username === '') throw invalid(names.username, username, 'is a text that is not empty')
+  if (typeof username !== 'string' || username === '')
+    throw invalid(names.username, username, 'is a text that is not empty')
   if (typeof password !== 'string' || password === '') {
     throw new ConfigurationError(`${names.password} is not set; SASL with ${names.mechanism} ${known} needs it`)
   }
@@ -189,7 +197,8 @@ const rfc3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)
 
 function startFrom(option: StartFrom | undefined, key: string | undefined): StartFrom {
   if (option !== undefined) {
-    const isValid = option instanceof Date ? !Number.isNaN(option.getTime()) : ['earliest', 'latest', 'committed'].includes(option)
+    const isValid =
+      option instanceof Date ? !Number.isNaN(option.getTime()) : ['earliest', 'latest', 'committed'].includes(option)
     if (!isValid) throw invalid('startFrom', option, "is 'earliest', 'latest', 'committed' or a valid Date")
     return option
   }

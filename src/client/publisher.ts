@@ -25,6 +25,8 @@ export class Publisher {
   constructor(
     readonly driver: Driver,
     readonly scheduler: SchedulerLike,
+    /** Called when something that was under way has ended. */
+    readonly onProgress: () => void,
   ) {}
 
   /** Something is queued or under way. */
@@ -52,9 +54,7 @@ export class Publisher {
             }
             if (!result.retriable) return subscriber.error(result)
             if (again?.(result) === false) return subscriber.complete()
-            subscriber.add(
-              this.scheduler.schedule(attempt, Math.min(firstRetry * 2 ** refusals++, longestRetry)),
-            )
+            subscriber.add(this.scheduler.schedule(attempt, Math.min(firstRetry * 2 ** refusals++, longestRetry)))
           },
         })
       }
@@ -87,6 +87,7 @@ export class Publisher {
           )
         })
         if (this.#queue.length > 0) this.#timer ??= this.scheduler.schedule(() => this.#send())
+        this.onProgress()
       }
       this.driver.produce(batch.map(pending => pending.record)).subscribe({
         next: emitted => {

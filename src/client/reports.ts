@@ -65,7 +65,10 @@ export class Reports {
         )
       default:
         if (this.logger.isLevelEnabled('debug')) {
-          this.logger.debug({ topic: event.topic, partition: event.partition, offset: String(event.offset) }, event.type)
+          this.logger.debug(
+            { topic: event.topic, partition: event.partition, offset: String(event.offset) },
+            event.type,
+          )
         }
     }
   }

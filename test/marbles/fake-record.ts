@@ -1,5 +1,6 @@
 import { DeliveredRecord, type Origin, type RecordOwner } from '../../src/record.js'
 import type { HeaderPair, RecordBatch } from '../../src/record-batch.js'
+import { GroupHeaders } from '../../src/retry/headers.js'
 
 export type Settlement = { readonly offset: number } & (
   | { readonly how: 'acked' }
@@ -10,7 +11,7 @@ export type Settlement = { readonly offset: number } & (
 /** An assignment without a client: it notes what its records were settled with, in order. */
 export class FakeOwner implements RecordOwner {
   readonly settlements: Settlement[] = []
-  readonly headerPrefix = 'mika_err_billing_'
+  readonly ownHeaders = new GroupHeaders('billing')
   ended = false
   onSettled: (record: DeliveredRecord) => void = () => {}
   readonly #abort = new AbortController()

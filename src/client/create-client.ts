@@ -1,0 +1,666 @@
+import {
+  asyncScheduler,
+  concat,
+  defer,
+  EMPTY,
+  ignoreElements,
+  merge,
+  Observable,
+  ReplaySubject,
+  Subject,
+  Subscription,
+  share,
+  tap,
+  timer,
+} from 'rxjs'
+import type { Committed } from '../commit-point.js'
+import type { Driver, DriverEvent, PartitionAssignment } from '../driver.js'
+import { kafkajsDriver } from '../drivers/kafkajs/index.js'
+import {
+  ClientClosedError,
+  ConfigurationError,
+  DlqNotConfiguredError,
+  PublishError,
+  RxMikaError,
+  TopicAlreadyRegisteredError,
+  TopicNotRegisteredError,
+  UnroutableFailureError,
+} from '../errors.js'
+import type { ClientState, Stall } from '../events.js'
+import type { Completed, Failed } from '../failure.js'
+import { type Decoder, decode } from '../operators/decode.js'
+import type { PublishRecord, RecordMetadata } from '../publish.js'
+import { type ConsumeRecord, type DeliveredRecord, deliveryOf } from '../record.js'
+import { deadLetter } from '../retry/dead-letter.js'
+import { GroupHeaders } from '../retry/headers.js'
+import { retryTopic } from '../retry/retry-topic.js'
+import { type Routing, routing } from '../routing.js'
+import { Assignment, type AssignmentHost, type Reading } from './assignment.js'
+import type {
+  Client,
+  ClientOptions,
+  CloseOptions,
+  CloseReport,
+  DlqReplayOptions,
+  DlqReplayProgress,
+  TopicOptions,
+} from './client.js'
+import { aborted, bounded, closing, until } from './closing.js'
+import { Commits } from './commits.js'
+import { type Config, configure, duration, invalid, topicName, wholeNumber } from './config.js'
+import { DlqReplays } from './dlq-replay.js'
+import { FailureRoute } from './failure-route.js'
+import { Publisher } from './publisher.js'
+import { DlqReading, RetryReading, type SharedTopics, TopicReading } from './readings.js'
+import { Reports } from './reports.js'
+import { TopicStream } from './topic-stream.js'
+
+/** Records per partition delivered and not completed, unless the topic says otherwise. */
+const defaultMaxInFlight = 10_000
+/** What a rebalance may take beyond `rebalanceTimeout`, for the last commits, ms. */
+const lastCommits = 2_000
+
+/**
+ * Makes a client. Nothing is connected before `start()` or the first `publish`.
+ *
+ * @throws ConfigurationError naming the option or environment key that is invalid, and its value (never a password).
+ */
+export function createClient(options: ClientOptions = {}): Client {
+  return new KafkaClient(options)
+}
+
+class KafkaClient implements Client, AssignmentHost {
+  readonly closed: Promise<CloseReport>
+  readonly [routing]: Routing
+  readonly scheduler
+  readonly reports: Reports
+  readonly ownHeaders: GroupHeaders | undefined
+  readonly #config: Config
+  readonly #driver: Driver
+  readonly #connected: Observable<never>
+  #connecting = false
+  readonly #streams = new Map<string, TopicStream>()
+  readonly #readings = new Map<string, Reading>()
+  readonly #orphans: FailureRoute
+  readonly #replays: DlqReplays
+  readonly #commits: Commits
+  readonly #publisher: Publisher
+  readonly #assignments = new Map<PartitionAssignment, Assignment>()
+  /** Something changed that a close or a rebalance waits for. */
+  readonly #changes = new Subject<void>()
+  readonly #work = new Subscription()
+  readonly #joined = new ReplaySubject<never>()
+  #rebalancing = false
+  #closing: { readonly patience: Subject<unknown>; fatal: RxMikaError | undefined } | undefined
+  #reportEnd!: (report: CloseReport) => void
+  #finished = false
+  /** Why the newest publish of a failed record's copy was refused, and when it was last said. */
+  readonly #refusalsSaid = new Map<string, number>()
+
+  constructor(options: ClientOptions) {
+    const config = configure(options)
+    this.#config = config
+    this.#driver =
+      options.driver ??
+      kafkajsDriver({ brokers: config.brokers, ssl: config.ssl, sasl: config.sasl, codecs: config.codecs })
+    this.scheduler = this.#driver.scheduler ?? asyncScheduler
+    this.reports = new Reports(config.logger)
+    this.ownHeaders = config.group === undefined ? undefined : new GroupHeaders(config.group)
+    this.#publisher = new Publisher(this.#driver, this.scheduler, () => this.#changes.next())
+    this.#commits = new Commits(this.#driver, this.scheduler, config.commitInterval, error => this.reports.error(error))
+    this.#replays = new DlqReplays({
+      dlqAssignments: () => this.#dlqAssignments(),
+      endOffsets: () =>
+        concat(
+          this.#joined,
+          defer(() => this.#driver.endOffsets(config.dlqTopic!)),
+        ),
+    })
+    this[routing] = this.#makeRouting()
+    this.#orphans = this.#makeRoute(config.dlqTopic === undefined ? held => held : deadLetter(this))
+    this.#connected = defer(() => {
+      this.#connecting = true
+      return this.#driver.connect({ clientId: config.clientId, logger: config.logger })
+    }).pipe(
+      share({
+        connector: () => new ReplaySubject(),
+        resetOnComplete: false,
+        resetOnError: false,
+        resetOnRefCountZero: false,
+      }),
+    )
+    this.closed = new Promise(resolve => {
+      this.#reportEnd = resolve
+    })
+    this.#work.add(
+      aborted(options.signal).subscribe(reason => {
+        this.#closeBy(new ClientClosedError('the client was closed by its abort signal', { cause: reason }))
+      }),
+    )
+  }
+
+  // ── Topics ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  topic(name: string, options?: TopicOptions): Observable<ConsumeRecord>
+  topic<T>(name: string, options: TopicOptions & { readonly decode: Decoder<T> }): Observable<ConsumeRecord<T | null>>
+  topic<T>(
+    name: string,
+    options: TopicOptions & { readonly decode?: Decoder<T> } = {},
+  ): Observable<ConsumeRecord<T | Buffer | null>> {
+    if (name === undefined) throw invalid('topic', name, 'is a text that is not empty')
+    const fullName = topicName('topic', name, this.#config.suffix)!
+    if (this.#streams.has(fullName)) throw new TopicAlreadyRegisteredError(name)
+    if (this.currentState !== 'idle') {
+      throw new ConfigurationError(`topic '${name}' is registered after start(); register every topic before it`)
+    }
+    const { retryTopic, dlqTopic } = this.#config
+    if (fullName === retryTopic || fullName === dlqTopic) {
+      throw new ConfigurationError(
+        `topic '${name}' is the client's ${fullName === dlqTopic ? 'dlqTopic' : 'retryTopic'}`,
+      )
+    }
+    const at = (option: string) => `topic '${name}': ${option}`
+    const maxInFlight = wholeNumber(at('maxInFlight'), options.maxInFlight, defaultMaxInFlight, 1)
+    const route = this.#makeRoute(this.#stepsOf(name, options, at))
+    const stream: TopicStream = new TopicStream(name, route, () => this.#assignments.values())
+    const decoded = options.decode === undefined ? undefined : decode(options.decode)
+    this.#streams.set(fullName, stream)
+    this.#readings.set(fullName, new TopicReading(stream, maxInFlight, options.batch === true))
+    return decoded === undefined ? stream.records : stream.records.pipe(decoded)
+  }
+
+  #stepsOf(name: string, options: TopicOptions, at: (option: string) => string) {
+    const retries = wholeNumber(at('retries'), options.retries, 0, 0)
+    const { onFail, backoff, dlq = false } = options
+    if (typeof dlq !== 'boolean') throw invalid(at('dlq'), dlq, 'is a boolean')
+    if (onFail !== undefined) {
+      if (typeof onFail !== 'function') throw invalid(at('onFail'), onFail, 'is an operator')
+      if (retries > 0 || dlq || backoff !== undefined) {
+        throw new ConfigurationError(`topic '${name}': onFail replaces retries, backoff and dlq; leave those out`)
+      }
+      return onFail
+    }
+    if (retries > 0 && this.#config.retryTopic === undefined) {
+      throw new ConfigurationError(`topic '${name}' has retries: ${retries}, but the client has no retryTopic; set it`)
+    }
+    if (dlq && this.#config.dlqTopic === undefined) {
+      throw new ConfigurationError(`topic '${name}' has dlq: true, but the client has no dlqTopic; set it`)
+    }
+    if (backoff !== undefined && retries === 0) {
+      throw new ConfigurationError(`topic '${name}' has a backoff, but no retries; set retries`)
+    }
+    const again = retries > 0 ? retryTopic(this, { retries, backoff }) : undefined
+    const dead = dlq ? deadLetter(this) : undefined
+    return (failures: Observable<Failed>): Observable<Failed | Completed> => {
+      const tried = again === undefined ? failures : again(failures)
+      return dead === undefined ? tried : dead(tried)
+    }
+  }
+
+  pause(topic: string): void {
+    if (this.#streamNamed(topic).pause()) this.reports.event({ type: 'paused', topic })
+  }
+
+  resume(topic: string): void {
+    if (this.#streamNamed(topic).resume()) this.reports.event({ type: 'resumed', topic })
+  }
+
+  #streamNamed(topic: string): TopicStream {
+    const stream = this.#streams.get(topic + this.#config.suffix)
+    if (stream === undefined) throw new TopicNotRegisteredError(topic)
+    return stream
+  }
+
+  // ── Life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  get errors() {
+    return this.reports.errors.asObservable()
+  }
+
+  get events() {
+    return this.reports.events.asObservable()
+  }
+
+  get state() {
+    return this.reports.state.asObservable()
+  }
+
+  get currentState(): ClientState {
+    return this.reports.state.value
+  }
+
+  start(): Observable<RxMikaError> {
+    if (this.currentState !== 'idle') return this.errors
+    if (this.#streams.size === 0) {
+      throw new ConfigurationError('start() with no topic registered; call client.topic(…) before it')
+    }
+    this.reports.moveTo('starting')
+    this.#shareTopics()
+    const { group, startFrom, rebalanceTimeout, sessionTimeout, heartbeatInterval } = this.#config
+    const topics = [...this.#readings.keys()]
+    this.#work.add(
+      this.#commits.committed.subscribe({
+        next: committed => this.#onCommitted(committed),
+        error: error => this.#closeBy(error),
+      }),
+    )
+    this.#work.add(
+      concat(
+        this.#connected,
+        defer(() => this.#driver.topics(topics)).pipe(
+          tap(known => {
+            const missing = topics.filter(topic => !known.has(topic))
+            if (missing.length > 0) {
+              throw new ConfigurationError(
+                `topic ${missing.map(topic => `'${topic}'`).join(', ')} does not exist, and the broker does not create it`,
+              )
+            }
+          }),
+          ignoreElements(),
+        ),
+        defer(() =>
+          this.#driver.consume({
+            group,
+            topics,
+            startFrom,
+            rebalanceTimeout: rebalanceTimeout + lastCommits,
+            sessionTimeout,
+            heartbeatInterval,
+          }),
+        ),
+      ).subscribe({
+        next: event => this.#onDriverEvent(event),
+        error: error => this.#closeBy(error),
+        complete: () => {
+          if (this.#closing === undefined) this.#closeBy(new ClientClosedError('the driver stopped consuming'))
+        },
+      }),
+    )
+    return this.errors
+  }
+
+  /** The retry and DLQ topics are read like any other; what is on them is for the registered topics' streams. */
+  #shareTopics(): void {
+    const { retryTopic, dlqTopic } = this.#config
+    if (this.ownHeaders === undefined) return
+    const shared: SharedTopics = {
+      headers: this.ownHeaders,
+      reports: this.reports,
+      maxInFlight: defaultMaxInFlight,
+      now: () => this.scheduler.now(),
+      stream: topic => this.#streams.get(topic),
+      orphans: this.#orphans,
+    }
+    if (retryTopic !== undefined) this.#readings.set(retryTopic, new RetryReading(shared))
+    if (dlqTopic !== undefined) this.#readings.set(dlqTopic, new DlqReading(shared, this.#replays))
+  }
+
+  get stallAfter(): number {
+    return this.#config.stallAfter
+  }
+
+  stalls(): Stall[] {
+    const stalls: Stall[] = []
+    for (const assignment of this.#assignments.values()) {
+      const stall = assignment.stall()
+      if (stall !== undefined) stalls.push(stall)
+    }
+    return stalls
+  }
+
+  replayDlq(options?: DlqReplayOptions): Observable<DlqReplayProgress> {
+    if (this.#config.dlqTopic === undefined) throw new DlqNotConfiguredError()
+    if (options?.until !== undefined && options.until !== 'caught-up' && options.until !== 'forever') {
+      throw invalid('replayDlq: until', options.until, "is 'caught-up' or 'forever'")
+    }
+    return this.#finished ? EMPTY : this.#replays.run(options)
+  }
+
+  #dlqAssignments(): Assignment[] | undefined {
+    if (this.currentState === 'idle' || this.currentState === 'starting' || this.#rebalancing) return undefined
+    return [...this.#assignments.values()].filter(assignment => assignment.reading.kind === 'dlq')
+  }
+
+  // ── From the driver ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  get delivering(): boolean {
+    return !this.#rebalancing && this.#closing === undefined
+  }
+
+  #onDriverEvent(event: DriverEvent): void {
+    switch (event.type) {
+      case 'batch':
+        return this.#assignments.get(event.assignment)?.accept(event.batch, event.from)
+      case 'assigned':
+        return this.#onAssigned(event.added)
+      case 'revoking':
+        this.#rebalancing = true
+        return event.hold(this.#settleForRebalance())
+      case 'revoked':
+      case 'lost':
+        return this.#endAssignments(event.assignments, event.type)
+      case 'trouble':
+        return this.reports.error(event.error)
+      case 'disconnected':
+      case 'restarted':
+        return this.reports.event({ type: event.type, error: event.error })
+      case 'reconnected':
+        return this.reports.event({ type: 'reconnected' })
+    }
+  }
+
+  #onAssigned(added: readonly PartitionAssignment[]): void {
+    const signals = this.#config.group === undefined ? undefined : this.#commits.barrier
+    for (const handle of added) {
+      const reading = this.#readings.get(handle.topic)
+      if (reading === undefined || handle.ended) continue
+      const assignment = new Assignment(handle, this.#userName(handle.topic), reading, this, signals)
+      this.#assignments.set(handle, assignment)
+      this.reports.event({ type: 'assigned', ...placeOf(assignment, handle.position) })
+    }
+    this.#config.logger.info({ added: added.length, partitions: this.#assignments.size }, 'partitions are assigned')
+    this.#rebalancing = false
+    if (this.currentState === 'starting') {
+      this.reports.moveTo('running')
+      this.#joined.complete()
+    }
+    for (const assignment of this.#assignments.values()) assignment.drain()
+    this.#replays.progressed()
+  }
+
+  /** Lets what is in flight settle, then commits, so that the next owner is given nothing that was done here. */
+  #settleForRebalance(): Observable<unknown> {
+    const { rebalanceTimeout } = this.#config
+    return concat(
+      bounded(() => until(() => this.#isDrained(), this.#changes), rebalanceTimeout, this.scheduler),
+      defer(() => {
+        this.#commits.flush()
+        return until(() => this.#commits.settled, this.#changes)
+      }),
+    )
+  }
+
+  #endAssignments(handles: readonly PartitionAssignment[], why: 'revoked' | 'lost'): void {
+    for (const handle of handles) {
+      const assignment = this.#assignments.get(handle)
+      if (assignment === undefined) continue
+      this.#assignments.delete(handle)
+      this.#commits.forget(handle)
+      assignment.end()
+      this.reports.event({ type: why, ...placeOf(assignment, assignment.committed) })
+    }
+    for (const { route } of this.#streams.values()) route.forgetEnded()
+    this.#orphans.forgetEnded()
+    if (handles.length > 0) this.#config.logger.info({ partitions: handles.length }, `partitions are ${why}`)
+  }
+
+  #onCommitted(committed: Committed): void {
+    const assignment = this.#commits.confirm(committed)
+    if (assignment !== undefined) this.reports.event({ type: 'committed', ...placeOf(assignment, committed.offset) })
+    this.#changes.next()
+  }
+
+  pauseFetching({ handle }: Assignment): void {
+    this.#driver.pause([handle])
+  }
+
+  resumeFetching({ handle }: Assignment): void {
+    this.#driver.resume([handle])
+  }
+
+  commitDue(): void {
+    if (this.#config.group !== undefined) this.#commits.due()
+  }
+
+  deliveryEnded(): void {
+    if (this.#closing !== undefined || this.#rebalancing) this.#changes.next()
+  }
+
+  #userName(fullName: string): string {
+    const { suffix } = this.#config
+    return suffix === '' ? fullName : fullName.slice(0, -suffix.length)
+  }
+
+  // ── Failures ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #makeRoute(steps: (failures: Observable<Failed>) => Observable<Failed | Completed>): FailureRoute {
+    return new FailureRoute(
+      steps,
+      (failed, cause) => this.#unroutable(failed, cause),
+      ({ record, attempt, reason }) => {
+        const { topic, partition, offset } = record.source
+        this.reports.event({ type: 'discarded', topic, partition, offset, attempt, reason })
+      },
+    )
+  }
+
+  #makeRouting(): Routing {
+    const { group, retryTopic, dlqTopic, suffix } = this.#config
+    return {
+      group,
+      retryTopic,
+      dlqTopic,
+      scheduler: this.scheduler,
+      fullName: topic => topic + suffix,
+      publishCopy: (copy, failed) => this.#publishCopy(copy, failed),
+      redeliver: (failed, delay) => {
+        const record = this.#leaveRoute(failed)
+        ownerOf(record).redeliver(record, delay)
+      },
+      unroutable: (failed, cause) => this.#unroutable(failed, cause),
+      halt: error => this.#closeBy(error),
+      event: event => this.reports.event(event),
+    }
+  }
+
+  #publishCopy(copy: PublishRecord, failed: Failed): Observable<RecordMetadata> {
+    const record = deliveryOf(failed.record)!
+    return this.#publisher
+      .publish(copy, error => {
+        this.#reportRefusal(error)
+        return !record.owner.ended
+      })
+      .pipe(
+        tap({
+          error: error => this.reports.error(error),
+          complete: () => {
+            if (record.owner.ended) this.#leaveRoute(failed)
+          },
+        }),
+      )
+  }
+
+  /** A broker that is away refuses every copy again and again: said once a second, not once a record. */
+  #reportRefusal(error: PublishError): void {
+    const now = this.scheduler.now()
+    if (now - (this.#refusalsSaid.get(error.message) ?? Number.NEGATIVE_INFINITY) < 1_000) return
+    if (this.#refusalsSaid.size > 100) this.#refusalsSaid.clear()
+    this.#refusalsSaid.set(error.message, now)
+    this.reports.error(error)
+  }
+
+  #leaveRoute(failed: Failed): DeliveredRecord {
+    const record = deliveryOf(failed.record)!
+    ownerOf(record).reading.routeOf(record).forget(record)
+    return record
+  }
+
+  #unroutable(failed: Failed, cause: unknown): void {
+    const record = this.#leaveRoute(failed)
+    if (record.owner.ended) return
+    const { topic, partition, offset } = record.source
+    ownerOf(record).hold(record)
+    this.reports.error(
+      new UnroutableFailureError(
+        topic,
+        partition,
+        offset,
+        `the failed record at ${topic}/${partition} offset ${offset} has nowhere to go and is held; ` +
+          'commits of its partition stop there. Give its topic retries, dlq: true or an onFail that ends in a step',
+        { cause: cause ?? failed.reason },
+      ),
+    )
+  }
+
+  // ── Publishing ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  publish(
+    records: PublishRecord | readonly PublishRecord[],
+    options: { readonly timeout?: number } = {},
+  ): Observable<RecordMetadata[]> {
+    const timeout = duration('publish: timeout', options.timeout, 30_000)
+    const list: readonly PublishRecord[] = Array.isArray(records) ? records : [records as PublishRecord]
+    const full = list.map(record => {
+      checkPublishable(record)
+      return { ...record, topic: topicName('publish: topic', record.topic, this.#config.suffix)! }
+    })
+    return new Observable(subscriber => {
+      if (this.#finished) return subscriber.error(new ClientClosedError())
+      const places: RecordMetadata[] = new Array(list.length)
+      let open = list.length
+      const finish = () => {
+        subscriber.next(places)
+        subscriber.complete()
+      }
+      let refusal: PublishError | undefined
+      const send = () => {
+        if (list.length === 0) return finish()
+        full.forEach((record, at) => {
+          const publishing = this.#publisher.publish(record, error => {
+            refusal = error
+            return !subscriber.closed
+          })
+          subscriber.add(
+            publishing.subscribe({
+              next: metadata => {
+                places[at] = { ...metadata, topic: list[at]!.topic }
+                if (--open === 0) finish()
+              },
+              error: error => subscriber.error(error),
+            }),
+          )
+        })
+      }
+      subscriber.add(
+        this.scheduler.schedule(() => {
+          const message = `publishing to ${[...new Set(list.map(({ topic }) => topic))].join(', ')} was not acknowledged within ${timeout} ms`
+          subscriber.error(new PublishError(message, { cause: refusal, retriable: true, topic: list[0]?.topic }))
+        }, timeout),
+      )
+      subscriber.add(this.#changes.subscribe(() => this.#finished && subscriber.error(new ClientClosedError())))
+      subscriber.add(this.#connected.subscribe({ error: error => subscriber.error(error), complete: send }))
+    })
+  }
+
+  // ── Closing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  close(): Promise<CloseReport> {
+    this.#close(undefined)
+    this.#closing?.patience.next(undefined)
+    return this.closed
+  }
+
+  closeGracefully(options: CloseOptions = {}): Promise<CloseReport> {
+    const timeout = duration('closeGracefully: timeout', options.timeout, 30_000)
+    if (this.#finished) return this.closed
+    if (this.#closing === undefined) this.#close(merge(timer(timeout, this.scheduler), aborted(options.signal)))
+    else {
+      const { patience } = this.#closing
+      this.#work.add(aborted(options.signal).subscribe(patience))
+    }
+    return this.closed
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close().then(() => undefined)
+  }
+
+  /** What cannot heal: closes at once, tells the streams, and is the last of `errors`. */
+  #closeBy(cause: unknown): void {
+    const error = cause instanceof RxMikaError ? cause : new ClientClosedError(`the client closes: ${cause}`, { cause })
+    if (this.#finished) return
+    if (this.#closing === undefined) this.#close(undefined, error)
+    else {
+      this.#closing.fatal ??= error
+      this.#closing.patience.next(error)
+    }
+  }
+
+  /** @param patience How long to wait for records; undefined: not at all. */
+  #close(patience: Observable<unknown> | undefined, fatal?: RxMikaError): void {
+    if (this.#closing !== undefined) return
+    const closingNow = { patience: new Subject<unknown>(), fatal }
+    this.#closing = closingNow
+    if (fatal !== undefined) this.#config.logger.fatal({ err: fatal }, fatal.message)
+    this.reports.moveTo('draining', fatal)
+    // The streams end first: operators that hold records back (bufferTime, concatMap) let go of them on completion.
+    for (const stream of this.#streams.values()) stream.end(fatal === undefined ? {} : { error: fatal })
+    this.#replays.end(fatal)
+    const report = { drained: true, unsettled: 0 }
+    const steps = closing(
+      {
+        scheduler: this.scheduler,
+        changes: this.#changes,
+        drained: () => patience === undefined || this.#isDrained(),
+        flushCommits: () => {
+          report.unsettled = this.#unsettled()
+          report.drained = report.unsettled === 0
+          this.#commits.flush()
+        },
+        committed: () => this.#commits.settled,
+        leave: () => {
+          this.#commits.stop()
+          return this.#connecting ? this.#driver.leave() : EMPTY
+        },
+        published: () => !this.#publisher.busy,
+        disconnect: () => {
+          this.#endAssignments([...this.#assignments.keys()], 'revoked')
+          return this.#connecting ? this.#driver.close() : EMPTY
+        },
+      },
+      patience === undefined ? closingNow.patience : merge(patience, closingNow.patience),
+    )
+    steps.subscribe({ complete: () => this.#finish(report, closingNow.fatal) })
+  }
+
+  #finish(report: CloseReport, fatal: RxMikaError | undefined): void {
+    this.#finished = true
+    this.#endAssignments([...this.#assignments.keys()], 'revoked')
+    this.#work.unsubscribe()
+    this.#commits.stop()
+    for (const { route } of this.#streams.values()) route.end()
+    this.#orphans.end()
+    this.#changes.next()
+    this.reports.moveTo('closed', fatal)
+    this.reports.end(fatal)
+    this.#reportEnd(report)
+  }
+
+  #isDrained(): boolean {
+    for (const { inFlight } of this.#assignments.values()) if (inFlight > 0) return false
+    return true
+  }
+
+  #unsettled(): number {
+    let unsettled = 0
+    for (const { inFlight, unroutable } of this.#assignments.values()) unsettled += inFlight + unroutable
+    return unsettled
+  }
+}
+
+function placeOf(assignment: Assignment, offset: number | bigint) {
+  return { topic: assignment.topic, partition: assignment.partition, offset: BigInt(offset) }
+}
+
+function ownerOf(record: DeliveredRecord): Assignment {
+  return record.owner as Assignment
+}
+
+function checkPublishable(record: PublishRecord): void {
+  const { topic, key, value, partition, timestamp } = record
+  const isBytes = (bytes: unknown) => bytes === null || typeof bytes === 'string' || Buffer.isBuffer(bytes)
+  if (!isBytes(value)) throw invalid(`publish to ${topic}: value`, value, 'is a Buffer, a text or null')
+  if (key !== undefined && !isBytes(key)) throw invalid(`publish to ${topic}: key`, key, 'is a Buffer, a text or null')
+  if (partition !== undefined) wholeNumber(`publish to ${topic}: partition`, partition, 0, 0)
+  if (timestamp !== undefined) wholeNumber(`publish to ${topic}: timestamp`, timestamp, 0, 0)
+}

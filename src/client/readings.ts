@@ -1,0 +1,166 @@
+import { RecordWithoutConsumerError } from '../errors.js'
+import type { StallReason } from '../events.js'
+import type { DeliveredRecord, RecordSource } from '../record.js'
+import { dueIn, type GroupHeaders } from '../retry/headers.js'
+import type { Admission, Assignment, Reading } from './assignment.js'
+import type { DlqReplays } from './dlq-replay.js'
+import type { FailureRoute } from './failure-route.js'
+import type { Reports } from './reports.js'
+import type { TopicStream } from './topic-stream.js'
+
+/** A registered topic: every record is for its one stream. */
+export class TopicReading implements Reading {
+  readonly kind = 'topic'
+  readonly active = true
+  readonly #admission: Admission
+
+  constructor(
+    readonly stream: TopicStream,
+    readonly maxInFlight: number,
+    readonly strict: boolean,
+  ) {
+    this.#admission = { stream, origin: undefined, dueIn: 0 }
+  }
+
+  accepts(): boolean {
+    return this.stream.open
+  }
+
+  closedBecause(): StallReason | undefined {
+    return this.stream.closedBecause()
+  }
+
+  admit(): Admission {
+    return this.#admission
+  }
+
+  streamOf(): TopicStream {
+    return this.stream
+  }
+
+  routeOf(): FailureRoute {
+    return this.stream.route
+  }
+}
+
+/** What the shared retry and DLQ topics are read with. */
+export interface SharedTopics {
+  readonly headers: GroupHeaders
+  readonly reports: Reports
+  readonly maxInFlight: number
+  now(): number
+  /** By full name. */
+  stream(topic: string): TopicStream | undefined
+  /** Where records go that no stream is for. */
+  readonly orphans: FailureRoute
+}
+
+/** A topic that several groups share: this group's copies are for the streams of their original topics, the others' are passed over. */
+abstract class SharedReading implements Reading {
+  abstract readonly kind: 'retry' | 'dlq'
+  abstract readonly active: boolean
+  readonly strict = false
+
+  constructor(protected readonly shared: SharedTopics) {}
+
+  get maxInFlight(): number {
+    return this.shared.maxInFlight
+  }
+
+  abstract accepts(assignment: Assignment, offset: number): boolean
+
+  closedBecause(): StallReason | undefined {
+    return undefined
+  }
+
+  admit(assignment: Assignment, record: DeliveredRecord): Admission | undefined {
+    const { headers, reports } = this.shared
+    const { batch, index } = record
+    const offset = batch.offset(index)
+    const at = { kind: this.kind, partition: assignment.partition, offset, timestamp: batch.timestamp(index) }
+    const own = headers.read(record.headerPairs, at)
+    if (own.kind === 'foreign') {
+      this.skipped()
+      if (reports.observed) {
+        const { topic, partition } = assignment
+        reports.event({ type: 'skipped', topic, partition, offset: BigInt(offset) })
+      }
+      assignment.complete(record)
+      return undefined
+    }
+    if (own.kind === 'malformed') {
+      record.fail(own.error, { retry: false })
+      return undefined
+    }
+    const stream = this.shared.stream(own.origin.topic)
+    if (stream === undefined) {
+      record.fail(
+        new RecordWithoutConsumerError(
+          own.origin.topic,
+          `a record of topic '${own.origin.topic}' stands on '${assignment.topic}', but the topic is not registered here`,
+        ),
+        { retry: false },
+      )
+      return undefined
+    }
+    this.delivered()
+    return { stream, origin: this.originFor(own.origin, stream), dueIn: dueIn(own, this.shared.now()) }
+  }
+
+  streamOf(record: DeliveredRecord): TopicStream | undefined {
+    return record.stream as TopicStream | undefined
+  }
+
+  routeOf(record: DeliveredRecord): FailureRoute {
+    return this.streamOf(record)?.route ?? this.shared.orphans
+  }
+
+  protected originFor(origin: NonNullable<Admission['origin']>, stream: TopicStream): Admission['origin'] {
+    return { ...origin, topic: stream.name }
+  }
+
+  protected skipped(): void {}
+  protected delivered(): void {}
+}
+
+export class RetryReading extends SharedReading {
+  readonly kind = 'retry'
+  readonly active = true
+
+  accepts(): boolean {
+    return true
+  }
+}
+
+export class DlqReading extends SharedReading {
+  readonly kind = 'dlq'
+
+  constructor(
+    shared: SharedTopics,
+    readonly replays: DlqReplays,
+  ) {
+    super(shared)
+  }
+
+  get active(): boolean {
+    return this.replays.active
+  }
+
+  accepts(assignment: Assignment, offset: number): boolean {
+    return this.replays.accepts(assignment.partition, offset)
+  }
+
+  protected override skipped(): void {
+    this.replays.count('skipped')
+  }
+
+  protected override delivered(): void {
+    this.replays.count('delivered')
+  }
+
+  progressed(): void {
+    this.replays.progressed()
+  }
+}
+
+export type ReadingKind = RecordSource['kind']

@@ -1,0 +1,34 @@
+export type {
+  Client,
+  ClientOptions,
+  CloseOptions,
+  CloseReport,
+  CodecName,
+  Codecs,
+  DlqReplayOptions,
+  DlqReplayProgress,
+  Environment,
+  SaslOptions,
+  SslOptions,
+  TopicOptions,
+} from './client/client.js'
+export { createClient } from './client/create-client.js'
+export type { CommitPoint, Committed } from './commit-point.js'
+export type {
+  ConsumeRequest,
+  Driver,
+  DriverContext,
+  DriverEvent,
+  PartitionAssignment,
+  ProduceResult,
+  StartFrom,
+} from './driver.js'
+export * from './errors.js'
+export type { ClientEvent, ClientState, Place, Stall, StallReason } from './events.js'
+export { type Completed, type Disposition, Failed } from './failure.js'
+export * from './operators/index.js'
+export type { HeaderValue, PublishRecord, RecordHeaders, RecordMetadata } from './publish.js'
+export type { ConsumedHeaders, ConsumeRecord, RecordSource } from './record.js'
+export type { HeaderPair, RecordBatch } from './record-batch.js'
+export * from './retry/index.js'
+export type { Routing, RoutingClient } from './routing.js'

@@ -1,0 +1,8 @@
+export { type CommitOffsetsOptions, commitOffsets } from './commit-offsets.js'
+export type { BarrierRecord } from './completed-prefix.js'
+export { type BarrierSignal, type CompletionBarrierOptions, completionBarrier } from './completion-barrier.js'
+export { type DecodeOptions, type Decoder, decode } from './decode.js'
+export { type Handleable, type HandleOptions, handle, type Outcome } from './handle.js'
+export { type DecodeFunction, json } from './json.js'
+export type { HandleOrder } from './lanes.js'
+export type { StandardSchema } from './standard-schema.js'
