@@ -15,5 +15,6 @@ export interface Committed {
   readonly topic: string
   readonly partition: number
   readonly offset: bigint
+  readonly metadata?: string
   readonly assignment?: { readonly ended: boolean }
 }

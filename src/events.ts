@@ -37,6 +37,11 @@ export type ClientEvent =
   | { readonly type: 'resumed'; readonly topic: string }
   /** The broker confirmed the position; `offset` is the next to read. */
   | ({ readonly type: 'committed' } & Place)
+  /**
+   * More finished work behind the position than the commit's metadata has room for: after a restart, what is in so many
+   * ranges of offsets is delivered again.
+   */
+  | ({ readonly type: 'forgotten'; readonly ranges: number } & Place)
   /** A copy stands on the retry topic. */
   | ({ readonly type: 'retried'; readonly attempt: number; readonly reason: unknown } & Place)
   /** A copy stands on the DLQ topic. */

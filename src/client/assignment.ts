@@ -8,6 +8,7 @@ import { DeliveredRecord, type Origin, type RecordOwner, type RecordSource } fro
 import type { RecordBatch } from '../record-batch.js'
 import { DeliveryWindow } from './delivery-window.js'
 import type { FailureRoute } from './failure-route.js'
+import { decodeFinished, encodeFinished, type FinishedRange, type Remembered } from './finished-work.js'
 import type { Reports } from './reports.js'
 import type { TopicStream } from './topic-stream.js'
 
@@ -58,6 +59,8 @@ interface QueuedBatch {
   readonly at: number
 }
 
+const nothingToRemember: Remembered = { metadata: '', leftOut: 0 }
+
 /**
  * One assignment of one partition, from `assigned` to `revoked`, `lost` or the close: window, queue, backpressure,
  * timers and signal hang on it and end with it, in one step.
@@ -73,11 +76,16 @@ export class Assignment implements RecordOwner {
   position: number
   /** The last position that was handed to the commits, and the last the broker confirmed. */
   requested: bigint
+  /** What was handed to the commits beside it. */
+  requestedMetadata: string
   committed: bigint
+  #committedMetadata: string
   readonly #signals: { next(signal: BarrierSignal): void } | undefined
   readonly #queue: QueuedBatch[] = []
   readonly #waiting = new Map<TopicStream, DeliveredRecord[]>()
   readonly #deliveredAt: { slot: number; at: number }[] = []
+  /** Completed under an earlier assignment, and not to be delivered again. */
+  readonly #finished: FinishedRange[]
   readonly #timers = new Set<Subscription>()
   #stallTimer: Subscription | undefined
   #stalled: (Place & { slot: number }) | undefined
@@ -102,6 +110,8 @@ export class Assignment implements RecordOwner {
   ) {
     this.position = this.#readTo = handle.position
     this.requested = this.committed = BigInt(handle.position)
+    this.requestedMetadata = this.#committedMetadata = handle.metadata
+    this.#finished = signals === undefined ? [] : decodeFinished(handle.position, handle.metadata)
     this.#signals = signals?.(this)
   }
 
@@ -191,6 +201,7 @@ export class Assignment implements RecordOwner {
     }
     if (last) this.#pass(batch.lastOffset + 1)
     else this.#readTo = batch.offset(index) + 1
+    if (this.#finished.length > 0 && this.#isFinished(batch.offset(index))) return this.complete(record)
     const admission = this.reading.admit(this, record)
     if (admission === undefined) return
     const { stream, dueIn } = admission
@@ -199,6 +210,12 @@ export class Assignment implements RecordOwner {
     if (dueIn > 0) this.#postpone(record, stream, dueIn)
     else if (stream.open && !this.#waiting.has(stream)) this.#hand(record, stream)
     else this.#wait(record, stream)
+  }
+
+  /** Asked for rising offsets only. */
+  #isFinished(offset: number): boolean {
+    while (this.#finished.length > 0 && this.#finished[0]![1] < offset) this.#finished.shift()
+    return this.#finished.length > 0 && this.#finished[0]![0] <= offset
   }
 
   #hand(record: DeliveredRecord, stream: TopicStream): void {
@@ -280,6 +297,7 @@ export class Assignment implements RecordOwner {
       this.#signals.next(this.#completed)
     }
     if (this.window.complete(record.slot)) this.#advance()
+    else this.host.commitDue(this)
     if (this.#queue.length > 0 || !this.#fetching) this.drain()
     this.host.deliveryEnded()
   }
@@ -324,8 +342,23 @@ export class Assignment implements RecordOwner {
     this.host.deliveryEnded()
   }
 
-  onCommitted(offset: bigint): void {
+  /** What is to be remembered beside a committed position; `leftOut` ranges have no room there. */
+  remember(position: bigint): Remembered {
+    if (this.window.completedBehind === 0 && this.#finished.length === 0) return nothingToRemember
+    // What an earlier assignment finished and this one has not come to yet is as true as before.
+    const ahead = this.#finished.filter(([, last]) => last >= this.#readTo)
+    const finished = ahead.map(([first, last]): FinishedRange => [Math.max(first, this.#readTo), last])
+    return encodeFinished(Number(position), [...this.window.finishedRanges(), ...finished])
+  }
+
+  /** The broker has confirmed everything that was handed to the commits. */
+  get isCommitted(): boolean {
+    return this.committed === this.requested && this.#committedMetadata === this.requestedMetadata
+  }
+
+  onCommitted(offset: bigint, metadata: string): void {
     this.committed = offset
+    this.#committedMetadata = metadata
     if (this.#gate !== undefined) this.drain()
   }
 

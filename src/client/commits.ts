@@ -1,4 +1,4 @@
-import { map, Observable, Subject, type Subscriber, type Subscription } from 'rxjs'
+import { Observable, Subject, type Subscriber, type Subscription } from 'rxjs'
 import type { CommitPoint, Committed } from '../commit-point.js'
 import type { Driver, PartitionAssignment } from '../driver.js'
 import type { CommitError } from '../errors.js'
@@ -26,6 +26,7 @@ export class Commits {
     readonly scheduler: { now(): number; schedule(work: () => void, delay: number): Subscription },
     readonly interval: number,
     onError: (error: CommitError) => void,
+    readonly onForgotten: (assignment: Assignment, ranges: number) => void,
   ) {
     this.committed = this.#points.pipe(commitOffsets(driver, { onError }))
   }
@@ -39,21 +40,9 @@ export class Commits {
     new Observable<BarrierSignal>(subscriber => {
       signals = subscriber
     })
-      .pipe(
-        completionBarrier(Number.POSITIVE_INFINITY, { flush: this.#flush }),
-        map(
-          ({ offset }): CommitPoint => ({
-            topic: handle.topic,
-            partition: handle.partition,
-            offset,
-            assignment: handle,
-          }),
-        ),
-      )
-      .subscribe(point => {
-        if (assignment.ended || point.offset <= assignment.requested) return
-        assignment.requested = point.offset
-        this.#points.next(point)
+      .pipe(completionBarrier(Number.POSITIVE_INFINITY, { flush: this.#flush }))
+      .subscribe(({ offset }) => {
+        if (!assignment.ended && offset > assignment.requested) this.#request(assignment, offset)
       })
     return signals
   }
@@ -71,17 +60,29 @@ export class Commits {
     this.#timer = undefined
     this.#lastFlush = this.scheduler.now()
     this.#flush.next()
+    // Where the position stands still, finished work behind it may have changed what is to be remembered.
+    for (const assignment of this.#assignments.values()) this.#request(assignment, assignment.requested)
+  }
+
+  #request(assignment: Assignment, offset: bigint): void {
+    const { metadata, leftOut } = assignment.remember(offset)
+    if (offset === assignment.requested && metadata === assignment.requestedMetadata) return
+    if (leftOut > 0) this.onForgotten(assignment, leftOut)
+    assignment.requested = offset
+    assignment.requestedMetadata = metadata
+    const { handle } = assignment
+    this.#points.next({ topic: handle.topic, partition: handle.partition, offset, metadata, assignment: handle })
   }
 
   /** The broker has confirmed everything that was asked for. */
   get settled(): boolean {
-    for (const assignment of this.#assignments.values()) if (assignment.committed < assignment.requested) return false
+    for (const assignment of this.#assignments.values()) if (!assignment.isCommitted) return false
     return true
   }
 
-  confirm({ assignment, offset }: Committed): Assignment | undefined {
+  confirm({ assignment, offset, metadata }: Committed): Assignment | undefined {
     const confirmed = this.#assignments.get(assignment as PartitionAssignment)
-    confirmed?.onCommitted(offset)
+    confirmed?.onCommitted(offset, metadata ?? '')
     return confirmed
   }
 

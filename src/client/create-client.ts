@@ -107,7 +107,14 @@ class KafkaClient implements Client, AssignmentHost {
     this.reports = new Reports(config.logger)
     this.ownHeaders = config.group === undefined ? undefined : new GroupHeaders(config.group)
     this.#publisher = new Publisher(this.#driver, this.scheduler, () => this.#changes.next())
-    this.#commits = new Commits(this.#driver, this.scheduler, config.commitInterval, error => this.reports.error(error))
+    this.#commits = new Commits(
+      this.#driver,
+      this.scheduler,
+      config.commitInterval,
+      error => this.reports.error(error),
+      (assignment, ranges) =>
+        this.reports.event({ type: 'forgotten', ...placeOf(assignment, assignment.requested), ranges }),
+    )
     this.#replays = new DlqReplays({
       dlqAssignments: () => this.#dlqAssignments(),
       endOffsets: () =>

@@ -1,17 +1,20 @@
 import type { DeliveredRecord } from '../record.js'
+import type { FinishedRange } from './finished-work.js'
 
 /**
  * The records of one assignment from the first that is not completed to the last that was taken in, in delivery order.
  *
- * A ring: taking in writes a slot, completing empties it, and the head moves over empty slots. Its span is what
- * `maxInFlight` bounds, so memory does not grow behind a record that never settles.
+ * A ring: taking in writes a slot, completing leaves only the record's offset there, and the head moves over those.
+ * Its span is what `maxInFlight` bounds, so memory does not grow behind a record that never settles.
  */
 export class DeliveryWindow {
   /** The first slot that is not completed. Slots count deliveries from 0. */
   head = 0
   /** The slot that the next record gets. */
   tail = 0
-  #ring: (DeliveredRecord | undefined)[] = new Array(64)
+  /** Records that are completed behind the head. */
+  completedBehind = 0
+  #ring: (DeliveredRecord | number | undefined)[] = new Array(64)
   #mask = 63
 
   get span(): number {
@@ -25,7 +28,9 @@ export class DeliveryWindow {
   }
 
   at(slot: number): DeliveredRecord | undefined {
-    return slot < this.head || slot >= this.tail ? undefined : this.#ring[slot & this.#mask]
+    if (slot < this.head || slot >= this.tail) return undefined
+    const record = this.#ring[slot & this.#mask]
+    return typeof record === 'object' ? record : undefined
   }
 
   /** Puts another delivery of the same record in its slot. */
@@ -35,23 +40,50 @@ export class DeliveryWindow {
 
   /** True when the head moved. */
   complete(slot: number): boolean {
+    if (slot !== this.head) {
+      const record = this.#ring[slot & this.#mask]
+      if (typeof record !== 'object') return false
+      this.#ring[slot & this.#mask] = record.batch.offset(record.index)
+      this.completedBehind++
+      return false
+    }
     this.#ring[slot & this.#mask] = undefined
-    if (slot !== this.head) return false
-    do this.head++
-    while (this.head < this.tail && this.#ring[this.head & this.#mask] === undefined)
+    this.head++
+    while (this.completedBehind > 0 && typeof this.#ring[this.head & this.#mask] === 'number') {
+      this.#ring[this.head++ & this.#mask] = undefined
+      this.completedBehind--
+    }
     return true
+  }
+
+  /** The completed records behind the head, as ranges of offsets with no other record between. */
+  finishedRanges(): FinishedRange[] {
+    const ranges: [number, number][] = []
+    let unbroken = false
+    for (let slot = this.head, left = this.completedBehind; left > 0; slot++) {
+      const offset = this.#ring[slot & this.#mask]
+      if (typeof offset !== 'number') {
+        unbroken = false
+        continue
+      }
+      if (unbroken) ranges.at(-1)![1] = offset
+      else ranges.push([offset, offset])
+      unbroken = true
+      left--
+    }
+    return ranges
   }
 
   *[Symbol.iterator](): Iterator<DeliveredRecord> {
     for (let slot = this.head; slot < this.tail; slot++) {
       const record = this.#ring[slot & this.#mask]
-      if (record !== undefined) yield record
+      if (typeof record === 'object') yield record
     }
   }
 
   #grow(): void {
     const size = (this.#mask + 1) * 2
-    const ring: (DeliveredRecord | undefined)[] = new Array(size)
+    const ring: (DeliveredRecord | number | undefined)[] = new Array(size)
     for (let slot = this.head; slot < this.tail; slot++) ring[slot & (size - 1)] = this.#ring[slot & this.#mask]
     this.#ring = ring
     this.#mask = size - 1

@@ -57,8 +57,8 @@ export function commitOffsets(
             complete: () => {
               subscriber.remove(request)
               refusals = 0
-              for (const { topic, partition, offset, assignment } of sent.values()) {
-                if (assignment?.ended !== true) subscriber.next({ topic, partition, offset, assignment })
+              for (const { topic, partition, offset, metadata, assignment } of sent.values()) {
+                if (assignment?.ended !== true) subscriber.next({ topic, partition, offset, metadata, assignment })
               }
               send()
             },
