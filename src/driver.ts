@@ -97,6 +97,11 @@ export interface Driver {
   consume(request: ConsumeRequest): Observable<DriverEvent>
   pause(assignments: readonly PartitionAssignment[]): void
   resume(assignments: readonly PartitionAssignment[]): void
+  /**
+   * One fetch beside those of `consume`, for records whose bytes were let go: emits the batch that holds the first record
+   * at or after `offset`, if there is one, perhaps some that follow, and completes.
+   */
+  readAt(assignment: PartitionAssignment, offset: number): Observable<RecordBatch>
   /** One request; completes when the broker confirmed it; errors with `CommitError`. Points whose assignment has ended are not sent. */
   commit(points: readonly CommitPoint[]): Observable<never>
   /** Emits one result per record, in their order, and completes; only confirmed records have a place. */

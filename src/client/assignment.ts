@@ -1,11 +1,12 @@
-import type { SchedulerLike, Subscription } from 'rxjs'
+import type { Observable, SchedulerLike, Subscription } from 'rxjs'
 import type { PartitionAssignment } from '../driver.js'
-import { ClientClosedError } from '../errors.js'
+import { ClientClosedError, FetchError } from '../errors.js'
 import type { Place, Stall, StallReason } from '../events.js'
 import { Failed } from '../failure.js'
 import type { BarrierSignal } from '../operators/completion-barrier.js'
 import { DeliveredRecord, type Origin, type RecordOwner, type RecordSource } from '../record.js'
 import type { RecordBatch } from '../record-batch.js'
+import { DelayedRecords } from './delayed-records.js'
 import { DeliveryWindow } from './delivery-window.js'
 import type { FailureRoute } from './failure-route.js'
 import { decodeFinished, encodeFinished, type FinishedRange, type Remembered } from './finished-work.js'
@@ -25,6 +26,8 @@ export interface AssignmentHost {
   readonly delivering: boolean
   pauseFetching(assignment: Assignment): void
   resumeFetching(assignment: Assignment): void
+  /** The batch that holds the record at `offset`, or what comes after it where it is gone. */
+  readAt(assignment: Assignment, offset: number): Observable<RecordBatch>
   /** The completed prefix grew. */
   commitDue(assignment: Assignment): void
   /** A delivery came to its end, or can no longer be waited for. */
@@ -59,6 +62,9 @@ interface QueuedBatch {
   readonly at: number
 }
 
+/** Of one partition: some 20 MB; more wait in Kafka until some of these are due. */
+const mostDelayed = 200_000
+
 const nothingToRemember: Remembered = { metadata: '', leftOut: 0 }
 
 /**
@@ -86,7 +92,7 @@ export class Assignment implements RecordOwner {
   readonly #deliveredAt: { slot: number; at: number }[] = []
   /** Completed under an earlier assignment, and not to be delivered again. */
   readonly #finished: FinishedRange[]
-  readonly #timers = new Set<Subscription>()
+  readonly #delayed: DelayedRecords
   #stallTimer: Subscription | undefined
   #stalled: (Place & { slot: number }) | undefined
   #fetching = false
@@ -113,6 +119,25 @@ export class Assignment implements RecordOwner {
     this.requestedMetadata = this.#committedMetadata = handle.metadata
     this.#finished = signals === undefined ? [] : decodeFinished(handle.position, handle.metadata)
     this.#signals = signals?.(this)
+    this.#delayed = new DelayedRecords({
+      scheduler: host.scheduler,
+      readAt: offset => host.readAt(this, offset),
+      due: record => {
+        record.phase = 'waiting'
+        this.#wait(record, this.reading.streamOf(record)!)
+        this.drain()
+      },
+      gone: record => {
+        host.reports.error(
+          new FetchError(
+            `the record at ${topic}/${this.partition} offset ${record.batch.offset(record.index)} was deleted from the log ` +
+              'before its retry was due; lengthen the retention of the topic, or shorten the backoff',
+            { topic, partition: this.partition, offset: BigInt(record.batch.offset(record.index)) },
+          ),
+        )
+        this.complete(record)
+      },
+    })
   }
 
   get partition(): number {
@@ -173,7 +198,7 @@ export class Assignment implements RecordOwner {
     while (queued !== undefined && !this.ended && this.host.delivering) {
       const { batch } = queued
       if (queued.index < batch.count) {
-        if (this.window.span >= this.reading.maxInFlight || !this.#gateIsOpen()) return
+        if (!this.#hasRoom() || !this.#gateIsOpen()) return
         if (!this.reading.accepts(this, batch.offset(queued.index))) return
         if (!marked) {
           marked = true
@@ -207,7 +232,7 @@ export class Assignment implements RecordOwner {
     const { stream, dueIn } = admission
     record.origin = admission.origin
     if (admission.origin !== undefined) record.stream = stream
-    if (dueIn > 0) this.#postpone(record, stream, dueIn)
+    if (dueIn > 0) this.#postpone(record, dueIn)
     else if (stream.open && !this.#waiting.has(stream)) this.#hand(record, stream)
     else this.#wait(record, stream)
   }
@@ -230,13 +255,9 @@ export class Assignment implements RecordOwner {
     else waiting.push(record)
   }
 
-  #postpone(record: DeliveredRecord, stream: TopicStream, delay: number): void {
+  #postpone(record: DeliveredRecord, delay: number): void {
     record.phase = 'not-due'
-    this.#later(delay, () => {
-      record.phase = 'waiting'
-      this.#wait(record, stream)
-      this.drain()
-    })
+    this.#delayed.add(record, delay)
   }
 
   #pass(position: number): void {
@@ -244,6 +265,11 @@ export class Assignment implements RecordOwner {
     if (this.reading.strict) this.#gate = position
     this.#signals?.next({ type: 'passed', topic: this.topic, partition: this.partition, offset: position })
     if (this.window.span === 0) this.#advance()
+  }
+
+  /** Records that are not due have a bound of their own: they hold back nobody else. */
+  #hasRoom(): boolean {
+    return this.window.span - this.#delayed.size < this.reading.maxInFlight && this.#delayed.size < mostDelayed
   }
 
   #gateIsOpen(): boolean {
@@ -262,7 +288,7 @@ export class Assignment implements RecordOwner {
         this.#fetching = false
         this.host.pauseFetching(this)
       }
-    } else if (!this.#fetching && this.window.span <= this.reading.maxInFlight / 2) {
+    } else if (!this.#fetching && this.window.span - this.#delayed.size <= this.reading.maxInFlight / 2) {
       this.#fetching = true
       this.host.resumeFetching(this)
     }
@@ -320,7 +346,7 @@ export class Assignment implements RecordOwner {
     const again = new DeliveredRecord(this, batch, index, slot, origin, redeliveries + 1)
     again.stream = record.stream
     this.window.replace(again)
-    this.#postpone(again, stream, delay)
+    this.#postpone(again, delay)
     this.host.deliveryEnded()
   }
 
@@ -386,17 +412,21 @@ export class Assignment implements RecordOwner {
   }
 
   #watch(): void {
-    if (this.#stallTimer !== undefined || this.#stalled !== undefined || !Number.isFinite(this.host.stallAfter)) return
-    const since = this.window.span > 0 ? this.#headSince() : (this.#queue[0]?.at ?? this.host.scheduler.now())
-    this.#stallTimer = this.#later(Math.max(0, since + this.host.stallAfter - this.host.scheduler.now()), () => {
+    if (this.#stallTimer !== undefined || this.#stalled !== undefined || this.ended) return
+    const { scheduler, stallAfter } = this.host
+    const now = scheduler.now()
+    const since = this.window.span > 0 ? this.#headSince() : (this.#queue[0]?.at ?? now)
+    // One that is looked at in vain, because deliveries rest meanwhile, is looked at again after the whole time.
+    const wait = since + stallAfter > now ? since + stallAfter - now : stallAfter
+    this.#stallTimer = scheduler.schedule(() => {
       this.#stallTimer = undefined
       if (this.window.span === 0 && this.#queue.length === 0) return
       const stall = this.stall()
-      if (stall !== undefined && this.host.scheduler.now() - stall.since >= this.host.stallAfter) {
+      if (stall !== undefined && scheduler.now() - stall.since >= stallAfter) {
         this.#stalled = { topic: stall.topic, partition: stall.partition, offset: stall.offset, slot: this.window.head }
         this.host.reports.event({ type: 'stalled', ...stall })
       } else this.#watch()
-    })
+    }, wait)
   }
 
   #headSince(): number {
@@ -433,7 +463,9 @@ export class Assignment implements RecordOwner {
 
   #stallAt(record: DeliveredRecord, since: number, why: StallReason): Stall {
     const { topic, partition, offset } = record.source
-    return { topic, partition, offset, key: record.key, attempt: record.attempt, since, why }
+    // The bytes of a record that is not due may have been let go.
+    const key = record.phase === 'not-due' ? null : record.key
+    return { topic, partition, offset, key, attempt: record.attempt, since, why }
   }
 
   // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -446,18 +478,9 @@ export class Assignment implements RecordOwner {
     this.unroutable = 0
     this.#queue.length = 0
     this.#waiting.clear()
-    for (const timer of this.#timers) timer.unsubscribe()
-    this.#timers.clear()
+    this.#delayed.end()
+    this.#stallTimer?.unsubscribe()
     this.#abort?.abort(new ClientClosedError(`${this.topic} partition ${this.partition} is no longer assigned here`))
     this.host.deliveryEnded()
-  }
-
-  #later(delay: number, work: () => void): Subscription {
-    const timer = this.host.scheduler.schedule(() => {
-      this.#timers.delete(timer)
-      work()
-    }, delay)
-    this.#timers.add(timer)
-    return timer
   }
 }

@@ -31,6 +31,7 @@ import type { Completed, Failed } from '../failure.js'
 import { type Decoder, decode } from '../operators/decode.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
 import { type ConsumeRecord, type DeliveredRecord, deliveryOf } from '../record.js'
+import type { RecordBatch } from '../record-batch.js'
 import { deadLetter } from '../retry/dead-letter.js'
 import { GroupHeaders } from '../retry/headers.js'
 import { retryTopic } from '../retry/retry-topic.js'
@@ -413,6 +414,10 @@ class KafkaClient implements Client, AssignmentHost {
 
   resumeFetching({ handle }: Assignment): void {
     this.#driver.resume([handle])
+  }
+
+  readAt({ handle }: Assignment, offset: number): Observable<RecordBatch> {
+    return this.#driver.readAt(handle, offset)
   }
 
   commitDue(): void {

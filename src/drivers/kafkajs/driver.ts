@@ -1,4 +1,4 @@
-import { concat, defer, from, ignoreElements, Observable } from 'rxjs'
+import { concat, concatAll, defer, from, ignoreElements, Observable } from 'rxjs'
 import type { CommitPoint } from '../../commit-point.js'
 import type {
   ConsumeRequest,
@@ -10,6 +10,7 @@ import type {
 } from '../../driver.js'
 import { CommitError, ConfigurationError, ConnectionError, PublishError } from '../../errors.js'
 import type { PublishRecord } from '../../publish.js'
+import type { RecordBatch } from '../../record-batch.js'
 import { type Brokers, type KafkajsOptions, openBrokers } from './connection.js'
 import { Consumption } from './consumption.js'
 import { Producer } from './producer.js'
@@ -48,6 +49,10 @@ export class KafkajsDriver implements Driver {
 
   endOffsets(topic: string): Observable<ReadonlyMap<number, number>> {
     return this.#promised(() => this.#connectedTopics().endOffsets(topic))
+  }
+
+  readAt(assignment: PartitionAssignment, offset: number): Observable<RecordBatch> {
+    return this.#promised(() => this.#connectedTopics().readAt(assignment, offset, this.options)).pipe(concatAll())
   }
 
   consume(request: ConsumeRequest): Observable<DriverEvent> {

@@ -39,6 +39,7 @@ export interface FetchTopic {
 
 export interface FetchRequest {
   readonly maxWaitTime: number
+  readonly isolationLevel?: number
   readonly topics: FetchTopic[]
 }
 

@@ -1,9 +1,13 @@
 import type { Kafka } from 'kafkajs'
 import { ConfigurationError, ConnectionError } from '../../errors.js'
+import type { RecordBatch } from '../../record-batch.js'
+import type { KafkajsOptions } from './connection.js'
 import { within } from './deadline.js'
 import { type GuardedCluster, openCluster } from './guarded-cluster.js'
 import { errorType, isNotAuthorized, messageOf } from './protocol-error.js'
+import { readAt } from './single-read.js'
 import { ends } from './start-position.js'
+import type { TopicPartition } from './sticky-assignment.js'
 import { TopicDirectory } from './topic-directory.js'
 
 const requestTimeout = 20_000
@@ -54,6 +58,21 @@ export class Topics {
       return new Map(partitions.map(({ partition }) => [partition, found.get(`${topic}/${partition}`)!]))
     } catch (error) {
       throw new ConnectionError(`the end of topic '${topic}' is not known: ${messageOf(error)}`, { cause: error })
+    }
+  }
+
+  /** The batches from the one on that holds the first record at or after `offset`. */
+  async readAt(
+    place: TopicPartition,
+    offset: number,
+    options: Pick<KafkajsOptions, 'codecs' | 'decoder'>,
+  ): Promise<readonly RecordBatch[]> {
+    try {
+      const leader = await this.#directory.leader(place.topic, place.partition)
+      return await readAt(this.#guarded.cluster, leader, place, offset, options)
+    } catch (error) {
+      this.#directory.forget(place.topic)
+      throw error
     }
   }
 

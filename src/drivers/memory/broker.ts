@@ -159,6 +159,11 @@ export class MemoryBroker {
     }, 0)
   }
 
+  /** Every group that somebody has joined. */
+  groups(): readonly string[] {
+    return this.#cluster.groups()
+  }
+
   /** Undefined: nobody has ever joined it. */
   group(name: string): GroupDescription | undefined {
     const group = this.#cluster.findGroup(name)

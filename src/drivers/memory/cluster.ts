@@ -37,6 +37,10 @@ export class Cluster {
     return this.#groups.get(name)
   }
 
+  groups(): readonly string[] {
+    return [...this.#groups.keys()]
+  }
+
   obtainGroup(name: string): Group {
     const group = this.#groups.get(name) ?? new Group(name, this.topics, this.connection)
     this.#groups.set(name, group)

@@ -1,4 +1,4 @@
-import { defer, ignoreElements, Observable, type SchedulerLike, throwError } from 'rxjs'
+import { concatAll, defer, ignoreElements, Observable, type SchedulerLike, throwError } from 'rxjs'
 import type { CommitPoint } from '../../commit-point.js'
 import type {
   ConsumeRequest,
@@ -10,6 +10,7 @@ import type {
 } from '../../driver.js'
 import { CommitError, ConfigurationError, ConnectionError, PublishError } from '../../errors.js'
 import type { PublishRecord } from '../../publish.js'
+import type { RecordBatch } from '../../record-batch.js'
 import { Assignment } from './assignment.js'
 import type { Cluster } from './cluster.js'
 import { Consumer } from './consumer.js'
@@ -49,6 +50,14 @@ export class MemoryDriver implements Driver {
       if (found === undefined) throw new ConfigurationError(`there is no topic '${topic}'`)
       return new Map(found.logs.map(log => [log.partition, log.end]))
     })
+  }
+
+  readAt({ topic, partition }: PartitionAssignment, offset: number): Observable<RecordBatch> {
+    return this.#request(() => {
+      const log = this.#cluster.topics.obtain(topic)?.logs[partition]
+      const { batch } = log?.read(Math.max(offset, log.start), this.#cluster.options.maxBatchRecords, false) ?? {}
+      return batch !== undefined && batch.count > 0 ? [batch] : []
+    }).pipe(concatAll())
   }
 
   consume(request: ConsumeRequest): Observable<DriverEvent> {

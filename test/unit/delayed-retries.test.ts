@@ -1,0 +1,123 @@
+import { VirtualTimeScheduler } from 'rxjs'
+import { createClient } from 'rxmika'
+import { memoryBroker } from 'rxmika/testing'
+import { describe, expect, it } from 'vitest'
+
+const headers = (values: Record<string, string | number>) =>
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [`mika_err_billing_${name}`, String(value)]))
+
+/** Virtual time that goes on only as far as asked. */
+class Clock extends VirtualTimeScheduler {
+  constructor() {
+    super(undefined, 0)
+  }
+
+  runTo(frame: number): void {
+    this.maxFrames = frame
+    this.flush()
+    this.frame = frame
+  }
+}
+
+function setUp(clock: Clock) {
+  const broker = memoryBroker({ scheduler: clock })
+  const start = () => {
+    const client = createClient({
+      driver: broker.driver(),
+      group: 'billing',
+      retryTopic: 'retry',
+      logger: false,
+      stallAfter: 2 ** 31 - 1,
+    })
+    const seen: { readonly value: string; readonly at: number }[] = []
+    client.topic('orders', { retries: 3 }).subscribe(record => {
+      seen.push({ value: String(record.value), at: clock.now() })
+      record.ack()
+    })
+    const errors: Error[] = []
+    client.start().subscribe(error => errors.push(error))
+    return { client, seen, errors }
+  }
+  return { broker, start }
+}
+
+const copy = (value: string, failedAt: number, notBefore: number) => ({
+  value,
+  headers: headers({ org_topic: 'orders', retries: 1, failed_at: failedAt, not_before: notBefore }),
+})
+
+describe('delayed retries', () => {
+  it('delivers what is due while 50,000 records in front of it wait ten minutes, none early, none lost', () => {
+    const clock = new Clock()
+    const { broker, start } = setUp(clock)
+    const padding = 'x'.repeat(1_000)
+    broker.publish(
+      'retry',
+      Array.from({ length: 50_000 }, (_, at) => copy(`far-${at}-${padding}`, 0, 600_000)),
+    )
+    broker.publish('retry', copy('near', 0, 1_000))
+    const { seen, errors } = start()
+
+    clock.runTo(999)
+    expect(seen).toEqual([])
+    clock.runTo(1_001)
+    expect(seen).toEqual([{ value: 'near', at: 1_000 }])
+    clock.runTo(599_999)
+    expect(seen).toHaveLength(1)
+    expect(broker.committed('billing', 'retry', 0) ?? 0n).toBe(0n)
+    clock.runTo(601_000)
+    expect(errors).toEqual([])
+    expect(seen).toHaveLength(50_001)
+    expect(new Set(seen.slice(1).map(({ value }) => value.split('-')[1])).size).toBe(50_000)
+    expect(Math.min(...seen.slice(1).map(({ at }) => at))).toBe(600_000)
+    expect(broker.committed('billing', 'retry', 0)).toBe(50_001n)
+  })
+
+  it('keeps what was due and done, and what is not due, through a restart', () => {
+    const clock = new Clock()
+    const { broker, start } = setUp(clock)
+    broker.publish('retry', [copy('far', 0, 60_000), copy('near', 0, 1_000), copy('later', 0, 30_000)])
+    const first = start()
+    clock.runTo(10_000)
+    expect(first.seen.map(({ value }) => value)).toEqual(['near'])
+    void first.client.close()
+    clock.runTo(11_000)
+    const second = start()
+    clock.runTo(100_000)
+    expect(second.seen).toEqual([
+      { value: 'later', at: 30_000 },
+      { value: 'far', at: 60_000 },
+    ])
+    expect(broker.committed('billing', 'retry', 0)).toBe(3n)
+  })
+
+  it('never waits longer than the delay itself, whatever the clock of the writer says', () => {
+    const clock = new Clock()
+    const { broker, start } = setUp(clock)
+    broker.publish('retry', copy('from a clock an hour ahead', 3_600_000, 3_605_000))
+    const { seen } = start()
+    clock.runTo(4_999)
+    expect(seen).toEqual([])
+    clock.runTo(5_100)
+    expect(seen).toHaveLength(1)
+  })
+
+  it('reports a record whose bytes were deleted from the log while it waited, and goes on', () => {
+    const clock = new Clock()
+    const { broker, start } = setUp(clock)
+    const padding = 'x'.repeat(1_000_000)
+    broker.publish(
+      'retry',
+      Array.from({ length: 6 }, (_, at) => copy(`${at}-${padding}`, 0, 60_000)),
+    )
+    const { seen, errors } = start()
+    clock.runTo(1_000)
+    broker.deleteBefore('retry', 0, 6)
+    clock.runTo(61_000)
+    // What fits into the memory for waiting records is there, the rest had been let go and is gone.
+    expect(seen.length + errors.length).toBe(6)
+    expect(errors.length).toBeGreaterThan(0)
+    expect(errors[0]!.message).toMatch(/retry\/0 offset \d was deleted from the log before its retry was due/)
+    expect(broker.committed('billing', 'retry', 0)).toBe(6n)
+  })
+})
