@@ -82,6 +82,8 @@ export type DeliveryPhase = 'waiting' | 'unsettled' | 'routing' | 'unroutable' |
 export class DeliveredRecord implements ConsumeRecord {
   settled = false
   phase: DeliveryPhase = 'waiting'
+  /** A stand-in for a record that is held only weakly, so that it is found when its pipeline drops it: that record. */
+  handed: WeakRef<DeliveredRecord> | 'leaked' | undefined
   /** Whose stream it is for, where its owner reads for several; known to the owner alone. */
   stream: unknown
 

@@ -65,6 +65,8 @@ interface QueuedBatch {
 /** Of one partition: some 20 MB; more wait in Kafka until some of these are due. */
 const mostDelayed = 200_000
 
+const nobody = undefined as unknown as DeliveredRecord
+
 const nothingToRemember: Remembered = { metadata: '', leftOut: 0 }
 
 /**
@@ -103,8 +105,8 @@ export class Assignment implements RecordOwner {
   #readTo: number
   #abort: AbortController | undefined
   // One object each, used again for every record: the barrier reads them at once and keeps neither.
-  readonly #delivered = { type: 'delivered' as const, record: undefined as unknown as DeliveredRecord }
-  readonly #completed = { type: 'completed' as const, record: undefined as unknown as DeliveredRecord }
+  readonly #delivered = { type: 'delivered' as const, record: nobody }
+  readonly #completed = { type: 'completed' as const, record: nobody }
 
   constructor(
     readonly handle: PartitionAssignment,
@@ -223,6 +225,7 @@ export class Assignment implements RecordOwner {
     if (this.#signals !== undefined) {
       this.#delivered.record = record
       this.#signals.next(this.#delivered)
+      this.#delivered.record = nobody
     }
     if (last) this.#pass(batch.lastOffset + 1)
     else this.#readTo = batch.offset(index) + 1
@@ -304,6 +307,7 @@ export class Assignment implements RecordOwner {
   failed(record: DeliveredRecord, reason: unknown, retry: boolean): void {
     if (record.phase === 'waiting') this.inFlight++
     record.phase = 'routing'
+    this.window.replace(record)
     this.reading.routeOf(record).next(new Failed(record, reason, record.attempt, retry))
   }
 
@@ -321,6 +325,7 @@ export class Assignment implements RecordOwner {
     if (this.#signals !== undefined) {
       this.#completed.record = record
       this.#signals.next(this.#completed)
+      this.#completed.record = nobody
     }
     if (this.window.complete(record.slot)) this.#advance()
     else this.host.commitDue(this)
@@ -355,10 +360,25 @@ export class Assignment implements RecordOwner {
     this.host.reports.event({ type: 'late-settlement', topic, partition, offset })
   }
 
+  /** The record itself, where only a stand-in was held and the record is still about. */
+  #handedOut(held: DeliveredRecord): DeliveredRecord {
+    const record = typeof held.handed === 'object' ? held.handed.deref() : undefined
+    held.handed = undefined
+    if (record === undefined) return held
+    this.window.replace(record)
+    return record
+  }
+
+  /** The first slot that was delivered after `time`. */
+  firstSlotSince(time: number): number {
+    return this.#deliveredAt.find(({ at }) => at > time)?.slot ?? this.window.tail
+  }
+
   /** The stream's subscription ended: what it left unsettled waits, in order, for the next one. */
   rewind(stream: TopicStream): void {
     const left: DeliveredRecord[] = []
-    for (const record of this.window) {
+    for (const held of this.window) {
+      const record = this.#handedOut(held)
       if (record.settled || record.phase === 'not-due' || this.reading.streamOf(record) !== stream) continue
       if (record.phase === 'unsettled') this.inFlight--
       record.phase = 'waiting'

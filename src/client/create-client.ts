@@ -51,6 +51,7 @@ import { Commits } from './commits.js'
 import { type Config, configure, duration, invalid, topicName, wholeNumber } from './config.js'
 import { DlqReplays } from './dlq-replay.js'
 import { FailureRoute } from './failure-route.js'
+import { LeakWatch } from './leak-watch.js'
 import { Publisher } from './publisher.js'
 import { DlqReading, RetryReading, type SharedTopics, TopicReading } from './readings.js'
 import { Reports } from './reports.js'
@@ -90,6 +91,7 @@ class KafkaClient implements Client, AssignmentHost {
   /** Something changed that a close or a rebalance waits for. */
   readonly #changes = new Subject<void>()
   readonly #work = new Subscription()
+  #leaks: LeakWatch | undefined
   readonly #joined = new ReplaySubject<never>()
   #rebalancing = false
   #closing: { readonly patience: Subject<unknown>; fatal: RxMikaError | undefined } | undefined
@@ -244,6 +246,11 @@ class KafkaClient implements Client, AssignmentHost {
     }
     this.reports.moveTo('starting')
     this.#shareTopics()
+    this.#leaks = new LeakWatch(
+      () => this.#assignments.values(),
+      (assignment, { batch, index }) =>
+        this.reports.event({ type: 'leaked', ...placeOf(assignment, batch.offset(index)) }),
+    )
     const { group, startFrom, rebalanceTimeout, sessionTimeout, heartbeatInterval } = this.#config
     const topics = [...this.#readings.keys()]
     this.#work.add(
@@ -639,6 +646,7 @@ class KafkaClient implements Client, AssignmentHost {
     this.#finished = true
     this.#endAssignments([...this.#assignments.keys()], 'revoked')
     this.#work.unsubscribe()
+    this.#leaks?.end()
     this.#commits.stop()
     for (const { route } of this.#streams.values()) route.end()
     this.#orphans.end()

@@ -1,0 +1,58 @@
+import { DeliveredRecord } from '../record.js'
+import type { Assignment } from './assignment.js'
+
+/** How long a record is in a pipeline before it is looked after, ms; and how often that is done. */
+const age = 1_000
+
+/**
+ * Finds records that a pipeline dropped unsettled (`filter`, `switchMap`, `throttleTime`…): nobody can settle them any
+ * more, and their partition's position would stand still without an explanation.
+ *
+ * A record that has been in its pipeline for a second is held by its assignment only weakly, beside a stand-in that has
+ * what a redelivery needs, in bytes of its own: so it does not keep its fetch alive either. When the record is
+ * garbage-collected and its stand-in still unsettled, it leaked. That takes a collection, so it is told some time later.
+ */
+export class LeakWatch {
+  readonly #timer: NodeJS.Timeout
+
+  /** In real time whatever the scheduler is: garbage is collected in no other. */
+  constructor(
+    readonly assignments: () => Iterable<Assignment>,
+    readonly leaked: (assignment: Assignment, record: DeliveredRecord) => void,
+  ) {
+    this.#timer = setInterval(() => this.#look(), age)
+    this.#timer.unref()
+  }
+
+  end(): void {
+    clearInterval(this.#timer)
+  }
+
+  #look(): void {
+    for (const assignment of this.assignments()) {
+      const young = assignment.firstSlotSince(assignment.host.scheduler.now() - age)
+      for (const record of assignment.window) {
+        if (record.slot >= young) break
+        if (record.phase !== 'unsettled') continue
+        if (record.handed === undefined) assignment.window.replace(standIn(record))
+        else if (record.handed !== 'leaked' && record.handed.deref() === undefined) {
+          record.handed = 'leaked'
+          this.leaked(assignment, record)
+        }
+      }
+    }
+  }
+}
+
+function standIn(record: DeliveredRecord): DeliveredRecord {
+  const { owner, batch, index, slot, origin, redeliveries } = record
+  if (batch.count > 1) {
+    record.batch = batch.copy(index)
+    record.index = 0
+  }
+  const own = new DeliveredRecord(owner, record.batch, record.index, slot, origin, redeliveries)
+  own.stream = record.stream
+  own.phase = record.phase
+  own.handed = new WeakRef(record)
+  return own
+}

@@ -1,0 +1,85 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { filter, firstValueFrom, type Observable, Subject, take, takeUntil, tap, timer, toArray } from 'rxjs'
+import { type ClientEvent, type ConsumeRecord, createClient } from 'rxmika'
+import { memoryBroker } from 'rxmika/testing'
+import { describe, expect, it } from 'vitest'
+
+setFlagsFromString('--expose-gc')
+const collectGarbage: () => void = runInNewContext('gc')
+
+/** Runs a pipeline over ten records, of which it has to settle or keep those it does not leak. */
+function run(pipeline: (records: Observable<ConsumeRecord>) => Observable<unknown>) {
+  const broker = memoryBroker()
+  broker.publish(
+    'orders',
+    Array.from({ length: 10 }, (_, at) => ({ value: `${at}` })),
+  )
+  const client = createClient({ driver: broker.driver(), group: 'billing', logger: false })
+  const leaked = client.events.pipe(
+    filter((event): event is ClientEvent & { type: 'leaked' } => event.type === 'leaked'),
+  )
+  const records = client.topic('orders')
+  pipeline(records).subscribe()
+  const collecting = timer(1_500, 500).subscribe(() => collectGarbage())
+  client.start()
+  const end = () => {
+    collecting.unsubscribe()
+    return client.close()
+  }
+  return { client, broker, records, leaked, end }
+}
+
+describe('leaked records', { timeout: 20_000 }, () => {
+  it('reports a record that the pipeline dropped unsettled, by its place', async () => {
+    const { leaked, end, client } = run(records =>
+      records.pipe(
+        filter(({ offset }) => offset !== 3n),
+        tap(record => record.ack()),
+      ),
+    )
+    const event = await firstValueFrom(leaked)
+    expect(event).toEqual({ type: 'leaked', topic: 'orders', partition: 0, offset: 3n })
+    expect(client.stalls()).toMatchObject([{ topic: 'orders', offset: 3n, why: 'unsettled' }])
+    await end()
+  })
+
+  it('reports each once, and none that somebody still holds', async () => {
+    const held: ConsumeRecord[] = []
+    const { leaked, broker, end } = run(records =>
+      records.pipe(
+        tap(record => {
+          if (record.offset === 2n) held.push(record)
+          else if (record.offset !== 5n && record.offset !== 10n) record.ack()
+        }),
+      ),
+    )
+    // The second leak shows that the watch went round again, and found neither the first nor what is held.
+    const events = await firstValueFrom(
+      leaked.pipe(
+        tap(({ offset }) => offset === 5n && broker.publish('orders', { value: '10' })),
+        take(2),
+        toArray(),
+      ),
+    )
+    expect(events.map(({ offset }) => offset)).toEqual([5n, 10n])
+    expect(held[0]!.ack()).toBe(true)
+    await end()
+    expect(broker.committed('billing', 'orders', 0)).toBe(5n)
+  })
+
+  it('delivers a dropped record again to the next subscriber', async () => {
+    const stop = new Subject<void>()
+    const { records, leaked, end } = run(records =>
+      records.pipe(
+        tap(record => record.offset !== 0n && record.ack()),
+        takeUntil(stop),
+      ),
+    )
+    await firstValueFrom(leaked)
+    stop.next()
+    const again = await firstValueFrom(records)
+    expect([again.offset, again.value?.toString(), again.ack()]).toEqual([0n, '0', true])
+    await end()
+  })
+})
