@@ -179,6 +179,20 @@ export class Assignment implements RecordOwner {
       this.#draining = false
     }
     this.#regulate()
+    this.#drainAgain()
+  }
+
+  /**
+   * A pipeline that ended while it was given a record may have been subscribed to again from within (`retry()`,
+   * `repeat()`). What waits for it is delivered in another turn: one that fails for ever must not hold up all else.
+   */
+  #drainAgain(): void {
+    if (this.#waiting.size === 0 || this.ended || !this.host.delivering || !this.reading.active) return
+    for (const stream of this.#waiting.keys()) {
+      if (!stream.open) continue
+      this.host.scheduler.schedule(() => this.drain())
+      return
+    }
   }
 
   #deliverWaiting(): void {
@@ -187,7 +201,10 @@ export class Assignment implements RecordOwner {
       while (at < records.length && stream.open && !this.ended && this.host.delivering && this.reading.active) {
         const record = records[at++]!
         if (!record.settled) this.#hand(record, stream)
+        // The subscription ended by that, and what it left unsettled, the rest of this list too, waits anew.
+        if (this.#waiting.get(stream) !== records) break
       }
+      if (this.#waiting.get(stream) !== records) continue
       if (at === records.length) this.#waiting.delete(stream)
       else records.splice(0, at)
     }
@@ -405,6 +422,10 @@ export class Assignment implements RecordOwner {
   onCommitted(offset: bigint, metadata: string): void {
     this.committed = offset
     this.#committedMetadata = metadata
+  }
+
+  /** With the strict gate, what was committed may have opened it. */
+  openGate(): void {
     if (this.#gate !== undefined) this.drain()
   }
 

@@ -97,6 +97,8 @@ class KafkaClient implements Client, AssignmentHost {
   #closing: { readonly patience: Subject<unknown>; fatal: RxMikaError | undefined } | undefined
   #reportEnd!: (report: CloseReport) => void
   #finished = false
+  /** Calls of `publish` that are under way. */
+  #publishing = 0
   /** Why the newest publish of a failed record's copy was refused, and when it was last said. */
   readonly #refusalsSaid = new Map<string, number>()
 
@@ -412,6 +414,7 @@ class KafkaClient implements Client, AssignmentHost {
   #onCommitted(committed: Committed): void {
     const assignment = this.#commits.confirm(committed)
     if (assignment !== undefined) this.reports.event({ type: 'committed', ...placeOf(assignment, committed.offset) })
+    assignment?.openGate()
     this.#changes.next()
   }
 
@@ -535,6 +538,12 @@ class KafkaClient implements Client, AssignmentHost {
     })
     return new Observable(subscriber => {
       if (this.#finished) return subscriber.error(new ClientClosedError())
+      // It may have to wait for the connection first; a close waits for it in any case.
+      this.#publishing++
+      subscriber.add(() => {
+        this.#publishing--
+        if (this.#closing !== undefined) this.#changes.next()
+      })
       const places: RecordMetadata[] = new Array(list.length)
       let open = list.length
       const finish = () => {
@@ -545,18 +554,17 @@ class KafkaClient implements Client, AssignmentHost {
       const send = () => {
         if (list.length === 0) return finish()
         full.forEach((record, at) => {
-          const publishing = this.#publisher.publish(record, error => {
-            refusal = error
-            return !subscriber.closed
-          })
-          subscriber.add(
-            publishing.subscribe({
-              next: metadata => {
-                places[at] = { ...metadata, topic: list[at]!.topic }
-                if (--open === 0) finish()
-              },
-              error: error => subscriber.error(error),
-            }),
+          this.#publisher.send(
+            record,
+            result => {
+              if (result instanceof PublishError) return subscriber.error(result)
+              places[at] = { ...result, topic: list[at]!.topic }
+              if (--open === 0) finish()
+            },
+            error => {
+              refusal = error
+              return !subscriber.closed
+            },
           )
         })
       }
@@ -631,7 +639,7 @@ class KafkaClient implements Client, AssignmentHost {
           this.#commits.stop()
           return this.#connecting ? this.#driver.leave() : EMPTY
         },
-        published: () => !this.#publisher.busy,
+        published: () => !this.#publisher.busy && this.#publishing === 0,
         disconnect: () => {
           this.#endAssignments([...this.#assignments.keys()], 'revoked')
           return this.#connecting ? this.#driver.close() : EMPTY
@@ -647,6 +655,7 @@ class KafkaClient implements Client, AssignmentHost {
     this.#endAssignments([...this.#assignments.keys()], 'revoked')
     this.#work.unsubscribe()
     this.#leaks?.end()
+    this.#publisher.end()
     this.#commits.stop()
     for (const { route } of this.#streams.values()) route.end()
     this.#orphans.end()

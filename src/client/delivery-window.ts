@@ -8,50 +8,64 @@ import type { FinishedRange } from './finished-work.js'
  * Its span is what `maxInFlight` bounds, so memory does not grow behind a record that never settles.
  */
 export class DeliveryWindow {
-  /** The first slot that is not completed. Slots count deliveries from 0. */
-  head = 0
-  /** The slot that the next record gets. */
-  tail = 0
-  /** Records that are completed behind the head. */
-  completedBehind = 0
+  #head = 0
+  #tail = 0
+  #completedBehind = 0
   #ring: (DeliveredRecord | number | undefined)[] = new Array(64)
   #mask = 63
 
+  /** The first slot that is not completed. Slots count deliveries from 0. */
+  get head(): number {
+    return this.#head
+  }
+
+  /** The slot that the next record gets. */
+  get tail(): number {
+    return this.#tail
+  }
+
   get span(): number {
-    return this.tail - this.head
+    return this.#tail - this.#head
+  }
+
+  /** How many records are completed behind the head. */
+  get completedBehind(): number {
+    return this.#completedBehind
   }
 
   /** Takes in a record made for slot `tail`. */
   push(record: DeliveredRecord): void {
-    if (this.tail - this.head > this.#mask) this.#grow()
-    this.#ring[this.tail++ & this.#mask] = record
+    if (this.#tail - this.#head > this.#mask) this.#grow()
+    this.#ring[this.#tail++ & this.#mask] = record
   }
 
   at(slot: number): DeliveredRecord | undefined {
-    if (slot < this.head || slot >= this.tail) return undefined
+    if (slot < this.#head || slot >= this.#tail) return undefined
     const record = this.#ring[slot & this.#mask]
     return typeof record === 'object' ? record : undefined
   }
 
-  /** Puts another delivery of the same record in its slot. */
+  /** Puts another delivery of the same record in its slot, unless it is completed. */
   replace(record: DeliveredRecord): void {
-    this.#ring[record.slot & this.#mask] = record
+    if (this.at(record.slot) !== undefined) this.#ring[record.slot & this.#mask] = record
   }
 
   /** True when the head moved. */
   complete(slot: number): boolean {
-    if (slot !== this.head) {
+    // The ring's cell for a slot outside the window belongs to another record by now.
+    if (slot < this.#head || slot >= this.#tail) return false
+    if (slot !== this.#head) {
       const record = this.#ring[slot & this.#mask]
       if (typeof record !== 'object') return false
       this.#ring[slot & this.#mask] = record.batch.offset(record.index)
-      this.completedBehind++
+      this.#completedBehind++
       return false
     }
     this.#ring[slot & this.#mask] = undefined
-    this.head++
-    while (this.completedBehind > 0 && typeof this.#ring[this.head & this.#mask] === 'number') {
-      this.#ring[this.head++ & this.#mask] = undefined
-      this.completedBehind--
+    this.#head++
+    while (this.#completedBehind > 0 && typeof this.#ring[this.#head & this.#mask] === 'number') {
+      this.#ring[this.#head++ & this.#mask] = undefined
+      this.#completedBehind--
     }
     return true
   }
@@ -60,7 +74,7 @@ export class DeliveryWindow {
   finishedRanges(): FinishedRange[] {
     const ranges: [number, number][] = []
     let unbroken = false
-    for (let slot = this.head, left = this.completedBehind; left > 0; slot++) {
+    for (let slot = this.#head, left = this.#completedBehind; left > 0; slot++) {
       const offset = this.#ring[slot & this.#mask]
       if (typeof offset !== 'number') {
         unbroken = false
@@ -75,16 +89,16 @@ export class DeliveryWindow {
   }
 
   *[Symbol.iterator](): Iterator<DeliveredRecord> {
-    for (let slot = this.head; slot < this.tail; slot++) {
-      const record = this.#ring[slot & this.#mask]
-      if (typeof record === 'object') yield record
+    for (let slot = this.#head; slot < this.#tail; slot++) {
+      const record = this.at(slot)
+      if (record !== undefined) yield record
     }
   }
 
   #grow(): void {
     const size = (this.#mask + 1) * 2
     const ring: (DeliveredRecord | number | undefined)[] = new Array(size)
-    for (let slot = this.head; slot < this.tail; slot++) ring[slot & (size - 1)] = this.#ring[slot & this.#mask]
+    for (let slot = this.#head; slot < this.#tail; slot++) ring[slot & (size - 1)] = this.#ring[slot & this.#mask]
     this.#ring = ring
     this.#mask = size - 1
   }

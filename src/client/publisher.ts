@@ -1,4 +1,4 @@
-import { Observable, type SchedulerLike, type Subscription } from 'rxjs'
+import { Observable, type SchedulerLike, Subscription } from 'rxjs'
 import type { Driver, ProduceResult } from '../driver.js'
 import { PublishError } from '../errors.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
@@ -21,6 +21,7 @@ export class Publisher {
   #queue: Pending[] = []
   #underWay = 0
   #timer: Subscription | undefined
+  readonly #retries = new Subscription()
 
   constructor(
     readonly driver: Driver,
@@ -35,31 +36,57 @@ export class Publisher {
   }
 
   /**
-   * Publishes on subscription and emits the record's place once acknowledged. What the broker may accept later is sent
-   * again, after 100 ms at first and 5 s at most, until the caller unsubscribes or `again` answers false (it completes
-   * without a value then); a permanent refusal errors.
+   * Publishes one record and calls `settle` with its place once acknowledged, or with a permanent refusal. What the broker
+   * may accept later is sent again, after 100 ms at first and 5 s at most, for as long as `again` answers true; when it
+   * does not, nothing more is called.
+   *
+   * Callbacks, for there may be ten thousand at once: a subscription for each would be a list to search at every end.
    */
-  publish(record: PublishRecord, again?: (error: PublishError) => boolean): Observable<RecordMetadata> {
+  send(record: PublishRecord, settle: (result: ProduceResult) => void, again: (error: PublishError) => boolean): void {
+    let refusals = 0
+    const attempt = () => {
+      this.#enqueue({
+        record,
+        done: result => {
+          if (!(result instanceof PublishError) || !result.retriable) settle(result)
+          else if (again(result)) this.#later(attempt, Math.min(firstRetry * 2 ** refusals++, longestRetry))
+        },
+      })
+    }
+    attempt()
+  }
+
+  /** The same as an Observable: emits the place; a permanent refusal errors; completes when `again` answers false. */
+  publish(record: PublishRecord, again: (error: PublishError) => boolean): Observable<RecordMetadata> {
     return new Observable(subscriber => {
-      let refusals = 0
-      const attempt = () => {
-        this.#enqueue({
-          record,
-          done: result => {
-            if (subscriber.closed) return
-            if (!(result instanceof PublishError)) {
-              subscriber.next(result)
-              subscriber.complete()
-              return
-            }
-            if (!result.retriable) return subscriber.error(result)
-            if (again?.(result) === false) return subscriber.complete()
-            subscriber.add(this.scheduler.schedule(attempt, Math.min(firstRetry * 2 ** refusals++, longestRetry)))
-          },
-        })
-      }
-      attempt()
+      this.send(
+        record,
+        result => {
+          if (result instanceof PublishError) return subscriber.error(result)
+          subscriber.next(result)
+          subscriber.complete()
+        },
+        error => {
+          if (subscriber.closed) return false
+          if (again(error)) return true
+          subscriber.complete()
+          return false
+        },
+      )
     })
+  }
+
+  /** Nothing is tried again any more. */
+  end(): void {
+    this.#retries.unsubscribe()
+  }
+
+  #later(attempt: () => void, delay: number): void {
+    const retry = this.scheduler.schedule(() => {
+      this.#retries.remove(retry)
+      attempt()
+    }, delay)
+    this.#retries.add(retry)
   }
 
   #enqueue(pending: Pending): void {

@@ -1,10 +1,11 @@
-import { asyncScheduler, Observable, type OperatorFunction, Subscription } from 'rxjs'
+import { asyncScheduler, defer, Observable, type OperatorFunction, type Subscriber, Subscription } from 'rxjs'
 import type { CommitPoint, Committed } from '../commit-point.js'
 import type { Driver } from '../driver.js'
 import { CommitError } from '../errors.js'
+import { subscribeLinked } from './subscribe-linked.js'
 
 export interface CommitOffsetsOptions {
-  /** Told of every refused commit, also of those that are tried again. */
+  /** Told of every refused commit, also of those that are tried again. What it throws ends the result with that error. */
   readonly onError?: (error: CommitError) => void
 }
 
@@ -19,85 +20,158 @@ const longestRetry = 2_000
  * newest positions, after 100 ms at first and 2 s at most; one that never will errors. On completion of the source what
  * is pending is committed before the result completes.
  *
+ * ```
+ * source                 --1--2--3--4--|         positions of one partition
+ * driver.commit            -----|-----|-----|    one at a time: 1, then the newest
+ * commitOffsets          -------1-----3-----(4|)
+ * ```
+ *
  * @param driver Where to commit.
  */
 export function commitOffsets(
   driver: Pick<Driver, 'commit' | 'scheduler'>,
   options: CommitOffsetsOptions = {},
 ): OperatorFunction<CommitPoint, Committed> {
-  const scheduler = driver.scheduler ?? asyncScheduler
   return source =>
     new Observable(subscriber => {
-      /** By assignment, or by partition where there is none: a new assignment may rightly start lower. */
-      const newest = new Map<object | string, CommitPoint>()
-      let pending = new Map<object | string, CommitPoint>()
-      let inFlight = false
-      let sourceCompleted = false
-      let refusals = 0
-
-      const send = () => {
-        inFlight = false
-        for (const key of newest.keys())
-          if (typeof key === 'object' && (key as { ended: boolean }).ended) newest.delete(key)
-        const sent = new Map([...pending].filter(([, point]) => point.assignment?.ended !== true))
-        pending = new Map()
-        if (sent.size === 0) {
-          if (sourceCompleted) subscriber.complete()
-          return
-        }
-        inFlight = true
-        const request = new Subscription()
-        subscriber.add(request)
-        request.add(
-          driver.commit([...sent.values()]).subscribe({
-            error: error => {
-              subscriber.remove(request)
-              refused(error, sent)
-            },
-            complete: () => {
-              subscriber.remove(request)
-              refusals = 0
-              for (const { topic, partition, offset, metadata, assignment } of sent.values()) {
-                if (assignment?.ended !== true) subscriber.next({ topic, partition, offset, metadata, assignment })
-              }
-              send()
-            },
-          }),
-        )
-      }
-
-      const refused = (cause: unknown, sent: Map<object | string, CommitPoint>) => {
-        const error =
-          cause instanceof CommitError
-            ? cause
-            : new CommitError(`a commit failed: ${cause}`, { cause, retriable: false })
-        options.onError?.(error)
-        if (!error.retriable) return subscriber.error(error)
-        for (const [key, point] of sent) if (!pending.has(key)) pending.set(key, point)
-        const delay = Math.min(firstRetry * 2 ** refusals++, longestRetry)
-        subscriber.add(scheduler.schedule(send, delay))
-      }
-
-      subscriber.add(
-        source.subscribe({
-          next: point => {
-            const key = point.assignment ?? `${point.topic}/${point.partition}`
-            const last = newest.get(key)
-            if (last !== undefined && (point.offset < last.offset || isSame(point, last))) return
-            newest.set(key, point)
-            pending.set(key, point)
-            if (!inFlight) send()
-          },
-          error: error => subscriber.error(error),
-          complete: () => {
-            sourceCompleted = true
-            if (!inFlight) send()
-          },
-        }),
-      )
+      const committing = new Committing(driver, options, subscriber)
+      subscriber.add(() => committing.cancel())
+      subscribeLinked(source, subscriber, {
+        next: point => committing.take(point),
+        error: error => subscriber.error(error),
+        complete: () => committing.sourceCompleted(),
+      })
     })
+}
+
+class Committing {
+  readonly #points = new NewestPoints()
+  /** From a commit to its answer, and on until a refused one is to be tried again. */
+  #busy = false
+  #looping = false
+  #sourceCompleted = false
+  #refusals = 0
+  #underWay: Subscription | undefined
+
+  constructor(
+    readonly driver: Pick<Driver, 'commit' | 'scheduler'>,
+    readonly options: CommitOffsetsOptions,
+    readonly subscriber: Subscriber<Committed>,
+  ) {}
+
+  take(point: CommitPoint): void {
+    this.#points.offer(point)
+    this.#proceed()
+  }
+
+  sourceCompleted(): void {
+    this.#sourceCompleted = true
+    this.#proceed()
+  }
+
+  cancel(): void {
+    this.#underWay?.unsubscribe()
+  }
+
+  #proceed(): void {
+    // A loop: where the driver answers at once, whoever hears of it may have the next point at once, and so on.
+    if (this.#looping) return
+    this.#looping = true
+    while (!this.#busy && !this.subscriber.closed) {
+      const due = this.#points.due()
+      if (due.length > 0) this.#commit(due)
+      else if (this.#sourceCompleted) this.subscriber.complete()
+      else break
+    }
+    this.#looping = false
+  }
+
+  #commit(points: readonly CommitPoint[]): void {
+    this.#busy = true
+    // There before the driver is asked: unsubscribing meanwhile is to cancel what it then began.
+    const request = new Subscription()
+    this.#underWay = request
+    request.add(
+      defer(() => this.driver.commit(points)).subscribe({
+        error: cause => this.#refused(cause, points),
+        complete: () => this.#confirmed(points),
+      }),
+    )
+  }
+
+  #confirmed(points: readonly CommitPoint[]): void {
+    this.#refusals = 0
+    this.#points.confirm(points)
+    // Still busy: what is pushed from within waits for the loop.
+    for (const point of points) if (!hasEnded(point)) this.subscriber.next(point)
+    this.#busy = false
+    this.#proceed()
+  }
+
+  #refused(cause: unknown, points: readonly CommitPoint[]): void {
+    const error = cause instanceof CommitError ? cause : unexpected(cause, points)
+    try {
+      this.options.onError?.(error)
+    } catch (thrown) {
+      return this.subscriber.error(thrown)
+    }
+    if (!error.retriable) return this.subscriber.error(error)
+    if (this.subscriber.closed) return
+    const delay = Math.min(firstRetry * 2 ** this.#refusals++, longestRetry)
+    this.#underWay = (this.driver.scheduler ?? asyncScheduler).schedule(() => {
+      this.#busy = false
+      this.#proceed()
+    }, delay)
+  }
+}
+
+/** Per assignment, or per partition where there is none, the newest point and the one the broker has confirmed. */
+class NewestPoints {
+  readonly #partitions = new Map<object | string, { newest: CommitPoint; confirmed: CommitPoint | undefined }>()
+
+  offer(point: CommitPoint): void {
+    const known = this.#partitions.get(keyOf(point))
+    if (known === undefined) this.#partitions.set(keyOf(point), { newest: point, confirmed: undefined })
+    else if (point.offset >= known.newest.offset) known.newest = point
+  }
+
+  /** What is to be committed now. Until it is confirmed it is unknown what the broker has: a refusal may come too late. */
+  due(): CommitPoint[] {
+    const due: CommitPoint[] = []
+    for (const [key, partition] of this.#partitions) {
+      const { newest, confirmed } = partition
+      if (hasEnded(newest)) this.#partitions.delete(key)
+      else if (confirmed === undefined || !isSame(newest, confirmed)) {
+        partition.confirmed = undefined
+        due.push(newest)
+      }
+    }
+    return due
+  }
+
+  confirm(points: readonly CommitPoint[]): void {
+    for (const point of points) {
+      const known = this.#partitions.get(keyOf(point))
+      if (known !== undefined) known.confirmed = point
+    }
+  }
+}
+
+function keyOf({ assignment, topic, partition }: CommitPoint): object | string {
+  // A new assignment may rightly start lower than the last one came.
+  return assignment ?? `${topic}/${partition}`
+}
+
+function hasEnded({ assignment }: CommitPoint): boolean {
+  return assignment?.ended === true
 }
 
 function isSame(one: CommitPoint, other: CommitPoint): boolean {
   return one.offset === other.offset && one.metadata === other.metadata
+}
+
+function unexpected(cause: unknown, points: readonly CommitPoint[]): CommitError {
+  const places = points.map(({ topic, partition, offset }) => `${topic}/${partition} at ${offset}`).join(', ')
+  const why = cause instanceof Error ? `: ${cause.message}` : ''
+  return new CommitError(`the driver failed to commit ${places}${why}`, { cause, retriable: false })
 }

@@ -1,6 +1,7 @@
 import { from, Observable, type ObservableInput, type OperatorFunction } from 'rxjs'
 import type { CommitPoint } from '../commit-point.js'
 import { type BarrierRecord, CompletedPrefix } from './completed-prefix.js'
+import { subscribeLinked } from './subscribe-linked.js'
 
 export type BarrierSignal =
   | { readonly type: 'delivered'; readonly record: BarrierRecord }
@@ -49,26 +50,29 @@ export function completionBarrier(
         if (point !== undefined) subscriber.next(point)
       }
       if (options.flush !== undefined) {
-        const flush = from(options.flush).subscribe({
+        subscribeLinked(from(options.flush), subscriber, {
           next: () => emit(prefix.take()),
           error: error => subscriber.error(error),
+          complete: () => {},
         })
-        subscriber.add(flush)
+        if (subscriber.closed) return
       }
-      subscriber.add(
-        source.subscribe({
-          next: signal => {
+      subscribeLinked(source, subscriber, {
+        next: signal => {
+          try {
             if (signal.type === 'delivered') return prefix.deliver(signal.record)
             if (signal.type === 'completed') prefix.complete(signal.record)
             else prefix.pass(signal.topic, signal.partition, signal.offset)
-            emit(prefix.takeGroup())
-          },
-          error: error => subscriber.error(error),
-          complete: () => {
-            emit(prefix.take())
-            subscriber.complete()
-          },
-        }),
-      )
+          } catch (error) {
+            return subscriber.error(error)
+          }
+          emit(prefix.takeGroup())
+        },
+        error: error => subscriber.error(error),
+        complete: () => {
+          emit(prefix.take())
+          subscriber.complete()
+        },
+      })
     })
 }

@@ -68,6 +68,8 @@ export class GroupMember {
   #membership: Membership | undefined
   /** From the moment kafkajs goes to join until it has: no commit passes in between. */
   #joining = true
+  /** The newest request to join; its answer brings the id by which the group knows us. */
+  #joinAnswered: Promise<unknown> | undefined
   /** When the group last knew us, by our own clock. */
   #lastContact = Date.now()
   #ended = false
@@ -149,8 +151,12 @@ export class GroupMember {
     if (this.owner.lazily !== undefined) decodeLazily(broker, this.owner.lazily)
     const joinGroup = broker.joinGroup.bind(broker)
     broker.joinGroup = async request => {
+      // The group would wait for a member that asks to join again while it leaves.
+      if (this.#ended) throw new Error('the member has left its group')
       try {
-        const joined = await joinGroup(request)
+        const answer = joinGroup(request)
+        this.#joinAnswered = answer
+        const joined = await answer
         this.#contact()
         const { memberId, generationId: generation } = joined
         if (this.#membership !== undefined && this.#membership.memberId !== memberId) {
@@ -321,7 +327,18 @@ export class GroupMember {
   async leave({ deleteGroup }: { readonly deleteGroup: boolean }): Promise<void> {
     if (this.#ended) return
     this.#ended = true
-    await within(leaveTimeout, this.#consumer.stop(), 'leaving the group').catch(() => this.#leaveByForce())
+    const stopped = this.#consumer.stop()
+    if (this.#joining) {
+      // kafkajs waits for the end of a later join, and forgets a first one: a member that went while the group waits for
+      // it keeps the others waiting for a whole rebalance time-out.
+      stopped.catch(() => {})
+      if (this.#membership === undefined && this.#joinAnswered !== undefined) {
+        await within(leaveTimeout, this.#joinAnswered, 'joining the group').catch(() => {})
+      }
+      await this.#leaveByForce()
+    } else {
+      await within(leaveTimeout, stopped, 'leaving the group').catch(() => this.#leaveByForce())
+    }
     if (deleteGroup) await this.#deleteGroup()
     this.#coordinator.end()
     await this.#guarded.end()
@@ -333,7 +350,6 @@ export class GroupMember {
     await within(1_000, deleted, 'deleting the group').catch(() => {})
   }
 
-  /** kafkajs can be in the middle of joining, and waits for that. */
   async #leaveByForce(): Promise<void> {
     if (this.#membership === undefined) return
     const { memberId } = this.#membership
