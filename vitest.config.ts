@@ -32,7 +32,7 @@ export default defineConfig({
           hookTimeout: 60_000,
         },
       },
-      { test: { name: 'package', include: ['test/package/**/*.test.ts'] } },
+      { test: { name: 'package', include: ['test/package/**/*.test.ts'], exclude: ['**/*.kafka.test.ts'] } },
     ],
   },
 })

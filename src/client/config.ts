@@ -58,6 +58,9 @@ export function configure(options: ClientOptions): Config {
   if (options.signal !== undefined && typeof options.signal?.addEventListener !== 'function') {
     throw invalid('signal', options.signal, 'is an AbortSignal')
   }
+  if (options.driver !== undefined && typeof options.driver?.consume !== 'function') {
+    throw invalid('driver', options.driver, 'is a driver, such as memoryBroker().driver()')
+  }
   return {
     brokers: brokers(options.brokers, env('KAFKA_BROKERS')),
     ssl: ssl(options.ssl, env('KAFKA_TLS_ENABLED')),
@@ -74,7 +77,7 @@ export function configure(options: ClientOptions): Config {
     sessionTimeout,
     heartbeatInterval,
     stallAfter: duration('stallAfter', options.stallAfter, 60_000),
-    codecs: options.codecs ?? {},
+    codecs: codecs(options.codecs),
   }
 }
 
@@ -158,6 +161,10 @@ function ssl(option: SslOptions | undefined, key: string | undefined): SslOption
 
 function sasl(option: SaslOptions | undefined, env: (name: string) => string | undefined): SaslOptions | undefined {
   if (option !== undefined) {
+    // Perhaps a secret: not shown.
+    if (typeof option !== 'object' || option === null) {
+      throw new ConfigurationError(`sasl is { mechanism, username, password }; it was a value of type ${typeof option}`)
+    }
     return checkedSasl(option.mechanism, option.username, option.password, {
       mechanism: 'sasl.mechanism',
       username: 'sasl.username',
@@ -209,6 +216,19 @@ function startFrom(option: StartFrom | undefined, key: string | undefined): Star
     throw invalid('KAFKA_CONSUMER_START_FROM', key, 'is a time as in RFC 3339, such as 2026-01-31T00:00:00Z')
   }
   return date
+}
+
+const codecNames = ['gzip', 'snappy', 'lz4', 'zstd'] as const
+
+function codecs(option: Codecs = {}): Codecs {
+  if (typeof option !== 'object' || option === null) throw invalid('codecs', option, 'is a record of functions')
+  for (const [name, decompress] of Object.entries(option)) {
+    if (!codecNames.some(known => known === name)) throw invalid('codecs', name, `has ${codecNames.join(', ')}`)
+    if (decompress !== undefined && typeof decompress !== 'function') {
+      throw invalid(`codecs.${name}`, decompress, 'is a function from compressed bytes to what they were')
+    }
+  }
+  return option
 }
 
 function logger(option: Logger | false | undefined): Logger {

@@ -29,7 +29,8 @@ import {
 import type { ClientState, Stall } from '../events.js'
 import type { Completed, Failed } from '../failure.js'
 import { type Decoder, decode } from '../operators/decode.js'
-import type { PublishRecord, RecordMetadata } from '../publish.js'
+import { isStandardSchema } from '../operators/standard-schema.js'
+import { headerPairs, type PublishRecord, type RecordMetadata } from '../publish.js'
 import { type ConsumeRecord, type DeliveredRecord, deliveryOf } from '../record.js'
 import type { RecordBatch } from '../record-batch.js'
 import { deadLetter } from '../retry/dead-letter.js'
@@ -172,12 +173,17 @@ class KafkaClient implements Client, AssignmentHost {
       )
     }
     const at = (option: string) => `topic '${name}': ${option}`
+    const { batch = false, decode: decoder } = options
+    if (typeof batch !== 'boolean') throw invalid(at('batch'), batch, 'is a boolean')
+    if (decoder !== undefined && typeof decoder !== 'function' && !isStandardSchema(decoder)) {
+      throw invalid(at('decode'), decoder, 'is a function or a Standard Schema')
+    }
     const maxInFlight = wholeNumber(at('maxInFlight'), options.maxInFlight, defaultMaxInFlight, 1)
     const route = this.#makeRoute(this.#stepsOf(name, options, at))
     const stream: TopicStream = new TopicStream(name, route, () => this.#assignments.values())
-    const decoded = options.decode === undefined ? undefined : decode(options.decode)
+    const decoded = decoder === undefined ? undefined : decode(decoder)
     this.#streams.set(fullName, stream)
-    this.#readings.set(fullName, new TopicReading(stream, maxInFlight, options.batch === true))
+    this.#readings.set(fullName, new TopicReading(stream, maxInFlight, batch))
     return decoded === undefined ? stream.records : stream.records.pipe(decoded)
   }
 
@@ -197,6 +203,9 @@ class KafkaClient implements Client, AssignmentHost {
     }
     if (dlq && this.#config.dlqTopic === undefined) {
       throw new ConfigurationError(`topic '${name}' has dlq: true, but the client has no dlqTopic; set it`)
+    }
+    if (backoff !== undefined && typeof backoff !== 'function') {
+      throw invalid(at('backoff'), backoff, 'is a function from the attempt to ms')
     }
     if (backoff !== undefined && retries === 0) {
       throw new ConfigurationError(`topic '${name}' has a backoff, but no retries; set retries`)
@@ -692,4 +701,7 @@ function checkPublishable(record: PublishRecord): void {
   if (key !== undefined && !isBytes(key)) throw invalid(`publish to ${topic}: key`, key, 'is a Buffer, a text or null')
   if (partition !== undefined) wholeNumber(`publish to ${topic}: partition`, partition, 0, 0)
   if (timestamp !== undefined) wholeNumber(`publish to ${topic}: timestamp`, timestamp, 0, 0)
+  for (const [name, header] of headerPairs(record.headers)) {
+    if (!isBytes(header)) throw invalid(`publish to ${topic}: header '${name}'`, header, 'is a Buffer, a text or null')
+  }
 }

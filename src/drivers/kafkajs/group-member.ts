@@ -11,7 +11,8 @@ import { Coordinator, mayHaveMoved } from './coordinator.js'
 import { DeadlineError, pass, within } from './deadline.js'
 import type { LazyFetchOptions } from './decoding/lazy-decoding.js'
 import { decodeLazily } from './decoding/lazy-fetch.js'
-import { GuardedCluster } from './guarded-cluster.js'
+import { Doorbell } from './doorbell.js'
+import { GuardedCluster, openCluster } from './guarded-cluster.js'
 import { joinAgain } from './join-again.js'
 import type { Broker, Cluster, FetchRequest, FetchResponse, HeartbeatRequest } from './kafkajs-internals.js'
 import { errorType, isConnectionFailure, isNotAuthorized, isRefusal, isRetriable } from './protocol-error.js'
@@ -53,6 +54,7 @@ interface Membership {
 /** How long one request may take before its outcome is taken for unknown, ms. */
 const requestTimeout = 10_000
 const leaveTimeout = 4_000
+const forcedLeaveTimeout = 2_000
 /** A broker answers a fetch within 100 ms, or is away; a frozen one keeps its connections. */
 const fetchOverdue = 5_000
 
@@ -68,14 +70,16 @@ export class GroupMember {
   #membership: Membership | undefined
   /** From the moment kafkajs goes to join until it has: no commit passes in between. */
   #joining = true
-  /** The newest request to join; its answer brings the id by which the group knows us. */
   #joinAnswered: Promise<unknown> | undefined
+  /** By which the group knows us, from before it has answered our request to join. */
+  #memberId: string | undefined
+  readonly #named = new Doorbell()
   /** When the group last knew us, by our own clock. */
   #lastContact = Date.now()
   #ended = false
 
   constructor(
-    kafka: Kafka,
+    readonly kafka: Kafka,
     readonly settings: MemberSettings,
     readonly owner: MemberOwner,
   ) {
@@ -149,7 +153,7 @@ export class GroupMember {
 
   #watch(broker: Broker): Broker {
     if (this.owner.lazily !== undefined) decodeLazily(broker, this.owner.lazily)
-    const joinGroup = broker.joinGroup.bind(broker)
+    const joinGroup = broker.joinGroup.bind(this.#overheard(broker))
     broker.joinGroup = async request => {
       // The group would wait for a member that asks to join again while it leaves.
       if (this.#ended) throw new Error('the member has left its group')
@@ -202,6 +206,24 @@ export class GroupMember {
       })
     }
     return broker
+  }
+
+  /**
+   * A newcomer is given an id first, and asks again by that; kafkajs does both in one call, and the second answer takes
+   * as long as others need to let go. By the id it can leave meanwhile.
+   */
+  #overheard(broker: Broker): Broker {
+    const lookupRequest: Broker['lookupRequest'] = (apiKey, definitions) => {
+      const protocol = broker.lookupRequest(apiKey, definitions)
+      return request => {
+        const { memberId } = request as { memberId?: string }
+        if (memberId) this.#memberId = memberId
+        this.#named.ring()
+        if (this.#ended) throw new Error('the member has left its group')
+        return protocol(request)
+      }
+    }
+    return Object.create(broker, { lookupRequest: { value: lookupRequest } })
   }
 
   #contact(): void {
@@ -332,10 +354,7 @@ export class GroupMember {
       // kafkajs waits for the end of a later join, and forgets a first one: a member that went while the group waits for
       // it keeps the others waiting for a whole rebalance time-out.
       stopped.catch(() => {})
-      if (this.#membership === undefined && this.#joinAnswered !== undefined) {
-        await within(leaveTimeout, this.#joinAnswered, 'joining the group').catch(() => {})
-      }
-      await this.#leaveByForce()
+      await this.#leaveWhileJoining()
     } else {
       await within(leaveTimeout, stopped, 'leaving the group').catch(() => this.#leaveByForce())
     }
@@ -350,11 +369,31 @@ export class GroupMember {
     await within(1_000, deleted, 'deleting the group').catch(() => {})
   }
 
+  async #leaveWhileJoining(): Promise<void> {
+    if (this.#membership === undefined && this.#memberId === undefined && this.#joinAnswered !== undefined) {
+      const named = () => this.#named.ring()
+      this.#joinAnswered.then(named, named)
+      await this.#named.wait(leaveTimeout)
+    }
+    await this.#leaveByForce()
+  }
+
+  /**
+   * Over a connection of its own: on the member's own a broker reads nothing before it has answered the request to join,
+   * and kafkajs nothing while it waits.
+   */
   async #leaveByForce(): Promise<void> {
-    if (this.#membership === undefined) return
-    const { memberId } = this.#membership
-    const left = this.#coordinator.ask(broker => broker.leaveGroup({ groupId: this.settings.groupId, memberId }))
-    await within(1_000, left, 'leaving the group').catch(() => {})
+    const memberId = this.#membership?.memberId ?? this.#memberId
+    if (memberId === undefined) return
+    const { groupId } = this.settings
+    const guarded = openCluster(this.kafka)
+    const leaving = async () => {
+      await guarded.cluster.connect()
+      const coordinator = await guarded.cluster.findGroupCoordinator({ groupId })
+      await coordinator.leaveGroup({ groupId, memberId })
+    }
+    await within(forcedLeaveTimeout, leaving(), 'leaving the group').catch(() => {})
+    await guarded.end()
   }
 
   async end(): Promise<void> {

@@ -1,0 +1,43 @@
+/**
+ * A service that ends well: told to stop, it takes in nothing new, finishes what is under way, commits, and leaves.
+ *
+ * Runs on the Kafka that KAFKA_BROKERS names, or else on one inside this process, which it also fills.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type ConsumeRecord, createClient, handle } from 'rxmika'
+import { memoryBroker } from 'rxmika/testing'
+
+const workTime = Number(process.env.WORK_MS ?? 500)
+const closeTimeout = Number(process.env.CLOSE_TIMEOUT_MS ?? 15_000)
+
+const broker = process.env.KAFKA_BROKERS === undefined ? memoryBroker({ partitions: 3 }) : undefined
+const client = createClient({ driver: broker?.driver(), group: 'billing', logger: false })
+
+async function charge({ value, signal }: ConsumeRecord): Promise<void> {
+  console.log(`charging ${value}`)
+  // The signal ends work whose result would count for nothing: the record is somebody else's by then.
+  await sleep(workTime, undefined, { signal })
+  console.log(`charged ${value}`)
+}
+
+client
+  .topic('orders')
+  .pipe(handle(charge, { order: 'key', concurrency: 64 }))
+  .subscribe()
+client.start().subscribe(error => console.error(`${error.name}: ${error.message}`))
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  process.once(signal, async () => {
+    console.log(`${signal}: closing, within ${closeTimeout} ms`)
+    const { drained, unsettled } = await client.closeGracefully({ timeout: closeTimeout })
+    console.log(`closed, drained: ${drained}, unsettled: ${unsettled}`)
+    process.exitCode = drained ? 0 : 1
+  })
+}
+
+let published = 0
+const filling = setInterval(() => {
+  const order = `order ${++published}`
+  broker?.publish('orders', { key: order, value: order })
+}, 20)
+void client.closed.then(() => clearInterval(filling))

@@ -1,0 +1,30 @@
+import { afterAll, beforeAll, describe } from 'vitest'
+import type { Backend } from './backend'
+import { byteForByte } from './suites/byte-for-byte'
+import { closing } from './suites/closing'
+import { consuming } from './suites/consuming'
+import { driverPort } from './suites/driver-port'
+import { failing } from './suites/failing'
+import { publishing } from './suites/publishing'
+import { reporting } from './suites/reporting'
+import { restarting } from './suites/restarting'
+import { starting } from './suites/starting'
+import { switching } from './suites/switching'
+
+/** Everything that holds on every broker alike. */
+export function contract(name: string, backend: Backend): void {
+  describe(name, () => {
+    beforeAll(() => backend.open())
+    afterAll(() => backend.close())
+    driverPort(backend)
+    starting(backend)
+    consuming(backend)
+    failing(backend)
+    byteForByte(backend)
+    switching(backend)
+    publishing(backend)
+    restarting(backend)
+    closing(backend)
+    reporting(backend)
+  })
+}

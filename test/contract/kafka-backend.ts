@@ -1,0 +1,95 @@
+import { type Admin, Kafka, logLevel, type Producer } from 'kafkajs'
+import { Observable, type Subscriber } from 'rxjs'
+import type { Driver } from 'rxmika'
+import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
+import { createTopic } from '../kafka/create-topic'
+import type { Backend, MortalDriver } from './backend'
+import { readPartition } from './wire-reader'
+
+/** A real Kafka, looked at through kafkajs's admin client and its wire format. */
+export function kafkaBackend(brokers: () => readonly string[]): Backend {
+  let kafka: Kafka
+  let admin: Admin
+  let producer: Producer
+  const config = () => ({ brokers: [...brokers()], logLevel: logLevel.NOTHING })
+  return {
+    open: async () => {
+      kafka = new Kafka(config())
+      admin = kafka.admin()
+      // Otherwise kafkajs writes a send again as a whole where one of its partitions was refused.
+      producer = kafka.producer({ idempotent: true })
+      await Promise.all([admin.connect(), producer.connect()])
+    },
+    close: async () => {
+      await Promise.all([admin.disconnect(), producer.disconnect()])
+    },
+    connection: () => ({ brokers: [...brokers()] }),
+    driver: () => kafkajsDriver({ brokers: brokers() }),
+    mortalDriver: () => mortal(kafkajsDriver({ brokers: brokers() })),
+    createTopic: (topic, numPartitions) => createTopic(config(), { topic, numPartitions }),
+    publish: async (topic, records) => {
+      const messages = records.map(({ timestamp, ...record }) => ({
+        ...record,
+        ...(timestamp !== undefined && { timestamp: String(timestamp) }),
+      }))
+      await producer.send({ topic, messages })
+    },
+    records: async topic => {
+      const { brokers: nodes } = await admin.describeCluster()
+      const [metadata] = (await admin.fetchTopicMetadata({ topics: [topic] })).topics
+      const partitions = [...metadata!.partitions].sort((a, b) => a.partitionId - b.partitionId)
+      const read = partitions.map(({ partitionId, leader }) => {
+        const { host, port } = nodes.find(({ nodeId }) => nodeId === leader)!
+        return readPartition({ host, port }, topic, partitionId)
+      })
+      return (await Promise.all(read)).flat()
+    },
+    committed: async (groupId, topic, partition) => {
+      const [fetched] = await admin.fetchOffsets({ groupId, topics: [topic] })
+      const offset = fetched?.partitions.find(found => found.partition === partition)?.offset
+      return offset === undefined || offset === '-1' ? undefined : BigInt(offset)
+    },
+    rebalancing: async group => {
+      const state = async () => (await admin.describeGroups([group])).groups[0]?.state
+      while ((await state()) !== 'PreparingRebalance') {}
+    },
+    groups: async () => (await admin.listGroups()).groups.map(({ groupId }) => groupId),
+  }
+}
+
+/**
+ * Killed, it hears and says nothing any more, and leaves its group without committing. A member that is killed by its
+ * system is missed only at its session's end, which tests do not wait for.
+ */
+function mortal(driver: Driver): MortalDriver {
+  let dead = false
+  const whileAlive = <T>(source: Observable<T>): Observable<T> =>
+    new Observable<T>((subscriber: Subscriber<T>) => {
+      if (dead) return
+      return source.subscribe({
+        next: value => dead || subscriber.next(value),
+        error: error => dead || subscriber.error(error),
+        complete: () => dead || subscriber.complete(),
+      })
+    })
+  return {
+    driver: {
+      scheduler: driver.scheduler,
+      connect: context => whileAlive(driver.connect(context)),
+      topics: names => whileAlive(driver.topics(names)),
+      endOffsets: topic => whileAlive(driver.endOffsets(topic)),
+      consume: request => whileAlive(driver.consume(request)),
+      pause: assignments => dead || driver.pause(assignments),
+      resume: assignments => dead || driver.resume(assignments),
+      commit: points => whileAlive(driver.commit(points)),
+      readAt: (assignment, offset) => whileAlive(driver.readAt(assignment, offset)),
+      produce: records => whileAlive(driver.produce(records)),
+      leave: () => whileAlive(driver.leave()),
+      close: () => whileAlive(driver.close()),
+    },
+    kill: () => {
+      dead = true
+      return new Promise((complete, error) => driver.close().subscribe({ complete, error }))
+    },
+  }
+}

@@ -1,0 +1,24 @@
+import { afterAll, beforeAll } from 'vitest'
+import { describeKafka, describeOwnKafka, kafkaBrokers } from '../kafka/describe-kafka'
+import { type KafkaServer, startKafka } from '../kafka/kafka-server'
+import { contract } from './contract'
+import { kafkaBackend } from './kafka-backend'
+import { compressed } from './suites/compressed'
+import { missingTopics } from './suites/starting'
+
+describeKafka('on a real Kafka', () => {
+  contract(
+    'through kafkajs',
+    kafkaBackend(() => kafkaBrokers),
+  )
+  compressed(kafkaBackend(() => kafkaBrokers))
+})
+
+describeOwnKafka('on a Kafka that creates no topics', () => {
+  let server: KafkaServer | undefined
+  beforeAll(async () => {
+    server = await startKafka({ config: { 'auto.create.topics.enable': false } })
+  })
+  afterAll(() => server?.stop())
+  missingTopics(kafkaBackend(() => server!.brokers))
+})

@@ -1,0 +1,279 @@
+import { bufferCount, filter, race, Subject, take, tap } from 'rxjs'
+import { ClientClosedError, handle } from 'rxmika'
+import { describe, expect } from 'vitest'
+import type { Backend } from '../backend'
+import { Collected } from '../collected'
+import { numbered, scenarios, texts } from '../world'
+
+export function closing(backend: Backend): void {
+  const scenario = scenarios(backend)
+
+  describe('closing', () => {
+    scenario('goes through its states in order, and completes everything', async world => {
+      const topic = await world.topic('orders')
+      const run = world.client({ group: world.name('group') })
+      const states = new Collected(run.client.state)
+      const orders = new Collected(run.client.topic(topic))
+      expect(run.client.currentState).toBe('idle')
+      await run.start()
+      await run.client.closeGracefully()
+      expect(states.values).toEqual(['idle', 'starting', 'running', 'draining', 'closed'])
+      expect(run.client.currentState).toBe('closed')
+      for (const stream of [states, orders, run.events, run.errors]) expect(stream.end).toEqual({})
+      expect(run.events.values.filter(event => event.type === 'state').map(({ state }) => state)).toEqual([
+        'starting',
+        'running',
+        'draining',
+        'closed',
+      ])
+    })
+
+    scenario('waits, closing gracefully, for what was delivered, and delivers nothing new', async world => {
+      const group = world.name('group')
+      const topic = await world.topic('orders')
+      await backend.publish(topic, numbered(0, 3))
+      const run = world.client({ group })
+      const seen = new Collected(run.client.topic(topic))
+      run.client.start()
+      await seen.count(3)
+      const closed = run.client.closeGracefully()
+      expect(seen.end).toEqual({})
+      await backend.publish(topic, numbered(3, 5))
+      for (const at of [2, 0, 1]) expect(seen.values[at]!.ack()).toBe(true)
+      expect(await closed).toEqual({ drained: true, unsettled: 0 })
+      expect(texts(seen)).toEqual(['0', '1', '2'])
+      expect(await backend.committed(group, topic, 0)).toBe(3n)
+    })
+
+    scenario('lets handlers that are under way end, and those of records that wait for one', async world => {
+      const group = world.name('group')
+      const topic = await world.topic('orders')
+      await backend.publish(topic, numbered(0, 4))
+      const run = world.client({ group })
+      const begun = new Subject<void>()
+      const goOn = new Subject<void>()
+      const handled = new Collected(
+        run.client.topic(topic).pipe(
+          tap(() => begun.next()),
+          handle(() => race(goOn, run.client.state.pipe(filter(state => state === 'draining'))).pipe(take(1))),
+        ),
+      )
+      const calls = new Collected(begun)
+      run.client.start()
+      await calls.count(4)
+      goOn.next()
+      await handled.count(1)
+      expect(await run.client.closeGracefully()).toEqual({ drained: true, unsettled: 0 })
+      expect(handled.values.map(({ status }) => status)).toEqual(['acked', 'acked', 'acked', 'acked'])
+      expect(await backend.committed(group, topic, 0)).toBe(4n)
+    })
+
+    scenario('completes the streams first, so that operators let go of what they hold back', async world => {
+      const group = world.name('group')
+      const topic = await world.topic('orders')
+      await backend.publish(topic, numbered(0, 5))
+      const run = world.client({ group })
+      let last = () => {}
+      const delivered = new Promise<void>(resolve => {
+        last = resolve
+      })
+      run.client
+        .topic(topic)
+        .pipe(
+          tap(record => String(record.value) === '4' && last()),
+          bufferCount(3),
+        )
+        .subscribe(records => {
+          for (const record of records) record.ack()
+        })
+      run.client.start()
+      await delivered
+      expect(await run.client.closeGracefully()).toEqual({ drained: true, unsettled: 0 })
+      expect(await backend.committed(group, topic, 0)).toBe(5n)
+    })
+
+    scenario('waits for the copies of failed records too', async world => {
+      const group = world.name('group')
+      const [topic, dlqTopic] = await Promise.all([world.topic('orders'), world.topic('dlq')])
+      await backend.publish(topic, numbered(0, 3))
+      const run = world.client({ group, dlqTopic })
+      const seen = new Collected(run.client.topic(topic, { dlq: true }))
+      run.client.start()
+      await seen.count(3)
+      const closed = run.client.closeGracefully()
+      for (const record of seen.values) record.fail('no')
+      expect(await closed).toEqual({ drained: true, unsettled: 0 })
+      expect(await backend.committed(group, topic, 0)).toBe(3n)
+      expect(texts(await backend.records(dlqTopic))).toEqual(['0', '1', '2'])
+    })
+
+    for (const [how, options] of [
+      ['its time is over', () => ({ timeout: 30 })],
+      ['its signal is aborted', () => ({ signal: AbortSignal.timeout(30) })],
+    ] as const) {
+      scenario(`closes anyway when ${how}, and reports what is unsettled`, async world => {
+        const group = world.name('group')
+        const topic = await world.topic('orders')
+        await backend.publish(topic, numbered(0, 4))
+        const run = world.client({ group })
+        const seen = new Collected(run.client.topic(topic))
+        run.client.start()
+        await seen.count(4)
+        const [first, second, third] = seen.values
+        const { signal } = second!
+        first!.ack()
+        third!.ack()
+        expect(await run.client.closeGracefully(options())).toEqual({ drained: false, unsettled: 2 })
+        expect(await backend.committed(group, topic, 0)).toBe(1n)
+        expect(signal.aborted).toBe(true)
+        expect(second!.ack()).toBe(false)
+        expect(await backend.committed(group, topic, 0)).toBe(1n)
+      })
+    }
+
+    scenario('commits what is completed, closing at once, and reports the rest', async world => {
+      const group = world.name('group')
+      const topic = await world.topic('orders')
+      await backend.publish(topic, numbered(0, 4))
+      const run = world.client({ group, commitInterval: 60_000 })
+      const seen = new Collected(run.client.topic(topic))
+      run.client.start()
+      await seen.count(4)
+      for (const at of [1, 0]) seen.values[at]!.ack()
+      expect(await run.client.close()).toEqual({ drained: false, unsettled: 2 })
+      expect(await backend.committed(group, topic, 0)).toBe(2n)
+    })
+
+    scenario('closes once: every call gets the same end', async world => {
+      const topic = await world.topic('orders')
+      await backend.publish(topic, numbered(0, 2))
+      const run = world.client({ group: world.name('group') })
+      const { client } = run
+      const seen = new Collected(client.topic(topic))
+      client.start()
+      await seen.count(2)
+      const calls = [client.closeGracefully(), client.closeGracefully({ timeout: 5 }), client.close(), client.close()]
+      const reports = await Promise.all(calls)
+      for (const report of reports) expect(report).toEqual({ drained: false, unsettled: 2 })
+      expect(await client.close()).toEqual(reports[0])
+      expect(await client.closeGracefully()).toEqual(reports[0])
+      expect(await client.closed).toEqual(reports[0])
+      expect(run.events.values.filter(event => event.type === 'state' && event.state === 'draining')).toHaveLength(1)
+    })
+
+    scenario('cuts a graceful close short by close()', async world => {
+      const topic = await world.topic('orders')
+      await backend.publish(topic, numbered(0, 2))
+      const run = world.client({ group: world.name('group') })
+      const seen = new Collected(run.client.topic(topic))
+      run.client.start()
+      await seen.count(2)
+      const graceful = run.client.closeGracefully({ timeout: 600_000 })
+      expect(await run.client.close()).toEqual({ drained: false, unsettled: 2 })
+      expect(await graceful).toEqual({ drained: false, unsettled: 2 })
+    })
+
+    scenario('closes before it was started, and stays closed', async world => {
+      const topic = await world.topic('orders')
+      const run = world.client({ group: world.name('group') })
+      const orders = new Collected(run.client.topic(topic))
+      expect(await run.client.close()).toEqual({ drained: true, unsettled: 0 })
+      expect(await orders.ended()).toEqual({})
+      const errors = new Collected(run.client.start())
+      expect(await errors.ended()).toEqual({})
+      expect(run.client.currentState).toBe('closed')
+    })
+
+    for (const [when, delay] of [
+      ['right after start()', undefined],
+      ['a moment after start()', 0],
+      ['while it connects', 10],
+      ['while it joins', 30],
+      ['about when it is running', 60],
+    ] as const) {
+      scenario(`closes ${when}, and leaves its partitions to others at once`, async world => {
+        const group = world.name('group')
+        const topic = await world.topic('orders')
+        await backend.publish(topic, numbered(0, 3))
+        const run = world.client({ group })
+        const early = new Collected(run.client.topic(topic))
+        run.client.start()
+        if (delay !== undefined) await new Promise(resolve => setTimeout(resolve, delay))
+        const { unsettled } = await run.client.close()
+        expect(unsettled).toBe(early.values.length)
+        expect(early.end).toEqual({})
+
+        const next = world.client({ group })
+        const seen = new Collected(next.client.topic(topic).pipe(tap(record => record.ack())))
+        next.client.start()
+        await next.committed(topic, 0, 3)
+        expect(texts(seen)).toEqual(['0', '1', '2'])
+      })
+    }
+
+    scenario('closes while the group waits for others to let go, and is not waited for', async world => {
+      const group = world.name('group')
+      const topic = await world.topic('orders', 2)
+      await backend.publish(topic, [...numbered(0, 1), ...numbered(0, 1, 1)])
+      const staying = world.client({ group })
+      const held = new Collected(staying.client.topic(topic))
+      staying.client.start()
+      await held.count(2)
+      const leaving = world.client({ group })
+      leaving.client.topic(topic).subscribe()
+      leaving.client.start()
+      await backend.rebalancing(group)
+      expect(await leaving.client.close()).toEqual({ drained: true, unsettled: 0 })
+
+      for (const record of held.values) record.ack()
+      await backend.publish(topic, [...numbered(1, 2), ...numbered(1, 2, 1)])
+      await held.count(4)
+      for (const record of held.values) record.ack()
+      await Promise.all([staying.committed(topic, 0, 2), staying.committed(topic, 1, 2)])
+    })
+
+    scenario('closes at once by its abort signal, and tells everyone why', async world => {
+      const group = world.name('group')
+      const topic = await world.topic('orders')
+      await backend.publish(topic, numbered(0, 3))
+      const controller = new AbortController()
+      const run = world.client({ group, signal: controller.signal })
+      run.expected = [ClientClosedError]
+      const seen = new Collected(run.client.topic(topic))
+      run.client.start()
+      await seen.count(3)
+      seen.values[0]!.ack()
+      const reason = new Error('enough')
+      controller.abort(reason)
+      const { error } = await seen.ended()
+      expect(error).toBeInstanceOf(ClientClosedError)
+      expect((error as Error).cause).toBe(reason)
+      expect(await run.client.closed).toEqual({ drained: false, unsettled: 2 })
+      expect(run.errors.values).toEqual([error])
+      expect(run.errors.end).toEqual({})
+      expect(run.events.values.at(-1)).toMatchObject({ type: 'state', state: 'closed', error })
+      expect(await backend.committed(group, topic, 0)).toBe(1n)
+    })
+
+    scenario('does not begin when its signal is aborted already', async world => {
+      const topic = await world.topic('orders')
+      const run = world.client({ group: world.name('group'), signal: AbortSignal.abort('never') })
+      run.expected = [ClientClosedError]
+      const report = await run.client.closed
+      expect(report).toEqual({ drained: true, unsettled: 0 })
+      const published = new Collected(run.client.publish({ topic, value: 'v' }))
+      expect((await published.ended()).error).toBeInstanceOf(ClientClosedError)
+    })
+
+    scenario('closes at the end of an await using', async world => {
+      const topic = await world.topic('orders')
+      const run = world.client({ group: world.name('group') })
+      {
+        await using client = run.client
+        client.topic(topic).subscribe()
+        await run.start()
+      }
+      expect(run.client.currentState).toBe('closed')
+    })
+  })
+}

@@ -1,0 +1,67 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import ts from 'typescript'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** What the texts take for given: a client, and the reader's own functions. */
+const given = `
+declare const client: import('rxmika').Client
+declare function charge(order: unknown): Promise<void>
+declare function refund(order: unknown): import('rxjs').Observable<unknown>
+declare function book(order: unknown): Promise<void>
+declare class OutOfStock extends Error {}
+`
+
+/** The TypeScript in a Markdown file. */
+export function codeBlocks(file: string): string[] {
+  const text = readFileSync(join(root, file), 'utf8')
+  return [...text.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code!)
+}
+
+/** Type-checks blocks of code against the sources, each as a module of its own; returns what is wrong. */
+export function typeErrors(blocks: Readonly<Record<string, readonly string[]>>): string[] {
+  const files = new Map([[join(root, 'given.d.ts'), given]])
+  for (const [file, codes] of Object.entries(blocks)) {
+    codes.forEach((code, at) => {
+      files.set(join(root, `${file} ${at + 1}.ts`), code)
+    })
+  }
+  const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile)
+  const { options } = ts.parseJsonConfigFileContent({ ...config, include: [], files: [] }, ts.sys, root)
+  options.moduleDetection = ts.ModuleDetectionKind.Force
+  options.noUnusedLocals = false
+  const host = ts.createCompilerHost(options)
+  const { fileExists, readFile, getSourceFile } = host
+  host.fileExists = name => files.has(name) || fileExists(name)
+  host.readFile = name => files.get(name) ?? readFile(name)
+  host.getSourceFile = (name, version, ...rest) => {
+    const code = files.get(name)
+    return code === undefined ? getSourceFile(name, version, ...rest) : ts.createSourceFile(name, code, version)
+  }
+  const program = ts.createProgram([...files.keys()], options, host)
+  const written = [...files.keys()].map(name => program.getSourceFile(name)!)
+  return written
+    .flatMap(file => ts.getPreEmitDiagnostics(program, file))
+    .map(({ file, start, messageText }) => {
+      const line = file && start !== undefined ? `:${file.getLineAndCharacterOfPosition(start).line + 1}` : ''
+      return `${file?.fileName.slice(root.length)}${line} ${ts.flattenDiagnosticMessageText(messageText, '\n')}`
+    })
+}
+
+/** Runs a block of code with these modules and globals, and no others. */
+export function runBlock(
+  code: string,
+  modules: Readonly<Record<string, object>>,
+  globals: Readonly<Record<string, unknown>> = {},
+): void {
+  const { outputText } = ts.transpileModule(code, {
+    compilerOptions: { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 },
+  })
+  const require = (name: string) => {
+    if (!(name in modules)) throw new Error(`the code imports '${name}'`)
+    return modules[name]
+  }
+  new Function('require', 'exports', ...Object.keys(globals), outputText)(require, {}, ...Object.values(globals))
+}

@@ -1,0 +1,9 @@
+import { expect, it } from 'vitest'
+import { expectStory } from './demo-story'
+import { Example } from './run-example'
+
+it('the demo tells its story in order, draws it, and ends by itself', { timeout: 30_000 }, async () => {
+  const demo = new Example('demo')
+  expect(await demo.exitCode(), demo.output).toBe(0)
+  expectStory(demo.output)
+})

@@ -1,0 +1,59 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { onTestFinished } from 'vitest'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** A program of `examples`, in a process of its own, as a user runs it; it ends with the test at the latest. */
+export class Example {
+  output = ''
+  readonly #process: ChildProcess
+  readonly #ended: Promise<unknown>
+  readonly #looks = new Set<() => void>()
+
+  constructor(name: string, env: Readonly<Record<string, string>> = {}) {
+    const { KAFKA_BROKERS: _, ...others } = process.env
+    this.#process = spawn(process.execPath, ['--import', 'tsx', `examples/${name}.ts`], {
+      cwd: root,
+      env: { ...others, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    onTestFinished(() => this.kill('SIGKILL'))
+    for (const stream of [this.#process.stdout!, this.#process.stderr!]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        this.output += text
+        for (const look of this.#looks) look()
+      })
+    }
+    this.#ended = once(this.#process, 'close').then(() => {
+      for (const look of this.#looks) look()
+    })
+  }
+
+  get lines(): string[] {
+    return this.output.split('\n')
+  }
+
+  /** Resolves when so many lines match; rejects when the program ends before. */
+  async printed(line: RegExp, times = 1): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const look = () => {
+        if (this.lines.filter(printed => line.test(printed)).length >= times) resolve()
+        else if (this.#process.exitCode !== null) reject(new Error(`it ended before ${line}:\n${this.output}`))
+      }
+      this.#looks.add(look)
+      look()
+    })
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#process.kill(signal)
+  }
+
+  /** The exit code, once it has ended and everything it printed is there. */
+  async exitCode(): Promise<number | null> {
+    await this.#ended
+    return this.#process.exitCode
+  }
+}

@@ -1,0 +1,55 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from 'vitest'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const texts = ['README.md', ...readdirSync(join(root, 'docs')).map(name => `docs/${name}`)]
+const read = (file: string) => readFileSync(join(root, file), 'utf8')
+
+describe('the texts', () => {
+  it.each(texts)('link to what there is: %s', file => {
+    for (const [, target] of read(file).matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^https?:/.test(target!)) continue
+      const [path, anchor] = target!.split('#') as [string, string?]
+      const linked = path === '' ? file : relative(root, join(root, dirname(file), path))
+      expect(existsSync(join(root, linked)), `${target} in ${file}`).toBe(true)
+      if (anchor !== undefined) expect(anchors(read(linked)), `${target} in ${file}`).toContain(anchor)
+    }
+  })
+
+  it('quote the titles of tests that there are', () => {
+    // A link to a test file, and the title in quotes after it.
+    const quoted = [...read('docs/guarantees.md').matchAll(/\]\(\.\.\/(test\/[^)]+)\) “([^”]+)”/g)]
+    expect(quoted.length).toBeGreaterThan(20)
+    for (const [, file, title] of quoted) expect(read(file!), file).toContain(title)
+  })
+
+  it('map every source file, and no other', () => {
+    const map = read('docs/architecture.md').split('## Every file')[1]!.split('\n## ')[0]!
+    const mapped = map
+      .split('\n### ')
+      .slice(1)
+      .flatMap(section => {
+        const folder = /`(.+)\/`/.exec(section)![1]!
+        const rows = section.split('\n').filter(line => line.startsWith('| `'))
+        return rows.flatMap(row =>
+          [...row.split('|')[1]!.matchAll(/`([^`]+)`/g)].map(([, name]) => `${folder}/${name}`),
+        )
+      })
+    const sources = readdirSync(join(root, 'src'), { recursive: true, withFileTypes: true })
+      .filter(entry => entry.isFile())
+      .map(({ parentPath, name }) => relative(root, join(parentPath, name)))
+    expect(mapped.sort()).toEqual(sources.sort())
+  })
+})
+
+/** GitHub's names for the headings. */
+function anchors(text: string): string[] {
+  return [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
+    heading!
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  )
+}

@@ -1,0 +1,564 @@
+import { EMPTY, from, groupBy, map, merge, mergeMap, NEVER, Observable, Subject, take, tap, throwError } from 'rxjs'
+import { describe, expect, it } from 'vitest'
+import type { CommitPoint } from '../../src/commit-point.js'
+import { type BarrierRecord, type BarrierSignal, completionBarrier } from '../../src/operators/index.js'
+import type { DeliveredRecord } from '../../src/record.js'
+import { FakeOwner, fakeRecord } from './fake-record.js'
+import { deliveredRecord, kinds, recordOf, run, signalsOf } from './signals.js'
+
+// Diagrams of signals: a lower-case letter delivers a record, the upper-case letter completes it, a digit passes a
+// position. Record a has offset 0, b has 1 and so on, unless a test says otherwise: the position after b is 2.
+
+const permutations = (letters: string): string[] =>
+  letters.length < 2
+    ? [letters]
+    : [...letters].flatMap((first, at) =>
+        permutations(letters.slice(0, at) + letters.slice(at + 1)).map(rest => first + rest),
+      )
+
+/** What a barrier of 1 emits for a diagram: the position after the longest completed prefix, where it has grown. */
+const modelOf = (diagram: string): string => {
+  let position = 0
+  return [...diagram]
+    .map((mark, at) => {
+      const completed = diagram.slice(0, at + 1)
+      const before = position
+      while (completed.includes(String.fromCharCode('A'.charCodeAt(0) + position))) position++
+      return mark === '|' ? '|' : position > before ? String(position) : '-'
+    })
+    .join('')
+}
+
+describe('completionBarrier: all orders in which up to 5 records are completed', () => {
+  for (const letters of ['a', 'ab', 'abc', 'abcd', 'abcde']) {
+    for (const order of permutations(letters.toUpperCase())) {
+      const input = `${letters}${order}|`
+      const expected = modelOf(input)
+      it(`${input}  ${expected}`, () => {
+        for (const kind of kinds) {
+          run(({ signals, expectPoints }) => {
+            expectPoints(signals(input, { kind }).pipe(completionBarrier())).toBe(expected)
+          })
+        }
+      })
+    }
+  }
+
+  it('are each of them, with a position that a reader can check', () => {
+    expect(['a', 'ab', 'abc', 'abcd', 'abcde'].map(letters => permutations(letters).length)).toEqual([1, 2, 6, 24, 120])
+    expect(modelOf('abcdeABCDE|')).toBe('-----12345|')
+    expect(modelOf('abcdeEDCBA|')).toBe('---------5|')
+    expect(modelOf('abcdeBADEC|')).toBe('------2--5|')
+  })
+})
+
+describe.each(kinds)('completionBarrier: order, records %s', kind => {
+  it('moves past b only once a, delivered before it, is completed', () =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('a-b--B--A--|', { kind })
+      const expected = '     --------2--|'
+      expectPoints(input.pipe(completionBarrier())).toBe(expected)
+    }))
+
+  it('emits the newest position alone where one completion frees several', () =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('abcd-D-C-B-A-|', { kind })
+      const expected = '     -----------4-|'
+      expectPoints(input.pipe(completionBarrier())).toBe(expected)
+    }))
+
+  it('moves with each completion where they come in order, deliveries going on between', () =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('aA-bB-c-d-C-D|', { kind })
+      const expected = '     -1--2-----3-4|'
+      expectPoints(input.pipe(completionBarrier())).toBe(expected)
+    }))
+
+  it('waits for a record that is delivered after others behind it were completed', () =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('ab-B-c-A-d-D-C-|', { kind })
+      const expected = '     -------2-----4-|'
+      expectPoints(input.pipe(completionBarrier())).toBe(expected)
+    }))
+
+  it('takes a record that is completed twice for completed', () =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('abc-BB-A-ABA-C-C|', { kind })
+      const expected = '     -------2-----3--|'
+      expectPoints(input.pipe(completionBarrier())).toBe(expected)
+    }))
+
+  it('takes no notice of the completion of a record that was never delivered', () =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('D-ab-D-A-E-B-D-c-C-|', { kind })
+      const expected = '     -------1---2-----3-|'
+      expectPoints(input.pipe(completionBarrier())).toBe(expected)
+    }))
+
+  it('waits once for a record that is delivered twice, completed meanwhile or not', () =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('abc-a-B-b-A-a-C-c-d-D|', { kind })
+      const expected = '     ----------2---3-----4|'
+      expectPoints(input.pipe(completionBarrier())).toBe(expected)
+    }))
+
+  it('goes on where all was completed, as from the start', () =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('ab-B-A---cd-D-C---e-E-|', { kind })
+      const expected = '     -----2--------4-----5-|'
+      expectPoints(input.pipe(completionBarrier())).toBe(expected)
+    }))
+
+  it('keeps its order through hundreds of deliveries in flight', () => {
+    const owner = new FakeOwner()
+    const signals = new Subject<BarrierSignal>()
+    const positions: bigint[] = []
+    signals.pipe(completionBarrier()).subscribe(({ offset }) => positions.push(offset))
+    const records = Array.from({ length: 1_000 }, (_, slot) => recordOf(kind, owner, slot * 3, slot))
+    for (const record of records) signals.next({ type: 'delivered', record })
+    for (const record of records.slice(1).reverse()) signals.next({ type: 'completed', record })
+    expect(positions).toEqual([])
+    signals.next({ type: 'completed', record: records[0]! })
+    expect(positions).toEqual([2_998n])
+  })
+})
+
+describe('completionBarrier: gaps and passed positions', () => {
+  const offsets = { a: 1, b: 4, c: 5, d: 8 }
+
+  it.each(kinds)('counts deliveries, for offsets have gaps (records %s)', kind =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('abcd-B-A-D-C-|', { offsets, kind })
+      const expected = '     -------5---9-|'
+      expectPoints(input.pipe(completionBarrier())).toBe(expected)
+    }),
+  )
+
+  it.each(kinds)('moves past a gap at the end once what was before it is completed (records %s)', kind =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('ab3--B-A-c-7-C-|', { kind, offsets: { a: 0, b: 1, c: 4 } })
+      const expected = '     -------3-----7-|'
+      expectPoints(input.pipe(completionBarrier())).toBe(expected)
+    }),
+  )
+
+  it('moves past a gap at once where nothing is in flight', () =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('2-a3-A---5-6-|', { offsets: { a: 2 } })
+      const expected = '     2----3---5-6-|'
+      expectPoints(input.pipe(completionBarrier())).toBe(expected)
+    }))
+
+  it('does not move past an uncompleted record, whatever was passed after it', () =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('ab-3-B-4-5-A-|')
+      const expected = '     -----------5-|'
+      expectPoints(input.pipe(completionBarrier())).toBe(expected)
+    }))
+
+  it('never goes back to what was passed before, and says no position twice', () =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('ab-AB-2-1-0-5-5-3-6-|')
+      const expected = '     ---12-------5-----6-|'
+      expectPoints(input.pipe(completionBarrier())).toBe(expected)
+    }))
+
+  it('takes a record below what was passed for completed', () =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('5-a-f-A-F-|')
+      const expected = '     5-------6-|'
+      expectPoints(input.pipe(completionBarrier())).toBe(expected)
+    }))
+
+  it('completes no record for an offset in a gap', () =>
+    run(({ signals, expectPoints }) => {
+      // c and d are offsets 2 and 3, which are markers: nobody delivered them.
+      const input = signals('ab4-C-D-B-A-|')
+      const expected = '     ----------4-|'
+      expectPoints(input.pipe(completionBarrier())).toBe(expected)
+    }))
+
+  it('says a position once, as a number and as a bigint', () => {
+    const positions: bigint[] = []
+    const { a, A } = signalsOf('aA')
+    const passed = { type: 'passed', topic: 'orders', partition: 0 } as const
+    const signals = [a!, A!, { ...passed, offset: 1 }, { ...passed, offset: 1n }, { ...passed, offset: 2n }]
+    from(signals)
+      .pipe(completionBarrier())
+      .subscribe(({ offset }) => positions.push(offset))
+    expect(positions).toEqual([1n, 2n])
+  })
+
+  it('is exact for every offset Kafka has', () => {
+    const positions: bigint[] = []
+    const record = (offset: bigint): BarrierRecord => ({ topic: 'orders', partition: 0, offset })
+    for (const first of [0n, 2n ** 53n - 2n, 2n ** 63n - 4n]) {
+      const signals = new Subject<BarrierSignal>()
+      signals.pipe(completionBarrier()).subscribe(({ offset }) => positions.push(offset - first))
+      for (const at of [0n, 1n, 2n]) signals.next({ type: 'delivered', record: record(first + at) })
+      for (const at of [1n, 0n, 2n]) signals.next({ type: 'completed', record: record(first + at) })
+    }
+    expect(positions).toEqual([2n, 3n, 2n, 3n, 2n, 3n])
+  })
+})
+
+describe('completionBarrier: groups', () => {
+  it('emits where the next count records in delivery order are completed', () =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('abcdef-B-D-A-C-F-E-|')
+      const expected = '     -----------2-4---6-|'
+      expectPoints(input.pipe(completionBarrier(2))).toBe(expected)
+    }))
+
+  it('emits the newest position where one completion fills several groups', () =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('abcde-B-C-D-E-A----|')
+      const expected = '     --------------4----(5|)'
+      expectPoints(input.pipe(completionBarrier(2))).toBe(expected)
+    }))
+
+  it('keeps the rest of a group for the next, and emits it on completion', () =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('abcde-A-B-C-D-|')
+      const expected = '     ----------3---(4|)'
+      expectPoints(input.pipe(completionBarrier(3))).toBe(expected)
+    }))
+
+  it('moves past a gap after a whole group, and within a group waits for the rest', () =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('ab-AB-4-e-E-6-g-G-8-|', { offsets: { a: 0, b: 1, e: 4, g: 6 } })
+      const expected = '     ----2-4---------7-8-|'
+      expectPoints(input.pipe(completionBarrier(2))).toBe(expected)
+    }))
+
+  it('emits by flush and completion alone for groups without end', () =>
+    run(({ signals, hot, expectPoints }) => {
+      const input = signals('2-cd-C-D-5-f-F-7-|', { offsets: { c: 2, d: 3, f: 5 } })
+      const flush = hot('    -1-----------1----')
+      const expected = '     -2-----------6---(7|)'
+      expectPoints(input.pipe(completionBarrier(Number.POSITIVE_INFINITY, { flush }))).toBe(expected)
+    }))
+
+  it.each([0, -1, 1.5, Number.NaN, Number.NEGATIVE_INFINITY])('refuses a count of %s', count => {
+    expect(() => completionBarrier(count)).toThrow(`it was ${count}`)
+  })
+})
+
+describe('completionBarrier: flush', () => {
+  it('emits what is complete so far', () =>
+    run(({ signals, hot, expectPoints }) => {
+      const input = signals('abcd-A-C-B---D-|')
+      const flush = hot('    ------1---1----')
+      const expected = '     ------1---3----(4|)'
+      expectPoints(input.pipe(completionBarrier(5, { flush }))).toBe(expected)
+    }))
+
+  it('emits nothing where nothing is complete, or nothing more since', () =>
+    run(({ signals, hot, expectPoints }) => {
+      const input = signals('ab---B---A-----|')
+      const flush = hot('    --1----1---1-1-')
+      const expected = '     -----------2---|'
+      expectPoints(input.pipe(completionBarrier(5, { flush }))).toBe(expected)
+    }))
+
+  it('begins a new group', () =>
+    run(({ signals, hot, expectPoints }) => {
+      const input = signals('abcdefg-A-B---C-D-E-|')
+      const flush = hot('    ------------1--------')
+      const expected = '     ------------2-----5-|'
+      expectPoints(input.pipe(completionBarrier(3, { flush }))).toBe(expected)
+    }))
+
+  it('may end before the source, which goes on', () =>
+    run(({ signals, hot, expectPoints }) => {
+      const input = signals('ab-A----B-c-C-|')
+      const flush = hot('    -----1-|')
+      const expected = '     -----1------3-|'
+      expectPoints(input.pipe(completionBarrier(2, { flush }))).toBe(expected)
+    }))
+
+  it('passes its error on, and leaves the source', () =>
+    run(({ hot, expectPoints, expectSubscriptions }) => {
+      const input = hot('    a-A--a-', signalsOf('aA'))
+      const flush = hot('    ----#')
+      const expected = '     ----#'
+      expectPoints(input.pipe(completionBarrier(2, { flush }))).toBe(expected)
+      expectSubscriptions(input.subscriptions).toBe('^---!')
+    }))
+
+  it('leaves the source alone when it errors at once', () => {
+    let subscribed = false
+    const source = new Observable<BarrierSignal>(() => {
+      subscribed = true
+    })
+    const errors: unknown[] = []
+    const flush = throwError(() => 'broken')
+    source.pipe(completionBarrier(1, { flush })).subscribe({ error: error => errors.push(error) })
+    expect({ errors, subscribed }).toEqual({ errors: ['broken'], subscribed: false })
+  })
+
+  it('is left when the source ends', () =>
+    run(({ signals, hot, expectPoints, expectSubscriptions }) => {
+      const input = signals('aA-|')
+      const flush = hot('    ------')
+      expectPoints(input.pipe(completionBarrier(1, { flush }))).toBe('-1-|')
+      expectSubscriptions(flush.subscriptions).toBe('^--!')
+    }))
+})
+
+describe('completionBarrier: ends', () => {
+  it('ends as a source without signals does', () =>
+    run(({ expectPoints }) => {
+      expectPoints(EMPTY.pipe(completionBarrier())).toBe('|')
+      expectPoints(NEVER.pipe(completionBarrier())).toBe('-')
+      expectPoints(throwError(() => 'error').pipe(completionBarrier())).toBe('#')
+    }))
+
+  it('emits what is complete so far when the source completes, and nothing for what is not', () =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('abcd-A-B-D-|')
+      const expected = '     -----------(2|)'
+      expectPoints(input.pipe(completionBarrier(5))).toBe(expected)
+    }))
+
+  it('passes an error of the source on alone', () =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('ab-A-#')
+      const expected = '     -----#'
+      expectPoints(input.pipe(completionBarrier(2))).toBe(expected)
+    }))
+
+  it('leaves source and flush when it is unsubscribed', () =>
+    run(({ hot, expectPoints, expectSubscriptions }) => {
+      const input = hot('       abA---B--', signalsOf('abAB'))
+      const flush = hot('       -----1---')
+      const unsubscribed = '    ----!'
+      const subscriptions = '   ^---!'
+      const expected = '        --1--'
+      expectPoints(input.pipe(completionBarrier(1, { flush })), unsubscribed).toBe(expected)
+      expectSubscriptions(input.subscriptions).toBe(subscriptions)
+      expectSubscriptions(flush.subscriptions).toBe(subscriptions)
+    }))
+
+  it('leaves a source that emits synchronously as soon as nobody wants more', () => {
+    const seen: string[] = []
+    from([...'abcABC'])
+      .pipe(
+        tap(letter => seen.push(letter)),
+        map(letter => signalsOf('abc')[letter]!),
+        completionBarrier(),
+        take(1),
+      )
+      .subscribe()
+    expect(seen).toEqual([...'abcA'])
+  })
+
+  it('starts anew for each subscriber', () =>
+    run(({ signals, expectPoints }) => {
+      const input = signals('ab-A-B-|').pipe(completionBarrier())
+      expectPoints(input).toBe('---1-2-|')
+      expectPoints(input).toBe('---1-2-|')
+    }))
+})
+
+describe('completionBarrier: re-entrancy', () => {
+  it('takes a record that is acked while it is delivered', () => {
+    const owner = new FakeOwner()
+    const signals = new Subject<BarrierSignal>()
+    const positions: bigint[] = []
+    signals.pipe(completionBarrier()).subscribe(({ offset }) => positions.push(offset))
+    owner.onSettled = record => signals.next({ type: 'completed', record })
+    signals.subscribe(signal => {
+      if (signal.type === 'delivered') (signal.record as DeliveredRecord).ack()
+    })
+    for (const slot of [0, 1, 2]) signals.next({ type: 'delivered', record: deliveredRecord(owner, slot, slot) })
+    expect(positions).toEqual([1n, 2n, 3n])
+  })
+
+  it('takes signals that come of the position it just emitted', () => {
+    const letters = [...'bBcC']
+    const all = signalsOf('abcABC')
+    const signals = new Subject<BarrierSignal>()
+    const positions: bigint[] = []
+    signals.pipe(completionBarrier()).subscribe(({ offset }) => {
+      positions.push(offset)
+      for (const letter of letters.splice(0, 2)) signals.next(all[letter]!)
+    })
+    signals.next(all.a!)
+    signals.next(all.A!)
+    expect(positions).toEqual([1n, 2n, 3n])
+  })
+
+  it('lets whoever hears a position flush, and says it once', () => {
+    const all = signalsOf('abcABC')
+    const [signals, flush] = [new Subject<BarrierSignal>(), new Subject<void>()]
+    const positions: bigint[] = []
+    signals.pipe(completionBarrier(2, { flush })).subscribe(({ offset }) => {
+      positions.push(offset)
+      flush.next()
+    })
+    for (const letter of 'abcACB') signals.next(all[letter]!)
+    expect(positions).toEqual([2n, 3n])
+  })
+})
+
+describe('completionBarrier: partitions', () => {
+  const partitions = { a: 0, b: 1, c: 0, d: 1 } as const
+  const records = Object.entries(partitions).map(([name, partition], at) => {
+    const record: BarrierRecord = { topic: 'orders', partition, offset: BigInt(at >> 1) }
+    return [name, record] as const
+  })
+  const values = Object.fromEntries(
+    records.flatMap(([name, record]): [string, BarrierSignal][] => [
+      [name, { type: 'delivered', record }],
+      [name.toUpperCase(), { type: 'completed', record }],
+    ]),
+  )
+  const partitionOf = (signal: BarrierSignal) => (signal.type === 'passed' ? signal.partition : signal.record.partition)
+
+  it('keeps two interleaved partitions apart: neither waits for the other', () =>
+    run(({ hot, expectPoints }) => {
+      // a and c are of partition 0, whose positions are 1 and 2; b and d of partition 1, with a and b for positions.
+      const input = hot('abcd-C-B-D-A-|', values)
+      const expected = ' -------a-b-2-|'
+      expectPoints(input.pipe(groupBy(partitionOf), mergeMap(completionBarrier()))).toBe(expected)
+    }))
+
+  it('takes the signals of one partition, and says so to whoever gives it more', () =>
+    run(({ hot, expectObservable }) => {
+      const input = hot('ab-A', values)
+      const error = new RangeError(
+        'completionBarrier takes the signals of one partition, and had orders/0; now came orders/1 offset 0. ' +
+          'Group them by where they were read (record.source)',
+      )
+      expectObservable(input.pipe(completionBarrier())).toBe('-#', undefined, error)
+    }))
+
+  it('errors for a position of another partition', () => {
+    const errors: Error[] = []
+    const passed: BarrierSignal = { type: 'passed', topic: 'orders', partition: 1, offset: 7 }
+    from([values.a!, passed])
+      .pipe(completionBarrier())
+      .subscribe({ error: error => errors.push(error) })
+    expect(errors[0]).toBeInstanceOf(RangeError)
+  })
+
+  it('takes no notice of a completion in another partition', () =>
+    run(({ hot, expectPoints }) => {
+      const input = hot('ac-B-D-A-|', values)
+      const expected = ' -------1-|'
+      expectPoints(input.pipe(completionBarrier())).toBe(expected)
+    }))
+})
+
+describe('completionBarrier: records', () => {
+  const pointsOf = (signals: readonly BarrierSignal[]) => {
+    const points: CommitPoint[] = []
+    const errors: Error[] = []
+    from(signals)
+      .pipe(completionBarrier())
+      .subscribe({ next: point => points.push(point), error: error => errors.push(error) })
+    return { points, errors }
+  }
+  const delivered = (record: BarrierRecord): BarrierSignal => ({ type: 'delivered', record })
+  const completed = (record: BarrierRecord): BarrierSignal => ({ type: 'completed', record })
+
+  it('commits a copy where it was read, a copy without a client as well', () => {
+    const owner = new FakeOwner('billing-retry', 2)
+    const origin = { kind: 'retry', topic: 'orders', partition: 7, offset: 90, timestamp: 0, retries: 1 } as const
+    const copy = fakeRecord({ owner, offset: 3, origin })
+    const { topic, partition, offset, source } = copy
+    expect({ topic, partition, offset }).toEqual({ topic: 'orders', partition: 7, offset: 90n })
+    for (const record of [copy, copy.map(String), { topic, partition, offset, source }]) {
+      const { points } = pointsOf([delivered(record), completed(record)])
+      expect(points).toEqual([{ topic: 'billing-retry', partition: 2, offset: 4n }])
+    }
+  })
+
+  it('knows a record by its delivery, whatever it was mapped to', () => {
+    const record = deliveredRecord(new FakeOwner(), 0, 0)
+    const mapped = record.map(() => 1).map(one => one + 1)
+    expect(pointsOf([delivered(record), completed(mapped)]).points).toHaveLength(1)
+    expect(pointsOf([delivered(mapped), completed(record)]).points).toHaveLength(1)
+  })
+
+  it('finds records by their offsets where the pipeline let only some of a client reach it', () => {
+    const owner = new FakeOwner()
+    const [a, c, d, f] = [0, 2, 3, 5].map(slot => deliveredRecord(owner, slot * 10, slot))
+    const between = deliveredRecord(owner, 10, 1)
+    const signals = [...[a!, c!, d!, f!].map(delivered), ...[between, d!, c!, a!, f!].map(completed)]
+    expect(pointsOf(signals).points.map(({ offset }) => offset)).toEqual([31n, 51n])
+  })
+
+  it('knows a record by its offset where the same one has a slot of its own again', () => {
+    const owner = new FakeOwner()
+    const [a, b, again, c] = [
+      deliveredRecord(owner, 0, 0),
+      deliveredRecord(owner, 1, 1),
+      deliveredRecord(owner, 1, 2),
+      deliveredRecord(owner, 2, 3),
+    ]
+    const signals = [...[a, b, again].map(delivered), completed(again), delivered(c), ...[a, c].map(completed)]
+    expect(pointsOf(signals).points.map(({ offset }) => offset)).toEqual([2n, 3n])
+  })
+
+  it('gives the next assignment what the last one left, and takes no more of that one', () => {
+    const [first, second] = [new FakeOwner(), new FakeOwner()]
+    const [a, b, c] = [0, 1, 2].map(slot => deliveredRecord(first, slot, slot))
+    const signals = new Subject<BarrierSignal>()
+    const positions: bigint[] = []
+    signals.pipe(completionBarrier()).subscribe(({ offset }) => positions.push(offset))
+    for (const signal of [...[a!, b!, c!].map(delivered), completed(a!), completed(c!)]) signals.next(signal)
+    expect(positions).toEqual([1n])
+    first.end()
+    // Begins at the first offset again: the commit of 1 was not made in time.
+    const again = [0, 1, 2, 3].map(slot => deliveredRecord(second, slot, slot))
+    for (const record of again) signals.next(delivered(record))
+    for (const record of [b!, ...again.slice(2)]) signals.next(completed(record))
+    expect(positions).toEqual([1n])
+    signals.next(completed(again[1]!))
+    expect(positions).toEqual([1n, 4n])
+  })
+
+  it('does not wait for what another member completed meanwhile', () => {
+    const [first, second] = [new FakeOwner(), new FakeOwner()]
+    const left = deliveredRecord(first, 0, 0)
+    const later = deliveredRecord(second, 100, 0)
+    first.ended = true
+    expect(pointsOf([delivered(left), delivered(later), completed(later)]).points).toMatchObject([{ offset: 101n }])
+  })
+
+  it('waits for all of two assignments that both go on', () => {
+    const [first, second] = [new FakeOwner(), new FakeOwner()]
+    const [a, b] = [deliveredRecord(first, 0, 0), deliveredRecord(first, 1, 1)]
+    const [again, c] = [deliveredRecord(second, 1, 0), deliveredRecord(second, 2, 1)]
+    const signals = [...[a, b, again, c].map(delivered), ...[again, c, a].map(completed)]
+    expect(pointsOf(signals).points).toMatchObject([{ offset: 3n }])
+  })
+
+  it('refuses a delivery that comes after later ones: positions passed it by already', () => {
+    const signals = signalsOf('abc')
+    const { points, errors } = pointsOf([signals.a!, signals.c!, signals.b!])
+    expect(points).toEqual([])
+    expect(errors).toEqual([
+      new RangeError(
+        'completionBarrier takes deliveries in the order of the log: orders/0 offset 1 came after offset 2',
+      ),
+    ])
+  })
+
+  it('merges with the barriers of other partitions', () => {
+    const owners = [new FakeOwner('orders', 0), new FakeOwner('orders', 1)]
+    const points: CommitPoint[] = []
+    merge(
+      ...owners.map(owner => {
+        const record = deliveredRecord(owner, 4, 0)
+        return from([delivered(record), completed(record)]).pipe(completionBarrier())
+      }),
+    ).subscribe(point => points.push(point))
+    expect(points).toEqual([
+      { topic: 'orders', partition: 0, offset: 5n },
+      { topic: 'orders', partition: 1, offset: 5n },
+    ])
+  })
+})

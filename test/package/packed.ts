@@ -1,0 +1,120 @@
+import { execFile } from 'node:child_process'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const modules = join(root, 'node_modules')
+const fixtures = fileURLToPath(new URL('fixtures', import.meta.url))
+
+export type Format = 'esm' | 'cjs'
+/** What the user's program prints, on any broker. */
+export const toldByProgram = [
+  'topic 1: v at 0, traced by t',
+  'retry 2: v at 0, traced by t',
+  'retry 3: v at 0, traced by t',
+  'acked with 3',
+  'drained true',
+  'an error of its kind: true',
+]
+
+const programs = { esm: 'program.mts', cjs: 'program.cts' } as const
+
+/** Runs a program of this project's own tools in a folder; rejects with what it printed. */
+async function tool(cwd: string, program: string, args: readonly string[], env = process.env): Promise<string> {
+  try {
+    return (await run(program, args, { cwd, env, maxBuffer: 2 ** 26 })).stdout
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout: string; stderr: string }
+    throw new Error(`${program} ${args.join(' ')}\n${stdout}${stderr}`)
+  }
+}
+
+/**
+ * The package as it is published, built from the sources of now, and a project of a user's who has installed it.
+ *
+ * Everything happens in folders of its own: what is being built beside it does not matter.
+ */
+export class PackedPackage {
+  private constructor(
+    readonly folder: string,
+    /** The user's project. */
+    readonly project: string,
+  ) {}
+
+  static async make(): Promise<PackedPackage> {
+    const folder = await mkdtemp(join(tmpdir(), 'rxmika-package-'))
+    try {
+      const [source, project] = [join(folder, 'source'), join(folder, 'project')]
+      await Promise.all([mkdir(source), mkdir(project)])
+      const parts = ['package.json', 'README.md', 'src', 'scripts', ...(await readdir(root)).filter(isTsconfig)]
+      await Promise.all(parts.map(part => cp(join(root, part), join(source, part), { recursive: true })))
+      await symlink(modules, join(source, 'node_modules'))
+      await tool(source, 'npm', ['run', 'build'])
+      await tool(source, 'npm', ['pack', '--pack-destination', folder])
+
+      const [tarball] = (await readdir(folder)).filter(name => name.endsWith('.tgz'))
+      const { version: rxjs } = JSON.parse(await readFile(join(modules, 'rxjs', 'package.json'), 'utf8'))
+      await writeFile(join(project, 'package.json'), '{ "name": "user", "private": true }\n')
+      const packages = [join(folder, tarball!), `rxjs@${rxjs}`]
+      await tool(project, 'npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', ...packages])
+      // Only for the compiler; after the installation, which removes what it does not know.
+      await mkdir(join(project, 'node_modules', '@types'), { recursive: true })
+      await symlink(join(modules, '@types', 'node'), join(project, 'node_modules', '@types', 'node'))
+      for (const program of Object.values(programs)) {
+        await cp(join(fixtures, 'program.ts'), join(project, program))
+      }
+      return new PackedPackage(folder, project)
+    } catch (error) {
+      await rm(folder, { recursive: true, force: true })
+      throw error
+    }
+  }
+
+  /** The installed package. */
+  get installed(): string {
+    return join(this.project, 'node_modules', 'rxmika')
+  }
+
+  /** The paths of the files in the package. */
+  async files(): Promise<string[]> {
+    const entries = await readdir(this.installed, { recursive: true, withFileTypes: true })
+    return entries
+      .filter(entry => entry.isFile())
+      .map(({ parentPath, name }) => join(parentPath, name).slice(this.installed.length + 1))
+      .sort()
+  }
+
+  /** Compiles the user's program in both formats, its libraries' types checked too. */
+  async compile(module: 'node16' | 'nodenext'): Promise<void> {
+    const options = ['--module', module, '--moduleResolution', module, '--target', 'es2022', '--lib', 'es2022']
+    const strictly = ['--strict', '--skipLibCheck', 'false', '--noUncheckedIndexedAccess', '--types', 'node']
+    const tsc = join(modules, 'typescript', 'bin', 'tsc')
+    await tool(this.project, process.execPath, [tsc, ...options, ...strictly, ...Object.values(programs)])
+  }
+
+  /** Runs the compiled program; resolves with the lines it printed. */
+  async run(format: Format, env: Readonly<Record<string, string>> = {}): Promise<string[]> {
+    const { KAFKA_BROKERS: _, ...others } = process.env
+    const program = programs[format].replace('ts', 'js')
+    const output = await tool(this.project, process.execPath, [program], { ...others, ...env })
+    return output.trim().split('\n')
+  }
+
+  /** Evaluates code in the user's project. */
+  evaluate(format: Format, code: string): Promise<string> {
+    const type = format === 'esm' ? 'module' : 'commonjs'
+    return tool(this.project, process.execPath, [`--input-type=${type}`, '--eval', code])
+  }
+
+  remove(): Promise<void> {
+    return rm(this.folder, { recursive: true, force: true })
+  }
+}
+
+function isTsconfig(name: string): boolean {
+  return /^tsconfig.*\.json$/.test(name)
+}
