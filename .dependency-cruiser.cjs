@@ -6,6 +6,7 @@ const room = (name, from, allowed) => ({
   to: { path: '^(src|test|examples|bench)/', pathNot: [from, ...allowed] },
 })
 const vocabulary = '^src/[^/]+\\.ts$'
+const publicApi = ['^src/index\\.ts$', '^src/testing/index\\.ts$']
 
 module.exports = {
   forbidden: [
@@ -21,11 +22,8 @@ module.exports = {
     room('memory-driver', '^src/drivers/memory/', [vocabulary]),
     room('client', '^src/client/', [vocabulary, '^src/operators/', '^src/retry/', '^src/drivers/kafkajs/index\\.ts$']),
     room('testing', '^src/testing/', [vocabulary, '^src/(operators|retry|client|drivers)/']),
-    room('users', '^(examples|bench)/', [
-      '^src/index\\.ts$',
-      '^src/testing/index\\.ts$',
-      '^test/kafka/kafka-server\\.ts$',
-    ]),
+    room('examples', '^examples/', publicApi),
+    room('bench', '^bench/', [...publicApi, '^test/kafka/(kafka-server|create-topic)\\.ts$']),
     {
       name: 'vocabulary-imports',
       severity: 'error',

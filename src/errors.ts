@@ -127,6 +127,25 @@ export class UnroutableFailureError extends RxMikaError {
   }
 }
 
+/** More failures than a `breaker` lets pass: the topic is paused and its failures are held until it is resumed. */
+export class FloodError extends RxMikaError {
+  constructor(
+    readonly topic: string,
+    /** How many the breaker lets pass within that time. */
+    readonly failures: number,
+    /** ms. */
+    readonly within: number,
+    options?: { cause?: unknown },
+  ) {
+    super(
+      'RXMIKA_FLOOD',
+      `more than ${failures} records of topic '${topic}' failed within ${within} ms: it is paused and its failed records ` +
+        `are held; when the cause is gone, client.resume('${topic}') sends them on`,
+      options,
+    )
+  }
+}
+
 /** A record of this group on the retry or DLQ topic whose original topic is not registered here. */
 export class RecordWithoutConsumerError extends RxMikaError {
   constructor(

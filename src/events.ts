@@ -35,6 +35,8 @@ export type ClientEvent =
   | ({ readonly type: 'lost' } & Place)
   | { readonly type: 'paused'; readonly topic: string }
   | { readonly type: 'resumed'; readonly topic: string }
+  /** A `breaker` paused the topic: more than `failures` of its records failed within `within` ms. */
+  | { readonly type: 'tripped'; readonly topic: string; readonly failures: number; readonly within: number }
   /** The broker confirmed the position; `offset` is the next to read. */
   | ({ readonly type: 'committed' } & Place)
   /**

@@ -71,9 +71,10 @@ export interface RecordOwner {
 
 /**
  * Where a delivery stands: `waiting` to be handed to a subscriber, `unsettled` in its pipeline, `routing` after `fail`,
- * `unroutable` when no step took it, `not-due` until its retry is, `done` when completed.
+ * `held` by a step of its route for as long as it may take, `unroutable` when no step took it, `not-due` until its retry
+ * is, `done` when completed.
  */
-export type DeliveryPhase = 'waiting' | 'unsettled' | 'routing' | 'unroutable' | 'not-due' | 'done'
+export type DeliveryPhase = 'waiting' | 'unsettled' | 'routing' | 'held' | 'unroutable' | 'not-due' | 'done'
 
 /**
  * The record as delivered: a place in a batch and a slot in its assignment's window. Everything else is read when it

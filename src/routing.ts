@@ -1,5 +1,5 @@
 import type { Observable, SchedulerLike } from 'rxjs'
-import type { RxMikaError } from './errors.js'
+import type { FloodError, RxMikaError } from './errors.js'
 import type { ClientEvent } from './events.js'
 import type { Failed } from './failure.js'
 import type { PublishRecord, RecordMetadata } from './publish.js'
@@ -30,6 +30,15 @@ export interface Routing {
   redeliver(failed: Failed, delay: number): void
   /** Reports the failure and holds its record uncommitted. */
   unroutable(failed: Failed, cause: unknown): void
+  /**
+   * A step keeps the record uncommitted for as long as it may take: neither a rebalance nor a graceful close waits for it.
+   * `stalls()` says `routing`.
+   */
+  hold(failed: Failed): void
+  /** A record that was held goes on; false: it is no longer ours, and must not. */
+  release(failed: Failed): boolean
+  /** Pauses the error's topic and reports the error; emits once the topic is resumed. */
+  trip(error: FloodError): Observable<void>
   /** Closes the client with this error. */
   halt(error: RxMikaError): void
   event(event: ClientEvent): void

@@ -77,8 +77,8 @@ export class Assignment implements RecordOwner {
   readonly window = new DeliveryWindow()
   /** Records in a pipeline or on their route: what a rebalance and a graceful close wait for. */
   inFlight = 0
-  /** Records that failed and no step took. */
-  unroutable = 0
+  /** Records that failed and that no step took, or that one holds: nobody waits for them. */
+  stuck = 0
   ended = false
   /** Everything below is completed or was never to be delivered. */
   position: number
@@ -253,7 +253,7 @@ export class Assignment implements RecordOwner {
     record.origin = admission.origin
     if (admission.origin !== undefined) record.stream = stream
     if (dueIn > 0) this.#postpone(record, dueIn)
-    else if (stream.open && !this.#waiting.has(stream)) this.#hand(record, stream)
+    else if (stream.open && this.reading.active && !this.#waiting.has(stream)) this.#hand(record, stream)
     else this.#wait(record, stream)
   }
 
@@ -331,7 +331,7 @@ export class Assignment implements RecordOwner {
   routed(record: DeliveredRecord): void {
     if (this.ended || record.phase === 'done') return
     if (record.phase === 'routing') this.inFlight--
-    if (record.phase === 'unroutable') this.unroutable--
+    if (record.phase === 'unroutable' || record.phase === 'held') this.stuck--
     this.complete(record)
   }
 
@@ -350,25 +350,66 @@ export class Assignment implements RecordOwner {
     this.host.deliveryEnded()
   }
 
-  /** No step took the failed record: it stays, and the committed position with it. */
-  hold(record: DeliveredRecord): void {
-    if (this.ended || record.phase === 'unroutable') return
-    this.inFlight--
-    this.unroutable++
-    record.phase = 'unroutable'
+  /** The failed record stays, and the committed position with it: no step took it, or one holds it until it is released. */
+  hold(record: DeliveredRecord, phase: 'unroutable' | 'held'): void {
+    if (this.ended) return
+    if (record.phase === 'routing') {
+      this.inFlight--
+      this.stuck++
+    }
+    record.phase = phase
     this.host.deliveryEnded()
+  }
+
+  /** A held record goes on in its route; false: it is no longer ours. */
+  release(record: DeliveredRecord): boolean {
+    if (this.ended) return false
+    if (record.phase === 'held') {
+      record.phase = 'routing'
+      this.stuck--
+      this.inFlight++
+    }
+    return true
   }
 
   /** Delivers the failed record again after `delay` ms, as the next attempt. */
   redeliver(record: DeliveredRecord, delay: number): void {
     const stream = this.reading.streamOf(record)
     if (this.ended || stream === undefined) return
-    this.inFlight--
+    if (record.phase === 'routing') this.inFlight--
+    else this.stuck--
     const { batch, index, slot, origin, redeliveries } = record
     const again = new DeliveredRecord(this, batch, index, slot, origin, redeliveries + 1)
     again.stream = record.stream
     this.window.replace(again)
     this.#postpone(again, delay)
+    this.host.deliveryEnded()
+  }
+
+  /** What was taken in and handed to nobody is decided anew. */
+  admitAgain(): void {
+    const records = [...this.#waiting.values()].flat().filter(({ settled }) => !settled)
+    this.#waiting.clear()
+    for (const record of records.sort((one, other) => one.slot - other.slot)) {
+      const admission = this.reading.admit(this, record)
+      if (admission !== undefined) this.#wait(record, admission.stream)
+    }
+  }
+
+  /** The record is handed to nobody; `routed` or `giveBack` follows. */
+  withhold(record: DeliveredRecord): void {
+    record.settled = true
+    record.phase = 'routing'
+    this.inFlight++
+  }
+
+  /** It was not to be withheld: it waits again. */
+  giveBack(record: DeliveredRecord): void {
+    if (this.ended) return
+    record.settled = false
+    record.phase = 'waiting'
+    this.inFlight--
+    this.#wait(record, this.reading.streamOf(record)!)
     this.host.deliveryEnded()
   }
 
@@ -484,7 +525,8 @@ export class Assignment implements RecordOwner {
     const head = this.window.at(this.window.head)
     if (head !== undefined) {
       const stream = head.phase === 'waiting' ? this.reading.streamOf(head) : undefined
-      const why = head.phase === 'waiting' ? (stream?.closedBecause() ?? 'unsettled') : head.phase
+      const phase = head.phase === 'held' ? 'routing' : head.phase
+      const why = phase === 'waiting' ? (stream?.closedBecause() ?? 'unsettled') : phase
       return this.#stallAt(head, this.#headSince(), why as StallReason)
     }
     const queued = this.#queue[0]
@@ -516,7 +558,7 @@ export class Assignment implements RecordOwner {
     if (this.ended) return
     this.ended = true
     this.inFlight = 0
-    this.unroutable = 0
+    this.stuck = 0
     this.#queue.length = 0
     this.#waiting.clear()
     this.#delayed.end()

@@ -94,12 +94,22 @@ export interface CloseReport {
 export interface DlqReplayOptions {
   /** `'caught-up'` (default): up to the end the DLQ topic had at subscription. `'forever'`: goes on. */
   readonly until?: 'caught-up' | 'forever'
+  /**
+   * False leaves one of this group's records out: it is not delivered, but written to the end of its DLQ partition byte
+   * for byte, this library's headers included, and completed once that copy is acknowledged; so a later replay finds it
+   * there. It counts as `skipped`. The record is to be looked at, not settled. When the filter throws, the replay errors
+   * with that, and the record and all after it stay where they are.
+   *
+   * With `until: 'forever'` what was left out is not read again before something else is written to the topic, which is
+   * looked for every second; then all of it is gone through once more.
+   */
+  readonly filter?: (record: ConsumeRecord) => boolean
 }
 
 export interface DlqReplayProgress {
   /** This group's records handed to their topics' streams. */
   readonly delivered: number
-  /** Other groups' records. */
+  /** Other groups' records, and this group's that the filter left out. */
   readonly skipped: number
   /** Offsets below the end that are not completed yet; an upper bound where the log has gaps. */
   readonly remaining: number

@@ -10,6 +10,7 @@ import {
   Subject,
   Subscription,
   share,
+  takeUntil,
   tap,
   timer,
 } from 'rxjs'
@@ -20,6 +21,7 @@ import {
   ClientClosedError,
   ConfigurationError,
   DlqNotConfiguredError,
+  type FloodError,
   PublishError,
   RxMikaError,
   TopicAlreadyRegisteredError,
@@ -86,6 +88,8 @@ class KafkaClient implements Client, AssignmentHost {
   readonly #readings = new Map<string, Reading>()
   readonly #orphans: FailureRoute
   readonly #replays: DlqReplays
+  /** By topic as users name it: what is told when a topic that a breaker stopped is resumed. */
+  readonly #tripped = new Map<string, ReplaySubject<void>>()
   readonly #commits: Commits
   readonly #publisher: Publisher
   readonly #assignments = new Map<PartitionAssignment, Assignment>()
@@ -96,6 +100,8 @@ class KafkaClient implements Client, AssignmentHost {
   readonly #joined = new ReplaySubject<never>()
   #rebalancing = false
   #closing: { readonly patience: Subject<unknown>; fatal: RxMikaError | undefined } | undefined
+  /** What goes before consuming is given up then, for it would fail on a driver that is closed. */
+  readonly #closingBegins = new Subject<void>()
   #reportEnd!: (report: CloseReport) => void
   #finished = false
   /** Calls of `publish` that are under way. */
@@ -128,6 +134,8 @@ class KafkaClient implements Client, AssignmentHost {
           this.#joined,
           defer(() => this.#driver.endOffsets(config.dlqTopic!)),
         ),
+      scheduler: this.scheduler,
+      writeBack: record => this.#writeBack(record),
     })
     this[routing] = this.#makeRouting()
     this.#orphans = this.#makeRoute(config.dlqTopic === undefined ? held => held : deadLetter(this))
@@ -223,7 +231,13 @@ class KafkaClient implements Client, AssignmentHost {
   }
 
   resume(topic: string): void {
-    if (this.#streamNamed(topic).resume()) this.reports.event({ type: 'resumed', topic })
+    const stream = this.#streamNamed(topic)
+    const tripped = this.#tripped.get(topic)
+    this.#tripped.delete(topic)
+    // What is held goes on before anything new can fail.
+    tripped?.next()
+    tripped?.complete()
+    if (stream.resume()) this.reports.event({ type: 'resumed', topic })
   }
 
   #streamNamed(topic: string): TopicStream {
@@ -272,28 +286,18 @@ class KafkaClient implements Client, AssignmentHost {
     )
     this.#work.add(
       concat(
-        this.#connected,
-        defer(() => this.#driver.topics(topics)).pipe(
-          tap(known => {
-            const missing = topics.filter(topic => !known.has(topic))
-            if (missing.length > 0) {
-              throw new ConfigurationError(
-                `topic ${missing.map(topic => `'${topic}'`).join(', ')} does not exist, and the broker does not create it`,
-              )
-            }
-          }),
-          ignoreElements(),
-        ),
-        defer(() =>
-          this.#driver.consume({
+        concat(this.#connected, this.#existing(topics)).pipe(takeUntil(this.#closingBegins)),
+        defer(() => {
+          if (this.#closing !== undefined) return EMPTY
+          return this.#driver.consume({
             group,
             topics,
             startFrom,
             rebalanceTimeout: rebalanceTimeout + lastCommits,
             sessionTimeout,
             heartbeatInterval,
-          }),
-        ),
+          })
+        }),
       ).subscribe({
         next: event => this.#onDriverEvent(event),
         error: error => this.#closeBy(error),
@@ -303,6 +307,21 @@ class KafkaClient implements Client, AssignmentHost {
       }),
     )
     return this.errors
+  }
+
+  /** Completes when all of them exist. */
+  #existing(topics: readonly string[]): Observable<never> {
+    return defer(() => this.#driver.topics(topics)).pipe(
+      tap(known => {
+        const missing = topics.filter(topic => !known.has(topic))
+        if (missing.length > 0) {
+          throw new ConfigurationError(
+            `topic ${missing.map(topic => `'${topic}'`).join(', ')} does not exist, and the broker does not create it`,
+          )
+        }
+      }),
+      ignoreElements(),
+    )
   }
 
   /** The retry and DLQ topics are read like any other; what is on them is for the registered topics' streams. */
@@ -338,6 +357,9 @@ class KafkaClient implements Client, AssignmentHost {
     if (this.#config.dlqTopic === undefined) throw new DlqNotConfiguredError()
     if (options?.until !== undefined && options.until !== 'caught-up' && options.until !== 'forever') {
       throw invalid('replayDlq: until', options.until, "is 'caught-up' or 'forever'")
+    }
+    if (options?.filter !== undefined && typeof options.filter !== 'function') {
+      throw invalid('replayDlq: filter', options.filter, 'is a function from a record to a boolean')
     }
     return this.#finished ? EMPTY : this.#replays.run(options)
   }
@@ -479,9 +501,31 @@ class KafkaClient implements Client, AssignmentHost {
         ownerOf(record).redeliver(record, delay)
       },
       unroutable: (failed, cause) => this.#unroutable(failed, cause),
+      hold: failed => {
+        const record = deliveryOf(failed.record)!
+        ownerOf(record).hold(record, 'held')
+      },
+      release: failed => {
+        const record = deliveryOf(failed.record)!
+        return ownerOf(record).release(record)
+      },
+      trip: error => this.#trip(error),
       halt: error => this.#closeBy(error),
       event: event => this.reports.event(event),
     }
+  }
+
+  #trip(error: FloodError): Observable<void> {
+    const { topic, failures, within } = error
+    const before = this.#tripped.get(topic)
+    if (before !== undefined) return before
+    // Remembers, for a listener of what follows may resume the topic at once.
+    const resumed = new ReplaySubject<void>()
+    this.#tripped.set(topic, resumed)
+    this.pause(topic)
+    this.reports.event({ type: 'tripped', topic, failures, within })
+    this.reports.error(error)
+    return resumed
   }
 
   #publishCopy(copy: PublishRecord, failed: Failed): Observable<RecordMetadata> {
@@ -499,6 +543,17 @@ class KafkaClient implements Client, AssignmentHost {
           },
         }),
       )
+  }
+
+  #writeBack({ owner, batch, index }: DeliveredRecord): Observable<RecordMetadata> {
+    const { topic, partition } = ownerOf({ owner }).handle
+    const [key, value, headers] = [batch.key(index), batch.value(index), batch.headers(index)]
+    return this.#publisher
+      .publish({ topic, partition, key, value, headers, timestamp: batch.timestamp(index) }, error => {
+        this.#reportRefusal(error)
+        return !owner.ended
+      })
+      .pipe(tap({ error: error => this.reports.error(error) }))
   }
 
   /** A broker that is away refuses every copy again and again: said once a second, not once a record. */
@@ -520,7 +575,7 @@ class KafkaClient implements Client, AssignmentHost {
     const record = this.#leaveRoute(failed)
     if (record.owner.ended) return
     const { topic, partition, offset } = record.source
-    ownerOf(record).hold(record)
+    ownerOf(record).hold(record, 'unroutable')
     this.reports.error(
       new UnroutableFailureError(
         topic,
@@ -627,6 +682,7 @@ class KafkaClient implements Client, AssignmentHost {
     if (this.#closing !== undefined) return
     const closingNow = { patience: new Subject<unknown>(), fatal }
     this.#closing = closingNow
+    this.#closingBegins.next()
     if (fatal !== undefined) this.#config.logger.fatal({ err: fatal }, fatal.message)
     this.reports.moveTo('draining', fatal)
     // The streams end first: operators that hold records back (bufferTime, concatMap) let go of them on completion.
@@ -681,7 +737,7 @@ class KafkaClient implements Client, AssignmentHost {
 
   #unsettled(): number {
     let unsettled = 0
-    for (const { inFlight, unroutable } of this.#assignments.values()) unsettled += inFlight + unroutable
+    for (const { inFlight, stuck } of this.#assignments.values()) unsettled += inFlight + stuck
     return unsettled
   }
 }
@@ -690,7 +746,7 @@ function placeOf(assignment: Assignment, offset: number | bigint) {
   return { topic: assignment.topic, partition: assignment.partition, offset: BigInt(offset) }
 }
 
-function ownerOf(record: DeliveredRecord): Assignment {
+function ownerOf(record: Pick<DeliveredRecord, 'owner'>): Assignment {
   return record.owner as Assignment
 }
 

@@ -1,23 +1,38 @@
-import { Observable, type Subscriber } from 'rxjs'
+import { mergeMap, Observable, type SchedulerLike, type Subscriber, take, timer } from 'rxjs'
 import { RxMikaError } from '../errors.js'
+import type { RecordMetadata } from '../publish.js'
+import type { DeliveredRecord } from '../record.js'
 import type { Assignment } from './assignment.js'
 import type { DlqReplayOptions, DlqReplayProgress } from './client.js'
+
+/** How often a replay that goes on forever with a filter looks for what is new on the topic, ms. */
+const lookEvery = 1_000
 
 interface Replay {
   readonly subscriber: Subscriber<DlqReplayProgress>
   readonly forever: boolean
-  /** Per partition the end the DLQ topic had at subscription; undefined until the broker has told. */
+  readonly filter: DlqReplayOptions['filter']
+  /** Per partition the end the DLQ topic had at subscription, or at the last look; undefined until the broker has told. */
   ends: ReadonlyMap<number, number> | undefined
+  /** Per partition how many records that the filter left out were written beyond that end. */
+  readonly writtenBack: Map<number, number>
+  looking: boolean
   delivered: number
   skipped: number
 }
 
 /** What a replay asks of the client. */
 export interface DlqReplayHost {
+  readonly scheduler: SchedulerLike
   /** The client's assignments of the DLQ topic; undefined before the first rebalance is over. */
   dlqAssignments(): readonly Assignment[] | undefined
   /** Emits the ends of the DLQ topic's partitions, once connected. */
   endOffsets(): Observable<ReadonlyMap<number, number>>
+  /**
+   * Writes a record of the DLQ topic to the end of its partition, byte for byte, and emits once that is acknowledged. What
+   * the broker may accept later is tried again for as long as the record is ours; after that it completes without a value.
+   */
+  writeBack(record: DeliveredRecord): Observable<RecordMetadata>
 }
 
 /**
@@ -25,6 +40,9 @@ export interface DlqReplayHost {
  *
  * A member of the group has the topic's partitions all the time, paused; so a replay begins where the last one stopped,
  * at the group's committed position, and needs no rebalance.
+ *
+ * A position is all that a group remembers. So a record that a filter leaves out is written to the end of the topic, and
+ * completed when that copy is acknowledged: the position passes it, and the next replay finds it there.
  */
 export class DlqReplays {
   #replay: Replay | undefined
@@ -35,17 +53,38 @@ export class DlqReplays {
     return this.#replay?.ends !== undefined
   }
 
-  /** A caught-up replay leaves alone what was written after it began, its own failures among it. */
+  /** A replay leaves alone what was written after it began, its own failures and what it left out among it. */
   accepts(partition: number, offset: number): boolean {
     const replay = this.#replay
     if (replay?.ends === undefined) return false
-    return replay.forever || offset < (replay.ends.get(partition) ?? 0)
+    return isEndless(replay) || offset < (replay.ends.get(partition) ?? 0)
   }
 
-  count(what: 'delivered' | 'skipped'): void {
-    if (this.#replay === undefined) return
-    this.#replay[what]++
-    this.#emit(this.#replay)
+  /** Another group's record was passed over. */
+  skipped(): void {
+    if (this.#replay !== undefined) this.#count(this.#replay, 'skipped')
+  }
+
+  /**
+   * Decides for a record of this group that was taken in: true, it is to be handed to its topic's stream, though not while
+   * no replay is active; false, it is left out, and seen to.
+   */
+  takes(assignment: Assignment, record: DeliveredRecord): boolean {
+    const replay = this.#replay
+    if (replay === undefined) return true
+    try {
+      if (replay.filter !== undefined && !replay.filter(record)) {
+        this.#leaveOut(replay, assignment, record)
+        return false
+      }
+    } catch (error) {
+      replay.subscriber.error(error)
+      return true
+    }
+    // A filter is to look at records only, but one that settles them has its way.
+    if (record.settled) return false
+    this.#count(replay, 'delivered')
+    return true
   }
 
   /** A position of the DLQ topic moved, or the assignments changed. */
@@ -53,7 +92,9 @@ export class DlqReplays {
     const replay = this.#replay
     if (replay?.ends === undefined || this.host.dlqAssignments() === undefined) return
     const { remaining } = this.#emit(replay)
-    if (remaining === 0 && !replay.forever) replay.subscriber.complete()
+    if (remaining > 0 || replay !== this.#replay) return
+    if (!replay.forever) replay.subscriber.complete()
+    else if (!isEndless(replay)) this.#lookLater(replay)
   }
 
   run(options: DlqReplayOptions = {}): Observable<DlqReplayProgress> {
@@ -65,7 +106,10 @@ export class DlqReplays {
       const replay: Replay = {
         subscriber,
         forever: options.until === 'forever',
+        filter: options.filter,
         ends: undefined,
+        writtenBack: new Map(),
+        looking: false,
         delivered: 0,
         skipped: 0,
       }
@@ -76,11 +120,7 @@ export class DlqReplays {
       })
       subscriber.add(
         this.host.endOffsets().subscribe({
-          next: ends => {
-            replay.ends = ends
-            this.#drain()
-            this.progressed()
-          },
+          next: ends => this.#go(replay, ends),
           error: error => subscriber.error(error),
         }),
       )
@@ -90,6 +130,66 @@ export class DlqReplays {
   end(error: unknown): void {
     if (error === undefined) this.#replay?.subscriber.complete()
     else this.#replay?.subscriber.error(error)
+  }
+
+  #go(replay: Replay, ends: ReadonlyMap<number, number>): void {
+    const begins = replay.ends === undefined
+    replay.ends = ends
+    replay.writtenBack.clear()
+    // What an earlier replay took in and nobody was given is this one's to decide.
+    if (begins) for (const assignment of this.host.dlqAssignments() ?? []) assignment.admitAgain()
+    this.#drain()
+    this.progressed()
+  }
+
+  #leaveOut(replay: Replay, assignment: Assignment, record: DeliveredRecord): void {
+    if (record.settled) return
+    assignment.withhold(record)
+    this.host.writeBack(record).subscribe({
+      next: () => {
+        replay.writtenBack.set(assignment.partition, (replay.writtenBack.get(assignment.partition) ?? 0) + 1)
+        if (replay === this.#replay) this.#count(replay, 'skipped')
+        assignment.routed(record)
+      },
+      // Refused for good: it stays where it is, for a later replay.
+      error: error => {
+        assignment.giveBack(record)
+        if (replay === this.#replay) replay.subscriber.error(error)
+      },
+    })
+  }
+
+  /**
+   * Behind the end stands what was left out, and would be found and left out again without end. So nothing more is read
+   * until something else has been written.
+   */
+  #lookLater(replay: Replay): void {
+    if (replay.looking) return
+    replay.looking = true
+    const ends = timer(lookEvery, this.host.scheduler).pipe(
+      mergeMap(() => this.host.endOffsets()),
+      take(1),
+    )
+    replay.subscriber.add(
+      ends.subscribe({
+        next: ends => {
+          replay.looking = false
+          if (this.#hasNews(replay, ends)) this.#go(replay, ends)
+          else this.#lookLater(replay)
+        },
+        error: error => replay.subscriber.error(error),
+      }),
+    )
+  }
+
+  #hasNews(replay: Replay, ends: ReadonlyMap<number, number>): boolean {
+    const known = (partition: number) => (replay.ends?.get(partition) ?? 0) + (replay.writtenBack.get(partition) ?? 0)
+    return (this.host.dlqAssignments() ?? []).some(({ partition }) => (ends.get(partition) ?? 0) > known(partition))
+  }
+
+  #count(replay: Replay, what: 'delivered' | 'skipped'): void {
+    replay[what]++
+    this.#emit(replay)
   }
 
   #emit(replay: Replay): DlqReplayProgress {
@@ -105,4 +205,9 @@ export class DlqReplays {
   #drain(): void {
     for (const assignment of this.host.dlqAssignments() ?? []) assignment.drain()
   }
+}
+
+/** Without a filter nothing is written back, and a replay can go on to whatever comes. */
+function isEndless({ forever, filter }: Replay): boolean {
+  return forever && filter === undefined
 }

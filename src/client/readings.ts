@@ -103,8 +103,10 @@ abstract class SharedReading implements Reading {
       )
       return undefined
     }
-    this.delivered()
-    return { stream, origin: this.originFor(own.origin, stream), dueIn: dueIn(own, this.shared.now()) }
+    record.origin = { ...own.origin, topic: stream.name }
+    record.stream = stream
+    if (!this.takes(assignment, record)) return undefined
+    return { stream, origin: record.origin, dueIn: dueIn(own, this.shared.now()) }
   }
 
   streamOf(record: DeliveredRecord): TopicStream | undefined {
@@ -115,12 +117,12 @@ abstract class SharedReading implements Reading {
     return this.streamOf(record)?.route ?? this.shared.orphans
   }
 
-  protected originFor(origin: NonNullable<Admission['origin']>, stream: TopicStream): Admission['origin'] {
-    return { ...origin, topic: stream.name }
-  }
-
   protected skipped(): void {}
-  protected delivered(): void {}
+
+  /** Whether a record of this group is for its stream; seen to otherwise. */
+  protected takes(_assignment: Assignment, _record: DeliveredRecord): boolean {
+    return true
+  }
 }
 
 export class RetryReading extends SharedReading {
@@ -151,11 +153,11 @@ export class DlqReading extends SharedReading {
   }
 
   protected override skipped(): void {
-    this.replays.count('skipped')
+    this.replays.skipped()
   }
 
-  protected override delivered(): void {
-    this.replays.count('delivered')
+  protected override takes(assignment: Assignment, record: DeliveredRecord): boolean {
+    return this.replays.takes(assignment, record)
   }
 
   progressed(): void {

@@ -46,6 +46,8 @@ export class Reports {
       case 'paused':
       case 'resumed':
         return this.logger.info({ topic: event.topic }, `topic ${event.type}`)
+      case 'tripped':
+        return // said as an error already
       case 'reconnected':
         return this.logger.info('connected to the brokers again')
       case 'disconnected':

@@ -1,4 +1,5 @@
 export { type Backoff, type ExponentialOptions, exponential, fixed, steps } from './backoff.js'
+export { type BreakerOptions, breaker } from './breaker.js'
 export { type DeadLetterOptions, deadLetter } from './dead-letter.js'
 export { discard } from './discard.js'
 export { halt } from './halt.js'

@@ -9,6 +9,9 @@ import { deliveredRecord, kinds, recordOf, run, signalsOf } from './signals.js'
 // Diagrams of signals: a lower-case letter delivers a record, the upper-case letter completes it, a digit passes a
 // position. Record a has offset 0, b has 1 and so on, unless a test says otherwise: the position after b is 2.
 
+const delivered = (record: BarrierRecord): BarrierSignal => ({ type: 'delivered', record })
+const completed = (record: BarrierRecord): BarrierSignal => ({ type: 'completed', record })
+
 const permutations = (letters: string): string[] =>
   letters.length < 2
     ? [letters]
@@ -115,11 +118,42 @@ describe.each(kinds)('completionBarrier: order, records %s', kind => {
     const positions: bigint[] = []
     signals.pipe(completionBarrier()).subscribe(({ offset }) => positions.push(offset))
     const records = Array.from({ length: 1_000 }, (_, slot) => recordOf(kind, owner, slot * 3, slot))
-    for (const record of records) signals.next({ type: 'delivered', record })
-    for (const record of records.slice(1).reverse()) signals.next({ type: 'completed', record })
+    const deliver = (from: number, to: number) => {
+      for (const record of records.slice(from, to)) signals.next({ type: 'delivered', record })
+    }
+    const complete = (from: number, to: number) => {
+      for (const record of records.slice(from, to).reverse()) signals.next({ type: 'completed', record })
+    }
+    deliver(0, 40)
+    complete(1, 40)
+    deliver(40, 1_000)
     expect(positions).toEqual([])
-    signals.next({ type: 'completed', record: records[0]! })
-    expect(positions).toEqual([2_998n])
+    complete(0, 1)
+    expect(positions).toEqual([118n])
+    complete(41, 1_000)
+    expect(positions).toEqual([118n])
+    complete(40, 41)
+    expect(positions).toEqual([118n, 2_998n])
+  })
+
+  it('takes no other record for one that was completed long ago, or is still to come', () => {
+    const owner = new FakeOwner()
+    const signals = new Subject<BarrierSignal>()
+    const positions: bigint[] = []
+    signals.pipe(completionBarrier()).subscribe(({ offset }) => positions.push(offset))
+    const records = Array.from({ length: 1_000 }, (_, slot) => recordOf(kind, owner, slot, slot))
+    const tell = (type: 'delivered' | 'completed', which: readonly BarrierRecord[]) => {
+      for (const record of which) signals.next({ type, record })
+    }
+    tell('delivered', records.slice(0, 300))
+    tell('completed', records.slice(0, 300))
+    tell('completed', records.slice(300))
+    expect(positions.splice(0)).toHaveLength(300)
+    tell('delivered', records.slice(300, 310))
+    tell('completed', [...records.slice(0, 300), ...records.slice(310)])
+    expect(positions).toEqual([])
+    tell('completed', records.slice(300, 302))
+    expect(positions).toEqual([301n, 302n])
   })
 })
 
@@ -409,9 +443,9 @@ describe('completionBarrier: partitions', () => {
     return [name, record] as const
   })
   const values = Object.fromEntries(
-    records.flatMap(([name, record]): [string, BarrierSignal][] => [
-      [name, { type: 'delivered', record }],
-      [name.toUpperCase(), { type: 'completed', record }],
+    records.flatMap(([name, record]) => [
+      [name, delivered(record)],
+      [name.toUpperCase(), completed(record)],
     ]),
   )
   const partitionOf = (signal: BarrierSignal) => (signal.type === 'passed' ? signal.partition : signal.record.partition)
@@ -443,10 +477,11 @@ describe('completionBarrier: partitions', () => {
     expect(errors[0]).toBeInstanceOf(RangeError)
   })
 
-  it('takes no notice of a completion in another partition', () =>
+  it('takes no notice of a completion in another partition or topic', () =>
     run(({ hot, expectPoints }) => {
-      const input = hot('ac-B-D-A-|', values)
-      const expected = ' -------1-|'
+      const elsewhere: BarrierRecord = { topic: 'refunds', partition: 0, offset: 0n }
+      const input = hot('ac-B-D-x-A-|', { ...values, x: completed(elsewhere) })
+      const expected = ' ---------1-|'
       expectPoints(input.pipe(completionBarrier())).toBe(expected)
     }))
 })
@@ -460,8 +495,6 @@ describe('completionBarrier: records', () => {
       .subscribe({ next: point => points.push(point), error: error => errors.push(error) })
     return { points, errors }
   }
-  const delivered = (record: BarrierRecord): BarrierSignal => ({ type: 'delivered', record })
-  const completed = (record: BarrierRecord): BarrierSignal => ({ type: 'completed', record })
 
   it('commits a copy where it was read, a copy without a client as well', () => {
     const owner = new FakeOwner('billing-retry', 2)
@@ -545,6 +578,18 @@ describe('completionBarrier: records', () => {
         'completionBarrier takes deliveries in the order of the log: orders/0 offset 1 came after offset 2',
       ),
     ])
+  })
+
+  it('waits for what an assignment left where another one went on beside it', () => {
+    const [first, second] = [new FakeOwner(), new FakeOwner()]
+    const [a, b, c] = [deliveredRecord(first, 0, 0), deliveredRecord(second, 1, 0), deliveredRecord(second, 2, 1)]
+    const signals = new Subject<BarrierSignal>()
+    const positions: bigint[] = []
+    signals.pipe(completionBarrier()).subscribe(({ offset }) => positions.push(offset))
+    for (const record of [a, b]) signals.next(delivered(record))
+    first.end()
+    for (const signal of [delivered(c), completed(c)]) signals.next(signal)
+    expect(positions).toEqual([])
   })
 
   it('merges with the barriers of other partitions', () => {

@@ -1,7 +1,7 @@
-import { type Observable, of } from 'rxjs'
+import { NEVER, type Observable, of } from 'rxjs'
 import { TestScheduler } from 'rxjs/testing'
 import { expect } from 'vitest'
-import { PublishError, type RxMikaError } from '../../src/errors.js'
+import { type FloodError, PublishError, type RxMikaError } from '../../src/errors.js'
 import type { ClientEvent } from '../../src/events.js'
 import { type Completed, Failed, isCompleted } from '../../src/failure.js'
 import type { PublishRecord, RecordMetadata } from '../../src/publish.js'
@@ -17,6 +17,8 @@ export interface StubOptions {
   readonly scheduler?: TestScheduler
   /** What becomes of a copy; default: acknowledged at once. */
   readonly publish?: (copy: PublishRecord, failed: Failed) => Observable<RecordMetadata>
+  /** Tells when a topic that a breaker stopped is resumed; default: never. */
+  readonly resumed?: Observable<void>
 }
 
 /** What the steps ask of a client, noted in order. */
@@ -25,12 +27,17 @@ export class StubClient implements RoutingClient {
   readonly redeliveries: { readonly name: string; readonly delay: number }[] = []
   readonly unroutable: { readonly name: string; readonly cause: unknown }[] = []
   readonly halts: RxMikaError[] = []
+  readonly floods: FloodError[] = []
+  /** What steps hold, in order. */
+  readonly held: string[] = []
+  /** What is no longer ours when it is released. */
+  readonly lost = new Set<string>()
   readonly events: ClientEvent[] = []
   onEvent: (event: ClientEvent) => void = () => {}
   readonly [routing]: Routing
 
   constructor(options: StubOptions = {}) {
-    const { publish = () => of(place) } = options
+    const { publish = () => of(place), resumed = NEVER } = options
     this[routing] = {
       group: 'group' in options ? options.group : 'billing',
       retryTopic: 'retryTopic' in options ? options.retryTopic : 'billing-retry-dev',
@@ -43,6 +50,15 @@ export class StubClient implements RoutingClient {
       },
       redeliver: (failed, delay) => this.redeliveries.push({ name: nameOf(failed), delay }),
       unroutable: (failed, cause) => this.unroutable.push({ name: nameOf(failed), cause }),
+      hold: failed => this.held.push(nameOf(failed)),
+      release: failed => {
+        this.held.splice(this.held.indexOf(nameOf(failed)), 1)
+        return !this.lost.has(nameOf(failed))
+      },
+      trip: error => {
+        this.floods.push(error)
+        return resumed
+      },
       halt: error => this.halts.push(error),
       event: event => {
         this.events.push(event)

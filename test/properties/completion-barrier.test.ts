@@ -158,10 +158,12 @@ function compare(steps: readonly Step[], count: number, flavour: Flavour): void 
       signals.next({ type: 'completed', record: chosen.record })
       expectEmitted(model.complete(chosen))
     } else if (step.type === 'complete what was never delivered') {
-      // Offsets that are visible to nobody, and the ones to come.
-      for (const offset of [1, 2, 4, 7, log[cursor]!, log[cursor + 1]!]) {
-        const known = delivered.some(delivery => delivery.offset === offset)
-        if (!known) signals.next({ type: 'completed', record: recordOf('plain', owner, offset, 0) })
+      // Markers, and records that are still to come.
+      const markers = [1, 2, 4, 7].map(offset => recordOf('plain', owner, offset, 0))
+      const coming = [0, 1, 2, 64].map(more => recordOf(kindOf(flavour, now), owner, log[cursor + more]!, slot + more))
+      for (const record of [...markers, ...coming]) {
+        const known = delivered.some(delivery => delivery.offset === Number(record.offset))
+        if (!known) signals.next({ type: 'completed', record })
       }
       expectEmitted([])
     } else if (step.type === 'pass') {

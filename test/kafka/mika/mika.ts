@@ -1,0 +1,204 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { mkdir, readFile, rename } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { Subject } from 'rxjs'
+import type { HeaderPair } from 'rxmika'
+import { Collected } from '../../contract/collected'
+import { run, Unavailable } from '../run'
+
+const sources = fileURLToPath(new URL('.', import.meta.url))
+const bin = fileURLToPath(new URL('../../../.kafka/bin', import.meta.url))
+
+/**
+ * The program in `main.go`, which treats records as MiKa does. It is built on first use and kept in `.kafka/bin` until
+ * its sources change.
+ *
+ * Rejects with {@link Unavailable} when it is not kept and there is no Go to build it.
+ */
+export const mikaProgram = async (): Promise<string> => {
+  const hash = createHash('sha256')
+  for (const file of ['go.mod', 'go.sum', 'main.go']) hash.update(await readFile(join(sources, file)))
+  const program = join(bin, `mika-${hash.digest('hex').slice(0, 16)}`)
+  if (existsSync(program)) return program
+  try {
+    await run('go', ['version'])
+  } catch (error) {
+    if (error instanceof Unavailable) throw new Unavailable('MiKa in Go needs Go 1.25 or newer: go is not installed')
+    throw error
+  }
+  await mkdir(bin, { recursive: true })
+  // Under a name of its own first: a run that is stopped half way, or runs beside another, leaves no half program.
+  const fresh = `${program}-${process.pid}`
+  await run('go', ['build', '-C', sources, '-o', fresh, '.'])
+  await rename(fresh, program)
+  return program
+}
+
+/** A record as the Go program sees it. */
+export interface MikaRecord {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  readonly timestamp: number
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly headers: readonly HeaderPair[]
+}
+
+export type MikaEvent =
+  | { readonly type: 'assigned' | 'committed' }
+  /** Another group's. */
+  | { readonly type: 'skipped'; readonly record: MikaRecord }
+  | {
+      readonly type: 'delivered'
+      readonly record: MikaRecord
+      /** As its headers say, or where it was read. */
+      readonly originalTopic: string
+      readonly retries: number
+      readonly outcome: 'acked' | 'retried' | 'dead-lettered'
+    }
+  | { readonly type: 'error'; readonly error: string }
+
+export type MikaDelivery = Extract<MikaEvent, { type: 'delivered' }>
+
+export interface MikaOptions {
+  readonly brokers: readonly string[]
+  readonly group: string
+  readonly retryTopic: string
+  readonly dlqTopic: string
+  /** Appended to the group and all topics. */
+  readonly suffix?: string
+  /** Whether it leaves the retry topic alone; default false. */
+  readonly pauseRetries?: boolean
+  readonly topics: readonly { readonly name: string; readonly retries: number; readonly dlq: boolean }[]
+}
+
+export interface MikaNewRecord {
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly headers?: readonly HeaderPair[]
+  readonly timestamp: number
+}
+
+/** A Go process that is a member of a group, and what it has told so far. */
+export class Mika {
+  readonly events: Collected<MikaEvent>
+  readonly #told = new Subject<MikaEvent>()
+  readonly #process: ChildProcess
+  readonly #replies = new Map<number, { resolve(): void; reject(error: Error): void }>()
+  #commands = 0
+
+  private constructor(program: string) {
+    this.events = new Collected(this.#told)
+    this.#process = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] })
+    createInterface({ input: this.#process.stdout! }).on('line', line => this.#hear(JSON.parse(line, fromBase64)))
+    this.#process.once('exit', code => {
+      const ended = new Error(`the Go program ended with ${code}`)
+      for (const { reject } of this.#replies.values()) reject(ended)
+      this.#told.complete()
+    })
+  }
+
+  /** Joins the group, and reads its topics from their beginning where it has committed nothing. */
+  static async start(program: string, options: MikaOptions): Promise<Mika> {
+    const mika = new Mika(program)
+    await mika.#command('start', { suffix: '', ...options })
+    return mika
+  }
+
+  get deliveries(): readonly MikaDelivery[] {
+    return this.events.values.filter(event => event.type === 'delivered')
+  }
+
+  get skipped(): readonly MikaRecord[] {
+    return this.events.values.flatMap(event => (event.type === 'skipped' ? [event.record] : []))
+  }
+
+  get errors(): readonly string[] {
+    return this.events.values.flatMap(event => (event.type === 'error' ? [event.error] : []))
+  }
+
+  /** Resolves when so many records have been delivered and dealt with, and their offsets committed. */
+  async delivered(least: number): Promise<readonly MikaDelivery[]> {
+    await this.#handled('delivered', least)
+    return this.deliveries
+  }
+
+  /** Resolves when so many records of others have been passed over, and their offsets committed. */
+  async passedOver(least: number): Promise<readonly MikaRecord[]> {
+    await this.#handled('skipped', least)
+    return this.skipped
+  }
+
+  async #handled(type: MikaEvent['type'], least: number): Promise<void> {
+    await this.events.until(events => {
+      const nth = events.filter(event => event.type === type)[least - 1]
+      const handled = nth !== undefined && events.slice(events.indexOf(nth)).some(event => event.type === 'committed')
+      return handled || events.some(event => event.type === 'error')
+    })
+    if (this.errors.length > 0) throw new Error(this.errors.join('; '))
+  }
+
+  /** Fails the next deliveries, whatever they are. */
+  fail(times: number, message: string, { retryable = true } = {}): Promise<void> {
+    return this.#command('fail', { times, message, retryable })
+  }
+
+  /** Writes the records in one batch where they are of one partition, compressed where that makes them smaller. */
+  produce(topic: string, records: readonly MikaNewRecord[]): Promise<void> {
+    return this.#command('produce', { topic, records: records.map(toBase64) })
+  }
+
+  /** Begins to read the DLQ topic. */
+  consumeDlq(): Promise<void> {
+    return this.#command('dlq', {})
+  }
+
+  /** Leaves the group and ends the process. */
+  async stop(): Promise<void> {
+    if (this.#process.exitCode === null) await this.#command('stop', {})
+    this.kill()
+  }
+
+  kill(): void {
+    this.#process.kill('SIGKILL')
+  }
+
+  #command(name: string, parameters: object): Promise<void> {
+    const id = ++this.#commands
+    this.#process.stdin!.write(`${JSON.stringify({ id, do: name, ...parameters })}\n`)
+    return new Promise((resolve, reject) => this.#replies.set(id, { resolve, reject }))
+  }
+
+  #hear(told: MikaEvent | { readonly type: 'done'; readonly reply: number; readonly error?: string }): void {
+    if (told.type !== 'done') return this.#told.next(told)
+    const reply = this.#replies.get(told.reply)!
+    this.#replies.delete(told.reply)
+    if (told.error === undefined) reply.resolve()
+    else reply.reject(new Error(told.error))
+  }
+}
+
+type Base64 = string | null
+
+function fromBase64(name: string, value: unknown): unknown {
+  const bytes = (text: Base64) => (text === null ? null : Buffer.from(text, 'base64'))
+  if (name === 'key' || name === 'value') return bytes(value as Base64)
+  if (name !== 'headers') return value
+  // The innermost are made first: values are bytes by now.
+  return (value as { name: Base64; value: Buffer | null }[]).map(pair => [String(bytes(pair.name)), pair.value])
+}
+
+function toBase64({ key, value, headers = [], timestamp }: MikaNewRecord) {
+  const text = (bytes: Buffer | null): Base64 => bytes?.toString('base64') ?? null
+  return {
+    key: text(key),
+    value: text(value),
+    headers: headers.map(pair => ({ name: text(Buffer.from(pair[0])), value: text(pair[1]) })),
+    timestamp,
+  }
+}

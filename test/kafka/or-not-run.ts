@@ -1,0 +1,15 @@
+import { NoKafka } from './find-kafka'
+import { Unavailable } from './run'
+
+const required = process.env.RXMIKA_KAFKA === 'required' || Boolean(process.env.CI)
+
+/** What suites need, or undefined when this machine lacks it: they are skipped then, loudly, or fail where it is required. */
+export const orNotRun = async <T>(find: () => Promise<T>, notRun: string): Promise<T | undefined> => {
+  try {
+    return await find()
+  } catch (error) {
+    if (required || !(error instanceof NoKafka || error instanceof Unavailable)) throw error
+    console.warn(`\n${notRun}\n${error.message}\n`)
+    return undefined
+  }
+}

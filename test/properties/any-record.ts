@@ -1,0 +1,64 @@
+import fc from 'fast-check'
+import type { HeaderPair } from 'rxmika'
+
+/** What a record is made of, with everything that a copy must not change. */
+export interface AnyRecord {
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly headers: readonly HeaderPair[]
+  /** Milliseconds since 1970. */
+  readonly timestamp: number
+}
+
+/** Mostly no UTF-8. */
+const bytes = (maxLength: number) => fc.uint8Array({ maxLength }).map(array => Buffer.from(array))
+
+const anyBytes = fc.oneof(
+  { weight: 4, arbitrary: bytes(60) },
+  { weight: 1, arbitrary: fc.constant(null) },
+  { weight: 1, arbitrary: fc.constant(Buffer.alloc(0)) },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom('text', 'ünï', '{"json":true}', 'x'.repeat(3_000)).map(text => Buffer.from(text)),
+  },
+  { weight: 1, arbitrary: fc.constantFrom([0xff, 0xfe, 0], [0xc3, 0x28], [0x80]).map(list => Buffer.from(list)) },
+)
+
+/** Names that trip objects, that look like this library's, and any others; few, so that they repeat. */
+const names = fc.oneof(
+  fc.constantFrom('a', 'b', '', 'constructor', '__proto__', 'toString', 'hasOwnProperty', 'length', '0', '1', 'ünï'),
+  fc.constantFrom('mika_err_', 'mika_err_other_org_topic', 'mika_err_other_retries', 'mika_err_other_eu_msg'),
+  fc.string({ unit: 'grapheme', maxLength: 12 }),
+)
+
+const anyHeaders = fc.array(fc.tuple(names, anyBytes), { maxLength: 8 })
+
+export const anyRecord: fc.Arbitrary<AnyRecord> = fc.record({
+  key: anyBytes,
+  value: anyBytes,
+  headers: anyHeaders,
+  timestamp: fc.oneof(fc.constantFrom(0, 1, 1_700_000_000_000), fc.nat({ max: 2 ** 41 })),
+})
+
+/**
+ * Records that can be told apart by their timestamp whatever else they have: the key may be null, the value empty.
+ *
+ * @param base The first timestamp; those of a batch may not lie far apart, or the broker begins a new segment for each.
+ */
+export function anyRecords(count: number, base = 1_700_000_000_000, seed?: number): AnyRecord[] {
+  return fc
+    .sample(anyRecord, seed === undefined ? count : { numRuns: count, seed })
+    .map((record, at) => ({ ...record, timestamp: base + at }))
+}
+
+const mostRetries = 2 ** 31 - 1
+
+/** Values that no client writes into its own headers. */
+export const hostileValue = fc.oneof(
+  fc
+    .constantFrom('', '-1', '+1', '1e9', '0x10', ' 1', '1\n', 'NaN', 'Infinity', '٣', '1.5', `${mostRetries + 1}`)
+    .map(text => Buffer.from(text)),
+  fc.constantFrom('9'.repeat(10_240), '0'.repeat(10_240), 'x'.repeat(10_240), '-9223372036854775808').map(Buffer.from),
+  fc.constant(null),
+  bytes(40),
+)

@@ -1,0 +1,45 @@
+import { Subject } from 'rxjs'
+import { ConnectionError, createClient, type Driver, type RxMikaError } from 'rxmika'
+import { memoryBroker } from 'rxmika/testing'
+import { expect, it } from 'vitest'
+
+it('reports no error for a request that its own closing cut off while it was starting', async () => {
+  const memory = memoryBroker().driver()
+  const answer = new Subject<never>()
+  const asked = new Subject<void>()
+  const driver: Driver = {
+    scheduler: memory.scheduler,
+    connect: context => memory.connect(context),
+    topics: () => {
+      asked.next()
+      return answer
+    },
+    endOffsets: topic => memory.endOffsets(topic),
+    consume: request => memory.consume(request),
+    pause: assignments => memory.pause(assignments),
+    resume: assignments => memory.resume(assignments),
+    readAt: (assignment, offset) => memory.readAt(assignment, offset),
+    commit: points => memory.commit(points),
+    produce: records => memory.produce(records),
+    leave: () => memory.leave(),
+    close: () => {
+      answer.error(new ConnectionError('the driver is closed'))
+      return memory.close()
+    },
+  }
+  const client = createClient({ driver, group: 'g', env: {}, logger: false })
+  const errors: RxMikaError[] = []
+  client.errors.subscribe(error => errors.push(error))
+  let completed = false
+  client.topic('orders').subscribe({
+    complete: () => {
+      completed = true
+    },
+  })
+  const closing = new Promise<void>(resolve => asked.subscribe(() => resolve()))
+  client.start()
+  await closing
+  expect(await client.close()).toEqual({ drained: true, unsettled: 0 })
+  expect(errors).toEqual([])
+  expect(completed).toBe(true)
+})
