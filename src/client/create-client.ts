@@ -237,7 +237,10 @@ class KafkaClient implements Client, AssignmentHost {
     // What is held goes on before anything new can fail.
     tripped?.next()
     tripped?.complete()
-    if (stream.resume()) this.reports.event({ type: 'resumed', topic })
+    if (!stream.resume()) return
+    // Said before it is so: what is delivered at once may fail, and a breaker may pause the topic again.
+    this.reports.event({ type: 'resumed', topic })
+    stream.drain()
   }
 
   #streamNamed(topic: string): TopicStream {

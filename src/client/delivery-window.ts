@@ -64,7 +64,7 @@ export class DeliveryWindow {
     this.#ring[slot & this.#mask] = undefined
     this.#head++
     while (this.#completedBehind > 0 && typeof this.#ring[this.#head & this.#mask] === 'number') {
-      this.#ring[this.#head++ & this.#mask] = undefined
+      this.#head++
       this.#completedBehind--
     }
     return true

@@ -48,10 +48,10 @@ export class TopicStream {
     return changed
   }
 
+  /** True when that changed something; `drain` goes on delivering. */
   resume(): boolean {
     const changed = this.#paused
     this.#paused = false
-    if (changed) this.#drain()
     return changed
   }
 
@@ -82,7 +82,7 @@ export class TopicStream {
       this.#subscriber = undefined
       for (const assignment of this.assignments()) assignment.rewind(this)
     })
-    this.#drain()
+    this.drain()
   }
 
   #tell(subscriber: Subscriber<ConsumeRecord>): void {
@@ -91,7 +91,7 @@ export class TopicStream {
     else subscriber.complete()
   }
 
-  #drain(): void {
+  drain(): void {
     for (const assignment of this.assignments()) assignment.drain()
   }
 }

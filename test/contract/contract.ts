@@ -6,6 +6,7 @@ import { consuming } from './suites/consuming'
 import { driverPort } from './suites/driver-port'
 import { failing } from './suites/failing'
 import { publishing } from './suites/publishing'
+import { replaying } from './suites/replaying'
 import { reporting } from './suites/reporting'
 import { restarting } from './suites/restarting'
 import { starting } from './suites/starting'
@@ -20,6 +21,7 @@ export function contract(name: string, backend: Backend): void {
     starting(backend)
     consuming(backend)
     failing(backend)
+    replaying(backend)
     byteForByte(backend)
     switching(backend)
     publishing(backend)

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { DeliveryWindow } from '../../src/client/delivery-window.js'
@@ -88,5 +90,24 @@ describe('DeliveryWindow', () => {
       }),
       { numRuns: 500 },
     )
+  })
+
+  it('lets go of a record when it is completed, behind an uncompleted one as well', async () => {
+    setFlagsFromString('--expose-gc')
+    const collectGarbage: () => void = runInNewContext('gc')
+    const owner = new FakeOwner()
+    const window = new DeliveryWindow()
+    const takeIn = () => {
+      const record = deliveredRecord(owner, window.tail, window.tail)
+      window.push(record)
+      return new WeakRef(record)
+    }
+    const records = Array.from({ length: 5 }, takeIn)
+    for (const slot of [0, 1, 3]) window.complete(slot)
+    // A WeakRef keeps what it was made of until the running job is over.
+    await new Promise(resolve => setImmediate(resolve))
+    collectGarbage()
+    expect(records.map(record => record.deref() !== undefined)).toEqual([false, false, true, false, true])
+    expect([...window]).toHaveLength(2)
   })
 })

@@ -3,6 +3,7 @@ import { expectTypeOf, it } from 'vitest'
 import { type Completed, Failed } from '../../src/failure.js'
 import {
   type Backoff,
+  breaker,
   deadLetter,
   discard,
   exponential,
@@ -27,6 +28,8 @@ it('accepts routes that account for every record', () => {
     pipe(retryTopic(client, { retries: 3 }), deadLetter(client)),
     pipe(redeliver(client, { attempts: 2 }), retryTopic(client, { retries: 3 }), discard()),
     pipe(retryTopic(client, { retries: 1 }), redeliver(client, { attempts: 2 }), halt(client)),
+    pipe(breaker(client, { failures: 1, within: 1 }), deadLetter(client)),
+    pipe(retryTopic(client, { retries: 3 }), breaker(client, { failures: 1, within: 1 }), discard()),
     // One's own step before, and steps after the record is completed.
     pipe(
       map(failed => new Failed(failed.record, 'hidden', failed.attempt, failed.retryable)),
@@ -42,6 +45,8 @@ it('refuses routes that may leave a record failed', () => {
   const retried: Route = retryTopic(client, { retries: 3 })
   // @ts-expect-error attempts may be used up
   const redelivered: Route = pipe(retryTopic(client, { retries: 3 }), redeliver(client, { attempts: 2 }))
+  // @ts-expect-error a breaker lets failures pass
+  const broken: Route = pipe(retryTopic(client, { retries: 3 }), breaker(client, { failures: 1, within: 1 }))
   // @ts-expect-error nothing is done with it
   const untouched: Route = map(failed => failed)
   // @ts-expect-error only steps complete a record
@@ -52,13 +57,14 @@ it('refuses routes that may leave a record failed', () => {
     filter(value => !(value instanceof Failed)),
     map(value => ({ ...value })),
   )
-  void [retried, redelivered, untouched, made, filtered]
+  void [retried, redelivered, broken, untouched, made, filtered]
 })
 
 it('types steps by what leaves them', () => {
   type Either = Failed | Completed
   expectTypeOf(retryTopic(client, { retries: 1 })).toEqualTypeOf<OperatorFunction<Either, Either>>()
   expectTypeOf(redeliver(client, { attempts: 1 })).toEqualTypeOf<OperatorFunction<Either, Either>>()
+  expectTypeOf(breaker(client, { failures: 1, within: 1 })).toEqualTypeOf<OperatorFunction<Either, Either>>()
   expectTypeOf(deadLetter(client)).toEqualTypeOf<OperatorFunction<Either, Completed>>()
   expectTypeOf(discard()).toEqualTypeOf<OperatorFunction<Either, Completed>>()
   expectTypeOf(halt(client)).toEqualTypeOf<OperatorFunction<Either, Completed>>()
@@ -69,6 +75,8 @@ it('needs to know how often', () => {
   void (() => retryTopic(client, {}))
   // @ts-expect-error attempts is missing
   void (() => redeliver(client, {}))
+  // @ts-expect-error within is missing
+  void (() => breaker(client, { failures: 1 }))
 })
 
 it('takes any function from attempt to delay as a backoff', () => {
