@@ -62,8 +62,8 @@ interface QueuedBatch {
   readonly at: number
 }
 
-/** Of one partition: some 20 MB; more wait in Kafka until some of these are due. */
-const mostDelayed = 200_000
+/** Records of one partition that wait, or are done behind one that waits: some 20 MB; more stay in Kafka meanwhile. */
+const mostHeld = 200_000
 
 const nobody = undefined as unknown as DeliveredRecord
 
@@ -200,7 +200,13 @@ export class Assignment implements RecordOwner {
       let at = 0
       while (at < records.length && stream.open && !this.ended && this.host.delivering && this.reading.active) {
         const record = records[at++]!
-        if (!record.settled) this.#hand(record, stream)
+        if (record.settled) continue
+        if (this.#delayed.isReleased(record)) {
+          at = this.#recall(records, at - 1)
+          continue
+        }
+        this.#delayed.forget(record)
+        this.#hand(record, stream)
         // The subscription ended by that, and what it left unsettled, the rest of this list too, waits anew.
         if (this.#waiting.get(stream) !== records) break
       }
@@ -208,6 +214,14 @@ export class Assignment implements RecordOwner {
       if (at === records.length) this.#waiting.delete(stream)
       else records.splice(0, at)
     }
+  }
+
+  /** The bytes of records from `at` on were let go while their stream was closed: they wait again when they are read. */
+  #recall(records: readonly DeliveredRecord[], at: number): number {
+    let end = at
+    while (end < records.length && this.#delayed.isReleased(records[end]!)) records[end++]!.phase = 'not-due'
+    this.#delayed.recall(records.slice(at, end))
+    return end
   }
 
   #deliverQueued(): void {
@@ -273,6 +287,7 @@ export class Assignment implements RecordOwner {
     const waiting = this.#waiting.get(stream)
     if (waiting === undefined) this.#waiting.set(stream, [record])
     else waiting.push(record)
+    if (this.reading.kind === 'retry' && !stream.open) this.#delayed.park(record)
   }
 
   #postpone(record: DeliveredRecord, delay: number): void {
@@ -287,9 +302,24 @@ export class Assignment implements RecordOwner {
     if (this.window.span === 0) this.#advance()
   }
 
-  /** Records that are not due have a bound of their own: they hold back nobody else. */
+  /**
+   * On a topic of its own a record that never settles stops its partition after `maxInFlight` more. A retry that is not
+   * due and, on a topic that many share, one whose stream is closed hold back nobody: what waits like that, and what is
+   * done behind it, has a bound of its own.
+   */
   #hasRoom(): boolean {
-    return this.window.span - this.#delayed.size < this.reading.maxInFlight && this.#delayed.size < mostDelayed
+    const { span, completedBehind, head } = this.window
+    const { maxInFlight, kind } = this.reading
+    const waiting = this.#delayed.size + (kind === 'retry' ? this.#parked : 0)
+    const patient = kind === 'retry' || this.window.at(head)?.phase === 'not-due'
+    return patient ? span < mostHeld && span - completedBehind - waiting < maxInFlight : span - waiting < maxInFlight
+  }
+
+  /** Records that wait for a stream that is closed. */
+  get #parked(): number {
+    let parked = 0
+    for (const [stream, records] of this.#waiting) if (!stream.open) parked += records.length
+    return parked
   }
 
   #gateIsOpen(): boolean {
@@ -308,7 +338,7 @@ export class Assignment implements RecordOwner {
         this.#fetching = false
         this.host.pauseFetching(this)
       }
-    } else if (!this.#fetching && this.window.span - this.#delayed.size <= this.reading.maxInFlight / 2) {
+    } else if (!this.#fetching && this.#hasRoom()) {
       this.#fetching = true
       this.host.resumeFetching(this)
     }
@@ -546,8 +576,7 @@ export class Assignment implements RecordOwner {
 
   #stallAt(record: DeliveredRecord, since: number, why: StallReason): Stall {
     const { topic, partition, offset } = record.source
-    // The bytes of a record that is not due may have been let go.
-    const key = record.phase === 'not-due' ? null : record.key
+    const key = this.#delayed.isReleased(record) ? null : record.key
     return { topic, partition, offset, key, attempt: record.attempt, since, why }
   }
 

@@ -3,7 +3,7 @@ import type { DeliveredRecord } from '../record.js'
 import type { RecordBatch } from '../record-batch.js'
 import { DueQueue } from './due-queue.js'
 
-/** How many bytes of records that are not due are kept; beyond that a record's bytes are let go and read again. */
+/** How many bytes of records that wait are kept; beyond that a record's bytes are let go and read again. */
 const bytesKept = 4 * 1024 * 1024
 /** After a failed read, ms. */
 const readAgainAfter = 1_000
@@ -19,15 +19,18 @@ export interface DelayedRecordsHost {
 }
 
 /**
- * The records of one assignment that are not due yet, each with its own time: none waits behind another.
+ * The records of one assignment that are not due yet, each with its own time: none waits behind another; and the bytes
+ * of those that wait for a stream to open.
  *
  * What waits costs a few words each, not its bytes: beyond a few MiB they are let go, and read again from Kafka when
- * the record is due. So tens of thousands of records that wait for minutes hold neither memory nor those that are due.
+ * the record is wanted. So tens of thousands of records that wait for minutes hold neither memory nor those that are due.
  */
 export class DelayedRecords {
   readonly #queue = new DueQueue<DeliveredRecord>()
   readonly #work = new Subscription()
   #timer: { readonly due: number; readonly subscription: Subscription } | undefined
+  /** The bytes that waiting records have of their own. */
+  readonly #kept = new Set<RecordBatch>()
   #bytes = 0
 
   constructor(readonly host: DelayedRecordsHost) {}
@@ -41,17 +44,38 @@ export class DelayedRecords {
     this.#wait(record, this.host.scheduler.now() + delay)
   }
 
+  /** The record waits, and nobody knows for how long. */
+  park(record: DeliveredRecord): void {
+    if (!this.#kept.has(record.batch)) this.#keep(record)
+  }
+
+  isReleased(record: DeliveredRecord): boolean {
+    return record.batch instanceof ReleasedRecord
+  }
+
+  /** Parked records are wanted, in the order of their offsets. */
+  recall(records: readonly DeliveredRecord[]): void {
+    this.#read(records)
+  }
+
+  /** The record waits no more. */
+  forget({ batch }: DeliveredRecord): void {
+    if (this.#kept.delete(batch)) this.#bytes -= batch.byteLength
+  }
+
   end(): void {
     this.#timer?.subscription.unsubscribe()
     this.#work.unsubscribe()
   }
 
   #keep(record: DeliveredRecord): void {
+    if (this.isReleased(record)) return
     const { batch, index } = record
     const alone = batch.count === 1 ? batch : batch.copy(index)
     if (this.#bytes + alone.byteLength > bytesKept) record.batch = new ReleasedRecord(batch.offset(index))
     else {
       record.batch = alone
+      this.#kept.add(alone)
       this.#bytes += alone.byteLength
     }
     record.index = 0
@@ -81,7 +105,7 @@ export class DelayedRecords {
       const record = this.#queue.shift()!
       if (record.batch instanceof ReleasedRecord) released.push(record)
       else {
-        this.#bytes -= record.batch.byteLength
+        this.forget(record)
         this.host.due(record)
       }
     }

@@ -121,3 +121,62 @@ describe('delayed retries', () => {
     expect(broker.committed('billing', 'retry', 0)).toBe(6n)
   })
 })
+
+describe('records that wait on a shared retry topic', () => {
+  it('hold back nobody: not those behind one that is not due', () => {
+    const clock = new Clock()
+    const { broker, start } = setUp(clock)
+    broker.publish('retry', copy('far', 0, 3_600_000))
+    broker.publish(
+      'retry',
+      Array.from({ length: 25_000 }, (_, at) => copy(`${at}`, 0, 0)),
+    )
+    const { seen } = start()
+    clock.runTo(60_000)
+    expect(seen).toHaveLength(25_000)
+    clock.runTo(3_601_000)
+    expect(seen.at(-1)).toEqual({ value: 'far', at: 3_600_000 })
+    expect(broker.committed('billing', 'retry', 0)).toBe(25_001n)
+  })
+
+  it('hold back nobody: not those of other topics while theirs has no subscriber, and are delivered when it has', () => {
+    const clock = new Clock()
+    const broker = memoryBroker({ scheduler: clock })
+    const client = createClient({
+      driver: broker.driver(),
+      group: 'billing',
+      retryTopic: 'retry',
+      logger: false,
+      stallAfter: 2 ** 31 - 1,
+    })
+    const seen: string[] = []
+    client.topic('orders', { retries: 3 }).subscribe(record => {
+      seen.push(String(record.value))
+      record.ack()
+    })
+    const refunds = client.topic('refunds', { retries: 3 })
+    const padding = 'x'.repeat(1_000)
+    const refund = (value: string) => ({ value, headers: headers({ org_topic: 'refunds', retries: 1 }) })
+    broker.publish(
+      'retry',
+      Array.from({ length: 12_000 }, (_, at) => refund(`${at}-${padding}`)),
+    )
+    broker.publish(
+      'retry',
+      Array.from({ length: 12_000 }, (_, at) => copy(`order-${at}`, 0, 0)),
+    )
+    client.start()
+    clock.runTo(10_000)
+    expect(seen).toHaveLength(12_000)
+    expect(client.stalls()).toMatchObject([{ topic: 'retry', offset: 0n, why: 'no-subscriber' }])
+
+    const refunded = new Set<string>()
+    refunds.subscribe(record => {
+      refunded.add(String(record.value).split('-')[0]!)
+      record.ack()
+    })
+    clock.runTo(20_000)
+    expect(refunded.size).toBe(12_000)
+    expect(broker.committed('billing', 'retry', 0)).toBe(24_000n)
+  })
+})
