@@ -6,14 +6,30 @@ import { commitOffsets } from '../operators/commit-offsets.js'
 import { type BarrierSignal, completionBarrier } from '../operators/completion-barrier.js'
 import type { Assignment } from './assignment.js'
 
+export interface CommitsListener {
+  /** The broker refused a commit, for now or for good. */
+  refused(error: CommitError): void
+  /** So many ranges of finished work have no room in the metadata. */
+  forgotten(assignment: Assignment, ranges: number): void
+  /** The driver delivered out of order: no position can be trusted any more. */
+  broken(error: unknown): void
+}
+
+interface Tracked {
+  readonly assignment: Assignment
+  readonly barrier: Subscription
+}
+
 /**
  * From completions to commits: one `completionBarrier` per assignment, flushed together at most once per interval, and
  * one `commitOffsets` for all of them, so that a full-speed client sends a few commits a second and never one per batch.
  */
 export class Commits {
-  readonly #points = new Subject<CommitPoint>()
+  readonly #points = new Subject<readonly CommitPoint[]>()
+  /** What this flush asks for: it goes in one request. */
+  #asked: CommitPoint[] = []
   readonly #flush = new Subject<void>()
-  readonly #assignments = new Map<PartitionAssignment, Assignment>()
+  readonly #tracked = new Map<PartitionAssignment, Tracked>()
   #timer: Subscription | undefined
   #lastFlush = Number.NEGATIVE_INFINITY
   #stopped = false
@@ -25,25 +41,27 @@ export class Commits {
     readonly driver: Driver,
     readonly scheduler: { now(): number; schedule(work: () => void, delay: number): Subscription },
     readonly interval: number,
-    onError: (error: CommitError) => void,
-    readonly onForgotten: (assignment: Assignment, ranges: number) => void,
+    readonly told: CommitsListener,
   ) {
-    this.committed = this.#points.pipe(commitOffsets(driver, { onError }))
+    this.committed = this.#points.pipe(commitOffsets(driver, { onError: error => told.refused(error) }))
   }
 
   /** The barrier of a new assignment: what it is given here ends in commits. */
   readonly barrier = (assignment: Assignment): Subscriber<BarrierSignal> => {
     const { handle } = assignment
-    this.#assignments.set(handle, assignment)
     let signals!: Subscriber<BarrierSignal>
     // The bare subscriber instead of a Subject: two calls per record less on the hot path.
-    new Observable<BarrierSignal>(subscriber => {
+    const barrier = new Observable<BarrierSignal>(subscriber => {
       signals = subscriber
     })
       .pipe(completionBarrier(Number.POSITIVE_INFINITY, { flush: this.#flush }))
-      .subscribe(({ offset }) => {
-        if (!assignment.ended && offset > assignment.requested) this.#request(assignment, offset)
+      .subscribe({
+        next: ({ offset }) => {
+          if (!assignment.ended && offset > assignment.requested) this.#request(assignment, offset)
+        },
+        error: error => this.told.broken(error),
       })
+    this.#tracked.set(handle, { assignment, barrier })
     return signals
   }
 
@@ -61,33 +79,37 @@ export class Commits {
     this.#lastFlush = this.scheduler.now()
     this.#flush.next()
     // Where the position stands still, finished work behind it may have changed what is to be remembered.
-    for (const assignment of this.#assignments.values()) this.#request(assignment, assignment.requested)
+    for (const { assignment } of this.#tracked.values()) this.#request(assignment, assignment.requested)
+    const asked = this.#asked
+    this.#asked = []
+    if (asked.length > 0) this.#points.next(asked)
   }
 
   #request(assignment: Assignment, offset: bigint): void {
     const { metadata, leftOut } = assignment.remember(offset)
     if (offset === assignment.requested && metadata === assignment.requestedMetadata) return
-    if (leftOut > 0) this.onForgotten(assignment, leftOut)
+    if (leftOut > 0) this.told.forgotten(assignment, leftOut)
     assignment.requested = offset
     assignment.requestedMetadata = metadata
     const { handle } = assignment
-    this.#points.next({ topic: handle.topic, partition: handle.partition, offset, metadata, assignment: handle })
+    this.#asked.push({ topic: handle.topic, partition: handle.partition, offset, metadata, assignment: handle })
   }
 
   /** The broker has confirmed everything that was asked for. */
   get settled(): boolean {
-    for (const assignment of this.#assignments.values()) if (!assignment.isCommitted) return false
+    for (const { assignment } of this.#tracked.values()) if (!assignment.isCommitted) return false
     return true
   }
 
   confirm({ assignment, offset, metadata }: Committed): Assignment | undefined {
-    const confirmed = this.#assignments.get(assignment as PartitionAssignment)
+    const confirmed = this.#tracked.get(assignment as PartitionAssignment)?.assignment
     confirmed?.onCommitted(offset, metadata ?? '')
     return confirmed
   }
 
   forget(handle: PartitionAssignment): void {
-    this.#assignments.delete(handle)
+    this.#tracked.get(handle)?.barrier.unsubscribe()
+    this.#tracked.delete(handle)
   }
 
   stop(): void {

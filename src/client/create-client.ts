@@ -21,6 +21,7 @@ import {
   ClientClosedError,
   ConfigurationError,
   DlqNotConfiguredError,
+  FetchError,
   type FloodError,
   PublishError,
   RxMikaError,
@@ -119,14 +120,12 @@ class KafkaClient implements Client, AssignmentHost {
     this.reports = new Reports(config.logger)
     this.ownHeaders = config.group === undefined ? undefined : new GroupHeaders(config.group)
     this.#publisher = new Publisher(this.#driver, this.scheduler, () => this.#changes.next())
-    this.#commits = new Commits(
-      this.#driver,
-      this.scheduler,
-      config.commitInterval,
-      error => this.reports.error(error),
-      (assignment, ranges) =>
+    this.#commits = new Commits(this.#driver, this.scheduler, config.commitInterval, {
+      refused: error => this.reports.error(error),
+      forgotten: (assignment, ranges) =>
         this.reports.event({ type: 'forgotten', ...placeOf(assignment, assignment.requested), ranges }),
-    )
+      broken: error => this.#closeBy(new FetchError('the driver delivered records out of order', { cause: error })),
+    })
     this.#replays = new DlqReplays({
       dlqAssignments: () => this.#dlqAssignments(),
       endOffsets: () =>

@@ -18,12 +18,12 @@ const longestRetry = 2_000
  * Emits a {@link Committed} for every position the broker has confirmed. A point whose assignment has ended is dropped,
  * for the broker would accept it and rewind the new owner. A refused commit that may pass later is tried again with the
  * newest positions, after 100 ms at first and 2 s at most; one that never will errors. On completion of the source what
- * is pending is committed before the result completes.
+ * is pending is committed before the result completes. Points that come as an array go in one request.
  *
  * ```
- * source                 --1--2--3--4--|         positions of one partition
- * driver.commit            -----|-----|-----|    one at a time: 1, then the newest
- * commitOffsets          -------1-----3-----(4|)
+ * source                 --1-2-3---4---|       positions of one partition
+ * driver.commit            -----|----|----|    1, then the newest: 3, then 4
+ * commitOffsets          -------1----3----(4|)
  * ```
  *
  * @param driver Where to commit.
@@ -31,13 +31,13 @@ const longestRetry = 2_000
 export function commitOffsets(
   driver: Pick<Driver, 'commit' | 'scheduler'>,
   options: CommitOffsetsOptions = {},
-): OperatorFunction<CommitPoint, Committed> {
+): OperatorFunction<CommitPoint | readonly CommitPoint[], Committed> {
   return source =>
     new Observable(subscriber => {
       const committing = new Committing(driver, options, subscriber)
       subscriber.add(() => committing.cancel())
       subscribeLinked(source, subscriber, {
-        next: point => committing.take(point),
+        next: points => committing.take(points),
         error: error => subscriber.error(error),
         complete: () => committing.sourceCompleted(),
       })
@@ -59,8 +59,9 @@ class Committing {
     readonly subscriber: Subscriber<Committed>,
   ) {}
 
-  take(point: CommitPoint): void {
-    this.#points.offer(point)
+  take(points: CommitPoint | readonly CommitPoint[]): void {
+    if ('offset' in points) this.#points.offer(points)
+    else for (const point of points) this.#points.offer(point)
     this.#proceed()
   }
 

@@ -15,7 +15,10 @@ export type BarrierSignal =
     }
 
 export interface CompletionBarrierOptions {
-  /** Each value makes the barrier emit what is complete so far, even if that is fewer than `count` records. */
+  /**
+   * Each value makes the barrier emit what is complete so far, even if that is fewer than `count` records, and begins a
+   * new group. Its completion changes nothing, its error ends the result.
+   */
   readonly flush?: ObservableInput<unknown>
 }
 
@@ -26,7 +29,11 @@ export interface CompletionBarrierOptions {
  * `bufferCount` for completions: records of one partition go in as `delivered` in their order and as `completed` in any
  * order; out comes a {@link CommitPoint} below which everything is completed. The barrier counts deliveries and never
  * computes with offsets, for compaction and transactions leave gaps. Where one completion fills several groups, the
- * newest position stands for them all. When the source completes, what is complete so far is emitted.
+ * newest position stands for them all. When the source completes, what is complete so far is emitted. Positions only
+ * grow. A record that is delivered or completed again, or completed without having been delivered, changes nothing.
+ *
+ * Errors with a `RangeError` where a position would not be safe: when it is given the signals of another partition
+ * (records on a retry topic count where they were read, see `record.source`), or deliveries out of the log's order.
  *
  * ```
  * source                 --a--b--c--B--A-----C--|    lower case: delivered, upper case: completed

@@ -9,6 +9,7 @@ export function subscribeLinked<T>(
   subscriber: Subscriber<unknown>,
   observer: Observer<T>,
 ): void {
+  if (subscriber.closed) return
   const closed = new Subject<void>()
   subscriber.add(() => closed.next())
   source.pipe(takeUntil(closed)).subscribe(observer)

@@ -15,8 +15,8 @@ export interface KafkaOptions {
   version?: string
   /** 1 by default. With 3 every topic has three replicas, and one node can be killed. */
   brokers?: number
-  /** Clients have to log in as this user. */
-  sasl?: Sasl
+  /** Clients have to log in as one of these users; whether the server answers is asked as the first. */
+  sasl?: Sasl | readonly Sasl[]
   /** Clients have to connect by TLS, trusting {@link KafkaServer.ca}. */
   tls?: boolean
   /** More server.properties, or other values for them. */

@@ -71,7 +71,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
       const fullGroup = group + suffix
       const topics = [{ name: orders, retries: 1, dlq: true }]
       const mika = await go({ group, retryTopic, dlqTopic, suffix, topics, pauseRetries: true })
-      await mika.fail(2, 'Go says no')
+      await mika.fail({ times: 2, message: 'Go says no' })
       await mika.produce(orders + suffix, [
         { key: Buffer.from('a'), value: long('a'), headers: odd, timestamp: at },
         { key: null, value: long('b'), headers: odd, timestamp: at + 1 },
@@ -136,8 +136,8 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
         await client.close()
 
         const topics = [{ name: orders, retries: 2, dlq: true }]
-        const mika = await go({ group, retryTopic, dlqTopic, suffix, topics })
-        await mika.fail(2, 'Go says no')
+        const failing = { times: 2, message: 'Go says no' }
+        const mika = await go({ group, retryTopic, dlqTopic, suffix, topics, failing })
         const [first, second] = await mika.delivered(2)
         expect(first).toMatchObject({ originalTopic: orders + suffix, retries: 1, outcome: 'retried' })
         expect(second).toMatchObject({ originalTopic: orders + suffix, retries: 2, outcome: 'dead-lettered' })
@@ -166,7 +166,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
       const fullGroup = group + suffix
       const topics = [{ name: orders, retries: 1, dlq: true }]
       const mika = await go({ group, retryTopic, dlqTopic, suffix, topics })
-      await mika.fail(2, 'Go says no')
+      await mika.fail({ times: 2, message: 'Go says no' })
       await mika.produce(orders + suffix, [{ key: Buffer.from('k'), value: long('v'), headers: odd, timestamp: at }])
       const deliveries = await mika.delivered(2)
       expect(deliveries.map(({ outcome }) => outcome)).toEqual(['retried', 'dead-lettered'])
@@ -194,7 +194,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
       // Both are completed for the group: Go finds nothing, but what the group dead-letters from now on.
       const later = await go({ group, retryTopic, dlqTopic, suffix, topics })
       await later.consumeDlq()
-      await later.fail(1, 'Go says no', { retryable: false })
+      await later.fail({ times: 1, message: 'Go says no', retryable: false })
       await later.produce(orders + suffix, [{ key: Buffer.from('k'), value: Buffer.from('w'), timestamp: at }])
       const [failed, replayed] = await later.delivered(2)
       expect(failed).toMatchObject({ retries: 0, outcome: 'dead-lettered' })
@@ -219,8 +219,8 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
       const mika = await go({
         ...{ group, retryTopic, dlqTopic, suffix },
         topics: [{ name: orders, retries: 2, dlq: true }],
+        failing: { times: 1, message: 'Go says no' },
       })
-      await mika.fail(1, 'Go says no')
       await mika.consumeDlq()
       const [failed, acked] = await mika.delivered(2)
       expect(failed).toMatchObject({ originalTopic: orders + suffix, retries: 2, outcome: 'dead-lettered' })
@@ -230,6 +230,28 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
       expect(others(acked!.record, group + suffix)).toEqual(odd)
       expect(await backend.records(retryTopic + suffix)).toHaveLength(2)
     })
+  })
+
+  scenario('gives its group up before this library has it: they share no assignment protocol', async world => {
+    const { orders, retryTopic, dlqTopic } = await shop(world)
+    const names = { group: world.name('group'), retryTopic, dlqTopic }
+    const record = (value: string) => ({ key: null, value: Buffer.from(value), timestamp: at })
+    const mika = await go({ ...names, topics: [{ name: orders, retries: 1, dlq: true }] })
+    await mika.produce(orders, [record('a'), record('b')])
+    await mika.delivered(2)
+
+    const run = world.client(names)
+    const seen = new Collected(run.client.topic(orders, { retries: 1, dlq: true }).pipe(tap(record => record.ack())))
+    run.client.start()
+    await run.event('restarted', ({ error }) => /protocol/i.test(String(error)))
+    expect(run.client.currentState).toBe('starting')
+    await mika.produce(orders, [record('c')])
+    await mika.delivered(3)
+    await mika.stop()
+    await run.event('state', ({ state }) => state === 'running')
+    await lastValueFrom(run.client.publish({ topic: orders, value: 'd' }))
+    await run.committed(orders, 0, 4)
+    expect(texts(seen)).toEqual(['d'])
   })
 
   describe('in another group', () => {
@@ -252,8 +274,8 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
       const mika = await go({
         ...{ group: theirs, retryTopic, dlqTopic, suffix },
         topics: [{ name: orders, retries: 1, dlq: true }],
+        failing: { times: 10, message: 'Go says no' },
       })
-      await mika.fail(10, 'Go says no')
       const records = numbered(0, 5).map(({ value }) => ({ topic: orders, value, headers: third, timestamp: at }))
       await lastValueFrom(run.client.publish(records))
       run.client.start()
@@ -313,8 +335,8 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
       const mika = await go({
         ...{ group: theirs, retryTopic, dlqTopic },
         topics: [{ name: orders, retries: 2, dlq: true }],
+        failing: { times: 2, message: 'Go says no' },
       })
-      await mika.fail(2, 'Go says no')
       await mika.consumeDlq()
       const deliveries = await mika.delivered(4)
       expect(deliveries.map(({ retries, outcome }) => `${retries} ${outcome}`)).toEqual([
@@ -337,8 +359,8 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
     const publisher = world.client()
     await lastValueFrom(publisher.client.publish(records.map(record => ({ topic: orders, ...record }))))
 
-    const first = await go({ ...names, topics, pauseRetries: true })
-    await first.fail(records.length, 'Go says no')
+    const failing = { times: records.length, message: 'Go says no' }
+    const first = await go({ ...names, topics, failing, pauseRetries: true })
     const read = await first.delivered(records.length)
     await first.stop()
     const run = world.client(names)

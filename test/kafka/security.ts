@@ -23,13 +23,17 @@ export interface Security {
 }
 
 /** Everything the clients' listener needs for SASL, TLS, both or neither; certificates are written to `folder`. */
-export const secure = async (folder: string, options: { sasl?: Sasl; tls?: boolean }): Promise<Security> => {
+export const secure = async (
+  folder: string,
+  options: { sasl?: Sasl | readonly Sasl[]; tls?: boolean },
+): Promise<Security> => {
   const tls = options.tls ? await certify(folder) : undefined
-  const sasl = options.sasl
+  const users = [options.sasl ?? []].flat()
+  const [sasl] = users
   return {
     protocol: sasl ? (tls ? 'SASL_SSL' : 'SASL_PLAINTEXT') : tls ? 'SSL' : 'PLAINTEXT',
-    properties: { ...(sasl && saslProperties(sasl)), ...tls?.properties },
-    format: sasl && sasl.mechanism !== 'PLAIN' ? ['--add-scram', scramUser(sasl)] : [],
+    properties: { ...(sasl && saslProperties(users)), ...tls?.properties },
+    format: users.filter(({ mechanism }) => mechanism !== 'PLAIN').flatMap(user => ['--add-scram', scramUser(user)]),
     client: { ...(sasl && { sasl: saslClient(sasl) }), ...(tls && { ssl: { ca: tls.ca } }) },
     ca: tls?.ca,
   }
@@ -40,14 +44,23 @@ const scramUser = ({ mechanism, username, password }: Sasl) => `${mechanism}=[na
 const saslClient = ({ mechanism, username, password }: Sasl) =>
   ({ mechanism: mechanism.toLowerCase(), username, password }) as SASLOptions
 
-const saslProperties = ({ mechanism, username, password }: Sasl): Properties => {
-  const loginModule =
-    mechanism === 'PLAIN'
-      ? `org.apache.kafka.common.security.plain.PlainLoginModule required user_${username}="${password}";`
-      : 'org.apache.kafka.common.security.scram.ScramLoginModule required;'
+const saslProperties = (users: readonly Sasl[]): Properties => {
+  const mechanisms = [...new Set(users.map(({ mechanism }) => mechanism))]
+  const plain = users.filter(({ mechanism }) => mechanism === 'PLAIN')
+  const passwords = plain.map(({ username, password }) => ` user_${username}="${password}"`).join('')
+  const loginModules = {
+    PLAIN: `org.apache.kafka.common.security.plain.PlainLoginModule required${passwords};`,
+    'SCRAM-SHA-256': 'org.apache.kafka.common.security.scram.ScramLoginModule required;',
+    'SCRAM-SHA-512': 'org.apache.kafka.common.security.scram.ScramLoginModule required;',
+  }
   return {
-    'sasl.enabled.mechanisms': mechanism,
-    [`listener.name.client.${mechanism.toLowerCase()}.sasl.jaas.config`]: loginModule,
+    'sasl.enabled.mechanisms': mechanisms.join(','),
+    ...Object.fromEntries(
+      mechanisms.map(mechanism => [
+        `listener.name.client.${mechanism.toLowerCase()}.sasl.jaas.config`,
+        loginModules[mechanism],
+      ]),
+    ),
   }
 }
 

@@ -53,16 +53,16 @@ describe('commitOffsets: one in flight, the newest wins', () => {
 
   it('commits the newest of what came meanwhile, never two at a time', () =>
     run(({ points, driver, expectPoints, expectRequests, expectInFlight }) => {
-      const commits = driver('----|')
-      const input = points('-1-2-3-4-5----------|')
-      const requests = '    -1---3---5-----------'
-      const expected = '    -----1---3---5------|'
+      const commits = driver('-----|')
+      const input = points('--1-2-3---4---|')
+      const requests = '    --1----3----4---'
+      const expected = '    -------1----3----(4|)'
       expectPoints(input.pipe(commitOffsets(commits))).toBe(expected)
       expectRequests(commits).toBe(requests)
       expectInFlight(commits).toBe([
-        '                   -^---!---------------',
-        '                   -----^---!-----------',
-        '                   ---------^---!-------',
+        '                   --^----!---------------',
+        '                   -------^----!----------',
+        '                   ------------^----!-----',
       ])
     }))
 

@@ -53,12 +53,36 @@ export function anyRecords(count: number, base = 1_700_000_000_000, seed?: numbe
 
 const mostRetries = 2 ** 31 - 1
 
-/** Values that no client writes into its own headers. */
-export const hostileValue = fc.oneof(
+/** Values that no client writes into its own headers, and some that it might. */
+const hostileValue: fc.Arbitrary<Buffer | null> = fc.oneof(
   fc
     .constantFrom('', '-1', '+1', '1e9', '0x10', ' 1', '1\n', 'NaN', 'Infinity', '٣', '1.5', `${mostRetries + 1}`)
     .map(text => Buffer.from(text)),
-  fc.constantFrom('9'.repeat(10_240), '0'.repeat(10_240), 'x'.repeat(10_240), '-9223372036854775808').map(Buffer.from),
+  fc
+    .constantFrom('9'.repeat(10_240), '0'.repeat(10_240), 'x'.repeat(10_240), '-9223372036854775808')
+    .map(text => Buffer.from(text)),
+  fc.constantFrom('0', '1', `${mostRetries}`, 'orders', 'nobody-reads-this').map(text => Buffer.from(text)),
   fc.constant(null),
   bytes(40),
 )
+
+const fields = [
+  ...['org_topic', 'retries', 'msg', 'org_partition', 'org_offset', 'org_timestamp', 'first_failed_at', 'failed_at'],
+  ...['not_before', 'error_name', 'error_stack', 'stage', 'disposition', '', 'unknown'],
+]
+
+/**
+ * Headers as somebody else may have written them in a group's name: wrong values, repeated names, other groups' beside
+ * them, and mostly its mark, a readable original topic.
+ */
+export function hostileOwn(group: string, topic = 'orders'): fc.Arbitrary<HeaderPair[]> {
+  const groups = fc.constantFrom(group, group, group, `${group}_eu`, group.slice(0, -1), '')
+  const pair = fc.tuple(
+    fc.tuple(groups, fc.constantFrom(...fields)).map(([whose, field]) => `mika_err_${whose}_${field}`),
+    hostileValue,
+  )
+  const mark: HeaderPair = [`mika_err_${group}_org_topic`, Buffer.from(topic)]
+  return fc
+    .tuple(fc.array(pair, { maxLength: 5 }), fc.constantFrom('first', 'last', 'none'))
+    .map(([pairs, marked]) => (marked === 'none' ? pairs : marked === 'first' ? [mark, ...pairs] : [...pairs, mark]))
+}

@@ -1,93 +1,10 @@
 import { pino } from 'pino'
-import { lastValueFrom, type Observable, Subject } from 'rxjs'
-import {
-  type CommitPoint,
-  ConfigurationError,
-  type ConsumeRequest,
-  type Driver,
-  type DriverEvent,
-  type PartitionAssignment,
-  PublishError,
-  type RecordBatch,
-} from 'rxmika'
+import { Subject } from 'rxjs'
+import { ConfigurationError, type Driver, PublishError, type RecordBatch } from 'rxmika'
 import { describe, expect } from 'vitest'
 import type { Backend } from '../backend'
-import { Collected } from '../collected'
+import { done, Member, placeName } from '../driver-member'
 import { numbered, scenarios, texts, type World } from '../world'
-
-/** Resolves when it completes; rejects by its error. */
-const done = (work: Observable<unknown>) => lastValueFrom(work, { defaultValue: undefined })
-
-interface Read {
-  readonly assignment: PartitionAssignment
-  readonly batch: RecordBatch
-  readonly index: number
-  readonly offset: number
-  readonly value: Buffer | null
-}
-
-/** A driver that consumes; what it is assigned is resumed unless told otherwise. */
-class Member {
-  readonly events: Collected<DriverEvent>
-  readonly reads: Read[] = []
-  readonly owned = new Map<string, PartitionAssignment>()
-
-  constructor(
-    readonly driver: Driver,
-    request: Pick<ConsumeRequest, 'topics'> & Partial<ConsumeRequest>,
-    readonly options: { readonly paused?: boolean; readonly hold?: Observable<unknown> } = {},
-  ) {
-    const timeouts = { rebalanceTimeout: 10_000, sessionTimeout: 30_000, heartbeatInterval: 200 }
-    const events = new Subject<DriverEvent>()
-    this.events = new Collected(events)
-    driver.consume({ group: undefined, startFrom: 'earliest', ...timeouts, ...request }).subscribe({
-      next: event => {
-        this.#take(event)
-        events.next(event)
-      },
-      error: error => events.error(error),
-      complete: () => events.complete(),
-    })
-  }
-
-  #take(event: DriverEvent): void {
-    switch (event.type) {
-      case 'assigned':
-        for (const assignment of event.added) this.owned.set(nameOf(assignment), assignment)
-        if (this.options.paused !== true) this.driver.resume(event.added)
-        break
-      case 'batch':
-        for (let index = event.from; index < event.batch.count; index++) {
-          const { assignment, batch } = event
-          this.reads.push({ assignment, batch, index, offset: batch.offset(index), value: batch.value(index) })
-        }
-        break
-      case 'revoking':
-        if (this.options.hold !== undefined) event.hold(this.options.hold)
-        break
-      case 'revoked':
-      case 'lost':
-        for (const assignment of event.assignments) this.owned.delete(nameOf(assignment))
-    }
-  }
-
-  seen(type: DriverEvent['type'], least = 1) {
-    return this.events.until(events => events.filter(event => event.type === type).length >= least)
-  }
-
-  async read(least: number): Promise<readonly Read[]> {
-    await this.events.until(() => this.reads.length >= least)
-    return this.reads
-  }
-
-  commit(assignment: PartitionAssignment, offset: number, metadata?: string): Promise<unknown> {
-    const { topic, partition } = assignment
-    const point: CommitPoint = { topic, partition, offset: BigInt(offset), metadata, assignment }
-    return done(this.driver.commit([point]))
-  }
-}
-
-const nameOf = ({ topic, partition }: PartitionAssignment) => `${topic}/${partition}`
 
 export function driverPort(backend: Backend): void {
   const scenario = scenarios(backend)
@@ -237,13 +154,13 @@ export function driverPort(backend: Backend): void {
       expect([one.owned.size, two.owned.size]).toEqual([1, 1])
       const [kept] = [...one.owned.values()]
       const [given] = [...two.owned.values()]
-      expect(before.get(nameOf(kept!))).toBe(kept)
+      expect(before.get(placeName(kept!))).toBe(kept)
       expect(kept!.ended).toBe(false)
       expect(given!.position).toBe(1)
-      expect(before.get(nameOf(given!))!.ended).toBe(true)
+      expect(before.get(placeName(given!))!.ended).toBe(true)
       expect(one.events.values.filter(({ type }) => type === 'assigned' || type === 'revoked')).toMatchObject([
         { type: 'assigned' },
-        { type: 'revoked', assignments: [before.get(nameOf(given!))] },
+        { type: 'revoked', assignments: [before.get(placeName(given!))] },
         { type: 'assigned', added: [], retained: [kept] },
       ])
       await backend.publish(topic, [...numbered(1, 2), ...numbered(1, 2, 1)])

@@ -46,7 +46,7 @@ type command struct {
 	// The retry topic is not read.
 	PauseRetries bool `json:"pauseRetries"`
 
-	// fail: so many deliveries from now on, with this message
+	// fail, and start: so many deliveries from now on, with this message
 	Times     int    `json:"times"`
 	Message   string `json:"message"`
 	Retryable bool   `json:"retryable"`
@@ -167,6 +167,7 @@ func start(c command) (*member, error) {
 		topics:     make(map[string]topic),
 		stopped:    make(chan struct{}),
 	}
+	m.fail(c)
 	consumed := []string{m.retryTopic}
 	for _, t := range c.Topics {
 		t.Name = full(t.Name)

@@ -65,6 +65,13 @@ export type MikaEvent =
 
 export type MikaDelivery = Extract<MikaEvent, { type: 'delivered' }>
 
+export interface MikaFailing {
+  /** So many deliveries, whatever they are; all after that are acked. */
+  readonly times: number
+  readonly message: string
+  readonly retryable?: boolean
+}
+
 export interface MikaOptions {
   readonly brokers: readonly string[]
   readonly group: string
@@ -72,6 +79,8 @@ export interface MikaOptions {
   readonly dlqTopic: string
   /** Appended to the group and all topics. */
   readonly suffix?: string
+  /** What it fails from the start. */
+  readonly failing?: MikaFailing
   /** Whether it leaves the retry topic alone; default false. */
   readonly pauseRetries?: boolean
   readonly topics: readonly { readonly name: string; readonly retries: number; readonly dlq: boolean }[]
@@ -106,7 +115,8 @@ export class Mika {
   /** Joins the group, and reads its topics from their beginning where it has committed nothing. */
   static async start(program: string, options: MikaOptions): Promise<Mika> {
     const mika = new Mika(program)
-    await mika.#command('start', { suffix: '', ...options })
+    const { failing, ...rest } = options
+    await mika.#command('start', { suffix: '', ...rest, ...(failing && failures(failing)) })
     return mika
   }
 
@@ -143,9 +153,9 @@ export class Mika {
     if (this.errors.length > 0) throw new Error(this.errors.join('; '))
   }
 
-  /** Fails the next deliveries, whatever they are. */
-  fail(times: number, message: string, { retryable = true } = {}): Promise<void> {
-    return this.#command('fail', { times, message, retryable })
+  /** Fails the next deliveries. Where records are there already, `failing` among the options is in time. */
+  fail(failing: MikaFailing): Promise<void> {
+    return this.#command('fail', failures(failing))
   }
 
   /** Writes the records in one batch where they are of one partition, compressed where that makes them smaller. */
@@ -182,6 +192,8 @@ export class Mika {
     else reply.reject(new Error(told.error))
   }
 }
+
+const failures = ({ times, message, retryable = true }: MikaFailing) => ({ times, message, retryable })
 
 type Base64 = string | null
 

@@ -1,0 +1,213 @@
+import { VirtualTimeScheduler } from 'rxjs'
+import {
+  ConfigurationError,
+  type ConsumeRecord,
+  createClient,
+  type DlqReplayOptions,
+  type DlqReplayProgress,
+  PublishError,
+  type RxMikaError,
+} from 'rxmika'
+import { type MemoryBrokerOptions, memoryBroker } from 'rxmika/testing'
+import { describe, expect, it } from 'vitest'
+
+/** Virtual time that goes on only as far as asked. */
+class Clock extends VirtualTimeScheduler {
+  constructor() {
+    super(undefined, 0)
+  }
+
+  runTo(frame: number): void {
+    this.maxFrames = frame
+    this.flush()
+    this.frame = frame
+  }
+}
+
+function setUp(options: MemoryBrokerOptions = {}) {
+  const clock = new Clock()
+  const broker = memoryBroker({ scheduler: clock, ...options })
+  const start = () => {
+    const driver = broker.driver()
+    const client = createClient({ driver, group: 'billing', dlqTopic: 'dlq', logger: false, stallAfter: 2 ** 31 - 1 })
+    const seen: string[] = []
+    const errors: RxMikaError[] = []
+    client.topic('orders', { dlq: true }).subscribe(record => {
+      seen.push(String(record.value))
+      record.ack()
+    })
+    client.start().subscribe(error => errors.push(error))
+    const replay = (replayOptions?: DlqReplayOptions) => {
+      const told: { progress: DlqReplayProgress[]; end?: unknown } = { progress: [] }
+      const subscription = client.replayDlq(replayOptions).subscribe({
+        next: progress => told.progress.push(progress),
+        error: error => {
+          told.end = error
+        },
+        complete: () => {
+          told.end = 'complete'
+        },
+      })
+      return Object.assign(told, { unsubscribe: () => subscription.unsubscribe() })
+    }
+    return { client, driver, seen, errors, replay }
+  }
+  const headers = { mika_err_billing_org_topic: 'orders', mika_err_billing_retries: '0' }
+  const dead = (...values: string[]) =>
+    broker.publish(
+      'dlq',
+      values.map(value => ({ value, headers })),
+    )
+  const values = () => broker.records('dlq').map(({ value }) => String(value))
+  return { clock, broker, start, dead, values }
+}
+
+const without = (left: string) => ({ filter: ({ value }: ConsumeRecord) => String(value) !== left })
+
+describe('replayDlq with a filter', () => {
+  it('tries again to write back what the broker does not take at once, and waits for it', () => {
+    const { clock, broker, start, dead, values } = setUp()
+    dead('a', 'b', 'c')
+    const { seen, replay } = start()
+    clock.runTo(100)
+    for (let times = 0; times < 3; times++) {
+      broker.failNext('produce', new PublishError('not the leader', { retriable: true }))
+    }
+    const told = replay(without('b'))
+    clock.runTo(200)
+    expect(seen).toEqual(['a', 'c'])
+    expect(told.end).toBeUndefined()
+    expect(broker.committed('billing', 'dlq', 0)).toBe(1n)
+    clock.runTo(10_000)
+    expect(told.end).toBe('complete')
+    expect(told.progress.at(-1)).toEqual({ delivered: 2, skipped: 1, remaining: 0 })
+    expect(values()).toEqual(['a', 'b', 'c', 'b'])
+    expect(broker.committed('billing', 'dlq', 0)).toBe(3n)
+  })
+
+  it('errors when the broker refuses to take it back for good: it stays where it is, for a later replay', () => {
+    const { clock, broker, start, dead, values } = setUp()
+    dead('a', 'b', 'c')
+    const { client, seen, errors, replay } = start()
+    clock.runTo(100)
+    const refusal = new PublishError('not authorised', { retriable: false })
+    broker.failNext('produce', refusal)
+    const told = replay(without('b'))
+    clock.runTo(1_000)
+    expect(told.end).toBe(refusal)
+    expect(errors).toEqual([refusal])
+    expect(values()).toEqual(['a', 'b', 'c'])
+    expect(broker.committed('billing', 'dlq', 0)).toBe(1n)
+    expect(client.stalls()).toMatchObject([{ topic: 'dlq', offset: 1n }])
+    const later = replay()
+    clock.runTo(2_000)
+    expect(later.end).toBe('complete')
+    expect(later.progress.at(-1)).toEqual({ delivered: 1, skipped: 0, remaining: 0 })
+    expect(seen).toEqual(['a', 'c', 'b'])
+    expect(broker.committed('billing', 'dlq', 0)).toBe(3n)
+  })
+
+  it('loses nothing when the process dies before what it wrote back is acknowledged', () => {
+    const outcomes = new Set<number>()
+    for (let dies = 100; dies <= 180; dies += 5) {
+      const { clock, broker, start, dead, values } = setUp({ latency: 20 })
+      dead('a', 'b', 'c')
+      const first = start()
+      clock.runTo(100)
+      first.replay(without('b'))
+      clock.runTo(dies)
+      broker.kill(first.driver, { after: 0 })
+      const second = start()
+      const later = second.replay()
+      clock.runTo(10_000)
+      expect(later.end).toBe('complete')
+      // Twice where the broker had it, and its process never heard of it.
+      expect([...new Set([...first.seen, ...second.seen])].sort()).toEqual(['a', 'b', 'c'])
+      outcomes.add(values().length)
+    }
+    expect(outcomes).toEqual(new Set([3, 4]))
+  })
+
+  it('writes on what it has begun to when it is stopped, and completes it', () => {
+    const { clock, broker, start, dead, values } = setUp({ latency: 20 })
+    dead('a', 'b', 'c')
+    const { client, replay } = start()
+    clock.runTo(1_000)
+    const told = replay({ filter: () => false })
+    while (client.stalls().every(({ why }) => why !== 'routing')) clock.runTo(clock.now() + 1)
+    told.unsubscribe()
+    clock.runTo(2_000)
+    expect(values()).toEqual(['a', 'b', 'c', 'a', 'b', 'c'])
+    expect(broker.committed('billing', 'dlq', 0)).toBe(3n)
+  })
+
+  it('is waited for by a graceful close', async () => {
+    const { clock, broker, start, dead, values } = setUp({ latency: 20 })
+    dead('a', 'b')
+    const { client, replay } = start()
+    clock.runTo(1_000)
+    replay({ filter: () => false })
+    while (client.stalls().every(({ why }) => why !== 'routing')) clock.runTo(clock.now() + 1)
+    const closed = client.closeGracefully()
+    clock.runTo(3_000)
+    expect(await closed).toEqual({ drained: true, unsettled: 0 })
+    expect(values()).toEqual(['a', 'b', 'a', 'b'])
+    expect(broker.committed('billing', 'dlq', 0)).toBe(2n)
+  })
+
+  it('writes nothing while nothing comes, however long it goes on', () => {
+    const { clock, broker, start, dead, values } = setUp()
+    dead('a', 'b', 'c')
+    const { seen, replay } = start()
+    const told = replay({ until: 'forever', ...without('b') })
+    clock.runTo(600_000)
+    expect(values()).toEqual(['a', 'b', 'c', 'b'])
+    expect(told.progress.at(-1)).toEqual({ delivered: 2, skipped: 1, remaining: 0 })
+    dead('d')
+    clock.runTo(601_001)
+    expect(seen).toEqual(['a', 'c', 'd'])
+    clock.runTo(1_200_000)
+    expect(values()).toEqual(['a', 'b', 'c', 'b', 'd', 'b'])
+    told.unsubscribe()
+    dead('e')
+    clock.runTo(1_300_000)
+    expect(seen).toEqual(['a', 'c', 'd'])
+    expect(broker.committed('billing', 'dlq', 0)).toBe(5n)
+  })
+
+  it('goes on with partitions that it gains, and with what was written to them meanwhile', () => {
+    const { clock, broker, start, dead, values } = setUp()
+    dead('a', 'b')
+    const { seen, replay } = start()
+    replay({ until: 'forever', ...without('b') })
+    clock.runTo(10_000)
+    broker.lose('billing', 'dlq', 0)
+    dead('c')
+    clock.runTo(20_000)
+    expect(seen).toEqual(['a', 'c'])
+    expect(values()).toEqual(['a', 'b', 'b', 'c', 'b'])
+  })
+
+  it('lets a filter that settles records have its way', () => {
+    const { clock, broker, start, dead, values } = setUp()
+    dead('a', 'b', 'c')
+    const { seen, replay } = start()
+    const told = replay({
+      filter: record => {
+        if (String(record.value) !== 'c') record.ack()
+        return String(record.value) !== 'b'
+      },
+    })
+    clock.runTo(1_000)
+    expect(told.end).toBe('complete')
+    expect(seen).toEqual(['c'])
+    expect(values()).toEqual(['a', 'b', 'c'])
+    expect(broker.committed('billing', 'dlq', 0)).toBe(3n)
+  })
+
+  it('refuses a filter that is no function', () => {
+    const { start } = setUp()
+    const { client } = start()
+    expect(() => client.replayDlq({ filter: 'no' as unknown as () => boolean })).toThrow(ConfigurationError)
+  })
+})
