@@ -3,7 +3,7 @@ const room = (name, from, allowed) => ({
   name: `${name}-imports`,
   severity: 'error',
   from: { path: from },
-  to: { path: '^(src|test|examples|bench)/', pathNot: [from, ...allowed] },
+  to: { path: '^(src|test|examples|bench|chaos)/', pathNot: [from, ...allowed] },
 })
 const vocabulary = '^src/[^/]+\\.ts$'
 const publicApi = ['^src/index\\.ts$', '^src/testing/index\\.ts$']
@@ -24,6 +24,7 @@ module.exports = {
     room('testing', '^src/testing/', [vocabulary, '^src/(operators|retry|client|drivers)/']),
     room('examples', '^examples/', publicApi),
     room('bench', '^bench/', [...publicApi, '^test/kafka/(kafka-server|create-topic)\\.ts$']),
+    room('chaos', '^chaos/', [...publicApi, '^test/kafka/(kafka-server|create-topic|free-ports|watchdog)\\.ts$']),
     {
       name: 'vocabulary-imports',
       severity: 'error',

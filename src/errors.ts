@@ -127,6 +127,21 @@ export class UnroutableFailureError extends RxMikaError {
   }
 }
 
+/** Not tried: a record before it, of the same key, was dead-lettered, and its topic's `keyFence` sends it after that one. */
+export class KeyFenceError extends RxMikaError {
+  constructor(
+    readonly topic: string,
+    readonly partition: number,
+    /** Of the record before it. */
+    readonly offset: bigint,
+  ) {
+    super(
+      'RXMIKA_KEY_FENCE',
+      `not tried: the record of the same key at ${topic}/${partition} offset ${offset} was dead-lettered, and this one follows it`,
+    )
+  }
+}
+
 /** More failures than a `breaker` lets pass: the topic is paused and its failures are held until it is resumed. */
 export class FloodError extends RxMikaError {
   constructor(

@@ -13,6 +13,7 @@ export type {
   TopicOptions,
 } from './client/client.js'
 export { createClient } from './client/create-client.js'
+export type { KeyFenceOptions } from './client/key-fence.js'
 export type { CommitPoint, Committed } from './commit-point.js'
 export type {
   ConsumeRequest,

@@ -1,3 +1,4 @@
+import type { Disposition } from './failure.js'
 import type { HeaderPair, RecordBatch } from './record-batch.js'
 
 /** A record's headers in kafkajs's shape: a name's only value, or all of them in order. Without this library's own. */
@@ -64,17 +65,33 @@ export interface RecordOwner {
   readonly ownHeaders: { isOwn(name: string): boolean } | undefined
   acked(record: DeliveredRecord): void
   /** A failed record's route is done with it. */
-  routed(record: DeliveredRecord): void
+  routed(record: DeliveredRecord, disposition: Disposition): void
   failed(record: DeliveredRecord, reason: unknown, retry: boolean): void
   settledLate(record: DeliveredRecord): void
+  /** Calls back once the record, or another delivery of it here, is completed or no longer ours; at once where it is. */
+  whenDone(record: DeliveredRecord, done: () => void): void
+  /** The record may take as long as it does: neither a rebalance nor a graceful close waits for it until its `release`. */
+  hold(record: DeliveredRecord, phase: 'held' | 'behind' | 'unroutable'): void
+  /** False: it is no longer ours. */
+  release(record: DeliveredRecord): boolean
 }
 
 /**
- * Where a delivery stands: `waiting` to be handed to a subscriber, `unsettled` in its pipeline, `routing` after `fail`,
+ * Where a delivery stands: `waiting` to be handed to a subscriber, `fenced` behind another of its key, `unsettled` in its pipeline, `behind` another of
+ * its key there, `routing` after `fail`,
  * `held` by a step of its route for as long as it may take, `unroutable` when no step took it, `not-due` until its retry
  * is, `done` when completed.
  */
-export type DeliveryPhase = 'waiting' | 'unsettled' | 'routing' | 'held' | 'unroutable' | 'not-due' | 'done'
+export type DeliveryPhase =
+  | 'waiting'
+  | 'fenced'
+  | 'unsettled'
+  | 'behind'
+  | 'routing'
+  | 'held'
+  | 'unroutable'
+  | 'not-due'
+  | 'done'
 
 /**
  * The record as delivered: a place in a batch and a slot in its assignment's window. Everything else is read when it

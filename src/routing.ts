@@ -26,6 +26,8 @@ export interface Routing {
    * accepts is a `PublishError` with `retriable: false`.
    */
   publishCopy(copy: PublishRecord, failed: Failed): Observable<RecordMetadata>
+  /** Its topic keeps keys in order (`keyFence`): the record must not leave its place before it is done with. */
+  keepsItsPlace(failed: Failed): boolean
   /** Delivers the record again after `delay` ms, as the next attempt. */
   redeliver(failed: Failed, delay: number): void
   /** Reports the failure and holds its record uncommitted. */

@@ -1,8 +1,8 @@
 import type { Observable, SchedulerLike, Subscription } from 'rxjs'
 import type { PartitionAssignment } from '../driver.js'
-import { ClientClosedError, FetchError } from '../errors.js'
+import { ClientClosedError, FetchError, KeyFenceError } from '../errors.js'
 import type { Place, Stall, StallReason } from '../events.js'
-import { Failed } from '../failure.js'
+import { type Disposition, Failed } from '../failure.js'
 import type { BarrierSignal } from '../operators/completion-barrier.js'
 import { DeliveredRecord, type Origin, type RecordOwner, type RecordSource } from '../record.js'
 import type { RecordBatch } from '../record-batch.js'
@@ -10,6 +10,7 @@ import { DelayedRecords } from './delayed-records.js'
 import { DeliveryWindow } from './delivery-window.js'
 import type { FailureRoute } from './failure-route.js'
 import { decodeFinished, encodeFinished, type FinishedRange, type Remembered } from './finished-work.js'
+import { KeyFence, type KeyFenceOptions } from './key-fence.js'
 import type { Reports } from './reports.js'
 import type { TopicStream } from './topic-stream.js'
 
@@ -40,6 +41,8 @@ export interface Reading {
   readonly maxInFlight: number
   /** The strict gate; see `TopicOptions.batch`. */
   readonly strict: boolean
+  /** One record of a key is out at a time; undefined: keys are in no order. */
+  readonly keyFence: KeyFenceOptions | undefined
   /** Whether the partition is to be fetched at all, and records that were taken in may be handed out. */
   readonly active: boolean
   /** Whether more may be taken in now, the record at `offset` coming next. */
@@ -95,6 +98,11 @@ export class Assignment implements RecordOwner {
   /** Completed under an earlier assignment, and not to be delivered again. */
   readonly #finished: FinishedRange[]
   readonly #delayed: DelayedRecords
+  readonly #fence: KeyFence | undefined
+  /** The fence let these out, and they are about to go. */
+  readonly #letOut: DeliveredRecord[] = []
+  /** Who is to be told when the record of a slot is done with. */
+  readonly #whenDone = new Map<number, (() => void)[]>()
   #stallTimer: Subscription | undefined
   #stalled: (Place & { slot: number }) | undefined
   #fetching = false
@@ -121,6 +129,7 @@ export class Assignment implements RecordOwner {
     this.requestedMetadata = this.#committedMetadata = handle.metadata
     this.#finished = signals === undefined ? [] : decodeFinished(handle.position, handle.metadata)
     this.#signals = signals?.(this)
+    this.#fence = reading.keyFence && new KeyFence(reading.keyFence)
     this.#delayed = new DelayedRecords({
       scheduler: host.scheduler,
       readAt: offset => host.readAt(this, offset),
@@ -266,9 +275,42 @@ export class Assignment implements RecordOwner {
     const { stream, dueIn } = admission
     record.origin = admission.origin
     if (admission.origin !== undefined) record.stream = stream
+    if (this.#fence !== undefined && !this.#mayGoOut(this.#fence, record)) return
     if (dueIn > 0) this.#postpone(record, dueIn)
     else if (stream.open && this.reading.active && !this.#waiting.has(stream)) this.#hand(record, stream)
     else this.#wait(record, stream)
+  }
+
+  /** False: it stands behind another of its key, or follows one to the DLQ. */
+  #mayGoOut(fence: KeyFence, record: DeliveredRecord): boolean {
+    if (!fence.enter(record)) {
+      record.phase = 'fenced'
+      return false
+    }
+    return !this.#sendsAfter(fence, record)
+  }
+
+  #sendsAfter(fence: KeyFence, record: DeliveredRecord): boolean {
+    const before = fence.follows(record)
+    if (before === undefined) return false
+    record.phase = 'waiting'
+    record.fail(new KeyFenceError(this.topic, this.partition, before), { retry: false })
+    return true
+  }
+
+  /** The next of the key of a record that is completed. A route that is done at once gets here from within. */
+  #letNextOut(fence: KeyFence, completed: DeliveredRecord): void {
+    const next = fence.leave(completed)
+    if (next === undefined) return
+    this.#letOut.push(next)
+    if (this.#letOut.length > 1) return
+    for (const record of this.#letOut) {
+      if (this.#sendsAfter(fence, record)) continue
+      record.phase = 'waiting'
+      this.#wait(record, this.reading.streamOf(record)!)
+    }
+    this.#letOut.length = 0
+    this.drain()
   }
 
   /** Asked for rising offsets only. */
@@ -348,18 +390,21 @@ export class Assignment implements RecordOwner {
 
   acked(record: DeliveredRecord): void {
     if (record.phase === 'unsettled') this.inFlight--
+    else if (record.phase === 'behind') this.stuck--
     this.complete(record)
   }
 
   failed(record: DeliveredRecord, reason: unknown, retry: boolean): void {
+    this.release(record)
     if (record.phase === 'waiting') this.inFlight++
     record.phase = 'routing'
     this.window.replace(record)
     this.reading.routeOf(record).next(new Failed(record, reason, record.attempt, retry))
   }
 
-  routed(record: DeliveredRecord): void {
+  routed(record: DeliveredRecord, disposition: Disposition): void {
     if (this.ended || record.phase === 'done') return
+    if (disposition === 'dead-lettered') this.#fence?.deadLettered(record)
     if (record.phase === 'routing') this.inFlight--
     if (record.phase === 'unroutable' || record.phase === 'held') this.stuck--
     this.complete(record)
@@ -376,14 +421,19 @@ export class Assignment implements RecordOwner {
     }
     if (this.window.complete(record.slot)) this.#advance()
     else this.host.commitDue(this)
+    if (this.#fence !== undefined) this.#letNextOut(this.#fence, record)
+    if (this.#whenDone.size > 0) this.#tellDone(record.slot)
     if (this.#queue.length > 0 || !this.#fetching) this.drain()
     this.host.deliveryEnded()
   }
 
-  /** The failed record stays, and the committed position with it: no step took it, or one holds it until it is released. */
-  hold(record: DeliveredRecord, phase: 'unroutable' | 'held'): void {
+  /**
+   * The record stays, and the committed position with it: no step of its route took it, one holds it until it is
+   * released, or its pipeline has it behind another that failed.
+   */
+  hold(record: DeliveredRecord, phase: 'unroutable' | 'held' | 'behind'): void {
     if (this.ended) return
-    if (record.phase === 'routing') {
+    if (record.phase === 'routing' || record.phase === 'unsettled') {
       this.inFlight--
       this.stuck++
     }
@@ -391,11 +441,11 @@ export class Assignment implements RecordOwner {
     this.host.deliveryEnded()
   }
 
-  /** A held record goes on in its route; false: it is no longer ours. */
+  /** A held record goes on in its route or its pipeline; false: it is no longer ours. */
   release(record: DeliveredRecord): boolean {
     if (this.ended) return false
-    if (record.phase === 'held') {
-      record.phase = 'routing'
+    if (record.phase === 'held' || record.phase === 'behind') {
+      record.phase = record.phase === 'held' ? 'routing' : 'unsettled'
       this.stuck--
       this.inFlight++
     }
@@ -443,6 +493,20 @@ export class Assignment implements RecordOwner {
     this.host.deliveryEnded()
   }
 
+  whenDone({ slot }: DeliveredRecord, done: () => void): void {
+    if (this.ended || this.window.at(slot) === undefined) return done()
+    const others = this.#whenDone.get(slot)
+    if (others === undefined) this.#whenDone.set(slot, [done])
+    else others.push(done)
+  }
+
+  #tellDone(slot: number): void {
+    const listeners = this.#whenDone.get(slot)
+    if (listeners === undefined) return
+    this.#whenDone.delete(slot)
+    for (const done of listeners) done()
+  }
+
   settledLate(record: DeliveredRecord): void {
     const { topic, partition, offset } = record.source
     this.host.reports.event({ type: 'late-settlement', topic, partition, offset })
@@ -467,8 +531,15 @@ export class Assignment implements RecordOwner {
     const left: DeliveredRecord[] = []
     for (const held of this.window) {
       const record = this.#handedOut(held)
-      if (record.settled || record.phase === 'not-due' || this.reading.streamOf(record) !== stream) continue
+      if (
+        record.settled ||
+        record.phase === 'not-due' ||
+        record.phase === 'fenced' ||
+        this.reading.streamOf(record) !== stream
+      )
+        continue
       if (record.phase === 'unsettled') this.inFlight--
+      else if (record.phase === 'behind') this.stuck--
       record.phase = 'waiting'
       left.push(record)
     }
@@ -555,7 +626,7 @@ export class Assignment implements RecordOwner {
     const head = this.window.at(this.window.head)
     if (head !== undefined) {
       const stream = head.phase === 'waiting' ? this.reading.streamOf(head) : undefined
-      const phase = head.phase === 'held' ? 'routing' : head.phase
+      const phase = head.phase === 'held' ? 'routing' : head.phase === 'behind' ? 'unsettled' : head.phase
       const why = phase === 'waiting' ? (stream?.closedBecause() ?? 'unsettled') : phase
       return this.#stallAt(head, this.#headSince(), why as StallReason)
     }
@@ -593,6 +664,7 @@ export class Assignment implements RecordOwner {
     this.#delayed.end()
     this.#stallTimer?.unsubscribe()
     this.#abort?.abort(new ClientClosedError(`${this.topic} partition ${this.partition} is no longer assigned here`))
+    for (const slot of [...this.#whenDone.keys()]) this.#tellDone(slot)
     this.host.deliveryEnded()
   }
 }

@@ -9,6 +9,7 @@ import type { PublishRecord, RecordMetadata } from '../publish.js'
 import type { ConsumeRecord } from '../record.js'
 import type { Backoff } from '../retry/backoff.js'
 import type { RoutingClient } from '../routing.js'
+import type { KeyFenceOptions } from './key-fence.js'
 
 export type Environment = Readonly<Record<string, string | undefined>> | ((name: string) => string | undefined)
 
@@ -73,6 +74,13 @@ export interface TopicOptions {
   readonly maxInFlight?: number
   /** Nothing more of a partition is delivered before the fetched batch is completed and committed. */
   readonly batch?: boolean
+  /**
+   * Keeps the order of each key through failures: one record of a key is delivered at a time, and the next once that one
+   * is completed, be it acked, dead-lettered or discarded. `retries` are made here and not through the retry topic, where
+   * the order would be lost; `attempt` begins anew after a rebalance or a restart. Records of other keys, and those
+   * without one, go on, within `maxInFlight`. Default: none, records are delivered as they are read.
+   */
+  readonly keyFence?: KeyFenceOptions
   /** The topic's own failure route; replaces the one made of `retries`, `backoff` and `dlq`. */
   readonly onFail?: OperatorFunction<Failed, Completed>
 }

@@ -38,6 +38,7 @@ import { type ConsumeRecord, type DeliveredRecord, deliveryOf } from '../record.
 import type { RecordBatch } from '../record-batch.js'
 import { deadLetter } from '../retry/dead-letter.js'
 import { GroupHeaders } from '../retry/headers.js'
+import { redeliver } from '../retry/redeliver.js'
 import { retryTopic } from '../retry/retry-topic.js'
 import { type Routing, routing } from '../routing.js'
 import { Assignment, type AssignmentHost, type Reading } from './assignment.js'
@@ -186,17 +187,25 @@ class KafkaClient implements Client, AssignmentHost {
       throw invalid(at('decode'), decoder, 'is a function or a Standard Schema')
     }
     const maxInFlight = wholeNumber(at('maxInFlight'), options.maxInFlight, defaultMaxInFlight, 1)
+    const { keyFence } = options
+    if (keyFence !== undefined && !(['continue', 'dead-letter'] as unknown[]).includes(keyFence?.afterDeadLetter)) {
+      throw invalid(
+        at('keyFence'),
+        keyFence,
+        "is { afterDeadLetter: 'continue' } or { afterDeadLetter: 'dead-letter' }",
+      )
+    }
     const route = this.#makeRoute(this.#stepsOf(name, options, at))
     const stream: TopicStream = new TopicStream(name, route, () => this.#assignments.values())
     const decoded = decoder === undefined ? undefined : decode(decoder)
     this.#streams.set(fullName, stream)
-    this.#readings.set(fullName, new TopicReading(stream, maxInFlight, batch))
+    this.#readings.set(fullName, new TopicReading(stream, maxInFlight, batch, keyFence))
     return decoded === undefined ? stream.records : stream.records.pipe(decoded)
   }
 
   #stepsOf(name: string, options: TopicOptions, at: (option: string) => string) {
     const retries = wholeNumber(at('retries'), options.retries, 0, 0)
-    const { onFail, backoff, dlq = false } = options
+    const { onFail, backoff, dlq = false, keyFence } = options
     if (typeof dlq !== 'boolean') throw invalid(at('dlq'), dlq, 'is a boolean')
     if (onFail !== undefined) {
       if (typeof onFail !== 'function') throw invalid(at('onFail'), onFail, 'is an operator')
@@ -205,7 +214,7 @@ class KafkaClient implements Client, AssignmentHost {
       }
       return onFail
     }
-    if (retries > 0 && this.#config.retryTopic === undefined) {
+    if (retries > 0 && keyFence === undefined && this.#config.retryTopic === undefined) {
       throw new ConfigurationError(`topic '${name}' has retries: ${retries}, but the client has no retryTopic; set it`)
     }
     if (dlq && this.#config.dlqTopic === undefined) {
@@ -217,7 +226,11 @@ class KafkaClient implements Client, AssignmentHost {
     if (backoff !== undefined && retries === 0) {
       throw new ConfigurationError(`topic '${name}' has a backoff, but no retries; set retries`)
     }
-    const again = retries > 0 ? retryTopic(this, { retries, backoff }) : undefined
+    const tryAgain = () =>
+      keyFence === undefined
+        ? retryTopic(this, { retries, backoff })
+        : redeliver(this, { attempts: retries + 1, backoff })
+    const again = retries > 0 ? tryAgain() : undefined
     const dead = dlq ? deadLetter(this) : undefined
     return (failures: Observable<Failed>): Observable<Failed | Completed> => {
       const tried = again === undefined ? failures : again(failures)
@@ -498,6 +511,10 @@ class KafkaClient implements Client, AssignmentHost {
       scheduler: this.scheduler,
       fullName: topic => topic + suffix,
       publishCopy: (copy, failed) => this.#publishCopy(copy, failed),
+      keepsItsPlace: failed => {
+        const record = deliveryOf(failed.record)!
+        return ownerOf(record).reading.keyFence !== undefined
+      },
       redeliver: (failed, delay) => {
         const record = this.#leaveRoute(failed)
         ownerOf(record).redeliver(record, delay)

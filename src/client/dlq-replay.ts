@@ -149,7 +149,7 @@ export class DlqReplays {
       next: () => {
         replay.writtenBack.set(assignment.partition, (replay.writtenBack.get(assignment.partition) ?? 0) + 1)
         if (replay === this.#replay) this.#count(replay, 'skipped')
-        assignment.routed(record)
+        assignment.routed(record, 'dead-lettered')
       },
       // Refused for good: it stays where it is, for a later replay.
       error: error => {

@@ -70,7 +70,7 @@ export class FailureRoute {
     this.#onItsWay.delete(record)
     if (!isCompleted(outcome)) return this.unroutable(outcome, undefined)
     if (outcome.disposition === 'discarded') this.discarded(entry.failed)
-    record.owner.routed(record)
+    record.owner.routed(record, outcome.disposition)
   }
 
   #again(cause: unknown): void {

@@ -5,6 +5,7 @@ import { dueIn, type GroupHeaders } from '../retry/headers.js'
 import type { Admission, Assignment, Reading } from './assignment.js'
 import type { DlqReplays } from './dlq-replay.js'
 import type { FailureRoute } from './failure-route.js'
+import type { KeyFenceOptions } from './key-fence.js'
 import type { Reports } from './reports.js'
 import type { TopicStream } from './topic-stream.js'
 
@@ -18,6 +19,7 @@ export class TopicReading implements Reading {
     readonly stream: TopicStream,
     readonly maxInFlight: number,
     readonly strict: boolean,
+    readonly keyFence: KeyFenceOptions | undefined,
   ) {
     this.#admission = { stream, origin: undefined, dueIn: 0 }
   }
@@ -60,6 +62,7 @@ abstract class SharedReading implements Reading {
   abstract readonly kind: 'retry' | 'dlq'
   abstract readonly active: boolean
   readonly strict = false
+  readonly keyFence = undefined
 
   constructor(protected readonly shared: SharedTopics) {}
 

@@ -29,6 +29,10 @@ export class Fifo<T> {
     return item
   }
 
+  forEach(act: (item: T) => void): void {
+    for (let at = this.#head; at < this.#items.length; at++) act(this.#items[at]!)
+  }
+
   clear(): void {
     this.#items.length = 0
     this.#head = 0

@@ -13,7 +13,8 @@ export interface HandleOptions {
   readonly concurrency?: number
   /**
    * `'partition'` (default): one at a time per partition that records are read from, partitions side by side. `'key'`:
-   * one at a time per key; records without a key (null) are in no order. `'none'`: in any order.
+   * one at a time per key, and none behind a failed one until its route is done with it (`redeliver` gives it here
+   * again before them); records without a key (null) are in no order. `'none'`: in any order.
    */
   readonly order?: HandleOrder
   /** How long one call may take, ms; then its records fail with `HandlerTimeoutError`. Default: any time. */

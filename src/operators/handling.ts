@@ -10,7 +10,7 @@ import {
 import { HandlerTimeoutError } from '../errors.js'
 import { type ConsumeRecord, deliveryOf } from '../record.js'
 import { Fifo } from './fifo.js'
-import { type HandleOrder, type Lane, Lanes, type LaneUser } from './lanes.js'
+import { deliveries, type HandleOrder, type Lane, Lanes, type LaneUser } from './lanes.js'
 
 /** The value of what a handler returns; an Observable that emits nothing has none. */
 export type Handled<P> =
@@ -69,9 +69,24 @@ export class Handling<I> {
   }
 
   take(input: I): void {
-    const call = new Call(input)
-    if (this.#lanes.enter(call, input as AnyRecord | readonly AnyRecord[])) this.#ready.push(call)
+    // Redelivered: it has its lane still, and all that came since stands behind it.
+    if (!Array.isArray(input)) this.#enter(input, this.#lanes.isKeptFor(input as AnyRecord))
+    else {
+      const again = input.filter(record => this.#lanes.isKeptFor(record))
+      if (again.length === 0) this.#enter(input, false)
+      else {
+        this.#enter(again as I, true)
+        const others = input.filter(record => !again.includes(record))
+        if (others.length > 0) this.#enter(others as I, false)
+      }
+    }
     this.#pump()
+  }
+
+  #enter(input: I, hasItsLane: boolean): void {
+    const call = new Call(input)
+    if (hasItsLane) this.#ready.push(call)
+    else if (this.#lanes.enter(call, input as AnyRecord | readonly AnyRecord[])) this.#ready.push(call)
   }
 
   sourceCompleted(): void {
@@ -177,8 +192,26 @@ export class Handling<I> {
     if (Array.isArray(input)) for (const record of input) this.#settle(record, done, result)
     else this.#settle(input as AnyRecord, done, result)
     this.#underWay--
-    this.#lanes.leave(call, this.#start)
+    if (done || this.options.order !== 'key') this.#lanes.leave(call, this.#start)
+    else this.#leaveWhenDone(call)
     this.#pump()
+  }
+
+  /** A key's next record waits while a failed one may be delivered here again: until its route is done with it. */
+  #leaveWhenDone(call: Call<I>): void {
+    const failed = deliveries(call.input)
+    let left = 1
+    const done = () => {
+      if (--left > 0) return
+      this.#lanes.leave(call, this.#start)
+      this.#pump()
+    }
+    if (call.lanes.length > 0) {
+      this.#lanes.keep(call, failed)
+      left += failed.length
+      for (const record of failed) record.owner.whenDone(record, done)
+    }
+    done()
   }
 
   #settle(record: AnyRecord, done: boolean, result: unknown): void {

@@ -1,4 +1,4 @@
-import { type ConsumeRecord, deliveryOf } from '../record.js'
+import { type ConsumeRecord, type DeliveredRecord, deliveryOf } from '../record.js'
 import { Fifo } from './fifo.js'
 
 /** Of which records only one may be handled at a time, in the order they came. */
@@ -6,14 +6,19 @@ export type HandleOrder = 'partition' | 'key' | 'none'
 
 /** What waits for its lanes. */
 export interface LaneUser {
+  readonly input: unknown
   lanes: readonly Lane[]
   /** How many of its lanes are taken by earlier ones. */
   waitsFor: number
 }
 
+const nobody: readonly DeliveredRecord[] = []
+
 /** One at a time: whoever is in it, and those behind. */
 export class Lane {
   taken = false
+  /** The failed records that keep it until they are done with. */
+  keptFor = nobody
   /** Made when first needed: most lanes of keys never have two at a time. */
   waiting: Fifo<LaneUser> | undefined
   /** For the many that use no other. */
@@ -34,6 +39,7 @@ const none: readonly Lane[] = []
 export class Lanes<U extends LaneUser> {
   readonly #byKey = new Map<string, Lane>()
   readonly #byPartition = new Map<string, Map<number, Lane>>()
+  #kept = 0
 
   constructor(readonly order: HandleOrder) {}
 
@@ -50,14 +56,39 @@ export class Lanes<U extends LaneUser> {
         user.waitsFor++
         lane.waiting ??= new Fifo()
         lane.waiting.push(user)
+        if (lane.keptFor !== nobody) hold(user)
       } else lane.taken = true
     }
     return user.waitsFor === 0
   }
 
+  /** The user's lanes stay taken for its failed records until `leave`: nobody is to wait for those behind. */
+  keep(user: U, failed: readonly DeliveredRecord[]): void {
+    for (const lane of user.lanes) {
+      this.#kept++
+      lane.keptFor = failed
+      lane.waiting?.forEach(hold)
+    }
+  }
+
+  /** Whether its key's lane is kept for it: an earlier delivery of it failed, and this one goes ahead of all behind. */
+  isKeptFor(record: ConsumeRecord<unknown>): boolean {
+    if (this.#kept === 0) return false
+    const key = record.key?.toString('latin1')
+    const lane = key === undefined ? undefined : this.#byKey.get(key)
+    if (lane === undefined || lane.keptFor === nobody) return false
+    const delivery = deliveryOf(record)
+    return lane.keptFor.some(({ owner, slot }) => owner === delivery?.owner && slot === delivery.slot)
+  }
+
   /** Lets those behind have its lanes, and names the ones that may start now. */
   leave(user: U, start: (next: U) => void): void {
     for (const lane of user.lanes) {
+      if (lane.keptFor !== nobody) {
+        this.#kept--
+        lane.keptFor = nobody
+        lane.waiting?.forEach(release)
+      }
       const next = lane.waiting?.shift() as U | undefined
       if (next === undefined) {
         lane.taken = false
@@ -96,4 +127,17 @@ function entry<K, V>(map: Map<K, V>, key: K, make: () => V): V {
     map.set(key, value)
   }
   return value
+}
+
+function hold({ input }: LaneUser): void {
+  for (const record of deliveries(input)) if (!record.settled) record.owner.hold(record, 'behind')
+}
+
+function release({ input }: LaneUser): void {
+  for (const record of deliveries(input)) if (!record.settled) record.owner.release(record)
+}
+
+/** The deliveries behind what `handle` was given: one record, or an array of them. */
+export function deliveries(input: unknown): readonly DeliveredRecord[] {
+  return (Array.isArray(input) ? input : [input]).map(deliveryOf).filter(delivery => delivery !== undefined)
 }

@@ -1,4 +1,4 @@
-import { catchError, map, type OperatorFunction, of, take } from 'rxjs'
+import { catchError, EMPTY, map, type OperatorFunction, of, take } from 'rxjs'
 import { ConfigurationError } from '../errors.js'
 import { type Completed, completed, type Failed } from '../failure.js'
 import { deliveryOf } from '../record.js'
@@ -47,6 +47,10 @@ export function retryTopic(
     if (!failed.retryable || retried >= retries) return of(failed)
     // The copy's attempt: tries without a topic (redeliver) are not counted in its headers.
     const delay = delayBefore(retried + 2, backoff)
+    if (routing.keepsItsPlace(failed)) {
+      routing.unroutable(failed, lostOrder(failed))
+      return EMPTY
+    }
     return routing.publishCopy(retryCopy(failed, routing, headers, topic, delay), failed).pipe(
       take(1),
       catchError(() => of(undefined)),
@@ -58,4 +62,10 @@ export function retryTopic(
       }),
     )
   })
+}
+
+function lostOrder({ record }: Failed): ConfigurationError {
+  return new ConfigurationError(
+    `topic '${record.topic}' has a keyFence, and its onFail has retryTopic: on a retry topic a key loses its order; use redeliver`,
+  )
 }

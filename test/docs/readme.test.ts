@@ -49,10 +49,10 @@ describe('the code in the texts', () => {
     expect(broker.committed('billing', 'orders', 0)).toBe(2n)
   })
 
-  it('is a test that passes', async () => {
+  it.each(['runMarbles', 'memoryBroker'])('is a test that passes: %s', async beginning => {
     const tests: (() => Promise<void>)[] = []
     const vitest = { expect, it: (_: string, test: () => Promise<void>) => tests.push(test) }
-    runBlock(block('memoryBroker'), { rxjs, rxmika, 'rxmika/testing': testing, vitest })
+    runBlock(block(beginning), { rxjs, rxmika, 'rxmika/testing': testing, vitest })
     expect(tests).toHaveLength(1)
     await tests[0]!()
   })

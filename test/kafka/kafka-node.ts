@@ -24,8 +24,10 @@ export class KafkaNode {
   constructor(
     private readonly home: string,
     private readonly classPath: string,
-    /** The address for clients. */
+    /** Where it listens for clients. */
     readonly address: string,
+    /** Where clients are told to find it. */
+    readonly advertised: string,
   ) {
     this.properties = join(home, 'server.properties')
     this.log = join(home, 'server.log')

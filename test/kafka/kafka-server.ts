@@ -19,6 +19,8 @@ export interface KafkaOptions {
   sasl?: Sasl | readonly Sasl[]
   /** Clients have to connect by TLS, trusting {@link KafkaServer.ca}. */
   tls?: boolean
+  /** Puts something between clients and each node: given the node's `host:port`, what clients are told instead. */
+  advertise?: (address: string) => Promise<string>
   /** More server.properties, or other values for them. */
   config?: Properties
 }
@@ -26,6 +28,8 @@ export interface KafkaOptions {
 export interface KafkaServer {
   /** `host:port` of each node; that of node 1 is the first. */
   brokers: string[]
+  /** `host:port` of each node for the other nodes: plain text, and past what `advertise` put in between. */
+  internal: string[]
   /** The certificate to trust, in PEM. */
   ca?: string
   /** Kills all nodes and removes their data. */
@@ -50,7 +54,7 @@ export const startKafka = async (options: KafkaOptions = {}): Promise<KafkaServe
   const folder = await mkdtemp(join(tmpdir(), 'rxmika-kafka-'))
   const guard = watchdog(KILL_NODES, folder)
   try {
-    const { nodes, client, ca } = await formatNodes(folder, classPath, options)
+    const { nodes, internal, client, ca } = await formatNodes(folder, classPath, options)
 
     const start = async (...starting: KafkaNode[]) => {
       const done = new AbortController()
@@ -71,7 +75,8 @@ export const startKafka = async (options: KafkaOptions = {}): Promise<KafkaServe
 
     await start(...nodes)
     return {
-      brokers: nodes.map(({ address }) => address),
+      brokers: nodes.map(({ advertised }) => advertised),
+      internal,
       ca,
       async stop() {
         // The watchdog does it, so that what every test relies on is also what is left to rely on after a crash.
@@ -98,13 +103,17 @@ const formatNodes = async (folder: string, classPath: string, options: KafkaOpti
   const id = clusterId()
   const nodes = ports.map(async ({ client }, i) => {
     const home = join(folder, `${i + 1}`)
-    const node = new KafkaNode(home, classPath, `127.0.0.1:${client}`)
-    const layout = { nodes: ports, bind: '127.0.0.1', logDir: join(home, 'data'), protocol: security.protocol }
+    const address = `127.0.0.1:${client}`
+    const advertised = (await options.advertise?.(address)) ?? address
+    const node = new KafkaNode(home, classPath, address, advertised)
+    const logDir = join(home, 'data')
+    const layout = { nodes: ports, bind: '127.0.0.1', logDir, advertised, protocol: security.protocol }
     const properties = { ...serverProperties(i + 1, layout), ...security.properties, ...options.config }
     await node.format(id, properties, security.format)
     return node
   })
-  return { nodes: await Promise.all(nodes), client: security.client, ca: security.ca }
+  const internal = ports.map(port => `127.0.0.1:${port.internal}`)
+  return { nodes: await Promise.all(nodes), internal, client: security.client, ca: security.ca }
 }
 
 export const clusterPorts = async (nodes: number): Promise<NodePorts[]> => {

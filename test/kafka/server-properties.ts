@@ -12,6 +12,8 @@ export interface ServerLayout {
   /** The address the ports are opened on. */
   bind: string
   logDir: string
+  /** Where clients are told to find the node, as `host:port`; by default its client port here. */
+  advertised?: string
   /** What the clients' listener speaks. The nodes speak plain text among themselves. */
   protocol: 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'
 }
@@ -20,12 +22,13 @@ export interface ServerLayout {
 export const serverProperties = (id: number, layout: ServerLayout): Properties => {
   const { nodes, bind, logDir, protocol } = layout
   const { client, internal, controller } = nodes[id - 1]!
+  const { advertised = `127.0.0.1:${client}` } = layout
   return {
     'process.roles': 'broker,controller',
     'node.id': id,
     'controller.quorum.voters': nodes.map((node, i) => `${i + 1}@127.0.0.1:${node.controller}`).join(','),
     listeners: `CLIENT://${bind}:${client},INTERNAL://${bind}:${internal},CONTROLLER://${bind}:${controller}`,
-    'advertised.listeners': `CLIENT://127.0.0.1:${client},INTERNAL://127.0.0.1:${internal}`,
+    'advertised.listeners': `CLIENT://${advertised},INTERNAL://127.0.0.1:${internal}`,
     'inter.broker.listener.name': 'INTERNAL',
     'controller.listener.names': 'CONTROLLER',
     'listener.security.protocol.map': `CLIENT:${protocol},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT`,

@@ -41,6 +41,16 @@ export class FakeOwner implements RecordOwner {
 
   routed(): void {}
 
+  whenDone(_record: DeliveredRecord, done: () => void): void {
+    done()
+  }
+
+  hold(): void {}
+
+  release(): boolean {
+    return !this.ended
+  }
+
   settledLate(record: DeliveredRecord): void {
     this.#note(record, { offset: record.batch.offset(record.index), how: 'late' })
   }

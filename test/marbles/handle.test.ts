@@ -16,7 +16,7 @@ import {
 import { describe, expect, it } from 'vitest'
 import { ConfigurationError } from '../../src/errors.js'
 import { handle, type Outcome } from '../../src/operators/handle.js'
-import { Lanes } from '../../src/operators/lanes.js'
+import { Lanes, type LaneUser } from '../../src/operators/lanes.js'
 import { type ConsumeRecord, type DeliveredRecord, deliveryOf } from '../../src/record.js'
 import { FakeOwner, fakeRecord } from './fake-record.js'
 import { testScheduler } from './stub-routing.js'
@@ -147,10 +147,11 @@ describe('handle: order', () => {
   })
 
   it('forgets a key when its last record is done', () => {
-    const lanes = new Lanes<{ lanes: readonly never[]; waitsFor: number }>('key')
+    const lanes = new Lanes<LaneUser>('key')
     const calls = ['k', 'k', 'l', 'm'].map(key => {
-      const call = { lanes: [], waitsFor: 0 }
-      lanes.enter(call, record('r', { key }))
+      const input = record('r', { key })
+      const call = { input, lanes: [], waitsFor: 0 }
+      lanes.enter(call, input)
       return call
     })
     expect(lanes.keys).toBe(3)

@@ -11,6 +11,19 @@ const failures = { a: failure('a'), b: failure('b'), c: failure('c') }
 const words = { A: 'a retried', B: 'b retried', C: 'c retried', a: 'a failed', b: 'b failed', p: 'p discarded' }
 
 describe('retryTopic', () => {
+  it('holds what must keep its place as unroutable, and says what to do', () => {
+    const client = new StubClient()
+    client.fenced.add('a')
+    const outcomes: string[] = []
+    of(failure('a'), failure('b'))
+      .pipe(retryTopic(client, { retries: 1 }), map(inWords))
+      .subscribe(outcome => outcomes.push(outcome))
+    expect(outcomes).toEqual(['b retried'])
+    expect(client.unroutable).toMatchObject([
+      { name: 'a', cause: { message: expect.stringContaining("topic 'orders' has a keyFence") } },
+    ])
+  })
+
   it('completes a record only when the broker has acknowledged its copy', () => {
     testScheduler().run(({ hot, cold, expectObservable }) => {
       const client = new StubClient({ publish: () => cold('---m|', { m: place }) })

@@ -32,6 +32,8 @@ export class StubClient implements RoutingClient {
   readonly held: string[] = []
   /** What is no longer ours when it is released. */
   readonly lost = new Set<string>()
+  /** What must not leave its place. */
+  readonly fenced = new Set<string>()
   readonly events: ClientEvent[] = []
   onEvent: (event: ClientEvent) => void = () => {}
   readonly [routing]: Routing
@@ -48,6 +50,7 @@ export class StubClient implements RoutingClient {
         this.copies.push(copy)
         return publish(copy, failed)
       },
+      keepsItsPlace: failed => this.fenced.has(nameOf(failed)),
       redeliver: (failed, delay) => this.redeliveries.push({ name: nameOf(failed), delay }),
       unroutable: (failed, cause) => this.unroutable.push({ name: nameOf(failed), cause }),
       hold: failed => this.held.push(nameOf(failed)),

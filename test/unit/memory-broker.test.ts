@@ -213,6 +213,38 @@ describe('records', () => {
   })
 })
 
+describe('what is told', () => {
+  it('is every record as it is written, whoever writes it, and before its writer is answered', () => {
+    const { broker, run } = virtual({ maxRecordBytes: 1 })
+    const told: string[] = []
+    broker.written.subscribe(({ partition, offset, value }) => told.push(`${partition}@${offset} ${value}`))
+    const [, results] = [broker.publish('t', { value: 'a' }), produce(broker.driver(), 'b', 'too large', 'c')]
+    expect(told).toEqual(['0@0 a'])
+    broker.written.subscribe(() => expect(results).toEqual([]))
+    run()
+    expect(told).toEqual(['0@0 a', '0@1 b', '0@2 c'])
+    expect(results).toHaveLength(3)
+  })
+
+  it('is every position as a group accepts it, and none that it refuses', () => {
+    const { broker, at, run } = virtual({ partitions: 2 })
+    const told: unknown[] = []
+    broker.commits.subscribe(commit => told.push(commit))
+    const member = consume(broker)
+    at(1, () => commit(member, { partition: 1, offset: 3n, metadata: 'm' }))
+    at(2, () => {
+      broker.failNext('commit', 'no')
+      commit(member, { partition: 1, offset: 4n })
+    })
+    at(3, () => commit(member, { partition: 0, offset: 1n }))
+    run()
+    expect(told).toEqual([
+      { group: 'g', topic: 't', partition: 1, offset: 3n, metadata: 'm' },
+      { group: 'g', topic: 't', partition: 0, offset: 1n, metadata: '' },
+    ])
+  })
+})
+
 describe('producing', () => {
   it('answers in order once written, after the latency', () => {
     const { broker, run, scheduler } = virtual({ latency: 5 })

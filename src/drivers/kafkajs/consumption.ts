@@ -194,6 +194,8 @@ export class Consumption implements ReaderHost {
         if (fatal !== undefined) return this.fail(fatal)
         if (failures === 2)
           this.emit({ type: 'trouble', error: troubleOf(error, 'the positions to read from are not known yet') })
+        // Asked for offsets, kafkajs goes to the leaders it knows, and never looks whether they have moved.
+        void this.cluster.refreshMetadata().catch(() => {})
         await this.#bell.wait(Math.min(firstRetry * 2 ** failures, longestRetry))
       }
     }

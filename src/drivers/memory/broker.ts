@@ -1,4 +1,4 @@
-import { asyncScheduler, type SchedulerLike } from 'rxjs'
+import { asyncScheduler, map, mergeMap, type Observable, type SchedulerLike } from 'rxjs'
 import type { Driver } from '../../driver.js'
 import { ConfigurationError, PublishError } from '../../errors.js'
 import type { PublishRecord, RecordMetadata } from '../../publish.js'
@@ -45,6 +45,17 @@ export interface StoredRecord {
   readonly headerPairs: readonly HeaderPair[]
 }
 
+/** A position that a group has committed. */
+export interface GroupCommit {
+  readonly group: string
+  readonly topic: string
+  readonly partition: number
+  /** The next offset that the group will read. */
+  readonly offset: bigint
+  /** What was committed beside the position. */
+  readonly metadata: string
+}
+
 export interface GroupDescription {
   readonly state: GroupState
   readonly generation: number
@@ -71,6 +82,10 @@ export function memoryBroker(options: MemoryBrokerOptions = {}): MemoryBroker {
 }
 
 export class MemoryBroker {
+  /** Every record, whoever writes it, as it is written and before its writer is answered. Hot; never ends. */
+  readonly written: Observable<StoredRecord>
+  /** Every position, as a group accepts it and before its committer is answered. Hot; never ends. */
+  readonly commits: Observable<GroupCommit>
   readonly #cluster: Cluster
 
   constructor(options: MemoryBrokerOptions = {}) {
@@ -82,6 +97,12 @@ export class MemoryBroker {
       maxBatchRecords: options.maxBatchRecords ?? 500,
       maxRecordBytes: options.maxRecordBytes ?? 1_048_588,
     })
+    this.written = this.#cluster.written.pipe(map(({ log, record }) => storedRecord(log, record)))
+    this.commits = this.#cluster.commits.pipe(
+      mergeMap(({ group, points }) =>
+        points.map(({ topic, partition, offset, metadata = '' }) => ({ group, topic, partition, offset, metadata })),
+      ),
+    )
   }
 
   /** A connection for one client; each client needs its own. */

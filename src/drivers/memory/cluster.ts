@@ -1,10 +1,11 @@
-import type { SchedulerLike } from 'rxjs'
+import { type SchedulerLike, Subject } from 'rxjs'
+import type { CommitPoint } from '../../commit-point.js'
 import { PublishError } from '../../errors.js'
 import type { PublishRecord, RecordMetadata } from '../../publish.js'
 import { Connection } from './connection.js'
 import { Faults } from './faults.js'
 import { Group } from './group.js'
-import type { Log } from './log.js'
+import type { Log, LogRecord } from './log.js'
 import { type Partitions, Topics } from './topics.js'
 
 export interface ClusterOptions {
@@ -21,6 +22,10 @@ export class Cluster {
   readonly topics: Topics
   readonly connection: Connection
   readonly faults = new Faults()
+  /** Every record, as it is written. */
+  readonly written = new Subject<{ readonly log: Log; readonly record: LogRecord }>()
+  /** What groups accept. */
+  readonly commits = new Subject<{ readonly group: string; readonly points: readonly CommitPoint[] }>()
   readonly #groups = new Map<string, Group>()
 
   constructor(readonly options: ClusterOptions) {
@@ -56,6 +61,7 @@ export class Cluster {
       const baseOffset = baseOffsets.get(log) ?? log.end
       baseOffsets.set(log, baseOffset)
       const offset = log.append(record, record.timestamp ?? this.scheduler.now(), baseOffset)
+      this.written.next({ log, record: log.records.at(-1)! })
       return { topic: log.topic, partition: log.partition, offset: BigInt(offset) }
     })
   }

@@ -110,6 +110,7 @@ export class MemoryDriver implements Driver {
           throw new CommitError('the group has not been joined', { retriable: true })
         }
         group.commit(memberId, generation, live)
+        this.#cluster.commits.next({ group: group.name, points: live })
       })
       return this.#whileAlive(request).pipe(ignoreElements())
     })

@@ -1,3 +1,3 @@
-export type { BrokerRecord, GroupDescription, MemoryBrokerOptions, StoredRecord } from './broker.js'
+export type { BrokerRecord, GroupCommit, GroupDescription, MemoryBrokerOptions, StoredRecord } from './broker.js'
 export { MemoryBroker, memoryBroker } from './broker.js'
 export type { FaultyRequest } from './faults.js'

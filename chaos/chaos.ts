@@ -1,0 +1,110 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { watchdog } from '../test/kafka/watchdog'
+import { check, type Verdict } from './check'
+import { startCluster } from './cluster'
+import { type Evidence, known } from './evidence'
+import { readJournal } from './journal'
+import { KILL_MEMBERS } from './member-process'
+import { Publishing } from './publishing'
+import { type FaultKind, schedule } from './schedule'
+import { Stage } from './stage'
+import { Wire } from './wire'
+import { dlqTopic, group, retryTopic, workTopics } from './workload'
+
+export interface ChaosOptions {
+  readonly seed: number
+  /** How long things go wrong; starting, coming to rest and checking take about a minute more. */
+  readonly minutes: number
+  readonly members?: number
+  readonly brokers?: number
+  /** Of those; all by default. */
+  readonly kinds?: readonly FaultKind[]
+  /** Told what happens, as it does. */
+  readonly say?: (text: string) => void
+}
+
+export interface ChaosReport {
+  readonly evidence: Evidence
+  readonly verdict: Verdict
+  /** What the members wrote and logged. */
+  readonly folder: string
+}
+
+/** How long everything may take to be worked off and committed once nothing goes wrong any more, ms. */
+const comingToRest = 90_000
+
+/**
+ * Runs a group of members on a Kafka cluster while the schedule of the seed goes wrong, lets it come to rest, and checks
+ * what is left.
+ */
+export async function chaos({
+  seed,
+  minutes,
+  members = 4,
+  brokers = 3,
+  kinds,
+  say = () => {},
+}: ChaosOptions): Promise<ChaosReport> {
+  const folder = await mkdtemp(join(tmpdir(), 'rxmika-chaos-'))
+  const cluster = await startCluster(brokers)
+  const { internal } = cluster.kafka
+  // Members end with this process, even when it is killed and they stand still.
+  const guard = watchdog(KILL_MEMBERS, folder)
+  const stage = new Stage(cluster, folder, say)
+  const publishing = new Publishing(internal, seed)
+  const wire = new Wire(internal)
+  try {
+    await Promise.all([wire.connect(), publishing.start()])
+    await stage.fill(members)
+    say(`${members} members on ${brokers} brokers`)
+
+    const duration = minutes * 60_000
+    const faults = schedule({ seed, duration, members, brokers, kinds })
+    await Promise.all([sleep(duration), stage.play(faults)])
+    await publishing.stop()
+    say(`${publishing.acknowledged.size} records are published; coming to rest`)
+    await atRest(wire)
+    await stage.clear()
+
+    const evidence = await gather(stage, wire, publishing)
+    return { evidence, verdict: check(evidence), folder }
+  } finally {
+    await guard.end()
+    await Promise.allSettled([publishing.stop(), wire.disconnect()])
+    await cluster.stop()
+  }
+}
+
+/** What the group reads and commits. The DLQ topic is read in replays only. */
+const committedTopics = [...workTopics.map(({ name }) => name), retryTopic]
+
+/** Resolves when everything is committed, or when that takes too long; the check says which. */
+async function atRest(wire: Wire): Promise<void> {
+  const deadline = Date.now() + comingToRest
+  for (;;) {
+    const progress = await wire.progress(group, committedTopics)
+    if (progress.every(({ offset, end }) => Math.max(offset, 0) === end) || Date.now() > deadline) return
+    await sleep(250)
+  }
+}
+
+async function gather(stage: Stage, wire: Wire, publishing: Publishing): Promise<Evidence> {
+  const records = await Promise.all(workTopics.map(({ name }) => wire.records(name)))
+  return {
+    acknowledged: publishing.acknowledged,
+    records: known(records.flat()),
+    retried: known(await wire.records(retryTopic)),
+    dead: known(await wire.records(dlqTopic)),
+    lines: stage.members.flatMap(({ journal }) => readJournal(journal)).sort((one, other) => one.time - other.time),
+    incidents: stage.incidents,
+    progress: await wire.progress(group, committedTopics),
+    ends: stage.members.flatMap(({ name, ending }) => (ending === undefined ? [] : [{ member: name, ...ending }])),
+    overdue: stage.overdue,
+  }
+}
+
+/** Removes what a run left on the disk. */
+export const forget = ({ folder }: ChaosReport): Promise<void> => rm(folder, { recursive: true, force: true })

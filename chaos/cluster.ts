@@ -1,0 +1,50 @@
+import { createTopic } from '../test/kafka/create-topic'
+import { type KafkaServer, startKafka } from '../test/kafka/kafka-server'
+import { TcpProxy } from './tcp-proxy'
+import { dlqTopic, retryTopic, sharedPartitions, workTopics } from './workload'
+
+/** A Kafka whose clients reach each broker by a proxy, and who checks it does not. */
+export interface Cluster {
+  readonly kafka: KafkaServer
+  /** One before each broker, in their order. */
+  readonly proxies: readonly TcpProxy[]
+  stop(): Promise<void>
+}
+
+/** With the topics of the workload. */
+export async function startCluster(brokers: number): Promise<Cluster> {
+  const proxies: TcpProxy[] = []
+  const refuse = () => {
+    for (const proxy of proxies) proxy.refuse()
+  }
+  const advertise = async (address: string) => {
+    const proxy = await TcpProxy.to(address)
+    proxies.push(proxy)
+    return proxy.address
+  }
+  let kafka: KafkaServer | undefined
+  try {
+    kafka = await startKafka({ brokers, advertise })
+    await createTopics(kafka.internal)
+  } catch (error) {
+    refuse()
+    await kafka?.stop()
+    throw error
+  }
+  const { brokers: addresses, stop } = kafka
+  return {
+    kafka,
+    proxies: proxies.sort((one, other) => addresses.indexOf(one.address) - addresses.indexOf(other.address)),
+    async stop() {
+      refuse()
+      await stop()
+    },
+  }
+}
+
+async function createTopics(brokers: string[]): Promise<void> {
+  const shared = [retryTopic, dlqTopic].map(name => ({ name, partitions: sharedPartitions }))
+  for (const { name, partitions } of [...workTopics, ...shared]) {
+    await createTopic({ brokers }, { topic: name, numPartitions: partitions })
+  }
+}

@@ -1,0 +1,109 @@
+import { type Evidence, recordLines } from './evidence'
+import { grouped } from './grouped'
+import { type Hold, holds } from './holds'
+import { partitionOf, placeOf, type RecordLine } from './journal'
+import { duringOutage } from './outage'
+import type { Violation } from './violation'
+
+/**
+ * Why a record was settled again. `killed`: whoever settled it was killed, and had not committed that. `frozen`: the
+ * group went on without whoever settled it, who stood still. `outage`: what was settled could not be committed, or its
+ * copy not be confirmed, for the broker was away. `followed`: an earlier attempt of it was settled twice, so there are two
+ * copies. No other reason is good enough; least of all that a member joined or left.
+ */
+export type Reason = 'killed' | 'frozen' | 'outage' | 'followed'
+
+export interface Duplicates {
+  /** Of all settlements, those of an attempt that had been settled before. */
+  readonly count: number
+  readonly explained: Readonly<Record<Reason, number>>
+  /** Of those by a kill or a freeze: how long before it the oldest was settled, ms. */
+  readonly oldestUncommitted: number
+  readonly violations: readonly Violation[]
+}
+
+/** After it is woken, a frozen member learns with its next heartbeat that it is out, ms. */
+const wakingUp = 5_000
+/** The longest time in which nothing can be committed without an outage: letting go, and a join that waits for a session, ms. */
+const longestRebalance = 16_000
+
+export function duplicates(evidence: Evidence): Duplicates {
+  const explained: Record<Reason, number> = { killed: 0, frozen: 0, outage: 0, followed: 0 }
+  const violations: Violation[] = []
+  let count = 0
+  let oldestUncommitted = 0
+  const held = holds(evidence)
+  const holdOf = (line: RecordLine) =>
+    held.get(partitionOf(line))?.findLast(({ member, from, until }) => {
+      return member === line.member && from <= line.time && line.time <= until
+    })
+
+  const settlements = recordLines(evidence).filter(({ what }) => what !== 'begun')
+  for (const attempts of grouped(settlements, ({ id }) => id).values()) {
+    if (attempts.length === 1) continue
+    const repeated = new Set<number>()
+    for (const same of grouped(attempts, ({ attempt }) => `${attempt}`).values()) {
+      for (const [at, again] of same.entries()) {
+        if (at === 0) continue
+        count++
+        repeated.add(again.attempt)
+        const before = same[at - 1]!
+        const sameCopy = placeOf(before) === placeOf(again)
+        const why = sameCopy
+          ? explain(evidence, { line: before, hold: holdOf(before) }, { line: again, hold: holdOf(again) })
+          : explainCopies(evidence, before, repeated)
+        if ('reason' in why) {
+          explained[why.reason]++
+          oldestUncommitted = Math.max(oldestUncommitted, why.uncommittedFor ?? 0)
+        } else {
+          const text = `attempt ${again.attempt} of ${again.id} was settled by ${before.member} and by ${again.member}: ${why.unexplained}`
+          violations.push({ rule: 'duplicates are explained', id: again.id, text })
+        }
+      }
+    }
+  }
+  return { count, explained, oldestUncommitted, violations }
+}
+
+interface Settled {
+  readonly line: RecordLine
+  readonly hold: Hold | undefined
+}
+
+type Explanation = { readonly reason: Reason; readonly uncommittedFor?: number } | { readonly unexplained: string }
+
+/** One copy, settled twice. */
+function explain(evidence: Evidence, one: Settled, other: Settled): Explanation {
+  // The earlier hold is the one that should have committed it; a frozen member may settle later than its successor.
+  const { line, hold } = (one.hold?.from ?? 0) <= (other.hold?.from ?? 0) ? one : other
+  if (hold === undefined) return { unexplained: 'one of them did not hold its partition' }
+  if (one.hold === other.hold) return { unexplained: 'it was delivered twice within one assignment' }
+  const { incidents } = evidence
+  const freeze = incidents.find(
+    ({ kind, target, from, until }) =>
+      kind === 'freeze' && target === line.member && from <= hold.until && line.time <= until + wakingUp,
+  )
+  const outage = duringOutage(incidents, line.time, hold.until)
+  if (hold.end === 'killed' || (freeze !== undefined && hold.end === 'lost')) {
+    const uncommittedFor = Math.max(0, (freeze?.from ?? hold.until) - line.time)
+    if (!outage && uncommittedFor > longestRebalance) {
+      return { unexplained: `it had been settled for ${Math.round(uncommittedFor)} ms, and not been committed` }
+    }
+    return { reason: freeze === undefined ? 'killed' : 'frozen', uncommittedFor }
+  }
+  if (outage) return { reason: 'outage' }
+  return { unexplained: `it was settled, and then its partition was ${hold.end}, without a fault` }
+}
+
+/** Two copies of one attempt. */
+function explainCopies(evidence: Evidence, before: RecordLine, repeated: ReadonlySet<number>): Explanation {
+  for (const earlier of repeated) if (earlier < before.attempt) return { reason: 'followed' }
+  // The copy was written, and the confirmation got lost.
+  const source = recordLines(evidence).find(
+    ({ id, attempt, what }) => id === before.id && attempt === before.attempt - 1 && what === 'failed',
+  )
+  if (source !== undefined && duringOutage(evidence.incidents, source.time, source.time + 1_000)) {
+    return { reason: 'outage' }
+  }
+  return { unexplained: 'there are two copies of it' }
+}

@@ -1,0 +1,41 @@
+import { type Evidence, partitionLines } from './evidence'
+import { partitionOf } from './journal'
+
+/** How a member's hold of a partition ended. */
+export type HoldEnd = 'revoked' | 'lost' | 'closed' | 'killed' | 'held'
+
+/** One member's hold of one partition, as the member saw it. */
+export interface Hold {
+  readonly member: string
+  readonly from: number
+  until: number
+  end: HoldEnd
+}
+
+/** Who held which partition when; by partition, in the order of time. */
+export function holds(evidence: Evidence): Map<string, Hold[]> {
+  const all = new Map<string, Hold[]>()
+  const open = new Map<string, Hold>()
+  for (const line of partitionLines(evidence)) {
+    const name = partitionOf(line)
+    const mine = `${line.member} ${name}`
+    if (line.what === 'assigned') {
+      const hold: Hold = { member: line.member, from: line.time, until: Number.POSITIVE_INFINITY, end: 'held' }
+      open.set(mine, hold)
+      const before = all.get(name) ?? []
+      all.set(name, before)
+      before.push(hold)
+    } else if (line.what === 'revoked' || line.what === 'lost') {
+      const hold = open.get(mine)
+      open.delete(mine)
+      if (hold !== undefined) Object.assign(hold, { until: line.time, end: line.what })
+    }
+  }
+  for (const { member, time, signal } of evidence.ends) {
+    const end: HoldEnd = signal === 'SIGKILL' ? 'killed' : 'closed'
+    for (const hold of [...all.values()].flat()) {
+      if (hold.member === member && hold.end === 'held') Object.assign(hold, { until: time, end })
+    }
+  }
+  return all
+}

@@ -1,0 +1,77 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { now } from './clock'
+import type { MemberTask } from './member'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const script = fileURLToPath(new URL('./member.ts', import.meta.url))
+
+/** The exit code of a member that gave up waiting for its work. */
+export const notDrained = 3
+
+export interface Ending {
+  readonly time: number
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+}
+
+/** A shell command that kills every member that has its files in the folder `$0`; one that stands still, too. */
+export const KILL_MEMBERS = 'kill -9 $(cat "$0"/*.pid)'
+
+/** A member's process, from its start to its end. */
+export class MemberProcess {
+  readonly journal: string
+  /** What the client logs, and what the process says when it crashes. */
+  readonly log: string
+  /** Resolves once it listens to signals, or has ended. */
+  readonly up: Promise<void>
+  /** Resolves once it is part of the group, or has ended. */
+  readonly running: Promise<void>
+  readonly ended: Promise<Ending>
+  ending: Ending | undefined
+  readonly #process: ChildProcess
+
+  constructor(
+    readonly name: string,
+    brokers: readonly string[],
+    folder: string,
+  ) {
+    this.journal = join(folder, `${name}.journal`)
+    this.log = join(folder, `${name}.log`)
+    const task: MemberTask = { name, brokers, journal: this.journal }
+    // There from the start, for a member that is killed before its first line.
+    closeSync(openSync(this.journal, 'a'))
+    const log = openSync(this.log, 'a')
+    this.#process = spawn(process.execPath, ['--import', 'tsx', script, JSON.stringify(task)], {
+      cwd: root,
+      stdio: ['ignore', log, log, 'ipc'],
+    })
+    closeSync(log)
+    const pid = join(folder, `${name}.pid`)
+    writeFileSync(pid, `${this.#process.pid}\n`)
+    this.ended = new Promise(resolve => {
+      this.#process.once('exit', (code, signal) => {
+        rmSync(pid, { force: true })
+        this.ending = { time: now(), code, signal }
+        resolve(this.ending)
+      })
+    })
+    this.up = this.#told('up')
+    this.running = this.#told('running')
+  }
+
+  async #told(what: string): Promise<void> {
+    const told = new Promise<void>(resolve => {
+      this.#process.on('message', message => {
+        if (message === what) resolve()
+      })
+    })
+    await Promise.race([told, this.ended])
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#process.kill(signal)
+  }
+}

@@ -1,0 +1,126 @@
+// One member of the group, in a process of its own: works on what it is given, and writes down what becomes of it.
+import { setTimeout as sleep } from 'node:timers/promises'
+import pino from 'pino'
+import { defer, merge, mergeMap, type Observable, tap, timer } from 'rxjs'
+import { type ClientEvent, type ConsumeRecord, createClient, handle, steps } from 'rxmika'
+import { openJournal, type RecordLine } from './journal'
+import { notDrained } from './member-process'
+import {
+  dlqTopic,
+  group,
+  heartbeatInterval,
+  rebalanceTimeout,
+  retries,
+  retryDelays,
+  retryTopic,
+  sessionTimeout,
+  type Work,
+  type WorkTopic,
+  workTopics,
+} from './workload'
+
+export interface MemberTask {
+  readonly name: string
+  readonly brokers: readonly string[]
+  /** Where its journal is written. */
+  readonly journal: string
+}
+
+const { name, brokers, journal }: MemberTask = JSON.parse(process.argv[2]!)
+const write = openJournal(journal, name)
+
+const client = createClient({
+  env: {},
+  brokers,
+  clientId: name,
+  group,
+  retryTopic,
+  dlqTopic,
+  sessionTimeout,
+  heartbeatInterval,
+  rebalanceTimeout,
+  stallAfter: 15_000,
+  logger: pino(pino.destination({ dest: 2, sync: true })),
+})
+
+const workOf = (record: ConsumeRecord): Work => JSON.parse(String(record.value))
+
+function note(what: RecordLine['what'], record: ConsumeRecord): void {
+  const { topic, partition, offset } = record.source
+  write({ what, id: workOf(record).id, attempt: record.attempt, topic, partition, offset: Number(offset) })
+}
+
+class PlannedFailure extends Error {}
+
+async function work(record: ConsumeRecord): Promise<void> {
+  note('begun', record)
+  const { ms, failures } = workOf(record)
+  await sleep(ms)
+  if (record.attempt <= failures) throw new PlannedFailure(`failure ${record.attempt} of ${failures}`)
+}
+
+/** As a user does who settles by hand, in any order. */
+function byHand(record: ConsumeRecord): Observable<unknown> {
+  const { ms, failures, hopeless } = workOf(record)
+  return defer(() => {
+    note('begun', record)
+    return timer(ms)
+  }).pipe(
+    tap(() => {
+      if (record.attempt > failures) {
+        if (record.ack()) note('acked', record)
+      } else if (record.fail(new PlannedFailure(), { retry: !hopeless })) note('failed', record)
+    }),
+  )
+}
+
+function worked({ name, order }: WorkTopic): Observable<unknown> {
+  const records = client.topic(name, { retries, backoff: steps(retryDelays), dlq: true, maxInFlight: 1_000 })
+  if (order === 'none') return records.pipe(mergeMap(byHand, 32))
+  return records.pipe(
+    handle(work, { order, concurrency: 64 }),
+    tap(({ record, status }) => note(status, record)),
+  )
+}
+
+function tell(event: ClientEvent): void {
+  switch (event.type) {
+    case 'assigned':
+    case 'revoked':
+    case 'lost':
+    case 'committed':
+    case 'forgotten':
+    case 'late-settlement':
+    case 'leaked':
+    case 'stalled':
+      return write({
+        what: event.type,
+        topic: event.topic,
+        partition: event.partition,
+        offset: Number(event.offset),
+      })
+    case 'disconnected':
+    case 'restarted':
+      return write({ what: event.type, detail: String(event.error) })
+    case 'reconnected':
+      return write({ what: event.type })
+    case 'state':
+      if (event.state === 'running') process.send?.('running')
+  }
+}
+
+client.events.subscribe(tell)
+merge(...workTopics.map(worked)).subscribe({ error: error => write({ what: 'error', detail: String(error) }) })
+client.start().subscribe(error => write({ what: 'error', detail: `${error.name}: ${error.message}` }))
+
+process.once('SIGTERM', () => {
+  write({ what: 'closing' })
+  void client.closeGracefully({ timeout: 10_000 })
+})
+process.send?.('up')
+// Whoever started us is gone.
+process.once('disconnect', () => process.exit(1))
+
+const { drained, unsettled } = await client.closed
+write({ what: 'closed', detail: `drained: ${drained}, unsettled: ${unsettled}` })
+process.exit(drained ? 0 : notDrained)

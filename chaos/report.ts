@@ -1,0 +1,122 @@
+import type { Verdict } from './check'
+import { type Evidence, partitionLines, recordLines } from './evidence'
+import { grouped } from './grouped'
+import { type Line, type PartitionLine, partitionOf, placeOf } from './journal'
+import { workTopics } from './workload'
+
+/** One run, as a row. */
+export function summary(
+  evidence: Evidence,
+  verdict: Verdict,
+  run: { readonly seed: number; readonly minutes: number },
+) {
+  const { count, explained, oldestUncommitted } = verdict.duplicates
+  return {
+    seed: run.seed,
+    minutes: run.minutes,
+    faults: evidence.incidents.length,
+    published: verdict.published,
+    acked: verdict.acked,
+    'dead letters': verdict.deadLettered,
+    duplicates: count,
+    killed: explained.killed,
+    frozen: explained.frozen,
+    outage: explained.outage,
+    followed: explained.followed,
+    'oldest, ms': Math.round(oldestUncommitted),
+    violations: verdict.violations.length,
+  }
+}
+
+/** Beyond a fault's end, what comes to a standstill is not put down to it, ms. */
+const aftermath = 3_000
+
+/** Per kind of fault: how often it happened, and the longest time that a partition stood still about then. */
+export function recoveries(evidence: Evidence) {
+  const begun = recordLines(evidence).filter(({ what, attempt }) => what === 'begun' && attempt === 1)
+  const busy = new Set(workTopics.map(({ name }) => name))
+  const gaps = [...grouped(begun, partitionOf).values()]
+    .filter(([first]) => busy.has(first!.topic))
+    .flatMap(lines => lines.slice(1).map(({ time }, at) => ({ from: lines[at]!.time, length: time - lines[at]!.time })))
+  return [...grouped(evidence.incidents, ({ kind }) => kind)].map(([fault, incidents]) => {
+    const lengths = incidents
+      .map(({ from, until }) =>
+        Math.max(
+          0,
+          ...gaps
+            .filter(gap => gap.from <= until + aftermath && gap.from + gap.length >= from)
+            .map(({ length }) => length),
+        ),
+      )
+      .sort((one, other) => one - other)
+    return {
+      fault,
+      times: incidents.length,
+      'standstill, median s': seconds(lengths[lengths.length >> 1]!),
+      'longest s': seconds(lengths.at(-1)!),
+    }
+  })
+}
+
+const seconds = (ms: number) => Math.round(ms / 100) / 10
+
+/** How often members told what of themselves, beside the steady course of things. */
+export function told({ lines }: Evidence) {
+  const steady = new Set(['begun', 'acked', 'failed', 'assigned', 'committed', 'running', 'closing', 'closed'])
+  const telling = lines.filter(({ what }) => !steady.has(what))
+  const counts = [...grouped(telling, line => nameOf(line))].map(([name, { length }]) => [name, length] as const)
+  return Object.fromEntries(counts.sort(([, one], [, other]) => other - one))
+}
+
+/** Of an error, its class. */
+function nameOf(line: Line): string {
+  return line.what === 'error' ? (line.detail ?? '').split(':')[0]! : line.what
+}
+
+/** All that is known of a record, and what happened to its partitions and members meanwhile, in the order of time. */
+export function history(evidence: Evidence, id: string): string[] {
+  const own = recordLines(evidence).filter(line => line.id === id)
+  const copies = [...evidence.records, ...evidence.retried, ...evidence.dead].filter(({ work }) => work.id === id)
+  const partitions = new Set([...own, ...copies].map(partitionOf))
+  const began = (own[0]?.time ?? 0) - before
+  const ended = (own.at(-1)?.time ?? Number.POSITIVE_INFINITY) + after
+  const told = partitionLines(evidence).filter(line => partitions.has(partitionOf(line)))
+  const moments: Moment[] = [
+    ...own.map(line => ({
+      time: line.time,
+      text: `${line.member} ${line.what} attempt ${line.attempt} at ${placeOf(line)}`,
+    })),
+    ...withoutSteadyCommits(told.filter(({ time }) => time >= began && time <= ended)).map(line => ({
+      time: line.time,
+      text: `${line.member} ${line.what} ${placeOf(line)}`,
+    })),
+    ...evidence.incidents.flatMap(({ kind, target, from, until }) => [
+      { time: from, text: `── ${kind} ${target}` },
+      { time: until, text: `── ${kind} ${target} is over` },
+    ]),
+  ]
+  return [
+    `${id}: ${copies[0]?.value ?? 'not in the log'}`,
+    ...copies.map(copy => `stands at ${placeOf(copy)}`),
+    ...moments
+      .filter(({ time }) => time >= began && time <= ended)
+      .sort((one, other) => one.time - other.time)
+      .map(({ time, text }) => `${((time - began) / 1_000).toFixed(3).padStart(9)} s  ${text}`),
+  ]
+}
+
+interface Moment {
+  readonly time: number
+  readonly text: string
+}
+
+/** How much of what surrounds a record's own lines belongs to its history, ms. */
+const before = 15_000
+const after = 3_000
+
+/** Of commits one after the other, the last: there are ten in a second. */
+function withoutSteadyCommits(lines: readonly PartitionLine[]): PartitionLine[] {
+  return [...grouped(lines, partitionOf).values()].flatMap(told =>
+    told.filter((line, at) => line.what !== 'committed' || told[at + 1]?.what !== 'committed'),
+  )
+}

@@ -1,0 +1,80 @@
+import { asapScheduler, type SchedulerAction, type SchedulerLike, type Subscription } from 'rxjs'
+import { TestScheduler } from 'rxjs/testing'
+import { ConfigurationError } from '../errors.js'
+
+/** The time of a run: frames of 1 ms, the first of them 0. */
+export interface Clock {
+  /** The time of the broker and its clients. */
+  readonly scheduler: SchedulerLike
+  now(): number
+  /** Runs `work` at the frame, or at once where that has begun. */
+  at(frame: number, work: () => void): void
+}
+
+/** More than any pipeline does at one instant; beyond, something feeds itself and virtual time stands still. */
+const mostActionsInAFrame = 50_000
+
+/** Virtual time: RxJS's own, but for an end of what would go on for ever. */
+export class VirtualClock extends TestScheduler implements Clock {
+  #counted = 0
+  #actions = 0
+
+  get scheduler(): SchedulerLike {
+    return this
+  }
+
+  at(frame: number, work: () => void): void {
+    this.schedule(work, Math.max(0, frame - this.frame))
+  }
+
+  /** Lets everything happen up to that frame, and nothing later. */
+  flushUntil(frame: number): void {
+    this.maxFrames = frame
+    super.flush()
+  }
+
+  override schedule<T>(work: (this: SchedulerAction<T>, state?: T) => void, delay = 0, state?: T): Subscription {
+    if (this.#counted !== this.frame) {
+      this.#counted = this.frame
+      this.#actions = 0
+    }
+    if (++this.#actions > mostActionsInAFrame) {
+      throw new ConfigurationError(
+        `time stands still: more than ${mostActionsInAFrame} actions at frame ${this.frame}. ` +
+          'Something feeds itself without a delay, for example retries without a backoff',
+      )
+    }
+    return super.schedule(work, delay, state)
+  }
+}
+
+/**
+ * The time of fake timers, for code that awaits promises: what takes no time goes on in microtasks, at the same instant;
+ * what takes time is a timer.
+ */
+export class TimerClock implements Clock {
+  readonly scheduler = asapScheduler
+  readonly #start = asapScheduler.now()
+
+  /** @param advanceTimers Fires the fake timers that are due within so many ms, awaiting what they start. */
+  constructor(readonly advanceTimers: (ms: number) => Promise<unknown>) {}
+
+  now(): number {
+    return asapScheduler.now() - this.#start
+  }
+
+  at(frame: number, work: () => void): void {
+    asapScheduler.schedule(work, Math.max(0, frame - this.now()))
+  }
+
+  /** @throws ConfigurationError when that does not move the time: the timers are not faked, or not the clock. */
+  async advanceTo(frame: number): Promise<void> {
+    const time = frame - this.now()
+    await this.advanceTimers(time)
+    if (this.now() >= frame) return
+    throw new ConfigurationError(
+      `advanceTimers(${time}) left the time at ${this.now()} ms: fake the timers and Date before, ` +
+        'as by vi.useFakeTimers() and advanceTimers: ms => vi.advanceTimersByTimeAsync(ms)',
+    )
+  }
+}

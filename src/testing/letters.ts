@@ -1,0 +1,74 @@
+import { inspect } from 'node:util'
+import type { StoredRecord } from '../drivers/memory/index.js'
+
+interface Place {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: bigint
+}
+
+/** The mark of a record that no diagram gave a letter, and whose value is none. */
+export const unknown = '?'
+
+/** Which record a letter is: known by its place, also where it is read from a copy. */
+export class Letters {
+  readonly #byPlace = new Map<string, { readonly letter: string; readonly meaning: string }>()
+
+  /** @param meaning What a reader of a picture is told of it. */
+  give(letter: string, place: Place, meaning: string): void {
+    this.#byPlace.set(nameOf(place), { letter, meaning })
+  }
+
+  /** The letter it was published as; else its value, where that is one character. */
+  of(place: Place, value: unknown): { readonly mark: string; readonly meaning: string } {
+    const known = this.#byPlace.get(nameOf(place))
+    return { mark: known?.letter ?? letterIn(value), meaning: known?.meaning ?? `${nameOf(place)}, ${shown(value)}` }
+  }
+
+  /** Copies on retry and DLQ topics have the letter of the record that was first published. */
+  ofStored(record: StoredRecord): { readonly mark: string; readonly meaning: string } {
+    const origin = [record, ...originsOf(record)].find(place => this.#byPlace.has(nameOf(place)))
+    return this.of(origin ?? record, record.value)
+  }
+}
+
+/** `orders-0 offset 3`; no two records have the same. */
+export function nameOf({ topic, partition, offset }: Place): string {
+  return `${topic}-${partition} offset ${offset}`
+}
+
+/** A value as a reader of a picture wants to see it: bytes as text, a record by its place. */
+export function shown(value: unknown): string {
+  const text = isRecord(value)
+    ? `the record ${nameOf(value)}`
+    : inspect(plain(value), { depth: 1, breakLength: Number.POSITIVE_INFINITY })
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text
+}
+
+function plain(value: unknown): unknown {
+  return Buffer.isBuffer(value) ? value.toString() : value
+}
+
+function isRecord(value: unknown): value is Place & { ack: unknown } {
+  return typeof value === 'object' && value !== null && 'ack' in value && 'offset' in value
+}
+
+function letterIn(value: unknown): string {
+  const text = plain(value)
+  return typeof text === 'string' && /^[\p{L}\p{N}]$/u.test(text) ? text : unknown
+}
+
+/** What the headers of a copy say, group by group. */
+function originsOf({ headerPairs }: StoredRecord): Place[] {
+  const headers = new Map(headerPairs.map(([name, value]) => [name, value?.toString()]))
+  return [...headers].flatMap(([name, topic]) => {
+    const group = /^mika_err_(.*)_org_topic$/.exec(name)?.[1]
+    const [partition, offset] = ['partition', 'offset'].map(field => headers.get(`mika_err_${group}_org_${field}`))
+    if (topic === undefined || !isNumber(partition) || !isNumber(offset)) return []
+    return [{ topic, partition: Number(partition), offset: BigInt(offset) }]
+  })
+}
+
+function isNumber(text: string | undefined): text is string {
+  return text !== undefined && /^\d+$/.test(text)
+}

@@ -1,0 +1,203 @@
+import type { MemoryBroker } from '../drivers/memory/index.js'
+import { ConfigurationError } from '../errors.js'
+import type { ConsumeRecord } from '../record.js'
+import type { Clock } from './clock.js'
+import { endOf, type Mark, parseDiagram, parseSpan } from './diagram.js'
+import type { Diagrams } from './expectation.js'
+import { type Letters, nameOf, shown } from './letters.js'
+import type { MarbleHelpers, RecordContent } from './marble-helpers.js'
+import type { Members } from './members.js'
+import type { Context } from './picture.js'
+
+interface Settlement {
+  readonly letter: string
+  readonly what: string
+  readonly frame: number
+  settle(record: ConsumeRecord<unknown>): void
+}
+
+type In = Pick<
+  MarbleHelpers,
+  | 'records'
+  | 'ack'
+  | 'fail'
+  | 'at'
+  | 'start'
+  | 'close'
+  | 'closeGracefully'
+  | 'revoke'
+  | 'lose'
+  | 'kill'
+  | 'outage'
+  | 'failNext'
+>
+
+/** What is put into a run: each diagram becomes actions of its clock, and a line of the picture. */
+export class MarbleInputs {
+  readonly context: Context[] = []
+  /** What could not be done as told, and errors of what a test had done. */
+  readonly problems: unknown[] = []
+  /** The frame where the longest diagram ends. */
+  lastFrame = 0
+  /** The newest delivery of each letter. */
+  readonly #newest = new Map<string, ConsumeRecord<unknown>>()
+  /** Told before the delivery that they are for, which is to come in the same frame. */
+  #early: Settlement[] = []
+
+  constructor(
+    readonly clock: Clock,
+    readonly broker: MemoryBroker,
+    readonly members: Members,
+    readonly letters: Letters,
+  ) {}
+
+  readonly helpers: In = {
+    records: (topic, marbles, contents = {}) => {
+      const diagrams = typeof marbles === 'string' ? [marbles] : marbles
+      if (typeof marbles !== 'string' && !this.broker.topics().has(topic)) {
+        this.broker.createTopic(topic, marbles.length)
+      }
+      diagrams.forEach((diagram, at) => {
+        const partition = typeof marbles === 'string' ? undefined : at
+        const legend = new Map<string, string>()
+        const name = partition === undefined ? `records of ${topic}` : `records of ${topic}-${partition}`
+        this.#each(name, diagram, legend, ({ mark }) => {
+          const content = contentOf(mark, contents[mark])
+          const [place] = this.broker.publish(topic, partition === undefined ? content : { ...content, partition })
+          const meaning = nameOf(place!) + described(mark, content)
+          this.letters.give(mark, place!, meaning)
+          legend.set(mark, meaning)
+        })
+      })
+    },
+
+    ack: marbles => this.#settle('ack', marbles, record => record.ack()),
+
+    fail: (marbles, reasons = {}) =>
+      this.#settle('fail', marbles, (record, letter) => {
+        record.fail(letter in reasons ? reasons[letter] : new Error(`${letter} fails`))
+      }),
+
+    at: (marbles, actions) =>
+      this.#each('at', marbles, undefined, ({ mark }) => {
+        const action = typeof actions === 'function' ? actions : actions[mark]
+        if (action === undefined) throw new ConfigurationError(`at '${marbles}': there is no action for ${mark}`)
+        action()
+      }),
+
+    start: (marbles, options) => {
+      const member = this.members.only('start', options)
+      member.startsLater = true
+      this.#each('start', marbles, undefined, () => member.client.start())
+    },
+
+    close: (marbles, options) => {
+      const { client } = this.members.only('close', options)
+      this.#each('close', marbles, undefined, () => client.close())
+    },
+
+    closeGracefully: (marbles, { timeout, ...options } = {}) => {
+      const { client } = this.members.only('closeGracefully', options)
+      this.#each('closeGracefully', marbles, undefined, () => client.closeGracefully({ timeout }))
+    },
+
+    revoke: (topic, marbles, { group } = {}) =>
+      this.#eachPartition('revoke', topic, marbles, partition =>
+        this.broker.revoke(group ?? this.members.group(), topic, partition),
+      ),
+
+    lose: (topic, marbles, { group } = {}) =>
+      this.#eachPartition('lose', topic, marbles, partition =>
+        this.broker.lose(group ?? this.members.group(), topic, partition),
+      ),
+
+    kill: (marbles, { after, ...options } = {}) => {
+      const { driver } = this.members.only('kill', options)
+      this.#each('kill', marbles, undefined, () => this.broker.kill(driver, { after }))
+    },
+
+    outage: marbles => {
+      const { from, to } = parseSpan(marbles) ?? {}
+      if (from === undefined || to === undefined) throw new ConfigurationError(`outage '${marbles}': there is no ^`)
+      this.#note(marbles)
+      const marks = [{ frame: from, mark: '^' }]
+      this.clock.at(from, () => this.broker.disconnect())
+      if (to !== Number.POSITIVE_INFINITY) {
+        marks.push({ frame: to, mark: '!' })
+        this.clock.at(to, () => this.broker.reconnect())
+      }
+      this.context.push({ name: 'outage', marks })
+    },
+
+    failNext: (kind, marbles, errors = {}) =>
+      this.#each(`${kind} fails`, marbles, undefined, ({ frame, mark }) => {
+        this.broker.failNext(kind, mark in errors ? errors[mark] : new Error(`${mark}, as ordered at frame ${frame}`))
+      }),
+  }
+
+  /** A record is about to be handed to its subscriber. */
+  delivered(letter: string, record: ConsumeRecord<unknown>): void {
+    this.#newest.set(letter, record)
+    const frame = this.clock.now()
+    const due = this.#early.find(early => early.letter === letter && early.frame === frame)
+    if (due === undefined) return
+    this.#early.splice(this.#early.indexOf(due), 1)
+    this.clock.scheduler.schedule(() => due.settle(record))
+  }
+
+  /** To be called once, when the run is over. */
+  end(): void {
+    for (const { what, letter, frame } of this.#early) {
+      this.problems.push(new Error(`${what} of ${letter} at frame ${frame}: ${letter} is not in anybody's hands then`))
+    }
+  }
+
+  #settle(what: string, marbles: string, settle: (record: ConsumeRecord<unknown>, letter: string) => void): void {
+    this.#each(what, marbles, undefined, ({ frame, mark: letter }) => {
+      const record = this.#newest.get(letter)
+      if (record !== undefined && !record.settled) settle(record, letter)
+      else this.#early.push({ what, letter, frame, settle: record => settle(record, letter) })
+    })
+  }
+
+  #eachPartition(what: string, topic: string, marbles: Diagrams, act: (partition: number) => void): void {
+    const diagrams = typeof marbles === 'string' ? [marbles] : marbles
+    diagrams.forEach((diagram, partition) => {
+      this.#each(`${what} ${topic}-${partition}`, diagram, undefined, () => act(partition))
+    })
+  }
+
+  #each(name: string, marbles: string, legend: Context['legend'], act: (mark: Mark) => void): void {
+    const marks = parseDiagram(marbles)
+    if (marks.some(({ mark }) => mark === '|' || mark === '#')) {
+      throw new ConfigurationError(`${name} '${marbles}': | and # have no meaning here; what is put in has no end`)
+    }
+    this.#note(marbles)
+    this.context.push({ name, marks, legend })
+    for (const mark of marks) {
+      this.clock.at(mark.frame, () => {
+        try {
+          act(mark)
+        } catch (error) {
+          this.problems.push(error)
+        }
+      })
+    }
+  }
+
+  #note(marbles: string): void {
+    this.lastFrame = Math.max(this.lastFrame, endOf(marbles))
+  }
+}
+
+function contentOf(letter: string, content: RecordContent = letter) {
+  return typeof content === 'string'
+    ? { value: content }
+    : { ...content, value: content.value === undefined ? letter : content.value }
+}
+
+/** Nothing where the letter says it all. */
+function described(letter: string, { key, value }: { readonly key?: unknown; readonly value: unknown }): string {
+  const parts = [key == null ? [] : [`key ${shown(key)}`], value === letter ? [] : [`value ${shown(value)}`]].flat()
+  return parts.map(part => `, ${part}`).join('')
+}

@@ -1,0 +1,150 @@
+import { once } from 'node:events'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { freePorts } from './free-ports'
+
+/** Kafka's keys of the requests that are interfered with. */
+export const api = { produce: 0, fetch: 1, offsetCommit: 8, joinGroup: 11, heartbeat: 12, syncGroup: 14 } as const
+
+export interface Interference {
+  readonly api: number
+  /**
+   * `'request'`: the connection is cut before the broker hears of it; `'answer'`: cut when the broker has answered, and
+   * nothing of that passes; `'mid-size'`, `'mid-answer'`: a part of it does; `'silence'`: the answer is swallowed, and the
+   * connection stays; a function gives another answer.
+   */
+  readonly at: 'request' | 'answer' | 'mid-size' | 'mid-answer' | 'silence' | ((answer: Buffer) => Buffer)
+  /** Of which request or answer; absent: the next. */
+  readonly when?: (frame: Buffer) => boolean
+}
+
+interface Armed extends Interference {
+  readonly done: () => void
+}
+
+/** Stands before one broker, knows the requests that pass, and interferes at the worst moment. */
+export class BrokerProxy {
+  readonly #armed = new Set<Armed>()
+  readonly #links = new Set<Link>()
+  #server: Server | undefined
+
+  private constructor(
+    readonly port: number,
+    readonly target: { readonly host: string; readonly port: number },
+  ) {}
+
+  /** On a port of its own, where nothing listens before `open`. */
+  static async to(address: string): Promise<BrokerProxy> {
+    const [host, port] = address.split(':') as [string, string]
+    const [own] = await freePorts(1)
+    return new BrokerProxy(own!, { host, port: Number(port) })
+  }
+
+  get address(): string {
+    return `127.0.0.1:${this.port}`
+  }
+
+  async open(): Promise<this> {
+    this.#server = createServer(client => {
+      const link = new Link(client, connect(this.target), this.#armed)
+      this.#links.add(link)
+      client.once('close', () => this.#links.delete(link))
+    }).listen(this.port, '127.0.0.1')
+    await once(this.#server, 'listening')
+    return this
+  }
+
+  /** Ends all connections and refuses new ones. */
+  close(): void {
+    this.#server?.close()
+    this.endAll()
+  }
+
+  endAll(): void {
+    for (const link of this.#links) link.end()
+  }
+
+  /** Interferes once; resolves when that is done. */
+  interfere(interference: Interference): Promise<void> {
+    return new Promise(done => this.#armed.add({ ...interference, done }))
+  }
+}
+
+/** One connection, and the one behind it. */
+class Link {
+  /** By correlation id what was asked. */
+  readonly #asked = new Map<number, number>()
+
+  constructor(
+    readonly client: Socket,
+    readonly broker: Socket,
+    readonly armed: Set<Armed>,
+  ) {
+    for (const socket of [client, broker]) {
+      socket.setNoDelay(true)
+      socket.on('error', () => this.end())
+      socket.on('close', () => this.end())
+    }
+    onFrames(client, frame => this.#request(frame))
+    onFrames(broker, frame => this.#answer(frame))
+  }
+
+  #request(frame: Buffer): void {
+    const key = frame.readInt16BE(4)
+    this.#asked.set(frame.readInt32BE(8), key)
+    const cut = this.#take(armed => armed.api === key && armed.at === 'request', frame)
+    if (cut === undefined) this.broker.write(frame)
+    else {
+      this.end()
+      cut.done()
+    }
+  }
+
+  #answer(frame: Buffer): void {
+    const correlation = frame.readInt32BE(4)
+    const key = this.#asked.get(correlation)
+    this.#asked.delete(correlation)
+    const interference = this.#take(armed => armed.api === key && armed.at !== 'request', frame)
+    if (interference === undefined) {
+      this.client.write(frame)
+      return
+    }
+    const { at, done } = interference
+    if (typeof at === 'function') this.client.write(at(frame), () => done())
+    else if (at === 'silence') done()
+    else {
+      const passing = at === 'answer' ? 0 : at === 'mid-size' ? 2 : frame.length >> 1
+      this.client.write(frame.subarray(0, passing), () => {
+        this.end()
+        done()
+      })
+    }
+  }
+
+  #take(fits: (armed: Armed) => boolean, frame: Buffer): Armed | undefined {
+    for (const armed of this.armed) {
+      if (!fits(armed) || armed.when?.(frame) === false) continue
+      this.armed.delete(armed)
+      return armed
+    }
+    return undefined
+  }
+
+  end(): void {
+    this.client.destroy()
+    this.broker.destroy()
+  }
+}
+
+/** Whole requests or answers, their size in front. */
+function onFrames(socket: Socket, next: (frame: Buffer) => void): void {
+  let held = Buffer.alloc(0)
+  socket.on('data', chunk => {
+    held = Buffer.concat([held, chunk as Buffer])
+    while (held.length >= 4 && held.length >= 4 + held.readInt32BE(0)) {
+      const size = 4 + held.readInt32BE(0)
+      const frame = held.subarray(0, size)
+      held = held.subarray(size)
+      next(frame)
+    }
+  })
+}

@@ -1,0 +1,25 @@
+import { expect, it } from 'vitest'
+import { chaos, forget } from '../../chaos/chaos'
+import { history, recoveries, summary } from '../../chaos/report'
+import { describeOwnKafka } from './describe-kafka'
+
+const seed = 1
+const minutes = 35 / 60
+
+describeOwnKafka('a group in chaos', () => {
+  it('settles every record, in order, and repeats only what a fault explains', { timeout: 300_000 }, async () => {
+    const report = await chaos({ seed, minutes })
+    const { evidence, verdict } = report
+    console.table([summary(evidence, verdict, { seed, minutes })])
+    console.table(recoveries(evidence))
+
+    const [first] = verdict.violations
+    const told = first?.id === undefined ? '' : history(evidence, first.id).join('\n')
+    expect(verdict.violations, `${report.folder}\n${told}`).toEqual([])
+    expect(new Set(evidence.incidents.map(({ kind }) => kind))).toEqual(
+      new Set(['join', 'leave', 'kill', 'freeze', 'broker', 'cut']),
+    )
+    expect(verdict.deadLettered).toBeGreaterThan(0)
+    await forget(report)
+  })
+})

@@ -1,0 +1,218 @@
+import { describe, expect, it } from 'vitest'
+import { check } from '../../chaos/check'
+import type { Evidence, KnownRecord, MemberEnd } from '../../chaos/evidence'
+import type { Line } from '../../chaos/journal'
+import { schedule } from '../../chaos/schedule'
+import type { Incident } from '../../chaos/stage'
+import type { Work } from '../../chaos/workload'
+
+/** A record of `orders`, in partition 0, whose offset is its number. */
+function order(number: number, work: Partial<Work> = {}): KnownRecord {
+  const whole: Work = { id: `orders-${number}`, ms: 0, failures: 0, hopeless: false, ...work }
+  return { topic: 'orders', partition: 0, offset: number, key: 'key', value: JSON.stringify(whole), work: whole }
+}
+
+const at = { topic: 'orders', partition: 0 }
+const end = (member: string, more: Partial<MemberEnd> = {}): MemberEnd => ({
+  member,
+  time: 1_000,
+  code: 0,
+  signal: null,
+  ...more,
+})
+const step = (time: number, member: string, what: 'begun' | 'acked' | 'failed', offset: number, attempt = 1): Line => ({
+  time,
+  member,
+  what,
+  id: `orders-${offset}`,
+  attempt,
+  ...at,
+  offset,
+})
+const told = (time: number, member: string, what: 'assigned' | 'revoked' | 'lost' | 'committed', offset: number) => ({
+  time,
+  member,
+  what,
+  ...at,
+  offset,
+})
+
+/** Two records of one key, which `a` works on one after the other, and then leaves. */
+const quiet: Evidence = {
+  acknowledged: new Map([['orders-0', { ...at, offset: 0 }]]),
+  records: [order(0), order(1)],
+  retried: [],
+  dead: [],
+  lines: [
+    told(0, 'a', 'assigned', 0),
+    step(10, 'a', 'begun', 0),
+    step(20, 'a', 'acked', 0),
+    step(30, 'a', 'begun', 1),
+    step(40, 'a', 'acked', 1),
+    told(50, 'a', 'committed', 2),
+    { time: 900, member: 'a', what: 'closing' },
+    told(910, 'a', 'revoked', 2),
+    { time: 920, member: 'a', what: 'closed' },
+  ],
+  incidents: [],
+  progress: [{ ...at, offset: 2, end: 2 }],
+  ends: [end('a')],
+  overdue: [],
+}
+
+const without = (what: Line['what'], offset: number) =>
+  quiet.lines.filter(line => !(line.what === what && 'offset' in line && line.offset === offset))
+const inTime = (lines: Line[]) => lines.sort((one, other) => one.time - other.time)
+const violated = (evidence: Partial<Evidence>) =>
+  check({ ...quiet, ...evidence }).violations.map(({ rule, text }) => `${rule}: ${text}`)
+
+describe('the check of a chaos run', () => {
+  it('finds nothing where nothing went wrong', () => {
+    expect(violated({})).toEqual([])
+    expect(check(quiet)).toMatchObject({ published: 2, acked: 2, settlements: 2, deadLettered: 0 })
+  })
+
+  it('finds a record that nobody settled', () => {
+    expect(violated({ lines: without('acked', 1) })).toEqual([
+      'every record is settled, or dead-lettered: orders-1, at orders/0@1, was never acked',
+    ])
+  })
+
+  it('finds a record that should be on the DLQ topic, and one that should not', () => {
+    expect(violated({ records: [order(0), order(1, { failures: 9 })], lines: without('acked', 1) })).toEqual([
+      'every record is settled, or dead-lettered: orders-1, at orders/0@1, is to be dead-lettered, and is not',
+    ])
+    expect(violated({ dead: [order(1)] })).toEqual([
+      'every record is settled, or dead-lettered: orders-1 is on the DLQ topic, though it fails 0 times',
+    ])
+  })
+
+  it('finds what Kafka lost', () => {
+    expect(violated({ acknowledged: new Map([['orders-5', { ...at, offset: 5 }]]) })).toEqual([
+      'Kafka keeps what it acknowledged: orders-5 was acknowledged at orders/0@5, and is not there',
+    ])
+  })
+
+  it('finds records of a key out of order, and side by side', () => {
+    const lines = inTime([...without('begun', 1), step(15, 'a', 'begun', 1)])
+    expect(violated({ lines })).toEqual([
+      'records of a key, or of a partition, are worked on in order: work on orders-1 began before orders-0 was settled',
+      'one at a time: a worked on orders-1 while it worked on orders-0',
+    ])
+  })
+
+  it('finds a position that fell back', () => {
+    const lines: Line[] = [...quiet.lines, told(930, 'b', 'assigned', 1)]
+    expect(violated({ lines })).toEqual([
+      'a position never falls back: b took up orders/0 at 1, after a had committed 2',
+    ])
+  })
+
+  it('finds a position that is not the end of the log', () => {
+    expect(violated({ progress: [{ ...at, offset: 1, end: 2 }] })).toEqual([
+      'what is committed is the end of the log: orders/0 is committed up to 1, and its log ends at 2',
+    ])
+  })
+
+  it('finds a retry that came early', () => {
+    const lines = [step(25, 'a', 'failed', 0), step(100, 'a', 'begun', 0, 2), step(110, 'a', 'acked', 0, 2)]
+    const late = [step(25, 'a', 'failed', 0), step(400, 'a', 'begun', 0, 2), step(410, 'a', 'acked', 0, 2)]
+    const records = [order(0, { failures: 1 }), order(1)]
+    const violations = (retry: Line[]) => violated({ records, lines: inTime([...without('acked', 0), ...retry]) })
+    expect(violations(lines)).toEqual([
+      'a retry is never early: attempt 2 of orders-0 came 90 ms after it failed, not 300',
+    ])
+    expect(violations(late)).toEqual([])
+  })
+
+  it('finds members that end by themselves, or too late, or before their work is done', () => {
+    expect(violated({ ends: [end('a'), end('b', { code: 1 })] })).toEqual([
+      'members end when they are told to, and not otherwise: b ended by itself: exit code 1',
+    ])
+    expect(violated({ overdue: ['a'] })).toEqual([
+      'members end when they are told to, and not otherwise: a was told to leave, and did not end',
+    ])
+    expect(violated({ ends: [end('a', { code: 3 })] })).toEqual([
+      'members end when they are told to, and not otherwise: a left before its work was done',
+    ])
+  })
+
+  describe('explains what was settled twice', () => {
+    const incident = (kind: Incident['kind'], from: number, until = from): Incident => ({
+      kind,
+      target: kind === 'broker' ? '1' : 'a',
+      from,
+      until,
+    })
+    /** Record 1 again, by `b`, who takes over at 60. */
+    const again: Line[] = [
+      told(60, 'b', 'assigned', 1),
+      step(70, 'b', 'begun', 1),
+      step(80, 'b', 'acked', 1),
+      told(90, 'b', 'committed', 2),
+    ]
+    const untilThen = without('committed', 2).filter(({ time }) => time < 50)
+    const ends = [end('a', { time: 50, code: null, signal: 'SIGKILL' }), end('b')]
+    const leaving: Line = { time: 95, member: 'b', what: 'closing' }
+    const twice = (lines: readonly Line[], more: Partial<Evidence>) =>
+      check({ ...quiet, lines: [...untilThen, ...lines, ...again, leaving], ...more })
+
+    it('by the kill of who had settled it', () => {
+      const { violations, duplicates } = twice([], { ends, incidents: [incident('kill', 50)] })
+      expect(violations).toEqual([])
+      expect(duplicates).toMatchObject({ count: 1, explained: { killed: 1 }, oldestUncommitted: 10 })
+    })
+
+    it('by a freeze of who had settled it', () => {
+      const lost = told(50, 'a', 'lost', 1)
+      const closing: Line = { time: 95, member: 'a', what: 'closing' }
+      const { violations, duplicates } = twice([lost, closing], {
+        ends: [end('a'), end('b')],
+        incidents: [incident('freeze', 45, 49)],
+      })
+      expect(violations).toEqual([])
+      expect(duplicates.explained.frozen).toBe(1)
+    })
+
+    it('by a broker that was away, and by nothing else that is graceful', () => {
+      const revoked = told(55, 'a', 'revoked', 1)
+      const closing: Line = { time: 95, member: 'a', what: 'closing' }
+      const graceful = { ends: [end('a'), end('b')] }
+      expect(twice([revoked, closing], { ...graceful, incidents: [incident('broker', 45)] }).violations).toEqual([])
+      for (const incidents of [[], [incident('leave', 50)], [incident('join', 50)]]) {
+        expect(twice([revoked, closing], { ...graceful, incidents }).violations.map(({ text }) => text)).toEqual([
+          'attempt 1 of orders-1 was settled by a and by b: it was settled, and then its partition was revoked, without a fault',
+        ])
+      }
+    })
+
+    it('never within one assignment', () => {
+      const lines = [...quiet.lines, step(60, 'a', 'begun', 1), step(70, 'a', 'acked', 1)]
+      expect(violated({ lines })).toEqual([
+        'duplicates are explained: attempt 1 of orders-1 was settled by a and by a: it was delivered twice within one assignment',
+      ])
+    })
+  })
+})
+
+describe('the schedule of a chaos run', () => {
+  const options = { duration: 300_000, members: 4, brokers: 3 }
+
+  it('is decided by its seed', () => {
+    expect(schedule({ seed: 1, ...options })).toEqual(schedule({ seed: 1, ...options }))
+    expect(schedule({ seed: 1, ...options })).not.toEqual(schedule({ seed: 2, ...options }))
+  })
+
+  it('has every kind of fault, each over by the end, and never two brokers away', () => {
+    for (let seed = 0; seed < 50; seed++) {
+      const faults = schedule({ seed, ...options })
+      expect(new Set(faults.map(({ kind }) => kind)).size).toBe(6)
+      expect(faults.every(({ at, lasts }) => at + lasts <= options.duration)).toBe(true)
+      const brokers = faults.filter(({ kind }) => kind === 'broker')
+      for (const [index, { at }] of brokers.entries()) {
+        const before = brokers[index - 1]
+        if (before !== undefined) expect(at).toBeGreaterThan(before.at + before.lasts)
+      }
+    }
+  })
+})
