@@ -1,7 +1,7 @@
 // One contender, one run, in a process of its own: nothing of another's heap, compiled code or sockets is left over.
-import { type ContenderName, contenders } from './contenders.js'
+import { rows } from './rows/index.js'
 
-const [name, task] = process.argv.slice(2) as [ContenderName, string]
-const measurement = await contenders[name](JSON.parse(task))
+const [row, name, task] = process.argv.slice(2) as [string, string, string]
+const measurement = await rows[row]!.contenders[name]!(JSON.parse(task))
 process.stdout.write(`${JSON.stringify(measurement)}\n`)
 process.exit(0)

@@ -1,5 +1,5 @@
 import type { Observable, SchedulerLike } from 'rxjs'
-import type { FloodError, RxMikaError } from './errors.js'
+import type { FloodError, PublishError, RxMikaError } from './errors.js'
 import type { ClientEvent } from './events.js'
 import type { Failed } from './failure.js'
 import type { PublishRecord, RecordMetadata } from './publish.js'
@@ -12,6 +12,14 @@ export interface RoutingClient {
   readonly [routing]: Routing
 }
 
+/** Who waits for a copy. */
+export interface CopyObserver {
+  /** False: nobody does any more, and the copy is not tried again. */
+  readonly wanted: boolean
+  /** Called once; with undefined where the copy was given up, for its record is no longer ours. */
+  settle(outcome: RecordMetadata | PublishError | undefined): void
+}
+
 export interface Routing {
   /** Full names, suffix included. */
   readonly group: string | undefined
@@ -21,11 +29,16 @@ export interface Routing {
   /** A user's topic name with the suffix. */
   fullName(topic: string): string
   /**
-   * Publishes a failed record's copy and emits once the broker has acknowledged it. What the broker may accept later is
-   * tried again for as long as the record is ours; after that it completes without a value. What the broker never
-   * accepts is a `PublishError` with `retriable: false`.
+   * Publishes a failed record's copy and tells once the broker has acknowledged it. What the broker may accept later is
+   * tried again for as long as the record is ours. What the broker never accepts is a `PublishError` with
+   * `retriable: false`.
+   *
+   * The copy is made when it is sent, for tens of thousands may wait for their turn; and for them, too, it takes an
+   * observer and does not return an Observable.
    */
-  publishCopy(copy: PublishRecord, failed: Failed): Observable<RecordMetadata>
+  publishCopy(copy: () => PublishRecord, failed: Failed, observer: CopyObserver): void
+  /** Whether anybody is told of events; most are per record. */
+  readonly observed: boolean
   /** Its topic keeps keys in order (`keyFence`): the record must not leave its place before it is done with. */
   keepsItsPlace(failed: Failed): boolean
   /** Delivers the record again after `delay` ms, as the next attempt. */

@@ -40,7 +40,7 @@ import { deadLetter } from '../retry/dead-letter.js'
 import { GroupHeaders } from '../retry/headers.js'
 import { redeliver } from '../retry/redeliver.js'
 import { retryTopic } from '../retry/retry-topic.js'
-import { type Routing, routing } from '../routing.js'
+import { type CopyObserver, type Routing, routing } from '../routing.js'
 import { Assignment, type AssignmentHost, type Reading } from './assignment.js'
 import type {
   Client,
@@ -143,6 +143,8 @@ class KafkaClient implements Client, AssignmentHost {
       this.#connecting = true
       return this.#driver.connect({ clientId: config.clientId, logger: config.logger })
     }).pipe(
+      tap(event => this.#onDriverEvent(event)),
+      ignoreElements(),
       share({
         connector: () => new ReplaySubject(),
         resetOnComplete: false,
@@ -504,13 +506,14 @@ class KafkaClient implements Client, AssignmentHost {
 
   #makeRouting(): Routing {
     const { group, retryTopic, dlqTopic, suffix } = this.#config
+    const { reports } = this
     return {
       group,
       retryTopic,
       dlqTopic,
       scheduler: this.scheduler,
       fullName: topic => topic + suffix,
-      publishCopy: (copy, failed) => this.#publishCopy(copy, failed),
+      publishCopy: (copy, failed, observer) => this.#publishCopy(copy, failed, observer),
       keepsItsPlace: failed => {
         const record = deliveryOf(failed.record)!
         return ownerOf(record).reading.keyFence !== undefined
@@ -530,7 +533,10 @@ class KafkaClient implements Client, AssignmentHost {
       },
       trip: error => this.#trip(error),
       halt: error => this.#closeBy(error),
-      event: event => this.reports.event(event),
+      get observed() {
+        return reports.observed
+      },
+      event: event => reports.event(event),
     }
   }
 
@@ -547,21 +553,21 @@ class KafkaClient implements Client, AssignmentHost {
     return resumed
   }
 
-  #publishCopy(copy: PublishRecord, failed: Failed): Observable<RecordMetadata> {
-    const record = deliveryOf(failed.record)!
-    return this.#publisher
-      .publish(copy, error => {
+  #publishCopy(copy: () => PublishRecord, failed: Failed, observer: CopyObserver): void {
+    const { owner } = deliveryOf(failed.record)!
+    this.#publisher.send(copy, {
+      settle: result => {
+        if (result instanceof PublishError) this.reports.error(result)
+        observer.settle(result)
+      },
+      again: error => {
         this.#reportRefusal(error)
-        return !record.owner.ended
-      })
-      .pipe(
-        tap({
-          error: error => this.reports.error(error),
-          complete: () => {
-            if (record.owner.ended) this.#leaveRoute(failed)
-          },
-        }),
-      )
+        if (observer.wanted && !owner.ended) return true
+        if (owner.ended) this.#leaveRoute(failed)
+        observer.settle(undefined)
+        return false
+      },
+    })
   }
 
   #writeBack({ owner, batch, index }: DeliveredRecord): Observable<RecordMetadata> {
@@ -637,18 +643,17 @@ class KafkaClient implements Client, AssignmentHost {
       const send = () => {
         if (list.length === 0) return finish()
         full.forEach((record, at) => {
-          this.#publisher.send(
-            record,
-            result => {
+          this.#publisher.send(record, {
+            settle: result => {
               if (result instanceof PublishError) return subscriber.error(result)
               places[at] = { ...result, topic: list[at]!.topic }
               if (--open === 0) finish()
             },
-            error => {
+            again: error => {
               refusal = error
               return !subscriber.closed
             },
-          )
+          })
         })
       }
       subscriber.add(

@@ -1,6 +1,7 @@
 import { Observable, type SchedulerLike, Subscription } from 'rxjs'
 import type { Driver, ProduceResult } from '../driver.js'
 import { PublishError } from '../errors.js'
+import { Fifo } from '../operators/fifo.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
 
 /** Seen to be best with kafkajs, which has no linger: about 1,000 records a request, four requests under way. */
@@ -11,14 +12,30 @@ const requestsUnderWay = 4
 const firstRetry = 100
 const longestRetry = 5_000
 
-interface Pending {
-  readonly record: PublishRecord
-  done(result: ProduceResult): void
+/** A record, or how to make it once it is its turn. */
+export type Publishable = PublishRecord | (() => PublishRecord)
+
+export interface PublishListener {
+  /** The record's place, or a refusal for good. */
+  settle(result: ProduceResult): void
+  /** A refusal that may pass. True: it is sent again; false: nothing more is called. */
+  again(error: PublishError): boolean
+}
+
+/** One record on its way, through as many attempts as it takes. */
+class Sending {
+  refusals = 0
+  record: PublishRecord | undefined
+
+  constructor(
+    readonly source: Publishable,
+    readonly listener: PublishListener,
+  ) {}
 }
 
 /** Sends single records of many callers together. */
 export class Publisher {
-  #queue: Pending[] = []
+  readonly #queue = new Fifo<Sending>()
   #underWay = 0
   #timer: Subscription | undefined
   readonly #retries = new Subscription()
@@ -32,47 +49,35 @@ export class Publisher {
 
   /** Something is queued or under way. */
   get busy(): boolean {
-    return this.#queue.length > 0 || this.#underWay > 0
+    return this.#queue.size > 0 || this.#underWay > 0
   }
 
   /**
-   * Publishes one record and calls `settle` with its place once acknowledged, or with a permanent refusal. What the broker
-   * may accept later is sent again, after 100 ms at first and 5 s at most, for as long as `again` answers true; when it
-   * does not, nothing more is called.
+   * Publishes one record and tells once it is acknowledged, or refused for good. What the broker may accept later is sent
+   * again, after 100 ms at first and 5 s at most, for as long as the listener wants that.
    *
-   * Callbacks, for there may be ten thousand at once: a subscription for each would be a list to search at every end.
+   * Listeners, for there may be ten thousand at once: a subscription for each would be a list to search at every end.
    */
-  send(record: PublishRecord, settle: (result: ProduceResult) => void, again: (error: PublishError) => boolean): void {
-    let refusals = 0
-    const attempt = () => {
-      this.#enqueue({
-        record,
-        done: result => {
-          if (!(result instanceof PublishError) || !result.retriable) settle(result)
-          else if (again(result)) this.#later(attempt, Math.min(firstRetry * 2 ** refusals++, longestRetry))
-        },
-      })
-    }
-    attempt()
+  send(record: Publishable, listener: PublishListener): void {
+    this.#enqueue(new Sending(record, listener))
   }
 
-  /** The same as an Observable: emits the place; a permanent refusal errors; completes when `again` answers false. */
+  /** The same as an Observable: emits the place; a refusal for good errors; completes when `again` answers false. */
   publish(record: PublishRecord, again: (error: PublishError) => boolean): Observable<RecordMetadata> {
     return new Observable(subscriber => {
-      this.send(
-        record,
-        result => {
+      this.send(record, {
+        settle: result => {
           if (result instanceof PublishError) return subscriber.error(result)
           subscriber.next(result)
           subscriber.complete()
         },
-        error => {
+        again: error => {
           if (subscriber.closed) return false
           if (again(error)) return true
           subscriber.complete()
           return false
         },
-      )
+      })
     })
   }
 
@@ -81,42 +86,32 @@ export class Publisher {
     this.#retries.unsubscribe()
   }
 
-  #later(attempt: () => void, delay: number): void {
-    const retry = this.scheduler.schedule(() => {
-      this.#retries.remove(retry)
-      attempt()
-    }, delay)
-    this.#retries.add(retry)
+  #enqueue(sending: Sending): void {
+    this.#queue.push(sending)
+    this.#wake()
   }
 
-  #enqueue(pending: Pending): void {
-    this.#queue.push(pending)
-    // One turn of the scheduler gathers what is published together.
+  /** One turn of the scheduler gathers what is published together. */
+  #wake(): void {
     if (this.#underWay < requestsUnderWay) this.#timer ??= this.scheduler.schedule(() => this.#send())
   }
 
   #send(): void {
     this.#timer = undefined
-    while (this.#queue.length > 0 && this.#underWay < requestsUnderWay) {
+    while (this.#queue.size > 0 && this.#underWay < requestsUnderWay) {
       const batch = this.#nextBatch()
+      if (batch.length === 0) continue
       this.#underWay++
       let results: readonly ProduceResult[] | undefined
       const settle = (error?: unknown) => {
         this.#underWay--
-        batch.forEach((pending, at) => {
-          pending.done(
-            results?.[at] ??
-              new PublishError(`publishing to ${pending.record.topic} was not acknowledged`, {
-                cause: error,
-                retriable: true,
-                topic: pending.record.topic,
-              }),
-          )
+        batch.forEach((sending, at) => {
+          this.#settle(sending, results?.[at] ?? notAcknowledged(sending.record!, error))
         })
-        if (this.#queue.length > 0) this.#timer ??= this.scheduler.schedule(() => this.#send())
+        if (this.#queue.size > 0) this.#wake()
         this.onProgress()
       }
-      this.driver.produce(batch.map(pending => pending.record)).subscribe({
+      this.driver.produce(batch.map(({ record }) => record!)).subscribe({
         next: emitted => {
           results = emitted
         },
@@ -126,18 +121,44 @@ export class Publisher {
     }
   }
 
-  #nextBatch(): Pending[] {
-    let bytes = 0
-    let count = 0
-    while (count < this.#queue.length && count < batchSize) {
-      bytes += sizeOf(this.#queue[count]!.record)
-      if (count > 0 && bytes > batchBytes) break
-      count++
+  #settle(sending: Sending, result: ProduceResult): void {
+    const { listener } = sending
+    if (!(result instanceof PublishError) || !result.retriable) listener.settle(result)
+    else if (listener.again(result)) {
+      const delay = Math.min(firstRetry * 2 ** sending.refusals++, longestRetry)
+      const retry = this.scheduler.schedule(() => {
+        this.#retries.remove(retry)
+        this.#enqueue(sending)
+      }, delay)
+      this.#retries.add(retry)
     }
-    const batch = this.#queue.slice(0, count)
-    this.#queue = this.#queue.slice(count)
+  }
+
+  /** Empty where none of them could be made. */
+  #nextBatch(): Sending[] {
+    const batch: Sending[] = []
+    let bytes = 0
+    while (batch.length < batchSize) {
+      const sending = this.#queue.peek()
+      if (sending === undefined) break
+      try {
+        sending.record ??= typeof sending.source === 'function' ? sending.source() : sending.source
+      } catch (cause) {
+        this.#queue.shift()
+        sending.listener.settle(new PublishError('the record could not be made', { cause, retriable: false }))
+        continue
+      }
+      bytes += sizeOf(sending.record)
+      if (batch.length > 0 && bytes > batchBytes) break
+      this.#queue.shift()
+      batch.push(sending)
+    }
     return batch
   }
+}
+
+function notAcknowledged({ topic }: PublishRecord, cause: unknown): PublishError {
+  return new PublishError(`publishing to ${topic} was not acknowledged`, { cause, retriable: true, topic })
 }
 
 function sizeOf({ key, value }: PublishRecord): number {

@@ -3,7 +3,7 @@ import type { Failed } from '../failure.js'
 import type { PublishRecord } from '../publish.js'
 import { type DeliveredRecord, deliveryOf } from '../record.js'
 import type { Routing } from '../routing.js'
-import { type FieldValues, type GroupHeaders, isWellFormed } from './headers.js'
+import { type FieldValues, type GroupHeaders, isInRange, isWellFormed } from './headers.js'
 import { messageOf, nameOf, stackOf } from './reason.js'
 
 /** Written once, with the first copy, and carried along unchanged ever after. */
@@ -21,63 +21,86 @@ interface History {
  * The copy of a failed record for the retry topic: key, value, timestamp and all other headers byte for byte, this
  * group's headers replaced.
  *
- * @param delay ms from now until it may be delivered.
+ * @param now When it failed.
+ * @param delay ms from then until it may be delivered.
  */
 export function retryCopy(
   failed: Failed,
   routing: Routing,
   own: GroupHeaders,
   topic: string,
+  now: number,
   delay: number,
 ): PublishRecord {
-  const now = routing.scheduler.now()
   const record = deliveredBy(failed)
   const history = historyOf(record, routing, own, now)
-  return copyOf(record, topic, history, own, {
-    ...history.lasting,
-    ...describe(failed, history, now),
+  return copyOf(failed, record, topic, history, own, {
     retries: history.retries + 1,
+    now,
     not_before: delay > 0 ? now + delay : undefined,
+    // A trace is most of a copy's bytes, and this one is not the last word: the dead letter has its own.
+    error_stack: undefined,
+    disposition: undefined,
   })
 }
 
 /** The copy of a failed record for the DLQ topic; its count of retries stays, so that a replay does not start afresh. */
-export function deadLetterCopy(failed: Failed, routing: Routing, own: GroupHeaders, topic: string): PublishRecord {
-  const now = routing.scheduler.now()
+export function deadLetterCopy(
+  failed: Failed,
+  routing: Routing,
+  own: GroupHeaders,
+  topic: string,
+  now: number,
+): PublishRecord {
   const record = deliveredBy(failed)
   const history = historyOf(record, routing, own, now)
-  return copyOf(record, topic, history, own, {
-    ...history.lasting,
-    ...describe(failed, history, now),
+  return copyOf(failed, record, topic, history, own, {
     retries: history.retries,
+    now,
+    not_before: undefined,
+    error_stack: stackOf(failed.reason),
     disposition: dispositionOf(failed, history),
   })
 }
 
-function copyOf(record: DeliveredRecord, topic: string, history: History, own: GroupHeaders, values: FieldValues) {
-  return {
-    topic,
-    key: record.key,
-    value: record.value,
-    timestamp: history.timestamp,
-    headers: own.replace(record.headerPairs, values),
-  }
+interface Newest {
+  readonly retries: number
+  readonly now: number
+  readonly not_before: number | undefined
+  readonly error_stack: string | undefined
+  readonly disposition: string | undefined
+}
+
+function copyOf(
+  { reason }: Failed,
+  record: DeliveredRecord,
+  topic: string,
+  { lasting, malformed, timestamp }: History,
+  own: GroupHeaders,
+  { retries, now, not_before, error_stack, disposition }: Newest,
+): PublishRecord {
+  const headers = own.replace(record.headerPairs, {
+    org_topic: lasting.org_topic,
+    retries,
+    msg: messageOf(reason),
+    org_partition: lasting.org_partition,
+    org_offset: lasting.org_offset,
+    org_timestamp: lasting.org_timestamp,
+    first_failed_at: lasting.first_failed_at,
+    failed_at: now,
+    not_before,
+    error_name: nameOf(reason),
+    error_stack,
+    stage: malformed ? 'route' : stageOf(reason),
+    disposition,
+  })
+  return { topic, key: record.key, value: record.value, timestamp, headers }
 }
 
 function deliveredBy(failed: Failed): DeliveredRecord {
   const record = deliveryOf(failed.record)
   if (record === undefined) throw new TypeError('only a record that a client delivered can be copied to a topic')
   return record
-}
-
-function describe({ reason }: Failed, { malformed }: History, now: number): FieldValues {
-  return {
-    msg: messageOf(reason),
-    failed_at: now,
-    error_name: nameOf(reason),
-    error_stack: stackOf(reason),
-    stage: malformed ? 'route' : stageOf(reason),
-  }
 }
 
 function stageOf(reason: unknown): string {
@@ -105,7 +128,7 @@ function historyOf(record: DeliveredRecord, routing: Routing, own: GroupHeaders,
     org_partition: at.partition,
     org_offset: at.offset,
     // A broker may let any 64 bits pass as a timestamp; ours must be readable again.
-    org_timestamp: isWellFormed('org_timestamp', Buffer.from(String(at.timestamp))) ? at.timestamp : undefined,
+    org_timestamp: isInRange('org_timestamp', at.timestamp) ? at.timestamp : undefined,
     first_failed_at: now,
   }
   const isCopy = record.origin !== undefined || fullName === routing.retryTopic || fullName === routing.dlqTopic

@@ -1,9 +1,10 @@
-import { catchError, EMPTY, map, type OperatorFunction, take } from 'rxjs'
+import type { OperatorFunction } from 'rxjs'
 import { type Completed, completed, type Failed } from '../failure.js'
 import type { RoutingClient } from '../routing.js'
 import { deadLetterCopy } from './copy.js'
 import { destinationOf } from './destination.js'
 import { eachFailed } from './each-failed.js'
+import { publishingCopy } from './publishing-copy.js'
 
 export interface DeadLetterOptions {
   /** Default: the client's `dlqTopic`. A client replays from that one alone. */
@@ -27,19 +28,21 @@ export function deadLetter(
 ): OperatorFunction<Failed | Completed, Completed> {
   const { routing, headers, topic } = destinationOf(client, 'deadLetter', 'dlqTopic', options.topic)
 
-  return eachFailed<Completed>(failed =>
-    routing.publishCopy(deadLetterCopy(failed, routing, headers, topic), failed).pipe(
-      take(1),
-      catchError(cause => {
-        routing.unroutable(failed, cause)
-        return EMPTY
-      }),
-      map(() => {
-        const { topic, partition, offset } = failed.record.source
-        const { attempt, reason } = failed
-        routing.event({ type: 'dead-lettered', topic, partition, offset, attempt, reason })
+  return eachFailed<Completed>(failed => {
+    const now = routing.scheduler.now()
+    return publishingCopy(routing, failed, () => deadLetterCopy(failed, routing, headers, topic, now), {
+      acknowledged: () => {
+        if (routing.observed) {
+          const { topic, partition, offset } = failed.record.source
+          const { attempt, reason } = failed
+          routing.event({ type: 'dead-lettered', topic, partition, offset, attempt, reason })
+        }
         return completed(failed, 'dead-lettered')
-      }),
-    ),
-  )
+      },
+      refused: cause => {
+        routing.unroutable(failed, cause)
+        return undefined
+      },
+    })
+  })
 }

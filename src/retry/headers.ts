@@ -79,6 +79,7 @@ const foreign: OwnHeaders = { kind: 'foreign' }
 export class GroupHeaders {
   readonly #fields = new Map<string, Field>()
   readonly #names: { readonly [field in Field]: string }
+  readonly #last: { [field in Field]?: { readonly value: string | number; readonly bytes: Buffer } } = {}
 
   /** @param group The full name, suffix included. */
   constructor(readonly group: string) {
@@ -136,10 +137,18 @@ export class GroupHeaders {
     for (const field of fields) {
       const value = own[field]
       if (value === undefined) continue
-      const bytes = Buffer.isBuffer(value) ? value : text(String(value), textLimits[field])
-      result.push([this.#names[field], bytes])
+      result.push([this.#names[field], Buffer.isBuffer(value) ? value : this.#bytesOf(field, value)])
     }
     return result
+  }
+
+  /** What fails together mostly fails alike: the bytes of each field's last value are used again. */
+  #bytesOf(field: Field, value: string | number): Buffer {
+    const last = this.#last[field]
+    if (last !== undefined && last.value === value) return last.bytes
+    const bytes = text(String(value), textLimits[field])
+    this.#last[field] = { value, bytes }
+    return bytes
   }
 
   #malformed(field: Field, problem: string): OwnHeaders {
@@ -159,6 +168,12 @@ export function isWellFormed(field: Field, value: Buffer | null): value is Buffe
   const [least, most] = ranges[field as keyof typeof ranges]
   const digits = value.toString('latin1')
   return (/^\d+$/.test(digits) && Number(digits) <= most) || digits === String(least)
+}
+
+/** Whether a number, written to its header, can be read again. */
+export function isInRange(field: keyof typeof ranges, value: number): boolean {
+  const [least, most] = ranges[field]
+  return value >= least && value <= most
 }
 
 /** Whether Kafka takes it as a topic's name. */

@@ -1,4 +1,4 @@
-import { catchError, EMPTY, map, type OperatorFunction, of, take } from 'rxjs'
+import { EMPTY, type OperatorFunction, of } from 'rxjs'
 import { ConfigurationError } from '../errors.js'
 import { type Completed, completed, type Failed } from '../failure.js'
 import { deliveryOf } from '../record.js'
@@ -7,6 +7,7 @@ import { type Backoff, checkBackoff, delayBefore } from './backoff.js'
 import { retryCopy } from './copy.js'
 import { destinationOf } from './destination.js'
 import { eachFailed } from './each-failed.js'
+import { publishingCopy } from './publishing-copy.js'
 
 export interface RetryTopicOptions {
   /** How often a record is tried again, at most; from 0 to 2147483647. */
@@ -42,7 +43,7 @@ export function retryTopic(
   checkBackoff('retryTopic', backoff)
   const { routing, headers, topic } = destinationOf(client, 'retryTopic', 'retryTopic', options.topic)
 
-  return eachFailed(failed => {
+  return eachFailed<Failed | Completed>(failed => {
     const retried = deliveryOf(failed.record)?.origin?.retries ?? 0
     if (!failed.retryable || retried >= retries) return of(failed)
     // The copy's attempt: tries without a topic (redeliver) are not counted in its headers.
@@ -51,15 +52,21 @@ export function retryTopic(
       routing.unroutable(failed, lostOrder(failed))
       return EMPTY
     }
-    return routing.publishCopy(retryCopy(failed, routing, headers, topic, delay), failed).pipe(
-      take(1),
-      catchError(() => of(undefined)),
-      map(acknowledged => {
-        if (acknowledged === undefined) return failed
-        const { topic, partition, offset } = failed.record.source
-        routing.event({ type: 'retried', topic, partition, offset, attempt: failed.attempt, reason: failed.reason })
-        return completed(failed, 'retried')
-      }),
+    const now = routing.scheduler.now()
+    return publishingCopy<Failed | Completed>(
+      routing,
+      failed,
+      () => retryCopy(failed, routing, headers, topic, now, delay),
+      {
+        acknowledged: () => {
+          if (routing.observed) {
+            const { topic, partition, offset } = failed.record.source
+            routing.event({ type: 'retried', topic, partition, offset, attempt: failed.attempt, reason: failed.reason })
+          }
+          return completed(failed, 'retried')
+        },
+        refused: () => failed,
+      },
     )
   })
 }

@@ -49,14 +49,14 @@ describe('deadLetter', () => {
   })
 
   it('gives up what is being published when it is unsubscribed', () => {
-    testScheduler().run(({ hot, cold, expectObservable, expectSubscriptions }) => {
-      const publication = cold('-----m|', { m: place })
-      const client = new StubClient({ publish: () => publication })
+    testScheduler().run(({ hot, cold, expectObservable, flush }) => {
+      const client = new StubClient({ publish: () => cold('-----m|', { m: place }) })
       const input = hot('   -a--------', failures)
       const unsubscribed = '---!'
-      const published = '   -^-!'
       expectObservable(input.pipe(deadLetter(client), map(inWords)), unsubscribed).toBe('----', words)
-      expectSubscriptions(publication.subscriptions).toBe(published)
+      flush()
+      expect(client.waiting).toMatchObject([{ wanted: false }])
+      expect(client.events).toEqual([])
     })
   })
 
@@ -141,6 +141,7 @@ describe('deadLetter', () => {
       .subscribe()
     const said = client.copies.map((_, at) => `${client.header(at, 'disposition')} ${client.header(at, 'stage')}`)
     expect(said).toEqual(['exhausted handle', 'not-retryable handle', 'undecodable decode', 'no-consumer route'])
+    expect(client.header(0, 'error_stack')).toContain('Error: a failed\n    at ')
   })
 
   it('dead-letters a record with malformed headers once: the copy is well-formed, its retries 0', () => {

@@ -1,4 +1,4 @@
-import { NEVER, type Observable, of } from 'rxjs'
+import { defaultIfEmpty, NEVER, type Observable, of, take, takeWhile } from 'rxjs'
 import { TestScheduler } from 'rxjs/testing'
 import { expect } from 'vitest'
 import { type FloodError, PublishError, type RxMikaError } from '../../src/errors.js'
@@ -7,7 +7,7 @@ import { type Completed, Failed, isCompleted } from '../../src/failure.js'
 import type { PublishRecord, RecordMetadata } from '../../src/publish.js'
 import { deliveryOf, type Origin } from '../../src/record.js'
 import type { HeaderPair } from '../../src/record-batch.js'
-import { type Routing, type RoutingClient, routing } from '../../src/routing.js'
+import { type CopyObserver, type Routing, type RoutingClient, routing } from '../../src/routing.js'
 import { FakeOwner, fakeRecord } from './fake-record.js'
 
 export interface StubOptions {
@@ -24,6 +24,8 @@ export interface StubOptions {
 /** What the steps ask of a client, noted in order. */
 export class StubClient implements RoutingClient {
   readonly copies: PublishRecord[] = []
+  /** Who waits for a copy, in the order of `copies`. */
+  readonly waiting: CopyObserver[] = []
   readonly redeliveries: { readonly name: string; readonly delay: number }[] = []
   readonly unroutable: { readonly name: string; readonly cause: unknown }[] = []
   readonly halts: RxMikaError[] = []
@@ -46,10 +48,22 @@ export class StubClient implements RoutingClient {
       dlqTopic: 'dlqTopic' in options ? options.dlqTopic : 'billing-dlq-dev',
       scheduler: options.scheduler ?? { now: () => 5_000, schedule: () => assertNever() },
       fullName: topic => `${topic}-dev`,
-      publishCopy: (copy, failed) => {
+      publishCopy: (make, failed, observer) => {
+        const copy = make()
         this.copies.push(copy)
-        return publish(copy, failed)
+        this.waiting.push(observer)
+        publish(copy, failed)
+          .pipe(
+            take(1),
+            defaultIfEmpty(undefined),
+            takeWhile(() => observer.wanted),
+          )
+          .subscribe({
+            next: outcome => observer.settle(outcome),
+            error: error => observer.settle(error),
+          })
       },
+      observed: true,
       keepsItsPlace: failed => this.fenced.has(nameOf(failed)),
       redeliver: (failed, delay) => this.redeliveries.push({ name: nameOf(failed), delay }),
       unroutable: (failed, cause) => this.unroutable.push({ name: nameOf(failed), cause }),

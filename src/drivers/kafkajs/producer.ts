@@ -2,6 +2,7 @@ import { type Kafka, Partitioners } from 'kafkajs'
 import { Observable } from 'rxjs'
 import type { ProduceResult } from '../../driver.js'
 import { PublishError } from '../../errors.js'
+import { partitionOfKey } from '../../partitioner.js'
 import { headerPairs, type PublishRecord } from '../../publish.js'
 import { partitionName } from './assignment.js'
 import { BrokerOutbox } from './broker-outbox.js'
@@ -111,7 +112,7 @@ export class Producer {
       [...topics].map(async topic => {
         try {
           await within(Math.max(1, until - Date.now()), this.#connect(), 'connecting')
-          await within(Math.max(1, until - Date.now()), this.#directory.learn(topic, until), `the metadata of ${topic}`)
+          await within(Math.max(1, until - Date.now()), this.#directory.learn(topic), `the metadata of ${topic}`)
         } catch (error) {
           const permanent = isNotAuthorized(error) || isRefusal(error) || errorType(error) === 'INVALID_TOPIC_EXCEPTION'
           failed.set(topic, publishError(topic, messageOf(error), !permanent, error))
@@ -136,12 +137,13 @@ export class Producer {
 
   #partitionOf(record: PublishRecord, { key, value }: EncodableRecord): number {
     const { topic, partition } = record
-    const partitionMetadata = [...this.#directory.partitions(topic)]
+    const partitions = this.#directory.partitions(topic)
     if (partition === undefined || partition === null) {
-      return this.#partitioner({ topic, partitionMetadata, message: { key, value } } as never)
+      if (key !== null) return partitionOfKey(key, partitions.length)
+      return this.#partitioner({ topic, partitionMetadata: partitions, message: { key, value } } as never)
     }
-    if (partitionMetadata.some(({ partitionId }) => partitionId === partition)) return partition
-    throw publishError(topic, `there is no partition ${partition}, ${partitionMetadata.length} there are`, false)
+    if (partitions.some(({ partitionId }) => partitionId === partition)) return partition
+    throw publishError(topic, `there is no partition ${partition}, ${partitions.length} there are`, false)
   }
 
   // ── Delivery ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -40,7 +40,7 @@ export function encodeRecordBatch(records: readonly EncodableRecord[], sequence:
     writer.bytes(record.value)
     writer.varint(record.headers.length)
     for (const [name, value] of record.headers) {
-      writer.text(name)
+      writer.bytes(nameBytes(name))
       writer.bytes(value)
     }
   })
@@ -69,10 +69,23 @@ function writeHeader(batch: Buffer, records: readonly EncodableRecord[], sequenc
 function bodySize({ key, value, headers }: EncodableRecord, index: number, delta: number): number {
   let size = 1 + varintSize(delta) + varintSize(index) + bytesSize(key) + bytesSize(value) + varintSize(headers.length)
   for (const [name, content] of headers) {
-    const length = Buffer.byteLength(name)
-    size += varintSize(length) + length + bytesSize(content)
+    size += bytesSize(nameBytes(name)) + bytesSize(content)
   }
   return size
+}
+
+/** Header names are few, and on every record. */
+const names = new Map<string, Buffer>()
+const namesKept = 1_000
+
+function nameBytes(name: string): Buffer {
+  let bytes = names.get(name)
+  if (bytes === undefined) {
+    bytes = Buffer.from(name)
+    if (names.size >= namesKept) names.clear()
+    names.set(name, bytes)
+  }
+  return bytes
 }
 
 function bytesSize(bytes: Buffer | null): number {
@@ -108,12 +121,5 @@ class Writer {
     if (bytes === null) return
     bytes.copy(this.buffer, this.at)
     this.at += bytes.length
-  }
-
-  text(text: string): void {
-    const length = Buffer.byteLength(text)
-    this.varint(length)
-    this.buffer.write(text, this.at, length, 'utf8')
-    this.at += length
   }
 }

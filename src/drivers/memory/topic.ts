@@ -1,6 +1,6 @@
+import { partitionOfKey } from '../../partitioner.js'
 import type { PublishRecord } from '../../publish.js'
 import { Log } from './log.js'
-import { partitionOfKey } from './partitioner.js'
 
 export class Topic {
   readonly logs: readonly Log[]

@@ -1,0 +1,39 @@
+import type { Measurement } from './row.js'
+
+/** Counts records and touches each value, as every real handler does. */
+export class Meter {
+  #seen = 0
+  #bytes = 0
+  #began = 0
+  #ended = 0
+  #rss = 0
+  readonly done: Promise<void>
+  #finish!: () => void
+
+  constructor(readonly records: number) {
+    this.done = new Promise(resolve => {
+      this.#finish = resolve
+    })
+  }
+
+  /** The clock starts with the first record, unless it was started before. */
+  start(): void {
+    if (this.#began === 0) this.#began = performance.now()
+  }
+
+  see(value: Buffer | null): void {
+    if (this.#seen === 0) this.start()
+    this.#bytes += value?.length ?? 0
+    this.#seen++
+    if ((this.#seen & 0xffff) === 0) this.#rss = Math.max(this.#rss, process.memoryUsage.rss())
+    if (this.#seen === this.records) {
+      this.#ended = performance.now()
+      this.#rss = Math.max(this.#rss, process.memoryUsage.rss())
+      this.#finish()
+    }
+  }
+
+  get measurement(): Measurement {
+    return { rate: (this.records / (this.#ended - this.#began)) * 1_000, 'RSS, MiB': Math.round(this.#rss / 2 ** 20) }
+  }
+}

@@ -1,0 +1,78 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { lastValueFrom } from 'rxjs'
+import { createClient } from 'rxmika'
+import { quiet } from '../clients.js'
+import type { Contender, Measurement, Row, Task } from '../row.js'
+
+const perSecond = 1_000
+
+/** Publishes at a steady pace, each value the time it was handed over, and counts how long each took to its handler. */
+async function paced({ brokers, topic, records }: Task, take: (seen: (value: Buffer | null) => void) => void) {
+  const waits: number[] = []
+  const done = new Promise<void>(resolve => {
+    take(value => {
+      waits.push(performance.now() - Number(value))
+      if (waits.length === records) resolve()
+    })
+  })
+  const publisher = createClient({ brokers, logger: false })
+  await lastValueFrom(publisher.publish({ topic, value: String(performance.now()) }))
+  const began = performance.now()
+  for (let sent = 1; sent < records; ) {
+    const due = Math.min(records, 1 + ((performance.now() - began) * perSecond) / 1_000)
+    for (; sent < due; sent++) publisher.publish({ topic, value: String(performance.now()) }).subscribe()
+    await sleep(1)
+  }
+  await done
+  await publisher.close()
+  waits.sort((one, other) => one - other)
+  const at = (share: number) => waits[Math.floor(waits.length * share)]!
+  const measurement: Measurement = { rate: 1_000 / at(0.5), 'p50, ms': at(0.5), 'p99, ms': at(0.99) }
+  return measurement
+}
+
+const eachMessage =
+  (autoCommit: boolean): Contender =>
+  async task => {
+    const consumer = quiet(task.brokers).consumer({ groupId: task.group })
+    await consumer.connect()
+    await consumer.subscribe({ topic: task.topic, fromBeginning: true })
+    const joined = new Promise(resolve => consumer.on(consumer.events.GROUP_JOIN, resolve))
+    let seen: (value: Buffer | null) => void = () => {}
+    await consumer.run({ autoCommit, eachMessage: async ({ message }) => seen(message.value) })
+    await joined
+    const measurement = await paced(task, take => {
+      seen = take
+    })
+    await consumer.disconnect()
+    return measurement
+  }
+
+export const latency: Row = {
+  title: `ms from publish to handler, at ${perSecond} records a second`,
+  records: 10_000,
+  filled: false,
+  base: 'kafkajs eachMessage',
+  contenders: {
+    'kafkajs eachMessage': eachMessage(true),
+    'kafkajs eachMessage, no commits': eachMessage(false),
+    rxmika: async task => {
+      const client = createClient({ brokers: task.brokers, group: task.group, logger: false })
+      let seen: (value: Buffer | null) => void = () => {}
+      client.topic(task.topic).subscribe(record => {
+        seen(record.value)
+        record.ack()
+      })
+      const assigned = new Promise<void>(resolve => {
+        client.events.subscribe(({ type }) => type === 'assigned' && resolve())
+      })
+      client.start()
+      await assigned
+      const measurement = await paced(task, take => {
+        seen = take
+      })
+      await client.close()
+      return measurement
+    },
+  },
+}

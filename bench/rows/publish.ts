@@ -1,0 +1,50 @@
+import { lastValueFrom } from 'rxjs'
+import { createClient } from 'rxmika'
+import { quiet } from '../clients.js'
+import { Meter } from '../meter.js'
+import type { Row } from '../row.js'
+
+const value = Buffer.alloc(100, 'x')
+
+export const publish: Row = {
+  title: 'records published and acknowledged',
+  records: 400_000,
+  filled: false,
+  base: 'kafkajs send, 1,000 a batch, 4 under way',
+  contenders: {
+    'kafkajs send, 1,000 a batch, 4 under way': async ({ brokers, scratch, records }) => {
+      const producer = quiet(brokers).producer()
+      await producer.connect()
+      const meter = new Meter(records)
+      meter.start()
+      let sent = 0
+      const sender = async () => {
+        while (sent < records) {
+          const messages = Array.from({ length: 1_000 }, (_, at) => ({ key: String(sent + at), value }))
+          sent += messages.length
+          await producer.send({ topic: scratch, messages })
+          for (const message of messages) meter.see(message.value)
+        }
+      }
+      await Promise.all(Array.from({ length: 4 }, sender))
+      await producer.disconnect()
+      return meter.measurement
+    },
+    'rxmika publish, 10,000 callers of one record': async ({ brokers, scratch, records }) => {
+      const client = createClient({ brokers, logger: false })
+      const meter = new Meter(records)
+      await lastValueFrom(client.publish({ topic: scratch, value: null }))
+      meter.start()
+      let sent = 0
+      const caller = async () => {
+        while (sent < records) {
+          await lastValueFrom(client.publish({ topic: scratch, key: String(sent++), value }))
+          meter.see(value)
+        }
+      }
+      await Promise.all(Array.from({ length: 10_000 }, caller))
+      await client.close()
+      return meter.measurement
+    },
+  },
+}

@@ -1,0 +1,52 @@
+import type { IHeaders } from 'kafkajs'
+import { quiet, rxmika } from '../clients.js'
+import { Meter } from '../meter.js'
+import type { Row } from '../row.js'
+
+export const retry: Row = {
+  title: 'records that fail once, go through the retry topic, and are acked there',
+  records: 100_000,
+  base: 'kafkajs, by hand',
+  contenders: {
+    /** What a team writes that is in a hurry and knows kafkajs: batches on, one header, no failure metadata. */
+    'kafkajs, by hand': async ({ brokers, topic, scratch, group, records }) => {
+      const kafka = quiet(brokers)
+      const producer = kafka.producer()
+      const consumer = kafka.consumer({ groupId: group })
+      const meter = new Meter(records)
+      await Promise.all([producer.connect(), consumer.connect()])
+      await consumer.subscribe({ topics: [topic, scratch], fromBeginning: true })
+      await consumer.run({
+        eachBatch: async ({ batch }) => {
+          meter.start()
+          if (batch.topic === scratch) for (const { value } of batch.messages) meter.see(value)
+          else {
+            const messages = batch.messages.map(({ key, value, timestamp, headers }) => ({
+              ...{ key, value, timestamp },
+              headers: { ...headers, org_topic: topic, retries: '1' } as IHeaders,
+            }))
+            await producer.send({ topic: scratch, messages })
+          }
+        },
+      })
+      await meter.done
+      await consumer.disconnect()
+      await producer.disconnect()
+      return meter.measurement
+    },
+    'rxmika retries: 1': rxmika(
+      (client, meter, { topic }) => {
+        const reason = new Error('not now')
+        client.topic(topic, { retries: 1 }).subscribe(record => {
+          meter.start()
+          if (record.attempt === 1) setImmediate(() => record.fail(reason))
+          else {
+            meter.see(record.value)
+            record.ack()
+          }
+        })
+      },
+      ({ scratch }) => ({ retryTopic: scratch }),
+    ),
+  },
+}
