@@ -5,7 +5,7 @@ import {
   EMPTY,
   ignoreElements,
   merge,
-  Observable,
+  type Observable,
   ReplaySubject,
   Subject,
   Subscription,
@@ -57,6 +57,7 @@ import { type Config, configure, duration, invalid, topicName, wholeNumber } fro
 import { DlqReplays } from './dlq-replay.js'
 import { FailureRoute } from './failure-route.js'
 import { LeakWatch } from './leak-watch.js'
+import { Publications } from './publications.js'
 import { Publisher } from './publisher.js'
 import { DlqReading, RetryReading, type SharedTopics, TopicReading } from './readings.js'
 import { Reports } from './reports.js'
@@ -94,6 +95,7 @@ class KafkaClient implements Client, AssignmentHost {
   readonly #tripped = new Map<string, ReplaySubject<void>>()
   readonly #commits: Commits
   readonly #publisher: Publisher
+  readonly #publications: Publications
   readonly #assignments = new Map<PartitionAssignment, Assignment>()
   /** Something changed that a close or a rebalance waits for. */
   readonly #changes = new Subject<void>()
@@ -106,8 +108,6 @@ class KafkaClient implements Client, AssignmentHost {
   readonly #closingBegins = new Subject<void>()
   #reportEnd!: (report: CloseReport) => void
   #finished = false
-  /** Calls of `publish` that are under way. */
-  #publishing = 0
   /** Why the newest publish of a failed record's copy was refused, and when it was last said. */
   readonly #refusalsSaid = new Map<string, number>()
 
@@ -152,6 +152,14 @@ class KafkaClient implements Client, AssignmentHost {
         resetOnRefCountZero: false,
       }),
     )
+    this.#publications = new Publications({
+      publisher: this.#publisher,
+      scheduler: this.scheduler,
+      connected: this.#connected,
+      ended: () => {
+        if (this.#closing !== undefined) this.#changes.next()
+      },
+    })
     this.closed = new Promise(resolve => {
       this.#reportEnd = resolve
     })
@@ -625,46 +633,8 @@ class KafkaClient implements Client, AssignmentHost {
       checkPublishable(record)
       return { ...record, topic: topicName('publish: topic', record.topic, this.#config.suffix)! }
     })
-    return new Observable(subscriber => {
-      if (this.#finished) return subscriber.error(new ClientClosedError())
-      // It may have to wait for the connection first; a close waits for it in any case.
-      this.#publishing++
-      subscriber.add(() => {
-        this.#publishing--
-        if (this.#closing !== undefined) this.#changes.next()
-      })
-      const places: RecordMetadata[] = new Array(list.length)
-      let open = list.length
-      const finish = () => {
-        subscriber.next(places)
-        subscriber.complete()
-      }
-      let refusal: PublishError | undefined
-      const send = () => {
-        if (list.length === 0) return finish()
-        full.forEach((record, at) => {
-          this.#publisher.send(record, {
-            settle: result => {
-              if (result instanceof PublishError) return subscriber.error(result)
-              places[at] = { ...result, topic: list[at]!.topic }
-              if (--open === 0) finish()
-            },
-            again: error => {
-              refusal = error
-              return !subscriber.closed
-            },
-          })
-        })
-      }
-      subscriber.add(
-        this.scheduler.schedule(() => {
-          const message = `publishing to ${[...new Set(list.map(({ topic }) => topic))].join(', ')} was not acknowledged within ${timeout} ms`
-          subscriber.error(new PublishError(message, { cause: refusal, retriable: true, topic: list[0]?.topic }))
-        }, timeout),
-      )
-      subscriber.add(this.#changes.subscribe(() => this.#finished && subscriber.error(new ClientClosedError())))
-      subscriber.add(this.#connected.subscribe({ error: error => subscriber.error(error), complete: send }))
-    })
+    const topics = list.map(({ topic }) => topic)
+    return this.#publications.publish(full, topics, timeout)
   }
 
   // ── Closing ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -728,7 +698,7 @@ class KafkaClient implements Client, AssignmentHost {
           this.#commits.stop()
           return this.#connecting ? this.#driver.leave() : EMPTY
         },
-        published: () => !this.#publisher.busy && this.#publishing === 0,
+        published: () => !this.#publisher.busy && this.#publications.open === 0,
         disconnect: () => {
           this.#endAssignments([...this.#assignments.keys()], 'revoked')
           return this.#connecting ? this.#driver.close() : EMPTY
@@ -748,7 +718,7 @@ class KafkaClient implements Client, AssignmentHost {
     this.#commits.stop()
     for (const { route } of this.#streams.values()) route.end()
     this.#orphans.end()
-    this.#changes.next()
+    this.#publications.end()
     this.reports.moveTo('closed', fatal)
     this.reports.end(fatal)
     this.#reportEnd(report)
