@@ -7,6 +7,7 @@ import { CompressionTypes } from 'kafkajs'
 import { createTopic } from '../test/kafka/create-topic.js'
 import { startKafka } from '../test/kafka/kafka-server.js'
 import { quiet } from './clients.js'
+import { median } from './median.js'
 import type { Measurement, Row, Task } from './row.js'
 import { rows } from './rows/index.js'
 
@@ -120,10 +121,4 @@ function report(row: Row, records: number, results: Map<string, Measurement[]>):
 
 function round(value: number): number {
   return Number(value.toPrecision(3))
-}
-
-function median(list: readonly number[]): number {
-  const sorted = [...list].sort((one, other) => one - other)
-  const middle = sorted.length / 2
-  return sorted.length % 2 === 1 ? sorted[Math.floor(middle)]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }

@@ -1,0 +1,75 @@
+// What this library itself costs, without a broker. With `--against <commit>` another commit is built beside this one,
+// and both run in turns: the only comparison that a busy machine does not spoil.
+import { execFile, execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs, promisify } from 'node:util'
+import { cases } from './core-cases.js'
+import { median } from './median.js'
+
+const { values: options } = parseArgs({
+  options: {
+    against: { type: 'string' },
+    rounds: { type: 'string', default: '5' },
+    only: { type: 'string', default: '' },
+  },
+})
+const rounds = Number(options.rounds)
+const names = Object.keys(cases).filter(name => name.includes(options.only))
+const here = fileURLToPath(new URL('..', import.meta.url))
+const run = promisify(execFile)
+const tsx = createRequire(import.meta.url).resolve('tsx/cli')
+const script = fileURLToPath(new URL('./core-run.ts', import.meta.url))
+const tsconfig = fileURLToPath(new URL('./tsconfig.json', import.meta.url))
+
+const other = options.against === undefined ? undefined : buildOf(options.against)
+try {
+  const builds = new Map([['this', here]])
+  if (other !== undefined) builds.set(options.against!, other)
+  const times = new Map(names.map(name => [name, new Map([...builds.keys()].map(build => [build, [] as number[]]))]))
+  for (let round = 0; round < rounds; round++) {
+    for (const name of names) {
+      const turns = [...builds]
+      for (const [build, folder] of round % 2 === 0 ? turns : turns.reverse()) {
+        const { stdout } = await run(process.execPath, [tsx, '--tsconfig', tsconfig, script, folder, name])
+        times.get(name)!.get(build)!.push(Number(stdout))
+      }
+    }
+    console.error(`round ${round + 1}/${rounds}`)
+  }
+  console.log(`ns a record, ${rounds} rounds, Node ${process.versions.node}`)
+  console.table([...times].map(([name, byBuild]) => row(name, byBuild)))
+} finally {
+  if (other !== undefined) {
+    execFileSync('git', ['worktree', 'remove', '--force', other], { cwd: here })
+    rmSync(other, { recursive: true, force: true })
+  }
+}
+
+function row(name: string, byBuild: ReadonlyMap<string, readonly number[]>) {
+  const [own, against] = [...byBuild.values()]
+  const shown = {
+    case: name,
+    median: Math.round(median(own!)),
+    lowest: Math.round(Math.min(...own!)),
+    highest: Math.round(Math.max(...own!)),
+  }
+  if (against === undefined) return shown
+  return {
+    ...shown,
+    [options.against!]: Math.round(median(against)),
+    ratio: Number((median(own!) / median(against)).toFixed(2)),
+  }
+}
+
+/** The commit's build, in a worktree of its own that borrows this one's packages. */
+function buildOf(commit: string): string {
+  const folder = join(mkdtempSync(join(tmpdir(), 'rxmika-')), 'tree')
+  execFileSync('git', ['worktree', 'add', '--detach', folder, commit], { cwd: here, stdio: 'ignore' })
+  symlinkSync(join(here, 'node_modules'), join(folder, 'node_modules'))
+  execFileSync('npm', ['run', '--silent', 'build'], { cwd: folder, stdio: 'inherit' })
+  return folder
+}
