@@ -1,5 +1,5 @@
 import { filter, lastValueFrom, tap } from 'rxjs'
-import { type ConsumeRecord, RecordWithoutConsumerError, UnroutableFailureError } from 'rxmika'
+import { type ConsumeRecord, fixed, RecordWithoutConsumerError, UnroutableFailureError } from 'rxmika'
 import { describe, expect } from 'vitest'
 import type { Backend, StoredRecord } from '../backend'
 import { Collected } from '../collected'
@@ -128,6 +128,40 @@ export function failing(backend: Backend): void {
         msg: 'bad input',
       })
     })
+
+    scenario(
+      'keeps a key behind its failed record where there is a fence, and sends it after a dead letter',
+      async world => {
+        const options = await configured(world)
+        const topic = await world.topic('orders')
+        await backend.publish(
+          topic,
+          ['a1', 'b1', 'a2', 'b2', 'a3'].map(value => ({ key: value[0]!, value })),
+        )
+        const run = world.client(options)
+        const failures: { readonly [value: string]: number } = { a2: 2, b1: 1 }
+        const seen: string[] = []
+        run.client
+          .topic(topic, {
+            ...{ retries: 1, backoff: fixed(20), dlq: true },
+            keyFence: { afterDeadLetter: 'dead-letter' },
+          })
+          .subscribe(record => {
+            const value = String(record.value)
+            seen.push(value)
+            if (record.attempt <= (failures[value] ?? 0)) record.fail(new Error('no'))
+            else record.ack()
+          })
+        run.client.start()
+        await run.committed(topic, 0, 5)
+        expect(seen.filter(value => value.startsWith('a'))).toEqual(['a1', 'a2', 'a2'])
+        expect(seen.filter(value => value.startsWith('b'))).toEqual(['b1', 'b1', 'b2'])
+        expect(texts(await backend.records(options.dlqTopic))).toEqual(['a2', 'a3'])
+        expect(await backend.records(options.retryTopic)).toEqual([])
+        const reasons = run.events.values.flatMap(event => (event.type === 'dead-lettered' ? [event.reason] : []))
+        expect(reasons[1]).toMatchObject({ name: 'KeyFenceError', topic, partition: 0, offset: 2n })
+      },
+    )
 
     scenario('lets three groups share one retry and one DLQ topic, each seeing its own records alone', async world => {
       const [topic, retryTopic, dlqTopic] = await Promise.all([
