@@ -1,4 +1,4 @@
-import { lastValueFrom, type Observable, Subject } from 'rxjs'
+import { lastValueFrom, type Observable, Subject, type Subscription } from 'rxjs'
 import type { CommitPoint, ConsumeRequest, Driver, DriverEvent, PartitionAssignment, RecordBatch } from 'rxmika'
 import { Collected } from './collected'
 
@@ -18,6 +18,7 @@ export class Member {
   readonly events: Collected<DriverEvent>
   readonly reads: Read[] = []
   readonly owned = new Map<string, PartitionAssignment>()
+  readonly subscription: Subscription
 
   constructor(
     readonly driver: Driver,
@@ -27,7 +28,7 @@ export class Member {
     const timeouts = { rebalanceTimeout: 10_000, sessionTimeout: 30_000, heartbeatInterval: 200 }
     const events = new Subject<DriverEvent>()
     this.events = new Collected(events)
-    driver.consume({ group: undefined, startFrom: 'earliest', ...timeouts, ...request }).subscribe({
+    this.subscription = driver.consume({ group: undefined, startFrom: 'earliest', ...timeouts, ...request }).subscribe({
       next: event => {
         this.#take(event)
         events.next(event)
