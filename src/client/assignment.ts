@@ -655,8 +655,11 @@ export class Assignment implements RecordOwner {
 
   /** The assignment is over: nothing is delivered or committed any more, and settling changes nothing. */
   end(): void {
-    if (this.ended) return
     this.ended = true
+  }
+
+  /** Lets go of everything, once all assignments that end together have: code that waits runs from within here. */
+  letGo(): void {
     this.inFlight = 0
     this.stuck = 0
     this.#queue.length = 0

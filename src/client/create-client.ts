@@ -454,17 +454,19 @@ class KafkaClient implements Client, AssignmentHost {
   }
 
   #endAssignments(handles: readonly PartitionAssignment[], why: 'revoked' | 'lost'): void {
-    for (const handle of handles) {
-      const assignment = this.#assignments.get(handle)
-      if (assignment === undefined) continue
-      this.#assignments.delete(handle)
-      this.#commits.forget(handle)
+    const over = handles.map(handle => this.#assignments.get(handle)).filter(assignment => assignment !== undefined)
+    for (const assignment of over) {
+      this.#assignments.delete(assignment.handle)
+      this.#commits.forget(assignment.handle)
       assignment.end()
+    }
+    for (const assignment of over) {
+      assignment.letGo()
       this.reports.event({ type: why, ...placeOf(assignment, assignment.committed) })
     }
     for (const { route } of this.#streams.values()) route.forgetEnded()
     this.#orphans.forgetEnded()
-    if (handles.length > 0) this.#config.logger.info({ partitions: handles.length }, `partitions are ${why}`)
+    if (over.length > 0) this.#config.logger.info({ partitions: over.length }, `partitions are ${why}`)
   }
 
   #onCommitted(committed: Committed): void {
@@ -696,13 +698,12 @@ class KafkaClient implements Client, AssignmentHost {
         committed: () => this.#commits.settled,
         leave: () => {
           this.#commits.stop()
+          // What is settled from here on cannot be committed: it shall not be told that it was.
+          this.#endAssignments([...this.#assignments.keys()], 'revoked')
           return this.#connecting ? this.#driver.leave() : EMPTY
         },
         published: () => !this.#publisher.busy && this.#publications.open === 0,
-        disconnect: () => {
-          this.#endAssignments([...this.#assignments.keys()], 'revoked')
-          return this.#connecting ? this.#driver.close() : EMPTY
-        },
+        disconnect: () => (this.#connecting ? this.#driver.close() : EMPTY),
       },
       patience === undefined ? closingNow.patience : merge(patience, closingNow.patience),
     )

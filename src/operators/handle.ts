@@ -85,6 +85,6 @@ export function handle<I extends Handleable, P>(
         next: input => handling.take(input),
         error: error => subscriber.error(error),
         complete: () => handling.sourceCompleted(),
-      })
+      }).add(() => handling.sourceLeft())
     })
 }

@@ -94,6 +94,11 @@ export class Handling<I> {
     this.#pump()
   }
 
+  /** After its completion: what waits here may have been given back by that, to be delivered to somebody else. */
+  sourceLeft(): void {
+    if (this.#sourceCompleted) this.#pump()
+  }
+
   cancel(): void {
     this.#ready.clear()
     // As one, so that a teardown that throws does not keep the others from running.
@@ -120,7 +125,9 @@ export class Handling<I> {
     } finally {
       this.#pumping = false
     }
-    if (this.#sourceCompleted && this.#underWay === 0 && this.#ready.size === 0) this.subscriber.complete()
+    if (this.#sourceCompleted && this.#underWay === 0 && this.#ready.size === 0 && !this.#lanes.isAwaited) {
+      this.subscriber.complete()
+    }
   }
 
   #begin(call: Call<I>): void {

@@ -48,6 +48,19 @@ export class Lanes<U extends LaneUser> {
     return this.#byKey.size
   }
 
+  /** Something stands behind a failed record, and is still for whoever stands here. */
+  get isAwaited(): boolean {
+    if (this.#kept === 0) return false
+    let awaited = false
+    for (const { keptFor, waiting } of this.#byKey.values()) {
+      if (keptFor === nobody) continue
+      waiting?.forEach(({ input }) => {
+        awaited ||= deliveries(input).some(({ phase, settled }) => phase === 'behind' && !settled)
+      })
+    }
+    return awaited
+  }
+
   /** True when it may start at once; otherwise `leave` of another will name it. */
   enter(user: U, records: ConsumeRecord<unknown> | readonly ConsumeRecord<unknown>[]): boolean {
     user.lanes = this.#lanesOf(records)

@@ -1,4 +1,4 @@
-import { type Observable, type Observer, Subject, type Subscriber, takeUntil } from 'rxjs'
+import { type Observable, type Observer, Subject, type Subscriber, Subscription, takeUntil } from 'rxjs'
 
 /**
  * Subscribes for an operator, and leaves the source the moment its subscriber closes, also while the source still emits
@@ -8,9 +8,9 @@ export function subscribeLinked<T>(
   source: Observable<T>,
   subscriber: Subscriber<unknown>,
   observer: Observer<T>,
-): void {
-  if (subscriber.closed) return
+): Subscription {
+  if (subscriber.closed) return Subscription.EMPTY
   const closed = new Subject<void>()
   subscriber.add(() => closed.next())
-  source.pipe(takeUntil(closed)).subscribe(observer)
+  return source.pipe(takeUntil(closed)).subscribe(observer)
 }

@@ -8,6 +8,7 @@ export {
   memoryBroker,
   type StoredRecord,
 } from '../drivers/memory/index.js'
+export type { ScenarioChoices } from './choices.js'
 export type { Diagrams } from './expectation.js'
 export type {
   CommitsOf,
@@ -19,4 +20,20 @@ export type {
   RecordContent,
   VirtualHelpers,
 } from './marble-helpers.js'
+export {
+  type MarbleRecording,
+  type RecordedEntry,
+  type RecordedWindow,
+  type RecordingOptions,
+  recordMarbles,
+} from './record-marbles.js'
 export { type MarbleOptions, type PromisedMarbleOptions, runMarbles } from './run-marbles.js'
+export type {
+  History,
+  HistoryCheck,
+  HistoryEntry,
+  Scenario,
+  Simulation,
+} from './scenario.js'
+export type { SimulatedFaults, SimulatedTopic } from './schedule.js'
+export { type SimulateOptions, type SimulationReport, simulate } from './simulate.js'

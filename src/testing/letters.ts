@@ -1,7 +1,8 @@
 import { inspect } from 'node:util'
 import type { StoredRecord } from '../drivers/memory/index.js'
 
-interface Place {
+/** Where in Kafka a record stands; topics as the broker has them. */
+export interface Place {
   readonly topic: string
   readonly partition: number
   readonly offset: bigint
@@ -23,6 +24,11 @@ export class Letters {
   of(place: Place, value: unknown): { readonly mark: string; readonly meaning: string } {
     const known = this.#byPlace.get(nameOf(place))
     return { mark: known?.letter ?? letterIn(value), meaning: known?.meaning ?? `${nameOf(place)}, ${shown(value)}` }
+  }
+
+  /** The letter it was published as; undefined where it was not put in by a diagram. */
+  known(place: Place): string | undefined {
+    return this.#byPlace.get(nameOf(place))?.letter
   }
 
   /** Copies on retry and DLQ topics have the letter of the record that was first published. */
@@ -59,7 +65,7 @@ function letterIn(value: unknown): string {
 }
 
 /** What the headers of a copy say, group by group. */
-function originsOf({ headerPairs }: StoredRecord): Place[] {
+export function originsOf({ headerPairs }: StoredRecord): Place[] {
   const headers = new Map(headerPairs.map(([name, value]) => [name, value?.toString()]))
   return [...headers].flatMap(([name, topic]) => {
     const group = /^mika_err_(.*)_org_topic$/.exec(name)?.[1]

@@ -3,7 +3,9 @@ import type { Client, ClientOptions } from '../client/client.js'
 import type { Driver } from '../driver.js'
 import type { BrokerRecord, FaultyRequest, MemoryBroker } from '../drivers/memory/index.js'
 import type { ClientEvent } from '../events.js'
+import type { ScenarioChoices } from './choices.js'
 import type { Diagrams } from './expectation.js'
+import type { HistoryCheck, Scenario } from './scenario.js'
 
 /** What a letter's record is made of; what is left out is the letter as value and nothing else. */
 export type RecordContent =
@@ -38,6 +40,12 @@ export interface MarbleHelpers {
   createClient(options?: ClientOptions): Client
   /** A connection to the run's broker, for clients that code under test makes and starts by itself. */
   driver(): Driver
+
+  /**
+   * Plays a scenario of `simulate`, with choices that were made before; those not given are 0. When the run is over, it
+   * throws where the history breaks an invariant or does not pass `check`. Returns the clients that the scenario made.
+   */
+  play(scenario: Scenario, options?: ScenarioChoices & { readonly check?: HistoryCheck }): readonly Client[]
 
   // In.
 

@@ -1,3 +1,4 @@
+import type { Client } from '../client/client.js'
 import type { MemoryBroker } from '../drivers/memory/index.js'
 import { ConfigurationError } from '../errors.js'
 import type { ConsumeRecord } from '../record.js'
@@ -35,8 +36,8 @@ type In = Pick<
 /** What is put into a run: each diagram becomes actions of its clock, and a line of the picture. */
 export class MarbleInputs {
   readonly context: Context[] = []
-  /** What could not be done as told, and errors of what a test had done. */
-  readonly problems: unknown[] = []
+  /** What could not be done as told, and errors of what a test had done; `input` is its line of the context. */
+  readonly problems: { readonly error: unknown; readonly input?: Context }[] = []
   /** The frame where the longest diagram ends. */
   lastFrame = 0
   /** The newest delivery of each letter. */
@@ -49,6 +50,7 @@ export class MarbleInputs {
     readonly broker: MemoryBroker,
     readonly members: Members,
     readonly letters: Letters,
+    readonly killed: (client: Client) => void,
   ) {}
 
   readonly helpers: In = {
@@ -88,17 +90,19 @@ export class MarbleInputs {
     start: (marbles, options) => {
       const member = this.members.only('start', options)
       member.startsLater = true
-      this.#each('start', marbles, undefined, () => member.client.start())
+      this.#each(`start${this.members.nameOf(options)}`, marbles, undefined, () => member.client.start())
     },
 
     close: (marbles, options) => {
       const { client } = this.members.only('close', options)
-      this.#each('close', marbles, undefined, () => client.close())
+      this.#each(`close${this.members.nameOf(options)}`, marbles, undefined, () => client.close())
     },
 
     closeGracefully: (marbles, { timeout, ...options } = {}) => {
       const { client } = this.members.only('closeGracefully', options)
-      this.#each('closeGracefully', marbles, undefined, () => client.closeGracefully({ timeout }))
+      this.#each(`closeGracefully${this.members.nameOf(options)}`, marbles, undefined, () =>
+        client.closeGracefully({ timeout }),
+      )
     },
 
     revoke: (topic, marbles, { group } = {}) =>
@@ -112,8 +116,11 @@ export class MarbleInputs {
       ),
 
     kill: (marbles, { after, ...options } = {}) => {
-      const { driver } = this.members.only('kill', options)
-      this.#each('kill', marbles, undefined, () => this.broker.kill(driver, { after }))
+      const { client, driver } = this.members.only('kill', options)
+      this.#each(`kill${this.members.nameOf(options)}`, marbles, undefined, () => {
+        this.killed(client)
+        this.broker.kill(driver, { after })
+      })
     },
 
     outage: marbles => {
@@ -148,7 +155,8 @@ export class MarbleInputs {
   /** To be called once, when the run is over. */
   end(): void {
     for (const { what, letter, frame } of this.#early) {
-      this.problems.push(new Error(`${what} of ${letter} at frame ${frame}: ${letter} is not in anybody's hands then`))
+      const error = new Error(`${what} of ${letter} at frame ${frame}: ${letter} is not in anybody's hands then`)
+      this.problems.push({ error })
     }
   }
 
@@ -173,13 +181,14 @@ export class MarbleInputs {
       throw new ConfigurationError(`${name} '${marbles}': | and # have no meaning here; what is put in has no end`)
     }
     this.#note(marbles)
-    this.context.push({ name, marks, legend })
+    const input: Context = { name, marks, legend }
+    this.context.push(input)
     for (const mark of marks) {
       this.clock.at(mark.frame, () => {
         try {
           act(mark)
         } catch (error) {
-          this.problems.push(error)
+          this.problems.push({ error, input })
         }
       })
     }

@@ -1,3 +1,4 @@
+import { pino } from 'pino'
 import type { Client, ClientOptions } from '../client/client.js'
 import { createClient } from '../client/create-client.js'
 import type { Driver } from '../driver.js'
@@ -14,13 +15,16 @@ export interface Member {
   startsLater: boolean
 }
 
+/** One for all: making one takes longer than a small run. */
+const silent = pino({ level: 'silent' })
+
 const defaults: ClientOptions = {
   env: {},
   group: 'group',
   retryTopic: 'retry',
   dlqTopic: 'dlq',
   commitInterval: 0,
-  logger: false,
+  logger: silent,
 }
 
 /** The clients that a run made. */
@@ -55,6 +59,12 @@ export class Members {
   group(): string {
     const { group = 'group', suffix = '' } = this.all[0]?.options ?? defaults
     return group + suffix
+  }
+
+  /** As the broker has it; undefined: the client has none. */
+  groupOf(client: Client): string | undefined {
+    const { group, suffix = '' } = this.all.find(member => member.client === client)?.options ?? defaults
+    return group === undefined ? undefined : group + suffix
   }
 
   /** As the broker has it, of the first client. */

@@ -51,6 +51,11 @@ export function picture(context: readonly Context[], failed: readonly Comparison
   return [failed.map(headline).join('\n'), '', ...lines, ...explained([...context, ...failed])].join('\n')
 }
 
+/** A picture of rows that are compared with nothing. */
+export function drawing(rows: readonly Context[]): string {
+  return picture(rows, []).trim().replace(/^/, '  ')
+}
+
 /** `commits of orders-0, frame 5: expected 1, and nothing came`. */
 function headline(comparison: Comparison): string {
   const { frame, expected, actual } = firstDifference(comparison)!

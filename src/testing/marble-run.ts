@@ -1,0 +1,142 @@
+import type { TestScheduler } from 'rxjs/testing'
+import type { Client, ClientOptions } from '../client/client.js'
+import { type MemoryBroker, type MemoryBrokerOptions, memoryBroker } from '../drivers/memory/index.js'
+import { ConfigurationError } from '../errors.js'
+import type { ConsumeRecord } from '../record.js'
+import { Choices } from './choices.js'
+import type { Clock } from './clock.js'
+import { Letters } from './letters.js'
+import type { MarbleHelpers } from './marble-helpers.js'
+import { MarbleInputs } from './marble-inputs.js'
+import { MarbleOutputs } from './marble-outputs.js'
+import { Members } from './members.js'
+import type { Context } from './picture.js'
+import { BrokenInvariant, Playing } from './playing.js'
+import type { HistoryCheck } from './scenario.js'
+import { Sightings } from './sightings.js'
+
+/** One run: its broker, its clients, what was put in, what is expected, and what was seen. */
+export class MarbleRun {
+  readonly #broker: MemoryBroker
+  readonly #members: Members
+  readonly #seen: Sightings
+  readonly #inputs: MarbleInputs
+  readonly #outputs: MarbleOutputs
+  readonly #letters = new Letters()
+  #playing: Playing | undefined
+  #expectsHistory: HistoryCheck | undefined
+
+  constructor(
+    readonly clock: Clock,
+    options: MemoryBrokerOptions,
+  ) {
+    this.#broker = memoryBroker({ ...options, scheduler: clock.scheduler })
+    this.#members = new Members(this.#broker)
+    this.#seen = new Sightings(clock, this.#broker)
+    this.#inputs = new MarbleInputs(clock, this.#broker, this.#members, this.#letters, client =>
+      this.#playing?.killed(client),
+    )
+    this.#outputs = new MarbleOutputs(clock, this.#members, this.#letters, this.#seen)
+  }
+
+  get helpers(): MarbleHelpers {
+    return {
+      broker: this.#broker,
+      driver: () => this.#broker.driver(),
+      createClient: (options = {}) => this.#createClient(options),
+      play: (scenario, { check, ...choices } = {}) => {
+        this.#expectsHistory = check ?? (() => {})
+        return this.play(new Choices(choices)).perform(scenario)
+      },
+      ...this.#inputs.helpers,
+      ...this.#outputs.helpers,
+    }
+  }
+
+  /** Lets a scenario be played in this run: one, before anything else. */
+  play(choices: Choices): Playing {
+    if (this.#playing !== undefined || this.#members.all.length > 0) {
+      throw new ConfigurationError('a run plays one scenario, before it makes any other client')
+    }
+    this.#playing = new Playing(this.clock, this.#broker, this.#members, this.#letters, choices, options =>
+      this.#createClient(options),
+    )
+    return this.#playing
+  }
+
+  /** What was put in, as a picture has it. */
+  get context(): readonly Context[] {
+    return this.#inputs.context
+  }
+
+  get problems() {
+    return this.#inputs.problems
+  }
+
+  /** As RxJS calls it. */
+  readonly compareSubscriptions: TestScheduler['assertDeepEqual'] = (actual, expected) =>
+    this.#outputs.compareSubscriptions(actual, expected)
+
+  /** Starts the clients that are not started. Returns the frame where the longest diagram ends. */
+  begin(): number {
+    for (const { client, startsLater } of this.#members.all) {
+      if (!startsLater) this.clock.at(0, () => this.#start(client))
+    }
+    return Math.max(this.#inputs.lastFrame, this.#outputs.lastFrame)
+  }
+
+  /** @throws What went wrong, or a picture of what is not as expected. */
+  end(): void {
+    this.stopWatching()
+    this.#inputs.end()
+    if (this.problems.length > 0) throw this.problems[0]!.error
+    this.#judgeHistory()
+    this.#outputs.throwUnlessMet(this.context)
+  }
+
+  #judgeHistory(): void {
+    if (this.#playing === undefined || this.#expectsHistory === undefined) return
+    try {
+      this.#playing.judge(this.#expectsHistory)
+    } catch (error) {
+      if (!(error instanceof BrokenInvariant)) throw error
+      throw new Error(`${error.message}\n\n${this.#playing.picture(this.context)}`)
+    }
+  }
+
+  /** What comes now is of no interest any more. */
+  stopWatching(): void {
+    this.#seen.over = true
+    if (this.#playing !== undefined) this.#playing.over = true
+  }
+
+  closeClients(): void {
+    this.stopWatching()
+    this.#broker.reconnect()
+    for (const { client } of this.#members.all) client.close()
+  }
+
+  get isClosed(): boolean {
+    return this.#members.all.every(({ client }) => client.currentState === 'closed')
+  }
+
+  #createClient(options: ClientOptions): Client {
+    const { client } = this.#members.add(options)
+    this.#seen.watch(client, record => {
+      const place = { ...placeOf(record), topic: this.#members.fullName(client, record.topic) }
+      this.#playing?.delivered(client, record, place)
+      this.#inputs.delivered(this.#letters.of(place, record.value).mark, record)
+    })
+    this.#playing?.joined(client)
+    return client
+  }
+
+  /** One without topics only publishes, and needs no start. */
+  #start(client: Client): void {
+    if (client.currentState === 'idle' && this.#seen.consumers.has(client)) client.start()
+  }
+}
+
+function placeOf({ topic, partition, offset }: ConsumeRecord<unknown>) {
+  return { topic, partition, offset }
+}

@@ -1,0 +1,169 @@
+import { defer, EMPTY, mergeMap, type Observable, throwError, timer } from 'rxjs'
+import type { Client, ClientOptions } from '../client/client.js'
+import type { MemoryBroker } from '../drivers/memory/index.js'
+import { ConfigurationError } from '../errors.js'
+import { type ConsumeRecord, deliveryOf } from '../record.js'
+import type { Choices } from './choices.js'
+import type { Clock } from './clock.js'
+import { rowsOf } from './history-rows.js'
+import { firstBroken } from './invariants.js'
+import { type Letters, nameOf, type Place } from './letters.js'
+import type { Members } from './members.js'
+import { type Context, drawing } from './picture.js'
+import type { History, HistoryCheck, HistoryEntry, Scenario, Simulation } from './scenario.js'
+import { watchSettlement } from './settlements.js'
+
+/** A promise of the library was broken. An `Error` like any other to those who catch it. */
+export class BrokenInvariant extends Error {
+  constructor(
+    readonly rule: string,
+    message: string,
+  ) {
+    super(message)
+  }
+}
+
+type Unframed<E> = E extends unknown ? Omit<E, 'frame'> : never
+
+/** One scenario in one run: what it is built with, what it chose, and everything that came of it. */
+export class Playing {
+  readonly entries: HistoryEntry[] = []
+  readonly clients: Client[] = []
+  /** Topics that clients registered, as the broker has them. */
+  readonly topics = new Set<string>()
+  /** Clients that consume. */
+  readonly consumers = new Set<Client>()
+  /** What comes after the run is not looked at. */
+  over = false
+  readonly #dead = new Set<number>()
+  readonly #names = new WeakMap<object, string>()
+
+  constructor(
+    readonly clock: Clock,
+    readonly broker: MemoryBroker,
+    readonly members: Members,
+    readonly letters: Letters,
+    readonly choices: Choices,
+    readonly createClient: (options: ClientOptions) => Client,
+  ) {
+    broker.written.subscribe(record => {
+      // What is put in has its letter only once it is written; who reads this later finds it.
+      const letter = () => this.letters.ofStored(record).mark
+      this.#add({
+        what: 'written',
+        record,
+        get letter() {
+          return letter()
+        },
+      })
+    })
+    broker.commits.subscribe(commit => this.#add({ what: 'committed', commit }))
+  }
+
+  /** Builds the scenario. */
+  perform(scenario: Scenario): readonly Client[] {
+    scenario(this.#simulation)
+    return this.clients
+  }
+
+  /** A client was made. */
+  joined(client: Client): void {
+    const at = this.clients.push(client) - 1
+    client.events.subscribe(event => this.#add({ what: 'event', client: at, event }))
+    client.errors.subscribe(error => this.#add({ what: 'error', client: at, error }))
+    const topic = client.topic as (...args: unknown[]) => ReturnType<Client['topic']>
+    client.topic = ((...args: unknown[]) => {
+      const records = topic.apply(client, args)
+      this.topics.add(this.members.fullName(client, String(args[0])))
+      this.consumers.add(client)
+      return records
+    }) as Client['topic']
+  }
+
+  killed(client: Client): void {
+    const at = this.clients.indexOf(client)
+    this.#add({ what: 'killed', client: at })
+    this.#dead.add(at)
+  }
+
+  /** A record is about to be handed to its subscriber. */
+  delivered(client: Client, record: ConsumeRecord<unknown>, place: Place): void {
+    const letter = this.letters.known(place) ?? nameOf(place)
+    const of = { client: this.clients.indexOf(client), record, letter }
+    const delivery = deliveryOf(record)
+    if (delivery !== undefined) this.#names.set(delivery, letter)
+    this.#add({ what: 'delivered', ...of })
+    watchSettlement(record, settlement =>
+      this.#add(
+        settlement.what === 'acked' ? { what: 'acked', ...of } : { what: 'failed', ...of, reason: settlement.reason },
+      ),
+    )
+  }
+
+  /**
+   * Judges the run.
+   *
+   * @throws `BrokenInvariant`, or what `check` throws.
+   */
+  judge(check: HistoryCheck): void {
+    const broken = firstBroken(this.entries, {
+      groupOf: client => this.members.groupOf(this.clients[client]!),
+      fullName: (client, topic) => this.members.fullName(this.clients[client]!, topic),
+      exists: ({ topic, partition, offset }) =>
+        this.broker.records(topic).some(record => record.partition === partition && record.offset === offset),
+      isExempt: topic => topic === this.members.topic('dlqTopic'),
+    })
+    if (broken !== undefined) throw new BrokenInvariant(broken.rule, broken.message)
+    check(this.history)
+  }
+
+  get history(): History {
+    return { broker: this.broker, clients: this.clients, entries: this.entries }
+  }
+
+  /** What was put in, and what came of it, in the same columns. */
+  picture(context: readonly Context[]): string {
+    const rows = [...context, ...rowsOf(this.entries, this.letters, this.members, this.clients)]
+    return drawing(rows.filter(({ marks }) => marks.length > 0))
+  }
+
+  get #simulation(): Simulation {
+    const sim: Simulation = {
+      broker: this.broker,
+      createClient: (options = {}) => this.createClient(options),
+      delay: (record, most = 10) => this.choices.delay(this.#nameOf(record), atMost('delay', most)),
+      fails: (record, most = 1) => this.choices.fails(this.#nameOf(record), atMost('fails', most)),
+      pick: (name, values) => {
+        if (values.length === 0) throw new ConfigurationError(`pick '${name}': there is nothing to pick from`)
+        return values[this.choices.pick(name, values.length)]!
+      },
+      work: (record, { delay, failures } = {}) =>
+        defer((): Observable<never> => {
+          const [ms, fails] = [sim.delay(record, delay), sim.fails(record, failures)]
+          const end = fails ? throwError(() => new Error(`${this.#nameOf(record)} fails`)) : EMPTY
+          return ms === 0 ? end : timer(ms, this.clock.scheduler).pipe(mergeMap(() => end))
+        }),
+    }
+    return sim
+  }
+
+  #nameOf(record: ConsumeRecord<unknown>): string {
+    const delivery = deliveryOf(record)
+    const name = delivery === undefined ? undefined : this.#names.get(delivery)
+    if (name === undefined)
+      throw new ConfigurationError('a choice is made for a record that a client of the run delivered')
+    return name
+  }
+
+  #add(entry: Unframed<HistoryEntry>): void {
+    // A dead process does nothing; what is left of it here may go on for a while, and is no part of the history.
+    if (this.over || ('client' in entry && this.#dead.has(entry.client))) return
+    // Kept as it is, and not copied: the letter of a written record is read later.
+    this.entries.push(Object.assign(entry, { frame: this.clock.now() }) as HistoryEntry)
+  }
+}
+
+function atMost(what: string, most: number): number {
+  if (Number.isInteger(most) && most >= 0) return most
+  throw new ConfigurationError(`${what}: at most is a whole number of at least 0; it was ${most}`)
+}

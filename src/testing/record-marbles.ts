@@ -1,0 +1,131 @@
+import { type Observable, tap } from 'rxjs'
+import type { Client } from '../client/client.js'
+import { ConfigurationError } from '../errors.js'
+import type { ClientEvent } from '../events.js'
+import type { ConsumeRecord } from '../record.js'
+import { nameOf, type Place } from './letters.js'
+import { type Context, drawing } from './picture.js'
+import { watchSettlement } from './settlements.js'
+
+export interface RecordingOptions {
+  /** How many things are kept, the newest ones; default 10,000. What is older is forgotten. */
+  readonly limit?: number
+  /** How a record is shown, 80 characters at most. Default: its place alone, neither key nor value. */
+  readonly values?: (record: ConsumeRecord<unknown>) => string
+}
+
+/** Which part of a recording is meant; default: all that is kept. */
+export interface RecordedWindow {
+  /** The newest so many ms, up to the last thing that happened. */
+  readonly last?: number
+}
+
+/** Something that happened. JSON-safe: offsets are texts, and nothing of a record but what `values` shows. */
+export interface RecordedEntry {
+  /** ms since 1970. */
+  readonly at: number
+  readonly what: 'delivered' | 'acked' | 'failed' | ClientEvent['type']
+  readonly topic?: string
+  readonly partition?: number
+  /** Of a record, where it was read; of a commit, the next to read. */
+  readonly offset?: string
+  readonly attempt?: number
+  readonly shown?: string
+}
+
+export interface MarbleRecording {
+  /** Lets records pass and sees what becomes of them: `client.topic('orders').pipe(recording.watch, …)`. */
+  readonly watch: <R extends ConsumeRecord<unknown>>(records: Observable<R>) => Observable<R>
+  /** What is kept, in its order. */
+  entries(window?: RecordedWindow): readonly RecordedEntry[]
+  /** Marble diagrams in the same columns, a ms each: deliveries, settlements, commits and copies by partition. */
+  diagram(window?: RecordedWindow): string
+  /** Ends the recording; what is kept stays. It ends with the client by itself. */
+  stop(): void
+}
+
+/**
+ * Records what a client does, to be drawn when something went wrong. Memory is bounded by `limit`; records and reasons
+ * are not kept. Its time is that of `Date`.
+ *
+ * @throws ConfigurationError for a limit that is no whole number of at least 1.
+ */
+export function recordMarbles(client: Client, options: RecordingOptions = {}): MarbleRecording {
+  const { limit = 10_000, values } = options
+  if (!Number.isInteger(limit) || limit < 1) {
+    throw new ConfigurationError(`recordMarbles: limit is a whole number of at least 1; it was ${limit}`)
+  }
+  const kept: RecordedEntry[] = []
+  let over = false
+  const add = (entry: Omit<RecordedEntry, 'at'>) => {
+    if (over) return
+    kept.push({ at: Date.now(), ...entry })
+    // Now and then, for moving the rest costs.
+    if (kept.length >= 2 * limit) kept.splice(0, kept.length - limit)
+  }
+  const events = client.events.subscribe(event => add({ what: event.type, ...placeIn(event) }))
+  const entries = ({ last = Number.POSITIVE_INFINITY }: RecordedWindow = {}) => {
+    const newest = kept.slice(-limit)
+    const end = newest.at(-1)?.at ?? 0
+    return newest.filter(({ at }) => at >= end - last)
+  }
+  return {
+    watch: records =>
+      records.pipe(
+        tap(record => {
+          const { source, attempt } = record
+          const shown = values === undefined ? {} : { shown: values(record).slice(0, 80) }
+          const of = { ...placeIn(source), attempt, ...shown }
+          add({ what: 'delivered', ...of })
+          watchSettlement(record, ({ what }) => add({ what, ...of }))
+        }),
+      ),
+    entries,
+    diagram: window => drawn(entries(window)),
+    stop: () => {
+      over = true
+      events.unsubscribe()
+    },
+  }
+}
+
+function placeIn(of: object): Pick<RecordedEntry, 'topic' | 'partition' | 'offset'> {
+  const { topic, partition, offset } = of as Partial<Place>
+  return {
+    ...(topic === undefined ? {} : { topic }),
+    ...(partition === undefined ? {} : { partition }),
+    ...(offset === undefined ? {} : { offset: String(offset) }),
+  }
+}
+
+const letters = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ']
+/** Of records, drawn with their letters; others have marks of their own. */
+const ofRecords: readonly string[] = ['delivered', 'acked', 'failed', 'retried', 'dead-lettered', 'discarded']
+const marks: Readonly<Record<string, string>> = { assigned: '<', revoked: '>', lost: '✗' }
+
+function drawn(entries: readonly RecordedEntry[]): string {
+  const rows = new Map<
+    string,
+    { name: string; marks: { frame: number; mark: string }[]; legend: Map<string, string> }
+  >()
+  const known = new Map<string, string>()
+  const start = entries[0]?.at ?? 0
+  for (const { at, what, topic, partition, offset, shown } of entries) {
+    if (topic === undefined || partition === undefined || offset === undefined) continue
+    const isOfRecord = ofRecords.includes(what)
+    if (!isOfRecord && what !== 'committed' && marks[what] === undefined) continue
+    const place = nameOf({ topic, partition, offset: BigInt(offset) })
+    if (isOfRecord && !known.has(place)) known.set(place, letters[known.size] ?? '?')
+    const position = offset.length === 1 ? offset : '*'
+    const mark = isOfRecord ? known.get(place)! : (marks[what] ?? position)
+    const group = marks[what] === undefined ? `${what} of` : 'owns'
+    const name = `${group} ${topic}-${partition}`
+    const row = rows.get(name) ?? { name, marks: [], legend: new Map<string, string>() }
+    rows.set(name, row)
+    // A clock that is set back would draw before the beginning.
+    row.marks.push({ frame: Math.max(0, at - start), mark })
+    if (isOfRecord) row.legend.set(mark, shown === undefined ? place : `${place}, ${shown}`)
+    else row.legend.set(mark, mark === '*' ? 'a position of more than one digit' : what)
+  }
+  return drawing([...rows.values()] satisfies Context[])
+}

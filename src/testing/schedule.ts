@@ -1,0 +1,149 @@
+import type { FaultyRequest } from '../drivers/memory/index.js'
+import { ConfigurationError } from '../errors.js'
+import type { ScenarioChoices } from './choices.js'
+import type { RecordContent } from './marble-helpers.js'
+import { Random } from './random.js'
+
+/** A topic that records are put into. */
+export interface SimulatedTopic {
+  /** Default 2. */
+  readonly partitions?: number
+  /** How many records are put in, at most; default 6. */
+  readonly records?: number
+  /** What a letter's record is made of; default: the letter as value, no key. */
+  readonly contents?: (letter: string) => RecordContent
+}
+
+/** What goes wrong, or is done to members, and how often in one run at most. */
+export interface SimulatedFaults {
+  /** A graceful rebalance that takes one partition from its member. */
+  readonly revoke?: number
+  /** A partition taken without asking. */
+  readonly lose?: number
+  /** A member's process gone, noticed some ms later; one at least stays. */
+  readonly kill?: number
+  /** A member that closes gracefully; one at least stays. */
+  readonly closeGracefully?: number
+  /** The broker away for some ms. */
+  readonly outage?: number
+  /** A request refused, once: the copy of a failed record, a commit, a fetch. */
+  readonly produce?: number
+  readonly commit?: number
+  readonly fetch?: number
+}
+
+export const everyFault: Required<SimulatedFaults> = {
+  revoke: 1,
+  lose: 1,
+  kill: 1,
+  closeGracefully: 1,
+  outage: 1,
+  produce: 1,
+  commit: 1,
+  fetch: 1,
+}
+
+export interface PutIn {
+  readonly letter: string
+  readonly topic: string
+  readonly partition: number
+  readonly frame: number
+}
+
+export type Fault = { readonly frame: number } & (
+  | { readonly kind: 'revoke' | 'lose'; readonly topic: string; readonly partition: number }
+  | { readonly kind: 'kill'; readonly client: number; readonly after: number }
+  | { readonly kind: 'closeGracefully'; readonly client: number }
+  | { readonly kind: 'outage'; readonly lasts: number }
+  | { readonly kind: FaultyRequest }
+)
+
+/** Everything about a run that is left to chance, as data: what is shrunk, and written down as a test. */
+export interface Schedule {
+  /** How long every request takes, ms. */
+  readonly latency: number
+  /** When each client starts; those that do not consume are not among them. */
+  readonly starts: readonly { readonly client: number; readonly frame: number }[]
+  /** By topic and partition in the order in which they are written. */
+  readonly records: readonly PutIn[]
+  readonly faults: readonly Fault[]
+  readonly choices: ScenarioChoices
+}
+
+/** What a schedule is made for: known once the scenario is built. */
+export interface Stage {
+  readonly topics: ReadonlyMap<string, Required<SimulatedTopic>>
+  readonly faults: SimulatedFaults
+  /** Which of the clients consume. */
+  readonly consumers: readonly number[]
+}
+
+const letters = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ']
+
+/** Two records follow each other after so many ms, at most. */
+const widestGap = 4
+
+/** Draws a schedule: the same one for the same seed and stage. */
+export function drawSchedule(seed: number, latency: number, stage: Stage): Schedule {
+  const random = new Random(seed, 'schedule')
+  const records = drawRecords(random, stage.topics)
+  // A little longer than records come: faults may strike while the last of them are being worked on.
+  const span = Math.max(0, ...records.map(({ frame }) => frame)) + 15
+  const starts = stage.consumers.map((client, at) => ({ client, frame: at === 0 ? 0 : random.small(span) }))
+  return { latency, starts, records, faults: drawFaults(random, span, stage), choices: {} }
+}
+
+/** The latency is needed before a scenario is built, and so drawn by itself. */
+export function drawLatency(seed: number, most: number): number {
+  return new Random(seed, 'latency').small(most)
+}
+
+function drawRecords(random: Random, topics: Stage['topics']): PutIn[] {
+  const free = letters.values()
+  return [...topics].flatMap(([topic, { partitions, records }]) => {
+    const frames = Array<number>(partitions).fill(0)
+    return Array.from({ length: random.integer(records) }, () => {
+      const partition = random.integer(partitions - 1)
+      const frame = frames[partition]! + random.small(widestGap)
+      frames[partition] = frame
+      const letter = free.next().value
+      if (letter === undefined)
+        throw new ConfigurationError(`a run has ${letters.length} records at most, one a letter`)
+      return { letter, topic, partition, frame }
+    })
+  })
+}
+
+function drawFaults(random: Random, span: number, stage: Stage): Fault[] {
+  const places = [...stage.topics].flatMap(([topic, { partitions }]) =>
+    Array.from({ length: partitions }, (_, partition) => ({ topic, partition })),
+  )
+  const living = [...stage.consumers]
+  const faults: Fault[] = []
+  const kinds = (Object.keys(everyFault) as (keyof SimulatedFaults)[]).filter(kind => (stage.faults[kind] ?? 0) > 0)
+  for (const kind of kinds) {
+    // Not all of them in every run: some failures need one fault to be absent.
+    for (let left = random.chance(0.5) ? random.integer(stage.faults[kind]!) : 0; left > 0; left--) {
+      const frame = random.integer(span)
+      switch (kind) {
+        case 'revoke':
+        case 'lose':
+          if (places.length > 0) faults.push({ kind, frame, ...places[random.integer(places.length - 1)]! })
+          break
+        case 'kill':
+        case 'closeGracefully': {
+          if (living.length < 2) break
+          const [client] = living.splice(random.integer(living.length - 1), 1) as [number]
+          faults.push(kind === 'kill' ? { kind, frame, client, after: 1 + random.small(20) } : { kind, frame, client })
+          break
+        }
+        case 'outage':
+          faults.push({ kind, frame, lasts: 1 + random.small(20) })
+          break
+        default:
+          faults.push({ kind, frame })
+      }
+    }
+  }
+  return faults.sort((one, other) => one.frame - other.frame)
+}

@@ -1,0 +1,91 @@
+import type { Fault, Schedule } from './schedule.js'
+
+/**
+ * Smaller schedules than this one, the boldest first: fewer faults, fewer records, less latency, shorter and simpler
+ * choices, earlier frames. Finite, and each is smaller by the same measure, so that taking one after the other ends.
+ */
+export function* smaller(schedule: Schedule): Generator<Schedule> {
+  const { faults, records, starts, choices } = schedule
+  for (const fewer of without(faults)) yield { ...schedule, faults: fewer }
+  for (const fewer of without(records)) yield { ...schedule, records: fewer }
+  for (const latency of below(schedule.latency)) yield { ...schedule, latency }
+  yield* sooner(schedule)
+  for (const [at, start] of starts.entries()) {
+    for (const frame of below(start.frame)) yield { ...schedule, starts: starts.with(at, { ...start, frame }) }
+  }
+  for (const [letter, count] of Object.entries(choices.failures ?? {})) {
+    for (const fewer of below(count)) {
+      yield { ...schedule, choices: { ...choices, failures: { ...choices.failures, [letter]: fewer } } }
+    }
+  }
+  for (const [letter, delays] of Object.entries(choices.delays ?? {})) {
+    for (const [at, delay] of delays.entries()) {
+      for (const shorter of below(delay)) {
+        yield {
+          ...schedule,
+          choices: { ...choices, delays: { ...choices.delays, [letter]: delays.with(at, shorter) } },
+        }
+      }
+    }
+  }
+  for (const [name, pick] of Object.entries(choices.picks ?? {})) {
+    for (const lower of below(pick)) {
+      yield { ...schedule, choices: { ...choices, picks: { ...choices.picks, [name]: lower } } }
+    }
+  }
+  for (const [at, record] of records.entries()) {
+    for (const partition of below(record.partition)) {
+      yield { ...schedule, records: inOrder(records.with(at, { ...record, partition })) }
+    }
+    for (const frame of below(record.frame)) {
+      yield { ...schedule, records: inOrder(records.with(at, { ...record, frame })) }
+    }
+  }
+  for (const [at, fault] of faults.entries()) {
+    for (const lesser of lesserFaults(fault)) yield { ...schedule, faults: faults.with(at, lesser) }
+  }
+}
+
+/** All but a half, a quarter… down to one. */
+function* without<T>(list: readonly T[]): Generator<readonly T[]> {
+  for (let size = list.length; size >= 1; size = Math.floor(size / 2)) {
+    for (let at = 0; at < list.length; at += size) yield [...list.slice(0, at), ...list.slice(at + size)]
+  }
+}
+
+/** 0, then what is half as far, down to one less. */
+function* below(value: number): Generator<number> {
+  for (let step = value; step >= 1; step = Math.floor(step / 2)) yield value - step
+}
+
+/** Everything from a frame on, some frames earlier: what happens together goes on to. */
+function* sooner(schedule: Schedule): Generator<Schedule> {
+  const all = [...schedule.records, ...schedule.faults, ...schedule.starts].map(({ frame }) => frame)
+  const frames = [...new Set([0, ...all])].sort((one, other) => one - other)
+  for (let at = 1; at < frames.length; at++) {
+    const from = frames[at]!
+    for (const less of below(from - frames[at - 1]!)) {
+      const by = from - frames[at - 1]! - less
+      const earlier = <T extends { readonly frame: number }>(list: readonly T[]): T[] =>
+        list.map(one => (one.frame >= from ? { ...one, frame: one.frame - by } : one))
+      yield {
+        ...schedule,
+        records: earlier(schedule.records),
+        faults: earlier(schedule.faults),
+        starts: earlier(schedule.starts),
+      }
+    }
+  }
+}
+
+function* lesserFaults(fault: Fault): Generator<Fault> {
+  for (const frame of below(fault.frame)) yield { ...fault, frame }
+  if ('lasts' in fault) for (const less of below(fault.lasts - 1)) yield { ...fault, lasts: less + 1 }
+  if ('after' in fault) for (const less of below(fault.after - 1)) yield { ...fault, after: less + 1 }
+  if ('partition' in fault) for (const partition of below(fault.partition)) yield { ...fault, partition }
+}
+
+/** Records of a partition are written in the order of their frames. */
+function inOrder(records: Schedule['records']): Schedule['records'] {
+  return [...records].sort((one, other) => one.frame - other.frame)
+}

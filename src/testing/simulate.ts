@@ -1,0 +1,280 @@
+import type { MemoryBrokerOptions } from '../drivers/memory/index.js'
+import { ConfigurationError } from '../errors.js'
+import { Choices, essential } from './choices.js'
+import type { MarbleRun } from './marble-run.js'
+import type { Context } from './picture.js'
+import { BrokenInvariant, type Playing } from './playing.js'
+import { runVirtually } from './run-marbles.js'
+import type { HistoryCheck, Scenario } from './scenario.js'
+import {
+  drawLatency,
+  drawSchedule,
+  everyFault,
+  type Fault,
+  type Schedule,
+  type SimulatedFaults,
+  type SimulatedTopic,
+  type Stage,
+} from './schedule.js'
+import { linesOf, perform } from './script.js'
+import { smaller } from './shrink.js'
+import { Site } from './site.js'
+import { literal, testText } from './test-text.js'
+
+/** The broker of each run is made with the options of `memoryBroker`, but for its time. */
+export interface SimulateOptions extends Omit<MemoryBrokerOptions, 'scheduler'> {
+  /** Builds the pipelines under test. Give it a name: the test that a failure is written down as calls it by that. */
+  readonly scenario: Scenario
+  /** Judges each run, after the invariants that are always checked. */
+  readonly check?: HistoryCheck
+  /** The first run's seed, a whole number; the next runs have the next ones. Default 1: the same runs every time. */
+  readonly seed?: number
+  /** How many runs; default 1,000. */
+  readonly runs?: number
+  /** Topics that records are put into, by the broker's names; default: every topic that the scenario registers. */
+  readonly topics?: Readonly<Record<string, SimulatedTopic>>
+  /** What may go wrong, and how often in a run; what is not named does not. Default: each kind once at most. */
+  readonly faults?: SimulatedFaults
+  /** How long requests to the broker take in a run, at most, ms; default 3. */
+  readonly latency?: number
+  /** How long a run goes on after the last thing that was put in, ms of its time; default 10,000. */
+  readonly tail?: number
+}
+
+/** What a simulation came to: proof that it did something. */
+export interface SimulationReport {
+  readonly runs: number
+  readonly deliveries: number
+  /** Faults that had an effect, by kind. */
+  readonly faults: Readonly<Partial<Record<Fault['kind'], number>>>
+}
+
+/** More runs are not made to find a smaller schedule. */
+const mostShrinking = 2_000
+
+/**
+ * Runs pipelines under schedules drawn at random, in virtual time: when records come and clients start, how long requests
+ * and work take, what fails, rebalances, lost partitions, dead members, outages. The same seed is the same run, always.
+ *
+ * In every run it is checked that nothing is lost (a position passes only what was acked, discarded, or stands on the
+ * retry or DLQ topic), that no position is lowered, and that no completed record is delivered again unless its partition
+ * was lost, or a member killed, since. `check` adds what the pipeline promises.
+ *
+ * A schedule that fails is made as small as it can be while it fails for the same reason.
+ *
+ * @example
+ * simulate({
+ *   scenario: sim => {
+ *     const client = sim.createClient()
+ *     client.topic('orders', { retries: 1, dlq: true }).pipe(handle(record => sim.work(record))).subscribe()
+ *   },
+ *   check: ({ broker }) => expect(broker.lag('group', 'orders')).toBe(0),
+ * })
+ *
+ * @throws An `Error` that shows the seed, what is wrong, the smallest schedule found as marble diagrams, and a marble test
+ * that fails by it; the first failure is its `cause`. `ConfigurationError` for options that make no sense. What the
+ * scenario itself throws.
+ */
+export function simulate(options: SimulateOptions): SimulationReport {
+  const simulator = new Simulator(options)
+  const { seed = 1, runs = 1_000 } = options
+  const report = { runs, deliveries: 0, faults: {} as Partial<Record<Fault['kind'], number>> }
+  for (let at = seed; at < seed + runs; at++) {
+    const outcome = simulator.draw(at)
+    if (outcome.failure !== undefined) throw explained(simulator.shrink(outcome), at, outcome, options)
+    report.deliveries += outcome.deliveries
+    for (const { kind } of outcome.schedule.faults) report.faults[kind] = (report.faults[kind] ?? 0) + 1
+  }
+  return report
+}
+
+interface Failure {
+  /** The same for runs that fail for the same reason. */
+  readonly reason: string
+  readonly error: unknown
+  readonly picture: string
+}
+
+/** What a run came to. */
+interface Outcome {
+  /** As it was run, without faults that hit nothing and choices that nobody asked for. */
+  readonly schedule: Schedule
+  readonly topics: Stage['topics']
+  readonly deliveries: number
+  readonly failure: Failure | undefined
+}
+
+type Failed = Outcome & { readonly failure: Failure }
+
+class Simulator {
+  readonly #broker: MemoryBrokerOptions
+  readonly #tail: number
+  readonly #latency: number
+
+  constructor(readonly options: SimulateOptions) {
+    const {
+      scenario,
+      check,
+      seed = 1,
+      runs = 1_000,
+      topics = {},
+      faults,
+      latency = 3,
+      tail = 10_000,
+      ...broker
+    } = options
+    if (typeof scenario !== 'function') throw new ConfigurationError('simulate: scenario is a function')
+    if (!Number.isSafeInteger(seed)) throw new ConfigurationError(`simulate: seed is a whole number; it was ${seed}`)
+    const numbers = { runs, latency, tail, ...faults }
+    for (const [topic, { partitions = 1, records = 0 }] of Object.entries(topics)) {
+      if (partitions === 0) throw new ConfigurationError(`simulate: partitions of ${topic} cannot be 0`)
+      Object.assign(numbers, { [`partitions of ${topic}`]: partitions, [`records of ${topic}`]: records })
+    }
+    for (const [name, value] of Object.entries(numbers)) {
+      if (Number.isInteger(value) && value >= 0) continue
+      throw new ConfigurationError(`simulate: ${name} cannot be ${value}`)
+    }
+    this.#broker = broker
+    this.#tail = tail
+    this.#latency = latency
+  }
+
+  /** The run of a seed. */
+  draw(seed: number): Outcome {
+    const latency = drawLatency(seed, this.#latency)
+    return this.#run(latency, new Choices({}, seed), stage => drawSchedule(seed, latency, stage))
+  }
+
+  /** The smallest schedule found that fails for the same reason. The same one for the same failure. */
+  shrink(outcome: Outcome): Failed {
+    let smallest = outcome as Failed
+    let left = mostShrinking
+    const tryNext = () => {
+      for (const schedule of smaller(smallest.schedule)) {
+        if (left-- <= 0) return false
+        const next = this.#replay(schedule)
+        if (next.failure?.reason !== smallest.failure.reason) continue
+        smallest = next as Failed
+        return true
+      }
+      return false
+    }
+    // What hit nothing is left out of a schedule; that it fails without it too is to be seen.
+    const again = this.#replay(outcome.schedule)
+    if (again.failure?.reason !== smallest.failure.reason) return smallest
+    smallest = again as Failed
+    while (tryNext());
+    return smallest
+  }
+
+  #replay(schedule: Schedule): Outcome {
+    return this.#run(schedule.latency, new Choices(schedule.choices), () => schedule)
+  }
+
+  #run(latency: number, choices: Choices, scheduleFor: (stage: Stage) => Schedule): Outcome {
+    let outcome: Outcome | undefined
+    runVirtually({ ...this.#broker, latency }, (run, _, clock) => {
+      const playing = run.play(choices)
+      playing.perform(this.options.scenario)
+      const stage = this.#stageOf(playing)
+      const schedule = scheduleFor(stage)
+      const faults = new Map<Context, Fault>()
+      for (const line of linesOf(schedule, stage.topics)) {
+        const at = run.context.length
+        perform(line, run.helpers, playing.clients)
+        for (const input of run.context.slice(at)) if (line.fault !== undefined) faults.set(input, line.fault)
+      }
+      const failure = this.#failureOf(run, playing, faults, () => clock.flushUntil(run.begin() + this.#tail))
+      outcome = {
+        schedule: {
+          ...schedule,
+          faults: schedule.faults.filter(fault => [...faults.values()].includes(fault)),
+          choices: essential(choices.made),
+        },
+        topics: stage.topics,
+        deliveries: playing.entries.filter(({ what }) => what === 'delivered').length,
+        failure,
+      }
+    })
+    return outcome!
+  }
+
+  /** @param faults Those that hit nothing are taken out. */
+  #failureOf(run: MarbleRun, playing: Playing, faults: Map<Context, Fault>, flush: () => void): Failure | undefined {
+    try {
+      flush()
+      run.stopWatching()
+      for (const { error, input } of run.problems) {
+        const fault = input && faults.get(input)
+        if (fault === undefined) throw error
+        for (const [other, same] of faults) if (same === fault) faults.delete(other)
+      }
+      playing.judge(this.options.check ?? (() => {}))
+      return undefined
+    } catch (error) {
+      run.stopWatching()
+      return { reason: reasonOf(error), error, picture: playing.picture(run.context) }
+    }
+  }
+
+  #stageOf({ clients, consumers, topics: registered }: Playing): Stage {
+    const { faults = everyFault } = this.options
+    const topics: Readonly<Record<string, SimulatedTopic>> =
+      this.options.topics ?? Object.fromEntries([...registered].map(name => [name, {}]))
+    return {
+      topics: new Map(
+        Object.entries(topics).map(([name, { partitions = 2, records = 6, contents = (letter: string) => letter }]) => [
+          name,
+          { partitions, records, contents },
+        ]),
+      ),
+      faults,
+      consumers: clients.flatMap((client, at) => (consumers.has(client) ? [at] : [])),
+    }
+  }
+}
+
+/** An invariant by its name, anything else by where it was thrown: messages differ from run to run. */
+function reasonOf(error: unknown): string {
+  if (error instanceof BrokenInvariant) return error.rule
+  if (!(error instanceof Error)) return typeof error
+  const frames = (error.stack ?? '').split('\n').filter(line => /^\s+at /.test(line))
+  return `${error.name} ${frames.find(line => !/node_modules|node:/.test(line)) ?? ''}`
+}
+
+function explained(smallest: Failed, seed: number, first: Outcome, options: SimulateOptions): Error {
+  const { error, picture } = smallest.failure
+  const drawn = `${first.schedule.records.length} records and ${first.schedule.faults.length} faults`
+  const message = [
+    `simulate: seed ${seed}: ${error instanceof Error ? error.message : String(error)}`,
+    picture,
+    `The smallest schedule found that fails so; drawn were ${drawn}. To run that alone: seed: ${seed}, runs: 1. As a test:`,
+    asTest(smallest, seed, options).replace(/^/gm, '  '),
+  ].join('\n\n')
+  const failure = new Site(simulate).error(message)
+  Object.defineProperty(failure, 'cause', { value: error, configurable: true, writable: true })
+  return failure
+}
+
+/** The schedule as a marble test. */
+function asTest({ schedule, topics, failure }: Failed, seed: number, options: SimulateOptions): string {
+  const { scenario, check, seed: _, runs, topics: __, faults, latency, ...rest } = options
+  const lines = linesOf(schedule, topics)
+  const named = (fn: { readonly name: string }, otherwise: string) => (fn.name === '' ? otherwise : fn.name)
+  const choices = Object.entries(schedule.choices).map(([name, of]) => `${name}: ${literal(of)}`)
+  const settings = [...(check === undefined ? [] : [checkSetting(named(check, 'check'))]), ...choices]
+  const play = `play(${[named(scenario, 'scenario'), ...(settings.length === 0 ? [] : [`{ ${settings.join(', ')} }`])].join(', ')})`
+  const needsClients = lines.some(line => line.options?.client !== undefined)
+  const what = failure.error instanceof BrokenInvariant ? failure.error.rule : 'fails its check'
+  return testText({
+    title: `seed ${seed}: ${what}`,
+    opening: [needsClients ? `const clients = ${play}` : play],
+    helpers: ['play'],
+    lines,
+    options: { latency: schedule.latency === 0 ? undefined : schedule.latency, ...rest },
+  })
+}
+
+function checkSetting(name: string): string {
+  return name === 'check' ? 'check' : `check: ${name}`
+}

@@ -1,0 +1,121 @@
+import { bufferTime, filter, pipe } from 'rxjs'
+import { discard, fixed, type HandleOptions, handle, redeliver, retryTopic } from 'rxmika'
+import { type HistoryCheck, type Scenario, type Simulation, simulate } from 'rxmika/testing'
+import { describe, expect, it } from 'vitest'
+
+const runs = Number(process.env.RXMIKA_HISTORIES ?? 1_000)
+const timeout = 120_000
+
+/** At the end nothing is left to do: every position stands at the end of its log. */
+const allDone: HistoryCheck = ({ broker, entries }) => {
+  for (const topic of ['orders', 'retry']) expect(broker.lag('group', topic), topic).toBe(0)
+  const outcomes = new Set(
+    entries.flatMap(entry => (entry.what === 'acked' || entry.what === 'failed' ? [entry.letter] : [])),
+  )
+  for (const { offset, partition, value } of broker.records('orders')) {
+    expect(outcomes, `orders-${partition} offset ${offset}`).toContain(String(value))
+  }
+}
+
+/** Who failed more often than there are attempts is on the DLQ topic, and nobody else is. */
+const deadLettersOnce: HistoryCheck = history => {
+  allDone(history)
+  const isGraceful = history.entries.every(({ what }) => what !== 'killed')
+  const lost = history.entries.some(entry => entry.what === 'event' && entry.event.type === 'lost')
+  if (!isGraceful || lost) return
+  const dead = history.broker.records('dlq').map(({ value }) => String(value))
+  expect(dead).toEqual([...new Set(dead)])
+}
+
+function playMembers(sim: Simulation, orders: readonly HandleOptions['order'][]): void {
+  const backoff = sim.pick('backoff', [undefined, fixed(5), fixed(30)])
+  const order = sim.pick('order', orders)
+  const maxInFlight = sim.pick('maxInFlight', [10_000, 2, 1])
+  for (let member = 0; member < 2; member++) {
+    sim
+      .createClient()
+      .topic('orders', { retries: 2, dlq: true, backoff, maxInFlight })
+      .pipe(handle(record => sim.work(record, { failures: 3 }), { order }))
+      .subscribe()
+  }
+}
+
+const twoMembers: Scenario = sim => playMembers(sim, ['partition', 'none'])
+const inKeyOrder: Scenario = sim => playMembers(sim, ['key'])
+
+const keyed = { orders: { contents: (letter: string) => ({ key: 'kl'[letter.charCodeAt(0) % 2], value: letter }) } }
+
+describe('histories: two members under random schedules', () => {
+  it('lose nothing, and in the end have settled everything', { timeout }, () => {
+    simulate({ scenario: twoMembers, check: deadLettersOnce, topics: keyed, runs })
+  })
+
+  it('do so with keys in order', { timeout }, () => {
+    simulate({ scenario: inKeyOrder, check: deadLettersOnce, topics: keyed, runs })
+  })
+
+  it('deliver nothing that was settled again after graceful events alone', { timeout }, () => {
+    const faults = { revoke: 3, closeGracefully: 1, produce: 2, fetch: 2 }
+    const check: HistoryCheck = history => {
+      deadLettersOnce(history)
+      // Settled once is settled for good: an ack of one source is never seen twice.
+      const acked = history.entries.flatMap(entry => {
+        if (entry.what !== 'acked') return []
+        const { topic, partition, offset } = entry.record.source
+        return [`${topic}-${partition} ${offset}`]
+      })
+      expect(acked).toEqual([...new Set(acked)])
+    }
+    simulate({ scenario: twoMembers, check, faults, topics: keyed, runs })
+  })
+
+  it('keep their promises where partitions are lost again and again', { timeout }, () => {
+    simulate({ scenario: twoMembers, check: allDone, faults: { lose: 4, revoke: 2, commit: 2 }, topics: keyed, runs })
+  })
+
+  it('keep them with redelivery in place, and with records given up', { timeout }, () => {
+    const scenario: Scenario = sim => {
+      for (let member = 0; member < 2; member++) {
+        const client = sim.createClient()
+        const again = redeliver(client, { attempts: 2, backoff: sim.pick('backoff', [undefined, fixed(10)]) })
+        const onFail = pipe(again, retryTopic(client, { retries: 1 }), discard())
+        client
+          .topic('orders', { onFail })
+          .pipe(handle(record => sim.work(record, { failures: 4 }), { order: 'key' }))
+          .subscribe()
+      }
+    }
+    simulate({ scenario, check: allDone, topics: keyed, runs })
+  })
+
+  it('keep them with keys in order, and with the strict gate', { timeout }, () => {
+    const scenario: Scenario = sim => {
+      const batch = sim.pick('batch', [false, true])
+      for (let member = 0; member < 2; member++) {
+        sim
+          .createClient()
+          .topic('orders', { retries: 1, dlq: true, batch, keyFence: { afterDeadLetter: 'continue' } })
+          .pipe(handle(record => sim.work(record, { failures: 3 }), { order: 'key' }))
+          .subscribe()
+      }
+    }
+    simulate({ scenario, check: allDone, topics: keyed, runs })
+  })
+
+  it('keep them where records are worked on in batches', { timeout }, () => {
+    const scenario: Scenario = sim => {
+      for (let member = 0; member < 2; member++) {
+        sim
+          .createClient()
+          .topic('orders', { retries: 2, dlq: true })
+          .pipe(
+            bufferTime(3),
+            filter(records => records.length > 0),
+            handle(records => sim.work(records[0]!, { failures: 2 })),
+          )
+          .subscribe()
+      }
+    }
+    simulate({ scenario, check: allDone, topics: keyed, runs: Math.ceil(runs / 5), tail: 500 })
+  })
+})

@@ -1,0 +1,58 @@
+import { type Client, handle } from 'rxmika'
+import { type MarbleRecording, type RecordingOptions, recordMarbles, runMarbles } from 'rxmika/testing'
+import { describe, expect, it } from 'vitest'
+
+function recorded(options: RecordingOptions, records: string): { recording: MarbleRecording; client: Client } {
+  let result: { recording: MarbleRecording; client: Client } | undefined
+  runMarbles(helpers => {
+    const client = helpers.createClient()
+    const recording = recordMarbles(client, options)
+    client
+      .topic('orders', { dlq: true })
+      .pipe(
+        recording.watch,
+        handle(({ value }) => {
+          if (String(value) === 'b') throw new Error('no')
+        }),
+      )
+      .subscribe()
+    helpers.records('orders', records)
+    result = { recording, client }
+  })
+  return result!
+}
+
+describe('recordMarbles', () => {
+  it('sees deliveries, settlements, commits and copies', () => {
+    const { recording } = recorded({}, 'ab')
+    const seen = recording.entries().filter(({ topic }) => topic === 'orders')
+    expect(seen.map(({ what, offset }) => `${what} ${offset}`)).toEqual(
+      expect.arrayContaining(['delivered 0', 'acked 0', 'failed 1', 'dead-lettered 1', 'committed 2']),
+    )
+    expect(recording.diagram()).toMatch(/dead-lettered of orders-0 .*b/)
+    expect(JSON.parse(JSON.stringify(recording.entries()))).toEqual(recording.entries())
+  })
+
+  it('shows nothing of a record unless it is told how', () => {
+    const test = (options: RecordingOptions) => recorded(options, 'a').recording.diagram()
+    expect(test({})).toMatch('a  orders-0 offset 0')
+    expect(test({ values: ({ value }) => `value ${value}` })).toMatch('a  orders-0 offset 0, value a')
+  })
+
+  it('keeps the newest only, and nothing once it is stopped', () => {
+    const { recording } = recorded({ limit: 3 }, 'abcdef')
+    expect(recording.entries()).toHaveLength(3)
+    runMarbles(({ createClient, records, at }) => {
+      const client = createClient()
+      const early = recordMarbles(client)
+      client.topic('orders').pipe(early.watch).subscribe()
+      records('orders', 'a--b')
+      at('               -x', () => early.stop())
+      at('               ----x', () => {
+        expect(early.entries().filter(({ what }) => what === 'delivered')).toHaveLength(1)
+      })
+    })
+    const { client } = recorded({}, '')
+    expect(() => recordMarbles(client, { limit: 0 })).toThrow('limit is a whole number of at least 1; it was 0')
+  })
+})

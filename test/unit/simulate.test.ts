@@ -1,0 +1,173 @@
+import { concatMap, delay, mergeMap, of, tap } from 'rxjs'
+import { type Driver, handle } from 'rxmika'
+import { type HistoryCheck, runMarbles, type Scenario, type Simulation, simulate } from 'rxmika/testing'
+import { describe, expect, it } from 'vitest'
+
+function errorOf(work: () => unknown): Error {
+  try {
+    work()
+  } catch (error) {
+    return error as Error
+  }
+  throw new Error('it passed')
+}
+
+/** The test that a failure was written down as, run as it was pasted. */
+function runPrinted({ message }: Error, names: Readonly<Record<string, unknown>>): void {
+  const code = message.slice(message.indexOf('  it('))
+  let test = () => {}
+  const it = (_: string, body: () => void) => {
+    test = body
+  }
+  const scope = { it, runMarbles, ...names }
+  new Function(...Object.keys(scope), code)(...Object.values(scope))
+  test()
+}
+
+const two: Scenario = sim => {
+  for (let member = 0; member < 2; member++) {
+    const client = sim.createClient()
+    client
+      .topic('orders', { retries: 1, dlq: true })
+      .pipe(handle(record => sim.work(record)))
+      .subscribe()
+  }
+}
+
+/** A client that commits one more than it may. */
+const hasty: Scenario = sim => {
+  const driver = sim.broker.driver()
+  const commit = driver.commit.bind(driver)
+  driver.commit = (points: Parameters<Driver['commit']>[0]) =>
+    commit(points.map(point => ({ ...point, offset: point.offset + 1n })))
+  const client = sim.createClient({ driver })
+  client
+    .topic('orders')
+    .pipe(handle(record => sim.work(record, { failures: 0 })))
+    .subscribe()
+}
+
+/** Settles what it is given before it has worked on it, and so loses what it is still at when its member dies. */
+const impatient: Scenario = sim => {
+  const client = sim.createClient()
+  const done: string[] = []
+  finished.set(client, done)
+  client
+    .topic('orders')
+    .pipe(
+      mergeMap(record => of(record).pipe(delay(sim.delay(record)))),
+      tap(record => done.push(String(record.value))),
+      tap(record => record.ack()),
+    )
+    .subscribe()
+}
+const finished = new WeakMap<object, string[]>()
+const inOrder: HistoryCheck = ({ clients }) => {
+  const done = finished.get(clients[0]!)!
+  expect(done).toEqual([...done].sort())
+}
+const oneTopic = { orders: { partitions: 1, records: 6 } }
+
+describe('simulate', () => {
+  it('runs the real client under every fault, and finds its promises kept', { timeout: 60_000 }, () => {
+    const report = simulate({ scenario: two, runs: 300 })
+    expect(report.runs).toBe(300)
+    expect(report.deliveries).toBeGreaterThan(600)
+    const kinds = ['revoke', 'lose', 'kill', 'closeGracefully', 'outage', 'produce', 'commit', 'fetch']
+    expect(Object.keys(report.faults).sort()).toEqual(kinds.sort())
+  })
+
+  it('does the same for the same seed, whatever ran before', () => {
+    const runOf = (options: { seed: number; runs: number }, wanted: number) => {
+      const entries: string[][] = []
+      simulate({
+        ...options,
+        scenario: two,
+        check: history => {
+          entries.push(history.entries.map(({ what, frame }) => `${frame} ${what}`))
+        },
+      })
+      return entries[wanted]!
+    }
+    expect(runOf({ seed: 5, runs: 1 }, 0)).toEqual(runOf({ seed: 1, runs: 5 }, 4))
+    expect(runOf({ seed: 5, runs: 1 }, 0)).not.toEqual(runOf({ seed: 6, runs: 1 }, 0))
+  })
+
+  it('finds a position that passes a record, and shows the least that shows it', () => {
+    const error = errorOf(() => simulate({ scenario: hasty, topics: oneTopic, faults: {} }))
+    expect(error.constructor).toBe(Error)
+    expect(error.message).toMatch(/^simulate: seed \d+: frame \d+: group group commits position 2 of orders-0/)
+    // Two records at once, the second still being worked on.
+    expect(error.message).toMatch(/records of orders-0 +\(\w\w\)/)
+    expect(error.message).not.toMatch('latency')
+    expect(error.message.split('\n').filter(line => line.includes('play(')).length).toBe(1)
+  })
+
+  it('shrinks to the same schedule every time', () => {
+    const once = () => errorOf(() => simulate({ scenario: impatient, check: inOrder, topics: oneTopic })).message
+    expect(once()).toBe(once())
+  })
+
+  it.each([
+    ['an invariant', hasty, undefined, { hasty }],
+    ['a check of the user', impatient, inOrder, { impatient, check: inOrder, inOrder }],
+  ] as const)('writes a test that fails for the same reason: %s', (_, scenario, check, names) => {
+    const error = errorOf(() => simulate({ scenario, check, topics: oneTopic, faults: {} }))
+    const again = errorOf(() => runPrinted(error, names))
+    const cause = error.cause as Error
+    expect(again.message.split('\n')[0]).toBe(cause.message.split('\n')[0])
+  })
+
+  it('writes down faults, members, contents and choices, so that they do the same again', { timeout: 60_000 }, () => {
+    const scenario: Scenario = sim => {
+      const order = sim.pick('order', ['key', 'partition'] as const)
+      for (let member = 0; member < 2; member++) {
+        const client = sim.createClient()
+        client
+          .topic('orders', { retries: 1 })
+          .pipe(handle(record => sim.work(record), { order }))
+          .subscribe()
+      }
+    }
+    const topics = {
+      orders: { records: 4, contents: (letter: string) => ({ key: "it's", value: `{"of":"${letter}"}` }) },
+    }
+    const kinds = new Set<string>()
+    for (const what of ['lost', 'revoked', 'disconnected', 'killed', 'retried'] as const) {
+      const check: HistoryCheck = ({ entries }) => {
+        const seen = entries.some(entry => entry.what === what || (entry.what === 'event' && entry.event.type === what))
+        if (seen && entries.some(entry => entry.what === 'delivered')) throw new Error(`somebody was ${what}`)
+      }
+      const error = errorOf(() => simulate({ scenario, check, topics }))
+      for (const [, helper] of error.message.matchAll(/^ +(\w+)\('/gm)) kinds.add(helper!)
+      expect(errorOf(() => runPrinted(error, { scenario, check })).message).toBe(`somebody was ${what}`)
+    }
+    expect([...kinds]).toEqual(expect.arrayContaining(['records', 'lose', 'kill', 'outage']))
+  })
+
+  it('passes where the scenario is mended: the printed test is a regression test', () => {
+    const error = errorOf(() => simulate({ scenario: impatient, check: inOrder, topics: oneTopic, faults: {} }))
+    const mended: Scenario = sim => {
+      const client = sim.createClient()
+      const done: string[] = []
+      finished.set(client, done)
+      const work = concatMap((record: Parameters<Simulation['delay']>[0]) => of(record).pipe(delay(sim.delay(record))))
+      client
+        .topic('orders')
+        .pipe(work)
+        .subscribe(record => {
+          done.push(String(record.value))
+          record.ack()
+        })
+    }
+    runPrinted(error, { impatient: mended, check: inOrder, inOrder })
+  })
+
+  it('says which option makes no sense', () => {
+    const complaint = (options: object) => errorOf(() => simulate({ scenario: two, ...options })).message
+    expect(complaint({ runs: -1 })).toBe('simulate: runs cannot be -1')
+    expect(complaint({ seed: 0.5 })).toBe('simulate: seed is a whole number; it was 0.5')
+    expect(complaint({ faults: { lose: Number.NaN } })).toBe('simulate: lose cannot be NaN')
+    expect(complaint({ topics: { orders: { partitions: 0 } } })).toBe('simulate: partitions of orders cannot be 0')
+  })
+})
