@@ -77,13 +77,14 @@ async function fill(topic: string, records: number): Promise<void> {
   const headers = Object.fromEntries(
     Array.from({ length: Number(options.headers) }, (_, at) => [`header-${at}`, `value-${at}`]),
   )
-  const chunk = 10_000
+  const size = Number(options.bytes)
+  // A few hundred KiB for each partition; compressed ones as small as a usual producer's.
+  const chunk = Math.min(options.gzip ? 1_000 : 10_000, Math.ceil(2_000_000 / size))
   for (let written = 0; written < records; written += chunk) {
     const messages = Array.from({ length: Math.min(chunk, records - written) }, (_, at) => ({
       key: `key-${(written + at) % 10_000}`,
-      value: options.gzip
-        ? JSON.stringify({ id: written + at, padding: 'x'.repeat(Number(options.bytes)) })
-        : randomBytes(Number(options.bytes)),
+      // Text that compresses to half, where it is compressed.
+      value: options.gzip ? randomBytes(size / 2).toString('hex') : randomBytes(size),
       headers,
       partition: (written + at) % numPartitions,
     }))
