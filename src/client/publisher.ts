@@ -2,11 +2,14 @@ import { Observable, type SchedulerLike, Subscription } from 'rxjs'
 import type { Driver, ProduceResult } from '../driver.js'
 import { PublishError } from '../errors.js'
 import { Fifo } from '../operators/fifo.js'
-import type { PublishRecord, RecordMetadata } from '../publish.js'
+import { headerPairs, type PublishRecord, type RecordMetadata } from '../publish.js'
 
-/** Seen to be best with kafkajs, which has no linger: about 1,000 records a request, four requests under way. */
-const batchSize = 1_000
-const batchBytes = 512 * 1024
+/**
+ * One request's worth. Retries went round at 51,000 a second with 1,000 records, at 59,000 with as many as fit; and all of
+ * it may be for one partition, where a broker takes 1 MiB (`max.message.bytes`).
+ */
+const batchSize = 4_000
+const batchBytes = 900 * 1024
 const requestsUnderWay = 4
 
 const firstRetry = 100
@@ -161,6 +164,9 @@ function notAcknowledged({ topic }: PublishRecord, cause: unknown): PublishError
   return new PublishError(`publishing to ${topic} was not acknowledged`, { cause, retriable: true, topic })
 }
 
-function sizeOf({ key, value }: PublishRecord): number {
-  return (key?.length ?? 0) + (value?.length ?? 0) + 64
+/** On the wire, about. */
+function sizeOf({ key, value, headers }: PublishRecord): number {
+  let size = (key?.length ?? 0) + (value?.length ?? 0) + 32
+  for (const [name, content] of headerPairs(headers)) size += name.length + (content?.length ?? 0) + 4
+  return size
 }

@@ -79,6 +79,7 @@ const foreign: OwnHeaders = { kind: 'foreign' }
 export class GroupHeaders {
   readonly #fields = new Map<string, Field>()
   readonly #names: { readonly [field in Field]: string }
+  #lastTopic: { readonly bytes: Buffer; readonly name: string } | undefined
   readonly #last: { [field in Field]?: { readonly value: string | number; readonly bytes: Buffer } } = {}
 
   /** @param group The full name, suffix included. */
@@ -99,11 +100,12 @@ export class GroupHeaders {
     if (!pairs.some(pair => pair[0] === marker)) return foreign
     const values = this.values(pairs)
     for (const [field, value] of values) {
-      if (!isWellFormed(field, value)) return this.#malformed(field, `was ${shown(value)}`)
+      if (!(field === 'org_topic' && this.#isLastTopic(value)) && !isWellFormed(field, value))
+        return this.#malformed(field, `was ${shown(value)}`)
     }
     const number = (field: keyof typeof ranges) => {
       const value = values.get(field)
-      return value == null ? undefined : Number(value.toString('latin1'))
+      return value == null ? undefined : decimal(value)
     }
     const notBefore = number('not_before')
     const failedAt = number('failed_at')
@@ -112,13 +114,23 @@ export class GroupHeaders {
     }
     const origin: Origin = {
       kind: at.kind,
-      topic: values.get('org_topic')!.toString('latin1'),
+      topic: this.#topicOf(values.get('org_topic')!),
       partition: number('org_partition') ?? at.partition,
       offset: number('org_offset') ?? at.offset,
       timestamp: number('org_timestamp') ?? at.timestamp,
       retries: number('retries') ?? 0,
     }
     return { kind: 'own', origin, notBefore, failedAt }
+  }
+
+  /** Most copies that are read one after the other are of one topic. */
+  #isLastTopic(bytes: Buffer | null): boolean {
+    return bytes !== null && this.#lastTopic !== undefined && bytes.equals(this.#lastTopic.bytes)
+  }
+
+  #topicOf(bytes: Buffer): string {
+    if (!this.#isLastTopic(bytes)) this.#lastTopic = { bytes: Buffer.from(bytes), name: bytes.toString('latin1') }
+    return this.#lastTopic!.name
   }
 
   /** The group's own values; where a name occurs several times the last counts. */
@@ -164,10 +176,23 @@ export function isWellFormed(field: Field, value: Buffer | null): value is Buffe
   if (field === 'org_topic')
     return value !== null && value.length <= longestTopic && isTopicName(value.toString('latin1'))
   if (!(field in ranges)) return true
-  if (value === null || value.length === 0 || value.length > longestNumber) return false
   const [least, most] = ranges[field as keyof typeof ranges]
-  const digits = value.toString('latin1')
-  return (/^\d+$/.test(digits) && Number(digits) <= most) || digits === String(least)
+  const number = value === null ? undefined : decimal(value)
+  return number !== undefined && number >= least && number <= most
+}
+
+/** A whole number in decimal digits, or -1; undefined: it is anything else. From the bytes: a retry has eight of them. */
+function decimal(value: Buffer): number | undefined {
+  const { length } = value
+  if (length === 0 || length > longestNumber) return undefined
+  if (length === 2 && value[0] === 0x2d && value[1] === 0x31) return -1
+  let number = 0
+  for (let at = 0; at < length; at++) {
+    const digit = value[at]! - 0x30
+    if (digit < 0 || digit > 9) return undefined
+    number = number * 10 + digit
+  }
+  return number
 }
 
 /** Whether a number, written to its header, can be read again. */
