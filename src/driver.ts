@@ -72,6 +72,9 @@ export type DriverEvent =
   /** Something went wrong that heals by itself, or concerns one partition. */
   | { readonly type: 'trouble'; readonly error: RxMikaError }
 
+/** Whether the brokers can be reached. */
+export type ConnectionEvent = Extract<DriverEvent, { readonly type: 'disconnected' | 'reconnected' }>
+
 /** What became of one record: its place in the log, or why it is not there. */
 export type ProduceResult = RecordMetadata | PublishError
 
@@ -87,8 +90,11 @@ export interface DriverContext {
 export interface Driver {
   /** The time of everything that waits; absent: RxJS's `asyncScheduler`. */
   readonly scheduler?: SchedulerLike
-  /** Completes when the brokers answer; errors with `ConnectionError` or `ConfigurationError` only when that cannot heal. */
-  connect(context: DriverContext): Observable<never>
+  /**
+   * Completes when the brokers answer; errors with `ConnectionError` or `ConfigurationError` only when that cannot heal.
+   * Tells meanwhile when they do not, and when they do after that.
+   */
+  connect(context: DriverContext): Observable<ConnectionEvent>
   /** Partition counts by full name, creating topics where the broker does so; a topic that is absent does not exist. */
   topics(names: readonly string[]): Observable<ReadonlyMap<string, number>>
   /** Per partition of the topic the offset that the next record will get. */

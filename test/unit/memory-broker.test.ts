@@ -6,9 +6,9 @@ import { describe, expect, it } from 'vitest'
 import type { CommitPoint } from '../../src/commit-point.js'
 import type { ConsumeRequest, Driver, DriverEvent, PartitionAssignment, ProduceResult } from '../../src/driver.js'
 import { type MemoryBroker, type MemoryBrokerOptions, memoryBroker } from '../../src/drivers/memory/index.js'
-import { partitionOfKey } from '../../src/partitioner.js'
 import { stickyAssignment } from '../../src/drivers/memory/sticky-assignment.js'
 import { CommitError, ConfigurationError, FetchError, PublishError } from '../../src/errors.js'
+import { partitionOfKey } from '../../src/partitioner.js'
 
 const logger = pino({ level: 'silent' })
 

@@ -300,7 +300,10 @@ export class Consumption implements ReaderHost {
       const sent = live(points)
       if (sent.length > 0) await this.#send(member, sent)
     } catch (error) {
-      if (isKicked(error)) this.#lose(error)
+      if (isKicked(error)) {
+        this.#outage.answered()
+        this.#lose(error)
+      }
       throw commitError(error, this.#groupId)
     }
   }

@@ -20,7 +20,6 @@ export class Coordinator {
   constructor(
     readonly groupId: string,
     readonly cluster: Cluster,
-    readonly findBroker: Cluster['findBroker'],
     readonly findGroupCoordinator: Cluster['findGroupCoordinator'],
   ) {}
 
@@ -32,7 +31,9 @@ export class Coordinator {
   async ask<T>(request: (broker: Broker) => Promise<T>): Promise<T> {
     try {
       if (this.#nodeId === undefined) throw new Error('the group has no coordinator yet')
-      return await request(await this.findBroker({ nodeId: this.#nodeId }))
+      // The cluster's own `findBroker` asks for new metadata first when a broker is away, and that of brokers which may
+      // all be: nobody would hear of it before one is back.
+      return await request(await this.cluster.brokerPool.findBroker({ nodeId: this.#nodeId }))
     } catch (error) {
       if (mayHaveMoved(error)) void this.#seek()
       throw error
@@ -45,7 +46,7 @@ export class Coordinator {
     for (let failures = 0; !this.#ended; failures++) {
       try {
         const found = await this.findGroupCoordinator({ groupId: this.groupId })
-        await this.findBroker({ nodeId: found.nodeId })
+        await this.cluster.brokerPool.findBroker({ nodeId: found.nodeId })
         this.#nodeId = found.nodeId
         break
       } catch {

@@ -1,6 +1,7 @@
 import { concat, concatAll, defer, from, ignoreElements, Observable } from 'rxjs'
 import type { CommitPoint } from '../../commit-point.js'
 import type {
+  ConnectionEvent,
   ConsumeRequest,
   Driver,
   DriverContext,
@@ -28,23 +29,25 @@ export class KafkajsDriver implements Driver {
 
   constructor(readonly options: KafkajsOptions) {}
 
-  connect(context: DriverContext): Observable<never> {
-    return this.#promised(async cancelled => {
-      if (this.#closed) throw closed()
-      this.#context ??= context
-      try {
-        this.#brokers ??= openBrokers(this.options, context)
-        this.#topics ??= new Topics(this.#brokers.kafka)
-        await this.#topics.connect()
-      } catch (error) {
-        if (cancelled()) return
-        throw connectionError(error)
-      }
-    }).pipe(ignoreElements())
+  connect(context: DriverContext): Observable<ConnectionEvent> {
+    return new Observable(subscriber => {
+      this.#connect(context, event => subscriber.next(event)).then(
+        () => subscriber.complete(),
+        error => subscriber.error(connectionError(error)),
+      )
+    })
+  }
+
+  async #connect(context: DriverContext, tell: (event: ConnectionEvent) => void): Promise<void> {
+    if (this.#closed) throw closed()
+    this.#context ??= context
+    this.#brokers ??= openBrokers(this.options, context)
+    this.#topics ??= new Topics(this.#brokers.kafka, context.logger)
+    await this.#topics.connect(tell)
   }
 
   topics(names: readonly string[]): Observable<ReadonlyMap<string, number>> {
-    return this.#promised(() => this.#connectedTopics().partitionCounts(names))
+    return this.#promised(cancelled => this.#connectedTopics().partitionCounts(names, cancelled))
   }
 
   endOffsets(topic: string): Observable<ReadonlyMap<number, number>> {

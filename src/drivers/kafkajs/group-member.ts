@@ -53,7 +53,7 @@ interface Membership {
 
 /** How long one request may take before its outcome is taken for unknown, ms. */
 const requestTimeout = 10_000
-const leaveTimeout = 4_000
+const leaveTimeout = 3_000
 const forcedLeaveTimeout = 2_000
 /** A broker answers a fetch within 100 ms, or is away; a frozen one keeps its connections. */
 const fetchOverdue = 5_000
@@ -111,10 +111,10 @@ export class GroupMember {
   }
 
   #hookInto(cluster: Cluster): void {
-    this.#guarded = new GuardedCluster(cluster)
+    this.#guarded = new GuardedCluster(cluster, error => this.owner.unanswered(error))
     const findGroupCoordinator = cluster.findGroupCoordinator.bind(cluster)
     const findBroker = cluster.findBroker.bind(cluster)
-    this.#coordinator = new Coordinator(this.settings.groupId, cluster, findBroker, findGroupCoordinator)
+    this.#coordinator = new Coordinator(this.settings.groupId, cluster, findGroupCoordinator)
     cluster.findBroker = async node => {
       try {
         return await findBroker(node)
@@ -158,7 +158,9 @@ export class GroupMember {
       // The group would wait for a member that asks to join again while it leaves.
       if (this.#ended) throw new Error('the member has left its group')
       try {
-        const answer = joinGroup(request)
+        // kafkajs forgets the id that a newcomer was given when the answer to its joining is lost. Under a new one it
+        // would wait, as long as a rebalance may take, for the member it was.
+        const answer = joinGroup({ ...request, memberId: request.memberId || this.#memberId || '' })
         this.#joinAnswered = answer
         const joined = await answer
         this.#contact()
@@ -170,7 +172,10 @@ export class GroupMember {
         this.#coordinator.is(broker)
         return joined
       } catch (error) {
-        if (errorType(error) === 'UNKNOWN_MEMBER_ID') this.owner.kicked(error)
+        if (errorType(error) === 'UNKNOWN_MEMBER_ID') {
+          this.#memberId = undefined
+          this.owner.kicked(error)
+        }
         throw joinAgain(error)
       }
     }
@@ -252,8 +257,12 @@ export class GroupMember {
 
   #verdict(error: unknown): void {
     const type = errorType(error)
+    if (type !== undefined) this.owner.answered()
     if (type === 'REBALANCE_IN_PROGRESS') this.#contact()
-    else if (type !== undefined && kickedTypes.has(type)) this.owner.kicked(error)
+    else if (type !== undefined && kickedTypes.has(type)) {
+      if (type === 'UNKNOWN_MEMBER_ID') this.#memberId = undefined
+      this.owner.kicked(error)
+    }
   }
 
   #joined({ payload }: ConsumerGroupJoinEvent): void {
@@ -396,10 +405,11 @@ export class GroupMember {
     await guarded.end()
   }
 
+  /** After a crash. kafkajs leaves the group then only if it had fetched: others would wait for a member that is none. */
   async end(): Promise<void> {
     this.#ended = true
     this.#coordinator.end()
-    await this.#guarded.end()
+    await Promise.all([this.#leaveByForce(), this.#guarded.end()])
   }
 }
 

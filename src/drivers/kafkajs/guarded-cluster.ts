@@ -3,8 +3,8 @@ import { within } from './deadline.js'
 import type { Cluster, ConnectionPool } from './kafkajs-internals.js'
 import { isRefusal, messageOf } from './protocol-error.js'
 
-/** How long kafkajs may take to close its connections, ms. */
-const disconnectTimeout = 2_000
+/** How long requests under way may take until they are given up, ms: nothing that is closed waits for them. */
+const disconnectTimeout = 500
 
 /** Kafka's key of the Fetch request, for which kafkajs has a connection of its own in each pool. */
 const fetchKey = 1
@@ -19,7 +19,11 @@ export class GuardedCluster {
   readonly #pools = new Set<ConnectionPool>()
   #ended = false
 
-  constructor(readonly cluster: Cluster) {
+  constructor(
+    readonly cluster: Cluster,
+    /** A broker cannot be reached, which can heal. kafkajs tries again and tells nobody. */
+    readonly onUnreachable: (error: unknown) => void = () => {},
+  ) {
     const { connectionPoolBuilder } = cluster
     const build = connectionPoolBuilder.build
     connectionPoolBuilder.build = async destination => {
@@ -52,7 +56,9 @@ export class GuardedCluster {
           return await connect()
         } catch (error) {
           // A certificate that is refused would be refused at every attempt.
-          throw isRefusal(error) ? fatal(messageOf(error), error) : error
+          if (isRefusal(error)) throw fatal(messageOf(error), error)
+          if (!this.#ended) this.onUnreachable(error)
+          throw error
         }
       }
     }
@@ -87,14 +93,14 @@ function fatal(message: string, cause?: unknown): Error {
  * A cluster of its own. kafkajs hands one out in one place only, to the assigners of a consumer; so it is asked for a
  * consumer, which is never run.
  */
-export function openCluster(kafka: Kafka): GuardedCluster {
+export function openCluster(kafka: Kafka, onUnreachable?: (error: unknown) => void): GuardedCluster {
   let opened: GuardedCluster | undefined
   kafka.consumer({
     groupId: 'none',
     allowAutoTopicCreation: true,
     partitionAssigners: [
       ({ cluster }) => {
-        opened = new GuardedCluster(cluster as unknown as Cluster)
+        opened = new GuardedCluster(cluster as unknown as Cluster, onUnreachable)
         return {
           name: 'none',
           version: 0,

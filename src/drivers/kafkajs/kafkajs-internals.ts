@@ -92,6 +92,13 @@ export interface Broker extends KafkaJSBroker {
   metadata(topics: readonly string[]): Promise<{ readonly topicMetadata: TopicMetadata[] }>
   initProducerId(request: { transactionTimeout: number }): Promise<{ producerId: string; producerEpoch: number }>
   deleteGroups(groupIds: readonly string[]): Promise<unknown>
+  describeConfigs(request: {
+    readonly resources: readonly { readonly type: number; readonly name: string; readonly configNames: string[] }[]
+  }): Promise<{
+    readonly resources: readonly {
+      readonly configEntries: readonly { readonly configName: string; readonly configValue: string | null }[]
+    }[]
+  }>
 }
 
 export interface PartitionMetadata {
@@ -109,6 +116,7 @@ export interface Cluster {
   readonly brokerPool: {
     createBroker(options: object): Broker
     findConnectedBroker(): Promise<Broker>
+    findBroker(destination: { nodeId: number }): Promise<Broker>
   }
   isConnected(): boolean
   connect(): Promise<void>

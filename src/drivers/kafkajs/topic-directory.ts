@@ -1,8 +1,12 @@
-import type { Cluster, PartitionMetadata } from './kafkajs-internals.js'
+import { createsTopics } from './auto-creation.js'
+import { pass } from './deadline.js'
+import type { Broker, Cluster, PartitionMetadata } from './kafkajs-internals.js'
 import { errorType } from './protocol-error.js'
 
-/** How long a topic may take to appear after it was first asked for, ms. */
+/** How long a topic may take to appear that the brokers create because it was asked for, ms. */
 const creation = 3_000
+/** How long one that stands already may be unknown to a broker, ms: they hear of it one after the other. */
+const propagation = 300
 const pause = 100
 
 /** How long what is known is good for, ms: partitions can be added. */
@@ -36,12 +40,12 @@ export class TopicDirectory {
   }
 
   /** Makes sure that the topic is known; creates it where the brokers do so. */
-  learn(topic: string, until = Date.now() + creation): Promise<void> {
+  learn(topic: string): Promise<void> {
     const known = this.#known.get(topic)
     if (known !== undefined && Date.now() - known.at < maxAge) return Promise.resolve()
     let asked = this.#asked.get(topic)
     if (asked === undefined) {
-      asked = this.#ask(topic, Math.min(until, Date.now() + creation)).finally(() => this.#asked.delete(topic))
+      asked = this.#ask(topic).finally(() => this.#asked.delete(topic))
       this.#asked.set(topic, asked)
     }
     return asked
@@ -53,10 +57,13 @@ export class TopicDirectory {
     if (known !== undefined) this.#known.set(topic, { ...known, at: Number.NEGATIVE_INFINITY })
   }
 
-  async #ask(topic: string, until: number): Promise<void> {
+  async #ask(topic: string): Promise<void> {
+    const since = Date.now()
+    let patience: number | undefined
     for (;;) {
+      let broker: Broker | undefined
       try {
-        const broker = await this.cluster.brokerPool.findConnectedBroker()
+        broker = await this.cluster.brokerPool.findConnectedBroker()
         const { topicMetadata } = await broker.metadata([topic])
         const found = topicMetadata.find(metadata => metadata.topic === topic)
         const partitions = [...(found?.partitionMetadata ?? [])].sort((a, b) => a.partitionId - b.partitionId)
@@ -64,10 +71,13 @@ export class TopicDirectory {
         return
       } catch (error) {
         const type = errorType(error)
-        // A topic that is just being created is not known yet, and then has no leaders yet.
-        const appearing = type === 'UNKNOWN_TOPIC_OR_PARTITION' || type === 'LEADER_NOT_AVAILABLE'
-        if (!appearing || Date.now() > until) throw error
-        await new Promise(resolve => setTimeout(resolve, pause))
+        if (broker === undefined || (type !== 'UNKNOWN_TOPIC_OR_PARTITION' && type !== 'LEADER_NOT_AVAILABLE')) {
+          throw error
+        }
+        // One that is just being created is not known yet, and then has no leaders yet.
+        patience ??= type === 'LEADER_NOT_AVAILABLE' || (await createsTopics(broker)) ? creation : propagation
+        if (Date.now() - since > patience) throw error
+        await pass(pause)
       }
     }
   }

@@ -1,35 +1,71 @@
 import type { Kafka } from 'kafkajs'
+import type { Logger } from 'pino'
+import type { ConnectionEvent } from '../../driver.js'
 import { ConfigurationError, ConnectionError } from '../../errors.js'
 import type { RecordBatch } from '../../record-batch.js'
 import type { KafkajsOptions } from './connection.js'
-import { within } from './deadline.js'
+import { DeadlineError, pass, within } from './deadline.js'
 import { type GuardedCluster, openCluster } from './guarded-cluster.js'
-import { errorType, isNotAuthorized, messageOf } from './protocol-error.js'
+import { Outage } from './outage.js'
+import { errorType, isConnectionFailure, isNotAuthorized, isRefusal, messageOf } from './protocol-error.js'
 import { readAt } from './single-read.js'
 import { ends } from './start-position.js'
 import type { TopicPartition } from './sticky-assignment.js'
 import { TopicDirectory } from './topic-directory.js'
 
 const requestTimeout = 20_000
+/** How long brokers that take connections may be silent at first until that is an outage, ms. */
+const firstAnswer = 3_000
+const askAgain = 1_000
 
 /** What the brokers say about topics. */
 export class Topics {
   readonly #guarded: GuardedCluster
   readonly #directory: TopicDirectory
+  #outage: Outage | undefined
 
-  constructor(kafka: Kafka) {
-    this.#guarded = openCluster(kafka)
+  constructor(
+    kafka: Kafka,
+    readonly logger: Logger,
+  ) {
+    this.#guarded = openCluster(kafka, error => this.#outage?.unanswered(error))
     this.#directory = new TopicDirectory(this.#guarded.cluster)
   }
 
-  async connect(): Promise<void> {
-    await this.#guarded.cluster.connect()
-    await this.#guarded.cluster.refreshMetadata()
+  /** Tries until the brokers answer, for ever, and says when they do not. */
+  async connect(tell: (event: ConnectionEvent) => void): Promise<void> {
+    const { cluster } = this.#guarded
+    const outage = new Outage(
+      error => tell({ type: 'disconnected', error }),
+      () => tell({ type: 'reconnected' }),
+      () => cluster.isConnected(),
+    )
+    this.#outage = outage
+    const silent = new DeadlineError(`no broker answered within ${firstAnswer} ms`)
+    const overdue = setTimeout(() => outage.unanswered(silent), firstAnswer)
+    try {
+      await cluster.connect()
+      await cluster.refreshMetadata()
+      outage.answered()
+    } finally {
+      clearTimeout(overdue)
+      outage.stop()
+      this.#outage = undefined
+    }
   }
 
-  async partitionCounts(names: readonly string[]): Promise<ReadonlyMap<string, number>> {
-    const counts = await Promise.all(names.map(async name => [name, await this.#partitionCount(name)] as const))
-    return new Map(counts.filter(([, count]) => count > 0))
+  /** Asks until it is answered, or `cancelled`: a broker that goes away just now comes back. */
+  async partitionCounts(names: readonly string[], cancelled: () => boolean): Promise<ReadonlyMap<string, number>> {
+    for (;;) {
+      try {
+        const counts = await Promise.all(names.map(async name => [name, await this.#partitionCount(name)] as const))
+        return new Map(counts.filter(([, count]) => count > 0))
+      } catch (error) {
+        if (cancelled() || isRefusal(error) || !isConnectionFailure(error)) throw error
+        this.logger.warn({ err: error }, 'the brokers do not say what topics there are; they are asked again')
+        await pass(askAgain)
+      }
+    }
   }
 
   async #partitionCount(topic: string): Promise<number> {

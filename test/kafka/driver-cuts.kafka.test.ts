@@ -1,0 +1,218 @@
+import { pino } from 'pino'
+import { CommitError, type Driver, type ProduceResult, PublishError } from 'rxmika'
+import { afterAll, beforeAll, expect } from 'vitest'
+import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
+import { done, Member } from '../contract/driver-member'
+import { kafkaBackend } from '../contract/kafka-backend'
+import { numbered, scenarios, texts, type World } from '../contract/world'
+import { api, BrokerProxy, type Interference } from './broker-proxy'
+import { describeOwnKafka } from './describe-kafka'
+import { type KafkaServer, startKafka } from './kafka-server'
+
+describeOwnKafka('a driver whose connections are cut', () => {
+  let server: KafkaServer
+  let proxy: BrokerProxy
+  beforeAll(async () => {
+    const advertise = async (address: string) => {
+      proxy = await (await BrokerProxy.to(address)).open()
+      return proxy.address
+    }
+    server = await startKafka({ advertise })
+    await backend.open()
+  })
+  afterAll(async () => {
+    await backend.close()
+    proxy?.close()
+    await server?.stop()
+  })
+
+  // Looks past the proxy.
+  const backend = kafkaBackend(() => server.internal)
+  const scenario = scenarios(backend)
+
+  async function connected(world: World): Promise<Driver> {
+    const driver = kafkajsDriver({ brokers: server.brokers })
+    world.drivers.push(driver)
+    await done(driver.connect({ clientId: 'cut', logger: pino({ level: 'silent' }) }))
+    return driver
+  }
+
+  async function joined(world: World, topic: string): Promise<Member> {
+    const member = new Member(await connected(world), { group: world.name('group'), topics: [topic] })
+    await member.seen('assigned')
+    return member
+  }
+
+  const types = (member: Member) => member.events.values.map(({ type }) => type)
+
+  for (const at of ['request', 'answer', 'mid-size', 'mid-answer'] as const) {
+    scenario(`reads on, each record once, when a fetch is cut (${at})`, async world => {
+      const topic = await world.topic('orders')
+      const member = await joined(world, topic)
+      const cut = proxy.interfere({ api: api.fetch, at, when: frame => at === 'request' || frame.length > 10_000 })
+      const values = numbered(0, 50).map(({ value }) => ({ value: value.padStart(1_000, '.') }))
+      await backend.publish(topic, values)
+      await cut
+      await member.read(50)
+      expect(texts(member.reads)).toEqual(values.map(({ value }) => value))
+      // It came back at once: no outage.
+      expect(types(member).filter(type => type !== 'batch')).toEqual(['assigned'])
+    })
+
+    scenario(`rejects a commit that is cut, and passes the next (${at})`, async world => {
+      const topic = await world.topic('orders')
+      await backend.publish(topic, numbered(0, 3))
+      const member = await joined(world, topic)
+      await member.read(3)
+      const [assignment] = [...member.owned.values()]
+      const cut = proxy.interfere({ api: api.offsetCommit, at })
+      const error = await member.commit(assignment!, 2).then(
+        () => undefined,
+        (error: unknown) => error,
+      )
+      await cut
+      expect(error).toBeInstanceOf(CommitError)
+      expect(error).toMatchObject({ retriable: true })
+      while (
+        !(await member.commit(assignment!, 3).then(
+          () => true,
+          () => false,
+        ))
+      ) {}
+      expect(await backend.committed(world.name('group'), topic, 0)).toBe(3n)
+      await backend.publish(topic, numbered(3, 4))
+      await member.read(4)
+      expect(texts(member.reads)).toEqual(['0', '1', '2', '3'])
+    })
+
+    scenario(`writes records once when a produce is cut (${at})`, async world => {
+      const topic = await world.topic('orders', 2)
+      const driver = await connected(world)
+      await done(driver.produce([{ topic, value: 'first', partition: 0 }]))
+      const cut = proxy.interfere({ api: api.produce, at })
+      const records = [...numbered(0, 10), ...numbered(10, 20, 1)].map(record => ({ topic, ...record }))
+      const results = await done(driver.produce(records))
+      await cut
+      expect(results).toEqual(records.map((_, at) => placeOf(topic, at < 10 ? [0, at + 1] : [1, at - 10])))
+      expect(texts(await backend.records(topic))).toEqual(['first', ...texts(await valuesOf(records))])
+      await done(driver.produce([{ topic, value: 'last', partition: 1 }]))
+      expect(texts(await backend.records(topic)).at(-1)).toBe('last')
+    })
+
+    for (const [name, key] of [
+      ['join', api.joinGroup],
+      ['sync', api.syncGroup],
+    ] as const) {
+      scenario(`joins long before a session is over when a ${name} is cut (${at})`, async world => {
+        const topic = await world.topic('orders')
+        await backend.publish(topic, numbered(0, 1))
+        // Of a newcomer's two requests to join the second: by then the group counts on it.
+        const cut = proxy.interfere({ api: key, at, when: memberIsNamed(key, at) })
+        const since = Date.now()
+        const member = await joined(world, topic)
+        await cut
+        await member.read(1)
+        expect(Date.now() - since).toBeLessThan(5_000)
+        expect(types(member).filter(type => type !== 'batch')).toEqual(['assigned'])
+      })
+    }
+  }
+
+  scenario('makes its consumer anew when kafkajs gives up on it', async world => {
+    const topic = await world.topic('orders', 2)
+    await backend.publish(topic, numbered(0, 2))
+    const group = world.name('group')
+    const since = Date.now()
+    const spoilt = proxy.interfere({ api: api.syncGroup, at: withUnknownServerError })
+    const member = new Member(await connected(world), { group, topics: [topic] })
+    await spoilt
+    await member.read(2)
+    expect(types(member).filter(type => type !== 'batch')).toEqual(['restarted', 'assigned'])
+    await member.commit(member.owned.get(`${topic}/0`)!, 1)
+
+    // With a generation behind it, too; whichever of the two is hit.
+    const spoiltAgain = proxy.interfere({ api: api.syncGroup, at: withUnknownServerError })
+    const other = new Member(await connected(world), { group, topics: [topic] })
+    await spoiltAgain
+    const shared = () => member.owned.size === 1 && other.owned.size === 1
+    await Promise.race([member, other].map(each => each.events.until(shared)))
+    const restarts = [...types(member), ...types(other)].filter(type => type === 'restarted')
+    expect(restarts).toHaveLength(2)
+    // Nobody waits for what it was before.
+    expect(Date.now() - since).toBeLessThan(5_000)
+  })
+
+  scenario('writes again what an answer to a produce leaves out', async world => {
+    const topic = await world.topic('orders', 2)
+    const driver = await connected(world)
+    const shortened = proxy.interfere({ api: api.produce, at: withoutLastPartition })
+    const records = [...numbered(0, 3), ...numbered(3, 6, 1)].map(record => ({ topic, ...record }))
+    const results = (await done(driver.produce(records))) as readonly ProduceResult[]
+    await shortened
+    expect(results).toEqual(records.map((_, at) => placeOf(topic, at < 3 ? [0, at] : [1, at - 3])))
+    expect(texts(await backend.records(topic))).toEqual(['0', '1', '2', '3', '4', '5'])
+  })
+
+  scenario('tells what became of sends that are not answered when it closes', async world => {
+    const topic = await world.topic('orders')
+    const driver = await connected(world)
+    await done(driver.produce([{ topic, value: 'first' }]))
+    const swallowed = proxy.interfere({ api: api.produce, at: 'silence' })
+    const sent = done(driver.produce([{ topic, value: 'in flight' }]))
+    const queued = done(driver.produce([{ topic, value: 'behind it' }]))
+    await swallowed
+    const since = Date.now()
+    await done(driver.close())
+    for (const results of [await sent, await queued] as (readonly ProduceResult[])[]) {
+      expect(results).toHaveLength(1)
+      expect(results[0]).toBeInstanceOf(PublishError)
+    }
+    expect(Date.now() - since).toBeLessThan(5_000)
+  })
+
+  scenario('closes while all connections are silent', async world => {
+    const topic = await world.topic('orders')
+    const member = await joined(world, topic)
+    await server.pause(1)
+    const since = Date.now()
+    try {
+      await done(member.driver.close())
+    } finally {
+      server.resume(1)
+    }
+    expect(Date.now() - since).toBeLessThan(8_000)
+    expect(member.events.end).toEqual({})
+  })
+})
+
+const placeOf = (topic: string, [partition, offset]: readonly [number, number]) => ({
+  topic,
+  partition,
+  offset: BigInt(offset),
+})
+
+const valuesOf = async (records: readonly { value: string }[]) =>
+  records.map(({ value }) => ({ value: Buffer.from(value) }))
+
+/** The request of a member that has its id already, and the answer to that. */
+function memberIsNamed(key: number, at: Interference['at']): Interference['when'] {
+  if (key !== api.joinGroup) return undefined
+  // A request names the member after the group; an answer that refuses for want of an id is short.
+  return frame => (at === 'request' ? frame.includes('cut-') : frame.length > 200)
+}
+
+/** Of a SyncGroup response from version 1 on: an error that kafkajs does not try again after. */
+function withUnknownServerError(answer: Buffer): Buffer {
+  const spoilt = Buffer.from(answer)
+  spoilt.writeInt16BE(-1, 12)
+  return spoilt
+}
+
+/** Of a Produce response of version 7 with one topic: a partition takes 30 bytes, and 4 follow. */
+function withoutLastPartition(answer: Buffer): Buffer {
+  const countAt = 14 + answer.readInt16BE(12)
+  const shorter = Buffer.concat([answer.subarray(0, answer.length - 34), answer.subarray(answer.length - 4)])
+  shorter.writeInt32BE(answer.readInt32BE(countAt) - 1, countAt)
+  shorter.writeInt32BE(shorter.length - 4, 0)
+  return shorter
+}

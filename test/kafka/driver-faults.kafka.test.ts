@@ -1,0 +1,228 @@
+import { setImmediate } from 'node:timers/promises'
+import { Kafka, logLevel } from 'kafkajs'
+import { pino } from 'pino'
+import { createClient, type Driver, type DriverEvent, type ProduceResult } from 'rxmika'
+import { afterAll, beforeAll, expect } from 'vitest'
+import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
+import { Collected } from '../contract/collected'
+import { done, Member } from '../contract/driver-member'
+import { kafkaBackend } from '../contract/kafka-backend'
+import { Run, scenarios, texts, type World } from '../contract/world'
+import { createTopic } from './create-topic'
+import { describeOwnKafka } from './describe-kafka'
+import { type KafkaServer, startKafka } from './kafka-server'
+import { portOpens } from './port-opens'
+
+/** Within which delivery goes on once the brokers' ports are open again, ms. */
+const recovery = 5_000
+
+describeOwnKafka('a driver whose brokers die', () => {
+  let server: KafkaServer
+  beforeAll(async () => {
+    server = await startKafka({ brokers: 3 })
+    await backend.open()
+  })
+  afterAll(async () => {
+    await backend.close()
+    await server?.stop()
+  })
+
+  const backend = kafkaBackend(() => server.brokers)
+  const scenario = scenarios(backend)
+  const nodes = [1, 2, 3] as const
+
+  const silent = pino({ level: 'silent' })
+
+  function opened(world: World): Driver {
+    const driver = kafkajsDriver({ brokers: server.brokers })
+    world.drivers.push(driver)
+    return driver
+  }
+
+  async function connected(world: World): Promise<Driver> {
+    const driver = opened(world)
+    await done(driver.connect({ clientId: 'fault', logger: silent }))
+    return driver
+  }
+
+  async function joined(world: World, topic: string): Promise<Member> {
+    const member = new Member(await connected(world), { group: world.name('group'), topics: [topic] })
+    await member.seen('assigned')
+    return member
+  }
+
+  /** Writes numbers to all partitions, one send after the other, until it is told to stop. */
+  function writing(driver: Driver, topic: string, partitions: number) {
+    const written: string[] = []
+    let stopped = false
+    const end = (async () => {
+      for (let round = 0; !stopped; round++) {
+        const records = Array.from({ length: partitions }, (_, partition) => ({
+          topic,
+          partition,
+          value: `${partition}:${round}`,
+        }))
+        const results = (await done(driver.produce(records))) as readonly ProduceResult[]
+        results.forEach((result, at) => {
+          if (!(result instanceof Error)) written.push(records[at]!.value)
+        })
+      }
+      return written
+    })()
+    return {
+      written,
+      stop: () => {
+        stopped = true
+        return end
+      },
+    }
+  }
+
+  scenario('reads and writes on when one of three brokers dies, which led partitions and the group', async world => {
+    const topic = await world.topic('orders', 6)
+    const member = await joined(world, topic)
+    const coordinator = await coordinatorOf(server, world.name('group'))
+    // What stands on that broker alone is read on when it is back.
+    const single = world.name('single')
+    const replicaAssignment = [{ partition: 0, replicas: [coordinator] }]
+    await createTopic({ brokers: server.brokers }, { topic: single, replicaAssignment })
+    const reader = new Member(await connected(world), { topics: [single] })
+    const producer = writing(await connected(world), topic, 6)
+    await Promise.all([member.read(60), reader.seen('assigned')])
+
+    await server.kill(coordinator)
+    const died = Date.now()
+    const before = producer.written.length
+    const meanwhile = done(reader.driver.produce([{ topic: single, value: 'meanwhile' }]))
+    await member.events.until(() => {
+      const read = new Set(texts(member.reads))
+      const since = firstOfEach(producer.written.slice(before))
+      return since.length === 6 && since.every(value => read.has(value))
+    })
+    console.info(`one of three killed: read from all partitions again after ${Date.now() - died} ms`)
+    const [assignment] = [...member.owned.values()]
+    await persistently(() => member.commit(assignment!, 1))
+
+    await server.restart(coordinator)
+    const answered = Date.now()
+    expect(await meanwhile).toEqual([{ topic: single, partition: 0, offset: 0n }])
+    await reader.read(1)
+    console.info(`it restarted: read what it alone has after ${Date.now() - answered} ms`)
+    expect(Date.now() - answered).toBeLessThan(recovery)
+
+    expect(await backend.committed(world.name('group'), topic, assignment!.partition)).toBe(1n)
+
+    const written = await producer.stop()
+    await member.read(written.length)
+    // Nothing is lost, nothing is written or read twice, and nobody was told of an outage or a rebalance.
+    expect(new Set(texts(member.reads))).toEqual(new Set(written))
+    expect(member.reads).toHaveLength(written.length)
+    expect(inOrder(texts(member.reads))).toBe(true)
+    expect([types(member), types(reader)]).toEqual([['assigned'], ['assigned']])
+  })
+
+  scenario('goes on by itself when all brokers were away, and says so', async world => {
+    const topic = await world.topic('orders', 3)
+    const member = await joined(world, topic)
+    const driver = await connected(world)
+    await done(driver.produce(nodes.map(node => ({ topic, value: `before ${node}`, partition: node - 1 }))))
+    await member.read(3)
+    const [assignment] = [...member.owned.values()]
+    await Promise.all(nodes.map(node => server.kill(node)))
+    const died = Date.now()
+    await member.seen('disconnected')
+    expect(Date.now() - died).toBeLessThan(3_000)
+    await expect(member.commit(assignment!, 1)).rejects.toMatchObject({ code: 'RXMIKA_COMMIT', retriable: true })
+    expect(Date.now() - died).toBeLessThan(4_000)
+
+    // One that connects for the first time waits, and says so; as does a client.
+    const newcomer = new Collected<DriverEvent>(opened(world).connect({ clientId: 'new', logger: silent }))
+    const lines: string[] = []
+    const logger = pino({ level: 'warn' }, { write: line => void lines.push(line) })
+    const client = new Run(
+      createClient({ env: {}, logger, brokers: server.brokers, group: world.name('other') }),
+      undefined,
+    )
+    const orders = new Collected(client.client.topic(topic))
+    const started = Date.now()
+    client.client.start()
+    await Promise.all([newcomer.count(1), client.event('disconnected')])
+    expect(Date.now() - started).toBeLessThan(4_000)
+    expect(lines.join('')).toContain('"level":40')
+    expect(lines.join('')).toContain('the brokers cannot be reached')
+    // A send waits as long as it may.
+    const sent = done(driver.produce([{ topic, value: 'meanwhile', partition: 0 }]))
+
+    const restarting = Promise.all(nodes.map(node => server.restart(node)))
+    await Promise.any(nodes.map(node => portOpens(server.brokers[node - 1]!)))
+    const opens = Date.now()
+    await restarting
+    const answering = Date.now()
+    expect(await newcomer.ended()).toEqual({})
+    expect(newcomer.values.map(({ type }) => type)).toEqual(['disconnected', 'reconnected'])
+    await member.seen('reconnected')
+    const again = Date.now()
+    const [result] = (await sent) as readonly ProduceResult[]
+    if (result instanceof Error) await done(driver.produce([{ topic, value: 'meanwhile', partition: 0 }]))
+    await member.read(4)
+    await orders.count(4)
+    const delivered = Date.now()
+    console.info(
+      `all killed: a port is open, after ${answering - opens} ms all answer, ` +
+        `after ${again - opens} ms reconnected, after ${delivered - opens} ms delivered`,
+    )
+    expect(delivered - answering).toBeLessThan(recovery)
+    expect(texts(member.reads).sort()).toEqual(['before 1', 'before 2', 'before 3', 'meanwhile'])
+    await persistently(() => member.commit(assignment!, 1))
+    expect(types(member)).toEqual(['assigned', 'disconnected', 'reconnected'])
+    await client.client.close()
+    expect(client.errors.values).toEqual([])
+  })
+})
+
+const types = (member: Member) => member.events.values.map(({ type }) => type).filter(type => type !== 'batch')
+
+/** The first value of each partition. */
+function firstOfEach(written: readonly string[]): string[] {
+  const found = new Map<string, string>()
+  for (const value of written) {
+    const [partition] = value.split(':')
+    if (!found.has(partition!)) found.set(partition!, value)
+  }
+  return [...found.values()]
+}
+
+/** Of each partition the rounds ascend. */
+function inOrder(values: readonly string[]): boolean {
+  const last = new Map<string, number>()
+  return values.every(value => {
+    const [partition, round] = value.split(':')
+    const ascends = Number(round) > (last.get(partition!) ?? -1)
+    last.set(partition!, Number(round))
+    return ascends
+  })
+}
+
+/** Again and again, each time after the event loop has had its turn: a refusal may be immediate. */
+async function persistently(attempt: () => Promise<unknown>): Promise<void> {
+  for (;;) {
+    try {
+      await attempt()
+      return
+    } catch {
+      await setImmediate()
+    }
+  }
+}
+
+/** The leader of the partition of `__consumer_offsets` where the group's positions are, which is its coordinator. */
+async function coordinatorOf(server: KafkaServer, group: string): Promise<number> {
+  const admin = new Kafka({ brokers: server.brokers, logLevel: logLevel.NOTHING }).admin()
+  await admin.connect()
+  const [offsets] = (await admin.fetchTopicMetadata({ topics: ['__consumer_offsets'] })).topics
+  await admin.disconnect()
+  let hash = 0
+  for (const character of group) hash = (31 * hash + character.charCodeAt(0)) | 0
+  const partition = (hash & 0x7fffffff) % offsets!.partitions.length
+  return offsets!.partitions.find(({ partitionId }) => partitionId === partition)!.leader
+}
