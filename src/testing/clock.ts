@@ -53,7 +53,7 @@ export class VirtualClock extends TestScheduler implements Clock {
  * what takes time is a timer.
  */
 export class TimerClock implements Clock {
-  readonly scheduler = asapScheduler
+  readonly scheduler: SchedulerLike = asapScheduler
   readonly #start = asapScheduler.now()
 
   /** @param advanceTimers Fires the fake timers that are due within so many ms, awaiting what they start. */

@@ -22,7 +22,11 @@ export function parseDiagram(marbles: string): Mark[] {
 }
 
 /** The same with values in the place of letters, as `toBe` of RxJS's `TestScheduler` takes them. */
-export function parseValues(marbles: string, values?: unknown, error?: unknown) {
+export function parseValues(
+  marbles: string,
+  values?: unknown,
+  error?: unknown,
+): ReturnType<typeof TestScheduler.parseMarbles> {
   return Syntax.parseMarbles(marbles, values, error, true, true)
 }
 
