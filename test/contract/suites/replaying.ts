@@ -91,9 +91,8 @@ export function replaying(backend: Backend): void {
         expect(await new Collected(run.client.replayDlq({ filter })).ended()).toEqual({ error: wrong })
         expect(texts(seen)).toEqual(expected)
       }
-      // 1 was left out before, and stands at the end.
-      const progress = await lastValueFrom(run.client.replayDlq())
-      expect(progress.delivered).toBeGreaterThanOrEqual(3)
+      // 1 was left out before. It stands at the end, behind what one replay goes up to where it was not there yet.
+      for (let delivered = 0; delivered < 4; ) delivered += (await lastValueFrom(run.client.replayDlq())).delivered
       await run.committed(dlqTopic, 0, 6)
       await seen.count(4)
       expect(texts(seen)).toEqual(['2', '3', '4', '1'])
