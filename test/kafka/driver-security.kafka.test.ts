@@ -1,0 +1,173 @@
+import { Kafka, type KafkaConfig, logLevel, type SASLOptions } from 'kafkajs'
+import { pino } from 'pino'
+import { tap } from 'rxjs'
+import { type ClientOptions, ConnectionError, type ProduceResult } from 'rxmika'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { type KafkajsOptions, kafkajsDriver } from '../../src/drivers/kafkajs/index'
+import { Collected } from '../contract/collected'
+import { done, Member } from '../contract/driver-member'
+import { kafkaBackend } from '../contract/kafka-backend'
+import { numbered, scenarios, texts, type World } from '../contract/world'
+import { describeOwnKafka } from './describe-kafka'
+import { type KafkaServer, startKafka } from './kafka-server'
+import type { Sasl } from './security'
+
+type Security = Pick<KafkajsOptions, 'ssl' | 'sasl'>
+
+const password = 'correct-horse'
+const wrong = 'wrong-staple'
+const users: readonly Sasl[] = [
+  { mechanism: 'PLAIN', username: 'plain-user', password },
+  { mechanism: 'SCRAM-SHA-256', username: 'scram-user', password },
+  { mechanism: 'SCRAM-SHA-512', username: 'scram-user', password },
+]
+
+function login({ mechanism, username, password }: Sasl): NonNullable<KafkajsOptions['sasl']> {
+  return { mechanism: mechanism.toLowerCase() as 'plain', username, password }
+}
+
+/** Everything there is of an error and of what it was caused by. */
+function allOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return [String(error), error.stack, JSON.stringify(error), allOf(error.cause)].join('\n')
+}
+
+/** A record by way of the driver, and one by way of a client, to the broker and back. */
+async function letsIn(world: World, brokers: readonly string[], security: Security): Promise<void> {
+  const topic = await world.topic('orders')
+  const driver = kafkajsDriver({ brokers, ...security })
+  world.drivers.push(driver)
+  await done(driver.connect({ clientId: 'secured', logger: pino({ level: 'silent' }) }))
+  const [written] = (await done(driver.produce([{ topic, value: '0' }]))) as readonly ProduceResult[]
+  expect(written).toEqual({ topic, partition: 0, offset: 0n })
+  const group = world.name('group')
+  const member = new Member(driver, { group, topics: [topic] })
+  await member.read(1)
+  await member.commit(member.owned.get(`${topic}/0`)!, 1)
+  expect(await backendCommitted(world, group, topic)).toBe(1n)
+  await done(driver.close())
+
+  const run = world.client({ group, brokers, ...security })
+  const seen = new Collected(run.client.topic(topic).pipe(tap(record => record.ack())))
+  await run.start()
+  await done(run.client.publish({ topic, value: '1' }))
+  await run.committed(topic, 0, 2)
+  expect(texts(seen)).toEqual(['1'])
+}
+
+const backendCommitted = (world: World, group: string, topic: string) => world.backend.committed(group, topic, 0)
+
+/** Neither waits for what will not be; what they say, at all levels, names the cause and keeps the password to itself. */
+async function refuses(
+  world: World,
+  options: Security & Pick<KafkajsOptions, 'brokers'>,
+  cause: RegExp,
+): Promise<void> {
+  const lines: string[] = []
+  const logger = pino({ level: 'trace' }, { write: line => void lines.push(line) })
+  const driver = kafkajsDriver(options)
+  world.drivers.push(driver)
+  const connecting = new Collected(driver.connect({ clientId: 'refused', logger }))
+  const { error } = await connecting.ended()
+  expect(error).toBeInstanceOf(ConnectionError)
+  expect(String(error)).toMatch(/the brokers refuse us/)
+  expect(String(error)).toMatch(cause)
+
+  const run = world.client({ group: world.name('group'), ...(options as ClientOptions), logger })
+  run.expected = [ConnectionError]
+  const orders = new Collected(run.client.topic(world.name('orders')))
+  run.client.start()
+  await run.client.closed
+  expect(run.errors.values).toHaveLength(1)
+  expect(String(run.errors.values[0])).toMatch(cause)
+  expect(orders.end!.error).toBe(run.errors.values[0])
+
+  const said = [...lines, allOf(error), allOf(run.errors.values[0])].join('\n')
+  expect(said).not.toContain(wrong)
+  expect(said).not.toContain(Buffer.from(wrong).toString('base64'))
+}
+
+for (const tls of [false, true]) {
+  describeOwnKafka(`a driver that logs in ${tls ? 'by TLS' : 'in plain text'}`, () => {
+    let server: KafkaServer
+    beforeAll(async () => {
+      server = await startKafka({ sasl: users, tls })
+      await backend.open()
+    })
+    afterAll(async () => {
+      await backend.close()
+      await server?.stop()
+    })
+
+    const ssl = () => (tls ? { ca: server.ca! } : false)
+    const config = (): KafkaConfig => ({ brokers: server.brokers, ssl: ssl(), sasl: login(users[0]!) as SASLOptions })
+    const backend = kafkaBackend(() => server.internal)
+    const scenario = scenarios(backend)
+
+    it('stands before a broker that lets nobody else in', async () => {
+      const admin = new Kafka({
+        ...config(),
+        sasl: undefined,
+        logLevel: logLevel.NOTHING,
+        retry: { retries: 0 },
+      }).admin()
+      await expect(admin.connect().then(() => admin.listTopics())).rejects.toThrow()
+      await admin.disconnect()
+    })
+
+    for (const user of users) {
+      scenario(`is let in with ${user.mechanism}`, world =>
+        letsIn(world, server.brokers, { ssl: ssl(), sasl: login(user) }),
+      )
+
+      scenario(`is refused with a wrong password for ${user.mechanism}, which nothing prints`, world => {
+        const sasl = login({ ...user, password: wrong })
+        return refuses(world, { brokers: server.brokers, ssl: ssl(), sasl }, /authentication failed|invalid/i)
+      })
+    }
+
+    if (tls) {
+      scenario('is refused by itself where the certificate is not to be trusted', world =>
+        refuses(world, { brokers: server.brokers, ssl: true, sasl: login(users[0]!) }, /self-signed certificate/),
+      )
+    }
+  })
+}
+
+describeOwnKafka('a driver that speaks TLS', () => {
+  let server: KafkaServer
+  beforeAll(async () => {
+    server = await startKafka({ tls: true })
+    await backend.open()
+  })
+  afterAll(async () => {
+    await backend.close()
+    await server?.stop()
+  })
+
+  const backend = kafkaBackend(() => server.internal)
+  const scenario = scenarios(backend)
+
+  scenario('reads and writes', world => letsIn(world, server.brokers, { ssl: { ca: server.ca! } }))
+
+  scenario('takes a host name that the certificate has, and refuses one that it has not', async world => {
+    const [, port] = server.brokers[0]!.split(':')
+    const ssl = { ca: server.ca! }
+    const named = kafkajsDriver({ brokers: [`localhost:${port}`], ssl })
+    world.drivers.push(named)
+    await done(named.connect({ clientId: 'named', logger: pino({ level: 'silent' }) }))
+    await refuses(world, { brokers: server.brokers, ssl: { ...ssl, servername: 'kafka.test' } }, /kafka\.test/)
+  })
+
+  scenario('reads answers that come in many pieces', async world => {
+    const topic = await world.topic('orders')
+    const values = numbered(0, 200).map(({ value }) => ({ value: value.padStart(1_000, '.') }))
+    await backend.publish(topic, values)
+    const driver = kafkajsDriver({ brokers: server.brokers, ssl: { ca: server.ca! } })
+    world.drivers.push(driver)
+    await done(driver.connect({ clientId: 'many', logger: pino({ level: 'silent' }) }))
+    const member = new Member(driver, { topics: [topic] })
+    await member.read(200)
+    expect(texts(member.reads)).toEqual(values.map(({ value }) => value))
+  })
+})
