@@ -38,8 +38,9 @@ export interface ConsumeRequest {
 
 export type DriverEvent =
   /**
-   * The outcome of a rebalance, once for each, also when nothing changed. `added` are new and paused until `resume`d;
-   * `retained` go on where they were. What is in neither had its `revoked` or `lost` before.
+   * The outcome of a rebalance, also when nothing changed. `added` are new and paused until `resume`d; `retained` go on
+   * where they were. What is in neither had its `revoked` or `lost` before, or comes as `added` later: a partition
+   * without a leader, of which nobody knows where to read.
    */
   | {
       readonly type: 'assigned'

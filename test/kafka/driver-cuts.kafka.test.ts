@@ -1,5 +1,5 @@
 import { pino } from 'pino'
-import { CommitError, type Driver, type ProduceResult, PublishError } from 'rxmika'
+import { CommitError, type Driver, FetchError, type ProduceResult, PublishError } from 'rxmika'
 import { afterAll, beforeAll, expect } from 'vitest'
 import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
 import { done, Member } from '../contract/driver-member'
@@ -142,6 +142,24 @@ describeOwnKafka('a driver whose connections are cut', () => {
     expect(Date.now() - since).toBeLessThan(5_000)
   })
 
+  scenario('tells of bytes that are not those that were written, and reads them again', async world => {
+    const topic = await world.topic('orders', 2)
+    const member = await joined(world, topic)
+    const [at, when] = [withAnother('spoilt'), (frame: Buffer) => frame.includes('spoilt')]
+    const spoilt = proxy.interfere({ api: api.fetch, at, when })
+    await backend.publish(topic, [{ value: 'spoilt', partition: 0 }])
+    await spoilt
+    await member.seen('trouble')
+    // Only its own partition waits.
+    await backend.publish(topic, [{ value: 'other', partition: 1 }])
+    await member.read(2)
+    expect(texts(member.reads)).toEqual(['other', 'spoilt'])
+    const [trouble] = member.events.values.flatMap(event => (event.type === 'trouble' ? [event.error] : []))
+    expect(trouble).toBeInstanceOf(FetchError)
+    expect(trouble).toMatchObject({ topic, partition: 0, offset: 0n })
+    expect(types(member).filter(type => type !== 'batch')).toEqual(['assigned', 'trouble'])
+  })
+
   scenario('writes again what an answer to a produce leaves out', async world => {
     const topic = await world.topic('orders', 2)
     const driver = await connected(world)
@@ -206,6 +224,15 @@ function withUnknownServerError(answer: Buffer): Buffer {
   const spoilt = Buffer.from(answer)
   spoilt.writeInt16BE(-1, 12)
   return spoilt
+}
+
+/** Of a Fetch response that has this value in it, one byte of that. */
+function withAnother(value: string): (answer: Buffer) => Buffer {
+  return answer => {
+    const spoilt = Buffer.from(answer)
+    spoilt.write('?', spoilt.indexOf(value))
+    return spoilt
+  }
 }
 
 /** Of a Produce response of version 7 with one topic: a partition takes 30 bytes, and 4 follow. */

@@ -82,18 +82,19 @@ describeOwnKafka('a driver whose brokers die', () => {
     const topic = await world.topic('orders', 6)
     const member = await joined(world, topic)
     const coordinator = await coordinatorOf(server, world.name('group'))
-    // What stands on that broker alone is read on when it is back.
-    const single = world.name('single')
-    const replicaAssignment = [{ partition: 0, replicas: [coordinator] }]
-    await createTopic({ brokers: server.brokers }, { topic: single, replicaAssignment })
-    const reader = new Member(await connected(world), { topics: [single] })
+    // Of two partitions one stands on that broker alone.
+    const split = world.name('split')
+    const other = nodes.find(node => node !== coordinator)!
+    const replicaAssignment = [coordinator, other].map((node, partition) => ({ partition, replicas: [node] }))
+    await createTopic({ brokers: server.brokers }, { topic: split, replicaAssignment })
+    const reader = new Member(await connected(world), { topics: [split] })
     const producer = writing(await connected(world), topic, 6)
     await Promise.all([member.read(60), reader.seen('assigned')])
 
     await server.kill(coordinator)
     const died = Date.now()
     const before = producer.written.length
-    const meanwhile = done(reader.driver.produce([{ topic: single, value: 'meanwhile' }]))
+    const meanwhile = done(reader.driver.produce([{ topic: split, value: 'meanwhile', partition: 0 }]))
     await member.events.until(() => {
       const read = new Set(texts(member.reads))
       const since = firstOfEach(producer.written.slice(before))
@@ -103,10 +104,21 @@ describeOwnKafka('a driver whose brokers die', () => {
     const [assignment] = [...member.owned.values()]
     await persistently(() => member.commit(assignment!, 1))
 
+    // A partition without a leader keeps nobody from the other: not who connects, nor who writes, nor who joins.
+    const newcomer = await connected(world)
+    expect(await done(newcomer.topics([split]))).toEqual(new Map([[split, 2]]))
+    const elsewhere = { topic: split, value: 'elsewhere', partition: 1 }
+    expect(await done(newcomer.produce([elsewhere]))).toEqual([{ topic: split, partition: 1, offset: 0n }])
+    const joining = new Member(newcomer, { group: world.name('split-group'), topics: [split] })
+    await Promise.all([joining.read(1), reader.read(1)])
+    expect([...joining.owned.keys()]).toEqual([`${split}/1`])
+    console.info(`read beside a partition without a leader, ${Date.now() - died} ms after its death`)
+
     await server.restart(coordinator)
     const answered = Date.now()
-    expect(await meanwhile).toEqual([{ topic: single, partition: 0, offset: 0n }])
-    await reader.read(1)
+    expect(await meanwhile).toEqual([{ topic: split, partition: 0, offset: 0n }])
+    await Promise.all([joining.read(2), reader.read(2)])
+    for (const each of [joining, reader]) expect(texts(each.reads)).toEqual(['elsewhere', 'meanwhile'])
     console.info(`it restarted: read what it alone has after ${Date.now() - answered} ms`)
     expect(Date.now() - answered).toBeLessThan(recovery)
 
@@ -119,6 +131,7 @@ describeOwnKafka('a driver whose brokers die', () => {
     expect(member.reads).toHaveLength(written.length)
     expect(inOrder(texts(member.reads))).toBe(true)
     expect([types(member), types(reader)]).toEqual([['assigned'], ['assigned']])
+    expect(types(joining).filter(type => type !== 'trouble')).toEqual(['assigned', 'assigned'])
   })
 
   scenario('goes on by itself when all brokers were away, and says so', async world => {

@@ -130,6 +130,9 @@ for (const tls of [false, true]) {
       scenario('is refused by itself where the certificate is not to be trusted', world =>
         refuses(world, { brokers: server.brokers, ssl: true, sasl: login(users[0]!) }, /self-signed certificate/),
       )
+      scenario('is refused where it speaks plain text', world =>
+        refuses(world, { brokers: server.brokers, sasl: login(users[0]!) }, /does not speak the Kafka protocol/),
+      )
     }
   })
 }

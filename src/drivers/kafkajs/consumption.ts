@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Kafka } from 'kafkajs'
-import { type Observable, type Subscriber, Subscription, takeUntil, timer } from 'rxjs'
+import type { Observable, Subscriber } from 'rxjs'
 import type { CommitPoint } from '../../commit-point.js'
 import type { ConsumeRequest, DriverContext, DriverEvent, PartitionAssignment, StartFrom } from '../../driver.js'
 import { CommitError, ConfigurationError } from '../../errors.js'
@@ -10,17 +10,18 @@ import type { KafkajsOptions } from './connection.js'
 import { decodedByKafkajs, decodedLazily } from './decode.js'
 import type { LazyFetchOptions } from './decoding/lazy-decoding.js'
 import { Doorbell } from './doorbell.js'
-import { fatalConsumeError, troubleOf } from './fatal-error.js'
+import { fatalConsumeError } from './fatal-error.js'
 import { GroupMember } from './group-member.js'
 import type { Cluster } from './kafkajs-internals.js'
 import { Outage } from './outage.js'
 import { errorType, messageOf } from './protocol-error.js'
 import { Reader, type ReaderHost } from './reader.js'
-import { beginnings, committedPositions, outOfRangeError, startPositions } from './start-position.js'
+import { holdRebalance } from './rebalance-hold.js'
 import type { Ownership } from './sticky-assigner.js'
 import type { TopicPartition } from './sticky-assignment.js'
+import { TakingUp, type TakingUpHost } from './taking-up.js'
 
-/** Pauses between attempts to make a crashed member anew, or to learn positions, ms. */
+/** Pauses between attempts to make a crashed member anew, ms. */
 const firstRetry = 100
 const longestRetry = 5_000
 
@@ -38,7 +39,7 @@ export class Consumption implements ReaderHost {
   readonly #bell = new Doorbell()
   readonly #joined = new Doorbell()
   #member: GroupMember | undefined
-  /** Counts rebalances begun and joins: what is learnt for an earlier one is dropped. */
+  /** Counts rebalances begun, joins and losses: what is learnt for an earlier one is dropped. */
   #epoch = 0
   /** False from the moment the client is told of a rebalance until it is told the outcome. */
   delivering = false
@@ -130,7 +131,7 @@ export class Consumption implements ReaderHost {
   // ── Rebalances ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   #ownership(): Ownership {
-    return { generation: this.#member?.generation ?? -1, owned: [...this.held.values()] }
+    return { generation: this.#member?.session.membership?.generation ?? -1, owned: [...this.held.values()] }
   }
 
   /** Called before each attempt to join, also when the one before failed: what is told already is not told again. */
@@ -140,31 +141,13 @@ export class Consumption implements ReaderHost {
     if (this.#revoking || this.held.size === 0) return
     const member = this.#member!
     // Frozen for longer than a session: the group decides whether there is anything left to give up.
-    if (member.doubtful) await member.heartbeat().catch(() => {})
+    if (member.session.doubtful) await member.session.heartbeat().catch(() => {})
     if (this.held.size === 0) return
     this.#revoking = true
     const holds: Observable<unknown>[] = []
     this.emit({ type: 'revoking', assignments: [...this.held.values()], hold: until => holds.push(until) })
-    await this.#holdFor(holds, member)
-  }
-
-  /** Waits for the client to let go. Nothing else sends heartbeats meanwhile, and without them the group would go on. */
-  async #holdFor(holds: readonly Observable<unknown>[], member: GroupMember): Promise<void> {
-    const { rebalanceTimeout, heartbeatInterval } = this.request
-    let open = holds.length
-    const subscriptions = new Subscription()
-    const end = () => {
-      if (--open <= 0) this.#release.ring()
-    }
-    for (const hold of holds) {
-      subscriptions.add(hold.pipe(takeUntil(timer(rebalanceTimeout))).subscribe({ error: end, complete: end }))
-    }
-    const until = Date.now() + rebalanceTimeout
-    while (open > 0 && !this.#closed && this.held.size > 0 && Date.now() < until) {
-      await this.#release.wait(Math.min(heartbeatInterval, until - Date.now()))
-      if (open > 0 && !this.#closed) await member.heartbeat().catch(() => {})
-    }
-    subscriptions.unsubscribe()
+    const over = () => this.#closed || this.held.size === 0
+    await holdRebalance(holds, member.session, this.request, this.#release, over)
   }
 
   /** The group's answer. Runs inside kafkajs's GROUP_JOIN, before it fetches anything. */
@@ -178,70 +161,17 @@ export class Consumption implements ReaderHost {
     const added = partitions.filter(partition => !this.held.has(partitionName(partition)))
     this.#joined.ring()
     if (added.length === 0) this.#announce([])
-    else void this.#takeUp(added, epoch)
-  }
-
-  async #takeUp(partitions: readonly TopicPartition[], epoch: number): Promise<void> {
-    const stale = () => this.#closed || epoch !== this.#epoch
-    for (let failures = 0; !stale(); failures++) {
-      try {
-        const added = await this.#positionsOf(partitions, stale)
-        if (!stale()) this.#announce(added)
-        return
-      } catch (error) {
-        if (stale()) return
-        const fatal = fatalConsumeError(error, this.request)
-        if (fatal !== undefined) return this.fail(fatal)
-        if (failures === 2)
-          this.emit({ type: 'trouble', error: troubleOf(error, 'the positions to read from are not known yet') })
-        // Asked for offsets, kafkajs goes to the leaders it knows, and never looks whether they have moved.
-        void this.cluster.refreshMetadata().catch(() => {})
-        await this.#bell.wait(Math.min(firstRetry * 2 ** failures, longestRetry))
+    else {
+      const host: TakingUpHost = {
+        request: this.request,
+        stale: () => this.#closed || epoch !== this.#epoch,
+        wait: ms => this.#bell.wait(ms),
+        announce: assignments => this.#announce(assignments),
+        emit: event => this.emit(event),
+        fail: error => this.fail(error),
       }
+      void new TakingUp(host, this.#member!).all(added)
     }
-  }
-
-  async #positionsOf(partitions: readonly TopicPartition[], stale: () => boolean): Promise<readonly Assignment[]> {
-    const { startFrom, group } = this.request
-    const member = this.#member!
-    const { cluster } = member
-    const committed =
-      group === undefined
-        ? new Map()
-        : await member.ask(coordinator => committedPositions(coordinator, this.#groupId, partitions))
-    const first = await beginnings(cluster, partitions)
-    const absent = partitions.filter(partition => !committed.has(partitionName(partition)))
-    if (absent.length > 0 && startFrom === 'committed') {
-      const places = absent.map(({ topic, partition }) => `${topic}/${partition}`).join(', ')
-      throw new ConfigurationError(`startFrom is 'committed', and group '${group}' has committed nothing for ${places}`)
-    }
-    const expired = partitions.filter(partition => {
-      const position = committed.get(partitionName(partition))
-      return position !== undefined && position.offset < first.get(partitionName(partition))!
-    })
-    const from = startFrom === 'committed' ? 'earliest' : startFrom
-    const starts = await startPositions(cluster, [...absent, ...expired], from)
-    // Kept at once: were the partition taken up again before the first commit, the end would be another, and what was
-    // written in between would be passed over.
-    if (group !== undefined && from !== 'earliest' && starts.size > 0 && !stale()) {
-      const points = [...absent, ...expired].map(({ topic, partition }) => ({
-        topic,
-        partition,
-        offset: BigInt(starts.get(partitionName({ topic, partition }))!),
-      }))
-      await member.commit(points)
-    }
-    for (const partition of stale() ? [] : expired) {
-      const name = partitionName(partition)
-      this.emit({ type: 'trouble', error: outOfRangeError(partition, committed.get(name)!.offset, starts.get(name)!) })
-    }
-    return partitions.map(({ topic, partition }) => {
-      const name = partitionName({ topic, partition })
-      const start = starts.get(name)
-      if (start !== undefined) return new Assignment(topic, partition, start, '')
-      const { offset, metadata } = committed.get(name)!
-      return new Assignment(topic, partition, offset, metadata)
-    })
   }
 
   #announce(added: readonly Assignment[]): void {
@@ -256,6 +186,7 @@ export class Consumption implements ReaderHost {
 
   #lose(error: unknown): void {
     if (this.held.size > 0) this.context.logger.warn({ err: error }, 'the group went on without this member')
+    this.#epoch++
     this.delivering = false
     this.#revoking = false
     this.#end([...this.held.values()], 'lost')
@@ -290,13 +221,13 @@ export class Consumption implements ReaderHost {
       throw new CommitError('nothing can be committed without a group', { retriable: false })
     }
     const member = this.#member
-    if (member?.joining) await this.#joined.wait(joinPatience)
-    if (member === undefined || member.joining || member.ended || this.#closed) {
+    if (member?.session.joining) await this.#joined.wait(joinPatience)
+    if (member === undefined || member.session.joining || member.ended || this.#closed) {
       throw new CommitError('the group is not joined at present', { retriable: true })
     }
     try {
       // The broker takes a late commit even of what others have by now: it is for us not to send one.
-      if (member.doubtful) await member.heartbeat()
+      if (member.session.doubtful) await member.session.heartbeat()
       const sent = live(points)
       if (sent.length > 0) await this.#send(member, sent)
     } catch (error) {
@@ -310,11 +241,11 @@ export class Consumption implements ReaderHost {
 
   async #send(member: GroupMember, points: readonly CommitPoint[]): Promise<void> {
     try {
-      await member.commit(points)
+      await member.session.commit(points)
     } catch (error) {
       // The positions matter more than what is said beside them.
       if (errorType(error) !== 'OFFSET_METADATA_TOO_LARGE') throw error
-      await member.commit(points.map(point => ({ ...point, metadata: undefined })))
+      await member.session.commit(points.map(point => ({ ...point, metadata: undefined })))
     }
   }
 

@@ -5,16 +5,18 @@ import {
   type Kafka,
   PartitionAssigners,
 } from 'kafkajs'
-import type { CommitPoint } from '../../commit-point.js'
 import { absentBroker } from './absent-broker.js'
-import { Coordinator, mayHaveMoved } from './coordinator.js'
+import { Coordinator } from './coordinator.js'
 import { DeadlineError, pass, within } from './deadline.js'
 import type { LazyFetchOptions } from './decoding/lazy-decoding.js'
 import { decodeLazily } from './decoding/lazy-fetch.js'
-import { Doorbell } from './doorbell.js'
-import { GuardedCluster, openCluster } from './guarded-cluster.js'
+import { leaveByForce } from './forced-leave.js'
+import { GivenId } from './given-id.js'
+import { GroupSession } from './group-session.js'
+import { GuardedCluster } from './guarded-cluster.js'
 import { joinAgain } from './join-again.js'
-import type { Broker, Cluster, FetchRequest, FetchResponse, HeartbeatRequest } from './kafkajs-internals.js'
+import type { Broker, Cluster, FetchRequest, FetchResponse } from './kafkajs-internals.js'
+import { LeaderWatch } from './leader-watch.js'
 import { errorType, isConnectionFailure, isNotAuthorized, isRefusal, isRetriable } from './protocol-error.js'
 import { retry } from './retry-settings.js'
 import { type Ownership, stickyAssigner } from './sticky-assigner.js'
@@ -45,16 +47,7 @@ export interface MemberOwner {
   crashed(error: unknown): void
 }
 
-/** How this member is known to its group; another with every rebalance. */
-interface Membership {
-  readonly memberId: string
-  readonly generation: number
-}
-
-/** How long one request may take before its outcome is taken for unknown, ms. */
-const requestTimeout = 10_000
 const leaveTimeout = 3_000
-const forcedLeaveTimeout = 2_000
 /** A broker answers a fetch within 100 ms, or is away; a frozen one keeps its connections. */
 const fetchOverdue = 5_000
 
@@ -66,16 +59,9 @@ export class GroupMember {
   readonly #consumer: Consumer
   #guarded!: GuardedCluster
   #coordinator!: Coordinator
-  readonly #heartbeats = new WeakMap<Broker, Broker['heartbeat']>()
-  #membership: Membership | undefined
-  /** From the moment kafkajs goes to join until it has: no commit passes in between. */
-  #joining = true
-  #joinAnswered: Promise<unknown> | undefined
-  /** By which the group knows us, from before it has answered our request to join. */
-  #memberId: string | undefined
-  readonly #named = new Doorbell()
-  /** When the group last knew us, by our own clock. */
-  #lastContact = Date.now()
+  #leaders!: LeaderWatch
+  #session!: GroupSession
+  readonly #given = new GivenId()
   #ended = false
 
   constructor(
@@ -112,9 +98,15 @@ export class GroupMember {
 
   #hookInto(cluster: Cluster): void {
     this.#guarded = new GuardedCluster(cluster, error => this.owner.unanswered(error))
+    this.#leaders = new LeaderWatch(cluster)
     const findGroupCoordinator = cluster.findGroupCoordinator.bind(cluster)
     const findBroker = cluster.findBroker.bind(cluster)
     this.#coordinator = new Coordinator(this.settings.groupId, cluster, findGroupCoordinator)
+    this.#session = new GroupSession(this.settings.groupId, this.settings.sessionTimeout, this.#coordinator, {
+      answered: () => this.owner.answered(),
+      unanswered: error => this.owner.unanswered(error),
+      kicked: error => this.#kicked(error),
+    })
     cluster.findBroker = async node => {
       try {
         return await findBroker(node)
@@ -128,7 +120,7 @@ export class GroupMember {
     cluster.findGroupCoordinator = async group => {
       if (!this.#ended) {
         await this.owner.givingUp()
-        this.#joining = true
+        this.#session.joining = true
       }
       return this.#findCoordinator(group)
     }
@@ -153,29 +145,20 @@ export class GroupMember {
 
   #watch(broker: Broker): Broker {
     if (this.owner.lazily !== undefined) decodeLazily(broker, this.owner.lazily)
-    const joinGroup = broker.joinGroup.bind(this.#overheard(broker))
+    const joinGroup = broker.joinGroup.bind(this.#given.overhear(broker, () => this.#ended))
     broker.joinGroup = async request => {
       // The group would wait for a member that asks to join again while it leaves.
       if (this.#ended) throw new Error('the member has left its group')
       try {
-        // kafkajs forgets the id that a newcomer was given when the answer to its joining is lost. Under a new one it
-        // would wait, as long as a rebalance may take, for the member it was.
-        const answer = joinGroup({ ...request, memberId: request.memberId || this.#memberId || '' })
-        this.#joinAnswered = answer
-        const joined = await answer
-        this.#contact()
-        const { memberId, generationId: generation } = joined
-        if (this.#membership !== undefined && this.#membership.memberId !== memberId) {
-          this.owner.kicked(new Error(`the group knows this member by a new id, ${memberId}`))
-        }
-        this.#membership = { memberId, generation }
+        // kafkajs forgets the id that it was given when the answer to its joining is lost. Under a new one it would wait,
+        // as long as a rebalance may take, for the member it was.
+        const memberId = request.memberId || this.#given.id || ''
+        const joined = await this.#given.asked(joinGroup({ ...request, memberId }))
+        this.#session.begin({ memberId: joined.memberId, generation: joined.generationId })
         this.#coordinator.is(broker)
         return joined
       } catch (error) {
-        if (errorType(error) === 'UNKNOWN_MEMBER_ID') {
-          this.#memberId = undefined
-          this.owner.kicked(error)
-        }
+        if (errorType(error) === 'UNKNOWN_MEMBER_ID') this.#kicked(error)
         throw joinAgain(error)
       }
     }
@@ -188,9 +171,7 @@ export class GroupMember {
       }
     }
 
-    // kafkajs asks the coordinator it knew when it joined.
-    this.#heartbeats.set(broker, broker.heartbeat.bind(broker))
-    broker.heartbeat = request => this.#beat(request)
+    this.#session.redirectHeartbeats(broker)
 
     const fetch = broker.fetch.bind(broker)
     broker.fetch = request => {
@@ -213,61 +194,14 @@ export class GroupMember {
     return broker
   }
 
-  /**
-   * A newcomer is given an id first, and asks again by that; kafkajs does both in one call, and the second answer takes
-   * as long as others need to let go. By the id it can leave meanwhile.
-   */
-  #overheard(broker: Broker): Broker {
-    const lookupRequest: Broker['lookupRequest'] = (apiKey, definitions) => {
-      const protocol = broker.lookupRequest(apiKey, definitions)
-      return request => {
-        const { memberId } = request as { memberId?: string }
-        if (memberId) this.#memberId = memberId
-        this.#named.ring()
-        if (this.#ended) throw new Error('the member has left its group')
-        return protocol(request)
-      }
-    }
-    return Object.create(broker, { lookupRequest: { value: lookupRequest } })
-  }
-
-  #contact(): void {
-    this.#lastContact = Date.now()
-    this.owner.answered()
-  }
-
-  /** kafkajs's heartbeat; what it throws ends the fetching, and most of what it can throw has kafkajs join again. */
-  async #beat(request: HeartbeatRequest): Promise<unknown> {
-    const membership = this.#membership
-    try {
-      const answer = await this.#coordinator.ask(broker => this.#heartbeats.get(broker)!(request))
-      this.#contact()
-      return answer
-    } catch (error) {
-      // A coordinator that is away or elsewhere is looked for, and fetching goes on meanwhile.
-      if (mayHaveMoved(error)) {
-        if (isConnectionFailure(error)) this.owner.unanswered(error)
-        return undefined
-      }
-      // A heartbeat of before a join can be answered after it; what it says is about a generation that is over.
-      if (membership === this.#membership && !this.#joining) this.#verdict(error)
-      throw error
-    }
-  }
-
-  #verdict(error: unknown): void {
-    const type = errorType(error)
-    if (type !== undefined) this.owner.answered()
-    if (type === 'REBALANCE_IN_PROGRESS') this.#contact()
-    else if (type !== undefined && kickedTypes.has(type)) {
-      if (type === 'UNKNOWN_MEMBER_ID') this.#memberId = undefined
-      this.owner.kicked(error)
-    }
+  #kicked(error: unknown): void {
+    if (errorType(error) === 'UNKNOWN_MEMBER_ID') this.#given.forget()
+    this.owner.kicked(error)
   }
 
   #joined({ payload }: ConsumerGroupJoinEvent): void {
     if (this.#ended) return
-    this.#joining = false
+    this.#session.joining = false
     const partitions = Object.entries(payload.memberAssignment).flatMap(([topic, numbers]) =>
       numbers.map(partition => ({ topic, partition })),
     )
@@ -297,61 +231,16 @@ export class GroupMember {
     return this.#guarded.cluster
   }
 
-  get generation(): number {
-    return this.#membership?.generation ?? -1
-  }
-
-  get joining(): boolean {
-    return this.#joining
+  get session(): GroupSession {
+    return this.#session
   }
 
   get ended(): boolean {
     return this.#ended
   }
 
-  /** True: the session may be over, and others may have what we hold. Only a heartbeat can tell. */
-  get doubtful(): boolean {
-    return Date.now() - this.#lastContact > this.settings.sessionTimeout
-  }
-
   ask<T>(request: (coordinator: Broker) => Promise<T>): Promise<T> {
     return this.#coordinator.ask(request)
-  }
-
-  /** Tells the group that we live, and learns whether it still knows us. Rejects when it does not, or does not answer. */
-  async heartbeat(): Promise<void> {
-    const membership = this.#membership
-    if (membership === undefined) return
-    const { memberId, generation } = membership
-    const request = { groupId: this.settings.groupId, memberId, groupGenerationId: generation }
-    try {
-      const beat = this.#coordinator.ask(broker => this.#heartbeats.get(broker)!(request))
-      await within(requestTimeout, beat, 'the heartbeat')
-      this.#contact()
-    } catch (error) {
-      if (membership === this.#membership && !this.#joining) this.#verdict(error)
-      if (errorType(error) !== 'REBALANCE_IN_PROGRESS') throw error
-    }
-  }
-
-  async commit(points: readonly CommitPoint[]): Promise<void> {
-    const { memberId, generation } = this.#membership!
-    const topics = new Map<string, { partition: number; offset: string; metadata: string | null }[]>()
-    for (const { topic, partition, offset, metadata } of points) {
-      const partitions = topics.get(topic) ?? []
-      topics.set(topic, partitions)
-      partitions.push({ partition, offset: String(offset), metadata: metadata ?? null })
-    }
-    const sent = this.#coordinator.ask(broker =>
-      broker.offsetCommit({
-        groupId: this.settings.groupId,
-        memberId,
-        groupGenerationId: generation,
-        topics: [...topics].map(([topic, partitions]) => ({ topic, partitions })),
-      }),
-    )
-    await within(requestTimeout, sent, 'the commit')
-    this.#contact()
   }
 
   /** Leaves the group and closes the connections; bounded, whatever the brokers do. */
@@ -359,60 +248,39 @@ export class GroupMember {
     if (this.#ended) return
     this.#ended = true
     const stopped = this.#consumer.stop()
-    if (this.#joining) {
+    if (this.#session.joining) {
       // kafkajs waits for the end of a later join, and forgets a first one: a member that went while the group waits for
       // it keeps the others waiting for a whole rebalance time-out.
       stopped.catch(() => {})
-      await this.#leaveWhileJoining()
+      await this.#given.known(leaveTimeout)
+      await this.#leaveByForce()
     } else {
       await within(leaveTimeout, stopped, 'leaving the group').catch(() => this.#leaveByForce())
     }
     if (deleteGroup) await this.#deleteGroup()
     this.#coordinator.end()
+    this.#leaders.end()
     await this.#guarded.end()
   }
 
   async #deleteGroup(): Promise<void> {
-    if (this.#membership === undefined) return
+    if (this.#session.membership === undefined) return
     const deleted = this.#coordinator.ask(broker => broker.deleteGroups([this.settings.groupId]))
     await within(1_000, deleted, 'deleting the group').catch(() => {})
   }
 
-  async #leaveWhileJoining(): Promise<void> {
-    if (this.#membership === undefined && this.#memberId === undefined && this.#joinAnswered !== undefined) {
-      const named = () => this.#named.ring()
-      this.#joinAnswered.then(named, named)
-      await this.#named.wait(leaveTimeout)
-    }
-    await this.#leaveByForce()
-  }
-
-  /**
-   * Over a connection of its own: on the member's own a broker reads nothing before it has answered the request to join,
-   * and kafkajs nothing while it waits.
-   */
   async #leaveByForce(): Promise<void> {
-    const memberId = this.#membership?.memberId ?? this.#memberId
-    if (memberId === undefined) return
-    const { groupId } = this.settings
-    const guarded = openCluster(this.kafka)
-    const leaving = async () => {
-      await guarded.cluster.connect()
-      const coordinator = await guarded.cluster.findGroupCoordinator({ groupId })
-      await coordinator.leaveGroup({ groupId, memberId })
-    }
-    await within(forcedLeaveTimeout, leaving(), 'leaving the group').catch(() => {})
-    await guarded.end()
+    const memberId = this.#given.id ?? this.#session.membership?.memberId
+    if (memberId !== undefined) await leaveByForce(this.kafka, this.settings.groupId, memberId)
   }
 
   /** After a crash. kafkajs leaves the group then only if it had fetched: others would wait for a member that is none. */
   async end(): Promise<void> {
     this.#ended = true
     this.#coordinator.end()
+    this.#leaders.end()
     await Promise.all([this.#leaveByForce(), this.#guarded.end()])
   }
 }
 
 const late = new DeadlineError(`a fetch was not answered within ${fetchOverdue} ms`)
-
-const kickedTypes = new Set(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'FENCED_INSTANCE_ID'])

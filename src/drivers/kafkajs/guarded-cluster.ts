@@ -1,13 +1,15 @@
 import type { Kafka } from 'kafkajs'
 import { within } from './deadline.js'
 import type { Cluster, ConnectionPool } from './kafkajs-internals.js'
-import { isRefusal, messageOf } from './protocol-error.js'
+import { isConnectionFailure, isRefusal, messageOf } from './protocol-error.js'
+import { metadataKey, tolerantMetadata } from './tolerant-metadata.js'
 
 /** How long requests under way may take until they are given up, ms: nothing that is closed waits for them. */
 const disconnectTimeout = 500
 
 /** Kafka's key of the Fetch request, for which kafkajs has a connection of its own in each pool. */
 const fetchKey = 1
+const apiVersionsKey = 18
 
 /**
  * One kafkajs cluster, which can be ended.
@@ -38,13 +40,17 @@ export class GuardedCluster {
     this.#pools.add(pool)
     const send = pool.send.bind(pool)
     pool.send = async request => {
+      const { apiKey } = request.request
       try {
-        return await send(request)
+        return await send(apiKey === metadataKey ? tolerantMetadata(request) : request)
       } catch (error) {
         // kafkajs would go on asking on a connection that hangs.
         if ((error as Error).name === 'KafkaJSRequestTimeoutError') {
-          pool.pool[request.request.apiKey === fetchKey ? 1 : 0]?.socket?.destroy(error as Error)
+          pool.pool[apiKey === fetchKey ? 1 : 0]?.socket?.destroy(error as Error)
         }
+        // Asked of a broker only once, first of all: what answers this as no Kafka would is none.
+        if (apiKey === apiVersionsKey && isRefusal(error)) throw fatal(messageOf(error), error)
+        if (!this.#ended && isConnectionFailure(error)) this.onUnreachable(error)
         throw error
       }
     }

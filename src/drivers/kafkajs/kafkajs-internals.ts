@@ -117,6 +117,8 @@ export interface Cluster {
     createBroker(options: object): Broker
     findConnectedBroker(): Promise<Broker>
     findBroker(destination: { nodeId: number }): Promise<Broker>
+    refreshMetadata(topics: readonly string[]): Promise<unknown>
+    readonly metadata: { readonly topicMetadata: readonly TopicMetadata[] } | null
   }
   isConnected(): boolean
   connect(): Promise<void>

@@ -68,17 +68,17 @@ export class TopicDirectory {
         const found = topicMetadata.find(metadata => metadata.topic === topic)
         const partitions = [...(found?.partitionMetadata ?? [])].sort((a, b) => a.partitionId - b.partitionId)
         this.#known.set(topic, { partitions, at: Date.now() })
-        return
+        // One that was just created has no leaders yet; in an outage they may stay away.
+        if (partitions.some(({ leader }) => leader >= 0) || Date.now() - since > creation) return
       } catch (error) {
         const type = errorType(error)
         if (broker === undefined || (type !== 'UNKNOWN_TOPIC_OR_PARTITION' && type !== 'LEADER_NOT_AVAILABLE')) {
           throw error
         }
-        // One that is just being created is not known yet, and then has no leaders yet.
         patience ??= type === 'LEADER_NOT_AVAILABLE' || (await createsTopics(broker)) ? creation : propagation
         if (Date.now() - since > patience) throw error
-        await pass(pause)
       }
+      await pass(pause)
     }
   }
 }
