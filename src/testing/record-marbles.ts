@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { type Observable, tap } from 'rxjs'
 import type { Client } from '../client/client.js'
 import { ConfigurationError } from '../errors.js'
@@ -5,6 +6,7 @@ import type { ClientEvent } from '../events.js'
 import type { ConsumeRecord } from '../record.js'
 import { nameOf, type Place } from './letters.js'
 import { type Context, drawing } from './picture.js'
+import { type Delivered, recordedTest } from './recorded-test.js'
 import { watchSettlement } from './settlements.js'
 
 export interface RecordingOptions {
@@ -40,6 +42,15 @@ export interface MarbleRecording {
   entries(window?: RecordedWindow): readonly RecordedEntry[]
   /** Marble diagrams in the same columns, a ms each: deliveries, settlements, commits and copies by partition. */
   diagram(window?: RecordedWindow): string
+  /**
+   * A marble test that replays it: the text of an `it` with `runMarbles`. Records come in the order of their deliveries
+   * and are settled in the order recorded, an input a frame; keys are `key 1`, `key 2`, values their letters unless
+   * `values` shows them. What it expects is what came of that in a run of its own, with `retries` and `dlq` as far as the
+   * window shows them; rebalances, other failure routes and `fail(…, { retry: false })` are not replayed.
+   *
+   * @throws ConfigurationError where too much happens at once to be written in diagrams.
+   */
+  test(window?: RecordedWindow): string
   /** Ends the recording; what is kept stays. It ends with the client by itself. */
   stop(): void
 }
@@ -56,10 +67,13 @@ export function recordMarbles(client: Client, options: RecordingOptions = {}): M
     throw new ConfigurationError(`recordMarbles: limit is a whole number of at least 1; it was ${limit}`)
   }
   const kept: RecordedEntry[] = []
+  const details = new WeakMap<RecordedEntry, Delivered>()
   let over = false
-  const add = (entry: Omit<RecordedEntry, 'at'>) => {
+  const add = (of: Omit<RecordedEntry, 'at'>, detail?: Delivered) => {
     if (over) return
-    kept.push({ at: Date.now(), ...entry })
+    const entry = { at: Date.now(), ...of }
+    if (detail !== undefined) details.set(entry, detail)
+    kept.push(entry)
     // Now and then, for moving the rest costs.
     if (kept.length >= 2 * limit) kept.splice(0, kept.length - limit)
   }
@@ -76,17 +90,25 @@ export function recordMarbles(client: Client, options: RecordingOptions = {}): M
           const { source, attempt } = record
           const shown = values === undefined ? {} : { shown: values(record).slice(0, 80) }
           const of = { ...placeIn(source), attempt, ...shown }
-          add({ what: 'delivered', ...of })
-          watchSettlement(record, ({ what }) => add({ what, ...of }))
+          const { topic, partition, offset, key } = record
+          const detail = { origin: { topic, partition, offset }, key: key === null ? undefined : digest(key) }
+          add({ what: 'delivered', ...of }, detail)
+          watchSettlement(record, ({ what }) => add({ what, ...of }, detail))
         }),
       ),
     entries,
     diagram: window => drawn(entries(window)),
+    test: window => recordedTest(entries(window), details),
     stop: () => {
       over = true
       events.unsubscribe()
     },
   }
+}
+
+/** Tells equal keys, and not what they are. */
+function digest(key: Buffer): string {
+  return createHash('sha256').update(key).digest('base64')
 }
 
 function placeIn(of: object): Pick<RecordedEntry, 'topic' | 'partition' | 'offset'> {

@@ -22,6 +22,16 @@ function recorded(options: RecordingOptions, records: string): { recording: Marb
   return result!
 }
 
+/** The test as it was printed, run. */
+function run(code: string): void {
+  let test = () => {}
+  const it = (_: string, body: () => void) => {
+    test = body
+  }
+  new Function('it', 'runMarbles', code)(it, runMarbles)
+  test()
+}
+
 describe('recordMarbles', () => {
   it('sees deliveries, settlements, commits and copies', () => {
     const { recording } = recorded({}, 'ab')
@@ -54,5 +64,40 @@ describe('recordMarbles', () => {
     })
     const { client } = recorded({}, '')
     expect(() => recordMarbles(client, { limit: 0 })).toThrow('limit is a whole number of at least 1; it was 0')
+  })
+
+  it('writes values that it is told to show, and a test for a window without records', () => {
+    const { recording } = recorded({ values: ({ value }) => `<${value}>` }, 'ab')
+    expect(recording.test()).toMatch("{ a: '<a>', b: '<b>' }")
+    run(recording.test())
+    run(recorded({}, '').recording.test())
+  })
+
+  it('writes a test that passes, and fails where the outcome differs', () => {
+    let recording: MarbleRecording | undefined
+    runMarbles(({ createClient, records, ack, fail }) => {
+      const client = createClient()
+      recording = recordMarbles(client)
+      client.topic('orders', { retries: 1, dlq: true }).pipe(recording.watch).subscribe()
+      const secret = { key: 'secret', value: 'hidden' }
+      records('orders', ['a-b-------c', '--d'], { a: secret, c: secret })
+      ack('               ---b----da-c')
+      fail('              ----d')
+      fail('              -----a')
+      records('orders', ['            e'], {})
+      fail('              -------------e-e')
+    })
+    const text = recording!.test()
+    expect(text).toMatch(/createClient\(\)/)
+    expect(text).not.toMatch(/secret|hidden/)
+    expect(text.match(/key: 'key 1'/g)).toHaveLength(2)
+    expect(text).toMatch('{ retries: 1, dlq: true }')
+    run(text)
+    for (const helper of ['Deliveries', 'Commits', 'Retries', 'DeadLetters']) {
+      const line = text.split('\n').find(line => line.includes(`expect${helper}(`))!
+      expect(line).toMatch(/[\da-z]/)
+      const altered = line.replace(/toBe\((\[?)'/, "toBe($1'-")
+      expect(() => run(text.replace(line, altered)), helper).toThrow('expected')
+    }
   })
 })
