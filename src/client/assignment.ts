@@ -433,6 +433,8 @@ export class Assignment implements RecordOwner {
    */
   hold(record: DeliveredRecord, phase: 'unroutable' | 'held' | 'behind'): void {
     if (this.ended) return
+    // One that its pipeline keeps although it was given back waits for the next subscriber, and is behind nobody.
+    if (phase === 'behind' && record.phase !== 'unsettled') return
     if (record.phase === 'routing' || record.phase === 'unsettled') {
       this.inFlight--
       this.stuck++
@@ -463,6 +465,8 @@ export class Assignment implements RecordOwner {
     again.stream = record.stream
     this.window.replace(again)
     this.#postpone(again, delay)
+    // One that is not due holds back nobody: there may be room now.
+    if (this.#queue.length > 0 || !this.#fetching) this.drain()
     this.host.deliveryEnded()
   }
 

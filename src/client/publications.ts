@@ -102,13 +102,21 @@ class Lasting {
   #expire(): void {
     this.#timer = undefined
     for (const publication of this.#open) {
-      const left = publication.deadline - this.scheduler.now()
+      // A clock that was set back makes nobody wait for longer than once more.
+      const now = this.scheduler.now()
+      publication.deadline = Math.min(publication.deadline, now + this.timeout)
+      const left = publication.deadline - now
       if (left > 0) {
-        this.#timer = this.scheduler.schedule(() => this.#expire(), left)
-        return
+        return this.#restart(left)
       }
       publication.subscriber.error(publication.timedOut(this.timeout))
     }
+  }
+
+  /** Whoever published again from within an error has started a timer already. */
+  #restart(delay: number): void {
+    this.#timer?.unsubscribe()
+    this.#timer = this.scheduler.schedule(() => this.#expire(), delay)
   }
 }
 
@@ -120,7 +128,7 @@ class Publication {
   constructor(
     readonly records: readonly PublishRecord[],
     readonly topics: readonly string[],
-    readonly deadline: number,
+    public deadline: number,
     readonly subscriber: Subscriber<RecordMetadata[]>,
   ) {
     this.#left = records.length

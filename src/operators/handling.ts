@@ -8,9 +8,9 @@ import {
   Subscription,
 } from 'rxjs'
 import { HandlerTimeoutError } from '../errors.js'
-import { type ConsumeRecord, deliveryOf } from '../record.js'
+import { type ConsumeRecord, type DeliveredRecord, deliveryOf } from '../record.js'
 import { Fifo } from './fifo.js'
-import { deliveries, type HandleOrder, type Lane, Lanes, type LaneUser } from './lanes.js'
+import { type HandleOrder, Lane, type LaneKeeper, Lanes, type LaneUser } from './lanes.js'
 
 /** The value of what a handler returns; an Observable that emits nothing has none. */
 export type Handled<P> =
@@ -44,13 +44,27 @@ class Call<I> implements LaneUser {
   /** The handler's Observable, where it is one. */
   work: Subscription | undefined
   timer: Subscription | undefined
+  /** Its records are delivered again: those that keep their lanes for them. */
+  keepers: ReadonlySet<Keeper<I>> = nobody
 
   constructor(public input: I) {}
 }
 
+const nobody: ReadonlySet<never> = new Set()
+
+/** A call that failed, in its lanes until its records' routes, and what was delivered again of them, are done. */
+interface Keeper<I> extends Call<I>, LaneKeeper {
+  /** How many of its failed records are not. */
+  left: number
+}
+
+function asKeeper<I>(call: Call<I>, failed: readonly DeliveredRecord[]): Keeper<I> {
+  return Object.assign(call, { failed, again: new Lane(undefined), left: failed.length })
+}
+
 /** The calls of one subscription to `handle`. */
 export class Handling<I> {
-  readonly #lanes: Lanes<Call<I>>
+  readonly #lanes: Lanes<Call<I>, Keeper<I>>
   /** First in their lanes, in want of a free place. */
   readonly #ready = new Fifo<Call<I>>()
   /** Those under way that can be cancelled. */
@@ -69,24 +83,34 @@ export class Handling<I> {
   }
 
   take(input: I): void {
-    // Redelivered: it has its lane still, and all that came since stands behind it.
-    if (!Array.isArray(input)) this.#enter(input, this.#lanes.isKeptFor(input as AnyRecord))
-    else {
-      const again = input.filter(record => this.#lanes.isKeptFor(record))
-      if (again.length === 0) this.#enter(input, false)
+    if (!Array.isArray(input)) {
+      const keeper = this.#lanes.keeperOf(input as AnyRecord)
+      this.#enter(input, keeper === undefined ? nobody : new Set([keeper]))
+    } else {
+      const keepers = new Map<AnyRecord, Keeper<I>>()
+      for (const record of input) {
+        const keeper = this.#lanes.keeperOf(record)
+        if (keeper !== undefined) keepers.set(record, keeper)
+      }
+      if (keepers.size === 0) this.#enter(input, nobody)
       else {
-        this.#enter(again as I, true)
-        const others = input.filter(record => !again.includes(record))
-        if (others.length > 0) this.#enter(others as I, false)
+        this.#enter([...keepers.keys()] as I, new Set(keepers.values()))
+        const others = input.filter(record => !keepers.has(record))
+        if (others.length > 0) this.#enter(others as I, nobody)
       }
     }
     this.#pump()
   }
 
-  #enter(input: I, hasItsLane: boolean): void {
+  /** What is delivered again goes ahead of all that came since, which stands behind its keepers. */
+  #enter(input: I, keepers: ReadonlySet<Keeper<I>>): void {
     const call = new Call(input)
-    if (hasItsLane) this.#ready.push(call)
-    else if (this.#lanes.enter(call, input as AnyRecord | readonly AnyRecord[])) this.#ready.push(call)
+    call.keepers = keepers
+    const mayStart =
+      keepers.size > 0
+        ? this.#lanes.enterAgain(call, keepers)
+        : this.#lanes.enter(call, input as AnyRecord | readonly AnyRecord[])
+    if (mayStart) this.#ready.push(call)
   }
 
   sourceCompleted(): void {
@@ -133,7 +157,7 @@ export class Handling<I> {
   #begin(call: Call<I>): void {
     const input = unsettled(call.input)
     if (input === undefined) {
-      this.#lanes.leave(call, this.#start)
+      this.#leave(call)
       return
     }
     call.input = input
@@ -196,33 +220,47 @@ export class Handling<I> {
     }
     // Settled and told before the next one starts, so that outcomes are in the order of settlements.
     const { input } = call
-    if (Array.isArray(input)) for (const record of input) this.#settle(record, done, result)
-    else this.#settle(input as AnyRecord, done, result)
+    const keeps = !done && this.options.order === 'key' && call.lanes.length > 0 && call.keepers.size === 0
+    const failed: DeliveredRecord[] | undefined = keeps ? [] : undefined
+    if (Array.isArray(input)) for (const record of input) this.#settle(record, done, result, failed)
+    else this.#settle(input as AnyRecord, done, result, failed)
     this.#underWay--
-    if (done || this.options.order !== 'key') this.#lanes.leave(call, this.#start)
-    else this.#leaveWhenDone(call)
+    if (failed === undefined || failed.length === 0) this.#leave(call)
+    else this.#leaveWhenDone(call, failed)
     this.#pump()
   }
 
-  /** A key's next record waits while a failed one may be delivered here again: until its route is done with it. */
-  #leaveWhenDone(call: Call<I>): void {
-    const failed = deliveries(call.input)
-    let left = 1
-    const done = () => {
-      if (--left > 0) return
-      this.#lanes.leave(call, this.#start)
-      this.#pump()
-    }
-    if (call.lanes.length > 0) {
-      this.#lanes.keep(call, failed)
-      left += failed.length
-      for (const record of failed) record.owner.whenDone(record, done)
-    }
-    done()
+  #leave(call: Call<I>): void {
+    this.#lanes.leave(call, this.#start)
+    for (const keeper of call.keepers) this.#leaveOnceDone(keeper)
   }
 
-  #settle(record: AnyRecord, done: boolean, result: unknown): void {
+  /**
+   * A key's next record waits while a failed one may be delivered here again: until its route is done with it. One that
+   * its handler failed by itself is not waited for: it may stand behind this call already. Nor is
+   * one without a key, which may come again in an array that has to wait here.
+   */
+  #leaveWhenDone(call: Call<I>, failed: readonly DeliveredRecord[]): void {
+    const keeper = asKeeper(call, failed)
+    this.#lanes.keep(keeper)
+    for (const record of failed) {
+      record.owner.whenDone(record, () => {
+        keeper.left--
+        this.#leaveOnceDone(keeper)
+        this.#pump()
+      })
+    }
+  }
+
+  /** A handler may settle a record long before its own end. */
+  #leaveOnceDone(keeper: Keeper<I>): void {
+    if (keeper.left === 0 && !keeper.again.taken) this.#lanes.leave(keeper, this.#start)
+  }
+
+  #settle(record: AnyRecord, done: boolean, result: unknown, failed: DeliveredRecord[] | undefined): void {
     if (!(done ? record.ack() : record.fail(result))) return
+    const delivery = failed && record.key !== null ? deliveryOf(record) : undefined
+    if (delivery !== undefined) failed!.push(delivery)
     const outcome: AnyOutcome = done
       ? { record, status: 'acked', value: result }
       : { record, status: 'failed', reason: result }

@@ -12,13 +12,18 @@ export interface LaneUser {
   waitsFor: number
 }
 
-const nobody: readonly DeliveredRecord[] = []
+/** What keeps its lanes for its failed records, beyond its end. */
+export interface LaneKeeper {
+  readonly failed: readonly DeliveredRecord[]
+  /** Where they stand when they are delivered again: one at a time as well. */
+  readonly again: Lane
+}
 
 /** One at a time: whoever is in it, and those behind. */
 export class Lane {
   taken = false
-  /** The failed records that keep it until they are done with. */
-  keptFor = nobody
+  /** Whose failed records keep it until they are done with. */
+  keeper: LaneKeeper | undefined
   /** Made when first needed: most lanes of keys never have two at a time. */
   waiting: Fifo<LaneUser> | undefined
   /** For the many that use no other. */
@@ -36,7 +41,7 @@ const none: readonly Lane[] = []
  * they came, so two of them never wait for each other. A key's lane is gone with its last record: there may be any
  * number of keys.
  */
-export class Lanes<U extends LaneUser> {
+export class Lanes<U extends LaneUser, K extends U & LaneKeeper = U & LaneKeeper> {
   readonly #byKey = new Map<string, Lane>()
   readonly #byPartition = new Map<string, Map<number, Lane>>()
   #kept = 0
@@ -52,10 +57,12 @@ export class Lanes<U extends LaneUser> {
   get isAwaited(): boolean {
     if (this.#kept === 0) return false
     let awaited = false
-    for (const { keptFor, waiting } of this.#byKey.values()) {
-      if (keptFor === nobody) continue
+    for (const { keeper, waiting } of this.#byKey.values()) {
+      if (keeper === undefined) continue
       waiting?.forEach(({ input }) => {
-        awaited ||= deliveries(input).some(({ phase, settled }) => phase === 'behind' && !settled)
+        awaited ||= deliveries(input).some(
+          ({ owner, phase, settled }) => phase === 'behind' && !settled && !owner.ended,
+        )
       })
     }
     return awaited
@@ -63,43 +70,56 @@ export class Lanes<U extends LaneUser> {
 
   /** True when it may start at once; otherwise `leave` of another will name it. */
   enter(user: U, records: ConsumeRecord<unknown> | readonly ConsumeRecord<unknown>[]): boolean {
-    user.lanes = this.#lanesOf(records)
+    return this.#queue(user, this.#lanesOf(records))
+  }
+
+  /** The same for what is delivered again to those that keep lanes for it. */
+  enterAgain(user: U, keepers: ReadonlySet<K>): boolean {
+    return this.#queue(
+      user,
+      [...keepers].map(({ again }) => again),
+    )
+  }
+
+  #queue(user: U, lanes: readonly Lane[]): boolean {
+    user.lanes = lanes
     for (const lane of user.lanes) {
       if (lane.taken) {
         user.waitsFor++
         lane.waiting ??= new Fifo()
         lane.waiting.push(user)
-        if (lane.keptFor !== nobody) hold(user)
+        if (lane.keeper !== undefined) hold(user)
       } else lane.taken = true
     }
     return user.waitsFor === 0
   }
 
   /** The user's lanes stay taken for its failed records until `leave`: nobody is to wait for those behind. */
-  keep(user: U, failed: readonly DeliveredRecord[]): void {
+  keep(user: K): void {
     for (const lane of user.lanes) {
       this.#kept++
-      lane.keptFor = failed
+      lane.keeper = user
       lane.waiting?.forEach(hold)
     }
   }
 
-  /** Whether its key's lane is kept for it: an earlier delivery of it failed, and this one goes ahead of all behind. */
-  isKeptFor(record: ConsumeRecord<unknown>): boolean {
-    if (this.#kept === 0) return false
+  /** Who keeps its key's lane for it: an earlier delivery of it failed, and this one goes ahead of all behind. */
+  keeperOf(record: ConsumeRecord<unknown>): K | undefined {
+    if (this.#kept === 0) return undefined
     const key = record.key?.toString('latin1')
-    const lane = key === undefined ? undefined : this.#byKey.get(key)
-    if (lane === undefined || lane.keptFor === nobody) return false
+    const keeper = key === undefined ? undefined : this.#byKey.get(key)?.keeper
+    if (keeper === undefined) return undefined
     const delivery = deliveryOf(record)
-    return lane.keptFor.some(({ owner, slot }) => owner === delivery?.owner && slot === delivery.slot)
+    const isFor = keeper.failed.some(({ owner, slot }) => owner === delivery?.owner && slot === delivery.slot)
+    return isFor ? (keeper as K) : undefined
   }
 
   /** Lets those behind have its lanes, and names the ones that may start now. */
   leave(user: U, start: (next: U) => void): void {
     for (const lane of user.lanes) {
-      if (lane.keptFor !== nobody) {
+      if (lane.keeper !== undefined) {
         this.#kept--
-        lane.keptFor = nobody
+        lane.keeper = undefined
         lane.waiting?.forEach(release)
       }
       const next = lane.waiting?.shift() as U | undefined
@@ -146,7 +166,9 @@ function hold({ input }: LaneUser): void {
   for (const record of deliveries(input)) if (!record.settled) record.owner.hold(record, 'behind')
 }
 
-function release({ input }: LaneUser): void {
+function release({ input, lanes }: LaneUser): void {
+  // An array may stand behind the failed records of several keys.
+  if (lanes.some(({ keeper }) => keeper !== undefined)) return
   for (const record of deliveries(input)) if (!record.settled) record.owner.release(record)
 }
 

@@ -12,5 +12,8 @@ export function subscribeLinked<T>(
   if (subscriber.closed) return Subscription.EMPTY
   const closed = new Subject<void>()
   subscriber.add(() => closed.next())
-  return source.pipe(takeUntil(closed)).subscribe(observer)
+  const subscription = source.pipe(takeUntil(closed)).subscribe(observer)
+  // `retry()` subscribes again from within the error of this one, which no completion can end any more.
+  subscriber.add(subscription)
+  return subscription
 }

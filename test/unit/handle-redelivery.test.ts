@@ -1,0 +1,260 @@
+import {
+  bufferCount,
+  connect,
+  filter,
+  map,
+  merge,
+  mergeMap,
+  of,
+  pipe,
+  retry,
+  take,
+  tap,
+  throwError,
+  timer,
+  VirtualTimeScheduler,
+} from 'rxjs'
+import { type ConsumeRecord, createClient, deadLetter, fixed, handle, redeliver } from 'rxmika'
+import { memoryBroker } from 'rxmika/testing'
+import { describe, expect, it } from 'vitest'
+
+class Clock extends VirtualTimeScheduler {
+  runTo(frame: number) {
+    this.maxFrames = frame
+    this.flush()
+    this.frame = frame
+  }
+}
+
+function setUp() {
+  const clock = new Clock()
+  const broker = memoryBroker({ scheduler: clock })
+  const client = createClient({ driver: broker.driver(), group: 'billing', dlqTopic: 'dlq', logger: false })
+  const again = (attempts: number, delay: number) =>
+    pipe(redeliver(client, { attempts, backoff: fixed(delay) }), deadLetter(client))
+  /** Publishes `a0` with key `a` and so on; `-` as key is none. */
+  const publish = (topic: string, ...values: string[]) =>
+    broker.publish(
+      topic,
+      values.map(value => ({ key: value[0] === '-' ? null : value[0]!, value })),
+    )
+  return { clock, broker, client, again, publish }
+}
+
+const nameOf = (record: ConsumeRecord) => `${record.value}#${record.attempt}`
+const no = () => throwError(() => new Error('no'))
+
+describe('handle, and what is delivered again', () => {
+  it.each([1, 2])('is subscribed to again by retry() after an error before it, for %i topics', topics => {
+    const { clock, client, publish } = setUp()
+    const names = ['orders', 'refunds'].slice(0, topics)
+    for (const name of names) publish(name, ...Array.from({ length: 30 }, (_, at) => `${'abc'[at % 3]}${name}${at}`))
+    const acked = new Set<string>()
+    const errors: unknown[] = []
+    let seen = 0
+    merge(...names.map(name => client.topic(name)))
+      .pipe(
+        tap(() => {
+          if (++seen % 7 === 0) throw new Error('boom')
+        }),
+        handle(record => {
+          acked.add(String(record.value))
+        }),
+        tap({ error: error => errors.push(error) }),
+        retry({ count: 20 }),
+      )
+      .subscribe()
+    client.start()
+    clock.runTo(1000)
+    expect(acked.size).toBe(30 * topics)
+    expect(new Set(errors.map(String))).toEqual(new Set(['Error: boom']))
+  })
+
+  it('counts what a pipeline left behind once only: a close tells of the record that nobody settled', async () => {
+    const { clock, client, publish } = setUp()
+    publish('orders', 'a0', 'a1')
+    client
+      .topic('orders', { dlq: true })
+      .pipe(
+        take(2),
+        handle(record => timer(5, clock).pipe(mergeMap(() => (String(record.value) === 'a0' ? no() : of(1)))), {
+          order: 'key',
+        }),
+      )
+      .subscribe()
+    client.start()
+    clock.runTo(1000)
+    const late = client.closeGracefully({ timeout: 100 })
+    clock.runTo(2000)
+    expect(await late).toEqual({ drained: true, unsettled: 0 })
+  })
+
+  it('does not count one record in place of another when it closes', async () => {
+    const { clock, client, publish } = setUp()
+    publish('orders', 'a0', 'a1')
+    const orders = client.topic('orders', { dlq: true })
+    orders
+      .pipe(
+        take(2),
+        handle(record => timer(5, clock).pipe(mergeMap(() => (String(record.value) === 'a0' ? no() : of(1)))), {
+          order: 'key',
+        }),
+      )
+      .subscribe()
+    client.start()
+    clock.runTo(1000)
+    const taken: string[] = []
+    orders.subscribe(record => taken.push(nameOf(record)))
+    publish('orders', 'z0')
+    clock.runTo(2000)
+    const closed = client.closeGracefully({ timeout: 100 })
+    clock.runTo(3000)
+    expect(taken).toEqual(['a1#1', 'z0#1'])
+    expect(await closed).toEqual({ drained: false, unsettled: 2 })
+  })
+
+  it('goes on with later records while one that failed after a while waits to be delivered again', () => {
+    const { clock, client, again, publish } = setUp()
+    publish('orders', ...Array.from({ length: 50 }, (_, at) => `${at}`))
+    const acked: string[] = []
+    client.topic('orders', { maxInFlight: 5, onFail: again(Number.POSITIVE_INFINITY, 1000) }).subscribe(record => {
+      if (String(record.value) === '0') clock.schedule(() => record.fail(new Error('no')), 10)
+      else if (record.ack()) acked.push(String(record.value))
+    })
+    client.start()
+    clock.runTo(10_000)
+    expect(acked).toHaveLength(49)
+  })
+
+  it('handles two of a key that failed together one at a time when they come again by themselves', () => {
+    const { clock, client, again, publish } = setUp()
+    publish('orders', 'a0', 'a1')
+    const log: string[] = []
+    client
+      .topic('orders', { onFail: again(2, 10) })
+      .pipe(
+        connect(records =>
+          merge(
+            records.pipe(
+              filter(({ attempt }) => attempt === 1),
+              bufferCount(2),
+            ),
+            records.pipe(
+              filter(({ attempt }) => attempt > 1),
+              map(record => [record]),
+            ),
+          ),
+        ),
+        handle(
+          records => {
+            const name = records.map(nameOf).join()
+            log.push(`begin ${name}`)
+            return timer(5, clock).pipe(
+              mergeMap(() => {
+                log.push(`end ${name}`)
+                return records[0]!.attempt === 1 ? no() : of(1)
+              }),
+            )
+          },
+          { order: 'key' },
+        ),
+      )
+      .subscribe()
+    client.start()
+    clock.runTo(1000)
+    expect(log).toEqual(['a0#1,a1#1', 'a0#2', 'a1#2'].flatMap(name => [`begin ${name}`, `end ${name}`]))
+  })
+
+  it("keeps a key's next record behind a handler that goes on after it acked", () => {
+    const { clock, client, again, publish } = setUp()
+    publish('orders', 'a0', 'a1')
+    const log: string[] = []
+    client
+      .topic('orders', { onFail: again(3, 10) })
+      .pipe(
+        handle(
+          record => {
+            const name = nameOf(record)
+            log.push(`begin ${name}`)
+            if (name === 'a0#1') throw new Error('no')
+            record.ack()
+            return timer(5, clock).pipe(tap(() => log.push(`end ${name}`)))
+          },
+          { order: 'key' },
+        ),
+      )
+      .subscribe()
+    client.start()
+    clock.runTo(1000)
+    expect(log).toEqual(['begin a0#1', 'begin a0#2', 'end a0#2', 'begin a1#1', 'end a1#1'])
+  })
+
+  it('does not keep a key for a record without one, which may come again in an array behind it', () => {
+    const { clock, broker, client, again, publish } = setUp()
+    publish('orders', '-0', 'a0', 'a1')
+    const log: string[] = []
+    client
+      .topic('orders', { onFail: again(2, 10) })
+      .pipe(
+        connect(records =>
+          merge(
+            records.pipe(
+              filter(({ attempt, value }) => attempt === 1 && String(value) !== 'a1'),
+              bufferCount(2),
+            ),
+            // a0 by itself; -0 together with a1, which stands behind it.
+            records.pipe(
+              filter(record => nameOf(record) === 'a0#2'),
+              map(record => [record]),
+            ),
+            records.pipe(
+              filter(record => ['-0#2', 'a1#1'].includes(nameOf(record))),
+              bufferCount(2),
+            ),
+          ),
+        ),
+        handle(
+          records => {
+            log.push(records.map(nameOf).join())
+            return records.some(({ attempt, value }) => attempt === 1 && String(value) !== 'a1') ? no() : of(1)
+          },
+          { order: 'key' },
+        ),
+      )
+      .subscribe()
+    client.start()
+    clock.runTo(1000)
+    expect(log).toEqual(['-0#1,a0#1', 'a0#2', 'a1#1,-0#2'])
+    expect(broker.committed('billing', 'orders', 0)).toBe(3n)
+  })
+
+  it('does not let a close wait for an array behind two failed keys when one of them is done', async () => {
+    const { clock, client, again, publish } = setUp()
+    publish('orders', 'a1', 'b1', 'a2', 'b2')
+    client
+      .topic('orders', { onFail: again(Number.POSITIVE_INFINITY, 10) })
+      .pipe(
+        connect(records =>
+          merge(
+            records.pipe(
+              filter(({ value }) => String(value)[1] === '1'),
+              map(record => [record]),
+            ),
+            records.pipe(
+              filter(({ value }) => String(value)[1] === '2'),
+              bufferCount(2),
+            ),
+          ),
+        ),
+        handle(([first]) => (first!.value?.toString() === 'b1' || first!.attempt === 1 ? no() : of(1)), {
+          order: 'key',
+        }),
+      )
+      .subscribe()
+    client.start()
+    clock.runTo(1000)
+    const closed = client.closeGracefully({ timeout: 600_000 })
+    clock.runTo(1100)
+    expect(await Promise.race([closed, Promise.resolve('still closing')])).toEqual({ drained: false, unsettled: 2 })
+  })
+})

@@ -1,0 +1,48 @@
+import { EMPTY, NEVER, retry, type SchedulerLike, VirtualTimeScheduler } from 'rxjs'
+import { describe, expect, it } from 'vitest'
+import { Publications } from '../../src/client/publications.js'
+import type { Publisher } from '../../src/client/publisher.js'
+import { PublishError } from '../../src/index.js'
+
+const unanswered = { send: () => NEVER } as unknown as Publisher
+const record = { topic: 'copies', value: 'x' }
+
+function publications(scheduler: SchedulerLike) {
+  return new Publications({ publisher: unanswered, scheduler, connected: EMPTY, ended: () => {} })
+}
+
+function runTo(clock: VirtualTimeScheduler, frame: number): void {
+  clock.maxFrames = frame
+  clock.flush()
+  clock.frame = frame
+}
+
+describe('the time-out of publish', () => {
+  it('has one timer, also when a caller publishes again from within its error', () => {
+    const clock = new VirtualTimeScheduler()
+    const open = publications(clock)
+    const caller = open
+      .publish([record], ['copies'], 1000)
+      .pipe(retry({ count: 20 }))
+      .subscribe({ error: () => {} })
+    runTo(clock, 10_500)
+    expect(clock.actions).toHaveLength(1)
+    caller.unsubscribe()
+    expect(clock.actions.filter(({ closed }) => !closed)).toEqual([])
+    expect(open.open).toBe(0)
+  })
+
+  it('comes after twice its time at the latest when the clock is set back', () => {
+    const clock = new VirtualTimeScheduler()
+    let shift = 10_000_000
+    clock.now = () => clock.frame + shift
+    const errors: [number, unknown][] = []
+    publications(clock)
+      .publish([record], ['copies'], 1000)
+      .subscribe({ error: error => errors.push([clock.frame, error]) })
+    runTo(clock, 10)
+    shift -= 3_600_000
+    runTo(clock, 10_000)
+    expect(errors).toEqual([[2000, expect.any(PublishError)]])
+  })
+})
