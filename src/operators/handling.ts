@@ -254,6 +254,8 @@ export class Handling<I> {
 
   /** A handler may settle a record long before its own end. */
   #leaveOnceDone(keeper: Keeper<I>): void {
+    // What stood here when its subscriber left may stand behind another in the next subscription.
+    if (this.subscriber.closed) return
     if (keeper.left === 0 && !keeper.again.taken) this.#lanes.leave(keeper, this.#start)
   }
 
