@@ -423,8 +423,7 @@ export class Assignment implements RecordOwner {
     else this.host.commitDue(this)
     if (this.#fence !== undefined) this.#letNextOut(this.#fence, record)
     if (this.#whenDone.size > 0) this.#tellDone(record.slot)
-    if (this.#queue.length > 0 || !this.#fetching) this.drain()
-    this.host.deliveryEnded()
+    this.#roomMade()
   }
 
   /**
@@ -465,7 +464,11 @@ export class Assignment implements RecordOwner {
     again.stream = record.stream
     this.window.replace(again)
     this.#postpone(again, delay)
-    // One that is not due holds back nobody: there may be room now.
+    // One that is not due holds back nobody.
+    this.#roomMade()
+  }
+
+  #roomMade(): void {
     if (this.#queue.length > 0 || !this.#fetching) this.drain()
     this.host.deliveryEnded()
   }

@@ -106,9 +106,7 @@ class Lasting {
       const now = this.scheduler.now()
       publication.deadline = Math.min(publication.deadline, now + this.timeout)
       const left = publication.deadline - now
-      if (left > 0) {
-        return this.#restart(left)
-      }
+      if (left > 0) return this.#restart(left)
       publication.subscriber.error(publication.timedOut(this.timeout))
     }
   }

@@ -14,7 +14,8 @@ export interface HandleOptions {
   /**
    * `'partition'` (default): one at a time per partition that records are read from, partitions side by side. `'key'`:
    * one at a time per key, and none behind a failed one until its route is done with it (`redeliver` gives it here
-   * again before them); records without a key (null) are in no order. `'none'`: in any order.
+   * again before them), unless the handler called its `fail`; records without a key (null) are in no order. `'none'`: in
+   * any order.
    */
   readonly order?: HandleOrder
   /** How long one call may take, ms; then its records fail with `HandlerTimeoutError`. Default: any time. */

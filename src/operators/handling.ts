@@ -10,7 +10,7 @@ import {
 import { HandlerTimeoutError } from '../errors.js'
 import { type ConsumeRecord, type DeliveredRecord, deliveryOf } from '../record.js'
 import { Fifo } from './fifo.js'
-import { type HandleOrder, Lane, type LaneKeeper, Lanes, type LaneUser } from './lanes.js'
+import { deliveries, type HandleOrder, Lane, type LaneKeeper, Lanes, type LaneUser } from './lanes.js'
 
 /** The value of what a handler returns; an Observable that emits nothing has none. */
 export type Handled<P> =
@@ -45,26 +45,30 @@ class Call<I> implements LaneUser {
   work: Subscription | undefined
   timer: Subscription | undefined
   /** Its records are delivered again: those that keep their lanes for them. */
-  keepers: ReadonlySet<Keeper<I>> = nobody
+  keepers: ReadonlySet<Keeper> = nobody
 
   constructor(public input: I) {}
 }
 
 const nobody: ReadonlySet<never> = new Set()
 
-/** A call that failed, in its lanes until its records' routes, and what was delivered again of them, are done. */
-interface Keeper<I> extends Call<I>, LaneKeeper {
-  /** How many of its failed records are not. */
+/** Stands in the lanes of a call that failed until its records' routes, and what is delivered again of them, are done. */
+class Keeper implements LaneKeeper {
+  readonly again = new Lane(undefined)
+  /** How many of its failed records are not done. */
   left: number
-}
 
-function asKeeper<I>(call: Call<I>, failed: readonly DeliveredRecord[]): Keeper<I> {
-  return Object.assign(call, { failed, again: new Lane(undefined), left: failed.length })
+  constructor(
+    readonly lanes: readonly Lane[],
+    readonly failed: readonly DeliveredRecord[],
+  ) {
+    this.left = failed.length
+  }
 }
 
 /** The calls of one subscription to `handle`. */
 export class Handling<I> {
-  readonly #lanes: Lanes<Call<I>, Keeper<I>>
+  readonly #lanes: Lanes<Call<I>, Keeper>
   /** First in their lanes, in want of a free place. */
   readonly #ready = new Fifo<Call<I>>()
   /** Those under way that can be cancelled. */
@@ -87,7 +91,7 @@ export class Handling<I> {
       const keeper = this.#lanes.keeperOf(input as AnyRecord)
       this.#enter(input, keeper === undefined ? nobody : new Set([keeper]))
     } else {
-      const keepers = new Map<AnyRecord, Keeper<I>>()
+      const keepers = new Map<AnyRecord, Keeper>()
       for (const record of input) {
         const keeper = this.#lanes.keeperOf(record)
         if (keeper !== undefined) keepers.set(record, keeper)
@@ -103,7 +107,7 @@ export class Handling<I> {
   }
 
   /** What is delivered again goes ahead of all that came since, which stands behind its keepers. */
-  #enter(input: I, keepers: ReadonlySet<Keeper<I>>): void {
+  #enter(input: I, keepers: ReadonlySet<Keeper>): void {
     const call = new Call(input)
     call.keepers = keepers
     const mayStart =
@@ -237,11 +241,11 @@ export class Handling<I> {
 
   /**
    * A key's next record waits while a failed one may be delivered here again: until its route is done with it. One that
-   * its handler failed by itself is not waited for: it may stand behind this call already. Nor is
-   * one without a key, which may come again in an array that has to wait here.
+   * its handler failed by itself is not waited for: it may stand behind this call already. Nor is one without a key,
+   * which may come again in an array that has to wait here.
    */
   #leaveWhenDone(call: Call<I>, failed: readonly DeliveredRecord[]): void {
-    const keeper = asKeeper(call, failed)
+    const keeper = new Keeper(call.lanes, failed)
     this.#lanes.keep(keeper)
     for (const record of failed) {
       record.owner.whenDone(record, () => {
@@ -253,7 +257,7 @@ export class Handling<I> {
   }
 
   /** A handler may settle a record long before its own end. */
-  #leaveOnceDone(keeper: Keeper<I>): void {
+  #leaveOnceDone(keeper: Keeper): void {
     // What stood here when its subscriber left may stand behind another in the next subscription.
     if (this.subscriber.closed) return
     if (keeper.left === 0 && !keeper.again.taken) this.#lanes.leave(keeper, this.#start)
@@ -261,8 +265,7 @@ export class Handling<I> {
 
   #settle(record: AnyRecord, done: boolean, result: unknown, failed: DeliveredRecord[] | undefined): void {
     if (!(done ? record.ack() : record.fail(result))) return
-    const delivery = failed && record.key !== null ? deliveryOf(record) : undefined
-    if (delivery !== undefined) failed!.push(delivery)
+    if (failed !== undefined && record.key !== null) failed.push(...deliveries(record))
     const outcome: AnyOutcome = done
       ? { record, status: 'acked', value: result }
       : { record, status: 'failed', reason: result }

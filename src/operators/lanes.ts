@@ -14,6 +14,7 @@ export interface LaneUser {
 
 /** What keeps its lanes for its failed records, beyond its end. */
 export interface LaneKeeper {
+  readonly lanes: readonly Lane[]
   readonly failed: readonly DeliveredRecord[]
   /** Where they stand when they are delivered again: one at a time as well. */
   readonly again: Lane
@@ -41,7 +42,7 @@ const none: readonly Lane[] = []
  * they came, so two of them never wait for each other. A key's lane is gone with its last record: there may be any
  * number of keys.
  */
-export class Lanes<U extends LaneUser, K extends U & LaneKeeper = U & LaneKeeper> {
+export class Lanes<U extends LaneUser, K extends LaneKeeper = LaneKeeper> {
   readonly #byKey = new Map<string, Lane>()
   readonly #byPartition = new Map<string, Map<number, Lane>>()
   #kept = 0
@@ -94,11 +95,11 @@ export class Lanes<U extends LaneUser, K extends U & LaneKeeper = U & LaneKeeper
     return user.waitsFor === 0
   }
 
-  /** The user's lanes stay taken for its failed records until `leave`: nobody is to wait for those behind. */
-  keep(user: K): void {
-    for (const lane of user.lanes) {
+  /** The lanes of who failed stay taken until the keeper leaves: nobody is to wait for those behind. */
+  keep(keeper: K): void {
+    for (const lane of keeper.lanes) {
       this.#kept++
-      lane.keeper = user
+      lane.keeper = keeper
       lane.waiting?.forEach(hold)
     }
   }
@@ -114,9 +115,9 @@ export class Lanes<U extends LaneUser, K extends U & LaneKeeper = U & LaneKeeper
     return isFor ? (keeper as K) : undefined
   }
 
-  /** Lets those behind have its lanes, and names the ones that may start now. */
-  leave(user: U, start: (next: U) => void): void {
-    for (const lane of user.lanes) {
+  /** Lets those behind have the lanes, and names the ones that may start now. */
+  leave({ lanes }: U | K, start: (next: U) => void): void {
+    for (const lane of lanes) {
       if (lane.keeper !== undefined) {
         this.#kept--
         lane.keeper = undefined

@@ -8,6 +8,9 @@ export interface Place {
   readonly offset: bigint
 }
 
+/** Letters to give to records, in this order. */
+export const alphabet: readonly string[] = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ']
+
 /** The mark of a record that no diagram gave a letter, and whose value is none. */
 export const unknown = '?'
 

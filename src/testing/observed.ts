@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { Observable, type ObservableNotification, type Subscription } from 'rxjs'
 import type { Clock } from './clock.js'
 import { parseSpan, parseValues } from './diagram.js'
-import { shown } from './letters.js'
+import { alphabet, shown } from './letters.js'
 import type { Comparison } from './picture.js'
 import type { Site } from './site.js'
 
@@ -118,6 +118,6 @@ class Marks {
 
   #free(): string {
     const taken = new Set(this.#known.map(({ mark }) => mark))
-    return [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'].find(letter => !taken.has(letter)) ?? '?'
+    return alphabet.find(letter => !taken.has(letter)) ?? '?'
   }
 }

@@ -4,7 +4,7 @@ import type { Client } from '../client/client.js'
 import { ConfigurationError } from '../errors.js'
 import type { ClientEvent } from '../events.js'
 import type { ConsumeRecord } from '../record.js'
-import { nameOf, type Place } from './letters.js'
+import { alphabet, nameOf, type Place } from './letters.js'
 import { type Context, drawing } from './picture.js'
 import { type Delivered, recordedTest } from './recorded-test.js'
 import { watchSettlement } from './settlements.js'
@@ -120,7 +120,6 @@ function placeIn(of: object): Pick<RecordedEntry, 'topic' | 'partition' | 'offse
   }
 }
 
-const letters = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ']
 /** Of records, drawn with their letters; others have marks of their own. */
 const ofRecords: readonly string[] = ['delivered', 'acked', 'failed', 'retried', 'dead-lettered', 'discarded']
 const marks: Readonly<Record<string, string>> = { assigned: '<', revoked: '>', lost: '✗' }
@@ -137,7 +136,7 @@ function drawn(entries: readonly RecordedEntry[]): string {
     const isOfRecord = ofRecords.includes(what)
     if (!isOfRecord && what !== 'committed' && marks[what] === undefined) continue
     const place = nameOf({ topic, partition, offset: BigInt(offset) })
-    if (isOfRecord && !known.has(place)) known.set(place, letters[known.size] ?? '?')
+    if (isOfRecord && !known.has(place)) known.set(place, alphabet[known.size] ?? '?')
     const position = offset.length === 1 ? offset : '*'
     const mark = isOfRecord ? known.get(place)! : (marks[what] ?? position)
     const group = marks[what] === undefined ? `${what} of` : 'owns'

@@ -1,7 +1,7 @@
 import type { TopicOptions } from '../client/client.js'
 import { ConfigurationError } from '../errors.js'
 import { drawDiagram, type Mark } from './diagram.js'
-import { nameOf, originsOf, type Place } from './letters.js'
+import { alphabet, nameOf, originsOf, type Place } from './letters.js'
 import type { RecordContent } from './marble-helpers.js'
 import type { RecordedEntry } from './record-marbles.js'
 import { runVirtually } from './run-marbles.js'
@@ -101,6 +101,8 @@ function read(entries: readonly RecordedEntry[], details: WeakMap<RecordedEntry,
 function written({ inputs, topics, places, contents }: Recorded, spacing: number): string | undefined {
   const marks = inputs.map(({ what, letter }, at) => ({ what, mark: letter, frame: at * spacing }))
   const calls: [string, ...unknown[]][] = []
+  // In the replay a partition has its records from offset 0 on, in the order of their deliveries.
+  const letters = new Map<string, string>()
   for (const [topic, { partitions }] of topics) {
     const own = rows(partitions, partition =>
       marks.filter(({ what, mark }) => {
@@ -108,6 +110,9 @@ function written({ inputs, topics, places, contents }: Recorded, spacing: number
         return what === 'delivered' && place.topic === topic && place.partition === partition
       }),
     )
+    for (const [partition, row] of own.entries()) {
+      for (const [at, { mark }] of row.entries()) letters.set(nameOf({ topic, partition, offset: BigInt(at) }), mark)
+    }
     const special = [...contents].filter(([letter, of]) => places.get(letter)!.topic === topic && of !== letter)
     const legend = special.length === 0 ? [] : [Object.fromEntries(special)]
     calls.push(['records', topic, own.map(drawDiagram), ...legend])
@@ -119,7 +124,7 @@ function written({ inputs, topics, places, contents }: Recorded, spacing: number
     const own = marks.filter(mark => mark.what === what)
     if (own.length > 0) calls.push([helper, drawDiagram(own)])
   }
-  const seen = replayed(topics, calls)
+  const seen = replayed(topics, calls, letters)
   if (!seen.every(({ diagrams }) => diagrams.every(row => writable(row).length <= 1))) return undefined
   const expectations = seen.map(({ helper, args, diagrams }) => {
     const drawn = diagrams.map(drawDiagram)
@@ -154,13 +159,16 @@ interface Seen {
   readonly diagrams: readonly (readonly Mark[])[]
 }
 
-function replayed(topics: Recorded['topics'], calls: readonly [string, ...unknown[]][]): Seen[] {
+function replayed(
+  topics: Recorded['topics'],
+  calls: readonly [string, ...unknown[]][],
+  letters: ReadonlyMap<string, string>,
+): Seen[] {
   const deliveries: (Mark & { readonly place: Place })[] = []
   const commits: { readonly frame: number; readonly place: Place }[] = []
   const copies: (Mark & { readonly topic: string })[] = []
   runVirtually({}, (run, _, clock) => {
     const { broker, createClient } = run.helpers
-    const letters = new Map<string, string>()
     const of = (place: Place) => letters.get(nameOf(place))
     const client = createClient()
     for (const [topic, { options }] of topics) {
@@ -185,7 +193,6 @@ function replayed(topics: Recorded['topics'], calls: readonly [string, ...unknow
       if (mark !== undefined) copies.push({ frame: clock.now(), mark, topic: record.topic })
     })
     for (const [helper, ...args] of calls) {
-      if (helper === 'records') number(args, letters)
       ;(run.helpers as unknown as Record<string, Call>)[helper]!(...(args as [never, string]))
     }
     clock.flushUntil(run.begin() + 10_000)
@@ -218,26 +225,15 @@ function replayed(topics: Recorded['topics'], calls: readonly [string, ...unknow
   ]
 }
 
-/** A partition's records in the order of its diagram. */
-function number([topic, diagrams]: readonly unknown[], letters: Map<string, string>): void {
-  for (const [partition, diagram] of (diagrams as string[]).entries()) {
-    const own = [...diagram.replace(/(^| )[\d.]+(ms|s|m) /g, '')].filter(mark => /\p{L}/u.test(mark))
-    for (const [at, letter] of own.entries())
-      letters.set(nameOf({ topic: String(topic), partition, offset: BigInt(at) }), letter)
-  }
-}
-
 function rows<T>(count: number, of: (partition: number) => T): T[] {
   return Array.from({ length: count }, (_, partition) => of(partition))
 }
 
 function sourceOf({ topic, partition, offset }: RecordedEntry): string {
-  return `${topic}-${partition} offset ${offset}`
+  return nameOf({ topic: topic!, partition: partition!, offset: BigInt(offset!) })
 }
-
-const letters = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ']
 
 /** Beyond the alphabet there are CJK ideographs, letters each. */
 function letterAt(at: number): string {
-  return letters[at] ?? String.fromCodePoint(0x4e00 + at)
+  return alphabet[at] ?? String.fromCodePoint(0x4e00 + at)
 }

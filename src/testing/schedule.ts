@@ -1,6 +1,7 @@
 import type { FaultyRequest } from '../drivers/memory/index.js'
 import { ConfigurationError } from '../errors.js'
 import type { ScenarioChoices } from './choices.js'
+import { alphabet } from './letters.js'
 import type { RecordContent } from './marble-helpers.js'
 import { Random } from './random.js'
 
@@ -78,8 +79,6 @@ export interface Stage {
   readonly consumers: readonly number[]
 }
 
-const letters = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ']
-
 /** Two records follow each other after so many ms, at most. */
 const widestGap = 4
 
@@ -99,7 +98,7 @@ export function drawLatency(seed: number, most: number): number {
 }
 
 function drawRecords(random: Random, topics: Stage['topics']): PutIn[] {
-  const free = letters.values()
+  const free = alphabet.values()
   return [...topics].flatMap(([topic, { partitions, records }]) => {
     const frames = Array<number>(partitions).fill(0)
     return Array.from({ length: random.integer(records) }, () => {
@@ -108,7 +107,7 @@ function drawRecords(random: Random, topics: Stage['topics']): PutIn[] {
       frames[partition] = frame
       const letter = free.next().value
       if (letter === undefined)
-        throw new ConfigurationError(`a run has ${letters.length} records at most, one a letter`)
+        throw new ConfigurationError(`a run has ${alphabet.length} records at most, one a letter`)
       return { letter, topic, partition, frame }
     })
   })

@@ -1,20 +1,8 @@
-import { pipe, VirtualTimeScheduler } from 'rxjs'
+import { pipe } from 'rxjs'
 import { breaker, type ClientEvent, createClient, deadLetter, FloodError, type RxMikaError, retryTopic } from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
-
-/** Virtual time that goes on only as far as asked. */
-class Clock extends VirtualTimeScheduler {
-  constructor() {
-    super(undefined, 0)
-  }
-
-  runTo(frame: number): void {
-    this.maxFrames = frame
-    this.flush()
-    this.frame = frame
-  }
-}
+import { Clock } from './clock.js'
 
 const values = (from: number, to: number) =>
   Array.from({ length: to - from }, (_, at) => ({ value: String(from + at) }))

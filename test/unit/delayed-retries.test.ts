@@ -1,23 +1,10 @@
-import { VirtualTimeScheduler } from 'rxjs'
 import { createClient } from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
+import { Clock } from './clock.js'
 
 const headers = (values: Record<string, string | number>) =>
   Object.fromEntries(Object.entries(values).map(([name, value]) => [`mika_err_billing_${name}`, String(value)]))
-
-/** Virtual time that goes on only as far as asked. */
-class Clock extends VirtualTimeScheduler {
-  constructor() {
-    super(undefined, 0)
-  }
-
-  runTo(frame: number): void {
-    this.maxFrames = frame
-    this.flush()
-    this.frame = frame
-  }
-}
 
 function setUp(clock: Clock) {
   const broker = memoryBroker({ scheduler: clock })

@@ -1,4 +1,3 @@
-import { VirtualTimeScheduler } from 'rxjs'
 import {
   ConfigurationError,
   type ConsumeRecord,
@@ -10,19 +9,7 @@ import {
 } from 'rxmika'
 import { type MemoryBrokerOptions, memoryBroker } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
-
-/** Virtual time that goes on only as far as asked. */
-class Clock extends VirtualTimeScheduler {
-  constructor() {
-    super(undefined, 0)
-  }
-
-  runTo(frame: number): void {
-    this.maxFrames = frame
-    this.flush()
-    this.frame = frame
-  }
-}
+import { Clock } from './clock.js'
 
 function setUp(options: MemoryBrokerOptions = {}) {
   const clock = new Clock()

@@ -1,8 +1,9 @@
-import { EMPTY, NEVER, retry, type SchedulerLike, VirtualTimeScheduler } from 'rxjs'
+import { EMPTY, NEVER, retry, type SchedulerLike } from 'rxjs'
 import { describe, expect, it } from 'vitest'
 import { Publications } from '../../src/client/publications.js'
 import type { Publisher } from '../../src/client/publisher.js'
 import { PublishError } from '../../src/index.js'
+import { Clock } from './clock.js'
 
 const unanswered = { send: () => NEVER } as unknown as Publisher
 const record = { topic: 'copies', value: 'x' }
@@ -11,21 +12,15 @@ function publications(scheduler: SchedulerLike) {
   return new Publications({ publisher: unanswered, scheduler, connected: EMPTY, ended: () => {} })
 }
 
-function runTo(clock: VirtualTimeScheduler, frame: number): void {
-  clock.maxFrames = frame
-  clock.flush()
-  clock.frame = frame
-}
-
 describe('the time-out of publish', () => {
   it('has one timer, also when a caller publishes again from within its error', () => {
-    const clock = new VirtualTimeScheduler()
+    const clock = new Clock()
     const open = publications(clock)
     const caller = open
       .publish([record], ['copies'], 1000)
       .pipe(retry({ count: 20 }))
       .subscribe({ error: () => {} })
-    runTo(clock, 10_500)
+    clock.runTo(10_500)
     expect(clock.actions).toHaveLength(1)
     caller.unsubscribe()
     expect(clock.actions.filter(({ closed }) => !closed)).toEqual([])
@@ -33,16 +28,16 @@ describe('the time-out of publish', () => {
   })
 
   it('comes after twice its time at the latest when the clock is set back', () => {
-    const clock = new VirtualTimeScheduler()
+    const clock = new Clock()
     let shift = 10_000_000
     clock.now = () => clock.frame + shift
     const errors: [number, unknown][] = []
     publications(clock)
       .publish([record], ['copies'], 1000)
       .subscribe({ error: error => errors.push([clock.frame, error]) })
-    runTo(clock, 10)
+    clock.runTo(10)
     shift -= 3_600_000
-    runTo(clock, 10_000)
+    clock.runTo(10_000)
     expect(errors).toEqual([[2000, expect.any(PublishError)]])
   })
 })
