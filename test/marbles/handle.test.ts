@@ -146,6 +146,32 @@ describe('handle: order', () => {
     })
   })
 
+  it('lets nothing go any more that stood behind a failed record when it was unsubscribed', () => {
+    const routed: (() => void)[] = []
+    const phases: string[] = []
+    class Owner extends FakeOwner {
+      override whenDone(_: DeliveredRecord, done: () => void): void {
+        routed.push(done)
+      }
+      override hold(): void {
+        phases.push('held')
+      }
+      override release(): boolean {
+        phases.push('released')
+        return true
+      }
+    }
+    const owner = new Owner()
+    const input = new Subject<DeliveredRecord>()
+    const handled = input.pipe(handle(() => throwError(() => 'x'), { order: 'key' })).subscribe()
+    input.next(fakeRecord({ owner, key: 'k', offset: 0 }))
+    input.next(fakeRecord({ owner, key: 'k', offset: 1 }))
+    handled.unsubscribe()
+    // By now the next subscription may have it behind another.
+    for (const done of routed) done()
+    expect(phases).toEqual(['held'])
+  })
+
   it('forgets a key when its last record is done', () => {
     const lanes = new Lanes<LaneUser>('key')
     const calls = ['k', 'k', 'l', 'm'].map(key => {

@@ -1,6 +1,7 @@
 import { type Client, handle } from 'rxmika'
 import { type MarbleRecording, type RecordingOptions, recordMarbles, runMarbles } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
+import { runPrinted } from './run-printed.js'
 
 function recorded(options: RecordingOptions, records: string): { recording: MarbleRecording; client: Client } {
   let result: { recording: MarbleRecording; client: Client } | undefined
@@ -20,16 +21,6 @@ function recorded(options: RecordingOptions, records: string): { recording: Marb
     result = { recording, client }
   })
   return result!
-}
-
-/** The test as it was printed, run. */
-function run(code: string): void {
-  let test = () => {}
-  const it = (_: string, body: () => void) => {
-    test = body
-  }
-  new Function('it', 'runMarbles', code)(it, runMarbles)
-  test()
 }
 
 describe('recordMarbles', () => {
@@ -69,8 +60,8 @@ describe('recordMarbles', () => {
   it('writes values that it is told to show, and a test for a window without records', () => {
     const { recording } = recorded({ values: ({ value }) => `<${value}>` }, 'ab')
     expect(recording.test()).toMatch("{ a: '<a>', b: '<b>' }")
-    run(recording.test())
-    run(recorded({}, '').recording.test())
+    runPrinted(recording.test())
+    runPrinted(recorded({}, '').recording.test())
   })
 
   it('writes a test that passes, and fails where the outcome differs', () => {
@@ -92,12 +83,12 @@ describe('recordMarbles', () => {
     expect(text).not.toMatch(/secret|hidden/)
     expect(text.match(/key: 'key 1'/g)).toHaveLength(2)
     expect(text).toMatch('{ retries: 1, dlq: true }')
-    run(text)
+    runPrinted(text)
     for (const helper of ['Deliveries', 'Commits', 'Retries', 'DeadLetters']) {
       const line = text.split('\n').find(line => line.includes(`expect${helper}(`))!
       expect(line).toMatch(/[\da-z]/)
       const altered = line.replace(/toBe\((\[?)'/, "toBe($1'-")
-      expect(() => run(text.replace(line, altered)), helper).toThrow('expected')
+      expect(() => runPrinted(text.replace(line, altered)), helper).toThrow('expected')
     }
   })
 })
