@@ -3,7 +3,17 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { freePorts } from './free-ports'
 
 /** Kafka's keys of the requests that are interfered with. */
-export const api = { produce: 0, fetch: 1, offsetCommit: 8, joinGroup: 11, heartbeat: 12, syncGroup: 14 } as const
+export const api = {
+  produce: 0,
+  fetch: 1,
+  metadata: 3,
+  offsetCommit: 8,
+  offsetFetch: 9,
+  joinGroup: 11,
+  heartbeat: 12,
+  syncGroup: 14,
+  apiVersions: 18,
+} as const
 
 export interface Interference {
   readonly api: number

@@ -59,6 +59,19 @@ describeOwnKafka('a driver whose connections are cut', () => {
       expect(types(member).filter(type => type !== 'batch')).toEqual(['assigned'])
     })
 
+    for (const [name, key] of [
+      ['question for its versions', api.apiVersions],
+      ['question for topics', api.metadata],
+    ] as const) {
+      scenario(`connects although the first ${name} is cut (${at})`, async world => {
+        const topic = await world.topic('orders')
+        const cut = proxy.interfere({ api: key, at })
+        const driver = await connected(world)
+        await cut
+        expect(await done(driver.topics([topic]))).toEqual(new Map([[topic, 1]]))
+      })
+    }
+
     scenario(`rejects a commit that is cut, and passes the next (${at})`, async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 3))

@@ -6,7 +6,7 @@ import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
 import { done, Member } from '../contract/driver-member'
 import { kafkaBackend } from '../contract/kafka-backend'
 import { numbered, scenarios, texts, type World } from '../contract/world'
-import { BrokerProxy } from './broker-proxy'
+import { api, BrokerProxy } from './broker-proxy'
 import { describeOwnKafka } from './describe-kafka'
 import { type KafkaServer, startKafka } from './kafka-server'
 import { MemberProcess, type MemberReport } from './member-process'
@@ -112,6 +112,25 @@ describeOwnKafka('a driver whose group goes on without it', () => {
     const told = member.events.values.map(({ type }) => type).filter(type => type !== 'batch' && type !== 'revoking')
     expect(told.slice(0, 4)).toEqual(['assigned', 'disconnected', 'reconnected', 'lost'])
     expect(new Set(told.slice(4))).toEqual(new Set(['assigned']))
+  })
+
+  scenario('takes up nothing that others may have since it learnt where to read', async world => {
+    const group = world.name('group')
+    const topic = await world.topic('orders')
+    await backend.publish(topic, numbered(0, 10))
+    // Frozen with the answer in its hands, until its session is over.
+    const frozen = proxy.interfere({
+      api: api.offsetFetch,
+      at: answer => {
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1.5 * timeouts.sessionTimeout)
+        return answer
+      },
+    })
+    const member = await joined(world, server.brokers, { group, topics: [topic] })
+    await frozen
+    await member.read(10)
+    await member.commit(member.owned.get(`${topic}/0`)!, 10)
+    expect(member.events.values.map(({ type }) => type).filter(type => type !== 'batch')).toEqual(['assigned'])
   })
 
   scenario('stays in its group while a rebalance is held for longer than a session', async world => {

@@ -42,7 +42,7 @@ export class TakingUp {
 
   async all(partitions: readonly TopicPartition[]): Promise<void> {
     await Promise.race([this.#eachLeaders(partitions, 0), this.host.wait(grace)])
-    if (this.host.stale()) return
+    if (await this.#isStale()) return
     this.#announced = true
     this.host.announce(this.#known)
   }
@@ -56,7 +56,7 @@ export class TakingUp {
     const { host, member } = this
     try {
       const found = await this.#positionsOf(partitions)
-      if (host.stale()) return
+      if (await this.#isStale()) return
       if (this.#announced) host.announce(found)
       else this.#known.push(...found)
     } catch (error) {
@@ -73,6 +73,18 @@ export class TakingUp {
       await host.wait(Math.min(firstRetry * 2 ** failures, longestRetry))
       if (!host.stale()) await this.#eachLeaders(partitions, failures + 1)
     }
+  }
+
+  /**
+   * Learning can take longer than a session: the process was frozen, or the coordinator away. Others may have the
+   * partitions by now, and be further on: what was learnt is worth something only if the group still knows us.
+   */
+  async #isStale(): Promise<boolean> {
+    const { host, member } = this
+    while (!host.stale() && member.session.doubtful) {
+      await member.session.heartbeat().catch(() => host.wait(firstRetry))
+    }
+    return host.stale()
   }
 
   async #positionsOf(partitions: readonly TopicPartition[]): Promise<readonly Assignment[]> {

@@ -8,6 +8,7 @@ import { DeadlineError, pass, within } from './deadline.js'
 import { type GuardedCluster, openCluster } from './guarded-cluster.js'
 import { Outage } from './outage.js'
 import { errorType, isConnectionFailure, isNotAuthorized, isRefusal, messageOf } from './protocol-error.js'
+import { retry } from './retry-settings.js'
 import { readAt } from './single-read.js'
 import { ends } from './start-position.js'
 import type { TopicPartition } from './sticky-assignment.js'
@@ -44,8 +45,18 @@ export class Topics {
     const silent = new DeadlineError(`no broker answered within ${firstAnswer} ms`)
     const overdue = setTimeout(() => outage.unanswered(silent), firstAnswer)
     try {
-      await cluster.connect()
-      await cluster.refreshMetadata()
+      for (;;) {
+        try {
+          await cluster.connect()
+          await cluster.refreshMetadata()
+          break
+        } catch (error) {
+          // kafkajs tries again to connect, and not to ask: a connection that breaks in between is made anew here.
+          if (isRefusal(error) || !isConnectionFailure(error)) throw error
+          outage.unanswered(error)
+          await pass(retry.initialRetryTime)
+        }
+      }
       outage.answered()
     } finally {
       clearTimeout(overdue)
