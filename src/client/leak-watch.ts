@@ -5,6 +5,12 @@ import type { Assignment } from './assignment.js'
 const age = 1_000
 
 /**
+ * How many of an assignment's records are looked after at a time, the oldest first. They are what holds its position back;
+ * those behind them have their turn. A slow pipeline has tens of thousands, and each costs half a kilobyte here.
+ */
+const most = 1_000
+
+/**
  * Finds records that a pipeline dropped unsettled (`filter`, `switchMap`, `throttleTime`…): nobody can settle them any
  * more, and their partition's position would stand still without an explanation.
  *
@@ -31,14 +37,17 @@ export class LeakWatch {
   #look(): void {
     for (const assignment of this.assignments()) {
       const young = assignment.firstSlotSince(assignment.host.scheduler.now() - age)
+      let watched = 0
       for (const record of assignment.window) {
-        if (record.slot >= young) break
-        if (record.phase !== 'unsettled') continue
+        if (record.slot >= young || watched === most) break
+        if (record.phase !== 'unsettled' || record.handed === 'leaked') continue
         if (record.handed === undefined) assignment.window.replace(standIn(record))
-        else if (record.handed !== 'leaked' && record.handed.deref() === undefined) {
+        else if (record.handed.deref() === undefined) {
           record.handed = 'leaked'
           this.leaked(assignment, record)
+          continue
         }
+        watched++
       }
     }
   }

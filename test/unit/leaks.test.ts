@@ -68,6 +68,30 @@ describe('leaked records', { timeout: 20_000 }, () => {
     expect(broker.committed('billing', 'orders', 0)).toBe(5n)
   })
 
+  it('looks after a thousand at a time, and after those behind them in their turn', async () => {
+    const held: ConsumeRecord[] = []
+    const { leaked, broker, end } = run(records =>
+      records.pipe(
+        tap(record => {
+          if (record.offset < 1_500n) held.push(record)
+          else if (record.offset !== 1_600n) record.ack()
+        }),
+      ),
+    )
+    broker.publish(
+      'orders',
+      Array.from({ length: 1_700 }, (_, at) => ({ value: `${at}` })),
+    )
+    const settling = timer(2_500).subscribe(() => {
+      for (const record of held.splice(0)) record.ack()
+    })
+    expect(await firstValueFrom(leaked)).toMatchObject({ offset: 1_600n })
+    // While a thousand in front of it were looked after, it was not.
+    expect(held).toEqual([])
+    settling.unsubscribe()
+    await end()
+  })
+
   it('delivers a dropped record again to the next subscriber', async () => {
     const stop = new Subject<void>()
     const { records, leaked, end } = run(records =>
