@@ -1,4 +1,5 @@
 import type { Measurement } from './row.js'
+import { touch } from './touch.js'
 
 /** Counts records and touches each value, as every real handler does. */
 export class Meter {
@@ -23,7 +24,7 @@ export class Meter {
 
   see(value: Buffer | null): void {
     if (this.#seen === 0) this.start()
-    this.#bytes += value?.length ?? 0
+    this.#bytes += touch(value)
     this.#seen++
     if ((this.#seen & 0xffff) === 0) this.#rss = Math.max(this.#rss, process.memoryUsage.rss())
     if (this.#seen === this.records) {
@@ -34,6 +35,6 @@ export class Meter {
   }
 
   get measurement(): Measurement {
-    return { rate: (this.records / (this.#ended - this.#began)) * 1_000, 'RSS, MiB': Math.round(this.#rss / 2 ** 20) }
+    return { '1000/s': this.records / (this.#ended - this.#began), 'RSS, MiB': this.#rss / 2 ** 20 }
   }
 }

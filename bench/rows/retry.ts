@@ -1,12 +1,17 @@
 import type { IHeaders } from 'kafkajs'
 import { quiet, rxmika } from '../clients.js'
+import { go, goName } from '../go.js'
 import { Meter } from '../meter.js'
-import type { Row } from '../row.js'
+import { bytes100, type Row } from '../row.js'
+import { atLeast } from '../target.js'
 
 export const retry: Row = {
   title: 'records that fail once, go through the retry topic, and are acked there',
   records: 100_000,
+  filled: bytes100,
+  figure: '1000/s',
   base: 'kafkajs, by hand',
+  committed: { except: [] },
   contenders: {
     /** What a team writes that is in a hurry and knows kafkajs: batches on, one header, no failure metadata. */
     'kafkajs, by hand': async ({ brokers, topic, scratch, group, records }) => {
@@ -48,5 +53,7 @@ export const retry: Row = {
       },
       ({ scratch }) => ({ retryTopic: scratch }),
     ),
+    [goName]: go('retry'),
   },
+  targets: { 'rxmika retries: 1': [atLeast(55)] },
 }
