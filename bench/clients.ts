@@ -11,6 +11,7 @@ export function kafkajs(run: (meter: Meter) => Parameters<Consumer['run']>[0], p
   return async ({ brokers, topic, group, records }) => {
     const consumer = quiet(brokers).consumer({ groupId: group })
     const meter = new Meter(Math.ceil(records * part))
+    consumer.on(consumer.events.GROUP_JOIN, () => meter.start())
     await consumer.connect()
     await consumer.subscribe({ topic, fromBeginning: true })
     await consumer.run(run(meter))
@@ -29,6 +30,7 @@ export function rxmika(
     const { brokers, group, records } = task
     const client = createClient({ brokers, group, logger: false, ...options(task) })
     const meter = new Meter(records)
+    client.events.subscribe(({ type }) => type === 'assigned' && meter.start())
     attach(client, meter, task)
     client.start().subscribe(error => console.error(error))
     await meter.done

@@ -1,7 +1,12 @@
 import type { Measurement } from './row.js'
 import { touch } from './touch.js'
 
-/** Counts records and touches each value, as every real handler does. */
+/**
+ * Counts records and touches each value, as every real handler does.
+ *
+ * A consumer's clock starts when it has its partitions, and not with the first record: a whole fetch is decoded by then,
+ * which is many records where they are compressed.
+ */
 export class Meter {
   #seen = 0
   #bytes = 0
@@ -17,7 +22,7 @@ export class Meter {
     })
   }
 
-  /** The clock starts with the first record, unless it was started before. */
+  /** Once. The first record does it too. */
   start(): void {
     if (this.#began === 0) this.#began = performance.now()
   }

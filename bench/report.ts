@@ -15,8 +15,9 @@ export function report(name: string, row: Row, figures: Figures, rounds: number,
     return [contender, ...columns.map(column => spread(figures.of(contender, column))), ratio, targets.join('; ')]
   })
   const failures = figures.failures.map(failure => `- ${failure}`)
+  const title = `${row.title[0]!.toUpperCase()}${row.title.slice(1)}.`
   return [
-    `${row.title[0]!.toUpperCase()}${row.title.slice(1)}. ${records.toLocaleString('en')} records, ${rounds} ${rounds === 1 ? 'round' : 'rounds'}.`,
+    `${title} ${records.toLocaleString('en')} records, ${rounds} ${rounds === 1 ? 'round' : 'rounds'}.`,
     '',
     ...table([head, ...lines]),
     ...(failures.length === 0 ? [] : ['', ...failures]),

@@ -1,5 +1,4 @@
 import { createTopic } from '../test/kafka/create-topic.js'
-import { Unavailable } from '../test/kafka/run.js'
 import { quiet } from './clients.js'
 import { Figures } from './figures.js'
 import { fill, partitions } from './fill.js'
@@ -19,28 +18,27 @@ export interface Rounds {
 /** Measures a row, its contenders in turns. One that fails loses its own figure of that round, and no other. */
 export async function measureRow(name: string, row: Row, { brokers, rounds, ...options }: Rounds): Promise<Figures> {
   const records = options.records ?? row.records
-  const all = Object.keys(row.contenders).filter(contender => contender.includes(options.only))
-  const figures = new Figures(all)
-  const commands = await commandsOf(name, row, all, figures)
-  const contenders = all.filter(contender => commands.has(contender))
+  const chosen = Object.keys(row.contenders).filter(contender => contender.includes(options.only))
+  const figures = new Figures(chosen)
+  const commands = await commandsOf(name, row, chosen, figures)
+  const contenders = [...commands.keys()]
   const id = `bench-${name}-${Date.now().toString(36)}`
   const topics: string[] = []
-  const topicNamed = async (topic: string) => {
+  const created = async (topic: string) => {
     topics.push(topic)
     await createTopic({ brokers }, { topic, numPartitions: partitions })
     return topic
   }
   try {
-    if (row.filled !== undefined) await fill(brokers, await topicNamed(id), records, row.filled)
+    if (row.filled !== undefined) await fill(brokers, await created(id), records, row.filled)
     for (let round = 0; round < rounds; round++) {
       // Alternating, and each round begins with another: what the machine does meanwhile meets all alike.
       for (let turn = 0; turn < contenders.length; turn++) {
         const contender = contenders[(turn + round) % contenders.length]!
         // As short as real ones are: it is part of the names of headers.
         const group = `${Date.now().toString(36)}-${turn}`
-        const topic = row.filled === undefined ? await topicNamed(`${id}-${group}`) : id
-        const scratch = await topicNamed(`${id}-${group}-scratch`)
-        const task: Task = { brokers, topic, scratch, records, group }
+        const topic = row.filled === undefined ? await created(`${id}-${group}`) : id
+        const task = { brokers, topic, scratch: await created(`${id}-${group}-scratch`), records, group }
         const place = `round ${round + 1}/${rounds}  ${name}  ${contender}`
         try {
           const measurement = await measured(commands.get(contender)!, task)
@@ -48,18 +46,18 @@ export async function measureRow(name: string, row: Row, { brokers, rounds, ...o
           figures.add(contender, measurement)
           console.error(`${place}: ${JSON.stringify(measurement)}`)
         } catch (error) {
-          figures.failures.push(`${contender}, round ${round + 1}: ${firstLines(error)}`)
+          figures.failures.push(`${contender}, round ${round + 1}: ${inShort(error)}`)
           console.error(`${place}: FAILED: ${error}`)
         }
       }
     }
   } finally {
-    await remove(brokers, topics)
+    await remove(brokers, topics).catch(error => console.error(`the topics of ${name} are still there: ${error}`))
   }
   return figures
 }
 
-/** How each contender is started; what this machine lacks is said once and left out. */
+/** How each contender is started. One that cannot be is left out, which is said where its figures would be. */
 async function commandsOf(name: string, row: Row, contenders: readonly string[], figures: Figures) {
   const commands = new Map<string, readonly string[]>()
   for (const contender of contenders) {
@@ -68,9 +66,8 @@ async function commandsOf(name: string, row: Row, contenders: readonly string[],
       const command = typeof work === 'function' ? script('./contender.ts', [name, contender]) : await work.command()
       commands.set(contender, command)
     } catch (error) {
-      if (!(error instanceof Unavailable)) throw error
-      figures.failures.push(`${contender} is left out: ${firstLines(error)}`)
-      console.error(`${name}  ${contender} is LEFT OUT: ${error.message}`)
+      figures.failures.push(`${contender} is left out: ${inShort(error)}`)
+      console.error(`${name}  ${contender} is LEFT OUT: ${(error as Error).message}`)
     }
   }
   return commands
@@ -90,7 +87,7 @@ async function remove(brokers: string[], topics: string[]): Promise<void> {
 }
 
 /** What a process printed on its way out is of more use than that it ended. */
-function firstLines(error: unknown): string {
+function inShort(error: unknown): string {
   const { stderr, message, killed } = error as { stderr?: string; message: string; killed?: boolean }
   if (killed) return 'it did not end in time and was killed'
   const lines = (stderr || message).split('\n').filter(line => /\S/.test(line))

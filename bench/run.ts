@@ -31,8 +31,13 @@ try {
   // Each table as soon as there is one: a run that ends half way has shown what it had.
   for (const name of chosen) {
     const row = rows[name]!
-    const figures = await measureRow(name, row, { brokers, rounds, records: given, only: options.only })
-    console.log(report(name, row, figures, rounds, given ?? row.records))
+    try {
+      const figures = await measureRow(name, row, { brokers, rounds, records: given, only: options.only })
+      console.log(report(name, row, figures, rounds, given ?? row.records))
+    } catch (error) {
+      console.error(`the row ${name} FAILED:`, error)
+      process.exitCode = 1
+    }
   }
   const command = ['npm run bench', ...process.argv.slice(2)].join(' ').replace('bench ', 'bench -- ')
   console.log(`${await circumstances(server !== undefined)}\n\n\`${command}\``)

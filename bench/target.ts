@@ -29,7 +29,8 @@ export function judged(target: Target, contender: string, figure: string, figure
   const sign = bound === 'at least' ? '≥' : '≤'
   const name = target.column === undefined ? '' : `${column.split(',')[0]} `
   const other = times ?? over
-  const asked = `${name}${sign} ${value.toLocaleString('en')}${times === undefined ? '' : ` × ${times}`}${over === undefined ? '' : ` over ${over}`}`
+  const comparison = times !== undefined ? ` × ${times}` : over !== undefined ? ` over ${over}` : ''
+  const asked = `${name}${sign} ${value.toLocaleString('en')}${comparison}`
   const own = figures.median(contender, column)
   const theirs = other === undefined ? undefined : figures.median(other, column)
   if (own === undefined || (other !== undefined && theirs === undefined)) return `${asked}: not measured`
@@ -38,9 +39,8 @@ export function judged(target: Target, contender: string, figure: string, figure
   return `${asked}: ${reached ? 'reached' : '**missed**'}, ${shown(compared)}`
 }
 
-/** Three digits that count. */
+/** Three digits that count; of what is larger all before the point. */
 export function shown(value: number): string {
-  return Number(
-    value.toPrecision(Math.abs(value) >= 1_000 ? Math.ceil(Math.log10(Math.abs(value))) : 3),
-  ).toLocaleString('en', { maximumFractionDigits: 3 })
+  const rounded = Math.abs(value) >= 1_000 ? Math.round(value) : Number(value.toPrecision(3))
+  return rounded.toLocaleString('en', { maximumFractionDigits: 20 })
 }

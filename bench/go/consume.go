@@ -45,7 +45,6 @@ func retry(t task) (measurement, error) {
 	seen := newMeter(t.Records)
 	reason := errors.New("not now")
 	return seen.until(t, t.Scratch, func(d *delivery) {
-		seen.start()
 		if d.member.retries(d.Record) == 0 {
 			go d.fail(reason)
 			return
@@ -59,6 +58,12 @@ func retry(t task) (measurement, error) {
 func (seen *meter) until(t task, retryTopic string, handle func(*delivery)) (measurement, error) {
 	m, err := join(t, retryTopic, handle)
 	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-m.assigned:
+		seen.start()
+	case err := <-m.stopped:
 		return nil, err
 	}
 	select {

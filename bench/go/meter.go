@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Counts records and touches each value. The clock starts with the first record, unless it was started before.
+// Counts records and touches each value. The clock starts when the member has its partitions.
 type meter struct {
 	records int64
 	seen    atomic.Int64

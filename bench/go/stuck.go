@@ -8,6 +8,8 @@ import (
 // Nothing more came for so long: it stands.
 const standstill = 3 * time.Second
 
+const partitions = 4
+
 // The first record is never settled; counted is what comes all the same.
 func stuck(t task) (measurement, error) {
 	var own, others atomic.Int64
@@ -28,7 +30,11 @@ func stuck(t task) (measurement, error) {
 		before = own.Load() + others.Load()
 		time.Sleep(standstill)
 	}
-	return measurement{"others": float64(others.Load()), "own": float64(own.Load())}, nil
+	return measurement{
+		"others, %": 100 * float64(others.Load()) / (float64(t.Records) * (1 - 1.0/partitions)),
+		"own":       float64(own.Load()),
+		"together":  float64(own.Load() + others.Load()),
+	}, nil
 }
 
 func touchOnce(value []byte) int64 {

@@ -12,6 +12,7 @@ interface Message {
 
 interface Consumer {
   consume(options: object): Promise<AsyncIterable<Message> & NodeJS.ReadableStream & { close(): Promise<void> }>
+  on(event: string, listener: () => void): void
   close(): Promise<void>
 }
 
@@ -19,8 +20,9 @@ const [name, row, argument] = process.argv.slice(2) as [string, string, string]
 const task: Task = JSON.parse(argument)
 const { Consumer }: { Consumer: new (options: object) => Consumer } = await import(name)
 
-async function open() {
+async function open(joined = () => {}) {
   const consumer = new Consumer({ groupId: task.group, clientId: 'bench', bootstrapBrokers: task.brokers })
+  consumer.on('consumer:group:join', joined)
   const stream = await consumer.consume({
     topics: [task.topic],
     // Committed offsets where there are some, the beginning where there are none; as often as rxmika commits.
@@ -31,7 +33,7 @@ async function open() {
 
 async function consume(see: (meter: Meter, message: Message) => void): Promise<Measurement> {
   const meter = new Meter(task.records)
-  const { consumer, stream } = await open()
+  const { consumer, stream } = await open(() => meter.start())
   stream.on('data', message => see(meter, message as unknown as Message))
   await meter.done
   await stream.close()

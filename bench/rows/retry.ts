@@ -20,10 +20,10 @@ export const retry: Row = {
       const consumer = kafka.consumer({ groupId: group })
       const meter = new Meter(records)
       await Promise.all([producer.connect(), consumer.connect()])
+      consumer.on(consumer.events.GROUP_JOIN, () => meter.start())
       await consumer.subscribe({ topics: [topic, scratch], fromBeginning: true })
       await consumer.run({
         eachBatch: async ({ batch }) => {
-          meter.start()
           if (batch.topic === scratch) for (const { value } of batch.messages) meter.see(value)
           else {
             const messages = batch.messages.map(({ key, value, timestamp, headers }) => ({
@@ -43,7 +43,6 @@ export const retry: Row = {
       (client, meter, { topic }) => {
         const reason = new Error('not now')
         client.topic(topic, { retries: 1 }).subscribe(record => {
-          meter.start()
           if (record.attempt === 1) setImmediate(() => record.fail(reason))
           else {
             meter.see(record.value)

@@ -21,7 +21,8 @@ export const goProgram = async (name: string, sources: string): Promise<string> 
   try {
     await run('go', ['version'])
   } catch (error) {
-    if (error instanceof Unavailable) throw new Unavailable(`${name} in Go needs Go 1.25 or newer: go is not installed`)
+    if (error instanceof Unavailable)
+      throw new Unavailable(`the Go program "${name}" needs Go 1.25 or newer: go is not installed`)
     throw error
   }
   await mkdir(bin, { recursive: true })
