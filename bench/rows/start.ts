@@ -40,7 +40,7 @@ async function timed(action: () => Promise<unknown>): Promise<number> {
 const base = 'kafkajs eachMessage'
 
 export const start: Row = {
-  title: 'ms from the start of a new group to its first record, and to close it when nothing is in flight',
+  title: 'a new group from its start to its first record, and closed when nothing is in flight',
   records: 1_000,
   filled: bytes100,
   figure: 'start, ms',
