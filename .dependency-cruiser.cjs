@@ -23,7 +23,11 @@ module.exports = {
     room('client', '^src/client/', [vocabulary, '^src/operators/', '^src/retry/', '^src/drivers/kafkajs/index\\.ts$']),
     room('testing', '^src/testing/', [vocabulary, '^src/(operators|retry|client|drivers)/']),
     room('examples', '^examples/', publicApi),
-    room('bench', '^bench/', [...publicApi, '^test/kafka/(kafka-server|create-topic)\\.ts$', '^src/record\\.ts$']),
+    room('bench', '^bench/', [
+      ...publicApi,
+      '^test/kafka/(kafka-server|create-topic|go-program|java|run)\\.ts$',
+      '^src/record\\.ts$',
+    ]),
     room('chaos', '^chaos/', [...publicApi, '^test/kafka/(kafka-server|create-topic|free-ports|watchdog)\\.ts$']),
     {
       name: 'vocabulary-imports',

@@ -2,6 +2,7 @@
 import { rows } from './rows/index.js'
 
 const [row, name, task] = process.argv.slice(2) as [string, string, string]
-const measurement = await rows[row]!.contenders[name]!(JSON.parse(task))
-process.stdout.write(`${JSON.stringify(measurement)}\n`)
+const work = rows[row]!.contenders[name]!
+if (typeof work !== 'function') throw new Error(`${name} is a program of its own`)
+process.stdout.write(`${JSON.stringify(await work(JSON.parse(task)))}\n`)
 process.exit(0)

@@ -1,6 +1,12 @@
 import type { Measurement } from './row.js'
+import { touch } from './touch.js'
 
-/** Counts records and touches each value, as every real handler does. */
+/**
+ * Counts records and touches each value, as every real handler does.
+ *
+ * A consumer's clock starts when it has its partitions, and not with the first record: a whole fetch is decoded by then,
+ * which is many records where they are compressed.
+ */
 export class Meter {
   #seen = 0
   #bytes = 0
@@ -16,14 +22,14 @@ export class Meter {
     })
   }
 
-  /** The clock starts with the first record, unless it was started before. */
+  /** Once. The first record does it too. */
   start(): void {
     if (this.#began === 0) this.#began = performance.now()
   }
 
   see(value: Buffer | null): void {
     if (this.#seen === 0) this.start()
-    this.#bytes += value?.length ?? 0
+    this.#bytes += touch(value)
     this.#seen++
     if ((this.#seen & 0xffff) === 0) this.#rss = Math.max(this.#rss, process.memoryUsage.rss())
     if (this.#seen === this.records) {
@@ -34,6 +40,6 @@ export class Meter {
   }
 
   get measurement(): Measurement {
-    return { rate: (this.records / (this.#ended - this.#began)) * 1_000, 'RSS, MiB': Math.round(this.#rss / 2 ** 20) }
+    return { '1000/s': this.records / (this.#ended - this.#began), 'RSS, MiB': this.#rss / 2 ** 20 }
   }
 }

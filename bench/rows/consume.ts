@@ -1,60 +1,121 @@
 import { tap } from 'rxjs'
-import { handle } from 'rxmika'
+import type { ConsumeRecord } from 'rxmika'
 import { kafkajs, rxmika } from '../clients.js'
-import type { Row } from '../row.js'
+import { go, goName } from '../go.js'
+import type { Meter } from '../meter.js'
+import { platformatic } from '../platformatic.js'
+import { bytes100, type Row, type Shape, type Work } from '../row.js'
+import { atLeast, type Target } from '../target.js'
+import { touch } from '../touch.js'
 
-const handled = (order: 'none' | 'key' | 'partition') =>
+const eachBatch = kafkajs(meter => ({
+  eachBatch: async ({ batch }) => {
+    for (const { value } of batch.messages) meter.see(value)
+  },
+}))
+
+const eachBatchNoCommits = kafkajs(meter => ({
+  autoCommit: false,
+  eachBatch: async ({ batch }) => {
+    for (const { value } of batch.messages) meter.see(value)
+  },
+}))
+
+const acked = (see: (meter: Meter, record: ConsumeRecord) => void) =>
   rxmika((client, meter, { topic }) => {
     client
       .topic(topic)
-      .pipe(handle(async record => meter.see(record.value), { concurrency: 64, order }))
+      .pipe(
+        tap(record => {
+          see(meter, record)
+          record.ack()
+        }),
+      )
       .subscribe()
   })
 
-export const consume: Row = {
-  title: 'records consumed, values read, everything committed at the end',
-  records: 1_000_000,
-  base: 'kafkajs eachBatch',
-  contenders: {
-    'kafkajs eachBatch': kafkajs(meter => ({
-      eachBatch: async ({ batch }) => {
-        for (const { value } of batch.messages) meter.see(value)
-      },
-    })),
-    'kafkajs eachBatch, no commits': kafkajs(meter => ({
-      autoCommit: false,
-      eachBatch: async ({ batch }) => {
-        for (const { value } of batch.messages) meter.see(value)
-      },
-    })),
-    'kafkajs eachMessage': kafkajs(meter => ({
-      eachMessage: async ({ message }) => meter.see(message.value),
-    })),
-    'rxmika tap(ack)': rxmika((client, meter, { topic }) => {
-      client
-        .topic(topic)
-        .pipe(
-          tap(record => {
-            meter.see(record.value)
-            record.ack()
-          }),
-        )
-        .subscribe()
-    }),
-    'rxmika tap(ack), headers read': rxmika((client, meter, { topic }) => {
-      client
-        .topic(topic)
-        .pipe(
-          tap(record => {
-            record.header('header-0')
-            meter.see(record.value)
-            record.ack()
-          }),
-        )
-        .subscribe()
-    }),
-    "rxmika handle(async), order 'none'": handled('none'),
-    "rxmika handle(async), order 'key'": handled('key'),
-    "rxmika handle(async), order 'partition'": handled('partition'),
-  },
+/** Names that several rows and targets share. */
+const batch = 'kafkajs eachBatch'
+const batchNoCommits = 'kafkajs eachBatch, no commits'
+const tapAck = 'rxmika tap(ack)'
+
+const contenders = {
+  [batch]: eachBatch,
+  [batchNoCommits]: eachBatchNoCommits,
+  [tapAck]: acked((meter, record) => meter.see(record.value)),
+  [goName]: go('consume'),
 }
+
+function row(title: string, records: number, filled: Shape, target: number, more: Partial<Row> = {}): Row {
+  return {
+    ...{ title: `${title}; values read, everything committed at the end`, records, filled, contenders },
+    ...{ figure: '1000/s', base: batch, committed: { except: [batchNoCommits] } },
+    targets: { [tapAck]: [atLeast(target, { times: batch })] },
+    ...more,
+  }
+}
+
+const aheadOfGo: Target = atLeast(1, { times: goName })
+
+export const consume = row('records of 100 B', 1_000_000, bytes100, 2.5, {
+  contenders: {
+    ...contenders,
+    'kafkajs eachMessage': kafkajs(meter => ({ eachMessage: async ({ message }) => meter.see(message.value) })),
+    ...platformatic('consume'),
+  },
+  targets: {
+    [tapAck]: [atLeast(2.5, { times: batch }), atLeast(1_000), aheadOfGo],
+  },
+})
+
+export const consume1k = row('records of 1 KiB', 400_000, { bytes: 1_024 }, 4, {
+  contenders: { ...contenders, ...platformatic('consume') },
+  targets: { [tapAck]: [atLeast(4, { times: batch }), aheadOfGo] },
+})
+
+const headers = Array.from({ length: 5 }, (_, at) => `header-${at}`)
+
+export const headersUnread = row('records of 100 B with 5 headers, not read', 400_000, { bytes: 100, headers }, 6, {
+  contenders: { ...contenders, ...platformatic('consume') },
+})
+
+const all = 'rxmika tap(ack), all five'
+const one = 'rxmika tap(ack), one by its name'
+
+/** Of the headers that kafkajs and this library give, each value is touched. */
+function touchEach(read: { readonly [name: string]: unknown }): void {
+  for (const name of headers) touch(read[name] as Buffer)
+}
+
+const eachBatchRead = (autoCommit: boolean): Work =>
+  kafkajs(meter => ({
+    autoCommit,
+    eachBatch: async ({ batch }) => {
+      for (const { headers, value } of batch.messages) {
+        touchEach(headers!)
+        meter.see(value)
+      }
+    },
+  }))
+
+export const headersRead = row('records of 100 B with 5 headers, read', 400_000, { bytes: 100, headers }, 2, {
+  contenders: {
+    [batch]: eachBatchRead(true),
+    [batchNoCommits]: eachBatchRead(false),
+    [all]: acked((meter, record) => {
+      touchEach(record.headers)
+      meter.see(record.value)
+    }),
+    [one]: acked((meter, record) => {
+      touch(record.header('header-0'))
+      meter.see(record.value)
+    }),
+    [goName]: go('headers-read'),
+    ...platformatic('headers-read'),
+  },
+  targets: { [all]: [atLeast(2, { times: batch })], [one]: [atLeast(2, { times: batch })] },
+})
+
+export const gzip = row('records of 100 B, gzip', 400_000, { bytes: 100, compression: 'gzip' }, 2)
+
+export const snappy = row('records of 100 B, snappy', 400_000, { bytes: 100, compression: 'snappy' }, 2)

@@ -1,10 +1,30 @@
 import type { Row } from '../row.js'
 import { backlog } from './backlog.js'
-import { consume } from './consume.js'
+import { commits } from './commits.js'
+import { consume, consume1k, gzip, headersRead, headersUnread, snappy } from './consume.js'
+import { handling } from './handle.js'
 import { latency } from './latency.js'
 import { publish } from './publish.js'
 import { retry } from './retry.js'
 import { slow } from './slow.js'
+import { start } from './start.js'
 import { stuck } from './stuck.js'
 
-export const rows: { readonly [name: string]: Row } = { consume, slow, retry, publish, latency, stuck, backlog }
+/** In the order of issue 7. */
+export const rows: { readonly [name: string]: Row } = {
+  consume,
+  '1k': consume1k,
+  headers: headersUnread,
+  'headers-read': headersRead,
+  gzip,
+  snappy,
+  handle: handling,
+  slow,
+  stuck,
+  latency,
+  retry,
+  publish,
+  backlog,
+  commits,
+  start,
+}

@@ -1,12 +1,17 @@
 import type { IHeaders } from 'kafkajs'
 import { quiet, rxmika } from '../clients.js'
+import { go, goName } from '../go.js'
 import { Meter } from '../meter.js'
-import type { Row } from '../row.js'
+import { bytes100, type Row } from '../row.js'
+import { atLeast } from '../target.js'
 
 export const retry: Row = {
   title: 'records that fail once, go through the retry topic, and are acked there',
   records: 100_000,
+  filled: bytes100,
+  figure: '1000/s',
   base: 'kafkajs, by hand',
+  committed: { except: [] },
   contenders: {
     /** What a team writes that is in a hurry and knows kafkajs: batches on, one header, no failure metadata. */
     'kafkajs, by hand': async ({ brokers, topic, scratch, group, records }) => {
@@ -15,10 +20,10 @@ export const retry: Row = {
       const consumer = kafka.consumer({ groupId: group })
       const meter = new Meter(records)
       await Promise.all([producer.connect(), consumer.connect()])
+      consumer.on(consumer.events.GROUP_JOIN, () => meter.start())
       await consumer.subscribe({ topics: [topic, scratch], fromBeginning: true })
       await consumer.run({
         eachBatch: async ({ batch }) => {
-          meter.start()
           if (batch.topic === scratch) for (const { value } of batch.messages) meter.see(value)
           else {
             const messages = batch.messages.map(({ key, value, timestamp, headers }) => ({
@@ -38,7 +43,6 @@ export const retry: Row = {
       (client, meter, { topic }) => {
         const reason = new Error('not now')
         client.topic(topic, { retries: 1 }).subscribe(record => {
-          meter.start()
           if (record.attempt === 1) setImmediate(() => record.fail(reason))
           else {
             meter.see(record.value)
@@ -48,5 +52,7 @@ export const retry: Row = {
       },
       ({ scratch }) => ({ retryTopic: scratch }),
     ),
+    [goName]: go('retry'),
   },
+  targets: { 'rxmika retries: 1': [atLeast(55)] },
 }

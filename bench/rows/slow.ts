@@ -1,17 +1,26 @@
 import { handle } from 'rxmika'
 import { kafkajs, rxmika } from '../clients.js'
-import type { Row } from '../row.js'
+import { go, goName } from '../go.js'
+import { bytes100, type Row } from '../row.js'
+import { atLeast } from '../target.js'
 
 /** 1 ms, and for one record in a hundred 100 ms. */
 const work = (offset: string | bigint) =>
   new Promise(resolve => setTimeout(resolve, Number(offset) % 100 === 0 ? 100 : 1))
 
+const batch = 'kafkajs eachBatch, Promise.all'
+const message = 'kafkajs eachMessage, 4 partitions at once'
+const own = 'rxmika handle, 10,000 at once'
+
 export const slow: Row = {
   title: 'records whose handlers wait 1 ms, one in a hundred 100 ms',
   records: 400_000,
-  base: 'kafkajs eachBatch, Promise.all',
+  filled: bytes100,
+  figure: '1000/s',
+  base: batch,
+  committed: { except: [message] },
   contenders: {
-    'kafkajs eachBatch, Promise.all': kafkajs(meter => ({
+    [batch]: kafkajs(meter => ({
       eachBatch: async ({ batch }) => {
         await Promise.all(
           batch.messages.map(async ({ offset, value }) => {
@@ -21,7 +30,18 @@ export const slow: Row = {
         )
       },
     })),
-    'rxmika handle, 10,000 at once': rxmika((client, meter, { topic }) => {
+    // One at a time per partition: a fortieth of the records already takes seconds, at the same pace.
+    [message]: kafkajs(
+      meter => ({
+        partitionsConsumedConcurrently: 4,
+        eachMessage: async ({ message: { offset, value } }) => {
+          await work(offset)
+          meter.see(value)
+        },
+      }),
+      1 / 40,
+    ),
+    [own]: rxmika((client, meter, { topic }) => {
       client
         .topic(topic)
         .pipe(
@@ -35,5 +55,7 @@ export const slow: Row = {
         )
         .subscribe()
     }),
+    [goName]: go('slow'),
   },
+  targets: { [own]: [atLeast(1.2, { times: batch }), atLeast(90, { times: message })] },
 }

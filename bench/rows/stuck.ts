@@ -1,49 +1,77 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from 'rxmika'
 import { quiet } from '../clients.js'
-import type { Measurement, Row } from '../row.js'
+import { partitions } from '../fill.js'
+import { go, goName } from '../go.js'
+import { bytes100, type Measurement, type Row } from '../row.js'
+import { atLeast } from '../target.js'
+import { touch } from '../touch.js'
 
 /** Nothing more came for so long, ms: it stands. */
 const standstill = 3_000
+/** `maxInFlight` as it is by default, the stuck one among them. */
+const room = 10_000
 
-/** Until nothing more comes. `rate` is how many came: the work is not timed. */
-async function untilItStands(seen: () => number): Promise<Measurement> {
-  for (let before = -1; seen() !== before; ) {
-    before = seen()
-    await sleep(standstill)
+/** Counts what comes beside the stuck record: of its own partition, which is 0, and of the others. */
+class Handled {
+  #own = 0
+  #others = 0
+
+  constructor(readonly records: number) {}
+
+  see(partition: number, value: Buffer | null): void {
+    touch(value)
+    if (partition === 0) this.#own++
+    else this.#others++
   }
-  return { rate: seen() }
+
+  /** When nothing more comes. */
+  async standing(): Promise<Measurement> {
+    for (let before = -1; this.#own + this.#others !== before; ) {
+      before = this.#own + this.#others
+      await sleep(standstill)
+    }
+    return {
+      'others, %': (100 * this.#others) / (this.records * (1 - 1 / partitions)),
+      own: this.#own,
+      together: this.#others + this.#own,
+    }
+  }
 }
 
 export const stuck: Row = {
-  title: 'records handled while the first one never is (a count, not a rate)',
+  title: 'records handled while the first of its partition never is: of the other three partitions, and of its own',
   records: 200_000,
+  filled: bytes100,
+  figure: 'others, %',
   base: 'kafkajs eachMessage, 4 partitions at once',
   contenders: {
-    'kafkajs eachMessage, 4 partitions at once': async ({ brokers, topic, group }) => {
+    'kafkajs eachMessage, 4 partitions at once': async ({ brokers, topic, group, records }) => {
       const consumer = quiet(brokers).consumer({ groupId: group })
-      let seen = 0
+      const handled = new Handled(records)
       await consumer.connect()
       await consumer.subscribe({ topic, fromBeginning: true })
       await consumer.run({
         partitionsConsumedConcurrently: 4,
-        eachMessage: async ({ partition, message }) => {
-          if (partition === 0 && message.offset === '0') await new Promise(() => {})
-          seen++
+        eachMessage: async ({ partition, message: { offset, value } }) => {
+          if (partition === 0 && offset === '0') await new Promise(() => {})
+          handled.see(partition, value)
         },
       })
-      return untilItStands(() => seen)
+      return handled.standing()
     },
-    rxmika: async ({ brokers, topic, group }) => {
+    rxmika: async ({ brokers, topic, group, records }) => {
       const client = createClient({ brokers, group, logger: false })
-      let seen = 0
+      const handled = new Handled(records)
       client.topic(topic).subscribe(record => {
         if (record.partition === 0 && record.offset === 0n) return
-        seen++
+        handled.see(record.partition, record.value)
         record.ack()
       })
       client.start()
-      return untilItStands(() => seen)
+      return handled.standing()
     },
+    [goName]: go('stuck'),
   },
+  targets: { rxmika: [atLeast(100), atLeast(room - 1, { column: 'own' })] },
 }

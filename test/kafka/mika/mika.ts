@@ -1,42 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
-import { mkdir, readFile, rename } from 'node:fs/promises'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { Subject } from 'rxjs'
 import type { HeaderPair } from 'rxmika'
 import { Collected } from '../../contract/collected'
-import { run, Unavailable } from '../run'
+import { goProgram } from '../go-program'
 
-const sources = fileURLToPath(new URL('.', import.meta.url))
-const bin = fileURLToPath(new URL('../../../.kafka/bin', import.meta.url))
-
-/**
- * The program in `main.go`, which treats records as MiKa does. It is built on first use and kept in `.kafka/bin` until
- * its sources change.
- *
- * Rejects with {@link Unavailable} when it is not kept and there is no Go to build it.
- */
-export const mikaProgram = async (): Promise<string> => {
-  const hash = createHash('sha256')
-  for (const file of ['go.mod', 'go.sum', 'main.go']) hash.update(await readFile(join(sources, file)))
-  const program = join(bin, `mika-${hash.digest('hex').slice(0, 16)}`)
-  if (existsSync(program)) return program
-  try {
-    await run('go', ['version'])
-  } catch (error) {
-    if (error instanceof Unavailable) throw new Unavailable('MiKa in Go needs Go 1.25 or newer: go is not installed')
-    throw error
-  }
-  await mkdir(bin, { recursive: true })
-  // Under a name of its own first: a run that is stopped half way, or runs beside another, leaves no half program.
-  const fresh = `${program}-${process.pid}`
-  await run('go', ['build', '-C', sources, '-o', fresh, '.'])
-  await rename(fresh, program)
-  return program
-}
+/** The program in `main.go`, which treats records as MiKa does. See {@link goProgram}. */
+export const mikaProgram = () => goProgram('mika', fileURLToPath(new URL('.', import.meta.url)))
 
 /** A record as the Go program sees it. */
 export interface MikaRecord {

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Counts records and touches each value. The clock starts when the member has its partitions.
+type meter struct {
+	records int64
+	seen    atomic.Int64
+	bytes   atomic.Int64
+	once    sync.Once
+	began   time.Time
+	ended   time.Time
+	done    chan struct{}
+}
+
+func newMeter(records int) *meter {
+	return &meter{records: int64(records), done: make(chan struct{})}
+}
+
+func (m *meter) start() {
+	m.once.Do(func() { m.began = time.Now() })
+}
+
+func (m *meter) see(value []byte) {
+	m.start()
+	m.bytes.Add(touch(value))
+	if m.seen.Add(1) == m.records {
+		m.ended = time.Now()
+		close(m.done)
+	}
+}
+
+func touch(value []byte) int64 {
+	if len(value) == 0 {
+		return 0
+	}
+	return int64(len(value)) + int64(value[0])
+}
+
+func (m *meter) measurement() measurement {
+	return measurement{
+		"1000/s":   float64(m.records) / m.ended.Sub(m.began).Seconds() / 1_000,
+		"RSS, MiB": mostResident(),
+	}
+}
+
+// The largest resident set so far, MiB.
+func mostResident() float64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	if runtime.GOOS == "darwin" {
+		return float64(usage.Maxrss) / (1 << 20)
+	}
+	return float64(usage.Maxrss) / (1 << 10)
+}

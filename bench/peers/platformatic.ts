@@ -1,0 +1,72 @@
+// @platformatic/kafka as its users have it fast: values as buffers, `data` events, offsets committed at an interval.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Meter } from '../meter.js'
+import type { Measurement, Task } from '../row.js'
+import { touch } from '../touch.js'
+import { watched } from '../watched.js'
+
+interface Message {
+  readonly value: Buffer | null
+  readonly headers: ReadonlyMap<unknown, unknown>
+}
+
+interface Consumer {
+  consume(options: object): Promise<AsyncIterable<Message> & NodeJS.ReadableStream & { close(): Promise<void> }>
+  on(event: string, listener: () => void): void
+  close(): Promise<void>
+}
+
+const [name, row, argument] = process.argv.slice(2) as [string, string, string]
+const task: Task = JSON.parse(argument)
+const { Consumer }: { Consumer: new (options: object) => Consumer } = await import(name)
+
+async function open(joined = () => {}) {
+  const consumer = new Consumer({ groupId: task.group, clientId: 'bench', bootstrapBrokers: task.brokers })
+  consumer.on('consumer:group:join', joined)
+  const stream = await consumer.consume({
+    topics: [task.topic],
+    // Committed offsets where there are some, the beginning where there are none; as often as rxmika commits.
+    ...{ mode: 'committed', fallbackMode: 'earliest', autocommit: 100 },
+  })
+  return { consumer, stream }
+}
+
+async function consume(see: (meter: Meter, message: Message) => void): Promise<Measurement> {
+  const meter = new Meter(task.records)
+  const { consumer, stream } = await open(() => meter.start())
+  stream.on('data', message => see(meter, message as unknown as Message))
+  await meter.done
+  await stream.close()
+  await consumer.close()
+  return meter.measurement
+}
+
+/** 100 calls of 10 ms at once, on one iterator. */
+async function backlog(): Promise<Measurement> {
+  const { stream } = await open()
+  const messages = stream[Symbol.asyncIterator]()
+  let handled = 0
+  const worker = async () => {
+    for (;;) {
+      const { value, done } = await messages.next()
+      if (done) return
+      touch(value.value)
+      await sleep(10)
+      handled++
+    }
+  }
+  for (let at = 0; at < 100; at++) void worker()
+  return watched(() => handled)
+}
+
+const works: { readonly [row: string]: () => Promise<Measurement> } = {
+  consume: () => consume((meter, { value }) => meter.see(value)),
+  'headers-read': () =>
+    consume((meter, { headers, value }) => {
+      for (const header of headers.values()) touch(header as Buffer)
+      meter.see(value)
+    }),
+  backlog,
+}
+process.stdout.write(`${JSON.stringify(await works[row]!())}\n`)
+process.exit(0)

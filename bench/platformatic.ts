@@ -1,0 +1,18 @@
+import { nodeNewer, peers } from './peers/install.js'
+import { type Program, script } from './program.js'
+
+/** @platformatic/kafka, whose first major version is the last one for Node 20, doing one of its rows. */
+export const platformatic = (row: string): { readonly [name: string]: Program } => ({
+  '@platformatic/kafka 1': {
+    command: async () => {
+      await peers()
+      return script('./peers/platformatic.ts', ['platformatic-kafka-1', row])
+    },
+  },
+  '@platformatic/kafka 2, Node 24': {
+    command: async () => {
+      await peers()
+      return script('./peers/platformatic.ts', ['platformatic-kafka-2', row], nodeNewer())
+    },
+  },
+})

@@ -1,0 +1,80 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createClient } from 'rxmika'
+import { quiet } from '../clients.js'
+import { bytes100, type Row } from '../row.js'
+import { atMost } from '../target.js'
+import { touch } from '../touch.js'
+
+/** After the last record, ms: all is committed by then, and nothing is in flight. */
+const idle = 1_000
+
+/** When the first value of a topic was read, and when all were. */
+class Arrivals {
+  #left: number
+  #saw!: () => void
+  #sawAll!: () => void
+  readonly first = new Promise<void>(resolve => {
+    this.#saw = resolve
+  })
+  readonly all = new Promise<void>(resolve => {
+    this.#sawAll = resolve
+  })
+
+  constructor(records: number) {
+    this.#left = records
+  }
+
+  see(value: Buffer | null): void {
+    touch(value)
+    this.#saw()
+    if (--this.#left === 0) this.#sawAll()
+  }
+}
+
+async function timed(action: () => Promise<unknown>): Promise<number> {
+  const began = performance.now()
+  await action()
+  return performance.now() - began
+}
+
+const base = 'kafkajs eachMessage'
+
+export const start: Row = {
+  title: 'a new group from its start to its first record, and closed when nothing is in flight',
+  records: 1_000,
+  filled: bytes100,
+  figure: 'start, ms',
+  base,
+  committed: { except: [] },
+  contenders: {
+    [base]: async ({ brokers, topic, group, records }) => {
+      const arrivals = new Arrivals(records)
+      const consumer = quiet(brokers).consumer({ groupId: group })
+      const started = await timed(async () => {
+        await consumer.connect()
+        await consumer.subscribe({ topic, fromBeginning: true })
+        await consumer.run({ eachMessage: async ({ message }) => arrivals.see(message.value) })
+        await arrivals.first
+      })
+      await arrivals.all
+      await sleep(idle)
+      return { 'start, ms': started, 'close, ms': await timed(() => consumer.disconnect()) }
+    },
+    rxmika: async ({ brokers, topic, group, records }) => {
+      const arrivals = new Arrivals(records)
+      const client = createClient({ brokers, group, logger: false })
+      client.topic(topic).subscribe(record => {
+        arrivals.see(record.value)
+        record.ack()
+      })
+      const started = await timed(() => {
+        client.start()
+        return arrivals.first
+      })
+      await arrivals.all
+      await sleep(idle)
+      return { 'start, ms': started, 'close, ms': await timed(() => client.closeGracefully()) }
+    },
+  },
+  targets: { rxmika: [atMost(1.1, { times: base }), atMost(200, { column: 'close, ms', over: base })] },
+}

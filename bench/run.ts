@@ -1,0 +1,46 @@
+// The table of issue 7, or some of its rows, on a real Kafka: progress on stderr, Markdown on stdout.
+import { parseArgs } from 'node:util'
+import { startKafka } from '../test/kafka/kafka-server.js'
+import { circumstances } from './machine.js'
+import { report } from './report.js'
+import { measureRow } from './rounds.js'
+import { rows } from './rows/index.js'
+
+const { values: options } = parseArgs({
+  options: {
+    row: { type: 'string', default: 'all' },
+    rounds: { type: 'string', default: '5' },
+    /** Instead of each row's own number. */
+    records: { type: 'string' },
+    /** Contenders whose names hold this. */
+    only: { type: 'string', default: '' },
+  },
+})
+const rounds = Number(options.rounds)
+const given = options.records === undefined ? undefined : Number(options.records)
+
+const chosen = options.row === 'all' ? Object.keys(rows) : options.row.split(',')
+for (const name of chosen) {
+  if (rows[name] === undefined)
+    throw new Error(`--row is one or some of ${Object.keys(rows).join(',')}, or all; it was ${name}`)
+}
+const named = process.env.KAFKA_BROKERS?.split(',')
+const server = named === undefined ? await startKafka() : undefined
+const brokers = named ?? server!.brokers
+try {
+  // Each table as soon as there is one: a run that ends half way has shown what it had.
+  for (const name of chosen) {
+    const row = rows[name]!
+    try {
+      const figures = await measureRow(name, row, { brokers, rounds, records: given, only: options.only })
+      console.log(report(name, row, figures, rounds, given ?? row.records))
+    } catch (error) {
+      console.error(`the row ${name} FAILED:`, error)
+      process.exitCode = 1
+    }
+  }
+  const command = ['npm run bench', ...process.argv.slice(2)].join(' ').replace('bench ', 'bench -- ')
+  console.log(`${await circumstances(server !== undefined)}\n\n\`${command}\``)
+} finally {
+  await server?.stop()
+}

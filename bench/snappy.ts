@@ -1,0 +1,12 @@
+import { createRequire } from 'node:module'
+import kafkajs from 'kafkajs'
+
+const snappyjs: Record<'compress' | 'uncompress', (bytes: Buffer) => Buffer> = createRequire(import.meta.url)(
+  'snappyjs',
+)
+
+/** kafkajs has no snappy of its own: whoever needs it registers one. */
+kafkajs.CompressionCodecs[kafkajs.CompressionTypes.Snappy] = () => ({
+  compress: async ({ buffer }: { buffer: Buffer }) => snappyjs.compress(buffer),
+  decompress: async (buffer: Buffer) => snappyjs.uncompress(buffer),
+})

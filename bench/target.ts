@@ -1,0 +1,46 @@
+import type { Figures } from './figures.js'
+
+/** What issue 7 asks of a contender: a bound, in the column's unit or compared with another contender of the row. */
+export interface Target {
+  /** Default: the row's figure. */
+  readonly column?: string
+  readonly bound: 'at least' | 'at most'
+  readonly value: number
+  /** The bound is so many times this contender's figure. */
+  readonly times?: string
+  /** The bound is so much more than this contender's figure. */
+  readonly over?: string
+}
+
+export const atLeast = (value: number, rest: Omit<Target, 'bound' | 'value'> = {}): Target => ({
+  ...{ bound: 'at least', value },
+  ...rest,
+})
+
+export const atMost = (value: number, rest: Omit<Target, 'bound' | 'value'> = {}): Target => ({
+  ...{ bound: 'at most', value },
+  ...rest,
+})
+
+/** `≥ 2.5 × kafkajs eachBatch: reached, 2.61`. Medians are compared. */
+export function judged(target: Target, contender: string, figure: string, figures: Figures): string {
+  const { bound, value, times, over } = target
+  const column = target.column ?? figure
+  const sign = bound === 'at least' ? '≥' : '≤'
+  const name = target.column === undefined ? '' : `${column.split(',')[0]} `
+  const other = times ?? over
+  const comparison = times !== undefined ? ` × ${times}` : over !== undefined ? ` over ${over}` : ''
+  const asked = `${name}${sign} ${value.toLocaleString('en')}${comparison}`
+  const own = figures.median(contender, column)
+  const theirs = other === undefined ? undefined : figures.median(other, column)
+  if (own === undefined || (other !== undefined && theirs === undefined)) return `${asked}: not measured`
+  const compared = times !== undefined ? own / theirs! : over !== undefined ? own - theirs! : own
+  const reached = bound === 'at least' ? compared >= value : compared <= value
+  return `${asked}: ${reached ? 'reached' : '**missed**'}, ${shown(compared)}`
+}
+
+/** Three digits that count; of what is larger all before the point. */
+export function shown(value: number): string {
+  const rounded = Math.abs(value) >= 1_000 ? Math.round(value) : Number(value.toPrecision(3))
+  return rounded.toLocaleString('en', { maximumFractionDigits: 20 })
+}
