@@ -14,6 +14,8 @@ export interface Membership {
 export interface SessionOwner {
   answered(): void
   unanswered(error: unknown): void
+  /** The group was in doubt, and knows this member still. */
+  confirmed(): void
   /** The group went on without this member. */
   kicked(error: unknown): void
 }
@@ -56,8 +58,10 @@ export class GroupSession {
   }
 
   #contact(): void {
+    const { doubtful } = this
     this.#lastContact = Date.now()
     this.owner.answered()
+    if (doubtful) this.owner.confirmed()
   }
 
   /** kafkajs sends its heartbeats to the coordinator that it knew when it joined. */
