@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Kafka, logLevel } from 'kafkajs'
-import { Observable, tap } from 'rxjs'
+import { Observable, Subject, tap } from 'rxjs'
 import { type ClientOptions, type ConsumeRecord, handle } from 'rxmika'
 import { afterAll, beforeAll, expect } from 'vitest'
 import { Collected } from '../contract/collected'
@@ -252,10 +252,11 @@ describeKafka('clients of one group on Kafka', () => {
       await backend.publish(topic, [...numbered(0, 1), ...numbered(0, 1, 1)])
       const run = world.client({ group, rebalanceTimeout: 1_000 })
       let cancelled = 0
-      const begun: string[] = []
+      const begun = new Subject<string>()
+      const calls = new Collected(begun)
       const runs = (record: ConsumeRecord) =>
         new Observable<never>(() => {
-          begun.push(placeOf(record))
+          begun.next(placeOf(record))
           return () => cancelled++
         })
       const subscription = run.client
@@ -265,7 +266,7 @@ describeKafka('clients of one group on Kafka', () => {
       const other = world.client({ group })
       const theirs = new Collected(other.client.topic(topic).pipe(tap(record => record.ack())))
       run.client.start()
-      await run.events.until(() => begun.length === 2)
+      await calls.count(2)
       other.client.start()
       await backend.rebalancing(group)
       subscription.unsubscribe()
