@@ -49,7 +49,9 @@ describe('a member of a group', () => {
   afterEach(() => void vi.useRealTimers())
 
   it('is in doubt when nothing was heard for longer than a session, and not any more when it is', async () => {
-    const broker = { nodeId: 1, heartbeat: async () => {} } as unknown as Broker
+    let underWay = 0
+    const heartbeat = async () => void vi.setSystemTime(Date.now() + underWay)
+    const broker = { nodeId: 1, heartbeat } as unknown as Broker
     const cluster = { brokerPool: { findBroker: async () => broker } } as unknown as Cluster
     const coordinator = new Coordinator('g', cluster, async () => broker)
     coordinator.is(broker)
@@ -73,5 +75,15 @@ describe('a member of a group', () => {
     await session.heartbeat()
     expect(session.doubtful).toBe(false)
     expect(told).toEqual(['confirmed'])
+
+    // Frozen while the answer was on its way: it says how things were before.
+    underWay = 6_001
+    await session.heartbeat()
+    expect(session.doubtful).toBe(true)
+    expect(told).toEqual(['confirmed'])
+    underWay = 0
+    await session.heartbeat()
+    expect(session.doubtful).toBe(false)
+    expect(told).toEqual(['confirmed', 'confirmed'])
   })
 })
