@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { concatMap, tap } from 'rxjs'
 import { type ConsumeRecord, createClient } from 'rxmika'
@@ -45,6 +46,8 @@ client
       tell({ type: 'delivered', partition, offset, time: Date.now() })
       if (acksAtOnce(record)) return ack(record)
       records.set(placeOf(record), record)
+      // Those of a partition share one.
+      setMaxListeners(0, record.signal)
       record.signal.addEventListener('abort', () => tell({ type: 'aborted', partition, offset }))
     }),
     concatMap(async record => {
