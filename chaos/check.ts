@@ -1,6 +1,7 @@
 import { type Duplicates, duplicates } from './duplicates'
 import { type Evidence, partitionLines, recordLines } from './evidence'
 import { grouped } from './grouped'
+import { type Hold, holdOf, holds } from './holds'
 import { isMemberLine, partitionOf, placeOf, type RecordLine } from './journal'
 import { notDrained } from './member-process'
 import { duringOutage } from './outage'
@@ -22,8 +23,10 @@ const rules: Readonly<Record<string, (evidence: Evidence) => Iterable<Omit<Viola
   'every record is settled, or dead-lettered': settledOrDead,
   'records of a key, or of a partition, are worked on in order': inOrder,
   'one at a time': oneAtATime,
+  'who takes over goes through a lane in order': inOrderAgain,
   'a retry is never early': neverEarly,
   'a copy is the record': copiesAreTheRecord,
+  'one failure, one dead letter': oneDeadLetterEach,
   'a position never falls back': noRewinds,
   'what is committed is the end of the log': allCommitted,
   'members end when they are told to, and not otherwise': membersEnd,
@@ -97,6 +100,31 @@ function* inOrder(evidence: Evidence) {
   }
 }
 
+/**
+ * Within one assignment, also of what others had done and not committed: the first attempts of a lane begin in the order
+ * of the log.
+ */
+function* inOrderAgain(evidence: Evidence) {
+  const keys = new Map(evidence.records.map(({ work, key }) => [work.id, key]))
+  const held = holds(evidence)
+  const topics = new Map(workTopics.map(topic => [topic.name, topic]))
+  const lanes = new Map<Hold, Map<string, RecordLine>>()
+  for (const line of recordLines(evidence)) {
+    const topic = topics.get(line.topic)
+    if (line.what !== 'begun' || line.attempt > 1 || topic === undefined || topic.order === 'none') continue
+    const hold = holdOf(held, line)
+    if (hold === undefined) continue
+    const last = lanes.get(hold) ?? new Map<string, RecordLine>()
+    lanes.set(hold, last)
+    const lane = laneOf(topic, line.partition, keys.get(line.id) ?? '')
+    const before = last.get(lane)
+    if (before !== undefined && before.offset >= line.offset) {
+      yield { id: line.id, text: `${line.member} began ${line.id} after ${before.id}, in one assignment` }
+    }
+    last.set(lane, line)
+  }
+}
+
 /** Within one member: its handler is not called for a record while it works on another of the same lane. */
 function* oneAtATime(evidence: Evidence) {
   const keys = new Map(evidence.records.map(({ work, key, partition }) => [work.id, { key, partition }]))
@@ -167,13 +195,35 @@ function* copiesAreTheRecord({ records, retried, dead }: Evidence) {
   }
 }
 
-/** Whoever takes up a partition begins where the group stands, or further on. */
+/** A second dead letter takes a second failure, or a broker that was away and did not confirm the first. */
+function* oneDeadLetterEach(evidence: Evidence) {
+  const failures = grouped(
+    recordLines(evidence).filter(({ what }) => what === 'failed'),
+    ({ id }) => id,
+  )
+  for (const [id, copies] of grouped(evidence.dead, ({ work }) => work.id)) {
+    const failed = failures.get(id) ?? []
+    const last = failed.filter(({ attempt }) => attempt === Math.max(...failed.map(line => line.attempt)))
+    const unconfirmed = last.some(({ time }) => duringOutage(evidence.incidents, time, time + 1_000))
+    if (copies.length > last.length && !unconfirmed) {
+      yield { id, text: `${id} has ${copies.length} dead letters, and failed for good ${last.length} times` }
+    }
+  }
+}
+
+/** Nobody commits less than was committed, and whoever takes up a partition begins where the group stands, or further on. */
 function* noRewinds(evidence: Evidence) {
+  const { incidents } = evidence
   const committed = new Map<string, { offset: number; member: string }>()
   for (const line of partitionLines(evidence)) {
     const name = partitionOf(line)
     const { offset, member } = line
     const last = committed.get(name)
+    // What a member that stands still had committed before is written down when it wakes.
+    const stoodStill = incidents.some(({ kind, target }) => kind === 'freeze' && target === member)
+    if (line.what === 'committed' && last !== undefined && offset < last.offset && !stoodStill) {
+      yield { text: `${member} committed ${offset} of ${name}, after ${last.member} had committed ${last.offset}` }
+    }
     if (line.what === 'committed' && offset > (last?.offset ?? -1)) committed.set(name, { offset, member })
     if (line.what === 'assigned' && last !== undefined && offset < last.offset) {
       yield { text: `${member} took up ${name} at ${offset}, after ${last.member} had committed ${last.offset}` }

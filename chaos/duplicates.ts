@@ -1,6 +1,6 @@
-import { type Evidence, recordLines } from './evidence'
+import { type Evidence, partitionLines, recordLines } from './evidence'
 import { grouped } from './grouped'
-import { type Hold, holds } from './holds'
+import { type Hold, holdOf, holds } from './holds'
 import { partitionOf, placeOf, type RecordLine } from './journal'
 import { duringOutage } from './outage'
 import type { Violation } from './violation'
@@ -33,10 +33,6 @@ export function duplicates(evidence: Evidence): Duplicates {
   let count = 0
   let oldestUncommitted = 0
   const held = holds(evidence)
-  const holdOf = (line: RecordLine) =>
-    held.get(partitionOf(line))?.findLast(({ member, from, until }) => {
-      return member === line.member && from <= line.time && line.time <= until
-    })
 
   const settlements = recordLines(evidence).filter(({ what }) => what !== 'begun')
   for (const attempts of grouped(settlements, ({ id }) => id).values()) {
@@ -50,7 +46,7 @@ export function duplicates(evidence: Evidence): Duplicates {
         const before = same[at - 1]!
         const sameCopy = placeOf(before) === placeOf(again)
         const why = sameCopy
-          ? explain(evidence, { line: before, hold: holdOf(before) }, { line: again, hold: holdOf(again) })
+          ? explain(evidence, { line: before, hold: holdOf(held, before) }, { line: again, hold: holdOf(held, again) })
           : explainCopies(evidence, before, repeated)
         if ('reason' in why) {
           explained[why.reason]++
@@ -74,10 +70,14 @@ type Explanation = { readonly reason: Reason; readonly uncommittedFor?: number }
 
 /** One copy, settled twice. */
 function explain(evidence: Evidence, one: Settled, other: Settled): Explanation {
+  if (one.hold === undefined || other.hold === undefined) {
+    return { unexplained: 'one of them did not hold its partition' }
+  }
   // The earlier hold is the one that should have committed it; a frozen member may settle later than its successor.
-  const { line, hold } = (one.hold?.from ?? 0) <= (other.hold?.from ?? 0) ? one : other
-  if (hold === undefined) return { unexplained: 'one of them did not hold its partition' }
+  const [line, hold] =
+    one.hold.from <= other.hold.from ? ([one.line, one.hold] as const) : ([other.line, other.hold] as const)
   if (one.hold === other.hold) return { unexplained: 'it was delivered twice within one assignment' }
+  if (isCommitted(evidence, line, hold)) return { unexplained: 'it had been acked, and committed' }
   const { incidents } = evidence
   const freeze = incidents.find(
     ({ kind, target, from, until }) =>
@@ -93,6 +93,20 @@ function explain(evidence: Evidence, one: Settled, other: Settled): Explanation 
   }
   if (outage) return { reason: 'outage' }
   return { unexplained: `it was settled, and then its partition was ${hold.end}, without a fault` }
+}
+
+/**
+ * Commits go one after the other, and each has in it, or beside it, all that is finished: of those that were confirmed
+ * after a record was acked the second, at the latest, was sent after that. No fault undoes it.
+ */
+function isCommitted(evidence: Evidence, { what, time, ...at }: RecordLine, hold: Hold): boolean {
+  if (what !== 'acked') return false
+  const after = partitionLines(evidence).filter(line => {
+    const mine = line.member === hold.member && partitionOf(line) === partitionOf(at)
+    return mine && hold.from <= line.time && line.time <= hold.until
+  })
+  if (after.some(line => line.what === 'forgotten')) return false
+  return after.filter(line => line.what === 'committed' && line.time > time).length > 1
 }
 
 /** Two copies of one attempt. */

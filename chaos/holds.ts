@@ -1,5 +1,5 @@
 import { type Evidence, partitionLines } from './evidence'
-import { partitionOf } from './journal'
+import { partitionOf, type RecordLine } from './journal'
 
 /** How a member's hold of a partition ended. */
 export type HoldEnd = 'revoked' | 'lost' | 'closed' | 'killed' | 'held'
@@ -10,6 +10,13 @@ export interface Hold {
   readonly from: number
   until: number
   end: HoldEnd
+}
+
+/** The assignment under which the line was written, by its member's own account. */
+export function holdOf(held: ReadonlyMap<string, readonly Hold[]>, line: RecordLine): Hold | undefined {
+  return held.get(partitionOf(line))?.findLast(({ member, from, until }) => {
+    return member === line.member && from <= line.time && line.time <= until
+  })
 }
 
 /** Who held which partition when; by partition, in the order of time. */

@@ -66,6 +66,8 @@ export type DriverEvent =
   | { readonly type: 'revoked'; readonly assignments: readonly PartitionAssignment[] }
   /** The group went on without us: these may have new owners already. */
   | { readonly type: 'lost'; readonly assignments: readonly PartitionAssignment[] }
+  /** Delivery was in doubt, and the group says that we are one of it still; see {@link Driver.doubtful}. */
+  | { readonly type: 'confirmed' }
   | { readonly type: 'disconnected'; readonly error: unknown }
   | { readonly type: 'reconnected' }
   /** The broker client had crashed and was made anew. */
@@ -91,6 +93,12 @@ export interface DriverContext {
 export interface Driver {
   /** The time of everything that waits; absent: RxJS's `asyncScheduler`. */
   readonly scheduler?: SchedulerLike
+  /**
+   * True: the group has not answered for longer than a session, so others may have what is assigned here. It is looked at
+   * by the clock, for a process that stood still learns of it no other way. Nothing is handed out until `confirmed`,
+   * `lost` or `assigned` says what is so. Absent: never.
+   */
+  readonly doubtful?: boolean
   /**
    * Completes when the brokers answer; errors with `ConnectionError` or `ConfigurationError` only when that cannot heal.
    * Tells meanwhile when they do not, and when they do after that.

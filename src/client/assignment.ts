@@ -25,6 +25,8 @@ export interface AssignmentHost {
   readonly ownHeaders: { isOwn(name: string): boolean } | undefined
   /** False in a rebalance and while closing: nothing new is delivered. */
   readonly delivering: boolean
+  /** What is assigned may be somebody else's by now: nothing is delivered until that is known, and `drain` called. */
+  readonly doubtful: boolean
   pauseFetching(assignment: Assignment): void
   resumeFetching(assignment: Assignment): void
   /** The batch that holds the record at `offset`, or what comes after it where it is gone. */
@@ -177,7 +179,7 @@ export class Assignment implements RecordOwner {
   /** Delivers what may be delivered now. Called whenever something that held it back has changed. */
   drain(): void {
     // A record that is settled while it is delivered calls this from within: the loop below goes on by itself.
-    if (this.#draining || this.ended) return
+    if (this.#draining || this.ended || this.host.doubtful) return
     this.#draining = true
     try {
       if (this.host.delivering) {

@@ -400,6 +400,10 @@ class KafkaClient implements Client, AssignmentHost {
     return !this.#rebalancing && this.#closing === undefined
   }
 
+  get doubtful(): boolean {
+    return this.#driver.doubtful === true
+  }
+
   #onDriverEvent(event: DriverEvent): void {
     switch (event.type) {
       case 'batch':
@@ -412,6 +416,9 @@ class KafkaClient implements Client, AssignmentHost {
       case 'revoked':
       case 'lost':
         return this.#endAssignments(event.assignments, event.type)
+      case 'confirmed':
+        for (const assignment of this.#assignments.values()) assignment.drain()
+        return
       case 'trouble':
         return this.reports.error(event.error)
       case 'disconnected':

@@ -9,12 +9,15 @@ const breaksAllowed = 3
  * A topic's failed records on their way through its steps.
  *
  * The steps are one pipeline for all of a topic's failures, so that they can batch and count. When user code in it
- * throws, the pipeline is made anew and what was on its way goes through again; a record that was there each time is
- * held, for it is likely the cause.
+ * throws, the pipeline is made anew and what was on its way goes through again; a record that broke it each time is
+ * held. Which one it was is certain where the pipeline breaks while it takes a record in; where it breaks later, it may
+ * have been any that was on its way.
  */
 export class FailureRoute {
   #input = new Subject<Failed>()
   #subscription: Subscription | undefined
+  /** What the pipeline is being given. */
+  #entering: DeliveredRecord | undefined
   readonly #onItsWay = new Map<DeliveredRecord, { failed: Failed; breaks: number }>()
 
   constructor(
@@ -48,7 +51,10 @@ export class FailureRoute {
     const record = deliveryOf(failed.record)!
     this.#onItsWay.set(record, { failed, breaks })
     if (this.#subscription === undefined) this.#connect()
+    const around = this.#entering
+    this.#entering = record
     this.#input.next(failed)
+    this.#entering = around
   }
 
   #connect(): void {
@@ -75,10 +81,12 @@ export class FailureRoute {
 
   #again(cause: unknown): void {
     this.#subscription = undefined
-    const again = [...this.#onItsWay.values()]
+    const culprit = this.#entering
+    const again = [...this.#onItsWay]
     this.#onItsWay.clear()
-    for (const { failed, breaks } of again) {
-      if (breaks + 1 >= breaksAllowed) this.unroutable(failed, cause)
+    for (const [record, { failed, breaks }] of again) {
+      if (culprit !== undefined && record !== culprit) this.#send(failed, breaks)
+      else if (breaks + 1 >= breaksAllowed) this.unroutable(failed, cause)
       else this.#send(failed, breaks + 1)
     }
   }

@@ -11,6 +11,7 @@ import { reporting } from './suites/reporting'
 import { restarting } from './suites/restarting'
 import { starting } from './suites/starting'
 import { switching } from './suites/switching'
+import { throwing } from './suites/throwing'
 
 /** Everything that holds on every broker alike. */
 export function contract(name: string, backend: Backend): void {
@@ -28,5 +29,6 @@ export function contract(name: string, backend: Backend): void {
     restarting(backend)
     closing(backend)
     reporting(backend)
+    throwing(backend)
   })
 }

@@ -158,3 +158,10 @@ function onFrames(socket: Socket, next: (frame: Buffer) => void): void {
     }
   })
 }
+
+/** Of a SyncGroup response from version 1 on: an error that kafkajs does not try again after. */
+export function withUnknownServerError(answer: Buffer): Buffer {
+  const spoilt = Buffer.from(answer)
+  spoilt.writeInt16BE(-1, 12)
+  return spoilt
+}

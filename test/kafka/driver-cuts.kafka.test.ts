@@ -5,7 +5,7 @@ import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
 import { done, Member } from '../contract/driver-member'
 import { kafkaBackend } from '../contract/kafka-backend'
 import { numbered, scenarios, texts, type World } from '../contract/world'
-import { api, BrokerProxy, type Interference } from './broker-proxy'
+import { api, BrokerProxy, type Interference, withUnknownServerError } from './broker-proxy'
 import { describeOwnKafka } from './describe-kafka'
 import { type KafkaServer, startKafka } from './kafka-server'
 
@@ -230,13 +230,6 @@ function memberIsNamed(key: number, at: Interference['at']): Interference['when'
   if (key !== api.joinGroup) return undefined
   // A request names the member after the group; an answer that refuses for want of an id is short.
   return frame => (at === 'request' ? frame.includes('cut-') : frame.length > 200)
-}
-
-/** Of a SyncGroup response from version 1 on: an error that kafkajs does not try again after. */
-function withUnknownServerError(answer: Buffer): Buffer {
-  const spoilt = Buffer.from(answer)
-  spoilt.writeInt16BE(-1, 12)
-  return spoilt
 }
 
 /** Of a Fetch response that has this value in it, one byte of that. */

@@ -1,5 +1,4 @@
 import { setImmediate } from 'node:timers/promises'
-import { Kafka, logLevel } from 'kafkajs'
 import { pino } from 'pino'
 import { createClient, type Driver, type DriverEvent, type ProduceResult } from 'rxmika'
 import { afterAll, beforeAll, expect } from 'vitest'
@@ -8,6 +7,7 @@ import { Collected } from '../contract/collected'
 import { done, Member } from '../contract/driver-member'
 import { kafkaBackend } from '../contract/kafka-backend'
 import { Run, scenarios, texts, type World } from '../contract/world'
+import { coordinatorOf } from './coordinator-of'
 import { createTopic } from './create-topic'
 import { describeOwnKafka } from './describe-kafka'
 import { type KafkaServer, startKafka } from './kafka-server'
@@ -81,7 +81,7 @@ describeOwnKafka('a driver whose brokers die', () => {
   scenario('reads and writes on when one of three brokers dies, which led partitions and the group', async world => {
     const topic = await world.topic('orders', 6)
     const member = await joined(world, topic)
-    const coordinator = await coordinatorOf(server, world.name('group'))
+    const coordinator = await coordinatorOf(server.brokers, world.name('group'))
     // Of two partitions one stands on that broker alone.
     const split = world.name('split')
     const other = nodes.find(node => node !== coordinator)!
@@ -226,16 +226,4 @@ async function persistently(attempt: () => Promise<unknown>): Promise<void> {
       await setImmediate()
     }
   }
-}
-
-/** The leader of the partition of `__consumer_offsets` where the group's positions are, which is its coordinator. */
-async function coordinatorOf(server: KafkaServer, group: string): Promise<number> {
-  const admin = new Kafka({ brokers: server.brokers, logLevel: logLevel.NOTHING }).admin()
-  await admin.connect()
-  const [offsets] = (await admin.fetchTopicMetadata({ topics: ['__consumer_offsets'] })).topics
-  await admin.disconnect()
-  let hash = 0
-  for (const character of group) hash = (31 * hash + character.charCodeAt(0)) | 0
-  const partition = (hash & 0x7fffffff) % offsets!.partitions.length
-  return offsets!.partitions.find(({ partitionId }) => partitionId === partition)!.leader
 }

@@ -29,7 +29,12 @@ const step = (time: number, member: string, what: 'begun' | 'acked' | 'failed', 
   ...at,
   offset,
 })
-const told = (time: number, member: string, what: 'assigned' | 'revoked' | 'lost' | 'committed', offset: number) => ({
+const told = (
+  time: number,
+  member: string,
+  what: 'assigned' | 'revoked' | 'lost' | 'committed',
+  offset: number,
+): Line => ({
   time,
   member,
   what,
@@ -82,8 +87,69 @@ describe('the check of a chaos run', () => {
     expect(violated({ records: [order(0), order(1, { failures: 9 })], lines: without('acked', 1) })).toEqual([
       'every record is settled, or dead-lettered: orders-1, at orders/0@1, is to be dead-lettered, and is not',
     ])
-    expect(violated({ dead: [order(1)] })).toEqual([
+    expect(violated({ dead: [order(1)], lines: inTime([...quiet.lines, step(38, 'a', 'failed', 1)]) })).toContain(
       'every record is settled, or dead-lettered: orders-1 is on the DLQ topic, though it fails 0 times',
+    )
+  })
+
+  it('finds a record that was acked although it cannot succeed', () => {
+    expect(violated({ records: [order(0), order(1, { failures: 9 })], dead: [order(1, { failures: 9 })] })).toContain(
+      'every record is settled, or dead-lettered: orders-1 was acked, though it cannot succeed',
+    )
+  })
+
+  it('finds a retry that got lost between its failure and the retry topic', () => {
+    const lines = inTime([...without('acked', 1), step(40, 'a', 'failed', 1)])
+    expect(violated({ records: [order(0), order(1, { failures: 1 })], lines })).toEqual([
+      'every record is settled, or dead-lettered: orders-1, at orders/0@1, was never acked',
+    ])
+  })
+
+  it('finds what Kafka has elsewhere than it said', () => {
+    expect(violated({ acknowledged: new Map([['orders-0', { ...at, offset: 1 }]]) })).toEqual([
+      'Kafka keeps what it acknowledged: orders-0 is at orders/0@0, not at orders/0@1',
+    ])
+  })
+
+  it('finds a copy that is not the record, on the retry topic and on the DLQ topic', () => {
+    const failing = order(1, { failures: 9 })
+    const records = [order(0), failing]
+    const lines = inTime([...without('acked', 1), step(40, 'a', 'failed', 1)])
+    const copy = (more: Partial<KnownRecord>): KnownRecord => ({ ...failing, topic: 'copies', offset: 7, ...more })
+    for (const topic of ['retried', 'dead'] as const) {
+      const evidence = { records, lines, dead: [copy({})] }
+      expect(violated(evidence)).toEqual([])
+      for (const spoilt of [copy({ key: 'another' }), copy({ value: '{}' })]) {
+        expect(violated({ ...evidence, [topic]: [spoilt] })).toEqual([
+          'a copy is the record: the copy at copies/0@7 is not the record',
+        ])
+      }
+    }
+  })
+
+  it('finds a second dead letter of one failure, unless a broker was away', () => {
+    const failing = order(1, { failures: 9 })
+    const evidence: Partial<Evidence> = {
+      records: [order(0), failing],
+      lines: inTime([...without('acked', 1), step(40, 'a', 'failed', 1)]),
+      dead: [failing, failing],
+    }
+    expect(violated(evidence)).toEqual([
+      'one failure, one dead letter: orders-1 has 2 dead letters, and failed for good 1 times',
+    ])
+    const away: Incident = { kind: 'broker', target: '1', from: 30, until: 60 }
+    expect(violated({ ...evidence, incidents: [away] })).toEqual([])
+  })
+
+  it('finds more attempts than there may be, and one that is left out', () => {
+    const attempts = (...numbers: number[]) => {
+      const lines = numbers.map(attempt => step(25 + 3_000 * attempt, 'a', 'begun', 0, attempt))
+      return violated({ lines: inTime([...quiet.lines, ...lines]) }).filter(text => text.startsWith('a retry'))
+    }
+    expect(attempts(2, 3)).toEqual([])
+    expect(attempts(2, 3, 4)).toEqual(['a retry is never early: orders-0 had 4 attempts'])
+    expect(attempts(3)).toEqual([
+      'a retry is never early: attempt 3 of orders-0 came -Infinity ms after it failed, not 1500',
     ])
   })
 
@@ -99,6 +165,34 @@ describe('the check of a chaos run', () => {
       'records of a key, or of a partition, are worked on in order: work on orders-1 began before orders-0 was settled',
       'one at a time: a worked on orders-1 while it worked on orders-0',
     ])
+  })
+
+  it('finds records that are given to the next member in another order', () => {
+    // What a had done is done again by b, the last first: for the first time all of it was in order.
+    const lines: Line[] = [
+      ...without('committed', 2).filter(({ time }) => time < 60),
+      told(60, 'b', 'assigned', 0),
+      step(70, 'b', 'begun', 1),
+      step(72, 'b', 'acked', 1),
+      step(74, 'b', 'begun', 0),
+      step(76, 'b', 'acked', 0),
+      told(90, 'b', 'committed', 2),
+      { time: 900, member: 'b', what: 'closing' },
+    ]
+    const incidents: Incident[] = [{ kind: 'kill', target: 'a', from: 50, until: 50 }]
+    const ends = [end('a', { time: 50, code: null, signal: 'SIGKILL' }), end('b')]
+    expect(violated({ lines, incidents, ends })).toEqual([
+      'who takes over goes through a lane in order: b began orders-0 after orders-1, in one assignment',
+    ])
+  })
+
+  it('finds a commit of less than was committed, but for one who stood still meanwhile', () => {
+    const lines: Line[] = [...quiet.lines, told(60, 'b', 'committed', 1)]
+    expect(violated({ lines })).toEqual([
+      'a position never falls back: b committed 1 of orders/0, after a had committed 2',
+    ])
+    const frozen: Incident = { kind: 'freeze', target: 'b', from: 45, until: 55 }
+    expect(violated({ lines, incidents: [frozen] })).toEqual([])
   })
 
   it('finds a position that fell back', () => {
@@ -135,6 +229,25 @@ describe('the check of a chaos run', () => {
     expect(violated({ ends: [end('a', { code: 3 })] })).toEqual([
       'members end when they are told to, and not otherwise: a left before its work was done',
     ])
+  })
+
+  it('finds members that end badly, clients that close by themselves, and records that leak', () => {
+    const rule = 'members end when they are told to, and not otherwise'
+    expect(violated({ ends: [end('a', { code: null, signal: 'SIGSEGV' })] })).toEqual([
+      `${rule}: a left badly: SIGSEGV`,
+    ])
+    expect(violated({ lines: [...quiet.lines, { time: 930, member: 'b', what: 'closed' }] })).toEqual([
+      `${rule}: the client of b closed by itself`,
+    ])
+    const leaked: Line = { time: 45, member: 'a', what: 'leaked', ...at, offset: 1 }
+    expect(violated({ lines: inTime([...quiet.lines, leaked]) })).toEqual([`${rule}: a says that orders/0@1 leaked`])
+  })
+
+  it('lets a member leave before its work is done only while a broker is away', () => {
+    const leaving = { ends: [end('a', { code: 3 })] }
+    const broker = (from: number): Incident => ({ kind: 'broker', target: '1', from, until: from + 10 })
+    expect(violated({ ...leaving, incidents: [broker(950)] })).toEqual([])
+    expect(violated({ ...leaving, incidents: [broker(2_000)] })).toHaveLength(1)
   })
 
   describe('explains what was settled twice', () => {
@@ -186,9 +299,63 @@ describe('the check of a chaos run', () => {
       }
     })
 
+    it('by no fault, once it was committed for sure', () => {
+      // The first of two commits may have been under way when it was acked.
+      for (const [commits, explained] of [
+        [[42], true],
+        [[42, 44], false],
+      ] as const) {
+        const lines = commits.map(time => told(time, 'a', 'committed', 1))
+        const { violations } = twice(lines, { ends, incidents: [incident('kill', 50)] })
+        expect(violations.map(({ text }) => text)).toEqual(
+          explained ? [] : ['attempt 1 of orders-1 was settled by a and by b: it had been acked, and committed'],
+        )
+      }
+      // Unless there was no room for it beside the position, which the client tells.
+      const forgotten: Line = { time: 43, member: 'a', what: 'forgotten', ...at, offset: 1 }
+      const lines = [told(42, 'a', 'committed', 1), forgotten, told(44, 'a', 'committed', 1)]
+      expect(twice(lines, { ends, incidents: [incident('kill', 50)] }).violations).toEqual([])
+    })
+
+    it('by a kill, but not of what nobody had committed for longer than any rebalance', () => {
+      const late = [...again.map(line => ({ ...line, time: line.time + 20_000 })), { ...leaving, time: 21_000 }]
+      const lines = [...untilThen, ...late]
+      const killed = [end('a', { time: 20_050, code: null, signal: 'SIGKILL' }), end('b', { time: 22_000 })]
+      const evidence = { lines, ends: killed, incidents: [incident('kill', 20_050)] }
+      expect(violated(evidence)).toEqual([
+        'duplicates are explained: attempt 1 of orders-1 was settled by a and by b: it had been settled for 20010 ms, and not been committed',
+      ])
+      expect(violated({ ...evidence, incidents: [...evidence.incidents, incident('broker', 10_000)] })).toEqual([])
+    })
+
+    it('never by who did not hold its partition', () => {
+      const lines = quiet.lines.concat(step(60, 'c', 'begun', 1), step(70, 'c', 'acked', 1))
+      expect(violated({ lines: inTime(lines) })).toEqual([
+        'duplicates are explained: attempt 1 of orders-1 was settled by a and by c: one of them did not hold its partition',
+      ])
+    })
+
+    it('by two copies, where the first was not confirmed or an earlier attempt was repeated, and not otherwise', () => {
+      const records = [order(0), order(1, { failures: 1 })]
+      const retry = (time: number, what: 'begun' | 'acked', offset: number): Line => ({
+        ...{ time, member: 'a', what, id: 'orders-1', attempt: 2 },
+        ...{ topic: 'chaos-retry', partition: 0, offset },
+      })
+      const lines = inTime([
+        ...without('acked', 1),
+        step(40, 'a', 'failed', 1),
+        ...[retry(500, 'begun', 0), retry(510, 'acked', 0), retry(520, 'begun', 1), retry(530, 'acked', 1)],
+      ])
+      expect(violated({ records, lines })).toEqual([
+        'duplicates are explained: attempt 2 of orders-1 was settled by a and by a: there are two copies of it',
+      ])
+      expect(violated({ records, lines, incidents: [incident('broker', 30, 60)] })).toEqual([])
+    })
+
     it('never within one assignment', () => {
       const lines = [...quiet.lines, step(60, 'a', 'begun', 1), step(70, 'a', 'acked', 1)]
       expect(violated({ lines })).toEqual([
+        'who takes over goes through a lane in order: a began orders-1 after orders-1, in one assignment',
         'duplicates are explained: attempt 1 of orders-1 was settled by a and by a: it was delivered twice within one assignment',
       ])
     })

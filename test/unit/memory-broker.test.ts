@@ -113,6 +113,7 @@ function line(event: DriverEvent): string {
     case 'disconnected':
     case 'reconnected':
     case 'restarted':
+    case 'confirmed':
       return event.type
     default:
       return `${event.type} [${names(event.assignments)}]`

@@ -42,7 +42,7 @@ export class Consumption implements ReaderHost {
   /** Counts rebalances begun, joins and losses: what is learnt for an earlier one is dropped. */
   #epoch = 0
   /** False from the moment the client is told of a rebalance until it is told the outcome. */
-  delivering = false
+  #open = false
   #revoking = false
   #crashes = 0
   #closed = false
@@ -77,6 +77,14 @@ export class Consumption implements ReaderHost {
     this.#start()
   }
 
+  get delivering(): boolean {
+    return this.#open && !this.doubtful
+  }
+
+  get doubtful(): boolean {
+    return this.#member?.session.doubtful === true
+  }
+
   get startFrom(): StartFrom {
     return this.request.startFrom
   }
@@ -101,6 +109,7 @@ export class Consumption implements ReaderHost {
         lazily: this.#lazily,
         answered: () => this.#outage.answered(),
         unanswered: error => this.#outage.unanswered(error),
+        confirmed: () => this.#confirmed(),
         crashed: error => void this.#crashed(error),
       })
     } catch (error) {
@@ -137,7 +146,7 @@ export class Consumption implements ReaderHost {
   /** Called before each attempt to join, also when the one before failed: what is told already is not told again. */
   async #giveUp(): Promise<void> {
     this.#epoch++
-    this.delivering = false
+    this.#open = false
     if (this.#revoking || this.held.size === 0) return
     const member = this.#member!
     // Frozen for longer than a session: the group decides whether there is anything left to give up.
@@ -178,16 +187,23 @@ export class Consumption implements ReaderHost {
     const retained = [...this.held.values()]
     for (const assignment of added) this.held.set(partitionName(assignment), assignment)
     this.#revoking = false
-    this.delivering = true
+    this.#open = true
     this.#crashes = 0
     this.emit({ type: 'assigned', added, retained })
+    this.#reader.wake()
+  }
+
+  /** Whoever stood still and is one of the group all the same goes on where it was. */
+  #confirmed(): void {
+    if (!this.#open) return
+    this.emit({ type: 'confirmed' })
     this.#reader.wake()
   }
 
   #lose(error: unknown): void {
     if (this.held.size > 0) this.context.logger.warn({ err: error }, 'the group went on without this member')
     this.#epoch++
-    this.delivering = false
+    this.#open = false
     this.#revoking = false
     this.#end([...this.held.values()], 'lost')
     this.#release.ring()
@@ -269,7 +285,7 @@ export class Consumption implements ReaderHost {
 
   #close(): GroupMember | undefined {
     this.#closed = true
-    this.delivering = false
+    this.#open = false
     this.#epoch++
     this.#outage.stop()
     this.#release.ring()

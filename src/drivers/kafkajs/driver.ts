@@ -77,6 +77,10 @@ export class KafkajsDriver implements Driver {
     })
   }
 
+  get doubtful(): boolean {
+    return this.#consumption?.doubtful === true
+  }
+
   pause(assignments: readonly PartitionAssignment[]): void {
     this.#consumption?.pause(assignments)
   }

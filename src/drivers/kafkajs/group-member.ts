@@ -44,6 +44,8 @@ export interface MemberOwner {
   readonly lazily: LazyFetchOptions | undefined
   answered(): void
   unanswered(error: unknown): void
+  /** The group was in doubt, and knows this member still. */
+  confirmed(): void
   crashed(error: unknown): void
 }
 
@@ -105,6 +107,7 @@ export class GroupMember {
     this.#session = new GroupSession(this.settings.groupId, this.settings.sessionTimeout, this.#coordinator, {
       answered: () => this.owner.answered(),
       unanswered: error => this.owner.unanswered(error),
+      confirmed: () => this.owner.confirmed(),
       kicked: error => this.#kicked(error),
     })
     cluster.findBroker = async node => {

@@ -14,6 +14,8 @@ export interface Membership {
 export interface SessionOwner {
   answered(): void
   unanswered(error: unknown): void
+  /** The group was in doubt, and knows this member still. */
+  confirmed(): void
   /** The group went on without this member. */
   kicked(error: unknown): void
 }
@@ -26,7 +28,7 @@ export class GroupSession {
   /** From the moment kafkajs goes to join until it has: no commit passes in between. */
   joining = true
   #membership: Membership | undefined
-  /** When the group last knew us, by our own clock. */
+  /** When we last asked something that the group answered to us as a member: from then on it counted a session at least. */
   #lastContact = Date.now()
   readonly #heartbeats = new WeakMap<Broker, Broker['heartbeat']>()
 
@@ -47,7 +49,7 @@ export class GroupSession {
   }
 
   begin(membership: Membership): void {
-    this.#contact()
+    this.#contact(Date.now())
     const { memberId } = membership
     if (this.#membership !== undefined && this.#membership.memberId !== memberId) {
       this.owner.kicked(new Error(`the group knows this member by a new id, ${memberId}`))
@@ -55,9 +57,12 @@ export class GroupSession {
     this.#membership = membership
   }
 
-  #contact(): void {
-    this.#lastContact = Date.now()
+  /** @param asked When the question was sent. The answer may have lain about for as long as this process stood still. */
+  #contact(asked: number): void {
+    const { doubtful } = this
+    this.#lastContact = Math.max(this.#lastContact, asked)
     this.owner.answered()
+    if (doubtful && !this.doubtful) this.owner.confirmed()
   }
 
   /** kafkajs sends its heartbeats to the coordinator that it knew when it joined. */
@@ -69,9 +74,10 @@ export class GroupSession {
   /** What this throws ends kafkajs's fetching, and most of what it can throw has kafkajs join again. */
   async #kafkajsBeats(request: HeartbeatRequest): Promise<unknown> {
     const membership = this.#membership
+    const asked = Date.now()
     try {
       const answer = await this.#beat(request)
-      this.#contact()
+      this.#contact(asked)
       return answer
     } catch (error) {
       // A coordinator that is away or elsewhere is looked for, and fetching goes on meanwhile.
@@ -79,7 +85,7 @@ export class GroupSession {
         if (isConnectionFailure(error)) this.owner.unanswered(error)
         return undefined
       }
-      this.#verdict(error, membership)
+      this.#verdict(error, membership, asked)
       throw error
     }
   }
@@ -89,12 +95,13 @@ export class GroupSession {
     const membership = this.#membership
     if (membership === undefined) return
     const { memberId, generation } = membership
+    const asked = Date.now()
     const beat = this.#beat({ groupId: this.groupId, memberId, groupGenerationId: generation })
     try {
       await within(requestTimeout, beat, 'the heartbeat')
-      this.#contact()
+      this.#contact(asked)
     } catch (error) {
-      this.#verdict(error, membership)
+      this.#verdict(error, membership, asked)
       if (errorType(error) !== 'REBALANCE_IN_PROGRESS') throw error
     }
   }
@@ -104,17 +111,18 @@ export class GroupSession {
   }
 
   /** A heartbeat of before a join can be answered after it; what it says is about a generation that is over. */
-  #verdict(error: unknown, asked: Membership | undefined): void {
-    if (asked !== this.#membership || this.joining) return
+  #verdict(error: unknown, membership: Membership | undefined, asked: number): void {
+    if (membership !== this.#membership || this.joining) return
     const type = errorType(error)
     if (type === undefined) return
     this.owner.answered()
-    if (type === 'REBALANCE_IN_PROGRESS') this.#contact()
+    if (type === 'REBALANCE_IN_PROGRESS') this.#contact(asked)
     else if (kickedTypes.has(type)) this.owner.kicked(error)
   }
 
   async commit(points: readonly CommitPoint[]): Promise<void> {
     const { memberId, generation } = this.#membership!
+    const asked = Date.now()
     const topics = new Map<string, { partition: number; offset: string; metadata: string | null }[]>()
     for (const { topic, partition, offset, metadata } of points) {
       const partitions = topics.get(topic) ?? []
@@ -130,7 +138,7 @@ export class GroupSession {
       }),
     )
     await within(requestTimeout, sent, 'the commit')
-    this.#contact()
+    this.#contact(asked)
   }
 }
 

@@ -1,0 +1,199 @@
+import type { CloseReport } from 'rxmika'
+import { afterAll, beforeAll, expect } from 'vitest'
+import { kafkaBackend } from '../contract/kafka-backend'
+import { numbered, scenarios, type World } from '../contract/world'
+import { Example } from '../docs/run-example'
+import { type ClientOrder, ClientProcess, type ClientTask } from './client-process'
+import { createTopic } from './create-topic'
+import { describeOwnKafka } from './describe-kafka'
+import { freePorts } from './free-ports'
+import { type KafkaServer, startKafka } from './kafka-server'
+
+/** What closing may take beyond the patience of its caller, ms. */
+const longestClose = 25_000
+/** Between the end of the client and that of its process, ms: nothing is left that the event loop waits for. */
+const linger = 3_000
+
+describeOwnKafka('a process whose client closes', () => {
+  let server: KafkaServer
+  beforeAll(async () => {
+    server = await startKafka()
+    await backend.open()
+  })
+  afterAll(async () => {
+    await backend.close()
+    await server?.stop()
+  })
+  const backend = kafkaBackend(() => server.brokers)
+  const scenario = scenarios(backend)
+
+  async function working(
+    world: World,
+    task: Partial<ClientTask> & Pick<ClientTask, 'acks'>,
+    options: Partial<ClientTask['options']> = {},
+  ): Promise<ClientProcess> {
+    const topic = await world.topic('orders')
+    await backend.publish(topic, numbered(0, 4))
+    const client = new ClientProcess({
+      ...{ topic, options: { brokers: server.brokers, group: world.name('group'), ...options } },
+      ...task,
+    })
+    await client.delivered(4)
+    return client
+  }
+
+  /** The process has ended, by itself and soon after its client, which took no longer than it may. */
+  async function endsByItself(client: ClientProcess, since: number, within: number) {
+    await client.told.until(() => client.all('closed').length > 0)
+    const closed = Date.now()
+    expect(await client.exited).toEqual({ code: 0, signal: null })
+    const exited = Date.now()
+    console.info(`closed after ${closed - since} ms, ended ${exited - closed} ms later`)
+    expect(closed - since).toBeLessThan(within)
+    expect(exited - closed).toBeLessThan(linger)
+    return client.all('closed')[0]!.report
+  }
+
+  scenario('ends by itself, closed gracefully, with everything committed', async world => {
+    const client = await working(world, { acks: 'none' })
+    const since = Date.now()
+    client.order({ do: 'closeGracefully', timeout: 600_000 })
+    for (const offset of [2, 3, 0, 1]) client.order({ do: 'ack', partition: 0, offset })
+    expect(await endsByItself(client, since, 5_000)).toEqual({ drained: true, unsettled: 0 })
+    expect(await backend.committed(world.name('group'), world.name('orders'), 0)).toBe(4n)
+  })
+
+  scenario('ends by itself while its handlers are stuck', async world => {
+    const client = await working(world, { acks: 'none' })
+    client.order({ do: 'ack', partition: 0, offset: 0 })
+    const since = Date.now()
+    client.order({ do: 'closeGracefully', timeout: 500 })
+    expect(await endsByItself(client, since, 5_000)).toEqual({ drained: false, unsettled: 3 })
+    expect(await backend.committed(world.name('group'), world.name('orders'), 0)).toBe(1n)
+    expect(client.all('aborted')).not.toEqual([])
+  })
+
+  scenario('ends by itself, closed twice', async world => {
+    const client = await working(world, { acks: 'none' })
+    const since = Date.now()
+    client.order({ do: 'closeGracefully', timeout: 600_000 })
+    client.order({ do: 'closeGracefully', timeout: 600_000 })
+    client.order({ do: 'close' })
+    client.order({ do: 'close' })
+    expect(await endsByItself(client, since, 5_000)).toEqual({ drained: false, unsettled: 4 })
+    expect(client.all('closed')).toHaveLength(1)
+  })
+
+  scenario('ends by itself, closed by its abort signal, which it says', async world => {
+    const client = await working(world, { acks: 'none' })
+    const since = Date.now()
+    client.order({ do: 'ack', partition: 0, offset: 0 })
+    client.order({ do: 'abort' })
+    expect(await endsByItself(client, since, 5_000)).toEqual({ drained: false, unsettled: 3 })
+    expect(client.all('error')).toEqual([{ type: 'error', name: 'ClientClosedError' }])
+    expect(await backend.committed(world.name('group'), world.name('orders'), 0)).toBe(1n)
+  })
+
+  scenario('ends by itself, closed while the group waits for another to let go', async world => {
+    const staying = await working(world, { acks: 'none' }, { rebalanceTimeout: 60_000 })
+    const group = world.name('group')
+    const joining = new ClientProcess({
+      ...{ topic: world.name('orders'), acks: 'none', options: { brokers: server.brokers, group } },
+    })
+    await backend.rebalancing(group)
+    const since = Date.now()
+    joining.order({ do: 'close' })
+    expect(await endsByItself(joining, since, 5_000)).toEqual({ drained: true, unsettled: 0 })
+
+    // And so does the one that is waited for.
+    const later = Date.now()
+    staying.order({ do: 'close' })
+    expect(await endsByItself(staying, later, 5_000)).toEqual({ drained: false, unsettled: 4 })
+  })
+
+  scenario('ends by itself, closed before it could connect to any broker', async () => {
+    const [port] = await freePorts(1)
+    for (const order of ['close', 'abort'] as const) {
+      const client = new ClientProcess({
+        ...{ topic: 'none', acks: 'none', options: { brokers: [`127.0.0.1:${port}`], group: 'none' } },
+      })
+      await client.event('disconnected')
+      const since = Date.now()
+      client.order({ do: order })
+      expect(await endsByItself(client, since, longestClose)).toEqual({ drained: true, unsettled: 0 })
+    }
+  })
+
+  scenario('is the example, told to stop by SIGTERM', async () => {
+    await createTopic({ brokers: server.brokers }, { topic: 'orders', numPartitions: 3 })
+    const orders = Array.from({ length: 6 }, (_, at) => ({ value: `order ${at}`, partition: at % 3 }))
+    await backend.publish('orders', orders)
+    const env = { KAFKA_BROKERS: server.brokers[0]! }
+    const stopped = new Example('graceful-shutdown', { ...env, WORK_MS: '60000', CLOSE_TIMEOUT_MS: '300' })
+    await stopped.printed(/^charging/, 6)
+    stopped.kill('SIGTERM')
+    expect(await stopped.exitCode(), stopped.output).toBe(1)
+    expect(stopped.output).toMatch(/^closed, drained: false, unsettled: 6$/m)
+
+    const again = new Example('graceful-shutdown', { ...env, WORK_MS: '500' })
+    await again.printed(/^charging/, 6)
+    again.kill('SIGTERM')
+    expect(await again.exitCode(), again.output).toBe(0)
+    expect(again.output).toMatch(/^closed, drained: true, unsettled: 0$/m)
+    for (const partition of [0, 1, 2]) expect(await backend.committed('billing', 'orders', partition)).toBe(2n)
+  })
+
+  // The last, for it leaves no broker behind.
+  scenario(
+    'ends by itself when its brokers were killed, however it is closed, and says what is not settled',
+    async world => {
+      const settledByHand = async (name: string) => {
+        const topic = await world.topic(name)
+        await backend.publish(topic, numbered(0, 4))
+        const options = { brokers: server.brokers, group: world.name(name) }
+        const client = new ClientProcess({ topic, acks: 'none', options })
+        await client.delivered(4)
+        return client
+      }
+      // What is completed cannot be committed: it is settled all the same, and will be delivered again.
+      const ends: { order: ClientOrder; acked: number[]; report: CloseReport }[] = [
+        { order: { do: 'close' }, acked: [0], report: { drained: false, unsettled: 3 } },
+        { order: { do: 'closeGracefully', timeout: 1_000 }, acked: [0, 2], report: { drained: false, unsettled: 2 } },
+        {
+          ...{ order: { do: 'closeGracefully', timeout: 600_000 }, acked: [0, 1, 2, 3] },
+          report: { drained: true, unsettled: 0 },
+        },
+        { order: { do: 'abort' }, acked: [], report: { drained: false, unsettled: 4 } },
+      ]
+      const clients = await Promise.all(ends.map((_, at) => settledByHand(`orders-${at}`)))
+      const unsuspecting = await settledByHand('unsuspecting')
+      await backend.publish('orders', [{ value: 'order 6', partition: 0 }])
+      const env = { KAFKA_BROKERS: server.brokers[0]!, WORK_MS: '60000', CLOSE_TIMEOUT_MS: '300' }
+      const example = new Example('graceful-shutdown', env)
+      await example.printed(/^charging/)
+
+      await server.kill(1)
+      const killed = Date.now()
+      // Before it can notice.
+      unsuspecting.order({ do: 'ack', partition: 0, offset: 0 })
+      unsuspecting.order({ do: 'close' })
+      example.kill('SIGTERM')
+      await Promise.all([
+        endsByItself(unsuspecting, killed, longestClose).then(report => {
+          expect(report).toEqual({ drained: false, unsettled: 3 })
+        }),
+        ...clients.map(async (client, at) => {
+          const { order, acked, report } = ends[at]!
+          await client.event('disconnected')
+          for (const offset of acked) client.order({ do: 'ack', partition: 0, offset })
+          const since = Date.now()
+          client.order(order)
+          expect(await endsByItself(client, since, longestClose)).toEqual(report)
+          expect(client.all('event').some(({ event }) => event === 'committed')).toBe(false)
+        }),
+      ])
+      expect(await example.exitCode(), example.output).toBe(1)
+      expect(example.output).toMatch(/^closed, drained: false, unsettled: 1$/m)
+    },
+  )
+})

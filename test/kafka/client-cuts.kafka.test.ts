@@ -1,0 +1,90 @@
+import { tap } from 'rxjs'
+import { CommitError, RxMikaError } from 'rxmika'
+import { afterAll, beforeAll, expect } from 'vitest'
+import { Collected } from '../contract/collected'
+import { kafkaBackend } from '../contract/kafka-backend'
+import { numbered, scenarios, texts } from '../contract/world'
+import { api, BrokerProxy, withUnknownServerError } from './broker-proxy'
+import { describeOwnKafka } from './describe-kafka'
+import { type KafkaServer, startKafka } from './kafka-server'
+
+describeOwnKafka('a client whose connections are cut', () => {
+  let server: KafkaServer
+  let proxy: BrokerProxy
+  beforeAll(async () => {
+    const advertise = async (address: string) => {
+      proxy = await (await BrokerProxy.to(address)).open()
+      return proxy.address
+    }
+    server = await startKafka({ advertise })
+    await backend.open()
+  })
+  afterAll(async () => {
+    await backend.close()
+    proxy?.close()
+    await server?.stop()
+  })
+  // Looks past the proxy.
+  const backend = kafkaBackend(() => server.internal)
+  const scenario = scenarios(backend)
+
+  for (const at of ['request', 'mid-answer'] as const) {
+    scenario(`commits what it has when a commit is cut, and repeats nothing (${at})`, async world => {
+      const group = world.name('group')
+      const topic = await world.topic('orders')
+      await backend.publish(topic, numbered(0, 5))
+      const run = world.client({ group, brokers: server.brokers })
+      run.expected = [CommitError]
+      const seen = new Collected(run.client.topic(topic))
+      run.client.start()
+      await seen.count(5)
+      const cut = proxy.interfere({ api: api.offsetCommit, at })
+      seen.values[0]!.ack()
+      await cut
+      for (const record of seen.values.slice(1)) record.ack()
+      await run.committed(topic, 0, 5)
+      expect(await backend.committed(group, topic, 0)).toBe(5n)
+      await run.client.close()
+      expect(texts(seen)).toEqual(['0', '1', '2', '3', '4'])
+      const types = run.events.values.map(({ type }) => type)
+      expect(types.filter(type => ['lost', 'restarted', 'disconnected'].includes(type))).toEqual([])
+    })
+
+    scenario(`writes each copy once when a produce is cut, and commits its source after it (${at})`, async world => {
+      const group = world.name('group')
+      const names = ['orders', 'retries', 'dlq'].map(name => world.topic(name))
+      const [topic, retryTopic, dlqTopic] = (await Promise.all(names)) as [string, string, string]
+      await backend.publish(topic, numbered(0, 5))
+      const run = world.client({ group, retryTopic, dlqTopic, brokers: server.brokers })
+      const seen = new Collected(
+        run.client.topic(topic, { retries: 1, dlq: true }).pipe(tap(record => record.fail(new Error('no')))),
+      )
+      const toRetry = proxy.interfere({ api: api.produce, at, when: ofTopic(retryTopic) })
+      const toDlq = toRetry.then(() => proxy.interfere({ api: api.produce, at, when: ofTopic(dlqTopic) }))
+      run.client.start()
+      await Promise.all([toRetry, toDlq, run.committed(topic, 0, 5), run.committed(retryTopic, 0, 5)])
+      expect(seen.values).toHaveLength(10)
+      for (const copies of [retryTopic, dlqTopic]) {
+        expect(texts(await backend.records(copies)).sort()).toEqual(['0', '1', '2', '3', '4'])
+      }
+    })
+  }
+
+  scenario('says that its consumer was made anew, and goes on', async world => {
+    const group = world.name('group')
+    const topic = await world.topic('orders')
+    await backend.publish(topic, numbered(0, 2))
+    const spoilt = proxy.interfere({ api: api.syncGroup, at: withUnknownServerError })
+    const run = world.client({ group, brokers: server.brokers })
+    run.expected = [RxMikaError]
+    const seen = new Collected(run.client.topic(topic).pipe(tap(record => record.ack())))
+    run.client.start()
+    await Promise.all([spoilt, run.event('restarted'), run.committed(topic, 0, 2)])
+    expect(texts(seen)).toEqual(['0', '1'])
+  })
+})
+
+/** Names stand as they are in requests and answers of the versions in use. */
+function ofTopic(topic: string): (frame: Buffer) => boolean {
+  return frame => frame.includes(topic)
+}

@@ -1,0 +1,67 @@
+import { afterAll, beforeAll, expect } from 'vitest'
+import { Collected } from '../contract/collected'
+import { kafkaBackend } from '../contract/kafka-backend'
+import { numbered, scenarios } from '../contract/world'
+import { ClientProcess } from './client-process'
+import { describeOwnKafka } from './describe-kafka'
+import { type KafkaServer, startKafka } from './kafka-server'
+
+const timeouts = { sessionTimeout: 2_000, heartbeatInterval: 200, rebalanceTimeout: 2_000 }
+
+describeOwnKafka('a client whose process stands still', () => {
+  let server: KafkaServer
+  beforeAll(async () => {
+    server = await startKafka({ config: { 'group.min.session.timeout.ms': 1_000 } })
+    await backend.open()
+  })
+  afterAll(async () => {
+    await backend.close()
+    await server?.stop()
+  })
+  const backend = kafkaBackend(() => server.brokers)
+  const scenario = scenarios(backend)
+
+  scenario(
+    'delivers and commits nothing of what is others’ when it wakes, and goes on once it has joined',
+    async world => {
+      const group = world.name('group')
+      const topic = await world.topic('orders')
+      const all = 4_000
+      await backend.publish(topic, numbered(0, all))
+      // More than its window holds waits in the client, and more than that in Kafka: all of it could be handed out.
+      const frozen = new ClientProcess({
+        ...{ topic, acks: 3, maxInFlight: 20 },
+        options: { brokers: server.brokers, group, ...timeouts },
+      })
+      await frozen.committed(0, 5)
+      frozen.signal('SIGSTOP')
+
+      const heir = world.client({ group, ...timeouts })
+      const inherited = new Collected(heir.client.topic(topic))
+      heir.client.start()
+      await inherited.count(all - 100)
+      for (const record of inherited.values.slice(0, 1_000)) record.ack()
+      const position = inherited.values[1_000]!.offset
+      await heir.committed(topic, 0, position)
+
+      const woken = Date.now()
+      frozen.signal('SIGCONT')
+      await frozen.event('lost')
+      const late = frozen.all('delivered').filter(({ time }) => time >= woken)
+      console.info(`${late.length} records delivered between waking up and \`lost\``)
+      expect(late).toEqual([])
+      // The signals of all that it had were aborted, and what it settles from now on counts for nothing.
+      expect(frozen.all('aborted').length).toBeGreaterThanOrEqual(20)
+      await frozen.told.until(() => frozen.all('event').some(({ event }) => event === 'late-settlement'))
+      expect(frozen.all('acked').at(-1)).toMatchObject({ counted: false })
+      expect(await backend.committed(group, topic, 0)).toBe(position)
+
+      // It is one of the group again, and gets what the other leaves.
+      expect(await heir.client.close()).toEqual({ drained: false, unsettled: inherited.values.length - 1_000 })
+      const before = frozen.all('delivered').length
+      await frozen.delivered(before + 20)
+      expect(frozen.all('delivered')[before]).toMatchObject({ offset: Number(position) })
+      await frozen.committed(0, Number(position) + 1)
+    },
+  )
+})

@@ -1,0 +1,113 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Subject } from 'rxjs'
+import type { ClientOptions, ClientState, CloseReport } from 'rxmika'
+import { onTestFinished } from 'vitest'
+import { Collected } from '../contract/collected'
+import { watchdog } from './watchdog'
+
+export interface ClientTask {
+  readonly topic: string
+  /** What goes into a text. */
+  readonly options: Pick<
+    ClientOptions,
+    'brokers' | 'group' | 'sessionTimeout' | 'heartbeatInterval' | 'rebalanceTimeout' | 'commitInterval'
+  >
+  readonly maxInFlight?: number
+  /**
+   * What it acks by itself, as soon as it is delivered: everything, nothing, or all but the first of each partition.
+   * A number: everything, one after the other, so many ms after the one before.
+   */
+  readonly acks: 'all' | 'none' | 'all-but-first' | number
+}
+
+/** What a client in a process of its own is told to do. */
+export type ClientOrder =
+  | { readonly do: 'ack'; readonly partition: number; readonly offset: number }
+  | { readonly do: 'close' | 'abort' }
+  | { readonly do: 'closeGracefully'; readonly timeout: number }
+
+export type ClientTold =
+  | { readonly type: 'delivered'; readonly partition: number; readonly offset: number; readonly time: number }
+  /** `ack` was called; whether it counted. */
+  | { readonly type: 'acked'; readonly partition: number; readonly offset: number; readonly counted: boolean }
+  /** A record's signal was aborted. */
+  | { readonly type: 'aborted'; readonly partition: number; readonly offset: number }
+  | { readonly type: 'event'; readonly event: string; readonly partition?: number; readonly offset?: number }
+  | { readonly type: 'state'; readonly state: ClientState }
+  | { readonly type: 'error'; readonly name: string }
+  | { readonly type: 'closed'; readonly report: CloseReport }
+
+export interface Exit {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+}
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const script = fileURLToPath(new URL('./client-program.ts', import.meta.url))
+
+/** A whole client in a process of its own, which ends by itself, is killed or is frozen; at the latest with the test. */
+export class ClientProcess {
+  readonly told: Collected<ClientTold>
+  readonly exited: Promise<Exit>
+  readonly #process: ChildProcess
+
+  constructor(task: ClientTask) {
+    const told = new Subject<ClientTold>()
+    this.told = new Collected(told)
+    this.#process = spawn(process.execPath, ['--import', 'tsx', script, JSON.stringify(task)], {
+      cwd: root,
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    })
+    // Frozen, it would not notice that we are gone; and once it has ended, its number may be another's.
+    const home = mkdtempSync(join(tmpdir(), 'rxmika-client-'))
+    const pid = join(home, 'pid')
+    writeFileSync(pid, `${this.#process.pid}`)
+    const guard = watchdog('kill -9 $(cat "$0/pid"); rm -rf "$0"', home)
+    onTestFinished(() => guard.end())
+    this.#process.once('exit', () => rmSync(pid, { force: true }))
+    this.#process.on('message', message => told.next(message as ClientTold))
+    this.exited = new Promise(resolve => {
+      this.#process.once('close', (code, signal) => {
+        told.complete()
+        resolve({ code, signal })
+      })
+    })
+  }
+
+  order(order: ClientOrder): void {
+    this.#process.send(order)
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#process.kill(signal)
+  }
+
+  /** Of one kind, what it has told. */
+  all<T extends ClientTold['type']>(type: T): Extract<ClientTold, { type: T }>[] {
+    return this.told.values.filter((told): told is Extract<ClientTold, { type: T }> => told.type === type)
+  }
+
+  async delivered(least: number): Promise<void> {
+    await this.told.until(() => this.all('delivered').length >= least)
+  }
+
+  async event(name: string, least = 1): Promise<void> {
+    await this.told.until(() => this.all('event').filter(({ event }) => event === name).length >= least)
+  }
+
+  async running(): Promise<void> {
+    await this.told.until(() => this.all('state').some(({ state }) => state === 'running'))
+  }
+
+  async committed(partition: number, offset: number): Promise<void> {
+    await this.told.until(() =>
+      this.all('event').some(
+        told => told.event === 'committed' && told.partition === partition && told.offset! >= offset,
+      ),
+    )
+  }
+}
