@@ -1,4 +1,5 @@
 import {
+  asapScheduler,
   asyncScheduler,
   concat,
   defer,
@@ -7,6 +8,7 @@ import {
   merge,
   type Observable,
   ReplaySubject,
+  type SchedulerLike,
   Subject,
   Subscription,
   share,
@@ -81,6 +83,8 @@ class KafkaClient implements Client, AssignmentHost {
   readonly closed: Promise<CloseReport>
   readonly [routing]: Routing
   readonly scheduler
+  /** Of another turn at the same time: a timer, which is how `asyncScheduler` has it, would take a millisecond. */
+  readonly #turns: SchedulerLike
   readonly reports: Reports
   readonly ownHeaders: GroupHeaders | undefined
   readonly #config: Config
@@ -118,6 +122,7 @@ class KafkaClient implements Client, AssignmentHost {
       options.driver ??
       kafkajsDriver({ brokers: config.brokers, ssl: config.ssl, sasl: config.sasl, codecs: config.codecs })
     this.scheduler = this.#driver.scheduler ?? asyncScheduler
+    this.#turns = this.scheduler === asyncScheduler ? asapScheduler : this.scheduler
     this.reports = new Reports(config.logger)
     this.ownHeaders = config.group === undefined ? undefined : new GroupHeaders(config.group)
     this.#publisher = new Publisher(this.#driver, this.scheduler, () => this.#changes.next())
@@ -260,9 +265,9 @@ class KafkaClient implements Client, AssignmentHost {
     tripped?.next()
     tripped?.complete()
     if (!stream.resume()) return
-    // Said before it is so: what is delivered at once may fail, and a breaker may pause the topic again.
+    // Said before it is so: what is delivered may fail, and a breaker may pause the topic again.
     this.reports.event({ type: 'resumed', topic })
-    stream.drain()
+    for (const assignment of this.#assignments.values()) assignment.drainSoon()
   }
 
   #streamNamed(topic: string): TopicStream {
@@ -398,6 +403,10 @@ class KafkaClient implements Client, AssignmentHost {
 
   get delivering(): boolean {
     return !this.#rebalancing && this.#closing === undefined
+  }
+
+  soon(work: () => void): void {
+    this.#turns.schedule(work)
   }
 
   #onDriverEvent(event: DriverEvent): void {
