@@ -61,6 +61,7 @@ export interface Plan {
     | 'take, handle, repeat'
     | 'handle, take, repeat'
     | 'throw, retry'
+    | 'handle, throw, retry'
     | 'paused'
   readonly every: number
   readonly records: readonly Input[]
@@ -96,6 +97,7 @@ export const plans: fc.Arbitrary<Plan> = fc.record<Plan>({
     'take, handle, repeat',
     'handle, take, repeat',
     'throw, retry',
+    'handle, throw, retry',
     'paused',
   ),
   every: fc.integer({ min: 1, max: 6 }),
@@ -420,6 +422,13 @@ export async function play(plan: Plan): Promise<Played> {
             }),
           ),
         ).pipe(retry())
+      case 'handle, throw, retry':
+        return handled(merge(...streams)).pipe(
+          tap(() => {
+            if (!closing && ++passed % (every + 1) === 0) throw new Error('what comes after it is broken')
+          }),
+          retry(),
+        )
       default:
         return handled(merge(...streams))
     }
