@@ -154,8 +154,9 @@ export class Handling<I> {
       return false
     })
     if (found === undefined) return input
-    for (const [origin, places] of found)
+    for (const [origin, places] of found) {
       this.#enterAgain(origin, [...places.keys()] as I, [...new Set(places.values())])
+    }
     return others.length > 0 ? (others as I) : undefined
   }
 
@@ -230,9 +231,7 @@ export class Handling<I> {
     call.handed = input
     this.#underWay++
     try {
-      const result = this.project(input)
-      // The handler itself may have unsubscribed: what it returned is not to be begun any more.
-      if (!this.subscriber.closed) this.#await(call, result)
+      this.#await(call, this.project(input))
     } catch (reason) {
       this.#end(call, false, reason)
     }
@@ -245,6 +244,8 @@ export class Handling<I> {
         reason => this.#end(call, false, reason),
       )
     } else if (isStream(result)) {
+      // The handler itself may have unsubscribed: what it returned is not to be begun any more.
+      if (this.subscriber.closed) return
       let last: unknown
       const work = from(result).subscribe({
         next: value => {
@@ -262,7 +263,7 @@ export class Handling<I> {
       return
     }
     const { scheduler, timeout } = this.options
-    if (timeout === undefined) return
+    if (timeout === undefined || this.subscriber.closed) return
     call.timer = scheduler.schedule(() => this.#expire(call), timeout)
     this.#cancellable.add(call)
   }

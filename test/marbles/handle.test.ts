@@ -248,6 +248,30 @@ describe('handle: ends', () => {
     expect(owner.settlements).toEqual([])
   })
 
+  it('leaves neither a rejection nor a timer of a handler that has unsubscribed', async () => {
+    const scheduler = new VirtualTimeScheduler()
+    const unhandled: unknown[] = []
+    const listen = (reason: unknown) => unhandled.push(reason)
+    process.on('unhandledRejection', listen)
+    const input = new Subject<ConsumeRecord>()
+    const handled = input
+      .pipe(
+        handle(
+          () => {
+            handled.unsubscribe()
+            return Promise.reject(new Error('too late'))
+          },
+          { timeout: 60_000, scheduler },
+        ),
+      )
+      .subscribe()
+    input.next(record('a'))
+    await new Promise(resolve => setImmediate(resolve))
+    process.off('unhandledRejection', listen)
+    expect(unhandled).toEqual([])
+    expect(scheduler.actions).toEqual([])
+  })
+
   it('passes an error of the source on at once, and cancels what runs', () => {
     testScheduler().run(({ hot, cold, expectObservable, expectSubscriptions, flush }) => {
       const owner = new FakeOwner()
