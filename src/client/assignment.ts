@@ -27,6 +27,8 @@ export interface AssignmentHost {
   readonly delivering: boolean
   /** What is assigned may be somebody else's by now: nothing is delivered until that is known, and `drain` called. */
   readonly doubtful: boolean
+  /** Runs the work in another turn and at the same time: what user code called has returned by then. */
+  soon(work: () => void): void
   pauseFetching(assignment: Assignment): void
   resumeFetching(assignment: Assignment): void
   /** The batch that holds the record at `offset`, or what comes after it where it is gone. */
@@ -109,6 +111,12 @@ export class Assignment implements RecordOwner {
   #stalled: (Place & { slot: number }) | undefined
   #fetching = false
   #draining = false
+  /** A turn of its own is about to deliver. */
+  #turnTaken = false
+  readonly #turn = () => {
+    this.#turnTaken = false
+    this.drain()
+  }
   /** With the strict gate: where the batch under way ends. */
   #gate: number | undefined
   /** The position once everything taken in is completed. */
@@ -176,9 +184,13 @@ export class Assignment implements RecordOwner {
     if (this.#queue.length > 0) this.#watch()
   }
 
-  /** Delivers what may be delivered now. Called whenever something that held it back has changed. */
+  /**
+   * Delivers what may be delivered now. Called whenever something that held it back has changed, and only where no
+   * operator of a pipeline can be in the middle of its work: in a turn of the driver or the scheduler, or by a subscriber
+   * that subscribes. Everything else that makes room calls `drainSoon`.
+   */
   drain(): void {
-    // A record that is settled while it is delivered calls this from within: the loop below goes on by itself.
+    // Whoever subscribes again from within a delivery calls this once more: the loop below goes on by itself.
     if (this.#draining || this.ended || this.host.doubtful) return
     this.#draining = true
     try {
@@ -194,11 +206,23 @@ export class Assignment implements RecordOwner {
   }
 
   /**
+   * Delivers in another turn, one for all that ask meanwhile. Records are settled from within operators: `bufferTime`
+   * emits, a subscriber acks what it was given, and a record delivered by that ack would reach `bufferTime` before it has
+   * a new buffer. It drops what it gets then, and is not the only one.
+   */
+  drainSoon(): void {
+    if (this.#turnTaken || this.ended) return
+    this.#turnTaken = true
+    this.host.soon(this.#turn)
+  }
+
+  /**
    * A pipeline that ended while it was given a record may have been subscribed to again from within (`retry()`,
    * `repeat()`). What waits for it is delivered in another turn: one that fails for ever must not hold up all else.
    */
   #drainAgain(): void {
-    if (this.#waiting.size === 0 || this.ended || !this.host.delivering || !this.reading.active) return
+    if (this.#turnTaken || this.#waiting.size === 0 || this.ended || !this.host.delivering || !this.reading.active)
+      return
     for (const stream of this.#waiting.keys()) {
       if (!stream.open) continue
       this.host.scheduler.schedule(() => this.drain())
@@ -312,7 +336,7 @@ export class Assignment implements RecordOwner {
       this.#wait(record, this.reading.streamOf(record)!)
     }
     this.#letOut.length = 0
-    this.drain()
+    this.drainSoon()
   }
 
   /** Asked for rising offsets only. */
@@ -471,7 +495,8 @@ export class Assignment implements RecordOwner {
   }
 
   #roomMade(): void {
-    if (this.#queue.length > 0 || !this.#fetching) this.drain()
+    // What is settled while it is delivered makes room for the loop that delivers it, which goes on by itself.
+    if (!this.#draining && (this.#queue.length > 0 || !this.#fetching)) this.drainSoon()
     this.host.deliveryEnded()
   }
 

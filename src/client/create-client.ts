@@ -65,6 +65,7 @@ import { TopicStream } from './topic-stream.js'
 
 /** Records per partition delivered and not completed, unless the topic says otherwise. */
 const defaultMaxInFlight = 10_000
+const resolved = Promise.resolve()
 /** What a rebalance may take beyond `rebalanceTimeout`, for the last commits, ms. */
 const lastCommits = 2_000
 
@@ -260,9 +261,9 @@ class KafkaClient implements Client, AssignmentHost {
     tripped?.next()
     tripped?.complete()
     if (!stream.resume()) return
-    // Said before it is so: what is delivered at once may fail, and a breaker may pause the topic again.
+    // Said before it is so: what is delivered may fail, and a breaker may pause the topic again.
     this.reports.event({ type: 'resumed', topic })
-    stream.drain()
+    for (const assignment of this.#assignments.values()) assignment.drainSoon()
   }
 
   #streamNamed(topic: string): TopicStream {
@@ -402,6 +403,13 @@ class KafkaClient implements Client, AssignmentHost {
 
   get doubtful(): boolean {
     return this.#driver.doubtful === true
+  }
+
+  soon(work: () => void): void {
+    // In real time a microtask: a timer, as `asyncScheduler` has it, takes a millisecond, which is long where `maxInFlight`
+    // is 1. Of a promise, for fake timers leave those alone; and not by `asapScheduler`, which makes an action for each.
+    if (this.scheduler === asyncScheduler) void resolved.then(work)
+    else this.scheduler.schedule(work)
   }
 
   #onDriverEvent(event: DriverEvent): void {

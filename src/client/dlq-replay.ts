@@ -203,7 +203,7 @@ export class DlqReplays {
   }
 
   #drain(): void {
-    for (const assignment of this.host.dlqAssignments() ?? []) assignment.drain()
+    for (const assignment of this.host.dlqAssignments() ?? []) assignment.drainSoon()
   }
 }
 

@@ -1,6 +1,14 @@
-/** Entries by the time they are due, the earliest first: a binary heap. */
+interface Entry<T> {
+  readonly due: number
+  /** Among those that are due at the same time, the first that came is the first. */
+  readonly turn: number
+  readonly value: T
+}
+
+/** Entries by the time they are due, the earliest first, and in the order they came: a binary heap. */
 export class DueQueue<T> {
-  readonly #entries: { readonly due: number; readonly value: T }[] = []
+  readonly #entries: Entry<T>[] = []
+  #added = 0
 
   get size(): number {
     return this.#entries.length
@@ -14,10 +22,10 @@ export class DueQueue<T> {
   add(value: T, due: number): void {
     const entries = this.#entries
     let at = entries.length
-    entries.push({ due, value })
+    entries.push({ due, turn: this.#added++, value })
     while (at > 0) {
       const parent = (at - 1) >> 1
-      if (entries[parent]!.due <= entries[at]!.due) break
+      if (!this.#isBefore(at, parent)) break
       this.#swap(at, parent)
       at = parent
     }
@@ -41,12 +49,17 @@ export class DueQueue<T> {
     for (let at = 0; ; ) {
       let earliest = at
       for (const child of [2 * at + 1, 2 * at + 2]) {
-        if (child < entries.length && entries[child]!.due < entries[earliest]!.due) earliest = child
+        if (child < entries.length && this.#isBefore(child, earliest)) earliest = child
       }
       if (earliest === at) return
       this.#swap(at, earliest)
       at = earliest
     }
+  }
+
+  #isBefore(one: number, other: number): boolean {
+    const [first, second] = [this.#entries[one]!, this.#entries[other]!]
+    return first.due < second.due || (first.due === second.due && first.turn < second.turn)
   }
 
   #swap(one: number, other: number): void {

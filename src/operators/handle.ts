@@ -13,9 +13,9 @@ export interface HandleOptions {
   readonly concurrency?: number
   /**
    * `'partition'` (default): one at a time per partition that records are read from, partitions side by side. `'key'`:
-   * one at a time per key, and none behind a failed one until its route is done with it (`redeliver` gives it here
-   * again before them), unless the handler called its `fail`; records without a key (null) are in no order. `'none'`: in
-   * any order.
+   * one at a time per key, and none before those in front of it are completed; one that failed, by whomever, is so when
+   * its route is done with it, and `redeliver` gives it here again before all behind it. Records without a key (null) are
+   * in no order, nor are those of one array. `'none'`: in any order.
    */
   readonly order?: HandleOrder
   /** How long one call may take, ms; then its records fail with `HandlerTimeoutError`. Default: any time. */
@@ -43,6 +43,9 @@ const longestTimeout = 2 ** 31 - 1
  * only errors of the source pass through. What starts, starts in the order it came. Each settlement that counted is
  * emitted as an {@link Outcome}; a record that was settled by other means, or that is no longer ours (revoked, lost),
  * has none, and if that is so before its turn its handler is not called at all.
+ *
+ * An array is handled in one call, without what is settled or taken away by then. With order `'key'`, records that are
+ * delivered again are called for apart from the others of their array, those that came in one array before together.
  *
  * At a timeout the handler's Observable is unsubscribed; a promise cannot be stopped, its result is ignored, and the
  * next record of its partition or key goes on beside it. Unsubscribing cancels everything the same way, and leaves the

@@ -10,7 +10,7 @@ import {
 import { HandlerTimeoutError } from '../errors.js'
 import { type ConsumeRecord, type DeliveredRecord, deliveryOf } from '../record.js'
 import { Fifo } from './fifo.js'
-import { deliveries, type HandleOrder, Lane, type LaneKeeper, Lanes, type LaneUser } from './lanes.js'
+import { deliveries, type HandleOrder, Lanes, type LaneUser, type Place } from './lanes.js'
 
 /** The value of what a handler returns; an Observable that emits nothing has none. */
 export type Handled<P> =
@@ -36,39 +36,77 @@ interface HandlingOptions {
   readonly scheduler: SchedulerLike
 }
 
-/** One call of the handler, waiting or under way. */
-class Call<I> implements LaneUser {
-  lanes: readonly Lane[] = []
+const nowhere: readonly never[] = []
+
+/** One call of the handler, waiting, under way, or over with records that may be delivered again. */
+class Call<I> implements LaneUser<Call<I>> {
+  places: Place<Call<I>> | undefined
   waitsFor = 0
+  blockedIn = 0
   ended = false
   /** The handler's Observable, where it is one. */
   work: Subscription | undefined
   timer: Subscription | undefined
-  /** Its records are delivered again: those that keep their lanes for them. */
-  keepers: ReadonlySet<Keeper> = nobody
-
-  constructor(public input: I) {}
-}
-
-const nobody: ReadonlySet<never> = new Set()
-
-/** Stands in the lanes of a call that failed until its records' routes, and what is delivered again of them, are done. */
-class Keeper implements LaneKeeper {
-  readonly again = new Lane(undefined)
-  /** How many of its failed records are not done. */
-  left: number
+  /** Whose places it stands in and which, where its records are other deliveries of what that call was given. */
+  origin: Call<I> | undefined
+  within: readonly Place<Call<I>>[] = nowhere
+  /** What was delivered again of its records. */
+  again: Again<I> | undefined
 
   constructor(
-    readonly lanes: readonly Lane[],
-    readonly failed: readonly DeliveredRecord[],
-  ) {
-    this.left = failed.length
+    readonly input: I,
+    /** What the handler is given of it. */
+    public handed: I = input,
+  ) {}
+
+  standsFor({ owner, slot }: DeliveredRecord): boolean {
+    return deliveries(this.input).some(one => one.owner === owner && one.slot === slot)
+  }
+
+  blocked(): void {
+    for (const record of this.#waiting()) record.owner.hold(record, 'behind')
+  }
+
+  unblocked(): void {
+    for (const record of this.#waiting()) record.owner.release(record)
+  }
+
+  /** A record waits here and for nobody else: not where it was given back, to be delivered to another subscriber. */
+  get isAwaited(): boolean {
+    return this.#waiting().some(({ owner, phase }) => phase === 'behind' && !owner.ended)
+  }
+
+  #waiting(): readonly DeliveredRecord[] {
+    const own = deliveries(this.input).filter(({ settled }) => !settled)
+    this.again?.waiting.forEach(call => {
+      own.push(...call.#waiting())
+    })
+    return own
+  }
+}
+
+/**
+ * What is delivered again of a call's records: handled one at a time once the call is over, in the places that it stood
+ * in, and so ahead of all that came since.
+ */
+class Again<I> {
+  /** The call whose records they are has ended. */
+  open = false
+  underWay = false
+  readonly waiting = new Fifo<Call<I>>()
+
+  /** The next that may start. */
+  next(): Call<I> | undefined {
+    if (!this.open || this.underWay) return undefined
+    const next = this.waiting.shift()
+    this.underWay = next !== undefined
+    return next
   }
 }
 
 /** The calls of one subscription to `handle`. */
 export class Handling<I> {
-  readonly #lanes: Lanes<Call<I>, Keeper>
+  readonly #lanes: Lanes<Call<I>>
   /** First in their lanes, in want of a free place. */
   readonly #ready = new Fifo<Call<I>>()
   /** Those under way that can be cancelled. */
@@ -87,34 +125,55 @@ export class Handling<I> {
   }
 
   take(input: I): void {
-    if (!Array.isArray(input)) {
-      const keeper = this.#lanes.keeperOf(input as AnyRecord)
-      this.#enter(input, keeper === undefined ? nobody : new Set([keeper]))
-    } else {
-      const keepers = new Map<AnyRecord, Keeper>()
-      for (const record of input) {
-        const keeper = this.#lanes.keeperOf(record)
-        if (keeper !== undefined) keepers.set(record, keeper)
-      }
-      if (keepers.size === 0) this.#enter(input, nobody)
-      else {
-        this.#enter([...keepers.keys()] as I, new Set(keepers.values()))
-        const others = input.filter(record => !keepers.has(record))
-        if (others.length > 0) this.#enter(others as I, nobody)
-      }
+    const rest = this.options.order === 'key' ? this.#takeAgain(input) : input
+    if (rest !== undefined) {
+      const call = new Call(rest)
+      if (this.#lanes.enter(call, rest as AnyRecord | readonly AnyRecord[])) this.#ready.push(call)
     }
     this.#pump()
   }
 
-  /** What is delivered again goes ahead of all that came since, which stands behind its keepers. */
-  #enter(input: I, keepers: ReadonlySet<Keeper>): void {
+  /**
+   * What is another delivery of a record that stands here goes where that stands; returns the others. An array is taken
+   * apart by that, for a call that waited for the places of several would let these wait for each other.
+   */
+  #takeAgain(input: I): I | undefined {
+    if (!Array.isArray(input)) {
+      const place = this.#lanes.placeFor(input as AnyRecord)
+      if (place === undefined) return input
+      this.#enterAgain(place.user, input, [place])
+      return undefined
+    }
+    let found: Map<Call<I>, Map<AnyRecord, Place<Call<I>>>> | undefined
+    const others = input.filter(record => {
+      const place = this.#lanes.placeFor(record)
+      if (place === undefined) return true
+      found ??= new Map()
+      const places = found.get(place.user) ?? new Map()
+      found.set(place.user, places.set(record, place))
+      return false
+    })
+    if (found === undefined) return input
+    for (const [origin, places] of found) {
+      this.#enterAgain(origin, [...places.keys()] as I, [...new Set(places.values())])
+    }
+    return others.length > 0 ? (others as I) : undefined
+  }
+
+  #enterAgain(origin: Call<I>, input: I, within: readonly Place<Call<I>>[]): void {
     const call = new Call(input)
-    call.keepers = keepers
-    const mayStart =
-      keepers.size > 0
-        ? this.#lanes.enterAgain(call, keepers)
-        : this.#lanes.enter(call, input as AnyRecord | readonly AnyRecord[])
-    if (mayStart) this.#ready.push(call)
+    call.origin = origin
+    call.within = within
+    for (const place of within) this.#lanes.enterAgain(place)
+    origin.again ??= new Again()
+    origin.again.waiting.push(call)
+    if (origin.blockedIn > 0) call.blocked()
+    this.#startAgain(origin)
+  }
+
+  #startAgain({ again }: Call<I>): void {
+    const next = again?.next()
+    if (next !== undefined) this.#ready.push(next)
   }
 
   sourceCompleted(): void {
@@ -153,18 +212,23 @@ export class Handling<I> {
     } finally {
       this.#pumping = false
     }
-    if (this.#sourceCompleted && this.#underWay === 0 && this.#ready.size === 0 && !this.#lanes.isAwaited) {
+    if (this.#sourceCompleted && this.#underWay === 0 && this.#ready.size === 0 && !this.#awaits) {
       this.subscriber.complete()
     }
+  }
+
+  /** Something stands behind a failed record, and is still for whoever stands here. */
+  get #awaits(): boolean {
+    return this.#lanes.someWaiting(({ blockedIn, isAwaited }) => blockedIn > 0 && isAwaited)
   }
 
   #begin(call: Call<I>): void {
     const input = unsettled(call.input)
     if (input === undefined) {
-      this.#leave(call)
+      this.#leave(call, false)
       return
     }
-    call.input = input
+    call.handed = input
     this.#underWay++
     try {
       this.#await(call, this.project(input))
@@ -180,6 +244,8 @@ export class Handling<I> {
         reason => this.#end(call, false, reason),
       )
     } else if (isStream(result)) {
+      // The handler itself may have unsubscribed: what it returned is not to be begun any more.
+      if (this.subscriber.closed) return
       let last: unknown
       const work = from(result).subscribe({
         next: value => {
@@ -197,14 +263,14 @@ export class Handling<I> {
       return
     }
     const { scheduler, timeout } = this.options
-    if (timeout === undefined) return
+    if (timeout === undefined || this.subscriber.closed) return
     call.timer = scheduler.schedule(() => this.#expire(call), timeout)
     this.#cancellable.add(call)
   }
 
   #expire(call: Call<I>): void {
     if (call.ended) return
-    const error = new HandlerTimeoutError(`${whereOf(call.input)} was not handled within ${this.options.timeout} ms`)
+    const error = new HandlerTimeoutError(`${whereOf(call.handed)} was not handled within ${this.options.timeout} ms`)
     try {
       call.work?.unsubscribe()
     } catch (teardownError) {
@@ -223,53 +289,62 @@ export class Handling<I> {
       call.timer?.unsubscribe()
     }
     // Settled and told before the next one starts, so that outcomes are in the order of settlements.
-    const { input } = call
-    const keeps = !done && this.options.order === 'key' && call.lanes.length > 0 && call.keepers.size === 0
-    const failed: DeliveredRecord[] | undefined = keeps ? [] : undefined
-    if (Array.isArray(input)) for (const record of input) this.#settle(record, done, result, failed)
-    else this.#settle(input as AnyRecord, done, result, failed)
+    const { handed } = call
+    let acked = call.handed === call.input
+    if (Array.isArray(handed)) for (const record of handed) acked = this.#settle(record, done, result) && acked
+    else acked = this.#settle(handed as AnyRecord, done, result) && acked
+    // Counted until it has left: `#pump`, which may be called from within that, must not take this for the end of all.
+    this.#leave(call, acked)
     this.#underWay--
-    if (failed === undefined || failed.length === 0) this.#leave(call)
-    else this.#leaveWhenDone(call, failed)
     this.#pump()
   }
 
-  #leave(call: Call<I>): void {
-    this.#lanes.leave(call, this.#start)
-    for (const keeper of call.keepers) this.#leaveOnceDone(keeper)
+  /** True when it is acked by that, and so done with. */
+  #settle(record: AnyRecord, done: boolean, result: unknown): boolean {
+    if (!(done ? record.ack() : record.fail(result))) return false
+    this.subscriber.next(
+      done ? { record, status: 'acked', value: result } : { record, status: 'failed', reason: result },
+    )
+    return done
+  }
+
+  /** @param acked All of its records are done with by that. */
+  #leave(call: Call<I>, acked: boolean): void {
+    // What stood here when its subscriber left may stand behind another in the next subscription.
+    if (this.subscriber.closed) return
+    const { origin } = call
+    if (origin !== undefined) {
+      for (const place of call.within) this.#lanes.leaveAgain(place, this.#start)
+      origin.again!.underWay = false
+      this.#startAgain(origin)
+      return
+    }
+    if (this.options.order === 'key') {
+      if (!acked) this.#keepPlaces(call)
+      if (call.again !== undefined) {
+        call.again.open = true
+        this.#startAgain(call)
+      }
+    }
+    for (let place = call.places; place !== undefined; place = place.beside) this.#lanes.leave(place, this.#start)
   }
 
   /**
-   * A key's next record waits while a failed one may be delivered here again: until its route is done with it. One that
-   * its handler failed by itself is not waited for: it may stand behind this call already. Nor is one without a key,
-   * which may come again in an array that has to wait here.
+   * A key's next record waits while an earlier one may be delivered here again: until it is completed, whoever failed it
+   * and whenever. One without a key has no place to keep, and none to come back to.
    */
-  #leaveWhenDone(call: Call<I>, failed: readonly DeliveredRecord[]): void {
-    const keeper = new Keeper(call.lanes, failed)
-    this.#lanes.keep(keeper)
-    for (const record of failed) {
+  #keepPlaces(call: Call<I>): void {
+    call.again ??= new Again()
+    for (const record of deliveries(call.input)) {
+      const place = record.key === null ? undefined : this.#lanes.placeOf(call, record.key)
+      if (place === undefined) continue
+      place.open++
       record.owner.whenDone(record, () => {
-        keeper.left--
-        this.#leaveOnceDone(keeper)
+        if (this.subscriber.closed) return
+        this.#lanes.close(place, this.#start)
         this.#pump()
       })
     }
-  }
-
-  /** A handler may settle a record long before its own end. */
-  #leaveOnceDone(keeper: Keeper): void {
-    // What stood here when its subscriber left may stand behind another in the next subscription.
-    if (this.subscriber.closed) return
-    if (keeper.left === 0 && !keeper.again.taken) this.#lanes.leave(keeper, this.#start)
-  }
-
-  #settle(record: AnyRecord, done: boolean, result: unknown, failed: DeliveredRecord[] | undefined): void {
-    if (!(done ? record.ack() : record.fail(result))) return
-    if (failed !== undefined && record.key !== null) failed.push(...deliveries(record))
-    const outcome: AnyOutcome = done
-      ? { record, status: 'acked', value: result }
-      : { record, status: 'failed', reason: result }
-    this.subscriber.next(outcome)
   }
 }
 

@@ -1,39 +1,54 @@
 import { type ConsumeRecord, type DeliveredRecord, deliveryOf } from '../record.js'
-import { Fifo } from './fifo.js'
 
 /** Of which records only one may be handled at a time, in the order they came. */
 export type HandleOrder = 'partition' | 'key' | 'none'
 
-/** What waits for its lanes. */
-export interface LaneUser {
-  readonly input: unknown
-  lanes: readonly Lane[]
-  /** How many of its lanes are taken by earlier ones. */
+/** Who stands in lanes, and starts once it is first in all of them. */
+export interface LaneUser<U extends LaneUser<U>> {
+  /** Where it stands, one place linked to the next. */
+  places: Place<U> | undefined
+  /** In how many of its lanes others are before it. */
   waitsFor: number
+  /** In how many of its lanes whoever is before it cannot go on by itself. */
+  blockedIn: number
+  /** A delivery that it stands for, this one or an earlier one of the same record. */
+  standsFor(record: DeliveredRecord): boolean
+  /** Nobody is to wait for it, until `unblocked`. */
+  blocked(): void
+  unblocked(): void
 }
 
-/** What keeps its lanes for its failed records, beyond its end. */
-export interface LaneKeeper {
-  readonly lanes: readonly Lane[]
-  readonly failed: readonly DeliveredRecord[]
-  /** Where they stand when they are delivered again: one at a time as well. */
-  readonly again: Lane
+/** One user's place in one lane. */
+export class Place<U extends LaneUser<U>> {
+  /** Who is next in the lane. */
+  behind: Place<U> | undefined
+  /** The same user's place in another lane. */
+  beside: Place<U> | undefined
+  /** What keeps it here: its user until that has ended, and every record of the lane that may be delivered again. */
+  open = 1
+  /** How many calls have come that are for what was delivered again. */
+  again = 0
+  /** Its user has ended, and nothing has come again yet. */
+  kept = false
+
+  constructor(
+    readonly user: U,
+    readonly lane: Lane<U>,
+  ) {}
+
+  /** Those behind cannot go on before something is delivered again. */
+  get blocks(): boolean {
+    return this.kept || this.user.blockedIn > 0
+  }
 }
 
-/** One at a time: whoever is in it, and those behind. */
-export class Lane {
-  taken = false
-  /** Whose failed records keep it until they are done with. */
-  keeper: LaneKeeper | undefined
-  /** Made when first needed: most lanes of keys never have two at a time. */
-  waiting: Fifo<LaneUser> | undefined
-  /** For the many that use no other. */
-  readonly alone: readonly Lane[] = [this]
+/** One at a time, in the order they came. */
+export class Lane<U extends LaneUser<U>> {
+  head: Place<U> | undefined
+  tail: Place<U> | undefined
 
   constructor(readonly key: string | undefined) {}
 }
-
-const none: readonly Lane[] = []
 
 /**
  * Keeps records of one partition or key apart from each other.
@@ -41,11 +56,13 @@ const none: readonly Lane[] = []
  * What takes several lanes, as an array of records does, starts once it is first in all of them. All queue in the order
  * they came, so two of them never wait for each other. A key's lane is gone with its last record: there may be any
  * number of keys.
+ *
+ * A place may be kept beyond its user's end, for a record that is delivered again. Those behind it then wait for
+ * something that may be long in coming, and so do those behind them in other lanes: all of these are blocked.
  */
-export class Lanes<U extends LaneUser, K extends LaneKeeper = LaneKeeper> {
-  readonly #byKey = new Map<string, Lane>()
-  readonly #byPartition = new Map<string, Map<number, Lane>>()
-  #kept = 0
+export class Lanes<U extends LaneUser<U>> {
+  readonly #byKey = new Map<string, Lane<U>>()
+  readonly #byPartition = new Map<string, Map<number, Lane<U>>>()
 
   constructor(readonly order: HandleOrder) {}
 
@@ -54,99 +71,98 @@ export class Lanes<U extends LaneUser, K extends LaneKeeper = LaneKeeper> {
     return this.#byKey.size
   }
 
-  /** Something stands behind a failed record, and is still for whoever stands here. */
-  get isAwaited(): boolean {
-    if (this.#kept === 0) return false
-    let awaited = false
-    for (const { keeper, waiting } of this.#byKey.values()) {
-      if (keeper === undefined) continue
-      waiting?.forEach(({ input }) => {
-        awaited ||= deliveries(input).some(
-          ({ owner, phase, settled }) => phase === 'behind' && !settled && !owner.ended,
-        )
-      })
-    }
-    return awaited
-  }
-
-  /** True when it may start at once; otherwise `leave` of another will name it. */
+  /** True when it may start at once; otherwise a `leave` or `close` of another will name it. */
   enter(user: U, records: ConsumeRecord<unknown> | readonly ConsumeRecord<unknown>[]): boolean {
-    return this.#queue(user, this.#lanesOf(records))
-  }
-
-  /** The same for what is delivered again to those that keep lanes for it. */
-  enterAgain(user: U, keepers: ReadonlySet<K>): boolean {
-    return this.#queue(
-      user,
-      [...keepers].map(({ again }) => again),
-    )
-  }
-
-  #queue(user: U, lanes: readonly Lane[]): boolean {
-    user.lanes = lanes
-    for (const lane of user.lanes) {
-      if (lane.taken) {
-        user.waitsFor++
-        lane.waiting ??= new Fifo()
-        lane.waiting.push(user)
-        if (lane.keeper !== undefined) hold(user)
-      } else lane.taken = true
-    }
+    if (this.order === 'none') return true
+    if (!Array.isArray(records)) this.#stand(user, this.#laneOf(records as ConsumeRecord<unknown>))
+    else for (const lane of new Set(records.map(record => this.#laneOf(record)))) this.#stand(user, lane)
+    if (user.blockedIn > 0) user.blocked()
     return user.waitsFor === 0
   }
 
-  /** The lanes of who failed stay taken until the keeper leaves: nobody is to wait for those behind. */
-  keep(keeper: K): void {
-    for (const lane of keeper.lanes) {
-      this.#kept++
-      lane.keeper = keeper
-      lane.waiting?.forEach(hold)
+  #stand(user: U, lane: Lane<U> | undefined): void {
+    if (lane === undefined) return
+    const place = new Place(user, lane)
+    place.beside = user.places
+    user.places = place
+    const before = lane.tail
+    lane.tail = place
+    if (before === undefined) lane.head = place
+    else {
+      before.behind = place
+      user.waitsFor++
+      if (before.blocks) user.blockedIn++
     }
   }
 
-  /** Who keeps its key's lane for it: an earlier delivery of it failed, and this one goes ahead of all behind. */
-  keeperOf(record: ConsumeRecord<unknown>): K | undefined {
-    if (this.#kept === 0) return undefined
-    const key = record.key?.toString('latin1')
-    const keeper = key === undefined ? undefined : this.#byKey.get(key)?.keeper
-    if (keeper === undefined) return undefined
+  /** The place that is kept, or will be, for other deliveries of this record. */
+  placeFor(record: ConsumeRecord<unknown>): Place<U> | undefined {
     const delivery = deliveryOf(record)
-    const isFor = keeper.failed.some(({ owner, slot }) => owner === delivery?.owner && slot === delivery.slot)
-    return isFor ? (keeper as K) : undefined
+    // Only `redeliver` gives a record again to whoever has it.
+    if (delivery === undefined || delivery.redeliveries === 0 || this.order !== 'key') return undefined
+    const key = delivery.key?.toString('latin1')
+    let place = key === undefined ? undefined : this.#byKey.get(key)?.head
+    while (place !== undefined && !place.user.standsFor(delivery)) place = place.behind
+    return place
   }
 
-  /** Lets those behind have the lanes, and names the ones that may start now. */
-  leave({ lanes }: U | K, start: (next: U) => void): void {
-    for (const lane of lanes) {
-      if (lane.keeper !== undefined) {
-        this.#kept--
-        lane.keeper = undefined
-        lane.waiting?.forEach(release)
-      }
-      const next = lane.waiting?.shift() as U | undefined
-      if (next === undefined) {
-        lane.taken = false
-        if (lane.key !== undefined) this.#byKey.delete(lane.key)
-      } else if (--next.waitsFor === 0) start(next)
+  /** The user's place in the lane of that key, once it has come to be the first there. */
+  placeOf(user: U, key: Buffer): Place<U> | undefined {
+    const head = this.#byKey.get(key.toString('latin1'))?.head
+    return head?.user === user ? head : undefined
+  }
+
+  /** What those behind it wait for has come: they go on after that. */
+  enterAgain(place: Place<U>): void {
+    place.open++
+    place.again++
+    if (!place.kept) return
+    place.kept = false
+    unblock(place)
+  }
+
+  leaveAgain(place: Place<U>, start: (next: U) => void): void {
+    place.again--
+    this.leave(place, start)
+  }
+
+  /** Its user, or what came again, has ended: while something else keeps the place, those behind it are blocked. */
+  leave(place: Place<U>, start: (next: U) => void): void {
+    if (place.open > 1 && place.again === 0) {
+      place.kept = true
+      block(place)
     }
+    this.close(place, start)
   }
 
-  #lanesOf(records: ConsumeRecord<unknown> | readonly ConsumeRecord<unknown>[]): readonly Lane[] {
-    if (this.order === 'none') return none
-    if (!Array.isArray(records)) return this.#laneOf(records as ConsumeRecord<unknown>)?.alone ?? none
-    const lanes = new Set<Lane>()
-    for (const record of records) {
-      const lane = this.#laneOf(record)
-      if (lane !== undefined) lanes.add(lane)
+  /** One thing less that keeps the place. The last one lets the next have the lane, and names it if it may start now. */
+  close(place: Place<U>, start: (next: U) => void): void {
+    if (--place.open > 0) return
+    const { lane, behind: next } = place
+    if (place.kept) {
+      place.kept = false
+      unblock(place)
     }
-    return [...lanes]
+    lane.head = next
+    if (next === undefined) {
+      lane.tail = undefined
+      if (lane.key !== undefined) this.#byKey.delete(lane.key)
+    } else if (--next.user.waitsFor === 0) start(next.user)
   }
 
-  #laneOf(record: ConsumeRecord<unknown>): Lane | undefined {
+  /** Whether any who wait fulfil the condition. */
+  someWaiting(condition: (user: U) => boolean): boolean {
+    for (const { head } of this.#byKey.values()) {
+      for (let place = head; place !== undefined; place = place.behind) if (condition(place.user)) return true
+    }
+    return false
+  }
+
+  #laneOf(record: ConsumeRecord<unknown>): Lane<U> | undefined {
     if (this.order === 'partition') {
       // Straight from the delivery where there is one: `source` makes an object and a bigint.
       const { topic, partition } = deliveryOf(record)?.owner ?? record.source
-      const partitions = entry(this.#byPartition, topic, () => new Map<number, Lane>())
+      const partitions = entry(this.#byPartition, topic, () => new Map<number, Lane<U>>())
       return entry(partitions, partition, () => new Lane(undefined))
     }
     const key = record.key?.toString('latin1')
@@ -163,14 +179,23 @@ function entry<K, V>(map: Map<K, V>, key: K, make: () => V): V {
   return value
 }
 
-function hold({ input }: LaneUser): void {
-  for (const record of deliveries(input)) if (!record.settled) record.owner.hold(record, 'behind')
+/** Blocks whoever stands behind the place, and those behind them in any lane: a list and no recursion, for queues are long. */
+function block<U extends LaneUser<U>>(place: Place<U>): void {
+  const blocking = [place]
+  for (const { behind } of blocking) {
+    if (behind === undefined || ++behind.user.blockedIn > 1) continue
+    behind.user.blocked()
+    for (let other = behind.user.places; other !== undefined; other = other.beside) blocking.push(other)
+  }
 }
 
-function release({ input, lanes }: LaneUser): void {
-  // An array may stand behind the failed records of several keys.
-  if (lanes.some(({ keeper }) => keeper !== undefined)) return
-  for (const record of deliveries(input)) if (!record.settled) record.owner.release(record)
+function unblock<U extends LaneUser<U>>(place: Place<U>): void {
+  const unblocking = [place]
+  for (const { behind } of unblocking) {
+    if (behind === undefined || --behind.user.blockedIn > 0) continue
+    behind.user.unblocked()
+    for (let other = behind.user.places; other !== undefined; other = other.beside) unblocking.push(other)
+  }
 }
 
 /** The deliveries behind what `handle` was given: one record, or an array of them. */

@@ -173,15 +173,22 @@ describe('handle: order', () => {
   })
 
   it('forgets a key when its last record is done', () => {
-    const lanes = new Lanes<LaneUser>('key')
-    const calls = ['k', 'k', 'l', 'm'].map(key => {
-      const input = record('r', { key })
-      const call = { input, lanes: [], waitsFor: 0 }
-      lanes.enter(call, input)
-      return call
+    interface User extends LaneUser<User> {}
+    const lanes = new Lanes<User>('key')
+    const users = ['k', 'k', 'l', 'm'].map(key => {
+      const user: User = {
+        places: undefined,
+        waitsFor: 0,
+        blockedIn: 0,
+        standsFor: () => false,
+        blocked() {},
+        unblocked() {},
+      }
+      lanes.enter(user, record('r', { key }))
+      return user
     })
     expect(lanes.keys).toBe(3)
-    for (const call of calls) lanes.leave(call, () => {})
+    for (const { places } of users) lanes.leave(places!, () => {})
     expect(lanes.keys).toBe(0)
   })
 
@@ -220,6 +227,49 @@ describe('handle: ends', () => {
       const outcomes = input.pipe(handle(() => cold(work)))
       expectObservable(outcomes.pipe(map(inWords))).toBe(expected, words)
     })
+  })
+
+  it('begins nothing that its handler returns when the handler has unsubscribed', () => {
+    const owner = new FakeOwner()
+    const input = new Subject<ConsumeRecord>()
+    let begun = false
+    const handled = input
+      .pipe(
+        handle(() => {
+          handled.unsubscribe()
+          return new Observable<void>(() => {
+            begun = true
+          })
+        }),
+      )
+      .subscribe()
+    input.next(record('a', { owner }))
+    expect(begun).toBe(false)
+    expect(owner.settlements).toEqual([])
+  })
+
+  it('leaves neither a rejection nor a timer of a handler that has unsubscribed', async () => {
+    const scheduler = new VirtualTimeScheduler()
+    const unhandled: unknown[] = []
+    const listen = (reason: unknown) => unhandled.push(reason)
+    process.on('unhandledRejection', listen)
+    const input = new Subject<ConsumeRecord>()
+    const handled = input
+      .pipe(
+        handle(
+          () => {
+            handled.unsubscribe()
+            return Promise.reject(new Error('too late'))
+          },
+          { timeout: 60_000, scheduler },
+        ),
+      )
+      .subscribe()
+    input.next(record('a'))
+    await new Promise(resolve => setImmediate(resolve))
+    process.off('unhandledRejection', listen)
+    expect(unhandled).toEqual([])
+    expect(scheduler.actions).toEqual([])
   })
 
   it('passes an error of the source on at once, and cancels what runs', () => {

@@ -229,4 +229,162 @@ describe('handle, and what is delivered again', () => {
     clock.runTo(1100)
     expect(await Promise.race([closed, Promise.resolve('still closing')])).toEqual({ drained: false, unsettled: 2 })
   })
+
+  it.each([0, 5])("keeps a key's next record behind one that its handler failed itself, %i ms before its end", ms => {
+    const { clock, client, again, publish } = setUp()
+    publish('orders', 'a0', 'b0', 'a1')
+    const log: string[] = []
+    client
+      .topic('orders', { onFail: again(2, 0) })
+      .pipe(
+        handle(
+          record => {
+            log.push(nameOf(record))
+            if (nameOf(record) === 'a0#1') record.fail(new Error('no'))
+            return ms === 0 ? of(1) : timer(ms, clock)
+          },
+          { order: 'key' },
+        ),
+      )
+      .subscribe()
+    client.start()
+    clock.runTo(1000)
+    expect(log).toEqual(['a0#1', 'b0#1', 'a0#2', 'a1#1'])
+  })
+
+  it('keeps the place of a record that somebody else failed while it waited', () => {
+    const { clock, client, again, publish } = setUp()
+    publish('orders', 'a0', 'a1', 'a2', 'a3')
+    const log: string[] = []
+    client
+      .topic('orders', { onFail: again(2, 0) })
+      .pipe(
+        tap(record => {
+          if (nameOf(record) === 'a2#1') clock.schedule(() => record.fail(new Error('no')), 2)
+        }),
+        handle(
+          record => {
+            log.push(nameOf(record))
+            return timer(5, clock)
+          },
+          { order: 'key' },
+        ),
+      )
+      .subscribe()
+    client.start()
+    clock.runTo(1000)
+    expect(log).toEqual(['a0#1', 'a1#1', 'a2#2', 'a3#1'])
+  })
+
+  it('gives what failed at one time again in its order', () => {
+    const { clock, client, again, publish } = setUp()
+    publish('orders', ...Array.from({ length: 8 }, (_, at) => `a${at}`))
+    const log: string[] = []
+    client
+      .topic('orders', { onFail: again(2, 10) })
+      .pipe(
+        connect(records =>
+          merge(
+            records.pipe(
+              filter(({ attempt }) => attempt === 1),
+              bufferCount(8),
+              mergeMap(all => all),
+            ),
+            records.pipe(filter(({ attempt }) => attempt > 1)),
+          ),
+        ),
+      )
+      .subscribe(record => {
+        log.push(nameOf(record))
+        if (record.attempt === 1) record.fail(new Error('no'))
+      })
+    client.start()
+    clock.runTo(1000)
+    expect(log.slice(8)).toEqual(Array.from({ length: 8 }, (_, at) => `a${at}#2`))
+  })
+
+  it('lets a key go on whose record is done, whatever becomes of the others of its array', () => {
+    const { clock, client, again, publish } = setUp()
+    publish('orders', 'a0', 'b0', 'a1', 'b1')
+    const log: string[] = []
+    client
+      .topic('orders', { onFail: again(Number.POSITIVE_INFINITY, 10) })
+      .pipe(
+        connect(records =>
+          merge(
+            records.pipe(
+              filter(record => ['a0#1', 'b0#1'].includes(nameOf(record))),
+              bufferCount(2),
+            ),
+            records.pipe(
+              filter(record => !['a0#1', 'b0#1'].includes(nameOf(record))),
+              map(record => [record]),
+            ),
+          ),
+        ),
+        handle(
+          records => {
+            log.push(records.map(nameOf).join())
+            return records[0]!.attempt === 1 ? no() : String(records[0]!.value) === 'b0' ? no() : of(1)
+          },
+          { order: 'key' },
+        ),
+      )
+      .subscribe()
+    client.start()
+    clock.runTo(15)
+    expect(log).toEqual(['a0#1,b0#1', 'a0#2', 'a1#1', 'b0#2'])
+  })
+
+  it('does not let a close wait for what stands behind an array that stands behind a failed record', async () => {
+    const { clock, client, again, publish } = setUp()
+    publish('orders', 'a0', 'a1', 'b1', 'b2')
+    client
+      .topic('orders', { onFail: again(2, 100_000) })
+      .pipe(
+        connect(records =>
+          merge(
+            records.pipe(
+              filter(({ value }) => ['a0', 'b2'].includes(String(value))),
+              map(record => [record]),
+            ),
+            records.pipe(
+              filter(({ value }) => ['a1', 'b1'].includes(String(value))),
+              bufferCount(2),
+            ),
+          ),
+        ),
+        handle(() => no(), { order: 'key' }),
+      )
+      .subscribe()
+    client.start()
+    clock.runTo(100)
+    const closed = client.closeGracefully({ timeout: 60_000 })
+    clock.runTo(1000)
+    expect(await Promise.race([closed, Promise.resolve('still closing')])).toEqual({ drained: false, unsettled: 3 })
+  })
+
+  it('lets a close wait for what stands behind a record that has come again, and can go on', async () => {
+    const { clock, client, again, publish } = setUp()
+    publish('orders', 'a0', 'a1', 'a2')
+    const log: string[] = []
+    client
+      .topic('orders', { onFail: again(2, 10) })
+      .pipe(
+        handle(
+          record => {
+            log.push(nameOf(record))
+            return nameOf(record) === 'a0#1' ? no() : timer(20, clock)
+          },
+          { order: 'key' },
+        ),
+      )
+      .subscribe()
+    client.start()
+    clock.runTo(15)
+    const closed = client.closeGracefully({ timeout: 60_000 })
+    clock.runTo(1000)
+    expect(await Promise.race([closed, Promise.resolve('still closing')])).toEqual({ drained: true, unsettled: 0 })
+    expect(log).toEqual(['a0#1', 'a0#2', 'a1#1', 'a2#1'])
+  })
 })

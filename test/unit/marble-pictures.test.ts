@@ -69,7 +69,7 @@ state, frame 0: expected i, and isr came
   errors                            x    ------
 
   deliveries of orders-0  expected  a    ------ 93ms - 899ms a-----
-                          actual    a    -(bc)- 93ms - 899ms a-(cb)
+                          actual    a    -(bc)- 93ms - 899ms a-(bc)
                                           ^                    ^
   deliveries of orders-1  expected  d    ------
                           actual    -    -d---- 93ms - 899ms --d---

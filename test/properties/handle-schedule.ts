@@ -1,0 +1,531 @@
+import fc from 'fast-check'
+import {
+  bufferCount,
+  bufferTime,
+  filter,
+  ignoreElements,
+  type MonoTypeOperatorFunction,
+  merge,
+  mergeMap,
+  type Observable,
+  of,
+  pipe,
+  repeat,
+  retry,
+  take,
+  takeWhile,
+  tap,
+  throwError,
+  timer,
+} from 'rxjs'
+import { type ConsumeRecord, createClient, discard, fixed, handle, redeliver, retryTopic } from 'rxmika'
+import { memoryBroker } from 'rxmika/testing'
+import { Assignment } from '../../src/client/assignment.js'
+import { Clock } from '../unit/clock.js'
+
+/** Nothing goes on by then. */
+export const late = 1_000
+
+/** What a handler does with one attempt of a record, or with an array that begins with it. */
+type Attempt = {
+  readonly takes: number
+  /** By its end, or by the record's own `ack` and `fail`, at once or at its end, the handler going on or done by that. */
+  readonly how: 'done' | 'error' | 'throw' | 'fail' | 'fail-last' | 'ack' | 'hang'
+}
+
+interface Input {
+  readonly topic: 0 | 1
+  readonly key: string | null
+  readonly at: number
+  readonly attempts: readonly Attempt[]
+  /** Settled by somebody else so long after its delivery. */
+  readonly elsewhere: { readonly after: number; readonly how: 'ack' | 'fail' } | undefined
+}
+
+/** Everything that is left to chance in one run. */
+export interface Plan {
+  readonly order: 'partition' | 'key' | 'none'
+  readonly concurrency: number
+  readonly input: 'single' | 'time' | 'count'
+  readonly most: number
+  readonly timeout: number | undefined
+  readonly route: 'redeliver' | 'retry-topic' | 'redeliver, then retry-topic' | 'discard'
+  readonly backoff: number
+  readonly fence: boolean
+  readonly topics: 1 | 2
+  readonly partitions: 1 | 2
+  readonly maxInFlight: number
+  readonly subscription:
+    | 'one'
+    | 'take, repeat'
+    | 'take, handle, repeat'
+    | 'handle, take, repeat'
+    | 'throw, retry'
+    | 'handle, throw, retry'
+    | 'paused'
+  readonly every: number
+  readonly records: readonly Input[]
+  readonly faults: readonly { readonly at: number; readonly kind: 'revoke' | 'lose'; readonly partition: number }[]
+  readonly closeAt: number
+}
+
+const attempt = fc.record<Attempt>({
+  takes: fc.constantFrom(0, 0, 1, 3, 10),
+  how: fc.constantFrom('done', 'done', 'error', 'throw', 'fail', 'fail-last', 'ack', 'hang'),
+})
+
+const rarely = <T>(values: fc.Arbitrary<T>) =>
+  fc.oneof({ weight: 7, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: values })
+
+export const plans: fc.Arbitrary<Plan> = fc.record<Plan>({
+  order: fc.constantFrom('key', 'key', 'key', 'partition', 'none'),
+  concurrency: fc.constantFrom(1, 2, 64, 64),
+  input: fc.constantFrom('single', 'single', 'time', 'count'),
+  most: fc.integer({ min: 1, max: 4 }),
+  timeout: fc.constantFrom(undefined, undefined, 7),
+  route: fc.constantFrom('redeliver', 'redeliver', 'retry-topic', 'redeliver, then retry-topic', 'discard'),
+  backoff: fc.constantFrom(0, 0, 2, 15),
+  fence: fc.constantFrom(false, false, false, true),
+  topics: fc.constantFrom(1, 1, 2),
+  partitions: fc.constantFrom(1, 1, 2),
+  maxInFlight: fc.constantFrom(1, 2, 5, 10_000, 10_000),
+  subscription: fc.constantFrom(
+    'one',
+    'one',
+    'one',
+    'take, repeat',
+    'take, handle, repeat',
+    'handle, take, repeat',
+    'throw, retry',
+    'handle, throw, retry',
+    'paused',
+  ),
+  every: fc.integer({ min: 1, max: 6 }),
+  records: fc.array(
+    fc.record<Input>({
+      topic: fc.constantFrom(0, 0, 1),
+      key: fc.constantFrom('a', 'a', 'a', 'b', 'c', null),
+      at: fc.constantFrom(0, 0, 0, 5, 20),
+      attempts: fc.array(attempt, { maxLength: 3 }),
+      elsewhere: rarely(
+        fc.record({ after: fc.constantFrom(0, 1, 4, 12), how: fc.constantFrom('ack' as const, 'fail' as const) }),
+      ),
+    }),
+    { minLength: 1, maxLength: 12 },
+  ),
+  faults: fc.oneof(
+    { weight: 2, arbitrary: fc.constant([]) },
+    {
+      weight: 1,
+      arbitrary: fc.array(
+        fc.record({
+          at: fc.integer({ min: 0, max: 40 }),
+          kind: fc.constantFrom('revoke' as const, 'lose' as const),
+          partition: fc.constantFrom(0, 0, 1),
+        }),
+        { minLength: 1, maxLength: 3 },
+      ),
+    },
+  ),
+  closeAt: fc.oneof(fc.constant(late), fc.integer({ min: 0, max: 80 })),
+})
+
+const topics = ['orders', 'refunds'] as const
+const attemptsHere = 3
+const patience = 3_000
+
+/** Where a record stands, as whoever looks at it from outside must think. */
+interface Seen {
+  readonly id: string
+  readonly key: string | null
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  /** Somebody else settles it. */
+  readonly elsewhere: boolean
+  state: 'out' | 'back' | 'routing' | 'not-due' | 'done'
+  /** Failures of this delivery's assignment, for `redeliver`. */
+  failures: number
+  /** The subscription that was given it first, and the first call it was in there. */
+  subscription: number
+  call: number
+}
+
+export interface Played {
+  /** What was wrong; empty if nothing was. */
+  readonly broken: readonly string[]
+  readonly log: readonly string[]
+}
+
+let taken: (assignment: Assignment) => void = () => {}
+const { accept } = Assignment.prototype
+Assignment.prototype.accept = function (...args) {
+  taken(this)
+  return accept.apply(this, args)
+}
+
+/** Plays a plan in virtual time, and looks at every step whether what `handle` and the client promise is so. */
+export async function play(plan: Plan): Promise<Played> {
+  const clock = new Clock()
+  const broker = memoryBroker({ scheduler: clock, partitions: plan.partitions })
+  const client = createClient({
+    driver: broker.driver(),
+    group: 'billing',
+    retryTopic: 'retry',
+    logger: false,
+    commitInterval: 1,
+  })
+  const log: string[] = []
+  const broken: string[] = []
+  const seen = new Map<string, Seen>()
+  const everDone = new Set<string>()
+  const note = (line: string) => log.push(`${String(clock.now()).padStart(4)} ${line}`)
+  const wrong = (line: string) => {
+    broken.push(line)
+    note(`WRONG ${line}`)
+  }
+  const assignments = new Set<Assignment>()
+  taken = assignment => assignments.add(assignment)
+  /** What the close should tell: counted when it lets go of the partitions. */
+  let left: number | undefined
+  let closing = false
+
+  const idOf = ({ source: { topic, partition, offset } }: ConsumeRecord) => `${topic}-${partition}@${offset}`
+  const inputOf = (record: ConsumeRecord) => plan.records[Number(record.value)]!
+  const nameOf = (record: ConsumeRecord) => `${record.value}${record.key}#${record.attempt}`
+  const attemptOf = (record: ConsumeRecord): Attempt =>
+    inputOf(record).attempts[record.attempt - 1] ?? { takes: 1, how: 'done' }
+
+  const done = (id: string) => {
+    everDone.add(id)
+    const record = seen.get(id)
+    if (record !== undefined) record.state = 'done'
+  }
+  client.events.subscribe(event => {
+    if (event.type === 'retried' || event.type === 'discarded') {
+      done(`${event.topic}-${event.partition}@${event.offset}`)
+      note(`${event.type} ${event.topic}-${event.partition}@${event.offset}`)
+    } else if (event.type === 'revoked' || event.type === 'lost') {
+      note(`${event.type} ${event.topic}-${event.partition}`)
+      if (closing) left ??= [...seen.values()].filter(({ state }) => state === 'out' || state === 'routing').length
+      for (const [id, one] of seen) if (one.topic === event.topic && one.partition === event.partition) seen.delete(id)
+    }
+  })
+
+  const again = () => redeliver(client, { attempts: attemptsHere, backoff: fixed(plan.backoff) })
+  const copied = () => retryTopic(client, { retries: 2, backoff: fixed(plan.backoff) })
+  const here = plan.fence || plan.route.startsWith('redeliver')
+  const onFail = () => {
+    if (plan.fence || plan.route === 'redeliver') return pipe(again(), discard())
+    if (plan.route === 'retry-topic') return pipe(copied(), discard())
+    return plan.route === 'discard' ? discard() : pipe(again(), copied(), discard())
+  }
+
+  /** Every way to settle it is seen. */
+  const watch = (record: ConsumeRecord, entry: Seen) => {
+    const settle = (how: 'ack' | 'fail') => {
+      const real = record[how].bind(record) as (...reason: unknown[]) => boolean
+      Object.defineProperty(record, how, {
+        value: (...reason: unknown[]) => {
+          const before = entry.state
+          if (!record.settled && !record.signal.aborted) {
+            // Before it is so: what follows from it happens from within.
+            if (how === 'ack') done(entry.id)
+            // What was given back is not waited for, also where its pipeline goes on with it.
+            else if (!(closing && before === 'back'))
+              entry.state = here && ++entry.failures < attemptsHere ? 'not-due' : 'routing'
+          }
+          const counted = real(...reason)
+          if (counted) note(`${how} ${nameOf(record)}`)
+          else if (entry.state !== before && !record.signal.aborted) wrong(`${how} of ${entry.id} did not count`)
+          return counted
+        },
+      })
+    }
+    settle('ack')
+    settle('fail')
+  }
+
+  let subscriptions = 0
+  const seeing =
+    (topic: string): MonoTypeOperatorFunction<ConsumeRecord> =>
+    source =>
+      source.pipe(
+        tap({
+          next: record => {
+            const id = idOf(record)
+            const { partition, offset, topic: readFrom } = record.source
+            const key = record.key && String(record.key)
+            let entry = seen.get(id)
+            note(`delivered ${nameOf(record)} ${id}`)
+            if (entry === undefined || entry.state === 'done') {
+              if (entry !== undefined) wrong(`${id} delivered again, though it is done`)
+              entry = {
+                ...{ id, key, topic: readFrom, partition, offset: Number(offset), state: 'out', failures: 0 },
+                elsewhere: inputOf(record).elsewhere !== undefined,
+                ...{ subscription: subscriptions, call: -1 },
+              }
+              seen.set(id, entry)
+            } else {
+              if (entry.state === 'out') wrong(`${id} delivered twice`)
+              entry.state = 'out'
+            }
+            if (!Object.hasOwn(record, 'ack')) watch(record, entry)
+            const { elsewhere } = inputOf(record)
+            if (elsewhere === undefined || record.attempt > 1) return
+            clock.schedule(() => record[elsewhere.how](), elsewhere.after)
+          },
+          unsubscribe: () => gaveBack(topic),
+          error: () => gaveBack(topic),
+          complete: () => closing || gaveBack(topic),
+        }),
+      )
+  const originOf = new Map<string, string>()
+  const gaveBack = (topic: string) => {
+    for (const one of seen.values()) {
+      if (one.state === 'out' && (originOf.get(one.id) ?? one.topic) === topic) one.state = 'back'
+    }
+  }
+
+  // The handler.
+  let calls = 0
+  const running = new Set<{ readonly records: readonly ConsumeRecord[]; readonly lanes: ReadonlySet<string> }>()
+  const laneOf = (record: ConsumeRecord) =>
+    plan.order === 'none'
+      ? undefined
+      : plan.order === 'partition'
+        ? `${record.source.topic}-${record.source.partition}`
+        : (record.key?.toString() ?? undefined)
+
+  const begin = (records: readonly ConsumeRecord[]) => {
+    const call = ++calls
+    const lanes = new Set(records.map(laneOf).filter(lane => lane !== undefined))
+    note(`begin ${records.map(nameOf)}`)
+    for (const other of running) {
+      const shared = [...lanes].filter(lane => other.lanes.has(lane))
+      if (shared.length > 0) wrong(`${records.map(nameOf)} begun beside ${other.records.map(nameOf)}`)
+    }
+    if (running.size >= plan.concurrency) wrong(`more than ${plan.concurrency} at a time`)
+    for (const record of records) {
+      const entry = seen.get(idOf(record))
+      if (entry === undefined) continue
+      if (entry.call < 0) entry.call = call
+    }
+    for (const record of records) {
+      const entry = seen.get(idOf(record))
+      if (plan.order === 'key' && entry !== undefined) inOrder(entry, records)
+    }
+    const one = { records, lanes }
+    running.add(one)
+    return one
+  }
+
+  /** Nothing of a key begins before what was delivered before it is done, its retries in place included. */
+  const inOrder = (entry: Seen, together: readonly ConsumeRecord[]) => {
+    if (entry.key === null || entry.topic === 'retry') return
+    for (const before of seen.values()) {
+      if (before.topic !== entry.topic || before.partition !== entry.partition || before.key !== entry.key) continue
+      if (before.offset >= entry.offset || before.state === 'done') continue
+      if (before.call === entry.call || together.some(record => idOf(record) === before.id)) continue
+      // What comes in one array has no order in itself, also where one of them was settled by others meanwhile.
+      if (plan.input !== 'single' && (before.elsewhere || entry.elsewhere)) continue
+      // Another subscription had it: the next one's `handle` knows nothing of it.
+      if (before.subscription !== entry.subscription || before.subscription !== subscriptions) continue
+      wrong(`${entry.id} begun before ${before.id} is done`)
+    }
+  }
+
+  const project = (input: ConsumeRecord | readonly ConsumeRecord[]): unknown => {
+    const records = Array.isArray(input) ? (input as readonly ConsumeRecord[]) : [input as ConsumeRecord]
+    const one = begin(records)
+    const end = () => {
+      if (!running.delete(one)) return
+      note(`end ${records.map(nameOf)}`)
+    }
+    const self = (when: readonly Attempt['how'][]) => {
+      for (const record of records) {
+        const { how } = attemptOf(record)
+        if (!when.includes(how)) continue
+        if (how === 'ack') record.ack()
+        else record.fail(new Error('by itself'))
+      }
+    }
+    const { how } = attemptOf(records[0]!)
+    const takes = Math.max(...records.map(record => attemptOf(record).takes))
+    self(['ack', 'fail'])
+    if (how === 'throw') {
+      self(['fail-last'])
+      end()
+      throw new Error('no')
+    }
+    if (takes === 0 && how !== 'hang') {
+      self(['fail-last'])
+      end()
+      return how === 'error' ? throwError(() => new Error('no')) : how === 'done' ? of(1) : undefined
+    }
+    return timer(how === 'hang' ? (plan.timeout ?? 5) + 5 : takes, clock).pipe(
+      mergeMap(() => {
+        self(['fail-last'])
+        end()
+        return how === 'error' ? throwError(() => new Error('no')) : of(1)
+      }),
+      tap({ unsubscribe: end }),
+    )
+  }
+
+  // The pipeline.
+  const handled = (source: Observable<ConsumeRecord>): Observable<unknown> => {
+    const { order, concurrency, timeout, most } = plan
+    const options = { order, concurrency, timeout, scheduler: clock }
+    // What is subscribed to anew for ever never completes, and bufferCount waits for that.
+    const input = plan.input === 'count' && plan.subscription === 'take, repeat' ? 'time' : plan.input
+    if (input === 'single') return source.pipe(handle(project, options))
+    const buffered =
+      input === 'time' ? bufferTime<ConsumeRecord>(3, null, most, clock) : bufferCount<ConsumeRecord>(most)
+    return source.pipe(
+      buffered,
+      filter(records => records.length > 0),
+      handle(project, options),
+    )
+  }
+  const names = topics.slice(0, plan.topics)
+  const streams = names.map(name =>
+    client
+      .topic(name, {
+        onFail: onFail(),
+        maxInFlight: plan.maxInFlight,
+        ...(plan.fence ? { keyFence: { afterDeadLetter: 'continue' as const } } : {}),
+      })
+      .pipe(tap({ subscribe: () => subscriptions++ }), seeing(name)),
+  )
+  let passed = 0
+  const pipeline = (): Observable<unknown> => {
+    const { every } = plan
+    switch (plan.subscription) {
+      case 'take, repeat':
+        return handled(
+          merge(...streams.map(stream => stream.pipe(take(every), repeat({ delay: () => timer(2, clock) })))),
+        )
+      case 'take, handle, repeat':
+        return handled(merge(...streams).pipe(take(every))).pipe(repeat())
+      case 'handle, take, repeat':
+        // Not while it closes: what is cancelled then is settled by nobody, and the close waits for it in vain.
+        return handled(merge(...streams)).pipe(
+          takeWhile(() => closing || ++passed % every > 0, true),
+          repeat(),
+        )
+      case 'throw, retry':
+        return handled(
+          merge(...streams).pipe(
+            tap(() => {
+              if (++passed % (every + 2) === 0 && passed < 60) throw new Error('the pipeline is broken')
+            }),
+          ),
+        ).pipe(retry())
+      case 'handle, throw, retry':
+        return handled(merge(...streams)).pipe(
+          tap(() => {
+            if (!closing && ++passed % (every + 1) === 0) throw new Error('what comes after it is broken')
+          }),
+          retry(),
+        )
+      default:
+        return handled(merge(...streams))
+    }
+  }
+  const subscribe = () =>
+    pipeline()
+      .pipe(ignoreElements())
+      .subscribe({ error: error => wrong(`handle: ${error}`) })
+  let subscription = subscribe()
+  if (plan.subscription === 'paused') {
+    for (const at of [plan.every * 2, plan.every * 7]) {
+      clock.schedule(() => {
+        // What is unsubscribed while its client closes settles nothing any more, and the close waits for it in vain.
+        if (closing) return
+        note('unsubscribed')
+        subscription.unsubscribe()
+      }, at)
+      clock.schedule(() => {
+        if (closing || !subscription.closed) return
+        note('subscribed again')
+        subscription = subscribe()
+      }, at + plan.every)
+    }
+  }
+
+  // What happens.
+  broker.written.subscribe(({ topic, partition, offset, value }) => {
+    if (topic !== 'retry') return
+    const { topic: origin } = plan.records[Number(value)]!
+    originOf.set(`retry-${partition}@${offset}`, topics[Math.min(origin, plan.topics - 1)]!)
+  })
+  for (const name of [...names, 'retry']) broker.createTopic(name, plan.partitions)
+  for (const [at, { topic, key, at: frame }] of plan.records.entries()) {
+    const name = topics[Math.min(topic, plan.topics - 1)]!
+    clock.schedule(() => broker.publish(name, [{ key, value: String(at) }]), frame)
+  }
+  for (const { at, kind, partition } of plan.faults) {
+    clock.schedule(() => {
+      const target = partition % plan.partitions
+      if (closing || broker.group('billing')?.state !== 'stable') return
+      note(`${kind} orders-${target}`)
+      if (kind === 'revoke') broker.revoke('billing', 'orders', target)
+      else broker.lose('billing', 'orders', target)
+    }, at)
+  }
+  client.start()
+
+  const counts = () => {
+    for (const { topic, partition, inFlight, stuck } of assignments) {
+      if (inFlight < 0 || stuck < 0) wrong(`${topic}-${partition}: ${inFlight} in flight and ${stuck} stuck`)
+    }
+  }
+  clock.runTo(plan.closeAt)
+  counts()
+  // An array that is never full waits for more, as bufferCount has it.
+  if (plan.closeAt === late && plan.input !== 'count') {
+    for (const name of [...names, 'retry']) {
+      const lag = broker.lag('billing', name)
+      if (lag > 0) wrong(`${name} is not done: ${lag}`)
+    }
+  }
+  closing = true
+  note('closes')
+  const closed = client.closeGracefully({ timeout: patience })
+  clock.runTo(plan.closeAt + patience - 1)
+  counts()
+  if (client.currentState !== 'closed') wrong('the close waits for its time-out')
+  clock.runTo(plan.closeAt + 2 * patience)
+  const { drained, unsettled } = await closed
+  subscription.unsubscribe()
+  note(`closed: ${unsettled} unsettled`)
+  if (drained !== (unsettled === 0)) wrong(`drained is ${drained}, and unsettled ${unsettled}`)
+  if (left !== undefined && unsettled !== left)
+    wrong(`the close told of ${unsettled} unsettled, and there were ${left}`)
+
+  // What was left is there for the next one.
+  const next = createClient({
+    driver: broker.driver(),
+    group: 'billing',
+    retryTopic: 'retry',
+    logger: false,
+    startFrom: 'earliest',
+  })
+  for (const name of names) {
+    next.topic(name).subscribe(record => {
+      everDone.add(idOf(record))
+      record.ack()
+    })
+  }
+  next.start()
+  clock.runTo(plan.closeAt + 3 * patience)
+  for (const name of [...names, 'retry']) {
+    for (const { partition, offset } of broker.records(name)) {
+      if (!everDone.has(`${name}-${partition}@${offset}`)) wrong(`${name}-${partition}@${offset} is lost`)
+    }
+  }
+  next.close()
+  clock.runTo(plan.closeAt + 4 * patience)
+  return { broken, log }
+}
