@@ -96,8 +96,8 @@ function explain(evidence: Evidence, one: Settled, other: Settled): Explanation 
 }
 
 /**
- * Commits go one after the other, and each has in it, or beside it, all that is finished: of those that were confirmed
- * after a record was acked the second, at the latest, was sent after that. No fault undoes it.
+ * Commits go one after the other, and each has in it, or beside it, all that is finished. When a record is acked one may be
+ * under way and one may wait for that; the third that is confirmed after it, at the latest, has it. No fault undoes it.
  */
 function isCommitted(evidence: Evidence, { what, time, ...at }: RecordLine, hold: Hold): boolean {
   if (what !== 'acked') return false
@@ -106,7 +106,7 @@ function isCommitted(evidence: Evidence, { what, time, ...at }: RecordLine, hold
     return mine && hold.from <= line.time && line.time <= hold.until
   })
   if (after.some(line => line.what === 'forgotten')) return false
-  return after.filter(line => line.what === 'committed' && line.time > time).length > 1
+  return after.filter(line => line.what === 'committed' && line.time > time).length > 2
 }
 
 /** Two copies of one attempt. */
