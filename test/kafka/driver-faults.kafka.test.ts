@@ -1,6 +1,13 @@
 import { setImmediate } from 'node:timers/promises'
 import { pino } from 'pino'
-import { createClient, type Driver, type DriverEvent, type ProduceResult } from 'rxmika'
+import {
+  createClient,
+  type Driver,
+  type DriverEvent,
+  type ProduceResult,
+  PublishError,
+  type PublishRecord,
+} from 'rxmika'
 import { afterAll, beforeAll, expect, onTestFinished } from 'vitest'
 import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
 import { Collected } from '../contract/collected'
@@ -99,7 +106,7 @@ describeOwnKafka('a driver whose brokers die', () => {
     await server.kill(coordinator)
     const died = Date.now()
     const before = producer.written.length
-    const meanwhile = done(reader.driver.produce([{ topic: split, value: 'meanwhile', partition: 0 }]))
+    const meanwhile = acknowledged(reader.driver, { topic: split, value: 'meanwhile', partition: 0 })
     await member.events.until(() => {
       const read = new Set(texts(member.reads))
       const since = firstOfEach(producer.written.slice(before))
@@ -121,7 +128,7 @@ describeOwnKafka('a driver whose brokers die', () => {
 
     await server.restart(coordinator)
     const answered = Date.now()
-    expect(await meanwhile).toEqual([{ topic: split, partition: 0, offset: 0n }])
+    expect(await meanwhile).toEqual({ topic: split, partition: 0, offset: 0n })
     await Promise.all([joining.read(2), reader.read(2)])
     for (const each of [joining, reader]) expect(texts(each.reads)).toEqual(['elsewhere', 'meanwhile'])
     console.info(`it restarted: read what it alone has after ${Date.now() - answered} ms`)
@@ -169,7 +176,7 @@ describeOwnKafka('a driver whose brokers die', () => {
     expect(lines.join('')).toContain('"level":40')
     expect(lines.join('')).toContain('the brokers cannot be reached')
     // A send waits as long as it may.
-    const sent = done(driver.produce([{ topic, value: 'meanwhile', partition: 0 }]))
+    const sent = acknowledged(driver, { topic, value: 'meanwhile', partition: 0 })
 
     const restarting = Promise.all(nodes.map(node => server.restart(node)))
     await Promise.any(nodes.map(node => portOpens(server.brokers[node - 1]!)))
@@ -180,8 +187,7 @@ describeOwnKafka('a driver whose brokers die', () => {
     expect(newcomer.values.map(({ type }) => type)).toEqual(['disconnected', 'reconnected'])
     await member.seen('reconnected')
     const again = Date.now()
-    const [result] = (await sent) as readonly ProduceResult[]
-    if (result instanceof Error) await done(driver.produce([{ topic, value: 'meanwhile', partition: 0 }]))
+    await sent
     await member.read(4)
     await orders.count(4)
     const delivered = Date.now()
@@ -190,13 +196,22 @@ describeOwnKafka('a driver whose brokers die', () => {
         `after ${again - opens} ms reconnected, after ${delivered - opens} ms delivered`,
     )
     expect(delivered - answering).toBeLessThan(recovery)
-    expect(texts(member.reads).sort()).toEqual(['before 1', 'before 2', 'before 3', 'meanwhile'])
+    // What was sent again after its time was over may stand there twice.
+    expect(new Set(texts(member.reads))).toEqual(new Set(['before 1', 'before 2', 'before 3', 'meanwhile']))
     await persistently(() => member.commit(assignment!, 1))
     expect(types(member)).toEqual(['assigned', 'disconnected', 'reconnected'])
     await client.client.close()
     expect(client.errors.values).toEqual([])
   })
 })
+
+/** Writes a record, again when its time is over: a slow machine needs longer than that for a broker. */
+async function acknowledged(driver: Driver, record: PublishRecord): Promise<ProduceResult> {
+  for (;;) {
+    const [result] = (await done(driver.produce([record]))) as readonly [ProduceResult]
+    if (!(result instanceof PublishError && result.retriable)) return result
+  }
+}
 
 const types = (member: Member) => member.events.values.map(({ type }) => type).filter(type => type !== 'batch')
 

@@ -105,7 +105,7 @@ export class Consumption implements ReaderHost {
         ownership: () => this.#ownership(),
         joined: partitions => this.#assign(partitions),
         kicked: error => this.#lose(error),
-        fetch: (request, send) => this.#reader.fetch(request, send),
+        reading: send => this.#reader.of(send),
         lazily: this.#lazily,
         answered: () => this.#outage.answered(),
         unanswered: error => this.#outage.unanswered(error),

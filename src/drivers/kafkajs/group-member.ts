@@ -18,6 +18,7 @@ import { joinAgain } from './join-again.js'
 import type { Broker, Cluster, FetchRequest, FetchResponse } from './kafkajs-internals.js'
 import { LeaderWatch } from './leader-watch.js'
 import { errorType, isConnectionFailure, isNotAuthorized, isRefusal, isRetriable } from './protocol-error.js'
+import type { Send } from './reader.js'
 import { retry } from './retry-settings.js'
 import { type Ownership, stickyAssigner } from './sticky-assigner.js'
 import type { TopicPartition } from './sticky-assignment.js'
@@ -38,8 +39,8 @@ export interface MemberOwner {
   joined(partitions: readonly TopicPartition[]): void
   /** The group went on without this member. */
   kicked(error: unknown): void
-  /** Answers kafkajs's fetch, by way of `send`. */
-  fetch(request: FetchRequest, send: (request: FetchRequest) => Promise<FetchResponse>): Promise<FetchResponse>
+  /** What answers kafkajs's fetches from one broker, by way of `send`. */
+  reading(send: Send): (request: FetchRequest) => Promise<FetchResponse>
   /** How to decode lazily; undefined: kafkajs decodes. */
   readonly lazily: LazyFetchOptions | undefined
   answered(): void
@@ -177,23 +178,21 @@ export class GroupMember {
     this.#session.redirectHeartbeats(broker)
 
     const fetch = broker.fetch.bind(broker)
-    broker.fetch = request => {
-      if (this.#ended) return Promise.resolve({ responses: [] })
-      return this.owner.fetch(request, async planned => {
-        const overdue = setTimeout(() => this.owner.unanswered(late), fetchOverdue)
-        try {
-          const response = await fetch(planned)
-          this.owner.answered()
-          return response
-        } catch (error) {
-          if (isConnectionFailure(error)) this.owner.unanswered(error)
-          else this.owner.answered()
-          throw error
-        } finally {
-          clearTimeout(overdue)
-        }
-      })
-    }
+    const read = this.owner.reading(async planned => {
+      const overdue = setTimeout(() => this.owner.unanswered(late), fetchOverdue)
+      try {
+        const response = await fetch(planned)
+        this.owner.answered()
+        return response
+      } catch (error) {
+        if (isConnectionFailure(error)) this.owner.unanswered(error)
+        else this.owner.answered()
+        throw error
+      } finally {
+        clearTimeout(overdue)
+      }
+    })
+    broker.fetch = request => (this.#ended ? Promise.resolve({ responses: [] }) : read(request))
     return broker
   }
 

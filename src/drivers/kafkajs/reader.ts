@@ -1,9 +1,11 @@
+import { setImmediate } from 'node:timers/promises'
 import type { DriverEvent, StartFrom } from '../../driver.js'
 import { FetchError, type RxMikaError } from '../../errors.js'
 import { type Assignment, partitionName } from './assignment.js'
 import type { FetchedBatches } from './decode.js'
 import { UnsupportedCodecError } from './decoding/errors.js'
 import type { RefusedFetch } from './decoding/lazy-decoding.js'
+import type { FetchedBatch } from './decoding/lazy-fetch.js'
 import { Doorbell } from './doorbell.js'
 import type { Cluster, FetchPartition, FetchRequest, FetchResponse, FetchTopic } from './kafkajs-internals.js'
 import { isConnectionFailure, isRefusal, isStaleMetadata, messageOf, outOfRange } from './protocol-error.js'
@@ -36,6 +38,21 @@ interface Sought {
   readonly reads: number
 }
 
+/** What a broker was asked for, and its answer. */
+interface Asked {
+  readonly sought: ReadonlyMap<string, Sought>
+  readonly answer: Promise<FetchResponse>
+}
+
+/** What came of one partition. */
+interface Fetched {
+  readonly sought: Sought
+  readonly batches: readonly FetchedBatch[]
+}
+
+/** Asks one broker. */
+export type Send = (request: FetchRequest) => Promise<FetchResponse>
+
 /**
  * Answers kafkajs's fetches: asks the broker for what may be read now, from where we are, and tells the client itself.
  * kafkajs gets an empty answer, upon which it looks after its heartbeat and asks again. So pauses and positions are
@@ -55,40 +72,75 @@ export class Reader {
     this.#bell.ring()
   }
 
-  async fetch(request: FetchRequest, send: (request: FetchRequest) => Promise<FetchResponse>): Promise<FetchResponse> {
-    const sought = new Map<string, Sought>()
-    const topics = this.#plan(request.topics, sought)
-    if (topics.length === 0) {
-      await this.#bell.wait(request.maxWaitTime)
+  /**
+   * One broker's fetches. Where there is more to read, the broker is asked for it before what came is delivered, so that
+   * it works meanwhile. At most one answer waits like that; it is of use only if all before it was delivered.
+   */
+  of(send: Send): (request: FetchRequest) => Promise<FetchResponse> {
+    let ahead: Asked | undefined
+    return async request => {
+      const asked = ahead ?? this.#ask(request, send)
+      ahead = undefined
+      if (asked === undefined) {
+        await this.#bell.wait(request.maxWaitTime)
+        return nothing
+      }
+      try {
+        const { responses } = await asked.answer
+        const fetched = this.#decoded(responses, asked)
+        if (hasMore(responses)) {
+          ahead = this.#ask(request, send, positionsAfter(fetched))
+          // kafkajs writes a request some turns of the microtask queue after it was given it.
+          if (ahead !== undefined) await setImmediate()
+        }
+        for (const each of fetched) this.#deliver(each)
+      } catch (error) {
+        await this.#recover(error, asked.sought)
+      }
       return nothing
     }
-    try {
-      const { responses } = await send({ ...request, topics })
-      for (const { topicName, partitions } of responses) {
-        for (const fetched of partitions) {
-          const asked = sought.get(partitionName({ topic: topicName, partition: fetched.partition }))
-          if (asked === undefined) continue
-          for (const { batch, from } of this.decode(topicName, asked.offset, fetched)) {
-            // Another assignment, or another position, than when the broker was asked: what came is of the past. An
-            // earlier batch of the same answer moves the position, and may have made the client pause or leave.
-            const { assignment } = asked
-            if (assignment.ended || !this.host.delivering || assignment.reads !== asked.reads) break
-            if (batch.lastOffset < assignment.next) continue
-            // While a leader moves, two brokers can be asked for the same; what the other gave is left out.
-            let first = from
-            while (first < batch.count && batch.offset(first) < assignment.next) first++
-            assignment.next = batch.lastOffset + 1
-            this.host.emit({ type: 'batch', assignment, batch, from: first })
-          }
-        }
-      }
-    } catch (error) {
-      await this.#recover(error, sought)
-    }
-    return nothing
   }
 
-  #plan(topics: readonly FetchTopic[], sought: Map<string, Sought>): FetchTopic[] {
+  #ask(request: FetchRequest, send: Send, positions?: ReadonlyMap<Assignment, number>): Asked | undefined {
+    const sought = new Map<string, Sought>()
+    const topics = this.#plan(request.topics, sought, positions)
+    if (topics.length === 0) return undefined
+    const answer = send({ ...request, topics })
+    // What is asked for ahead may be waited for by nobody: kafkajs stops fetching in a rebalance.
+    answer.catch(() => {})
+    return { sought, answer }
+  }
+
+  #decoded(responses: FetchResponse['responses'], { sought }: Asked): readonly Fetched[] {
+    return responses.flatMap(({ topicName, partitions }) =>
+      partitions.flatMap(fetched => {
+        const asked = sought.get(partitionName({ topic: topicName, partition: fetched.partition }))
+        return asked === undefined ? [] : [{ sought: asked, batches: this.decode(topicName, asked.offset, fetched) }]
+      }),
+    )
+  }
+
+  #deliver({ sought: { assignment, offset, reads }, batches }: Fetched): void {
+    // What came before what was asked for ahead was not delivered: that is asked for again.
+    if (assignment.next < offset) return
+    for (const { batch, from } of batches) {
+      // Another assignment, or another position, than when the broker was asked: what came is of the past. An earlier
+      // batch of the same answer moves the position, and may have made the client pause or leave.
+      if (assignment.ended || !this.host.delivering || assignment.reads !== reads) return
+      if (batch.lastOffset < assignment.next) continue
+      // While a leader moves, two brokers can be asked for the same; what the other gave is left out.
+      let first = from
+      while (first < batch.count && batch.offset(first) < assignment.next) first++
+      assignment.next = batch.lastOffset + 1
+      this.host.emit({ type: 'batch', assignment, batch, from: first })
+    }
+  }
+
+  #plan(
+    topics: readonly FetchTopic[],
+    sought: Map<string, Sought>,
+    positions?: ReadonlyMap<Assignment, number>,
+  ): FetchTopic[] {
     const planned: FetchTopic[] = []
     if (!this.host.delivering) return planned
     const now = Date.now()
@@ -98,8 +150,9 @@ export class Reader {
         const name = partitionName({ topic, partition })
         const assignment = this.host.held.get(name)
         if (assignment === undefined || assignment.paused || assignment.heldUntil > now) continue
-        sought.set(name, { assignment, offset: assignment.next, reads: assignment.reads })
-        wanted.push({ partition, maxBytes, fetchOffset: String(assignment.next) })
+        const offset = positions?.get(assignment) ?? assignment.next
+        sought.set(name, { assignment, offset, reads: assignment.reads })
+        wanted.push({ partition, maxBytes, fetchOffset: String(offset) })
       }
       if (wanted.length > 0) planned.push({ topic, partitions: wanted })
     }
@@ -188,6 +241,26 @@ export class Reader {
       if (!assignment.ended) this.host.emit({ type: 'trouble', error: new FetchError(message, options) })
     }
   }
+}
+
+/** Whether the broker has more than it sent, so that it answers at once when it is asked for it. */
+function hasMore(responses: FetchResponse['responses']): boolean {
+  return responses.some(({ partitions }) =>
+    partitions.some(({ highWatermark, messages }) => {
+      const last = messages.at(-1) as { readonly offset: string } | undefined
+      return last !== undefined && Number(last.offset) + 1 < Number(highWatermark)
+    }),
+  )
+}
+
+/** Where to read on once all of that is delivered. */
+function positionsAfter(fetched: readonly Fetched[]): ReadonlyMap<Assignment, number> {
+  return new Map(
+    fetched.flatMap(({ sought, batches }) => {
+      const last = batches.at(-1)?.batch.lastOffset
+      return last === undefined ? [] : [[sought.assignment, last + 1]]
+    }),
+  )
 }
 
 const nothing: FetchResponse = { responses: [] }
