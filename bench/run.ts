@@ -1,4 +1,4 @@
-// The table of issue 7, or some of its rows, on a real Kafka: progress on stderr, Markdown on stdout.
+// The whole table, or some of its rows, on a real Kafka: progress on stderr, Markdown on stdout.
 import { parseArgs } from 'node:util'
 import { startKafka } from '../test/kafka/kafka-server.js'
 import { circumstances } from './machine.js'

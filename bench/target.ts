@@ -1,6 +1,6 @@
 import type { Figures } from './figures.js'
 
-/** What issue 7 asks of a contender: a bound, in the column's unit or compared with another contender of the row. */
+/** What is aimed at: a bound, in the column's unit or compared with another contender of the row. */
 export interface Target {
   /** Default: the row's figure. */
   readonly column?: string

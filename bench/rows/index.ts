@@ -10,7 +10,7 @@ import { slow } from './slow.js'
 import { start } from './start.js'
 import { stuck } from './stuck.js'
 
-/** In the order of issue 7. */
+/** In the order of docs/benchmarks.md. */
 export const rows: { readonly [name: string]: Row } = {
   consume,
   '1k': consume1k,

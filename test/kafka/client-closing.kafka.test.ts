@@ -1,13 +1,12 @@
 import type { CloseReport } from 'rxmika'
-import { afterAll, beforeAll, expect } from 'vitest'
-import { kafkaBackend } from '../contract/kafka-backend'
-import { numbered, scenarios, type World } from '../contract/world'
+import { expect } from 'vitest'
+import { numbered, type World } from '../contract/world'
 import { Example } from '../docs/run-example'
 import { type ClientOrder, ClientProcess, type ClientTask } from './client-process'
 import { createTopic } from './create-topic'
 import { describeOwnKafka } from './describe-kafka'
 import { freePorts } from './free-ports'
-import { type KafkaServer, startKafka } from './kafka-server'
+import { ownKafka } from './own-kafka'
 
 /** What closing may take beyond the patience of its caller, ms. */
 const longestClose = 25_000
@@ -15,17 +14,8 @@ const longestClose = 25_000
 const linger = 3_000
 
 describeOwnKafka('a process whose client closes', () => {
-  let server: KafkaServer
-  beforeAll(async () => {
-    server = await startKafka()
-    await backend.open()
-  })
-  afterAll(async () => {
-    await backend.close()
-    await server?.stop()
-  })
-  const backend = kafkaBackend(() => server.brokers)
-  const scenario = scenarios(backend)
+  const kafka = ownKafka()
+  const { backend, scenario } = kafka
 
   async function working(
     world: World,
@@ -35,7 +25,7 @@ describeOwnKafka('a process whose client closes', () => {
     const topic = await world.topic('orders')
     await backend.publish(topic, numbered(0, 4))
     const client = new ClientProcess({
-      ...{ topic, options: { brokers: server.brokers, group: world.name('group'), ...options } },
+      ...{ topic, options: { brokers: kafka.server.brokers, group: world.name('group'), ...options } },
       ...task,
     })
     await client.delivered(4)
@@ -98,7 +88,7 @@ describeOwnKafka('a process whose client closes', () => {
     const staying = await working(world, { acks: 'none' }, { rebalanceTimeout: 60_000 })
     const group = world.name('group')
     const joining = new ClientProcess({
-      ...{ topic: world.name('orders'), acks: 'none', options: { brokers: server.brokers, group } },
+      ...{ topic: world.name('orders'), acks: 'none', options: { brokers: kafka.server.brokers, group } },
     })
     await backend.rebalancing(group)
     const since = Date.now()
@@ -125,10 +115,10 @@ describeOwnKafka('a process whose client closes', () => {
   })
 
   scenario('is the example, told to stop by SIGTERM', async () => {
-    await createTopic({ brokers: server.brokers }, { topic: 'orders', numPartitions: 3 })
+    await createTopic({ brokers: kafka.server.brokers }, { topic: 'orders', numPartitions: 3 })
     const orders = Array.from({ length: 6 }, (_, at) => ({ value: `order ${at}`, partition: at % 3 }))
     await backend.publish('orders', orders)
-    const env = { KAFKA_BROKERS: server.brokers[0]! }
+    const env = { KAFKA_BROKERS: kafka.server.brokers[0]! }
     const stopped = new Example('graceful-shutdown', { ...env, WORK_MS: '60000', CLOSE_TIMEOUT_MS: '300' })
     await stopped.printed(/^charging/, 6)
     stopped.kill('SIGTERM')
@@ -150,7 +140,7 @@ describeOwnKafka('a process whose client closes', () => {
       const settledByHand = async (name: string) => {
         const topic = await world.topic(name)
         await backend.publish(topic, numbered(0, 4))
-        const options = { brokers: server.brokers, group: world.name(name) }
+        const options = { brokers: kafka.server.brokers, group: world.name(name) }
         const client = new ClientProcess({ topic, acks: 'none', options })
         await client.delivered(4)
         return client
@@ -168,11 +158,11 @@ describeOwnKafka('a process whose client closes', () => {
       const clients = await Promise.all(ends.map((_, at) => settledByHand(`orders-${at}`)))
       const unsuspecting = await settledByHand('unsuspecting')
       await backend.publish('orders', [{ value: 'order 6', partition: 0 }])
-      const env = { KAFKA_BROKERS: server.brokers[0]!, WORK_MS: '60000', CLOSE_TIMEOUT_MS: '300' }
+      const env = { KAFKA_BROKERS: kafka.server.brokers[0]!, WORK_MS: '60000', CLOSE_TIMEOUT_MS: '300' }
       const example = new Example('graceful-shutdown', env)
       await example.printed(/^charging/)
 
-      await server.kill(1)
+      await kafka.server.kill(1)
       const killed = Date.now()
       // Before it can notice.
       unsuspecting.order({ do: 'ack', partition: 0, offset: 0 })

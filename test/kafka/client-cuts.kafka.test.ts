@@ -1,44 +1,27 @@
 import { tap } from 'rxjs'
 import { CommitError, RxMikaError } from 'rxmika'
-import { afterAll, beforeAll, expect } from 'vitest'
+import { expect } from 'vitest'
 import { Collected } from '../contract/collected'
-import { kafkaBackend } from '../contract/kafka-backend'
-import { numbered, scenarios, texts } from '../contract/world'
-import { api, BrokerProxy, withUnknownServerError } from './broker-proxy'
+import { numbered, texts } from '../contract/world'
+import { api, withUnknownServerError } from './broker-proxy'
 import { describeOwnKafka } from './describe-kafka'
-import { type KafkaServer, startKafka } from './kafka-server'
+import { ownKafka } from './own-kafka'
 
 describeOwnKafka('a client whose connections are cut', () => {
-  let server: KafkaServer
-  let proxy: BrokerProxy
-  beforeAll(async () => {
-    const advertise = async (address: string) => {
-      proxy = await (await BrokerProxy.to(address)).open()
-      return proxy.address
-    }
-    server = await startKafka({ advertise })
-    await backend.open()
-  })
-  afterAll(async () => {
-    await backend.close()
-    proxy?.close()
-    await server?.stop()
-  })
-  // Looks past the proxy.
-  const backend = kafkaBackend(() => server.internal)
-  const scenario = scenarios(backend)
+  const kafka = ownKafka({ proxied: true })
+  const { backend, scenario } = kafka
 
   for (const at of ['request', 'mid-answer'] as const) {
     scenario(`commits what it has when a commit is cut, and repeats nothing (${at})`, async world => {
       const group = world.name('group')
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 5))
-      const run = world.client({ group, brokers: server.brokers })
+      const run = world.client({ group, brokers: kafka.server.brokers })
       run.expected = [CommitError]
       const seen = new Collected(run.client.topic(topic))
       run.client.start()
       await seen.count(5)
-      const cut = proxy.interfere({ api: api.offsetCommit, at })
+      const cut = kafka.proxy.interfere({ api: api.offsetCommit, at })
       seen.values[0]!.ack()
       await cut
       for (const record of seen.values.slice(1)) record.ack()
@@ -55,12 +38,12 @@ describeOwnKafka('a client whose connections are cut', () => {
       const names = ['orders', 'retries', 'dlq'].map(name => world.topic(name))
       const [topic, retryTopic, dlqTopic] = (await Promise.all(names)) as [string, string, string]
       await backend.publish(topic, numbered(0, 5))
-      const run = world.client({ group, retryTopic, dlqTopic, brokers: server.brokers })
+      const run = world.client({ group, retryTopic, dlqTopic, brokers: kafka.server.brokers })
       const seen = new Collected(
         run.client.topic(topic, { retries: 1, dlq: true }).pipe(tap(record => record.fail(new Error('no')))),
       )
-      const toRetry = proxy.interfere({ api: api.produce, at, when: ofTopic(retryTopic) })
-      const toDlq = toRetry.then(() => proxy.interfere({ api: api.produce, at, when: ofTopic(dlqTopic) }))
+      const toRetry = kafka.proxy.interfere({ api: api.produce, at, when: ofTopic(retryTopic) })
+      const toDlq = toRetry.then(() => kafka.proxy.interfere({ api: api.produce, at, when: ofTopic(dlqTopic) }))
       run.client.start()
       await Promise.all([toRetry, toDlq, run.committed(topic, 0, 5), run.committed(retryTopic, 0, 5)])
       expect(seen.values).toHaveLength(10)
@@ -74,8 +57,8 @@ describeOwnKafka('a client whose connections are cut', () => {
     const group = world.name('group')
     const topic = await world.topic('orders')
     await backend.publish(topic, numbered(0, 2))
-    const spoilt = proxy.interfere({ api: api.syncGroup, at: withUnknownServerError })
-    const run = world.client({ group, brokers: server.brokers })
+    const spoilt = kafka.proxy.interfere({ api: api.syncGroup, at: withUnknownServerError })
+    const run = world.client({ group, brokers: kafka.server.brokers })
     run.expected = [RxMikaError]
     const seen = new Collected(run.client.topic(topic).pipe(tap(record => record.ack())))
     run.client.start()

@@ -1,37 +1,27 @@
 import { setImmediate } from 'node:timers/promises'
 import { lastValueFrom, tap } from 'rxjs'
 import { type ConsumeRecord, PublishError, RxMikaError } from 'rxmika'
-import { afterAll, beforeAll, expect } from 'vitest'
+import { expect } from 'vitest'
 import { Collected } from '../contract/collected'
-import { kafkaBackend } from '../contract/kafka-backend'
-import { numbered, type Run, scenarios, texts } from '../contract/world'
+import { numbered, type Run, texts } from '../contract/world'
 import { coordinatorOf } from './coordinator-of'
 import { describeOwnKafka } from './describe-kafka'
-import { type KafkaServer, startKafka } from './kafka-server'
+import { ownKafka } from './own-kafka'
 import { portOpens } from './port-opens'
 
 /** Within which a client delivers again once the ports of all brokers are open, ms. */
 const recovery = 5_000
 
 describeOwnKafka('a client whose brokers die', () => {
-  let server: KafkaServer
-  beforeAll(async () => {
-    server = await startKafka({ brokers: 3 })
-    await backend.open()
-  })
-  afterAll(async () => {
-    await backend.close()
-    await server?.stop()
-  })
-  const backend = kafkaBackend(() => server.brokers)
-  const scenario = scenarios(backend)
+  const kafka = ownKafka({ brokers: 3 })
+  const { backend, scenario } = kafka
   const nodes = [1, 2, 3] as const
 
-  const allDown = () => Promise.all(nodes.map(node => server.kill(node)))
+  const allDown = () => Promise.all(nodes.map(node => kafka.server.kill(node)))
   /** Starts all; resolves when the last of their ports is open, with the time of that. */
   const allUp = async () => {
-    const restarted = Promise.all(nodes.map(node => server.restart(node)))
-    await Promise.all(server.brokers.map(portOpens))
+    const restarted = Promise.all(nodes.map(node => kafka.server.restart(node)))
+    await Promise.all(kafka.server.brokers.map(portOpens))
     return { opened: Date.now(), restarted }
   }
   const typesOf = ({ events }: Run) => events.values.map(({ type }) => type)
@@ -85,11 +75,11 @@ describeOwnKafka('a client whose brokers die', () => {
     const seen = new Collected(run.client.topic(topic))
     run.client.start()
     await seen.count(30)
-    const coordinator = await coordinatorOf(server.brokers, group)
-    await server.kill(coordinator)
+    const coordinator = await coordinatorOf(kafka.server.brokers, group)
+    await kafka.server.kill(coordinator)
     for (const record of seen.values) record.ack()
     await Promise.all([0, 1, 2].map(partition => run.committed(topic, partition, 10)))
-    expect(await coordinatorOf(server.brokers, group)).not.toBe(coordinator)
+    expect(await coordinatorOf(kafka.server.brokers, group)).not.toBe(coordinator)
     await lastValueFrom(
       run.client.publish(
         [0, 1, 2].map(partition => ({ topic, partition, value: '10' })),
@@ -99,7 +89,7 @@ describeOwnKafka('a client whose brokers die', () => {
     await seen.count(33)
     expect(seen.values).toHaveLength(33)
     expect(typesOf(run).filter(type => ['lost', 'revoked', 'restarted'].includes(type))).toEqual([])
-    await server.restart(coordinator)
+    await kafka.server.restart(coordinator)
   })
 
   scenario(

@@ -1,25 +1,15 @@
-import { afterAll, beforeAll, expect } from 'vitest'
+import { expect } from 'vitest'
 import { Collected } from '../contract/collected'
-import { kafkaBackend } from '../contract/kafka-backend'
-import { numbered, scenarios } from '../contract/world'
+import { numbered } from '../contract/world'
 import { ClientProcess } from './client-process'
 import { describeOwnKafka } from './describe-kafka'
-import { type KafkaServer, startKafka } from './kafka-server'
+import { ownKafka } from './own-kafka'
 
 const timeouts = { sessionTimeout: 2_000, heartbeatInterval: 200, rebalanceTimeout: 2_000 }
 
 describeOwnKafka('a client whose process stands still', () => {
-  let server: KafkaServer
-  beforeAll(async () => {
-    server = await startKafka({ config: { 'group.min.session.timeout.ms': 1_000 } })
-    await backend.open()
-  })
-  afterAll(async () => {
-    await backend.close()
-    await server?.stop()
-  })
-  const backend = kafkaBackend(() => server.brokers)
-  const scenario = scenarios(backend)
+  const kafka = ownKafka({ config: { 'group.min.session.timeout.ms': 1_000 } })
+  const { backend, scenario } = kafka
 
   scenario(
     'delivers and commits nothing of what is others’ when it wakes, and goes on once it has joined',
@@ -31,7 +21,7 @@ describeOwnKafka('a client whose process stands still', () => {
       // More than its window holds waits in the client, and more than that in Kafka: all of it could be handed out.
       const frozen = new ClientProcess({
         ...{ topic, acks: 3, maxInFlight: 20 },
-        options: { brokers: server.brokers, group, ...timeouts },
+        options: { brokers: kafka.server.brokers, group, ...timeouts },
       })
       await frozen.committed(0, 5)
       frozen.signal('SIGSTOP')

@@ -1,37 +1,19 @@
 import { pino } from 'pino'
 import { CommitError, type Driver, FetchError, type ProduceResult, PublishError } from 'rxmika'
-import { afterAll, beforeAll, expect } from 'vitest'
+import { expect } from 'vitest'
 import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
 import { done, Member } from '../contract/driver-member'
-import { kafkaBackend } from '../contract/kafka-backend'
-import { numbered, scenarios, texts, type World } from '../contract/world'
-import { api, BrokerProxy, type Interference, withUnknownServerError } from './broker-proxy'
+import { numbered, texts, type World } from '../contract/world'
+import { api, type Interference, withUnknownServerError } from './broker-proxy'
 import { describeOwnKafka } from './describe-kafka'
-import { type KafkaServer, startKafka } from './kafka-server'
+import { ownKafka } from './own-kafka'
 
 describeOwnKafka('a driver whose connections are cut', () => {
-  let server: KafkaServer
-  let proxy: BrokerProxy
-  beforeAll(async () => {
-    const advertise = async (address: string) => {
-      proxy = await (await BrokerProxy.to(address)).open()
-      return proxy.address
-    }
-    server = await startKafka({ advertise })
-    await backend.open()
-  })
-  afterAll(async () => {
-    await backend.close()
-    proxy?.close()
-    await server?.stop()
-  })
-
-  // Looks past the proxy.
-  const backend = kafkaBackend(() => server.internal)
-  const scenario = scenarios(backend)
+  const kafka = ownKafka({ proxied: true })
+  const { backend, scenario } = kafka
 
   async function connected(world: World): Promise<Driver> {
-    const driver = kafkajsDriver({ brokers: server.brokers })
+    const driver = kafkajsDriver({ brokers: kafka.server.brokers })
     world.drivers.push(driver)
     await done(driver.connect({ clientId: 'cut', logger: pino({ level: 'silent' }) }))
     return driver
@@ -49,7 +31,11 @@ describeOwnKafka('a driver whose connections are cut', () => {
     scenario(`reads on, each record once, when a fetch is cut (${at})`, async world => {
       const topic = await world.topic('orders')
       const member = await joined(world, topic)
-      const cut = proxy.interfere({ api: api.fetch, at, when: frame => at === 'request' || frame.length > 10_000 })
+      const cut = kafka.proxy.interfere({
+        api: api.fetch,
+        at,
+        when: frame => at === 'request' || frame.length > 10_000,
+      })
       const values = numbered(0, 50).map(({ value }) => ({ value: value.padStart(1_000, '.') }))
       await backend.publish(topic, values)
       await cut
@@ -65,7 +51,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
     ] as const) {
       scenario(`connects although the first ${name} is cut (${at})`, async world => {
         const topic = await world.topic('orders')
-        const cut = proxy.interfere({ api: key, at })
+        const cut = kafka.proxy.interfere({ api: key, at })
         const driver = await connected(world)
         await cut
         expect(await done(driver.topics([topic]))).toEqual(new Map([[topic, 1]]))
@@ -78,7 +64,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
       const member = await joined(world, topic)
       await member.read(3)
       const [assignment] = [...member.owned.values()]
-      const cut = proxy.interfere({ api: api.offsetCommit, at })
+      const cut = kafka.proxy.interfere({ api: api.offsetCommit, at })
       const error = await member.commit(assignment!, 2).then(
         () => undefined,
         (error: unknown) => error,
@@ -102,7 +88,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
       const topic = await world.topic('orders', 2)
       const driver = await connected(world)
       await done(driver.produce([{ topic, value: 'first', partition: 0 }]))
-      const cut = proxy.interfere({ api: api.produce, at })
+      const cut = kafka.proxy.interfere({ api: api.produce, at })
       const records = [...numbered(0, 10), ...numbered(10, 20, 1)].map(record => ({ topic, ...record }))
       const results = await done(driver.produce(records))
       await cut
@@ -120,7 +106,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
         const topic = await world.topic('orders')
         await backend.publish(topic, numbered(0, 1))
         // Of a newcomer's two requests to join the second: by then the group counts on it.
-        const cut = proxy.interfere({ api: key, at, when: memberIsNamed(key, at) })
+        const cut = kafka.proxy.interfere({ api: key, at, when: memberIsNamed(key, at) })
         const since = Date.now()
         const member = await joined(world, topic)
         await cut
@@ -136,7 +122,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
     await backend.publish(topic, numbered(0, 2))
     const group = world.name('group')
     const since = Date.now()
-    const spoilt = proxy.interfere({ api: api.syncGroup, at: withUnknownServerError })
+    const spoilt = kafka.proxy.interfere({ api: api.syncGroup, at: withUnknownServerError })
     const member = new Member(await connected(world), { group, topics: [topic] })
     await spoilt
     await member.read(2)
@@ -144,7 +130,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
     await member.commit(member.owned.get(`${topic}/0`)!, 1)
 
     // With a generation behind it, too; whichever of the two is hit.
-    const spoiltAgain = proxy.interfere({ api: api.syncGroup, at: withUnknownServerError })
+    const spoiltAgain = kafka.proxy.interfere({ api: api.syncGroup, at: withUnknownServerError })
     const other = new Member(await connected(world), { group, topics: [topic] })
     await spoiltAgain
     const shared = () => member.owned.size === 1 && other.owned.size === 1
@@ -159,7 +145,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
     const topic = await world.topic('orders', 2)
     const member = await joined(world, topic)
     const [at, when] = [withAnother('spoilt'), (frame: Buffer) => frame.includes('spoilt')]
-    const spoilt = proxy.interfere({ api: api.fetch, at, when })
+    const spoilt = kafka.proxy.interfere({ api: api.fetch, at, when })
     await backend.publish(topic, [{ value: 'spoilt', partition: 0 }])
     await spoilt
     await member.seen('trouble')
@@ -176,7 +162,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
   scenario('writes again what an answer to a produce leaves out', async world => {
     const topic = await world.topic('orders', 2)
     const driver = await connected(world)
-    const shortened = proxy.interfere({ api: api.produce, at: withoutLastPartition })
+    const shortened = kafka.proxy.interfere({ api: api.produce, at: withoutLastPartition })
     const records = [...numbered(0, 3), ...numbered(3, 6, 1)].map(record => ({ topic, ...record }))
     const results = (await done(driver.produce(records))) as readonly ProduceResult[]
     await shortened
@@ -188,7 +174,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
     const topic = await world.topic('orders')
     const driver = await connected(world)
     await done(driver.produce([{ topic, value: 'first' }]))
-    const swallowed = proxy.interfere({ api: api.produce, at: 'silence' })
+    const swallowed = kafka.proxy.interfere({ api: api.produce, at: 'silence' })
     const sent = done(driver.produce([{ topic, value: 'in flight' }]))
     const queued = done(driver.produce([{ topic, value: 'behind it' }]))
     await swallowed
@@ -204,12 +190,12 @@ describeOwnKafka('a driver whose connections are cut', () => {
   scenario('closes while all connections are silent', async world => {
     const topic = await world.topic('orders')
     const member = await joined(world, topic)
-    await server.pause(1)
+    await kafka.server.pause(1)
     const since = Date.now()
     try {
       await done(member.driver.close())
     } finally {
-      server.resume(1)
+      kafka.server.resume(1)
     }
     expect(Date.now() - since).toBeLessThan(8_000)
     expect(member.events.end).toEqual({})

@@ -8,40 +8,29 @@ import {
   PublishError,
   type PublishRecord,
 } from 'rxmika'
-import { afterAll, beforeAll, expect, onTestFinished } from 'vitest'
+import { expect, onTestFinished } from 'vitest'
 import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
 import { Collected } from '../contract/collected'
 import { done, Member } from '../contract/driver-member'
-import { kafkaBackend } from '../contract/kafka-backend'
-import { Run, scenarios, texts, type World } from '../contract/world'
+import { Run, texts, type World } from '../contract/world'
 import { coordinatorOf } from './coordinator-of'
 import { createTopic } from './create-topic'
 import { describeOwnKafka } from './describe-kafka'
-import { type KafkaServer, startKafka } from './kafka-server'
+import { ownKafka } from './own-kafka'
 import { portOpens } from './port-opens'
 
 /** Within which delivery goes on once the brokers' ports are open again, ms. */
 const recovery = 5_000
 
 describeOwnKafka('a driver whose brokers die', () => {
-  let server: KafkaServer
-  beforeAll(async () => {
-    server = await startKafka({ brokers: 3 })
-    await backend.open()
-  })
-  afterAll(async () => {
-    await backend.close()
-    await server?.stop()
-  })
-
-  const backend = kafkaBackend(() => server.brokers)
-  const scenario = scenarios(backend)
+  const kafka = ownKafka({ brokers: 3 })
+  const { backend, scenario } = kafka
   const nodes = [1, 2, 3] as const
 
   const silent = pino({ level: 'silent' })
 
   function opened(world: World): Driver {
-    const driver = kafkajsDriver({ brokers: server.brokers })
+    const driver = kafkajsDriver({ brokers: kafka.server.brokers })
     world.drivers.push(driver)
     return driver
   }
@@ -93,17 +82,17 @@ describeOwnKafka('a driver whose brokers die', () => {
   scenario('reads and writes on when one of three brokers dies, which led partitions and the group', async world => {
     const topic = await world.topic('orders', 6)
     const member = await joined(world, topic)
-    const coordinator = await coordinatorOf(server.brokers, world.name('group'))
+    const coordinator = await coordinatorOf(kafka.server.brokers, world.name('group'))
     // Of two partitions one stands on that broker alone.
     const split = world.name('split')
     const other = nodes.find(node => node !== coordinator)!
     const replicaAssignment = [coordinator, other].map((node, partition) => ({ partition, replicas: [node] }))
-    await createTopic({ brokers: server.brokers }, { topic: split, replicaAssignment })
+    await createTopic({ brokers: kafka.server.brokers }, { topic: split, replicaAssignment })
     const reader = new Member(await connected(world), { topics: [split] })
     const producer = writing(await connected(world), topic, 6)
     await Promise.all([member.read(60), reader.seen('assigned')])
 
-    await server.kill(coordinator)
+    await kafka.server.kill(coordinator)
     const died = Date.now()
     const before = producer.written.length
     const meanwhile = acknowledged(reader.driver, { topic: split, value: 'meanwhile', partition: 0 })
@@ -126,7 +115,7 @@ describeOwnKafka('a driver whose brokers die', () => {
     expect([...joining.owned.keys()]).toEqual([`${split}/1`])
     console.info(`read beside a partition without a leader, ${Date.now() - died} ms after its death`)
 
-    await server.restart(coordinator)
+    await kafka.server.restart(coordinator)
     const answered = Date.now()
     expect(await meanwhile).toEqual({ topic: split, partition: 0, offset: 0n })
     await Promise.all([joining.read(2), reader.read(2)])
@@ -153,7 +142,7 @@ describeOwnKafka('a driver whose brokers die', () => {
     await done(driver.produce(nodes.map(node => ({ topic, value: `before ${node}`, partition: node - 1 }))))
     await member.read(3)
     const [assignment] = [...member.owned.values()]
-    await Promise.all(nodes.map(node => server.kill(node)))
+    await Promise.all(nodes.map(node => kafka.server.kill(node)))
     const died = Date.now()
     await member.seen('disconnected')
     expect(Date.now() - died).toBeLessThan(3_000)
@@ -165,7 +154,7 @@ describeOwnKafka('a driver whose brokers die', () => {
     const lines: string[] = []
     const logger = pino({ level: 'warn' }, { write: line => void lines.push(line) })
     const client = new Run(
-      createClient({ env: {}, logger, brokers: server.brokers, group: world.name('other') }),
+      createClient({ env: {}, logger, brokers: kafka.server.brokers, group: world.name('other') }),
       undefined,
     )
     const orders = new Collected(client.client.topic(topic))
@@ -178,8 +167,8 @@ describeOwnKafka('a driver whose brokers die', () => {
     // A send waits as long as it may.
     const sent = acknowledged(driver, { topic, value: 'meanwhile', partition: 0 })
 
-    const restarting = Promise.all(nodes.map(node => server.restart(node)))
-    await Promise.any(nodes.map(node => portOpens(server.brokers[node - 1]!)))
+    const restarting = Promise.all(nodes.map(node => kafka.server.restart(node)))
+    await Promise.any(nodes.map(node => portOpens(kafka.server.brokers[node - 1]!)))
     const opens = Date.now()
     await restarting
     const answering = Date.now()

@@ -1,38 +1,20 @@
 import { pino } from 'pino'
 import { Subject, timer } from 'rxjs'
 import type { ConsumeRequest } from 'rxmika'
-import { afterAll, beforeAll, expect } from 'vitest'
+import { expect } from 'vitest'
 import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
 import { done, Member } from '../contract/driver-member'
-import { kafkaBackend } from '../contract/kafka-backend'
-import { numbered, scenarios, texts, type World } from '../contract/world'
-import { api, BrokerProxy } from './broker-proxy'
+import { numbered, texts, type World } from '../contract/world'
+import { api } from './broker-proxy'
 import { describeOwnKafka } from './describe-kafka'
-import { type KafkaServer, startKafka } from './kafka-server'
 import { MemberProcess, type MemberReport } from './member-process'
+import { ownKafka } from './own-kafka'
 
 const timeouts = { rebalanceTimeout: 8_000, sessionTimeout: 2_000, heartbeatInterval: 200 }
 
 describeOwnKafka('a driver whose group goes on without it', () => {
-  let server: KafkaServer
-  let proxy: BrokerProxy
-  beforeAll(async () => {
-    const advertise = async (address: string) => {
-      proxy = await (await BrokerProxy.to(address)).open()
-      return proxy.address
-    }
-    server = await startKafka({ advertise, config: { 'group.min.session.timeout.ms': 1_000 } })
-    await backend.open()
-  })
-  afterAll(async () => {
-    await backend.close()
-    proxy?.close()
-    await server?.stop()
-  })
-
-  // Looks past the proxy.
-  const backend = kafkaBackend(() => server.internal)
-  const scenario = scenarios(backend)
+  const kafka = ownKafka({ proxied: true, config: { 'group.min.session.timeout.ms': 1_000 } })
+  const { backend, scenario } = kafka
 
   async function joined(
     world: World,
@@ -51,7 +33,7 @@ describeOwnKafka('a driver whose group goes on without it', () => {
     const topic = await world.topic('orders')
     await backend.publish(topic, numbered(0, 10))
     const request: ConsumeRequest = { group, topics: [topic], startFrom: 'earliest', ...timeouts }
-    const process = new MemberProcess({ brokers: server.internal, request })
+    const process = new MemberProcess({ brokers: kafka.server.internal, request })
     try {
       await process.reports.until(reports => readOffsets(reports).length === 10)
       process.commit({ partition: 0, offset: 2 })
@@ -59,7 +41,7 @@ describeOwnKafka('a driver whose group goes on without it', () => {
       expect(await backend.committed(group, topic, 0)).toBe(2n)
 
       process.freeze()
-      const heir = await joined(world, server.internal, { group, topics: [topic] })
+      const heir = await joined(world, kafka.server.internal, { group, topics: [topic] })
       await heir.read(8)
       expect(texts(heir.reads)[0]).toBe('2')
       await heir.commit(heir.owned.get(`${topic}/0`)!, 7)
@@ -88,16 +70,16 @@ describeOwnKafka('a driver whose group goes on without it', () => {
     const group = world.name('group')
     const topic = await world.topic('orders')
     await backend.publish(topic, numbered(0, 10))
-    const member = await joined(world, server.brokers, { group, topics: [topic] })
+    const member = await joined(world, kafka.server.brokers, { group, topics: [topic] })
     await member.read(10)
     const held = member.owned.get(`${topic}/0`)!
     await member.commit(held, 2)
 
-    proxy.close()
-    const heir = await joined(world, server.internal, { group, topics: [topic] })
+    kafka.proxy.close()
+    const heir = await joined(world, kafka.server.internal, { group, topics: [topic] })
     await Promise.all([heir.read(8), member.seen('disconnected')])
     await heir.commit(heir.owned.get(`${topic}/0`)!, 7)
-    await proxy.open()
+    await kafka.proxy.open()
     await expect(member.commit(held, 4)).rejects.toMatchObject({ code: 'RXMIKA_COMMIT' })
     await member.seen('lost')
     expect(held.ended).toBe(true)
@@ -119,14 +101,14 @@ describeOwnKafka('a driver whose group goes on without it', () => {
     const topic = await world.topic('orders')
     await backend.publish(topic, numbered(0, 10))
     // Frozen with the answer in its hands, until its session is over.
-    const frozen = proxy.interfere({
+    const frozen = kafka.proxy.interfere({
       api: api.offsetFetch,
       at: answer => {
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1.5 * timeouts.sessionTimeout)
         return answer
       },
     })
-    const member = await joined(world, server.brokers, { group, topics: [topic] })
+    const member = await joined(world, kafka.server.brokers, { group, topics: [topic] })
     await frozen
     await member.read(10)
     await member.commit(member.owned.get(`${topic}/0`)!, 10)
@@ -138,10 +120,10 @@ describeOwnKafka('a driver whose group goes on without it', () => {
     const topic = await world.topic('orders', 2)
     await backend.publish(topic, [...numbered(0, 3), ...numbered(0, 3, 1)])
     const letGo = new Subject<never>()
-    const member = await joined(world, server.internal, { group, topics: [topic] }, { hold: letGo })
+    const member = await joined(world, kafka.server.internal, { group, topics: [topic] }, { hold: letGo })
     await member.read(6)
     const held = [...member.owned.values()]
-    const other = await joined(world, server.internal, { group, topics: [topic] })
+    const other = await joined(world, kafka.server.internal, { group, topics: [topic] })
     await member.seen('revoking')
     // A session that nobody keeps alive is over by then.
     await done(timer(2.5 * timeouts.sessionTimeout))
