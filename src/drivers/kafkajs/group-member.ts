@@ -128,6 +128,10 @@ export class GroupMember {
       }
       return this.#findCoordinator(group)
     }
+    // Where brokers come or go while kafkajs stops, it begins to fetch anew, and from then on goes round without a pause, in
+    // which no timer and no answer ever has its turn. Where there are no brokers it begins nothing.
+    const getNodeIds = cluster.getNodeIds.bind(cluster)
+    cluster.getNodeIds = () => (this.#ended ? [] : getNodeIds())
     const createBroker = cluster.brokerPool.createBroker
     cluster.brokerPool.createBroker = options => this.#watch(createBroker(options))
   }

@@ -123,6 +123,8 @@ export interface Cluster {
   isConnected(): boolean
   connect(): Promise<void>
   disconnect(): Promise<void>
+  /** Of the brokers that are known. kafkajs fetches from each by itself, and begins anew when there are others. */
+  getNodeIds(): number[]
   refreshMetadata(): Promise<void>
   addMultipleTargetTopics(topics: readonly string[]): Promise<void>
   findBroker(destination: { nodeId: number }): Promise<Broker>
