@@ -72,6 +72,9 @@ interface QueuedBatch {
 /** Records of one partition that wait, or are done behind one that waits: some 20 MB; more stay in Kafka meanwhile. */
 const mostHeld = 200_000
 
+/** After so many records it is looked again whether they are still ours: a process stands still where it spends its time. */
+const looked = 64
+
 const nobody = undefined as unknown as DeliveredRecord
 
 const nothingToRemember: Remembered = { metadata: '', leftOut: 0 }
@@ -113,6 +116,7 @@ export class Assignment implements RecordOwner {
   #draining = false
   /** A turn of its own is about to deliver. */
   #turnTaken = false
+  #laterTaken = false
   readonly #turn = () => {
     this.#turnTaken = false
     this.drain()
@@ -223,17 +227,24 @@ export class Assignment implements RecordOwner {
   #drainAgain(): void {
     if (this.#turnTaken || this.#waiting.size === 0 || this.ended || !this.host.delivering || !this.reading.active)
       return
-    for (const stream of this.#waiting.keys()) {
-      if (!stream.open) continue
-      this.host.scheduler.schedule(() => this.drain())
-      return
-    }
+    for (const stream of this.#waiting.keys()) if (stream.open) return this.drainLater()
+  }
+
+  /** Delivers in another turn, which leaves all else its own. */
+  drainLater(): void {
+    if (this.#laterTaken) return
+    this.#laterTaken = true
+    this.host.scheduler.schedule(() => {
+      this.#laterTaken = false
+      this.drain()
+    })
   }
 
   #deliverWaiting(): void {
     for (const [stream, records] of this.#waiting) {
       let at = 0
       while (at < records.length && stream.open && !this.ended && this.host.delivering && this.reading.active) {
+        if (at % looked === looked - 1 && this.host.doubtful) break
         const record = records[at++]!
         if (record.settled) continue
         if (this.#delayed.isReleased(record)) {
@@ -266,6 +277,7 @@ export class Assignment implements RecordOwner {
     while (queued !== undefined && !this.ended && this.host.delivering) {
       const { batch } = queued
       if (queued.index < batch.count) {
+        if (queued.index % looked === looked - 1 && this.host.doubtful) return
         if (!this.#hasRoom() || !this.#gateIsOpen()) return
         if (!this.reading.accepts(this, batch.offset(queued.index))) return
         if (!marked) {

@@ -10,8 +10,9 @@ const breaksAllowed = 3
  *
  * The steps are one pipeline for all of a topic's failures, so that they can batch and count. When user code in it
  * throws, the pipeline is made anew and what was on its way goes through again; a record that broke it each time is
- * held. Which one it was is certain where the pipeline breaks while it takes a record in; where it breaks later, it may
- * have been any that was on its way.
+ * held. Where the pipeline breaks while it takes a record in, that one is the first suspect; where it breaks later, all are
+ * that were on their way. A step that batches breaks with the record that fills its batch: when the suspect is held, the
+ * others are suspects too.
  */
 export class FailureRoute {
   #input = new Subject<Failed>()
@@ -83,11 +84,13 @@ export class FailureRoute {
     this.#subscription = undefined
     const culprit = this.#entering
     const again = [...this.#onItsWay]
+    const first = culprit === undefined ? undefined : this.#onItsWay.get(culprit)
+    const all = culprit === undefined || (first !== undefined && first.breaks + 1 >= breaksAllowed)
     this.#onItsWay.clear()
     for (const [record, { failed, breaks }] of again) {
-      if (culprit !== undefined && record !== culprit) this.#send(failed, breaks)
-      else if (breaks + 1 >= breaksAllowed) this.unroutable(failed, cause)
-      else this.#send(failed, breaks + 1)
+      const counted = all || record === culprit ? breaks + 1 : breaks
+      if (counted >= breaksAllowed) this.unroutable(failed, cause)
+      else this.#send(failed, counted)
     }
   }
 }

@@ -17,6 +17,10 @@ export class TopicStream {
   #paused = false
   #end: StreamEnd | undefined
   #told = false
+  /** A record is being delivered, or a subscriber given what waits for it. */
+  #delivering = false
+  /** The last subscriber ended before it was subscribed. */
+  #endedAtOnce = false
 
   constructor(
     /** As users name it. */
@@ -38,7 +42,10 @@ export class TopicStream {
   }
 
   next(record: DeliveredRecord): void {
+    const around = this.#delivering
+    this.#delivering = true
     this.#subscriber!.next(record)
+    this.#delivering = around
   }
 
   /** True when that changed something. */
@@ -82,16 +89,22 @@ export class TopicStream {
       this.#subscriber = undefined
       for (const assignment of this.assignments()) assignment.rewind(this)
     })
-    this.drain()
+    // retry() and repeat() subscribe again from within what ended the one before. A pipeline that ends each time would
+    // fill the stack; so it is given records in another turn.
+    if (this.#delivering || this.#endedAtOnce) {
+      this.#endedAtOnce = false
+      for (const assignment of this.assignments()) assignment.drainLater()
+      return
+    }
+    this.#delivering = true
+    for (const assignment of this.assignments()) assignment.drain()
+    this.#delivering = false
+    this.#endedAtOnce = subscriber.closed
   }
 
   #tell(subscriber: Subscriber<ConsumeRecord>): void {
     this.#told = true
     if (this.#end !== undefined && 'error' in this.#end) subscriber.error(this.#end.error)
     else subscriber.complete()
-  }
-
-  drain(): void {
-    for (const assignment of this.assignments()) assignment.drain()
   }
 }

@@ -48,7 +48,7 @@ const longestTimeout = 2 ** 31 - 1
  * delivered again are called for apart from the others of their array, those that came in one array before together.
  *
  * At a timeout the handler's Observable is unsubscribed; a promise cannot be stopped, its result is ignored, and the
- * next record of its partition or key goes on beside it. Unsubscribing cancels everything the same way, and leaves the
+ * next record of its partition goes on beside it; with order `'key'` once the failed one is completed. Unsubscribing cancels everything the same way, and leaves the
  * records under way unsettled, to be delivered again.
  *
  * @example

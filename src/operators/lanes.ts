@@ -144,6 +144,8 @@ export class Lanes<U extends LaneUser<U>> {
       unblock(place)
     }
     lane.head = next
+    // A call that its handler still holds, one that hangs after its time-out, would keep all that came after it.
+    place.behind = undefined
     if (next === undefined) {
       lane.tail = undefined
       if (lane.key !== undefined) this.#byKey.delete(lane.key)

@@ -126,7 +126,11 @@ for (const tls of [false, true]) {
       })
     }
 
-    if (tls) {
+    if (!tls) {
+      scenario('is refused without a login, which brokers show by closing alone', world =>
+        refuses(world, { brokers: server.brokers }, /set sasl/),
+      )
+    } else {
       scenario('is refused by itself where the certificate is not to be trusted', world =>
         refuses(world, { brokers: server.brokers, ssl: true, sasl: login(users[0]!) }, /self-signed certificate/),
       )

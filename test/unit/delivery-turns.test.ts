@@ -1,4 +1,4 @@
-import { asyncScheduler, bufferTime, filter, firstValueFrom, pipe } from 'rxjs'
+import { asyncScheduler, bufferTime, filter, firstValueFrom, pipe, retry, tap } from 'rxjs'
 import { type ConsumeRecord, createClient, discard, handle, redeliver, type TopicOptions } from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { describe, expect, it, vi } from 'vitest'
@@ -124,6 +124,32 @@ describe('delivery, and what settles records', () => {
     expect(schedule).toHaveBeenCalledTimes(2)
     clock.runTo(10)
     expect(all).toHaveLength(100)
+  })
+
+  it('fills no stack when a pipeline fails again and again, and retry() subscribes again from within', () => {
+    const clock = new Clock()
+    const broker = memoryBroker({ scheduler: clock, partitions: 2 })
+    const client = createClient({ driver: broker.driver(), group: 'billing', logger: false })
+    let calls = 0
+    const errors: unknown[] = []
+    client
+      .topic('orders')
+      .pipe(
+        tap(record => {
+          if (++calls < 20_000) throw new Error('declined')
+          record.ack()
+        }),
+        retry(),
+      )
+      .subscribe({ error: error => errors.push(error) })
+    broker.publish('orders', [
+      { partition: 0, value: 'a' },
+      { partition: 1, value: 'b' },
+    ])
+    client.start()
+    clock.runTo(1_000)
+    expect(errors).toEqual([])
+    expect(broker.lag('billing', 'orders')).toBe(0)
   })
 
   it('goes on when it was unsubscribed and subscribed to again before the turn comes', () => {

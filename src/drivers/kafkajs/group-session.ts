@@ -60,7 +60,8 @@ export class GroupSession {
   /** @param asked When the question was sent. The answer may have lain about for as long as this process stood still. */
   #contact(asked: number): void {
     const { doubtful } = this
-    this.#lastContact = Math.max(this.#lastContact, asked)
+    // A clock that was set back has left the last one in the future.
+    this.#lastContact = Math.min(Date.now(), Math.max(this.#lastContact, asked))
     this.owner.answered()
     if (doubtful && !this.doubtful) this.owner.confirmed()
   }

@@ -46,6 +46,7 @@ export interface FetchRequest {
 export interface FetchedPartition {
   readonly partition: number
   readonly highWatermark: string
+  readonly lastStableOffset?: string
   readonly messages: unknown[]
 }
 

@@ -120,13 +120,12 @@ export class Reader {
     )
   }
 
-  #deliver({ sought: { assignment, offset, reads }, batches }: Fetched): void {
-    // What came before what was asked for ahead was not delivered: that is asked for again.
-    if (assignment.next < offset) return
+  #deliver({ sought, batches }: Fetched): void {
+    const { assignment } = sought
     for (const { batch, from } of batches) {
       // Another assignment, or another position, than when the broker was asked: what came is of the past. An earlier
       // batch of the same answer moves the position, and may have made the client pause or leave.
-      if (assignment.ended || !this.host.delivering || assignment.reads !== reads) return
+      if (assignment.ended || !this.host.delivering || !isOfUse(sought)) return
       if (batch.lastOffset < assignment.next) continue
       // While a leader moves, two brokers can be asked for the same; what the other gave is left out.
       let first = from
@@ -205,7 +204,11 @@ export class Reader {
   async #recover(error: unknown, sought: ReadonlyMap<string, Sought>): Promise<void> {
     const place = outOfRange(error)
     const asked = place === undefined ? undefined : sought.get(partitionName(place))
-    if (asked !== undefined) return this.#reset(asked.assignment)
+    if (asked !== undefined) {
+      // Asked for ahead, or elsewhere: it is asked again from where we are.
+      if (asked.offset !== asked.assignment.next || !isOfUse(asked)) return
+      return this.#reset(asked.assignment)
+    }
     if (isRefusal(error) || !(isStaleMetadata(error) || isConnectionFailure(error))) throw error
     await this.#bell.wait(shortHold)
     await this.#refresh()
@@ -246,21 +249,31 @@ export class Reader {
 /** Whether the broker has more than it sent, so that it answers at once when it is asked for it. */
 function hasMore(responses: FetchResponse['responses']): boolean {
   return responses.some(({ partitions }) =>
-    partitions.some(({ highWatermark, messages }) => {
+    partitions.some(({ highWatermark, lastStableOffset, messages }) => {
       const last = messages.at(-1) as { readonly offset: string } | undefined
-      return last !== undefined && Number(last.offset) + 1 < Number(highWatermark)
+      // Nothing is read past an open transaction. Brokers of old have no such offset, and say -1 or nothing.
+      const stable = Number(lastStableOffset ?? -1)
+      const end = stable < 0 ? Number(highWatermark) : stable
+      return last !== undefined && Number(last.offset) + 1 < end
     }),
   )
 }
 
-/** Where to read on once all of that is delivered. */
+/** Where to read on once all of that is delivered; what cannot be, for what comes before it was not, does not count. */
 function positionsAfter(fetched: readonly Fetched[]): ReadonlyMap<Assignment, number> {
   return new Map(
     fetched.flatMap(({ sought, batches }) => {
+      const { assignment } = sought
       const last = batches.at(-1)?.batch.lastOffset
-      return last === undefined ? [] : [[sought.assignment, last + 1]]
+      if (last === undefined || !isOfUse(sought)) return []
+      return [[assignment, Math.max(last + 1, assignment.next)]]
     }),
   )
+}
+
+/** The position has not jumped since the broker was asked, and all before what was asked for is delivered. */
+function isOfUse({ assignment, offset, reads }: Sought): boolean {
+  return assignment.reads === reads && assignment.next >= offset
 }
 
 const nothing: FetchResponse = { responses: [] }

@@ -15,6 +15,8 @@ import type { TopicPartition } from './sticky-assignment.js'
 import { TopicDirectory } from './topic-directory.js'
 
 const requestTimeout = 20_000
+/** A broker that lets one connect, and so often in turn closes at the first request, does not mean to answer: some 5 s. */
+const mostCuts = 10
 /** How long brokers that take connections may be silent at first until that is an outage, ms. */
 const firstAnswer = 3_000
 const askAgain = 1_000
@@ -45,16 +47,17 @@ export class Topics {
     const silent = new DeadlineError(`no broker answered within ${firstAnswer} ms`)
     const overdue = setTimeout(() => outage.unanswered(silent), firstAnswer)
     try {
-      for (;;) {
+      // kafkajs tries again to connect, and not to ask: a connection that breaks in between is made anew here.
+      for (let cuts = 1; ; cuts++) {
         try {
           await cluster.connect()
           await cluster.refreshMetadata()
           break
         } catch (error) {
-          // kafkajs tries again to connect, and not to ask: a connection that breaks in between is made anew here.
           if (isRefusal(error) || !isConnectionFailure(error)) throw error
+          if (cuts === mostCuts) throw turnedAway(error)
           outage.unanswered(error)
-          await pass(retry.initialRetryTime)
+          await pass(Math.min(retry.initialRetryTime * cuts, retry.maxRetryTime))
         }
       }
       outage.answered()
@@ -126,4 +129,12 @@ export class Topics {
   async end(): Promise<void> {
     await this.#guarded.end()
   }
+}
+
+function turnedAway(cause: unknown): ConnectionError {
+  return new ConnectionError(
+    'the brokers refuse us: they let us connect, and closed the connection at our first request ' +
+      `${mostCuts} times in turn; where they want a login, set sasl (or KAFKA_SASL_MECHANISM): ${messageOf(cause)}`,
+    { cause },
+  )
 }

@@ -1,0 +1,31 @@
+import { setImmediate } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { Subject } from 'rxjs'
+import { type ConsumeRecord, handle } from 'rxmika'
+import { expect, it } from 'vitest'
+import { fakeRecord } from '../marbles/fake-record.js'
+
+setFlagsFromString('--expose-gc')
+const collectGarbage: () => void = runInNewContext('gc')
+
+it('keeps nothing of what came after a call that hangs beyond its time-out', async () => {
+  const source = new Subject<ConsumeRecord>()
+  let handled = 0
+  source.pipe(handle(async () => (handled++ === 0 ? hang() : undefined), { timeout: 1 })).subscribe()
+  const records: WeakRef<ConsumeRecord>[] = []
+  for (let offset = 0; offset < 100; offset++) {
+    const record = fakeRecord({ offset })
+    records.push(new WeakRef(record))
+    source.next(record)
+    while (handled <= offset) await setImmediate()
+  }
+  await setImmediate()
+  collectGarbage()
+  expect(records.slice(1, -1).filter(record => record.deref() !== undefined)).toEqual([])
+  expect(hanging).toHaveLength(1)
+})
+
+/** Somebody still holds what settles it: a driver's pool, a socket. */
+const hanging: ((value: undefined) => void)[] = []
+const hang = () => new Promise<undefined>(resolve => hanging.push(resolve))
