@@ -98,6 +98,15 @@ describeOwnKafka('a driver whose connections are cut', () => {
       expect(texts(await backend.records(topic)).at(-1)).toBe('last')
     })
 
+    scenario(`writes to a topic although its first question for it is cut (${at})`, async world => {
+      const topic = await world.topic('orders')
+      const driver = await connected(world)
+      const cut = kafka.proxy.interfere({ api: api.metadata, at })
+      const [result] = (await done(driver.produce([{ topic, value: 'first' }]))) as readonly ProduceResult[]
+      await cut
+      expect(result).toEqual(placeOf(topic, [0, 0]))
+    })
+
     for (const [name, key] of [
       ['join', api.joinGroup],
       ['sync', api.syncGroup],

@@ -11,7 +11,7 @@ import { type GuardedCluster, openCluster } from './guarded-cluster.js'
 import { isPermanentCode, isRetriableCode, isSequenceCode, mayBeOneRecord, nameOfCode } from './produce-errors.js'
 import type { ProduceAnswer } from './produce-request.js'
 import { ProducerIdentity } from './producer-identity.js'
-import { errorType, isNotAuthorized, isRefusal, messageOf } from './protocol-error.js'
+import { errorType, isConnectionFailure, isNotAuthorized, isRefusal, messageOf } from './protocol-error.js'
 import { type EncodableRecord, encodeRecordBatch } from './record-batch-encoder.js'
 import { TopicDirectory } from './topic-directory.js'
 
@@ -110,16 +110,29 @@ export class Producer {
     const failed = new Map<string, PublishError>()
     await Promise.all(
       [...topics].map(async topic => {
-        try {
-          await within(Math.max(1, until - Date.now()), this.#connect(), 'connecting')
-          await within(Math.max(1, until - Date.now()), this.#directory.learn(topic), `the metadata of ${topic}`)
-        } catch (error) {
-          const permanent = isNotAuthorized(error) || isRefusal(error) || errorType(error) === 'INVALID_TOPIC_EXCEPTION'
-          failed.set(topic, publishError(topic, messageOf(error), !permanent, error))
-        }
+        const failure = await this.#learnOf(topic, until)
+        if (failure !== undefined) failed.set(topic, failure)
       }),
     )
     return failed
+  }
+
+  /** Again where a connection breaks: it is made anew at once. */
+  async #learnOf(topic: string, until: number): Promise<PublishError | undefined> {
+    for (let failures = 0; ; failures++) {
+      try {
+        await within(Math.max(1, until - Date.now()), this.#connect(), 'connecting')
+        await within(Math.max(1, until - Date.now()), this.#directory.learn(topic), `the metadata of ${topic}`)
+        return undefined
+      } catch (error) {
+        const permanent = isNotAuthorized(error) || isRefusal(error) || errorType(error) === 'INVALID_TOPIC_EXCEPTION'
+        const over = this.#ended || Date.now() >= until
+        if (permanent || over || !isConnectionFailure(error)) {
+          return publishError(topic, messageOf(error), !permanent, error)
+        }
+        await sleep(Math.min(firstRetry * 2 ** failures, longestRetry, Math.max(1, until - Date.now())))
+      }
+    }
   }
 
   #connect(): Promise<void> {
