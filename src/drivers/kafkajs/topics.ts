@@ -48,16 +48,18 @@ export class Topics {
     const overdue = setTimeout(() => outage.unanswered(silent), firstAnswer)
     try {
       // kafkajs tries again to connect, and not to ask: a connection that breaks in between is made anew here.
-      for (let cuts = 1; ; cuts++) {
+      for (let cuts = 0; ; ) {
         try {
           await cluster.connect()
           await cluster.refreshMetadata()
           break
         } catch (error) {
           if (isRefusal(error) || !isConnectionFailure(error)) throw error
+          // One that is silent may answer yet.
+          cuts = (error as Error).name === 'KafkaJSConnectionClosedError' ? cuts + 1 : 0
           if (cuts === mostCuts) throw turnedAway(error)
           outage.unanswered(error)
-          await pass(Math.min(retry.initialRetryTime * cuts, retry.maxRetryTime))
+          await pass(Math.min(retry.initialRetryTime * (cuts + 1), retry.maxRetryTime))
         }
       }
       outage.answered()
