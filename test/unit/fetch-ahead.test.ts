@@ -85,4 +85,39 @@ describe('a reader', () => {
     await fetch()
     expect(delivered.slice(size)).toEqual(upTo(size).map(at => 100 + at))
   })
+
+  it.each([
+    { partitions: 1, each: 1_024 },
+    { partitions: 4, each: 1_024 },
+    { partitions: 16, each: 256 },
+    { partitions: 1_000, each: 64 },
+  ])('shares some 4 MiB an answer among $partitions partitions: $each KiB each', async ({ partitions, each }) => {
+    const numbers = Array.from({ length: partitions }, (_, at) => at)
+    const held = new Map(
+      numbers.map(at => {
+        const assignment = new Assignment('orders', at, 0, '')
+        assignment.paused = false
+        return [`orders/${at}`, assignment]
+      }),
+    )
+    const host: ReaderHost = {
+      held,
+      delivering: true,
+      startFrom: 'earliest',
+      cluster: undefined as never,
+      emit: () => {},
+      fail: () => {},
+    }
+    const asked: FetchRequest[] = []
+    const read = new Reader(host, () => []).of(async request => {
+      asked.push(request)
+      return { responses: [] }
+    })
+    const all = numbers.map(partition => ({ partition, maxBytes: 1, fetchOffset: '0' }))
+    await read({ maxWaitTime: 1, topics: [{ topic: 'orders', partitions: all }] })
+    const bytes = asked.flatMap(({ topics }) =>
+      topics.flatMap(topic => topic.partitions.map(({ maxBytes }) => maxBytes)),
+    )
+    expect(bytes).toEqual(numbers.map(() => each * 1_024))
+  })
 })

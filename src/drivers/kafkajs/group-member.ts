@@ -88,8 +88,6 @@ export class GroupMember {
         // What plain kafkajs members speak: the protocol of a mixed group.
         PartitionAssigners.roundRobin,
       ],
-      // 64 KiB is faster than kafkajs's 1 MiB and holds a sixteenth of the memory.
-      maxBytesPerPartition: 64 * 1024,
       maxWaitTimeInMs: 100,
       allowAutoTopicCreation: true,
       // Restarting is ours: kafkajs's own goes on with stale assignments.

@@ -15,6 +15,11 @@ import { outOfRangeError, startPositions } from './start-position.js'
 const shortHold = 100
 const longHold = 2_000
 
+/** What a partition may give in one answer: its share of what all may, and between these two, bytes. */
+const leastBytes = 64 * 1024
+const mostBytes = 1024 * 1024
+const answerBytes = 4 * mostBytes
+
 const offsetOutOfRange = 1
 const topicAuthorizationFailed = 29
 /** The leader is elsewhere, or there is none, or it is not ready. */
@@ -79,11 +84,12 @@ export class Reader {
   of(send: Send): (request: FetchRequest) => Promise<FetchResponse> {
     let ahead: Asked | undefined
     return async request => {
-      const asked = ahead ?? this.#ask(request, send)
+      let asked = ahead ?? this.#ask(request, send)
       ahead = undefined
       if (asked === undefined) {
         await this.#bell.wait(request.maxWaitTime)
-        return nothing
+        asked = this.#ask(request, send)
+        if (asked === undefined) return nothing
       }
       try {
         const { responses } = await asked.answer
@@ -140,22 +146,26 @@ export class Reader {
     sought: Map<string, Sought>,
     positions?: ReadonlyMap<Assignment, number>,
   ): FetchTopic[] {
-    const planned: FetchTopic[] = []
-    if (!this.host.delivering) return planned
+    if (!this.host.delivering) return []
+    const planned: { topic: string; partitions: Omit<FetchPartition, 'maxBytes'>[] }[] = []
     const now = Date.now()
     for (const { topic, partitions } of topics) {
-      const wanted: FetchPartition[] = []
-      for (const { partition, maxBytes } of partitions) {
+      const wanted: Omit<FetchPartition, 'maxBytes'>[] = []
+      for (const { partition } of partitions) {
         const name = partitionName({ topic, partition })
         const assignment = this.host.held.get(name)
         if (assignment === undefined || assignment.paused || assignment.heldUntil > now) continue
         const offset = positions?.get(assignment) ?? assignment.next
         sought.set(name, { assignment, offset, reads: assignment.reads })
-        wanted.push({ partition, maxBytes, fetchOffset: String(offset) })
+        wanted.push({ partition, fetchOffset: String(offset) })
       }
       if (wanted.length > 0) planned.push({ topic, partitions: wanted })
     }
-    return planned
+    const maxBytes = Math.max(leastBytes, Math.min(Math.floor(answerBytes / sought.size), mostBytes))
+    return planned.map(({ topic, partitions }) => ({
+      topic,
+      partitions: partitions.map(each => ({ ...each, maxBytes })),
+    }))
   }
 
   // ── What cannot be read ──────────────────────────────────────────────────────────────────────────────────────────

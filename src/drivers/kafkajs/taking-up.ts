@@ -4,7 +4,7 @@ import { Assignment, partitionName } from './assignment.js'
 import { fatalConsumeError, troubleOf } from './fatal-error.js'
 import type { GroupMember } from './group-member.js'
 import type { Cluster } from './kafkajs-internals.js'
-import { beginnings, committedPositions, outOfRangeError, startPositions } from './start-position.js'
+import { beginnings, committedPositions, outOfRangeError, type Position, startPositions } from './start-position.js'
 import type { TopicPartition } from './sticky-assignment.js'
 
 /** Pauses between attempts to learn positions, ms. */
@@ -91,11 +91,12 @@ export class TakingUp {
     const { host, member } = this
     const { startFrom, group } = host.request
     const { cluster } = member
-    const committed =
+    const [committed, first] = await Promise.all([
       group === undefined
-        ? new Map()
-        : await member.ask(coordinator => committedPositions(coordinator, group, partitions))
-    const first = await beginnings(cluster, partitions)
+        ? new Map<string, Position>()
+        : member.ask(coordinator => committedPositions(coordinator, group, partitions)),
+      beginnings(cluster, partitions),
+    ])
     const absent = partitions.filter(partition => !committed.has(partitionName(partition)))
     if (absent.length > 0 && startFrom === 'committed') {
       const places = absent.map(partitionName).join(', ')
@@ -106,11 +107,12 @@ export class TakingUp {
       return position !== undefined && position.offset < first.get(partitionName(partition))!
     })
     const from = startFrom === 'committed' ? 'earliest' : startFrom
-    const starts = await startPositions(cluster, [...absent, ...expired], from)
+    const unknown = [...absent, ...expired]
+    const starts = from === 'earliest' ? pick(first, unknown) : await startPositions(cluster, unknown, from)
     // Kept at once: were the partition taken up again before the first commit, the end would be another, and what was
     // written in between would be passed over.
     if (group !== undefined && from !== 'earliest' && starts.size > 0 && !host.stale()) {
-      const points = [...absent, ...expired].map(({ topic, partition }) => ({
+      const points = unknown.map(({ topic, partition }) => ({
         topic,
         partition,
         offset: BigInt(starts.get(partitionName({ topic, partition }))!),
@@ -129,6 +131,10 @@ export class TakingUp {
       return new Assignment(topic, partition, offset, metadata)
     })
   }
+}
+
+function pick(offsets: ReadonlyMap<string, number>, partitions: readonly TopicPartition[]): Map<string, number> {
+  return new Map(partitions.map(partitionName).map(name => [name, offsets.get(name)!]))
 }
 
 /** As far as the cluster knows; those without a leader stand together. */
