@@ -1,17 +1,19 @@
-import { type Evidence, partitionLines, recordLines } from './evidence'
+import { type Evidence, memberLines, partitionLines, recordLines } from './evidence'
 import { grouped } from './grouped'
 import { type Hold, holdOf, holds } from './holds'
 import { partitionOf, placeOf, type RecordLine } from './journal'
 import { duringOutage } from './outage'
 import type { Violation } from './violation'
+import { rebalanceTimeout } from './workload'
 
 /**
  * Why a record was settled again. `killed`: whoever settled it was killed, and had not committed that. `frozen`: the
  * group went on without whoever settled it, who stood still. `outage`: what was settled could not be committed, or its
- * copy not be confirmed, for the broker was away. `followed`: an earlier attempt of it was settled twice, so there are two
+ * copy not be confirmed, for the broker was away. `outlasted`: it was settled after the time that a rebalance waits for what
+ * is in flight, and before the partition was gone. `followed`: an earlier attempt of it was settled twice, so there are two
  * copies. No other reason is good enough; least of all that a member joined or left.
  */
-export type Reason = 'killed' | 'frozen' | 'outage' | 'followed'
+export type Reason = 'killed' | 'frozen' | 'outage' | 'outlasted' | 'followed'
 
 export interface Duplicates {
   /** Of all settlements, those of an attempt that had been settled before. */
@@ -28,7 +30,7 @@ const wakingUp = 5_000
 const longestRebalance = 16_000
 
 export function duplicates(evidence: Evidence): Duplicates {
-  const explained: Record<Reason, number> = { killed: 0, frozen: 0, outage: 0, followed: 0 }
+  const explained: Record<Reason, number> = { killed: 0, frozen: 0, outage: 0, outlasted: 0, followed: 0 }
   const violations: Violation[] = []
   let count = 0
   let oldestUncommitted = 0
@@ -92,7 +94,16 @@ function explain(evidence: Evidence, one: Settled, other: Settled): Explanation 
     return { reason: freeze === undefined ? 'killed' : 'frozen', uncommittedFor }
   }
   if (outage) return { reason: 'outage' }
+  if (hold.end === 'revoked' && outlasted(evidence, line, hold)) return { reason: 'outlasted' }
   return { unexplained: `it was settled, and then its partition was ${hold.end}, without a fault` }
+}
+
+/** It was settled between the end of the time that a rebalance waits and the outcome of that rebalance. */
+function outlasted(evidence: Evidence, { member, time }: RecordLine, { until }: Hold): boolean {
+  const begun = memberLines(evidence).findLast(line => {
+    return line.member === member && line.what === 'giving-up' && line.time <= until
+  })
+  return begun !== undefined && until - begun.time < longestRebalance && time >= begun.time + rebalanceTimeout
 }
 
 /**

@@ -1,4 +1,13 @@
-import { type At, isPartitionLine, isRecordLine, type Line, type PartitionLine, type RecordLine } from './journal'
+import {
+  type At,
+  isMemberLine,
+  isPartitionLine,
+  isRecordLine,
+  type Line,
+  type MemberLine,
+  type PartitionLine,
+  type RecordLine,
+} from './journal'
 import type { Ending } from './member-process'
 import type { Incident } from './stage'
 import type { Progress, Stored } from './wire'
@@ -35,4 +44,5 @@ export const known = (stored: readonly Stored[]): KnownRecord[] =>
   stored.map(record => ({ ...record, work: JSON.parse(record.value) }))
 
 export const recordLines = ({ lines }: Evidence): RecordLine[] => lines.filter(isRecordLine)
+export const memberLines = ({ lines }: Evidence): MemberLine[] => lines.filter(isMemberLine)
 export const partitionLines = ({ lines }: Evidence): PartitionLine[] => lines.filter(isPartitionLine)

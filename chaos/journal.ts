@@ -28,7 +28,8 @@ export interface PartitionLine extends Written, At {
 }
 
 export interface MemberLine extends Written {
-  readonly what: 'running' | 'closing' | 'closed' | 'error' | 'disconnected' | 'reconnected' | 'restarted'
+  /** `giving-up`: a rebalance has begun, and what is in flight may settle. */
+  readonly what: 'running' | 'giving-up' | 'closing' | 'closed' | 'error' | 'disconnected' | 'reconnected' | 'restarted'
   readonly detail?: string
 }
 

@@ -40,7 +40,18 @@ const client = createClient({
   heartbeatInterval,
   rebalanceTimeout,
   stallAfter: 15_000,
-  logger: pino(pino.destination({ dest: 2, sync: true })),
+  logger: pino(
+    {
+      hooks: {
+        logMethod(message, log) {
+          // The client's events tell how a rebalance ends, not when it begins.
+          if (String(message[1]).startsWith('a rebalance begins')) write({ what: 'giving-up' })
+          log.apply(this, message)
+        },
+      },
+    },
+    pino.destination({ dest: 2, sync: true }),
+  ),
 })
 
 const workOf = (record: ConsumeRecord): Work => JSON.parse(String(record.value))

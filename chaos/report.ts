@@ -22,6 +22,7 @@ export function summary(
     killed: explained.killed,
     frozen: explained.frozen,
     outage: explained.outage,
+    outlasted: explained.outlasted,
     followed: explained.followed,
     'oldest, ms': Math.round(oldestUncommitted),
     violations: verdict.violations.length,

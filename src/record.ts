@@ -1,3 +1,4 @@
+import type { Observable } from 'rxjs'
 import type { Disposition } from './failure.js'
 import type { HeaderPair, RecordBatch } from './record-batch.js'
 
@@ -54,6 +55,12 @@ export interface Origin {
   readonly retries: number
 }
 
+/** Whether a client is giving partitions up: work that has not begun is better left to whoever has them next. */
+export interface Rebalances {
+  readonly underWay: boolean
+  readonly changes: Observable<unknown>
+}
+
 /** What a record asks of the assignment that delivered it. */
 export interface RecordOwner {
   /** As users know them, without suffix. */
@@ -61,6 +68,8 @@ export interface RecordOwner {
   readonly partition: number
   readonly ended: boolean
   readonly signal: AbortSignal
+  /** The client's, one object for all that it is assigned. */
+  readonly rebalances: Rebalances
   /** Which headers are this library's own for this group; undefined: none are. */
   readonly ownHeaders: { isOwn(name: string): boolean } | undefined
   acked(record: DeliveredRecord): void

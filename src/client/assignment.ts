@@ -4,7 +4,7 @@ import { ClientClosedError, FetchError, KeyFenceError } from '../errors.js'
 import type { Place, Stall, StallReason } from '../events.js'
 import { type Disposition, Failed } from '../failure.js'
 import type { BarrierSignal } from '../operators/completion-barrier.js'
-import { DeliveredRecord, type Origin, type RecordOwner, type RecordSource } from '../record.js'
+import { DeliveredRecord, type Origin, type Rebalances, type RecordOwner, type RecordSource } from '../record.js'
 import type { RecordBatch } from '../record-batch.js'
 import { DelayedRecords } from './delayed-records.js'
 import { DeliveryWindow } from './delivery-window.js'
@@ -23,6 +23,7 @@ export interface AssignmentHost {
   readonly reports: Reports
   readonly stallAfter: number
   readonly ownHeaders: { isOwn(name: string): boolean } | undefined
+  readonly rebalances: Rebalances
   /** False in a rebalance and while closing: nothing new is delivered. */
   readonly delivering: boolean
   /** What is assigned may be somebody else's by now: nothing is delivered until that is known, and `drain` called. */
@@ -171,6 +172,10 @@ export class Assignment implements RecordOwner {
 
   get ownHeaders() {
     return this.host.ownHeaders
+  }
+
+  get rebalances(): Rebalances {
+    return this.host.rebalances
   }
 
   get signal(): AbortSignal {

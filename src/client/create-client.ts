@@ -60,6 +60,7 @@ import { LeakWatch } from './leak-watch.js'
 import { Publications } from './publications.js'
 import { Publisher } from './publisher.js'
 import { DlqReading, RetryReading, type SharedTopics, TopicReading } from './readings.js'
+import { ClientRebalances } from './rebalances.js'
 import { Reports } from './reports.js'
 import { TopicStream } from './topic-stream.js'
 
@@ -104,6 +105,7 @@ class KafkaClient implements Client, AssignmentHost {
   #leaks: LeakWatch | undefined
   readonly #joined = new ReplaySubject<never>()
   #rebalancing = false
+  readonly rebalances = new ClientRebalances()
   #closing: { readonly patience: Subject<unknown>; fatal: RxMikaError | undefined } | undefined
   /** What goes before consuming is given up then, for it would fail on a driver that is closed. */
   readonly #closingBegins = new Subject<void>()
@@ -420,6 +422,11 @@ class KafkaClient implements Client, AssignmentHost {
         return this.#onAssigned(event.added)
       case 'revoking':
         this.#rebalancing = true
+        this.rebalances.set(this.#closing === undefined)
+        this.#config.logger.info(
+          { partitions: this.#assignments.size, inFlight: this.#inFlight() },
+          'a rebalance begins: what is in flight may settle, and is committed',
+        )
         return event.hold(this.#settleForRebalance())
       case 'revoked':
       case 'lost':
@@ -448,6 +455,7 @@ class KafkaClient implements Client, AssignmentHost {
     }
     this.#config.logger.info({ added: added.length, partitions: this.#assignments.size }, 'partitions are assigned')
     this.#rebalancing = false
+    this.rebalances.set(false)
     if (this.currentState === 'starting') {
       this.reports.moveTo('running')
       this.#joined.complete()
@@ -693,6 +701,8 @@ class KafkaClient implements Client, AssignmentHost {
     if (this.#closing !== undefined) return
     const closingNow = { patience: new Subject<unknown>(), fatal }
     this.#closing = closingNow
+    // It waits for what was delivered, begun or not.
+    this.rebalances.set(false)
     this.#closingBegins.next()
     if (fatal !== undefined) this.#config.logger.fatal({ err: fatal }, fatal.message)
     this.reports.moveTo('draining', fatal)
@@ -743,6 +753,12 @@ class KafkaClient implements Client, AssignmentHost {
   #isDrained(): boolean {
     for (const { inFlight } of this.#assignments.values()) if (inFlight > 0) return false
     return true
+  }
+
+  #inFlight(): number {
+    let all = 0
+    for (const { inFlight } of this.#assignments.values()) all += inFlight
+    return all
   }
 
   #unsettled(): number {

@@ -33,6 +33,13 @@ export class Fifo<T> {
     for (let at = this.#head; at < this.#items.length; at++) act(this.#items[at]!)
   }
 
+  /** All of it, which is then empty. */
+  drain(): T[] {
+    const items = this.#items.slice(this.#head) as T[]
+    this.clear()
+    return items
+  }
+
   clear(): void {
     this.#items.length = 0
     this.#head = 0

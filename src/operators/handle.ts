@@ -51,6 +51,9 @@ const longestTimeout = 2 ** 31 - 1
  * next record of its partition goes on beside it; with order `'key'` once the failed one is completed. Unsubscribing cancels everything the same way, and leaves the
  * records under way unsettled, to be delivered again.
  *
+ * While the client gives partitions up in a rebalance, nothing begins of what waits here, and the rebalance waits only for
+ * what is under way. What waits begins after it, or elsewhere where its partition went.
+ *
  * @example
  * client.topic('orders').pipe(handle(record => charge(record), { concurrency: 64, order: 'key' })).subscribe()
  *

@@ -8,7 +8,7 @@ import {
   Subscription,
 } from 'rxjs'
 import { HandlerTimeoutError } from '../errors.js'
-import { type ConsumeRecord, type DeliveredRecord, deliveryOf } from '../record.js'
+import { type ConsumeRecord, type DeliveredRecord, deliveryOf, type Rebalances } from '../record.js'
 import { Fifo } from './fifo.js'
 import { deliveries, type HandleOrder, Lanes, type LaneUser, type Place } from './lanes.js'
 
@@ -43,7 +43,10 @@ class Call<I> implements LaneUser<Call<I>> {
   places: Place<Call<I>> | undefined
   waitsFor = 0
   blockedIn = 0
+  begun = false
   ended = false
+  /** Not to begin before its client's rebalance is over. */
+  resting = false
   /** The handler's Observable, where it is one. */
   work: Subscription | undefined
   timer: Subscription | undefined
@@ -68,7 +71,26 @@ class Call<I> implements LaneUser<Call<I>> {
   }
 
   unblocked(): void {
+    if (this.resting) return
     for (const record of this.#waiting()) record.owner.release(record)
+  }
+
+  /** No rebalance waits for it: whoever has its records after that begins them. */
+  rest(): void {
+    this.resting = true
+    for (const record of this.#own()) record.owner.hold(record, 'behind')
+    this.again?.waiting.forEach(call => {
+      call.rest()
+    })
+  }
+
+  /** @param blocked It goes on to stand behind another. */
+  restEnded(blocked = this.blockedIn > 0): void {
+    this.resting = false
+    if (!blocked) for (const record of this.#own()) record.owner.release(record)
+    this.again?.waiting.forEach(call => {
+      call.restEnded(blocked)
+    })
   }
 
   /** A record waits here and for nobody else: not where it was given back, to be delivered to another subscriber. */
@@ -77,11 +99,15 @@ class Call<I> implements LaneUser<Call<I>> {
   }
 
   #waiting(): readonly DeliveredRecord[] {
-    const own = deliveries(this.input).filter(({ settled }) => !settled)
+    const waiting = this.#own()
     this.again?.waiting.forEach(call => {
-      own.push(...call.#waiting())
+      waiting.push(...call.#waiting())
     })
-    return own
+    return waiting
+  }
+
+  #own(): DeliveredRecord[] {
+    return deliveries(this.input).filter(({ settled }) => !settled)
   }
 }
 
@@ -112,6 +138,13 @@ export class Handling<I> {
   /** Those under way that can be cancelled. */
   readonly #cancellable = new Set<Call<I>>()
   readonly #start = (call: Call<I>) => this.#ready.push(call)
+  readonly #clients = new Set<Rebalances>()
+  readonly #listening = new Subscription()
+  /** Those of them that give partitions up at present, and what does not begin before that is over. */
+  readonly #rebalancing = new Set<Rebalances>()
+  readonly #rested = new Fifo<Call<I>>()
+  /** Of the record that came last: mostly, that of all. */
+  #client: Rebalances | undefined
   #underWay = 0
   #pumping = false
   #sourceCompleted = false
@@ -125,12 +158,59 @@ export class Handling<I> {
   }
 
   take(input: I): void {
+    if (!Array.isArray(input)) this.#attend(deliveryOf(input)?.owner.rebalances)
+    else for (const { owner } of deliveries(input)) this.#attend(owner.rebalances)
     const rest = this.options.order === 'key' ? this.#takeAgain(input) : input
     if (rest !== undefined) {
       const call = new Call(rest)
       if (this.#lanes.enter(call, rest as AnyRecord | readonly AnyRecord[])) this.#ready.push(call)
+      if (this.#isToRest(call)) call.rest()
     }
     this.#pump()
+  }
+
+  #attend(client: Rebalances | undefined): void {
+    if (client === undefined || client === this.#client) return
+    this.#client = client
+    if (this.#clients.has(client)) return
+    this.#clients.add(client)
+    if (client.underWay) this.#rebalancing.add(client)
+    this.#listening.add(client.changes.subscribe(() => this.#rebalanced(client)))
+  }
+
+  /**
+   * While partitions are given up nothing is begun of what waits here, and nobody waits for it: a long queue would take up
+   * the whole time-out of each rebalance, and what ends after that is delivered again elsewhere.
+   */
+  #rebalanced(client: Rebalances): void {
+    if (client.underWay) {
+      this.#rebalancing.add(client)
+      for (const call of this.#notBegun()) if (this.#isToRest(call)) call.rest()
+      return
+    }
+    this.#rebalancing.delete(client)
+    const begin = [...this.#rested.drain(), ...this.#ready.drain()]
+    for (const call of begin) this.#ready.push(call)
+    for (const call of this.#notBegun()) if (call.resting && !this.#isToRest(call)) call.restEnded()
+    this.#pump()
+  }
+
+  #isToRest(call: Call<I>): boolean {
+    if (this.#rebalancing.size === 0) return false
+    return deliveries(call.input).some(({ owner }) => this.#rebalancing.has(owner.rebalances))
+  }
+
+  #notBegun(): Iterable<Call<I>> {
+    const calls = new Set<Call<I>>()
+    const add = (call: Call<I>): void => {
+      calls.add(call)
+    }
+    this.#ready.forEach(add)
+    for (const call of this.#lanes.users()) {
+      if (!call.begun) add(call)
+      else call.again?.waiting.forEach(add)
+    }
+    return calls
   }
 
   /**
@@ -168,6 +248,7 @@ export class Handling<I> {
     origin.again ??= new Again()
     origin.again.waiting.push(call)
     if (origin.blockedIn > 0) call.blocked()
+    if (this.#isToRest(call)) call.rest()
     this.#startAgain(origin)
   }
 
@@ -187,7 +268,9 @@ export class Handling<I> {
   }
 
   cancel(): void {
+    this.#listening.unsubscribe()
     this.#ready.clear()
+    this.#rested.clear()
     // As one, so that a teardown that throws does not keep the others from running.
     const all = new Subscription()
     for (const call of this.#cancellable) {
@@ -207,22 +290,26 @@ export class Handling<I> {
       while (this.#underWay < this.options.concurrency && !this.subscriber.closed) {
         const call = this.#ready.shift()
         if (call === undefined) break
-        this.#begin(call)
+        if (this.#isToRest(call)) this.#rested.push(call)
+        else this.#begin(call)
       }
     } finally {
       this.#pumping = false
     }
-    if (this.#sourceCompleted && this.#underWay === 0 && this.#ready.size === 0 && !this.#awaits) {
+    const waiting = this.#ready.size + this.#rested.size
+    if (this.#sourceCompleted && this.#underWay === 0 && waiting === 0 && !this.#awaits) {
       this.subscriber.complete()
     }
   }
 
   /** Something stands behind a failed record, and is still for whoever stands here. */
   get #awaits(): boolean {
-    return this.#lanes.someWaiting(({ blockedIn, isAwaited }) => blockedIn > 0 && isAwaited)
+    for (const { blockedIn, isAwaited } of this.#lanes.users()) if (blockedIn > 0 && isAwaited) return true
+    return false
   }
 
   #begin(call: Call<I>): void {
+    call.begun = true
     const input = unsettled(call.input)
     if (input === undefined) {
       this.#leave(call, false)

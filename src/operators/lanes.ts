@@ -152,12 +152,13 @@ export class Lanes<U extends LaneUser<U>> {
     } else if (--next.user.waitsFor === 0) start(next.user)
   }
 
-  /** Whether any who wait fulfil the condition. */
-  someWaiting(condition: (user: U) => boolean): boolean {
-    for (const { head } of this.#byKey.values()) {
-      for (let place = head; place !== undefined; place = place.behind) if (condition(place.user)) return true
+  /** All who stand in lanes; whoever stands in several comes several times. */
+  *users(): Generator<U> {
+    for (const lanes of [this.#byKey, ...this.#byPartition.values()]) {
+      for (const { head } of lanes.values()) {
+        for (let place = head; place !== undefined; place = place.behind) yield place.user
+      }
     }
-    return false
   }
 
   #laneOf(record: ConsumeRecord<unknown>): Lane<U> | undefined {

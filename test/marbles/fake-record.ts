@@ -1,4 +1,5 @@
-import { DeliveredRecord, type Origin, type RecordOwner } from '../../src/record.js'
+import { NEVER } from 'rxjs'
+import { DeliveredRecord, type Origin, type Rebalances, type RecordOwner } from '../../src/record.js'
 import type { HeaderPair, RecordBatch } from '../../src/record-batch.js'
 import { GroupHeaders } from '../../src/retry/headers.js'
 
@@ -12,6 +13,7 @@ export type Settlement = { readonly offset: number } & (
 export class FakeOwner implements RecordOwner {
   readonly settlements: Settlement[] = []
   readonly ownHeaders = new GroupHeaders('billing')
+  readonly rebalances: Rebalances = { underWay: false, changes: NEVER }
   ended = false
   onSettled: (record: DeliveredRecord) => void = () => {}
   readonly #abort = new AbortController()

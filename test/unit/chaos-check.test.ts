@@ -299,6 +299,28 @@ describe('the check of a chaos run', () => {
       }
     })
 
+    it('by a rebalance that had waited for it long enough, and by no shorter one', () => {
+      const graceful = { ends: [end('a', { time: 8_000 }), end('b', { time: 8_000 })] }
+      const later = again.map(line => ({ ...line, time: line.time + 4_000 }))
+      const closing: Line[] = ['a', 'b'].map(member => ({ time: 5_000, member, what: 'closing' }))
+      for (const [givingUp, settled, explained] of [
+        [100, 3_100, true],
+        [100, 3_099, false],
+        // It was over long ago: a rebalance is no excuse for the next.
+        [-14_000, 3_100, false],
+        [undefined, 3_100, false],
+      ] as const) {
+        const acked = untilThen.map(line =>
+          line.what === 'acked' && line.offset === 1 ? { ...line, time: settled } : line,
+        )
+        const begins: Line[] = givingUp === undefined ? [] : [{ time: givingUp, member: 'a', what: 'giving-up' }]
+        const lines = inTime([...acked, ...begins, told(3_500, 'a', 'revoked', 1), ...later, ...closing])
+        const { violations, duplicates } = check({ ...quiet, lines, ...graceful })
+        expect(violations.map(({ rule }) => rule)).toEqual(explained ? [] : ['duplicates are explained'])
+        expect(duplicates.explained.outlasted).toBe(explained ? 1 : 0)
+      }
+    })
+
     it('by no fault, once it was committed for sure', () => {
       // One commit may have been under way when it was acked, and one waited for that.
       for (const [commits, explained] of [

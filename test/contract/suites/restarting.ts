@@ -1,5 +1,5 @@
 import { setTimeout } from 'node:timers/promises'
-import { tap } from 'rxjs'
+import { merge, tap } from 'rxjs'
 import { type ConsumeRecord, handle } from 'rxmika'
 import { describe, expect } from 'vitest'
 import type { Backend } from '../backend'
@@ -131,6 +131,43 @@ export function restarting(backend: Backend): void {
         expect([...settled].sort()).toEqual(all.sort())
         for (let partition = 0; partition < partitions; partition++) {
           expect(await backend.committed(group, topic, partition)).toBe(BigInt(each))
+        }
+      },
+    )
+
+    scenario(
+      'gives partitions up without waiting for what `handle` has not begun, which begins after that',
+      async world => {
+        const group = world.name('group')
+        const orders = ['partition', 'key', 'none'] as const
+        const topics = await Promise.all(orders.map(order => world.topic(order, 2)))
+        // Two partitions of ten seconds' work each: more than a rebalance may wait for.
+        const rebalanceTimeout = 5_000
+        const keyed = [0, 1].flatMap(partition => numbered(0, 500, partition).map(each => ({ ...each, key: 'one' })))
+        await Promise.all(topics.map(topic => backend.publish(topic, keyed)))
+        const member = () => {
+          const run = world.client({ group, rebalanceTimeout })
+          const work = topics.map((topic, at) =>
+            run.client.topic(topic).pipe(handle(() => setTimeout(20), { order: orders[at]!, concurrency: 2 })),
+          )
+          return { run, settled: new Collected(merge(...work)) }
+        }
+        const first = member()
+        await first.run.start()
+        await first.settled.count(30)
+        const second = member()
+        const began = performance.now()
+        await second.run.start()
+        expect(performance.now() - began).toBeLessThan(rebalanceTimeout)
+        await Promise.all([second.settled.count(30), first.settled.count(first.settled.values.length + 30)])
+        // Each once, and none left out.
+        const offsets = new Map<string, number[]>()
+        for (const { record } of [...first.settled.values, ...second.settled.values]) {
+          const name = `${record.topic}/${record.partition}`
+          offsets.set(name, [...(offsets.get(name) ?? []), Number(record.offset)])
+        }
+        for (const settled of offsets.values()) {
+          expect(settled.sort((one, other) => one - other)).toEqual(settled.map((_, at) => at))
         }
       },
     )
