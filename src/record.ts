@@ -79,23 +79,24 @@ export interface RecordOwner {
   settledLate(record: DeliveredRecord): void
   /** Calls back once the record, or another delivery of it here, is completed or no longer ours; at once where it is. */
   whenDone(record: DeliveredRecord, done: () => void): void
-  /** The record may take as long as it does: neither a rebalance nor a graceful close waits for it until its `release`. */
-  hold(record: DeliveredRecord, phase: 'held' | 'behind' | 'unroutable'): void
+  /** The record may take as long as it does: nothing waits for it until its `release`, but a graceful close for a `resting` one. */
+  hold(record: DeliveredRecord, phase: 'held' | 'behind' | 'resting' | 'unroutable'): void
   /** False: it is no longer ours. */
   release(record: DeliveredRecord): boolean
 }
 
 /**
- * Where a delivery stands: `waiting` to be handed to a subscriber, `fenced` behind another of its key, `unsettled` in its pipeline, `behind` another of
- * its key there, `routing` after `fail`,
- * `held` by a step of its route for as long as it may take, `unroutable` when no step took it, `not-due` until its retry
- * is, `done` when completed.
+ * Where a delivery stands: `waiting` to be handed to a subscriber, `fenced` behind another of its key, `unsettled` in its
+ * pipeline, `behind` another of its key there, `resting` there until a rebalance is over, `routing` after `fail`, `held` by a
+ * step of its route for as long as it may take, `unroutable` when no step took it, `not-due` until its retry is, `done` when
+ * completed.
  */
 export type DeliveryPhase =
   | 'waiting'
   | 'fenced'
   | 'unsettled'
   | 'behind'
+  | 'resting'
   | 'routing'
   | 'held'
   | 'unroutable'

@@ -90,6 +90,8 @@ export class Assignment implements RecordOwner {
   inFlight = 0
   /** Records that failed and that no step took, or that one holds: nobody waits for them. */
   stuck = 0
+  /** Records whose work begins when a rebalance is over: a graceful close waits for them, and that rebalance does not. */
+  resting = 0
   ended = false
   /** Everything below is completed or was never to be delivered. */
   position: number
@@ -434,6 +436,7 @@ export class Assignment implements RecordOwner {
   acked(record: DeliveredRecord): void {
     if (record.phase === 'unsettled') this.inFlight--
     else if (record.phase === 'behind') this.stuck--
+    else if (record.phase === 'resting') this.resting--
     this.complete(record)
   }
 
@@ -471,15 +474,16 @@ export class Assignment implements RecordOwner {
 
   /**
    * The record stays, and the committed position with it: no step of its route took it, one holds it until it is
-   * released, or its pipeline has it behind another that failed.
+   * released, or its pipeline has it behind another that failed, or does not begin with it during a rebalance.
    */
-  hold(record: DeliveredRecord, phase: 'unroutable' | 'held' | 'behind'): void {
+  hold(record: DeliveredRecord, phase: 'unroutable' | 'held' | 'behind' | 'resting'): void {
     if (this.ended) return
     // One that its pipeline keeps although it was given back waits for the next subscriber, and is behind nobody.
-    if (phase === 'behind' && record.phase !== 'unsettled') return
+    if ((phase === 'behind' || phase === 'resting') && record.phase !== 'unsettled') return
     if (record.phase === 'routing' || record.phase === 'unsettled') {
       this.inFlight--
-      this.stuck++
+      if (phase === 'resting') this.resting++
+      else this.stuck++
     }
     record.phase = phase
     this.host.deliveryEnded()
@@ -488,9 +492,11 @@ export class Assignment implements RecordOwner {
   /** A held record goes on in its route or its pipeline; false: it is no longer ours. */
   release(record: DeliveredRecord): boolean {
     if (this.ended) return false
-    if (record.phase === 'held' || record.phase === 'behind') {
-      record.phase = record.phase === 'held' ? 'routing' : 'unsettled'
-      this.stuck--
+    const { phase } = record
+    if (phase === 'held' || phase === 'behind' || phase === 'resting') {
+      record.phase = phase === 'held' ? 'routing' : 'unsettled'
+      if (phase === 'resting') this.resting--
+      else this.stuck--
       this.inFlight++
     }
     return true
@@ -591,6 +597,7 @@ export class Assignment implements RecordOwner {
         continue
       if (record.phase === 'unsettled') this.inFlight--
       else if (record.phase === 'behind') this.stuck--
+      else if (record.phase === 'resting') this.resting--
       record.phase = 'waiting'
       left.push(record)
     }
@@ -677,7 +684,8 @@ export class Assignment implements RecordOwner {
     const head = this.window.at(this.window.head)
     if (head !== undefined) {
       const stream = head.phase === 'waiting' ? this.reading.streamOf(head) : undefined
-      const phase = head.phase === 'held' ? 'routing' : head.phase === 'behind' ? 'unsettled' : head.phase
+      const inPipeline = head.phase === 'behind' || head.phase === 'resting'
+      const phase = head.phase === 'held' ? 'routing' : inPipeline ? 'unsettled' : head.phase
       const why = phase === 'waiting' ? (stream?.closedBecause() ?? 'unsettled') : phase
       return this.#stallAt(head, this.#headSince(), why as StallReason)
     }
@@ -713,6 +721,7 @@ export class Assignment implements RecordOwner {
   letGo(): void {
     this.inFlight = 0
     this.stuck = 0
+    this.resting = 0
     this.#queue.length = 0
     this.#waiting.clear()
     this.#delayed.end()

@@ -422,9 +422,9 @@ class KafkaClient implements Client, AssignmentHost {
         return this.#onAssigned(event.added)
       case 'revoking':
         this.#rebalancing = true
-        this.rebalances.set(this.#closing === undefined)
+        this.rebalances.set(true)
         this.#config.logger.info(
-          { partitions: this.#assignments.size, inFlight: this.#inFlight() },
+          { partitions: this.#assignments.size, inFlight: this.#count('inFlight') },
           'a rebalance begins: what is in flight may settle, and is committed',
         )
         return event.hold(this.#settleForRebalance())
@@ -701,8 +701,6 @@ class KafkaClient implements Client, AssignmentHost {
     if (this.#closing !== undefined) return
     const closingNow = { patience: new Subject<unknown>(), fatal }
     this.#closing = closingNow
-    // It waits for what was delivered, begun or not.
-    this.rebalances.set(false)
     this.#closingBegins.next()
     if (fatal !== undefined) this.#config.logger.fatal({ err: fatal }, fatal.message)
     this.reports.moveTo('draining', fatal)
@@ -714,7 +712,7 @@ class KafkaClient implements Client, AssignmentHost {
       {
         scheduler: this.scheduler,
         changes: this.#changes,
-        drained: () => patience === undefined || this.#isDrained(),
+        drained: () => patience === undefined || (this.#isDrained() && this.#count('resting') === 0),
         flushCommits: () => {
           report.unsettled = this.#unsettled()
           report.drained = report.unsettled === 0
@@ -725,6 +723,7 @@ class KafkaClient implements Client, AssignmentHost {
           this.#commits.stop()
           // What is settled from here on cannot be committed: it shall not be told that it was.
           this.#endAssignments([...this.#assignments.keys()], 'revoked')
+          this.rebalances.set(false)
           return this.#connecting ? this.#driver.leave() : EMPTY
         },
         published: () => !this.#publisher.busy && this.#publications.open === 0,
@@ -751,20 +750,17 @@ class KafkaClient implements Client, AssignmentHost {
   }
 
   #isDrained(): boolean {
-    for (const { inFlight } of this.#assignments.values()) if (inFlight > 0) return false
-    return true
-  }
-
-  #inFlight(): number {
-    let all = 0
-    for (const { inFlight } of this.#assignments.values()) all += inFlight
-    return all
+    return this.#count('inFlight') === 0
   }
 
   #unsettled(): number {
-    let unsettled = 0
-    for (const { inFlight, stuck } of this.#assignments.values()) unsettled += inFlight + stuck
-    return unsettled
+    return this.#count('inFlight') + this.#count('stuck') + this.#count('resting')
+  }
+
+  #count(which: 'inFlight' | 'stuck' | 'resting'): number {
+    let all = 0
+    for (const assignment of this.#assignments.values()) all += assignment[which]
+    return all
   }
 }
 

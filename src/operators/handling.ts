@@ -71,14 +71,16 @@ class Call<I> implements LaneUser<Call<I>> {
   }
 
   unblocked(): void {
-    if (this.resting) return
-    for (const record of this.#waiting()) record.owner.release(record)
+    for (const record of this.#waiting()) {
+      record.owner.release(record)
+      if (this.resting) record.owner.hold(record, 'resting')
+    }
   }
 
   /** No rebalance waits for it: whoever has its records after that begins them. */
   rest(): void {
     this.resting = true
-    for (const record of this.#own()) record.owner.hold(record, 'behind')
+    for (const record of this.#own()) record.owner.hold(record, 'resting')
     this.again?.waiting.forEach(call => {
       call.rest()
     })
@@ -87,7 +89,11 @@ class Call<I> implements LaneUser<Call<I>> {
   /** @param blocked It goes on to stand behind another. */
   restEnded(blocked = this.blockedIn > 0): void {
     this.resting = false
-    if (!blocked) for (const record of this.#own()) record.owner.release(record)
+    for (const record of this.#own()) {
+      if (record.phase !== 'resting') continue
+      record.owner.release(record)
+      if (blocked) record.owner.hold(record, 'behind')
+    }
     this.again?.waiting.forEach(call => {
       call.restEnded(blocked)
     })
@@ -95,7 +101,7 @@ class Call<I> implements LaneUser<Call<I>> {
 
   /** A record waits here and for nobody else: not where it was given back, to be delivered to another subscriber. */
   get isAwaited(): boolean {
-    return this.#waiting().some(({ owner, phase }) => phase === 'behind' && !owner.ended)
+    return this.#waiting().some(({ owner, phase }) => (phase === 'behind' || phase === 'resting') && !owner.ended)
   }
 
   #waiting(): readonly DeliveredRecord[] {

@@ -1,5 +1,6 @@
-import { bufferCount, filter, race, Subject, take, tap } from 'rxjs'
-import { ClientClosedError, handle } from 'rxmika'
+import pino from 'pino'
+import { bufferCount, filter, firstValueFrom, race, Subject, take, tap, timer } from 'rxjs'
+import { ClientClosedError, type ConsumeRecord, handle } from 'rxmika'
 import { describe, expect } from 'vitest'
 import type { Backend } from '../backend'
 import { Collected } from '../collected'
@@ -231,6 +232,60 @@ export function closing(backend: Backend): void {
       for (const record of held.values) record.ack()
       await Promise.all([staying.committed(topic, 0, 2), staying.committed(topic, 1, 2)])
     })
+
+    scenario(
+      'waits, closing gracefully during a rebalance, for its outcome, and then for what `handle` had not begun',
+      async world => {
+        const group = world.name('group')
+        const topic = await world.topic('orders', 2)
+        const holding = world.client({ group })
+        const held = new Collected(holding.client.topic(topic))
+        let rebalances!: () => void
+        const rebalancing = new Promise<void>(resolve => {
+          rebalances = resolve
+        })
+        const log = { write: (line: string) => line.includes('a rebalance begins') && rebalances() }
+        const begun: string[] = []
+        const gate = new Subject<void>()
+        const placeOf = ({ partition, offset }: ConsumeRecord) => `${partition}@${offset}`
+        await holding.start()
+        const closing = world.client({ group, logger: pino({}, log) })
+        const settled = new Collected(
+          closing.client.topic(topic).pipe(
+            handle(
+              record => {
+                begun.push(placeOf(record))
+                return firstValueFrom(gate)
+              },
+              { order: 'none', concurrency: 1 },
+            ),
+          ),
+        )
+        await closing.start()
+        await backend.publish(topic, [...numbered(0, 5), ...numbered(0, 5, 1)])
+        await held.count(5)
+        const last = world.client({ group })
+        last.client.topic(topic).subscribe()
+        last.client.start()
+        await rebalancing
+        // The one under way ends, and is committed before the group is joined again.
+        const [first] = begun
+        gate.next()
+        await closing.committed(topic, Number(first![0]), 1)
+        const closed = closing.client.closeGracefully()
+        expect(begun).toEqual([first])
+        for (const record of held.values) record.ack()
+        const opening = timer(0, 5).subscribe(() => gate.next())
+        try {
+          expect(await closed).toEqual({ drained: true, unsettled: 0 })
+        } finally {
+          opening.unsubscribe()
+        }
+        await settled.ended()
+        expect(settled.values.map(({ record }) => placeOf(record))).toEqual(begun)
+        expect(begun).toHaveLength(5)
+      },
+    )
 
     scenario('closes at once by its abort signal, and tells everyone why', async world => {
       const group = world.name('group')
