@@ -209,6 +209,9 @@ export async function play(plan: Plan): Promise<Played> {
       note(`${event.type} ${event.topic}-${event.partition}`)
       if (closing) left ??= [...seen.values()].filter(({ state }) => state === 'out' || state === 'routing').length
       for (const [id, one] of seen) if (one.topic === event.topic && one.partition === event.partition) seen.delete(id)
+    } else if (event.type === 'assigned') {
+      // What was revoked so far was for a rebalance, and not for the close.
+      left = undefined
     }
   })
 
