@@ -434,10 +434,15 @@ export class Assignment implements RecordOwner {
   // ── Out: settlements ─────────────────────────────────────────────────────────────────────────────────────────────
 
   acked(record: DeliveredRecord): void {
-    if (record.phase === 'unsettled') this.inFlight--
-    else if (record.phase === 'behind') this.stuck--
-    else if (record.phase === 'resting') this.resting--
+    this.#leavePipeline(record)
     this.complete(record)
+  }
+
+  /** Its pipeline is done with it, or has given it back. */
+  #leavePipeline({ phase }: DeliveredRecord): void {
+    if (phase === 'unsettled') this.inFlight--
+    else if (phase === 'behind') this.stuck--
+    else if (phase === 'resting') this.resting--
   }
 
   failed(record: DeliveredRecord, reason: unknown, retry: boolean): void {
@@ -595,9 +600,7 @@ export class Assignment implements RecordOwner {
         this.reading.streamOf(record) !== stream
       )
         continue
-      if (record.phase === 'unsettled') this.inFlight--
-      else if (record.phase === 'behind') this.stuck--
-      else if (record.phase === 'resting') this.resting--
+      this.#leavePipeline(record)
       record.phase = 'waiting'
       left.push(record)
     }

@@ -104,7 +104,6 @@ class KafkaClient implements Client, AssignmentHost {
   readonly #work = new Subscription()
   #leaks: LeakWatch | undefined
   readonly #joined = new ReplaySubject<never>()
-  #rebalancing = false
   readonly rebalances = new ClientRebalances()
   #closing: { readonly patience: Subject<unknown>; fatal: RxMikaError | undefined } | undefined
   /** What goes before consuming is given up then, for it would fail on a driver that is closed. */
@@ -393,14 +392,14 @@ class KafkaClient implements Client, AssignmentHost {
   }
 
   #dlqAssignments(): Assignment[] | undefined {
-    if (this.currentState === 'idle' || this.currentState === 'starting' || this.#rebalancing) return undefined
+    if (this.currentState === 'idle' || this.currentState === 'starting' || this.rebalances.underWay) return undefined
     return [...this.#assignments.values()].filter(assignment => assignment.reading.kind === 'dlq')
   }
 
   // ── From the driver ──────────────────────────────────────────────────────────────────────────────────────────────
 
   get delivering(): boolean {
-    return !this.#rebalancing && this.#closing === undefined
+    return !this.rebalances.underWay && this.#closing === undefined
   }
 
   get doubtful(): boolean {
@@ -421,7 +420,6 @@ class KafkaClient implements Client, AssignmentHost {
       case 'assigned':
         return this.#onAssigned(event.added)
       case 'revoking':
-        this.#rebalancing = true
         this.rebalances.set(true)
         this.#config.logger.info(
           { partitions: this.#assignments.size, inFlight: this.#count('inFlight') },
@@ -454,7 +452,6 @@ class KafkaClient implements Client, AssignmentHost {
       this.reports.event({ type: 'assigned', ...placeOf(assignment, handle.position) })
     }
     this.#config.logger.info({ added: added.length, partitions: this.#assignments.size }, 'partitions are assigned')
-    this.#rebalancing = false
     this.rebalances.set(false)
     if (this.currentState === 'starting') {
       this.reports.moveTo('running')
@@ -516,7 +513,7 @@ class KafkaClient implements Client, AssignmentHost {
   }
 
   deliveryEnded(): void {
-    if (this.#closing !== undefined || this.#rebalancing) this.#changes.next()
+    if (this.#closing !== undefined || this.rebalances.underWay) this.#changes.next()
   }
 
   #userName(fullName: string): string {

@@ -166,10 +166,10 @@ export class Handling<I> {
   take(input: I): void {
     if (!Array.isArray(input)) this.#attend(deliveryOf(input)?.owner.rebalances)
     else for (const { owner } of deliveries(input)) this.#attend(owner.rebalances)
-    const rest = this.options.order === 'key' ? this.#takeAgain(input) : input
-    if (rest !== undefined) {
-      const call = new Call(rest)
-      if (this.#lanes.enter(call, rest as AnyRecord | readonly AnyRecord[])) this.#ready.push(call)
+    const fresh = this.options.order === 'key' ? this.#takeAgain(input) : input
+    if (fresh !== undefined) {
+      const call = new Call(fresh)
+      if (this.#lanes.enter(call, fresh as AnyRecord | readonly AnyRecord[])) this.#ready.push(call)
       if (this.#isToRest(call)) call.rest()
     }
     this.#pump()
