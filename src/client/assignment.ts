@@ -4,7 +4,14 @@ import { ClientClosedError, FetchError, KeyFenceError } from '../errors.js'
 import type { Place, Stall, StallReason } from '../events.js'
 import { type Disposition, Failed } from '../failure.js'
 import type { BarrierSignal } from '../operators/completion-barrier.js'
-import { DeliveredRecord, type Origin, type Rebalances, type RecordOwner, type RecordSource } from '../record.js'
+import {
+  DeliveredRecord,
+  type DeliveryPhase,
+  type Origin,
+  type Rebalances,
+  type RecordOwner,
+  type RecordSource,
+} from '../record.js'
 import type { RecordBatch } from '../record-batch.js'
 import { DelayedRecords } from './delayed-records.js'
 import { DeliveryWindow } from './delivery-window.js'
@@ -151,7 +158,7 @@ export class Assignment implements RecordOwner {
       scheduler: host.scheduler,
       readAt: offset => host.readAt(this, offset),
       due: record => {
-        record.phase = 'waiting'
+        this.#move(record, 'waiting')
         this.#wait(record, this.reading.streamOf(record)!)
         this.drain()
       },
@@ -272,7 +279,7 @@ export class Assignment implements RecordOwner {
   /** The bytes of records from `at` on were let go while their stream was closed: they wait again when they are read. */
   #recall(records: readonly DeliveredRecord[], at: number): number {
     let end = at
-    while (end < records.length && this.#delayed.isReleased(records[end]!)) records[end++]!.phase = 'not-due'
+    while (end < records.length && this.#delayed.isReleased(records[end]!)) this.#move(records[end++]!, 'not-due')
     this.#delayed.recall(records.slice(at, end))
     return end
   }
@@ -329,7 +336,7 @@ export class Assignment implements RecordOwner {
   /** False: it stands behind another of its key, or follows one to the DLQ. */
   #mayGoOut(fence: KeyFence, record: DeliveredRecord): boolean {
     if (!fence.enter(record)) {
-      record.phase = 'fenced'
+      this.#move(record, 'fenced')
       return false
     }
     return !this.#sendsAfter(fence, record)
@@ -338,7 +345,7 @@ export class Assignment implements RecordOwner {
   #sendsAfter(fence: KeyFence, record: DeliveredRecord): boolean {
     const before = fence.follows(record)
     if (before === undefined) return false
-    record.phase = 'waiting'
+    this.#move(record, 'waiting')
     record.fail(new KeyFenceError(this.topic, this.partition, before), { retry: false })
     return true
   }
@@ -351,7 +358,7 @@ export class Assignment implements RecordOwner {
     if (this.#letOut.length > 1) return
     for (const record of this.#letOut) {
       if (this.#sendsAfter(fence, record)) continue
-      record.phase = 'waiting'
+      this.#move(record, 'waiting')
       this.#wait(record, this.reading.streamOf(record)!)
     }
     this.#letOut.length = 0
@@ -365,8 +372,7 @@ export class Assignment implements RecordOwner {
   }
 
   #hand(record: DeliveredRecord, stream: TopicStream): void {
-    record.phase = 'unsettled'
-    this.inFlight++
+    this.#move(record, 'unsettled')
     stream.next(record)
   }
 
@@ -378,7 +384,7 @@ export class Assignment implements RecordOwner {
   }
 
   #postpone(record: DeliveredRecord, delay: number): void {
-    record.phase = 'not-due'
+    this.#move(record, 'not-due')
     this.#delayed.add(record, delay)
   }
 
@@ -434,21 +440,11 @@ export class Assignment implements RecordOwner {
   // ── Out: settlements ─────────────────────────────────────────────────────────────────────────────────────────────
 
   acked(record: DeliveredRecord): void {
-    this.#leavePipeline(record)
     this.complete(record)
   }
 
-  /** Its pipeline is done with it, or has given it back. */
-  #leavePipeline({ phase }: DeliveredRecord): void {
-    if (phase === 'unsettled') this.inFlight--
-    else if (phase === 'behind') this.stuck--
-    else if (phase === 'resting') this.resting--
-  }
-
   failed(record: DeliveredRecord, reason: unknown, retry: boolean): void {
-    this.release(record)
-    if (record.phase === 'waiting') this.inFlight++
-    record.phase = 'routing'
+    this.#move(record, 'routing')
     this.window.replace(record)
     this.reading.routeOf(record).next(new Failed(record, reason, record.attempt, retry))
   }
@@ -456,14 +452,12 @@ export class Assignment implements RecordOwner {
   routed(record: DeliveredRecord, disposition: Disposition): void {
     if (this.ended || record.phase === 'done') return
     if (disposition === 'dead-lettered') this.#fence?.deadLettered(record)
-    if (record.phase === 'routing') this.inFlight--
-    if (record.phase === 'unroutable' || record.phase === 'held') this.stuck--
     this.complete(record)
   }
 
   /** The record's work is over, whatever it was. */
   complete(record: DeliveredRecord): void {
-    record.phase = 'done'
+    this.#move(record, 'done')
     record.settled = true
     if (this.#signals !== undefined) {
       this.#completed.record = record
@@ -485,12 +479,7 @@ export class Assignment implements RecordOwner {
     if (this.ended) return
     // One that its pipeline keeps although it was given back waits for the next subscriber, and is behind nobody.
     if ((phase === 'behind' || phase === 'resting') && record.phase !== 'unsettled') return
-    if (record.phase === 'routing' || record.phase === 'unsettled') {
-      this.inFlight--
-      if (phase === 'resting') this.resting++
-      else this.stuck++
-    }
-    record.phase = phase
+    this.#move(record, phase)
     this.host.deliveryEnded()
   }
 
@@ -498,12 +487,8 @@ export class Assignment implements RecordOwner {
   release(record: DeliveredRecord): boolean {
     if (this.ended) return false
     const { phase } = record
-    if (phase === 'held' || phase === 'behind' || phase === 'resting') {
-      record.phase = phase === 'held' ? 'routing' : 'unsettled'
-      if (phase === 'resting') this.resting--
-      else this.stuck--
-      this.inFlight++
-    }
+    if (phase === 'held') this.#move(record, 'routing')
+    else if (phase === 'behind' || phase === 'resting') this.#move(record, 'unsettled')
     return true
   }
 
@@ -511,8 +496,8 @@ export class Assignment implements RecordOwner {
   redeliver(record: DeliveredRecord, delay: number): void {
     const stream = this.reading.streamOf(record)
     if (this.ended || stream === undefined) return
-    if (record.phase === 'routing') this.inFlight--
-    else this.stuck--
+    // Another delivery stands for it from now on.
+    this.#move(record, 'done')
     const { batch, index, slot, origin, redeliveries } = record
     const again = new DeliveredRecord(this, batch, index, slot, origin, redeliveries + 1)
     again.stream = record.stream
@@ -520,6 +505,29 @@ export class Assignment implements RecordOwner {
     this.#postpone(again, delay)
     // One that is not due holds back nobody.
     this.#roomMade()
+  }
+
+  #move(record: DeliveredRecord, phase: DeliveryPhase): void {
+    this.#count(record.phase, -1)
+    record.phase = phase
+    this.#count(phase, 1)
+  }
+
+  /** Who waits for a record in this phase; nobody does for one that is in no count. */
+  #count(phase: DeliveryPhase, change: 1 | -1): void {
+    switch (phase) {
+      case 'unsettled':
+      case 'routing':
+        this.inFlight += change
+        break
+      case 'behind':
+      case 'held':
+      case 'unroutable':
+        this.stuck += change
+        break
+      case 'resting':
+        this.resting += change
+    }
   }
 
   #roomMade(): void {
@@ -541,16 +549,14 @@ export class Assignment implements RecordOwner {
   /** The record is handed to nobody; `routed` or `giveBack` follows. */
   withhold(record: DeliveredRecord): void {
     record.settled = true
-    record.phase = 'routing'
-    this.inFlight++
+    this.#move(record, 'routing')
   }
 
   /** It was not to be withheld: it waits again. */
   giveBack(record: DeliveredRecord): void {
     if (this.ended) return
     record.settled = false
-    record.phase = 'waiting'
-    this.inFlight--
+    this.#move(record, 'waiting')
     this.#wait(record, this.reading.streamOf(record)!)
     this.host.deliveryEnded()
   }
@@ -600,8 +606,7 @@ export class Assignment implements RecordOwner {
         this.reading.streamOf(record) !== stream
       )
         continue
-      this.#leavePipeline(record)
-      record.phase = 'waiting'
+      this.#move(record, 'waiting')
       left.push(record)
     }
     if (left.length > 0) this.#waiting.set(stream, left)
