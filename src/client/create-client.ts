@@ -22,25 +22,21 @@ import {
   ConfigurationError,
   DlqNotConfiguredError,
   FetchError,
-  type FloodError,
-  PublishError,
   RxMikaError,
   TopicAlreadyRegisteredError,
   TopicNotRegisteredError,
-  UnroutableFailureError,
 } from '../errors.js'
 import type { ClientState, Stall } from '../events.js'
 import type { Completed, Failed } from '../failure.js'
-import { type Decoder, decode } from '../operators/decode.js'
-import { isStandardSchema } from '../operators/standard-schema.js'
-import { headerPairs, type PublishRecord, type RecordMetadata } from '../publish.js'
-import { type ConsumeRecord, type DeliveredRecord, deliveryOf } from '../record.js'
+import type { Decoder } from '../operators/decode.js'
+import type { PublishRecord, RecordMetadata } from '../publish.js'
+import type { ConsumeRecord } from '../record.js'
 import type { RecordBatch } from '../record-batch.js'
 import { deadLetter } from '../retry/dead-letter.js'
 import { GroupHeaders } from '../retry/headers.js'
 import { redeliver } from '../retry/redeliver.js'
 import { retryTopic } from '../retry/retry-topic.js'
-import { type CopyObserver, type Routing, routing } from '../routing.js'
+import { routing } from '../routing.js'
 import { Assignment, type AssignmentHost, type Reading } from './assignment.js'
 import type {
   Client,
@@ -53,19 +49,20 @@ import type {
 } from './client.js'
 import { aborted, bounded, closing, until } from './closing.js'
 import { Commits } from './commits.js'
-import { type Config, configure, duration, invalid, topicName, wholeNumber } from './config.js'
+import { type Config, configure, duration, invalid, topicName } from './config.js'
 import { DlqReplays } from './dlq-replay.js'
-import { FailureRoute } from './failure-route.js'
+import type { FailureRoute } from './failure-route.js'
+import { Failures } from './failures.js'
 import { LeakWatch } from './leak-watch.js'
 import { Publications } from './publications.js'
+import { checkPublishable } from './publishable.js'
 import { Publisher } from './publisher.js'
 import { DlqReading, RetryReading, type SharedTopics, TopicReading } from './readings.js'
 import { ClientRebalances } from './rebalances.js'
 import { Reports } from './reports.js'
+import { configureTopic, defaultMaxInFlight, type TopicConfig } from './topic-options.js'
 import { TopicStream } from './topic-stream.js'
 
-/** Records per partition delivered and not completed, unless the topic says otherwise. */
-const defaultMaxInFlight = 10_000
 const resolved = Promise.resolve()
 /** What a rebalance may take beyond `rebalanceTimeout`, for the last commits, ms. */
 const lastCommits = 2_000
@@ -81,7 +78,7 @@ export function createClient(options: ClientOptions = {}): Client {
 
 class KafkaClient implements Client, AssignmentHost {
   readonly closed: Promise<CloseReport>
-  readonly [routing]: Routing
+  readonly [routing]: Failures
   readonly scheduler
   readonly reports: Reports
   readonly ownHeaders: GroupHeaders | undefined
@@ -93,8 +90,6 @@ class KafkaClient implements Client, AssignmentHost {
   readonly #readings = new Map<string, Reading>()
   readonly #orphans: FailureRoute
   readonly #replays: DlqReplays
-  /** By topic as users name it: what is told when a topic that a breaker stopped is resumed. */
-  readonly #tripped = new Map<string, ReplaySubject<void>>()
   readonly #commits: Commits
   readonly #publisher: Publisher
   readonly #publications: Publications
@@ -110,8 +105,6 @@ class KafkaClient implements Client, AssignmentHost {
   readonly #closingBegins = new Subject<void>()
   #reportEnd!: (report: CloseReport) => void
   #finished = false
-  /** Why the newest publish of a failed record's copy was refused, and when it was last said. */
-  readonly #refusalsSaid = new Map<string, number>()
 
   constructor(options: ClientOptions) {
     const config = configure(options)
@@ -137,10 +130,15 @@ class KafkaClient implements Client, AssignmentHost {
           defer(() => this.#driver.endOffsets(config.dlqTopic!)),
         ),
       scheduler: this.scheduler,
-      writeBack: record => this.#writeBack(record),
+      writeBack: record => this[routing].writeBack(record),
     })
-    this[routing] = this.#makeRouting()
-    this.#orphans = this.#makeRoute(config.dlqTopic === undefined ? held => held : deadLetter(this))
+    this[routing] = new Failures(config, this.scheduler, {
+      publisher: this.#publisher,
+      reports: this.reports,
+      pause: topic => this.pause(topic),
+      closeBy: error => this.#closeBy(error),
+    })
+    this.#orphans = this[routing].route(config.dlqTopic === undefined ? held => held : deadLetter(this))
     this.#connected = defer(() => {
       this.#connecting = true
       return this.#driver.connect({ clientId: config.clientId, logger: config.logger })
@@ -192,52 +190,16 @@ class KafkaClient implements Client, AssignmentHost {
         `topic '${name}' is the client's ${fullName === dlqTopic ? 'dlqTopic' : 'retryTopic'}`,
       )
     }
-    const at = (option: string) => `topic '${name}': ${option}`
-    const { batch = false, decode: decoder } = options
-    if (typeof batch !== 'boolean') throw invalid(at('batch'), batch, 'is a boolean')
-    if (decoder !== undefined && typeof decoder !== 'function' && !isStandardSchema(decoder)) {
-      throw invalid(at('decode'), decoder, 'is a function or a Standard Schema')
-    }
-    const maxInFlight = wholeNumber(at('maxInFlight'), options.maxInFlight, defaultMaxInFlight, 1)
-    const { keyFence } = options
-    if (keyFence !== undefined && !(['continue', 'dead-letter'] as unknown[]).includes(keyFence?.afterDeadLetter)) {
-      throw invalid(
-        at('keyFence'),
-        keyFence,
-        "is { afterDeadLetter: 'continue' } or { afterDeadLetter: 'dead-letter' }",
-      )
-    }
-    const route = this.#makeRoute(this.#stepsOf(name, options, at))
+    const topic = configureTopic(name, options, this.#config)
+    const route = this[routing].route(this.#stepsOf(topic))
     const stream: TopicStream = new TopicStream(name, route, () => this.#assignments.values())
-    const decoded = decoder === undefined ? undefined : decode(decoder)
     this.#streams.set(fullName, stream)
-    this.#readings.set(fullName, new TopicReading(stream, maxInFlight, batch, keyFence))
-    return decoded === undefined ? stream.records : stream.records.pipe(decoded)
+    this.#readings.set(fullName, new TopicReading(stream, topic.maxInFlight, topic.batch, topic.keyFence))
+    return topic.decode === undefined ? stream.records : stream.records.pipe(topic.decode)
   }
 
-  #stepsOf(name: string, options: TopicOptions, at: (option: string) => string) {
-    const retries = wholeNumber(at('retries'), options.retries, 0, 0)
-    const { onFail, backoff, dlq = false, keyFence } = options
-    if (typeof dlq !== 'boolean') throw invalid(at('dlq'), dlq, 'is a boolean')
-    if (onFail !== undefined) {
-      if (typeof onFail !== 'function') throw invalid(at('onFail'), onFail, 'is an operator')
-      if (retries > 0 || dlq || backoff !== undefined) {
-        throw new ConfigurationError(`topic '${name}': onFail replaces retries, backoff and dlq; leave those out`)
-      }
-      return onFail
-    }
-    if (retries > 0 && keyFence === undefined && this.#config.retryTopic === undefined) {
-      throw new ConfigurationError(`topic '${name}' has retries: ${retries}, but the client has no retryTopic; set it`)
-    }
-    if (dlq && this.#config.dlqTopic === undefined) {
-      throw new ConfigurationError(`topic '${name}' has dlq: true, but the client has no dlqTopic; set it`)
-    }
-    if (backoff !== undefined && typeof backoff !== 'function') {
-      throw invalid(at('backoff'), backoff, 'is a function from the attempt to ms')
-    }
-    if (backoff !== undefined && retries === 0) {
-      throw new ConfigurationError(`topic '${name}' has a backoff, but no retries; set retries`)
-    }
+  #stepsOf({ onFail, retries, backoff, dlq, keyFence }: TopicConfig<unknown>) {
+    if (onFail !== undefined) return onFail
     const tryAgain = () =>
       keyFence === undefined
         ? retryTopic(this, { retries, backoff })
@@ -256,11 +218,8 @@ class KafkaClient implements Client, AssignmentHost {
 
   resume(topic: string): void {
     const stream = this.#streamNamed(topic)
-    const tripped = this.#tripped.get(topic)
-    this.#tripped.delete(topic)
     // What is held goes on before anything new can fail.
-    tripped?.next()
-    tripped?.complete()
+    this[routing].resumed(topic)
     if (!stream.resume()) return
     // Said before it is so: what is delivered may fail, and a breaker may pause the topic again.
     this.reports.event({ type: 'resumed', topic })
@@ -521,128 +480,6 @@ class KafkaClient implements Client, AssignmentHost {
     return suffix === '' ? fullName : fullName.slice(0, -suffix.length)
   }
 
-  // ── Failures ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  #makeRoute(steps: (failures: Observable<Failed>) => Observable<Failed | Completed>): FailureRoute {
-    return new FailureRoute(
-      steps,
-      (failed, cause) => this.#unroutable(failed, cause),
-      ({ record, attempt, reason }) => {
-        const { topic, partition, offset } = record.source
-        this.reports.event({ type: 'discarded', topic, partition, offset, attempt, reason })
-      },
-    )
-  }
-
-  #makeRouting(): Routing {
-    const { group, retryTopic, dlqTopic, suffix } = this.#config
-    const { reports } = this
-    return {
-      group,
-      retryTopic,
-      dlqTopic,
-      scheduler: this.scheduler,
-      fullName: topic => topic + suffix,
-      publishCopy: (copy, failed, observer) => this.#publishCopy(copy, failed, observer),
-      keepsItsPlace: failed => {
-        const record = deliveryOf(failed.record)!
-        return ownerOf(record).reading.keyFence !== undefined
-      },
-      redeliver: (failed, delay) => {
-        const record = this.#leaveRoute(failed)
-        ownerOf(record).redeliver(record, delay)
-      },
-      unroutable: (failed, cause) => this.#unroutable(failed, cause),
-      hold: failed => {
-        const record = deliveryOf(failed.record)!
-        ownerOf(record).hold(record, 'held')
-      },
-      release: failed => {
-        const record = deliveryOf(failed.record)!
-        return ownerOf(record).release(record)
-      },
-      trip: error => this.#trip(error),
-      halt: error => this.#closeBy(error),
-      get observed() {
-        return reports.observed
-      },
-      event: event => reports.event(event),
-    }
-  }
-
-  #trip(error: FloodError): Observable<void> {
-    const { topic, failures, within } = error
-    const before = this.#tripped.get(topic)
-    if (before !== undefined) return before
-    // Remembers, for a listener of what follows may resume the topic at once.
-    const resumed = new ReplaySubject<void>()
-    this.#tripped.set(topic, resumed)
-    this.pause(topic)
-    this.reports.event({ type: 'tripped', topic, failures, within })
-    this.reports.error(error)
-    return resumed
-  }
-
-  #publishCopy(copy: () => PublishRecord, failed: Failed, observer: CopyObserver): void {
-    const { owner } = deliveryOf(failed.record)!
-    this.#publisher.send(copy, {
-      settle: result => {
-        if (result instanceof PublishError) this.reports.error(result)
-        observer.settle(result)
-      },
-      again: error => {
-        this.#reportRefusal(error)
-        if (observer.wanted && !owner.ended) return true
-        if (owner.ended) this.#leaveRoute(failed)
-        observer.settle(undefined)
-        return false
-      },
-    })
-  }
-
-  #writeBack({ owner, batch, index }: DeliveredRecord): Observable<RecordMetadata> {
-    const { topic, partition } = ownerOf({ owner }).handle
-    const [key, value, headers] = [batch.key(index), batch.value(index), batch.headers(index)]
-    return this.#publisher
-      .publish({ topic, partition, key, value, headers, timestamp: batch.timestamp(index) }, error => {
-        this.#reportRefusal(error)
-        return !owner.ended
-      })
-      .pipe(tap({ error: error => this.reports.error(error) }))
-  }
-
-  /** A broker that is away refuses every copy again and again: said once a second, not once a record. */
-  #reportRefusal(error: PublishError): void {
-    const now = this.scheduler.now()
-    if (now - (this.#refusalsSaid.get(error.message) ?? Number.NEGATIVE_INFINITY) < 1_000) return
-    if (this.#refusalsSaid.size > 100) this.#refusalsSaid.clear()
-    this.#refusalsSaid.set(error.message, now)
-    this.reports.error(error)
-  }
-
-  #leaveRoute(failed: Failed): DeliveredRecord {
-    const record = deliveryOf(failed.record)!
-    ownerOf(record).reading.routeOf(record).forget(record)
-    return record
-  }
-
-  #unroutable(failed: Failed, cause: unknown): void {
-    const record = this.#leaveRoute(failed)
-    if (record.owner.ended) return
-    const { topic, partition, offset } = record.source
-    ownerOf(record).hold(record, 'unroutable')
-    this.reports.error(
-      new UnroutableFailureError(
-        topic,
-        partition,
-        offset,
-        `the failed record at ${topic}/${partition} offset ${offset} has nowhere to go and is held; ` +
-          'commits of its partition stop there. Give its topic retries, dlq: true or an onFail that ends in a step',
-        { cause: cause ?? failed.reason },
-      ),
-    )
-  }
-
   // ── Publishing ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   publish(
@@ -763,20 +600,4 @@ class KafkaClient implements Client, AssignmentHost {
 
 function placeOf(assignment: Assignment, offset: number | bigint) {
   return { topic: assignment.topic, partition: assignment.partition, offset: BigInt(offset) }
-}
-
-function ownerOf(record: Pick<DeliveredRecord, 'owner'>): Assignment {
-  return record.owner as Assignment
-}
-
-function checkPublishable(record: PublishRecord): void {
-  const { topic, key, value, partition, timestamp } = record
-  const isBytes = (bytes: unknown) => bytes === null || typeof bytes === 'string' || Buffer.isBuffer(bytes)
-  if (!isBytes(value)) throw invalid(`publish to ${topic}: value`, value, 'is a Buffer, a text or null')
-  if (key !== undefined && !isBytes(key)) throw invalid(`publish to ${topic}: key`, key, 'is a Buffer, a text or null')
-  if (partition !== undefined) wholeNumber(`publish to ${topic}: partition`, partition, 0, 0)
-  if (timestamp !== undefined) wholeNumber(`publish to ${topic}: timestamp`, timestamp, 0, 0)
-  for (const [name, header] of headerPairs(record.headers)) {
-    if (!isBytes(header)) throw invalid(`publish to ${topic}: header '${name}'`, header, 'is a Buffer, a text or null')
-  }
 }

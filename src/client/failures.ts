@@ -1,0 +1,184 @@
+import { type Observable, type OperatorFunction, ReplaySubject, tap } from 'rxjs'
+import { type FloodError, PublishError, type RxMikaError, UnroutableFailureError } from '../errors.js'
+import type { ClientEvent } from '../events.js'
+import type { Completed, Failed } from '../failure.js'
+import type { PublishRecord, RecordMetadata } from '../publish.js'
+import { type DeliveredRecord, deliveryOf } from '../record.js'
+import type { CopyObserver, Routing } from '../routing.js'
+import type { Assignment } from './assignment.js'
+import type { Config } from './config.js'
+import { FailureRoute } from './failure-route.js'
+import type { Publisher } from './publisher.js'
+import type { Reports } from './reports.js'
+
+export interface FailuresHost {
+  readonly publisher: Publisher
+  readonly reports: Reports
+  pause(topic: string): void
+  /** Closes the client with this error. */
+  closeBy(error: RxMikaError): void
+}
+
+/** How often the same refusal is told, ms. */
+const refusalInterval = 1_000
+
+/** Failed records of one client, and what the steps of their routes ask for. */
+export class Failures implements Routing {
+  readonly group
+  readonly retryTopic
+  readonly dlqTopic
+  readonly #suffix: string
+  /** By topic as users name it: what is told when a topic that a breaker stopped is resumed. */
+  readonly #tripped = new Map<string, ReplaySubject<void>>()
+  /** Why the newest publish of a copy was refused, and when it was last said. */
+  readonly #refusalsSaid = new Map<string, number>()
+
+  constructor(
+    { group, retryTopic, dlqTopic, suffix }: Config,
+    readonly scheduler: Routing['scheduler'],
+    readonly host: FailuresHost,
+  ) {
+    this.group = group
+    this.retryTopic = retryTopic
+    this.dlqTopic = dlqTopic
+    this.#suffix = suffix
+  }
+
+  /** A topic's route, of these steps. */
+  route(steps: OperatorFunction<Failed, Failed | Completed>): FailureRoute {
+    return new FailureRoute(
+      steps,
+      (failed, cause) => this.unroutable(failed, cause),
+      ({ record, attempt, reason }) => {
+        const { topic, partition, offset } = record.source
+        this.event({ type: 'discarded', topic, partition, offset, attempt, reason })
+      },
+    )
+  }
+
+  fullName(topic: string): string {
+    return topic + this.#suffix
+  }
+
+  // ── Copies ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  publishCopy(copy: () => PublishRecord, failed: Failed, observer: CopyObserver): void {
+    const { owner } = deliveryOf(failed.record)!
+    this.host.publisher.send(copy, {
+      settle: result => {
+        if (result instanceof PublishError) this.host.reports.error(result)
+        observer.settle(result)
+      },
+      again: error => {
+        this.#reportRefusal(error)
+        if (observer.wanted && !owner.ended) return true
+        if (owner.ended) this.#leaveRoute(failed)
+        observer.settle(undefined)
+        return false
+      },
+    })
+  }
+
+  /** Publishes the record once more at the end of its partition, as it is. */
+  writeBack({ owner, batch, index }: DeliveredRecord): Observable<RecordMetadata> {
+    const { topic, partition } = (owner as Assignment).handle
+    const [key, value, headers] = [batch.key(index), batch.value(index), batch.headers(index)]
+    return this.host.publisher
+      .publish({ topic, partition, key, value, headers, timestamp: batch.timestamp(index) }, error => {
+        this.#reportRefusal(error)
+        return !owner.ended
+      })
+      .pipe(tap({ error: error => this.host.reports.error(error) }))
+  }
+
+  /** A broker that is away refuses every copy again and again: said once a second, not once a record. */
+  #reportRefusal(error: PublishError): void {
+    const now = this.scheduler.now()
+    if (now - (this.#refusalsSaid.get(error.message) ?? Number.NEGATIVE_INFINITY) < refusalInterval) return
+    if (this.#refusalsSaid.size > 100) this.#refusalsSaid.clear()
+    this.#refusalsSaid.set(error.message, now)
+    this.host.reports.error(error)
+  }
+
+  // ── Without copies ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  keepsItsPlace(failed: Failed): boolean {
+    return ownerOf(failed).reading.keyFence !== undefined
+  }
+
+  redeliver(failed: Failed, delay: number): void {
+    ownerOf(failed).redeliver(this.#leaveRoute(failed), delay)
+  }
+
+  unroutable(failed: Failed, cause: unknown): void {
+    const record = this.#leaveRoute(failed)
+    if (record.owner.ended) return
+    const { topic, partition, offset } = record.source
+    ownerOf(failed).hold(record, 'unroutable')
+    this.host.reports.error(
+      new UnroutableFailureError(
+        topic,
+        partition,
+        offset,
+        `the failed record at ${topic}/${partition} offset ${offset} has nowhere to go and is held; ` +
+          'commits of its partition stop there. Give its topic retries, dlq: true or an onFail that ends in a step',
+        { cause: cause ?? failed.reason },
+      ),
+    )
+  }
+
+  hold(failed: Failed): void {
+    ownerOf(failed).hold(deliveryOf(failed.record)!, 'held')
+  }
+
+  release(failed: Failed): boolean {
+    return ownerOf(failed).release(deliveryOf(failed.record)!)
+  }
+
+  #leaveRoute(failed: Failed): DeliveredRecord {
+    const record = deliveryOf(failed.record)!
+    ownerOf(failed).reading.routeOf(record).forget(record)
+    return record
+  }
+
+  // ── The whole topic, the whole client ────────────────────────────────────────────────────────────────────────────
+
+  trip(error: FloodError): Observable<void> {
+    const { topic, failures, within } = error
+    const before = this.#tripped.get(topic)
+    if (before !== undefined) return before
+    // Remembers, for a listener of what follows may resume the topic at once.
+    const resumed = new ReplaySubject<void>()
+    this.#tripped.set(topic, resumed)
+    this.host.pause(topic)
+    this.event({ type: 'tripped', topic, failures, within })
+    this.host.reports.error(error)
+    return resumed
+  }
+
+  /** What a breaker holds of the topic goes on. */
+  resumed(topic: string): void {
+    const tripped = this.#tripped.get(topic)
+    this.#tripped.delete(topic)
+    tripped?.next()
+    tripped?.complete()
+  }
+
+  halt(error: RxMikaError): void {
+    this.host.closeBy(error)
+  }
+
+  // ── Telling ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  get observed(): boolean {
+    return this.host.reports.observed
+  }
+
+  event(event: ClientEvent): void {
+    this.host.reports.event(event)
+  }
+}
+
+function ownerOf({ record }: Failed): Assignment {
+  return deliveryOf(record)!.owner as Assignment
+}
