@@ -1,4 +1,4 @@
-import { Observable, type SchedulerLike, Subscription } from 'rxjs'
+import { asyncScheduler, Observable, type SchedulerLike, Subscription } from 'rxjs'
 import type { Driver, ProduceResult } from '../driver.js'
 import { PublishError } from '../errors.js'
 import { Fifo } from '../operators/fifo.js'
@@ -40,7 +40,8 @@ class Sending {
 export class Publisher {
   readonly #queue = new Fifo<Sending>()
   #underWay = 0
-  #timer: Subscription | undefined
+  /** A turn that sends what is queued by then is to come. */
+  #gathering = false
   readonly #retries = new Subscription()
 
   constructor(
@@ -94,13 +95,20 @@ export class Publisher {
     this.#wake()
   }
 
-  /** One turn of the scheduler gathers what is published together. */
+  /**
+   * Gathers what is published together. A timer takes a millisecond, as long as the broker's answer does; so where nothing
+   * is under way it is one turn of the event loop, and otherwise the timer: requests grow with the load.
+   */
   #wake(): void {
-    if (this.#underWay < requestsUnderWay) this.#timer ??= this.scheduler.schedule(() => this.#send())
+    if (this.#gathering || this.#underWay === requestsUnderWay) return
+    this.#gathering = true
+    const send = () => this.#send()
+    if (this.#underWay === 0 && this.scheduler === asyncScheduler) setImmediate(send)
+    else this.scheduler.schedule(send)
   }
 
   #send(): void {
-    this.#timer = undefined
+    this.#gathering = false
     while (this.#queue.size > 0 && this.#underWay < requestsUnderWay) {
       const batch = this.#nextBatch()
       if (batch.length === 0) continue
