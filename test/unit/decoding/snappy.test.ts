@@ -33,6 +33,28 @@ describe('uncompressSnappy', () => {
     expect(uncompressSnappy(Buffer.concat(block)).subarray(70_000).toString()).toBe('cdef')
   })
 
+  it('undoes copies of every short length from every short distance, also where they reach into what they write', () => {
+    for (let distance = 1; distance <= 24; distance++) {
+      for (let length = 1; length <= 64; length++) {
+        // At the end of a block, and with more behind it.
+        for (const rest of [0, 1, 40]) {
+          const size = distance + length + rest
+          const before = Buffer.from(Array.from({ length: distance }, (_, at) => 65 + at))
+          const copied = Buffer.from(Array.from({ length }, (_, at) => before[at % distance]!))
+          const after = Buffer.alloc(rest, '.')
+          const block = [
+            Buffer.from(size > 127 ? [size | 128, 1] : [size]),
+            Buffer.from([(distance - 1) << 2]),
+            before,
+            Buffer.from([((length - 1) << 2) | 2, distance, 0]),
+            ...(rest === 0 ? [] : [Buffer.from([(rest - 1) << 2]), after]),
+          ]
+          expect(uncompressSnappy(Buffer.concat(block)).toString()).toBe(`${before}${copied}${after}`)
+        }
+      }
+    }
+  })
+
   it('has as many elements as it likes in a stream without blocks', () => {
     expect(uncompressSnappy(xerial(Buffer.alloc(0), 10))).toHaveLength(0)
   })

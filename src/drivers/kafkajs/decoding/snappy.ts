@@ -53,13 +53,18 @@ function uncompressedLength(block: Buffer): [length: number, from: number] {
 function uncompressBlock(block: Buffer, from: number, out: Buffer): void {
   const end = block.length
   const room = out.length
+  const source = new DataView(block.buffer, block.byteOffset, end)
+  const target = new DataView(out.buffer, out.byteOffset, room)
+  // Up to here 16 bytes can be read, and written, whatever of them is meant: what is too much is written over next.
+  const lastSource = end - SHORT
+  const lastTarget = room - SHORT
   let at = from
   let to = 0
   while (at < end) {
     const tag = block[at++]!
     const kind = tag & 3
+    let length = (tag >>> 2) + 1
     if (kind === LITERAL) {
-      let length = (tag >>> 2) + 1
       if (length > 60) {
         const extra = length - 60
         if (extra > end - at) throw cutOff()
@@ -67,33 +72,57 @@ function uncompressBlock(block: Buffer, from: number, out: Buffer): void {
         at += extra
       }
       if (length > end - at || length > room - to) throw outside()
-      if (length > 32) block.copy(out, to, at, at + length)
+      if (length <= SHORT && at <= lastSource && to <= lastTarget) copyShort(target, to, source, at)
+      else if (length > LONG) block.copy(out, to, at, at + length)
       else for (let i = 0; i < length; i++) out[to + i] = block[at + i]!
       at += length
       to += length
       continue
     }
-    const extra = kind === FAR_COPY ? 4 : kind
-    if (extra > end - at) throw cutOff()
-    let length = (tag >>> 2) + 1
     let distance: number
     if (kind === NEAR_COPY) {
+      if (at === end) throw cutOff()
       length = ((tag >>> 2) & 7) + 4
-      distance = ((tag >>> 5) << 8) | block[at]!
-    } else if (kind === COPY) distance = block[at]! | (block[at + 1]! << 8)
-    else distance = block.readUInt32LE(at)
-    at += extra
+      distance = ((tag >>> 5) << 8) | block[at++]!
+    } else if (kind === COPY) {
+      if (end - at < 2) throw cutOff()
+      distance = block[at]! | (block[at + 1]! << 8)
+      at += 2
+    } else {
+      if (end - at < 4) throw cutOff()
+      distance = source.getUint32(at, true)
+      at += 4
+    }
     if (distance === 0 || distance > to || length > room - to) throw outside()
-    // Byte by byte: what is copied may be what this very copy wrote.
-    for (const stop = to + length; to < stop; to++) out[to] = out[to - distance]!
+    if (length <= SHORT && distance >= STEP && to <= lastTarget) {
+      copyShort(target, to, target, to - distance)
+      to += length
+      // Byte by byte: what is copied may be what this very copy wrote.
+    } else for (const stop = to + length; to < stop; to++) out[to] = out[to - distance]!
   }
   if (to !== room) throw new CorruptBatchError('its Snappy block gives less than it promises')
+}
+
+/** Most elements are no longer. */
+const SHORT = 16
+/** From here on the call of `copy` is worth it. */
+const LONG = 32
+const STEP = 4
+
+/**
+ * 16 bytes in steps of 4. Most elements are of 4 to 8, and no two in a row alike: a loop that ends where they do is
+ * guessed wrongly by the processor, and a batch of text in hexadecimal took a fifth longer with it.
+ */
+function copyShort(target: DataView, to: number, source: DataView, from: number): void {
+  target.setInt32(to, source.getInt32(from, true), true)
+  target.setInt32(to + 4, source.getInt32(from + 4, true), true)
+  target.setInt32(to + 8, source.getInt32(from + 8, true), true)
+  target.setInt32(to + 12, source.getInt32(from + 12, true), true)
 }
 
 const LITERAL = 0
 const NEAR_COPY = 1
 const COPY = 2
-const FAR_COPY = 3
 
 const cutOff = () => new CorruptBatchError('its Snappy block is cut off')
 const outside = () => new CorruptBatchError('its Snappy block reaches outside itself')
