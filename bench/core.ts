@@ -2,11 +2,11 @@
 // and both run in turns: the only comparison that a busy machine does not spoil.
 import { execFile, execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
+import { compile, compiled } from './compile.js'
 import { cases } from './core-cases.js'
 import { median } from './median.js'
 
@@ -21,10 +21,8 @@ const rounds = Number(options.rounds)
 const names = Object.keys(cases).filter(name => name.includes(options.only))
 const here = fileURLToPath(new URL('..', import.meta.url))
 const run = promisify(execFile)
-const tsx = createRequire(import.meta.url).resolve('tsx/cli')
-const script = fileURLToPath(new URL('./core-run.ts', import.meta.url))
-const tsconfig = fileURLToPath(new URL('./tsconfig.json', import.meta.url))
 
+await compile()
 const other = options.against === undefined ? undefined : buildOf(options.against)
 try {
   const builds = new Map([['this', here]])
@@ -34,7 +32,7 @@ try {
     for (const name of names) {
       const turns = [...builds]
       for (const [build, folder] of round % 2 === 0 ? turns : turns.reverse()) {
-        const { stdout } = await run(process.execPath, [tsx, '--tsconfig', tsconfig, script, folder, name])
+        const { stdout } = await run(process.execPath, [compiled('core-run'), folder, name])
         times.get(name)!.get(build)!.push(Number(stdout))
       }
     }

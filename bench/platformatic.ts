@@ -6,13 +6,13 @@ export const platformatic = (row: string): { readonly [name: string]: Program } 
   '@platformatic/kafka 1': {
     command: async () => {
       await peers()
-      return script('./peers/platformatic.ts', ['platformatic-kafka-1', row])
+      return script('peers/platformatic', ['platformatic-kafka-1', row])
     },
   },
   '@platformatic/kafka 2, Node 24': {
     command: async () => {
       await peers()
-      return script('./peers/platformatic.ts', ['platformatic-kafka-2', row], nodeNewer())
+      return script('peers/platformatic', ['platformatic-kafka-2', row], nodeNewer())
     },
   },
 })

@@ -1,7 +1,6 @@
 import { execFile } from 'node:child_process'
-import { createRequire } from 'node:module'
-import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
+import { compiled, type Script } from './compile.js'
 import type { Measurement, Task } from './row.js'
 
 /** Prints its measurement as JSON, given the task as JSON behind its other arguments. */
@@ -11,12 +10,10 @@ export interface Program {
 }
 
 const run = promisify(execFile)
-const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
-const tsconfig = fileURLToPath(new URL('./tsconfig.json', import.meta.url))
 
-/** A script in TypeScript, in a Node without a parent between it and us: what is killed is the script. */
-export const script = (file: string, args: readonly string[], node = process.execPath): readonly string[] => [
-  ...[node, '--import', loader, fileURLToPath(new URL(file, import.meta.url))],
+/** One of the compiled scripts, in a Node without a parent between it and us: what is killed is the script. */
+export const script = (name: Script, args: readonly string[], node = process.execPath): readonly string[] => [
+  ...[node, compiled(name)],
   ...args,
 ]
 
@@ -26,7 +23,6 @@ export async function measured(command: readonly string[], task: Task): Promise<
   const { stdout } = await run(program!, [...args, JSON.stringify(task)], {
     timeout: 300_000,
     killSignal: 'SIGKILL',
-    env: { ...process.env, TSX_TSCONFIG_PATH: tsconfig },
   })
   return JSON.parse(stdout)
 }

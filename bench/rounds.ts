@@ -63,7 +63,7 @@ async function commandsOf(name: string, row: Row, contenders: readonly string[],
   for (const contender of contenders) {
     const work = row.contenders[contender]!
     try {
-      const command = typeof work === 'function' ? script('./contender.ts', [name, contender]) : await work.command()
+      const command = typeof work === 'function' ? script('contender', [name, contender]) : await work.command()
       commands.set(contender, command)
     } catch (error) {
       figures.failures.push(`${contender} is left out: ${inShort(error)}`)

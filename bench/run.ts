@@ -1,6 +1,7 @@
 // The whole table, or some of its rows, on a real Kafka: progress on stderr, Markdown on stdout.
 import { parseArgs } from 'node:util'
 import { startKafka } from '../test/kafka/kafka-server.js'
+import { compile } from './compile.js'
 import { circumstances } from './machine.js'
 import { report } from './report.js'
 import { measureRow } from './rounds.js'
@@ -24,6 +25,7 @@ for (const name of chosen) {
   if (rows[name] === undefined)
     throw new Error(`--row is one or some of ${Object.keys(rows).join(',')}, or all; it was ${name}`)
 }
+await compile()
 const named = process.env.KAFKA_BROKERS?.split(',')
 const server = named === undefined ? await startKafka() : undefined
 const brokers = named ?? server!.brokers
