@@ -1,16 +1,5 @@
-import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
-
-const here = fileURLToPath(new URL('.', import.meta.url))
-
-/** What runs in a process of its own, and where it is found there: each beside the packages that it imports. */
-const scripts = {
-  contender: '.compiled/contender',
-  'core-run': '.compiled/core-run',
-  'peers/platformatic': 'peers/.compiled/platformatic',
-}
-
-export type Script = keyof typeof scripts
+import { here, scripts } from './scripts.js'
 
 /**
  * Makes JavaScript of the scripts: a process that compiles TypeScript as it goes has some 35 MiB of that, and threads.
@@ -30,5 +19,3 @@ export async function compile(): Promise<void> {
     logLevel: 'warning',
   })
 }
-
-export const compiled = (script: Script): string => `${here}${scripts[script]}.js`

@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
-import { compile, compiled } from './compile.js'
+import { compile } from './compile.js'
 import { cases } from './core-cases.js'
 import { median } from './median.js'
+import { compiled } from './scripts.js'
 
 const { values: options } = parseArgs({
   options: {

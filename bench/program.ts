@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { compiled, type Script } from './compile.js'
 import type { Measurement, Task } from './row.js'
+import { compiled, type Script } from './scripts.js'
 
 /** Prints its measurement as JSON, given the task as JSON behind its other arguments. */
 export interface Program {

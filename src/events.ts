@@ -17,7 +17,9 @@ export type ClientState = 'idle' | 'starting' | 'running' | 'draining' | 'closed
  */
 export type StallReason = 'unsettled' | 'routing' | 'unroutable' | 'not-due' | 'no-subscriber' | 'paused' | 'committing'
 
+/** Where the record was read that holds the position back. */
 export interface Stall extends Place {
+  /** Null also where the bytes of a retry that is not due were let go. */
   readonly key: Buffer | null
   readonly attempt: number
   /** When it began, ms since 1970. */
@@ -25,7 +27,10 @@ export interface Stall extends Place {
   readonly why: StallReason
 }
 
-/** What happened inside, for logs, metrics and tests. Switch on `type`. */
+/**
+ * What happened inside, for logs, metrics and tests. Switch on `type`. Those of one record say where it was read: for a retry
+ * that is the retry topic, for a replayed one the DLQ topic.
+ */
 export type ClientEvent =
   /** Reading starts at `offset`. */
   | ({ readonly type: 'assigned' } & Place)

@@ -5,10 +5,10 @@ export type {
   CloseReport,
   CodecName,
   Codecs,
+  DecodedTopicOptions,
   DlqReplayOptions,
   DlqReplayProgress,
   Environment,
-  SaslOptions,
   SslOptions,
   TopicOptions,
 } from './client/client.js'
@@ -33,3 +33,4 @@ export type { ConsumedHeaders, ConsumeRecord, RecordSource } from './record.js'
 export type { HeaderPair, RecordBatch } from './record-batch.js'
 export * from './retry/index.js'
 export type { Routing, RoutingClient } from './routing.js'
+export type { SaslOptions } from './sasl.js'

@@ -32,7 +32,10 @@ export interface ConsumeRecord<V = Buffer | null> {
   readonly source: RecordSource
   /** 1 for the first delivery, 2 for the first retry… */
   readonly attempt: number
-  /** Aborted when this delivery is no longer ours: its partition was revoked or lost, or the client closed. */
+  /**
+   * Aborted when this delivery is no longer ours: its partition was revoked or lost, or the client closed. Its reason is a
+   * `DOMException` named `AbortError`.
+   */
   readonly signal: AbortSignal
   /** Completes the record. False, and nothing changes: it was settled before, or is no longer ours. */
   ack(): boolean
@@ -86,13 +89,14 @@ export interface RecordOwner {
 }
 
 /**
- * Where a delivery stands: `waiting` to be handed to a subscriber, `fenced` behind another of its key, `unsettled` in its
- * pipeline, `behind` another of its key there, `resting` there until a rebalance is over, `routing` after `fail`, `held` by a
+ * Where a delivery stands: `waiting` to be handed to a subscriber, `left` by one that ended and waiting for the next, `fenced`
+ * behind another of its key, `unsettled` in its pipeline, `behind` another of its key there, `resting` there until a rebalance is over, `routing` after `fail`, `held` by a
  * step of its route for as long as it may take, `unroutable` when no step took it, `not-due` until its retry is, `done` when
  * completed.
  */
 export type DeliveryPhase =
   | 'waiting'
+  | 'left'
   | 'fenced'
   | 'unsettled'
   | 'behind'

@@ -1,6 +1,6 @@
 import type { Observable, SchedulerLike, Subscription } from 'rxjs'
 import type { PartitionAssignment } from '../driver.js'
-import { ClientClosedError, FetchError, KeyFenceError } from '../errors.js'
+import { FetchError, KeyFenceError } from '../errors.js'
 import type { Place, Stall, StallReason } from '../events.js'
 import { type Disposition, Failed } from '../failure.js'
 import type { BarrierSignal } from '../operators/completion-barrier.js'
@@ -99,6 +99,8 @@ export class Assignment implements RecordOwner {
   stuck = 0
   /** Records whose work begins when a rebalance is over: a graceful close waits for them, and that rebalance does not. */
   resting = 0
+  /** Records that were delivered, and wait for another subscriber: nobody waits for them. */
+  left = 0
   ended = false
   /** Everything below is completed or was never to be delivered. */
   position: number
@@ -108,6 +110,8 @@ export class Assignment implements RecordOwner {
   requestedMetadata: string
   committed: bigint
   #committedMetadata: string
+  /** Since when something is completed that the broker has not confirmed. */
+  #behindSince: number | undefined
   readonly #signals: { next(signal: BarrierSignal): void } | undefined
   readonly #queue: QueuedBatch[] = []
   readonly #waiting = new Map<TopicStream, DeliveredRecord[]>()
@@ -189,8 +193,12 @@ export class Assignment implements RecordOwner {
 
   get signal(): AbortSignal {
     this.#abort ??= new AbortController()
-    if (this.ended && !this.#abort.signal.aborted) this.#abort.abort()
+    if (this.ended && !this.#abort.signal.aborted) this.#abort.abort(this.#abortReason())
     return this.#abort.signal
+  }
+
+  #abortReason(): DOMException {
+    return new DOMException(`${this.topic} partition ${this.partition} is no longer assigned here`, 'AbortError')
   }
 
   // ── In: batches from the driver ──────────────────────────────────────────────────────────────────────────────────
@@ -476,10 +484,13 @@ export class Assignment implements RecordOwner {
    * released, or its pipeline has it behind another that failed, or does not begin with it during a rebalance.
    */
   hold(record: DeliveredRecord, phase: 'unroutable' | 'held' | 'behind' | 'resting'): void {
-    if (this.ended) return
+    // A route that forks may come to hold what another of its ways has completed.
+    if (this.ended || record.phase === 'done') return
     // One that its pipeline keeps although it was given back waits for the next subscriber, and is behind nobody.
     if ((phase === 'behind' || phase === 'resting') && record.phase !== 'unsettled') return
     this.#move(record, phase)
+    // Only a stand-in may have been there, which knows nothing of this.
+    this.window.replace(record)
     this.host.deliveryEnded()
   }
 
@@ -527,6 +538,9 @@ export class Assignment implements RecordOwner {
         break
       case 'resting':
         this.resting += change
+        break
+      case 'left':
+        this.left += change
     }
   }
 
@@ -606,7 +620,7 @@ export class Assignment implements RecordOwner {
         this.reading.streamOf(record) !== stream
       )
         continue
-      this.#move(record, 'waiting')
+      this.#move(record, 'left')
       left.push(record)
     }
     if (left.length > 0) this.#waiting.set(stream, left)
@@ -630,6 +644,7 @@ export class Assignment implements RecordOwner {
   onCommitted(offset: bigint, metadata: string): void {
     this.committed = offset
     this.#committedMetadata = metadata
+    this.#behindSince = offset < BigInt(this.position) ? this.host.scheduler.now() : undefined
   }
 
   /** With the strict gate, what was committed may have opened it. */
@@ -640,6 +655,7 @@ export class Assignment implements RecordOwner {
   #advance(): void {
     const head = this.window.at(this.window.head)
     this.position = head === undefined ? this.#readTo : head.batch.offset(head.index)
+    this.#behindSince ??= this.host.scheduler.now()
     while (this.#deliveredAt.length > 1 && this.#deliveredAt[1]!.slot <= this.window.head) this.#deliveredAt.shift()
     if (this.#stalled !== undefined && this.window.head > this.#stalled.slot) {
       const { topic, partition, offset } = this.#stalled
@@ -691,11 +707,7 @@ export class Assignment implements RecordOwner {
   stall(): Stall | undefined {
     const head = this.window.at(this.window.head)
     if (head !== undefined) {
-      const stream = head.phase === 'waiting' ? this.reading.streamOf(head) : undefined
-      const inPipeline = head.phase === 'behind' || head.phase === 'resting'
-      const phase = head.phase === 'held' ? 'routing' : inPipeline ? 'unsettled' : head.phase
-      const why = phase === 'waiting' ? (stream?.closedBecause() ?? 'unsettled') : phase
-      return this.#stallAt(head, this.#headSince(), why as StallReason)
+      return this.#stallAt(head, this.#headSince(), this.#whyAt(head))
     }
     const queued = this.#queue[0]
     if (queued !== undefined && queued.index < queued.batch.count) {
@@ -707,8 +719,23 @@ export class Assignment implements RecordOwner {
     if (this.#signals === undefined || this.committed >= BigInt(this.position)) return undefined
     return {
       ...{ topic: this.topic, partition: this.partition, offset: this.committed, key: null, attempt: 1 },
-      since: this.host.scheduler.now(),
+      since: this.#behindSince ?? this.host.scheduler.now(),
       why: 'committing',
+    }
+  }
+
+  #whyAt(record: DeliveredRecord): StallReason {
+    switch (record.phase) {
+      case 'waiting':
+      case 'left':
+        return this.reading.streamOf(record)?.closedBecause() ?? 'unsettled'
+      case 'behind':
+      case 'resting':
+        return 'unsettled'
+      case 'held':
+        return 'routing'
+      default:
+        return record.phase as StallReason
     }
   }
 
@@ -730,11 +757,12 @@ export class Assignment implements RecordOwner {
     this.inFlight = 0
     this.stuck = 0
     this.resting = 0
+    this.left = 0
     this.#queue.length = 0
     this.#waiting.clear()
     this.#delayed.end()
     this.#stallTimer?.unsubscribe()
-    this.#abort?.abort(new ClientClosedError(`${this.topic} partition ${this.partition} is no longer assigned here`))
+    this.#abort?.abort(this.#abortReason())
     for (const slot of [...this.#whenDone.keys()]) this.#tellDone(slot)
     this.host.deliveryEnded()
   }

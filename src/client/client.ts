@@ -9,15 +9,10 @@ import type { PublishRecord, RecordMetadata } from '../publish.js'
 import type { ConsumeRecord } from '../record.js'
 import type { Backoff } from '../retry/backoff.js'
 import type { RoutingClient } from '../routing.js'
+import type { SaslOptions } from '../sasl.js'
 import type { KeyFenceOptions } from './key-fence.js'
 
 export type Environment = Readonly<Record<string, string | undefined>> | ((name: string) => string | undefined)
-
-export interface SaslOptions {
-  readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'
-  readonly username: string
-  readonly password: string
-}
 
 /** TLS as `node:tls` takes it: `ca`, `cert`, `key`, `rejectUnauthorized`…; true for the defaults. */
 export type SslOptions = boolean | import('node:tls').ConnectionOptions
@@ -32,16 +27,22 @@ export interface ClientOptions {
   readonly brokers?: readonly string[]
   /** `KAFKA_TLS_ENABLED`. */
   readonly ssl?: SslOptions
-  /** `KAFKA_SASL_MECHANISM`, `KAFKA_SASL_USERNAME`, `KAFKA_SASL_PASSWORD`. */
+  /** `KAFKA_SASL_MECHANISM` (`PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`), `KAFKA_SASL_USERNAME`, `KAFKA_SASL_PASSWORD`. */
   readonly sasl?: SaslOptions
-  /** For partitions where the group has no commit; default `'earliest'`. `KAFKA_CONSUMER_START_FROM`, RFC 3339. */
+  /**
+   * For partitions where the group has no commit; default `'earliest'`. `'committed'`: having none closes the client by an
+   * error; it needs a group. `KAFKA_CONSUMER_START_FROM`: one of these words, or a time as in RFC 3339.
+   */
   readonly startFrom?: StartFrom
   /** Appended to the group and to every topic name. `KAFKA_GLOBAL_SUFFIX`. */
   readonly suffix?: string
+  /** By which brokers name this client in their logs and quotas; default `rxmika`. */
   readonly clientId?: string
   /** Without a group every partition is read from `startFrom` and nothing is committed. */
   readonly group?: string
+  /** Where topics with `retries` send what failed; needs a group. Many groups may share it. */
   readonly retryTopic?: string
+  /** Where topics with `dlq` send what failed for good; needs a group, and is another one than `retryTopic`. */
   readonly dlqTopic?: string
   /** Aborted, the client closes at once and reports why. */
   readonly signal?: AbortSignal
@@ -53,26 +54,30 @@ export interface ClientOptions {
   readonly commitInterval?: number
   /** How long records in flight may take to settle before partitions are given up, ms; default 10,000. */
   readonly rebalanceTimeout?: number
-  /** ms; default 30,000. */
+  /** After so long without a heartbeat the group gives this member's partitions to others, ms; default 30,000. */
   readonly sessionTimeout?: number
-  /** ms; default 3,000. */
+  /** How often the group is told that this member lives, ms; less than `sessionTimeout`, default 3,000. */
   readonly heartbeatInterval?: number
   /** A position held back this long is reported as stalled, ms; default 60,000. */
   readonly stallAfter?: number
-  /** Decompression beyond gzip and snappy, and zstd where Node has it. */
+  /** Decompression beyond gzip and snappy, and zstd where Node has it. A record in any other codec closes the client. */
   readonly codecs?: Codecs
 }
 
 export interface TopicOptions {
-  /** How often a failed record is tried again through the retry topic; default 0. */
+  /** How often a failed record is tried again through the retry topic, which the client needs then; default 0. */
   readonly retries?: number
-  /** Failed records, their retries used up, go to the DLQ topic; default false. */
+  /** Failed records, their retries used up, go to the DLQ topic, which the client needs then; default false. */
   readonly dlq?: boolean
-  /** The delay before each retry; default none. */
+  /** The delay before each retry, ms; default none. It goes with `retries`. */
   readonly backoff?: Backoff
-  /** Records per partition delivered and not completed; the rest waits in Kafka. Default 10,000. */
+  /**
+   * How many records a partition goes on past one that is not completed: what is delivered and not completed, and what is
+   * completed behind it. The rest waits in Kafka. Default 10,000. Retries are read from the retry topic, which all topics
+   * share, with 10,000 a partition, whatever this says.
+   */
   readonly maxInFlight?: number
-  /** Nothing more of a partition is delivered before the fetched batch is completed and committed. */
+  /** Nothing more of a partition is delivered before the fetched batch is completed and committed; not so with retries. */
   readonly batch?: boolean
   /**
    * Keeps the order of each key through failures: one record of a key is delivered at a time, and the next once that one
@@ -81,8 +86,14 @@ export interface TopicOptions {
    * without one, go on, within `maxInFlight`. Default: none, records are delivered as they are read.
    */
   readonly keyFence?: KeyFenceOptions
-  /** The topic's own failure route; replaces the one made of `retries`, `backoff` and `dlq`. */
+  /** The topic's own failure route, in place of the one made of `retries`, `backoff` and `dlq`, which are left out then. */
   readonly onFail?: OperatorFunction<Failed, Completed>
+}
+
+/** The options of a topic whose values are decoded. */
+export type DecodedTopicOptions<T> = TopicOptions & {
+  /** As the operator `decode` takes it. */
+  readonly decode: Decoder<T>
 }
 
 export interface CloseOptions {
@@ -93,9 +104,12 @@ export interface CloseOptions {
 }
 
 export interface CloseReport {
-  /** Everything delivered was completed. */
+  /** Everything delivered was completed: `unsettled` is 0. */
   readonly drained: boolean
-  /** Delivered and not completed, routing included; retries not yet due excluded. */
+  /**
+   * Delivered and not completed: in a pipeline, left by one that ended, on a failure route or held there; retries not yet due
+   * excluded. They are delivered again, here or elsewhere.
+   */
   readonly unsettled: number
 }
 
@@ -129,11 +143,15 @@ export interface Client extends RoutingClient, AsyncDisposable {
    * Registers a topic. Subscribing delivers its records, unsubscribing pauses it; one subscriber at a time. Records that
    * an ended subscription left unsettled are delivered again, in order, to the next one.
    *
-   * @throws TopicAlreadyRegisteredError, ConfigurationError
+   * @throws TopicAlreadyRegisteredError; ConfigurationError, also after `start()`; ClientClosedError
    */
   topic(name: string, options?: TopicOptions): Observable<ConsumeRecord>
-  topic<T>(name: string, options: TopicOptions & { readonly decode: Decoder<T> }): Observable<ConsumeRecord<T | null>>
-  /** Connects, joins and delivers. Idempotent. Returns `errors`. */
+  topic<T>(name: string, options: DecodedTopicOptions<T>): Observable<ConsumeRecord<T | null>>
+  /**
+   * Connects, joins and delivers. Idempotent. Returns `errors`.
+   *
+   * @throws ConfigurationError when no topic is registered, or `startFrom` is `'committed'` and there is no group.
+   */
   start(): Observable<RxMikaError>
   /** Everything that goes wrong, as it does; the error that closes the client comes last. Completes once closed. */
   readonly errors: Observable<RxMikaError>
@@ -143,7 +161,10 @@ export interface Client extends RoutingClient, AsyncDisposable {
   readonly currentState: ClientState
   /**
    * Publishes on subscription; emits once every record is acknowledged, their places in the order given. Needs no
-   * `start()`. Errors with `PublishError`, or `ClientClosedError` once closed. `timeout`: ms, default 30,000.
+   * `start()`. Errors with `PublishError`, or `ClientClosedError` once closed. `timeout`: ms, default 30,000; after it the
+   * records may have been written all the same, or not.
+   *
+   * @throws ConfigurationError when called with what cannot be published; the message names it.
    */
   publish(
     records: PublishRecord | readonly PublishRecord[],
@@ -155,16 +176,22 @@ export interface Client extends RoutingClient, AsyncDisposable {
   resume(topic: string): void
   /**
    * While subscribed, this group's records on the DLQ topic are delivered to the streams of their original topics. It
-   * concerns the DLQ partitions that this member has or gains: run it on every instance.
+   * concerns the DLQ partitions that this member has or gains: run it on every instance. One at a time: a second errors with
+   * an `RxMikaError` of the code `RXMIKA_REPLAY_RUNNING`. Completes when the client closes.
    *
-   * @throws DlqNotConfiguredError
+   * @throws DlqNotConfiguredError, ConfigurationError
    */
   replayDlq(options?: DlqReplayOptions): Observable<DlqReplayProgress>
   /** Every partition whose committed position is held back, and why. */
   stalls(): Stall[]
   /** Stops now; commits what is completed; leaves the group. */
   close(): Promise<CloseReport>
-  /** Delivers nothing new, waits for what was delivered, commits, leaves the group. On timeout goes on as `close()`. */
+  /**
+   * Delivers nothing new, waits for what was delivered, commits, leaves the group. On timeout goes on as `close()`. A second
+   * call does not lengthen or shorten the first one's patience, but its signal does.
+   *
+   * @throws ConfigurationError when `timeout` is none.
+   */
   closeGracefully(options?: CloseOptions): Promise<CloseReport>
   /** Resolves when fully closed, however that came about; never rejects. */
   readonly closed: Promise<CloseReport>

@@ -2,7 +2,8 @@ import { type Logger, pino } from 'pino'
 import type { StartFrom } from '../driver.js'
 import { ConfigurationError } from '../errors.js'
 import { isTopicName } from '../retry/headers.js'
-import type { ClientOptions, Codecs, Environment, SaslOptions, SslOptions } from './client.js'
+import type { SaslOptions } from '../sasl.js'
+import type { ClientOptions, Codecs, Environment, SslOptions } from './client.js'
 
 /** A client's options, checked, with the environment's values and the defaults filled in. */
 export interface Config {
@@ -25,6 +26,7 @@ export interface Config {
   readonly codecs: Codecs
 }
 
+/** Those that need no more than a name and a password. */
 const mechanisms = ['plain', 'scram-sha-256', 'scram-sha-512'] as const
 
 /** @throws ConfigurationError naming the option or key, and its value unless that is a secret. */
@@ -165,7 +167,22 @@ function sasl(option: SaslOptions | undefined, env: (name: string) => string | u
     if (typeof option !== 'object' || option === null) {
       throw new ConfigurationError(`sasl is { mechanism, username, password }; it was a value of type ${typeof option}`)
     }
-    return checkedSasl(option.mechanism, option.username, option.password, {
+    const { mechanism } = option
+    if (mechanism === 'oauthbearer') {
+      if (typeof option.oauthBearerProvider === 'function') return option
+      throw new ConfigurationError(
+        'sasl.oauthBearerProvider is a function that resolves to { value }, the token; ' +
+          `it was a value of type ${typeof option.oauthBearerProvider}`,
+      )
+    }
+    if (mechanism === 'aws') {
+      for (const part of ['authorizationIdentity', 'accessKeyId', 'secretAccessKey'] as const) {
+        if (typeof option[part] === 'string' && option[part] !== '') continue
+        throw new ConfigurationError(`sasl.${part} is not set; SASL with sasl.mechanism aws needs it`)
+      }
+      return option
+    }
+    return checkedSasl(mechanism, option.username, option.password, {
       mechanism: 'sasl.mechanism',
       username: 'sasl.username',
       password: 'sasl.password',
@@ -191,7 +208,10 @@ function checkedSasl(
     throw new ConfigurationError(`${names.username} or ${names.password} is set, but no ${names.mechanism}; set it`)
   }
   const known = mechanisms.find(candidate => candidate === String(mechanism).toLowerCase())
-  if (known === undefined) throw invalid(names.mechanism, mechanism, 'is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512')
+  if (known === undefined) {
+    const others = names.mechanism === 'sasl.mechanism' ? '; oauthbearer and aws have options of their own' : ''
+    throw invalid(names.mechanism, mechanism, `is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512${others}`)
+  }
   if (typeof username !== 'string' || username === '')
     throw invalid(names.username, username, 'is a text that is not empty')
   if (typeof password !== 'string' || password === '') {

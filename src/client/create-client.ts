@@ -28,7 +28,6 @@ import {
 } from '../errors.js'
 import type { ClientState, Stall } from '../events.js'
 import type { Completed, Failed } from '../failure.js'
-import type { Decoder } from '../operators/decode.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
 import type { ConsumeRecord } from '../record.js'
 import type { RecordBatch } from '../record-batch.js'
@@ -43,6 +42,7 @@ import type {
   ClientOptions,
   CloseOptions,
   CloseReport,
+  DecodedTopicOptions,
   DlqReplayOptions,
   DlqReplayProgress,
   TopicOptions,
@@ -60,6 +60,7 @@ import { Publisher } from './publisher.js'
 import { DlqReading, RetryReading, type SharedTopics, TopicReading } from './readings.js'
 import { ClientRebalances } from './rebalances.js'
 import { Reports } from './reports.js'
+import { TopicNames } from './topic-names.js'
 import { configureTopic, defaultMaxInFlight, type TopicConfig } from './topic-options.js'
 import { TopicStream } from './topic-stream.js'
 
@@ -83,6 +84,7 @@ class KafkaClient implements Client, AssignmentHost {
   readonly reports: Reports
   readonly ownHeaders: GroupHeaders | undefined
   readonly #config: Config
+  readonly #names: TopicNames
   readonly #driver: Driver
   readonly #connected: Observable<never>
   #connecting = false
@@ -113,7 +115,8 @@ class KafkaClient implements Client, AssignmentHost {
       options.driver ??
       kafkajsDriver({ brokers: config.brokers, ssl: config.ssl, sasl: config.sasl, codecs: config.codecs })
     this.scheduler = this.#driver.scheduler ?? asyncScheduler
-    this.reports = new Reports(config.logger)
+    this.#names = new TopicNames(config.suffix)
+    this.reports = new Reports(config.logger, this.#names)
     this.ownHeaders = config.group === undefined ? undefined : new GroupHeaders(config.group)
     this.#publisher = new Publisher(this.#driver, this.scheduler, () => this.#changes.next())
     this.#commits = new Commits(this.#driver, this.scheduler, config.commitInterval, {
@@ -133,6 +136,7 @@ class KafkaClient implements Client, AssignmentHost {
       writeBack: record => this[routing].writeBack(record),
     })
     this[routing] = new Failures(config, this.scheduler, {
+      names: this.#names,
       publisher: this.#publisher,
       reports: this.reports,
       pause: topic => this.pause(topic),
@@ -154,6 +158,7 @@ class KafkaClient implements Client, AssignmentHost {
     )
     this.#publications = new Publications({
       publisher: this.#publisher,
+      names: this.#names,
       scheduler: this.scheduler,
       connected: this.#connected,
       ended: () => {
@@ -165,7 +170,10 @@ class KafkaClient implements Client, AssignmentHost {
     })
     this.#work.add(
       aborted(options.signal).subscribe(reason => {
-        this.#closeBy(new ClientClosedError('the client was closed by its abort signal', { cause: reason }))
+        const error = new ClientClosedError('the client was closed by its abort signal', { cause: reason })
+        // A signal that is aborted from the beginning: whoever makes the client is to be told, too.
+        if (options.signal?.aborted) this.soon(() => this.#closeBy(error))
+        else this.#closeBy(error)
       }),
     )
   }
@@ -173,14 +181,16 @@ class KafkaClient implements Client, AssignmentHost {
   // ── Topics ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   topic(name: string, options?: TopicOptions): Observable<ConsumeRecord>
-  topic<T>(name: string, options: TopicOptions & { readonly decode: Decoder<T> }): Observable<ConsumeRecord<T | null>>
+  topic<T>(name: string, options: DecodedTopicOptions<T>): Observable<ConsumeRecord<T | null>>
   topic<T>(
     name: string,
-    options: TopicOptions & { readonly decode?: Decoder<T> } = {},
+    options: TopicOptions & Partial<DecodedTopicOptions<T>> = {},
   ): Observable<ConsumeRecord<T | Buffer | null>> {
     if (name === undefined) throw invalid('topic', name, 'is a text that is not empty')
     const fullName = topicName('topic', name, this.#config.suffix)!
     if (this.#streams.has(fullName)) throw new TopicAlreadyRegisteredError(name)
+    if (this.#closing !== undefined)
+      throw new ClientClosedError(`topic '${name}' is registered on a client that closes`)
     if (this.currentState !== 'idle') {
       throw new ConfigurationError(`topic '${name}' is registered after start(); register every topic before it`)
     }
@@ -227,7 +237,7 @@ class KafkaClient implements Client, AssignmentHost {
   }
 
   #streamNamed(topic: string): TopicStream {
-    const stream = this.#streams.get(topic + this.#config.suffix)
+    const stream = this.#streams.get(this.#names.full(topic))
     if (stream === undefined) throw new TopicNotRegisteredError(topic)
     return stream
   }
@@ -254,6 +264,11 @@ class KafkaClient implements Client, AssignmentHost {
     if (this.currentState !== 'idle') return this.errors
     if (this.#streams.size === 0) {
       throw new ConfigurationError('start() with no topic registered; call client.topic(…) before it')
+    }
+    if (this.#config.startFrom === 'committed' && this.#config.group === undefined) {
+      throw new ConfigurationError(
+        "startFrom 'committed' needs a group, which alone has committed positions; set group",
+      )
     }
     this.reports.moveTo('starting')
     this.#shareTopics()
@@ -302,7 +317,7 @@ class KafkaClient implements Client, AssignmentHost {
         const missing = topics.filter(topic => !known.has(topic))
         if (missing.length > 0) {
           throw new ConfigurationError(
-            `topic ${missing.map(topic => `'${topic}'`).join(', ')} does not exist, and the broker does not create it`,
+            `topic ${missing.map(topic => this.#names.shown(topic)).join(', ')} does not exist, and the broker does not create it`,
           )
         }
       }),
@@ -347,7 +362,7 @@ class KafkaClient implements Client, AssignmentHost {
     if (options?.filter !== undefined && typeof options.filter !== 'function') {
       throw invalid('replayDlq: filter', options.filter, 'is a function from a record to a boolean')
     }
-    return this.#finished ? EMPTY : this.#replays.run(options)
+    return defer(() => (this.#closing === undefined ? this.#replays.run(options) : EMPTY))
   }
 
   #dlqAssignments(): Assignment[] | undefined {
@@ -406,7 +421,7 @@ class KafkaClient implements Client, AssignmentHost {
     for (const handle of added) {
       const reading = this.#readings.get(handle.topic)
       if (reading === undefined || handle.ended) continue
-      const assignment = new Assignment(handle, this.#userName(handle.topic), reading, this, signals)
+      const assignment = new Assignment(handle, this.#names.user(handle.topic), reading, this, signals)
       this.#assignments.set(handle, assignment)
       this.reports.event({ type: 'assigned', ...placeOf(assignment, handle.position) })
     }
@@ -473,11 +488,6 @@ class KafkaClient implements Client, AssignmentHost {
 
   deliveryEnded(): void {
     if (this.#closing !== undefined || this.rebalances.underWay) this.#changes.next()
-  }
-
-  #userName(fullName: string): string {
-    const { suffix } = this.#config
-    return suffix === '' ? fullName : fullName.slice(0, -suffix.length)
   }
 
   // ── Publishing ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -588,10 +598,10 @@ class KafkaClient implements Client, AssignmentHost {
   }
 
   #unsettled(): number {
-    return this.#count('inFlight') + this.#count('stuck') + this.#count('resting')
+    return this.#count('inFlight') + this.#count('stuck') + this.#count('resting') + this.#count('left')
   }
 
-  #count(which: 'inFlight' | 'stuck' | 'resting'): number {
+  #count(which: 'inFlight' | 'stuck' | 'resting' | 'left'): number {
     let all = 0
     for (const assignment of this.#assignments.values()) all += assignment[which]
     return all

@@ -4,20 +4,27 @@ import type { ClientEvent } from '../events.js'
 import type { Completed, Failed } from '../failure.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
 import { type DeliveredRecord, deliveryOf } from '../record.js'
+import { messageOf } from '../retry/reason.js'
 import type { CopyObserver, Routing } from '../routing.js'
 import type { Assignment } from './assignment.js'
 import type { Config } from './config.js'
 import { FailureRoute } from './failure-route.js'
 import type { Publisher } from './publisher.js'
 import type { Reports } from './reports.js'
+import type { TopicNames } from './topic-names.js'
 
 export interface FailuresHost {
+  readonly names: TopicNames
   readonly publisher: Publisher
   readonly reports: Reports
   pause(topic: string): void
   /** Closes the client with this error. */
   closeBy(error: RxMikaError): void
 }
+
+const noStep =
+  'No step of its route took it: give its topic retries, dlq: true or an onFail that ends in a step, or see why a copy was ' +
+  'refused, in the error before this one'
 
 /** How often the same refusal is told, ms. */
 const refusalInterval = 1_000
@@ -27,21 +34,19 @@ export class Failures implements Routing {
   readonly group
   readonly retryTopic
   readonly dlqTopic
-  readonly #suffix: string
   /** By topic as users name it: what is told when a topic that a breaker stopped is resumed. */
   readonly #tripped = new Map<string, ReplaySubject<void>>()
   /** Why the newest publish of a copy was refused, and when it was last said. */
   readonly #refusalsSaid = new Map<string, number>()
 
   constructor(
-    { group, retryTopic, dlqTopic, suffix }: Config,
+    { group, retryTopic, dlqTopic }: Config,
     readonly scheduler: Routing['scheduler'],
     readonly host: FailuresHost,
   ) {
     this.group = group
     this.retryTopic = retryTopic
     this.dlqTopic = dlqTopic
-    this.#suffix = suffix
   }
 
   /** A topic's route, of these steps. */
@@ -57,7 +62,7 @@ export class Failures implements Routing {
   }
 
   fullName(topic: string): string {
-    return topic + this.#suffix
+    return this.host.names.full(topic)
   }
 
   // ── Copies ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -121,7 +126,7 @@ export class Failures implements Routing {
         partition,
         offset,
         `the failed record at ${topic}/${partition} offset ${offset} has nowhere to go and is held; ` +
-          'commits of its partition stop there. Give its topic retries, dlq: true or an onFail that ends in a step',
+          `commits of its partition stop there. ${cause === undefined ? noStep : messageOf(cause)}`,
         { cause: cause ?? failed.reason },
       ),
     )

@@ -2,9 +2,11 @@ import { Observable, type SchedulerLike, type Subscriber, type Subscription } fr
 import { ClientClosedError, PublishError } from '../errors.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
 import type { Publisher } from './publisher.js'
+import type { TopicNames } from './topic-names.js'
 
 export interface PublicationsHost {
   readonly publisher: Publisher
+  readonly names: TopicNames
   readonly scheduler: SchedulerLike
   /** Completes once publishing is possible, errors when it never will be. */
   readonly connected: Observable<never>
@@ -34,7 +36,7 @@ export class Publications {
   publish(records: readonly PublishRecord[], topics: readonly string[], timeout: number): Observable<RecordMetadata[]> {
     return new Observable(subscriber => {
       if (this.#ended) return subscriber.error(new ClientClosedError())
-      const { scheduler, publisher } = this.host
+      const { scheduler } = this.host
       const publication = new Publication(records, topics, scheduler.now() + timeout, subscriber)
       const lasting = this.#lasting(timeout)
       // Counted while it waits for the connection, too: a close waits for it in any case.
@@ -45,12 +47,12 @@ export class Publications {
         lasting.delete(publication)
         this.host.ended()
       })
-      if (this.#connected) return publication.send(publisher)
+      if (this.#connected) return publication.send(this.host)
       return this.host.connected.subscribe({
         error: error => subscriber.error(error),
         complete: () => {
           this.#connected = true
-          publication.send(publisher)
+          publication.send(this.host)
         },
       })
     })
@@ -133,12 +135,12 @@ class Publication {
     this.#places = new Array(records.length)
   }
 
-  send(publisher: Publisher): void {
+  send({ publisher, names }: PublicationsHost): void {
     if (this.#left === 0) this.#finish()
     this.records.forEach((record, at) => {
       publisher.send(record, {
         settle: result => {
-          if (result instanceof PublishError) return this.subscriber.error(result)
+          if (result instanceof PublishError) return this.subscriber.error(names.inError(result))
           this.#places[at] = { ...result, topic: this.topics[at]! }
           if (--this.#left === 0) this.#finish()
         },

@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import { BehaviorSubject, Subject } from 'rxjs'
 import type { RxMikaError } from '../errors.js'
 import type { ClientEvent, ClientState } from '../events.js'
+import type { TopicNames } from './topic-names.js'
 
 /** What a client tells the outside: errors, events, its state, and the log lines of each. */
 export class Reports {
@@ -9,11 +10,14 @@ export class Reports {
   readonly events = new Subject<ClientEvent>()
   readonly state = new BehaviorSubject<ClientState>('idle')
 
-  constructor(readonly logger: Logger) {}
+  constructor(
+    readonly logger: Logger,
+    readonly names: TopicNames,
+  ) {}
 
   error(error: RxMikaError): void {
     this.logger.error({ err: error }, error.message)
-    this.errors.next(error)
+    this.errors.next(this.names.inError(error))
   }
 
   /** Nobody may be listening, and most events are per record: making one is left to the caller's `observed` check. */

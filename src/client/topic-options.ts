@@ -1,11 +1,11 @@
 import type { OperatorFunction } from 'rxjs'
 import { ConfigurationError } from '../errors.js'
 import type { Completed, Failed } from '../failure.js'
-import { type Decoder, decode } from '../operators/decode.js'
+import { decode } from '../operators/decode.js'
 import { isStandardSchema } from '../operators/standard-schema.js'
 import type { ConsumeRecord } from '../record.js'
 import type { Backoff } from '../retry/backoff.js'
-import type { TopicOptions } from './client.js'
+import type { DecodedTopicOptions, TopicOptions } from './client.js'
 import { type Config, invalid, wholeNumber } from './config.js'
 import type { KeyFenceOptions } from './key-fence.js'
 
@@ -28,7 +28,7 @@ export interface TopicConfig<T> {
 /** @throws ConfigurationError naming the topic and the option that is invalid, or misses another one. */
 export function configureTopic<T>(
   name: string,
-  options: TopicOptions & { readonly decode?: Decoder<T> },
+  options: TopicOptions & Partial<DecodedTopicOptions<T>>,
   { retryTopic, dlqTopic }: Config,
 ): TopicConfig<T> {
   const at = (option: string) => `topic '${name}': ${option}`

@@ -21,8 +21,19 @@ const users: readonly Sasl[] = [
   { mechanism: 'SCRAM-SHA-256', username: 'scram-user', password },
   { mechanism: 'SCRAM-SHA-512', username: 'scram-user', password },
 ]
+const bearer: Sasl = { mechanism: 'OAUTHBEARER', username: 'token-user', password: '' }
+
+/** A token that nobody signed (RFC 7515, `alg: none`), as Kafka takes it where it is told nothing else. */
+function token(subject: string, age = 0): string {
+  const now = Math.floor(Date.now() / 1_000) - age
+  const parts = [{ alg: 'none' }, { sub: subject, iat: now, exp: now + 300 }]
+  return `${parts.map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')}.`
+}
 
 function login({ mechanism, username, password }: Sasl): NonNullable<KafkajsOptions['sasl']> {
+  if (mechanism === 'OAUTHBEARER') {
+    return { mechanism: 'oauthbearer', oauthBearerProvider: async () => ({ value: token(username) }) }
+  }
   return { mechanism: mechanism.toLowerCase() as 'plain', username, password }
 }
 
@@ -91,7 +102,7 @@ for (const tls of [false, true]) {
   describeOwnKafka(`a driver that logs in ${tls ? 'by TLS' : 'in plain text'}`, () => {
     let server: KafkaServer
     beforeAll(async () => {
-      server = await startKafka({ sasl: users, tls })
+      server = await startKafka({ sasl: [...users, bearer], tls })
       await backend.open()
     })
     afterAll(async () => {
@@ -125,6 +136,31 @@ for (const tls of [false, true]) {
         return refuses(world, { brokers: server.brokers, ssl: ssl(), sasl }, /authentication failed|invalid/i)
       })
     }
+
+    scenario('is let in with a token, OAUTHBEARER', world =>
+      letsIn(world, server.brokers, { ssl: ssl(), sasl: login(bearer) }),
+    )
+
+    scenario('waits where no token is to be had for now, and says so', async world => {
+      let asked = 0
+      const oauthBearerProvider = async () => {
+        if (++asked <= 3) throw new Error('the tokens are out')
+        return { value: token('late-user') }
+      }
+      const sasl = { mechanism: 'oauthbearer', oauthBearerProvider } as const
+      const driver = kafkajsDriver({ brokers: server.brokers, ssl: ssl(), sasl })
+      world.drivers.push(driver)
+      const connecting = new Collected(driver.connect({ clientId: 'patient', logger: pino({ level: 'silent' }) }))
+      expect(await connecting.ended()).toEqual({})
+      expect(connecting.values.map(({ type }) => type)).toEqual(['disconnected', 'reconnected'])
+      expect(String((connecting.values[0] as { error: unknown }).error)).toMatch(/the tokens are out/)
+    })
+
+    scenario('is refused with a token that is over', world => {
+      const oauthBearerProvider = async () => ({ value: token('late-user', 600) })
+      const sasl = { mechanism: 'oauthbearer', oauthBearerProvider } as const
+      return refuses(world, { brokers: server.brokers, ssl: ssl(), sasl }, /closed the connection|authentication/i)
+    })
 
     if (!tls) {
       scenario('is refused without a login, which brokers show by closing alone', world =>

@@ -5,8 +5,9 @@ import { run } from './run'
 import type { Properties, ServerLayout } from './server-properties'
 
 export interface Sasl {
-  mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512'
+  mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER'
   username: string
+  /** Not of `OAUTHBEARER`, whose tokens nobody signs here. */
   password: string
 }
 
@@ -33,7 +34,9 @@ export const secure = async (
   return {
     protocol: sasl ? (tls ? 'SASL_SSL' : 'SASL_PLAINTEXT') : tls ? 'SSL' : 'PLAINTEXT',
     properties: { ...(sasl && saslProperties(users)), ...tls?.properties },
-    format: users.filter(({ mechanism }) => mechanism !== 'PLAIN').flatMap(user => ['--add-scram', scramUser(user)]),
+    format: users
+      .filter(({ mechanism }) => mechanism.startsWith('SCRAM'))
+      .flatMap(user => ['--add-scram', scramUser(user)]),
     client: { ...(sasl && { sasl: saslClient(sasl) }), ...(tls && { ssl: { ca: tls.ca } }) },
     ca: tls?.ca,
   }
@@ -52,6 +55,8 @@ const saslProperties = (users: readonly Sasl[]): Properties => {
     PLAIN: `org.apache.kafka.common.security.plain.PlainLoginModule required${passwords};`,
     'SCRAM-SHA-256': 'org.apache.kafka.common.security.scram.ScramLoginModule required;',
     'SCRAM-SHA-512': 'org.apache.kafka.common.security.scram.ScramLoginModule required;',
+    OAUTHBEARER:
+      'org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";',
   }
   return {
     'sasl.enabled.mechanisms': mechanisms.join(','),

@@ -1,5 +1,5 @@
-import { Subject } from 'rxjs'
-import { ConnectionError, createClient, type Driver, type RxMikaError } from 'rxmika'
+import { merge, Subject } from 'rxjs'
+import { ConnectionError, createClient, type Driver, deadLetter, discard, PublishError, type RxMikaError } from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { expect, it } from 'vitest'
 
@@ -42,4 +42,21 @@ it('reports no error for a request that its own closing cut off while it was sta
   expect(await client.close()).toEqual({ drained: true, unsettled: 0 })
   expect(errors).toEqual([])
   expect(completed).toBe(true)
+})
+
+it('reports as unsettled no record that one way of its route completed and another could not', async () => {
+  const broker = memoryBroker()
+  const client = createClient({ driver: broker.driver(), group: 'g', dlqTopic: 'dlq', env: {}, logger: false })
+  const forked = client.topic('orders', {
+    onFail: failures => merge(failures.pipe(discard()), failures.pipe(deadLetter(client))),
+  })
+  forked.subscribe(record => record.fail('no'))
+  broker.publish('orders', [{ value: '0' }])
+  broker.failNext('produce', new PublishError('never', { retriable: false }))
+  const held = new Promise<RxMikaError>(resolve =>
+    client.errors.subscribe(error => error.code === 'RXMIKA_UNROUTABLE_FAILURE' && resolve(error)),
+  )
+  client.start()
+  expect((await held).message).toContain('never')
+  expect(await client.closeGracefully()).toEqual({ drained: true, unsettled: 0 })
 })

@@ -2,6 +2,7 @@ import { EMPTY, NEVER, retry, type SchedulerLike } from 'rxjs'
 import { describe, expect, it } from 'vitest'
 import { Publications } from '../../src/client/publications.js'
 import type { Publisher } from '../../src/client/publisher.js'
+import { TopicNames } from '../../src/client/topic-names.js'
 import { PublishError } from '../../src/index.js'
 import { Clock } from './clock.js'
 
@@ -9,7 +10,13 @@ const unanswered = { send: () => NEVER } as unknown as Publisher
 const record = { topic: 'copies', value: 'x' }
 
 function publications(scheduler: SchedulerLike) {
-  return new Publications({ publisher: unanswered, scheduler, connected: EMPTY, ended: () => {} })
+  return new Publications({
+    publisher: unanswered,
+    names: new TopicNames(''),
+    scheduler,
+    connected: EMPTY,
+    ended: () => {},
+  })
 }
 
 describe('the time-out of publish', () => {

@@ -1,8 +1,10 @@
 import type { ConnectionOptions } from 'node:tls'
-import { Kafka, type KafkaConfig, type SASLOptions } from 'kafkajs'
+import { Kafka, type KafkaConfig, KafkaJSConnectionError, type SASLOptions } from 'kafkajs'
 import type { DriverContext } from '../../driver.js'
+import type { SaslOptions } from '../../sasl.js'
 import { FramedSockets } from './framed-socket.js'
 import { kafkajsLevel, logBridge } from './log-bridge.js'
+import { messageOf } from './protocol-error.js'
 import { retry } from './retry-settings.js'
 
 /** Decompression by the codec's name. */
@@ -11,11 +13,7 @@ export type Codecs = { readonly [name in 'gzip' | 'snappy' | 'lz4' | 'zstd']?: (
 export interface KafkajsOptions {
   readonly brokers: readonly string[]
   readonly ssl?: boolean | ConnectionOptions
-  readonly sasl?: {
-    readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'
-    readonly username: string
-    readonly password: string
-  }
+  readonly sasl?: SaslOptions
   readonly codecs?: Codecs
   /** `'lazy'` (default) cuts records out of the fetched bytes when they are read; `'kafkajs'` decodes all at once. */
   readonly decoder?: 'lazy' | 'kafkajs'
@@ -33,7 +31,7 @@ export function openBrokers({ brokers, ssl, sasl }: KafkajsOptions, { clientId, 
     brokers: [...brokers],
     clientId,
     ssl: (ssl ?? false) as KafkaConfig['ssl'],
-    sasl: sasl as SASLOptions | undefined,
+    sasl: sasl && login(sasl),
     retry,
     connectionTimeout: 5_000,
     requestTimeout: 15_000,
@@ -42,4 +40,20 @@ export function openBrokers({ brokers, ssl, sasl }: KafkajsOptions, { clientId, 
     logCreator: logBridge(logger),
   })
   return { kafka, destroy: () => sockets.destroyAll() }
+}
+
+function login(sasl: SaslOptions): SASLOptions {
+  if (sasl.mechanism !== 'oauthbearer') return sasl as SASLOptions
+  return {
+    ...sasl,
+    // Whoever gives tokens out comes back, as brokers do.
+    oauthBearerProvider: async () => {
+      try {
+        return await sasl.oauthBearerProvider()
+      } catch (error) {
+        const failure = new KafkaJSConnectionError(`there is no token to log in with: ${messageOf(error)}`)
+        throw Object.assign(failure, { cause: error })
+      }
+    },
+  }
 }

@@ -310,12 +310,29 @@ export function closing(backend: Backend): void {
       expect(await backend.committed(group, topic, 0)).toBe(1n)
     })
 
-    scenario('does not begin when its signal is aborted already', async world => {
+    scenario('counts what an ended pipeline left unsettled, and does not wait for it', async world => {
+      const topic = await world.topic('orders')
+      await backend.publish(topic, numbered(0, 5))
+      const run = world.client({ group: world.name('group') })
+      const seen = new Collected(run.client.topic(topic).pipe(take(3)))
+      run.client.start()
+      await seen.ended()
+      seen.values[1]!.ack()
+      expect(await run.client.closeGracefully()).toEqual({ drained: false, unsettled: 2 })
+    })
+
+    scenario('does not begin when its signal is aborted already, and tells everyone why', async world => {
       const topic = await world.topic('orders')
       const run = world.client({ group: world.name('group'), signal: AbortSignal.abort('never') })
       run.expected = [ClientClosedError]
+      const seen = new Collected(run.client.topic(topic))
       const report = await run.client.closed
       expect(report).toEqual({ drained: true, unsettled: 0 })
+      const { error } = await seen.ended()
+      expect(error).toBeInstanceOf(ClientClosedError)
+      expect((error as Error).cause).toBe('never')
+      expect(run.errors.values).toEqual([error])
+      expect(() => run.client.topic('late')).toThrow(ClientClosedError)
       const published = new Collected(run.client.publish({ topic, value: 'v' }))
       expect((await published.ended()).error).toBeInstanceOf(ClientClosedError)
     })

@@ -191,6 +191,7 @@ export function restarting(backend: Backend): void {
       expect(revoked).toMatchObject({ topic, offset: 1n })
       const gone = held.values.find(record => record.partition === partition && record.offset === 1n) as ConsumeRecord
       expect(gone.signal.aborted).toBe(true)
+      expect(gone.signal.reason).toMatchObject({ name: 'AbortError' })
       expect(gone.ack()).toBe(false)
       await two.committed(topic, partition, 2)
       expect(texts(seen)).toEqual(['1'])

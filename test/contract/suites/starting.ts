@@ -51,6 +51,13 @@ export function starting(backend: Backend): void {
       expect(() => client.replayDlq()).toThrow(DlqNotConfiguredError)
     })
 
+    scenario('refuses to go on from committed positions without a group, which alone has any', async world => {
+      const { client } = world.client({ startFrom: 'committed' })
+      client.topic('orders')
+      expect(() => client.start()).toThrow("startFrom 'committed' needs a group")
+      expect(client.currentState).toBe('idle')
+    })
+
     scenario('starts once, however often it is asked to', async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 2))
@@ -99,6 +106,8 @@ export function starting(backend: Backend): void {
       await published.ended()
       expect(published.values).toEqual([[{ topic, partition: 0, offset: 2n }]])
       await run.committed(topic, 0, 3)
+      const refused = new Collected(run.client.publish({ topic, partition: 7, value: 'v' }, { timeout: 1_000 }))
+      expect((await refused.ended()).error).toMatchObject({ name: 'PublishError', topic })
     })
   })
 
