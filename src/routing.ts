@@ -7,7 +7,7 @@ import type { PublishRecord, RecordMetadata } from './publish.js'
 /** Where a client keeps what the steps of failure routes need of it. */
 export const routing: unique symbol = Symbol('rxmika.routing')
 
-/** What the steps of failure routes need of a client; a test may stand in for it. */
+/** A client, as the steps of failure routes take it. */
 export interface RoutingClient {
   readonly [routing]: Routing
 }
