@@ -7,7 +7,7 @@ export type SaslOptions =
     }
   | {
       readonly mechanism: 'oauthbearer'
-      /** Asked for a token whenever a connection logs in. Where it rejects, the connection fails, and is tried again. */
+      /** Asked for a token whenever a connection logs in. Where it rejects, that is logged, and it is asked again. */
       readonly oauthBearerProvider: () => Promise<{ readonly value: string }>
     }
   | {

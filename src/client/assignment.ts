@@ -620,7 +620,8 @@ export class Assignment implements RecordOwner {
         this.reading.streamOf(record) !== stream
       )
         continue
-      this.#move(record, 'left')
+      // One that was taken in and handed to nobody waits as before.
+      if (record.phase !== 'waiting') this.#move(record, 'left')
       left.push(record)
     }
     if (left.length > 0) this.#waiting.set(stream, left)

@@ -207,7 +207,7 @@ export async function play(plan: Plan): Promise<Played> {
       note(`${event.type} ${event.topic}-${event.partition}@${event.offset}`)
     } else if (event.type === 'revoked' || event.type === 'lost') {
       note(`${event.type} ${event.topic}-${event.partition}`)
-      if (closing) left ??= [...seen.values()].filter(({ state }) => state === 'out' || state === 'routing').length
+      if (closing) left ??= [...seen.values()].filter(({ state }) => ['out', 'back', 'routing'].includes(state)).length
       for (const [id, one] of seen) if (one.topic === event.topic && one.partition === event.partition) seen.delete(id)
     } else if (event.type === 'assigned') {
       // What was revoked so far was for a rebalance, and not for the close.
@@ -234,9 +234,7 @@ export async function play(plan: Plan): Promise<Played> {
           if (!record.settled && !record.signal.aborted) {
             // Before it is so: what follows from it happens from within.
             if (how === 'ack') done(entry.id)
-            // What was given back is not waited for, also where its pipeline goes on with it.
-            else if (!(closing && before === 'back'))
-              entry.state = here && ++entry.failures < attemptsHere ? 'not-due' : 'routing'
+            else entry.state = here && ++entry.failures < attemptsHere ? 'not-due' : 'routing'
           }
           const counted = real(...reason)
           if (counted) note(`${how} ${nameOf(record)}`)

@@ -1,5 +1,6 @@
 import type { ConnectionOptions } from 'node:tls'
-import { Kafka, type KafkaConfig, KafkaJSConnectionError, type SASLOptions } from 'kafkajs'
+import { Kafka, type KafkaConfig, type SASLOptions } from 'kafkajs'
+import type { Logger } from 'pino'
 import type { DriverContext } from '../../driver.js'
 import type { SaslOptions } from '../../sasl.js'
 import { FramedSockets } from './framed-socket.js'
@@ -31,7 +32,7 @@ export function openBrokers({ brokers, ssl, sasl }: KafkajsOptions, { clientId, 
     brokers: [...brokers],
     clientId,
     ssl: (ssl ?? false) as KafkaConfig['ssl'],
-    sasl: sasl && login(sasl),
+    sasl: sasl && login(sasl, logger),
     retry,
     connectionTimeout: 5_000,
     requestTimeout: 15_000,
@@ -42,7 +43,7 @@ export function openBrokers({ brokers, ssl, sasl }: KafkajsOptions, { clientId, 
   return { kafka, destroy: () => sockets.destroyAll() }
 }
 
-function login(sasl: SaslOptions): SASLOptions {
+function login(sasl: SaslOptions, logger: Logger): SASLOptions {
   if (sasl.mechanism !== 'oauthbearer') return sasl as SASLOptions
   return {
     ...sasl,
@@ -50,9 +51,10 @@ function login(sasl: SaslOptions): SASLOptions {
     oauthBearerProvider: async () => {
       try {
         return await sasl.oauthBearerProvider()
-      } catch (error) {
-        const failure = new KafkaJSConnectionError(`there is no token to log in with: ${messageOf(error)}`)
-        throw Object.assign(failure, { cause: error })
+      } catch (cause) {
+        logger.warn({ err: cause }, 'there is no token to log in with; it is asked for again')
+        const failure = new Error(`there is no token to log in with: ${messageOf(cause)}`, { cause })
+        throw Object.assign(failure, { name: 'KafkaJSConnectionError', retriable: true })
       }
     },
   }
