@@ -19,6 +19,8 @@ export default defineConfig({
           include: ['test/{marbles,properties,types,unit,contract,docs}/**/*.test.ts'],
           exclude: ['**/*.kafka.test.ts'],
           typecheck: { enabled: false },
+          // Each file gives back what it fakes: one process for many saves a third of their time.
+          isolate: false,
         },
       },
       {
