@@ -7,11 +7,11 @@ let packed: PackedPackage
 
 beforeAll(async () => {
   packed = await PackedPackage.make()
-  await packed.compile('nodenext')
 }, 120_000)
 afterAll(() => packed?.remove())
 
 describe('the packed package', { timeout: 60_000 }, () => {
+  // First of all, for these make the program that the next ones run.
   it.each(['node16', 'nodenext'] as const)('has types for both formats, under %s', module => packed.compile(module))
 
   it.each(['esm', 'cjs'] as const)('runs in a program of the format %s', async format => {
