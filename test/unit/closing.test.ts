@@ -1,4 +1,4 @@
-import { merge, Subject } from 'rxjs'
+import { firstValueFrom, merge, Subject } from 'rxjs'
 import { ConnectionError, createClient, type Driver, deadLetter, discard, PublishError, type RxMikaError } from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { expect, it } from 'vitest'
@@ -59,4 +59,11 @@ it('reports as unsettled no record that one way of its route completed and anoth
   client.start()
   expect((await held).message).toContain('never')
   expect(await client.closeGracefully()).toEqual({ drained: true, unsettled: 0 })
+})
+
+it('ends a replay that is subscribed to once the client closes', async () => {
+  const client = createClient({ driver: memoryBroker().driver(), group: 'g', dlqTopic: 'dlq', env: {}, logger: false })
+  const replay = client.replayDlq()
+  await client.close()
+  expect(await firstValueFrom(replay, { defaultValue: 'nothing' })).toBe('nothing')
 })
