@@ -39,6 +39,18 @@ describe('an invalid option is a ConfigurationError that names it and the value 
     [{ sasl: { mechanism: 'plain', username: 7, password } }, 'sasl.username', '7'],
     [{ sasl: { mechanism: 'plain', username: 'me' } }, 'sasl.password', 'is not set'],
     [{ sasl: password }, 'sasl', 'string'],
+    [{ sasl: { mechanism: 'oauthbearer' } }, 'sasl.oauthBearerProvider', 'undefined'],
+    [{ sasl: { mechanism: 'oauthbearer', oauthBearerProvider: password } }, 'sasl.oauthBearerProvider', 'string'],
+    [
+      { sasl: { mechanism: 'aws', authorizationIdentity: 'me', secretAccessKey: password } },
+      'sasl.accessKeyId',
+      'is not set',
+    ],
+    [
+      { sasl: { mechanism: 'aws', authorizationIdentity: 'me', accessKeyId: 'key', secretAccessKey: '' } },
+      'sasl.secretAccessKey',
+      'is not set',
+    ],
     [{ startFrom: 'beginning' }, 'startFrom', "'beginning'"],
     [{ startFrom: new Date('nonsense') }, 'startFrom', 'Invalid Date'],
     [{ startFrom: 7 }, 'startFrom', '7'],
