@@ -13,7 +13,8 @@ const run = promisify(execFile)
 
 /** One of the compiled scripts, in a Node without a parent between it and us: what is killed is the script. */
 export const script = (name: Script, args: readonly string[], node = process.execPath): readonly string[] => [
-  ...[node, compiled(name)],
+  node,
+  compiled(name),
   ...args,
 ]
 

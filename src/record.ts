@@ -90,9 +90,9 @@ export interface RecordOwner {
 
 /**
  * Where a delivery stands: `waiting` to be handed to a subscriber, `left` by one that ended and waiting for the next, `fenced`
- * behind another of its key, `unsettled` in its pipeline, `behind` another of its key there, `resting` there until a rebalance is over, `routing` after `fail`, `held` by a
- * step of its route for as long as it may take, `unroutable` when no step took it, `not-due` until its retry is, `done` when
- * completed.
+ * behind another of its key, `unsettled` in its pipeline, `behind` another of its key there, `resting` there until a rebalance
+ * is over, `routing` after `fail`, `held` by a step of its route for as long as it may take, `unroutable` when no step took it,
+ * `not-due` until its retry is, `done` when completed.
  */
 export type DeliveryPhase =
   | 'waiting'

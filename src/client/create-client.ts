@@ -168,14 +168,12 @@ class KafkaClient implements Client, AssignmentHost {
     this.closed = new Promise(resolve => {
       this.#reportEnd = resolve
     })
-    this.#work.add(
-      aborted(options.signal).subscribe(reason => {
-        const error = new ClientClosedError('the client was closed by its abort signal', { cause: reason })
-        // A signal that is aborted from the beginning: whoever makes the client is to be told, too.
-        if (options.signal?.aborted) this.soon(() => this.#closeBy(error))
-        else this.#closeBy(error)
-      }),
-    )
+    const { signal } = options
+    const abort = (reason: unknown) =>
+      this.#closeBy(new ClientClosedError('the client was closed by its abort signal', { cause: reason }))
+    // Aborted from the beginning: whoever makes the client is to be told, too.
+    if (signal?.aborted) this.soon(() => abort(signal.reason))
+    else this.#work.add(aborted(signal).subscribe(abort))
   }
 
   // ── Topics ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -531,7 +529,10 @@ class KafkaClient implements Client, AssignmentHost {
 
   /** What cannot heal: closes at once, tells the streams, and is the last of `errors`. */
   #closeBy(cause: unknown): void {
-    const error = cause instanceof RxMikaError ? cause : new ClientClosedError(`the client closes: ${cause}`, { cause })
+    const error =
+      cause instanceof RxMikaError
+        ? this.#names.inError(cause)
+        : new ClientClosedError(`the client closes: ${cause}`, { cause })
     if (this.#finished) return
     if (this.#closing === undefined) this.#close(undefined, error)
     else {

@@ -19,7 +19,7 @@ export class TopicNames {
   }
 
   /** The same error for users, where it names a topic: a driver knows topics by their full names only. */
-  inError<E extends RxMikaError>(error: E): E | FetchError | PublishError {
+  inError(error: RxMikaError): RxMikaError {
     if (this.suffix === '') return error
     if (error instanceof FetchError && error.topic !== undefined) {
       const { message, cause, topic, partition, offset } = error

@@ -1,5 +1,14 @@
-import { firstValueFrom, merge, Subject } from 'rxjs'
-import { ConnectionError, createClient, type Driver, deadLetter, discard, PublishError, type RxMikaError } from 'rxmika'
+import { concat, EMPTY, firstValueFrom, merge, of, Subject, throwError } from 'rxjs'
+import {
+  ConnectionError,
+  createClient,
+  type Driver,
+  deadLetter,
+  discard,
+  FetchError,
+  PublishError,
+  type RxMikaError,
+} from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { expect, it } from 'vitest'
 
@@ -66,4 +75,35 @@ it('ends a replay that is subscribed to once the client closes', async () => {
   const replay = client.replayDlq()
   await client.close()
   expect(await firstValueFrom(replay, { defaultValue: 'nothing' })).toBe('nothing')
+})
+
+it('names topics as users do in what goes wrong, also in what closes it', async () => {
+  const place = { topic: 'orders-test', partition: 0, offset: 7n }
+  const driver = {
+    connect: () => EMPTY,
+    topics: (names: readonly string[]) => of(new Map(names.map(name => [name, 1]))),
+    consume: () =>
+      concat(
+        of({ type: 'trouble', error: new FetchError('passed over', place) }),
+        throwError(() => new FetchError('no such codec', place)),
+      ),
+    leave: () => EMPTY,
+    close: () => EMPTY,
+  } as unknown as Driver
+  const client = createClient({ driver, group: 'g', suffix: '-test', env: {}, logger: false })
+  const errors: RxMikaError[] = []
+  client.errors.subscribe(error => errors.push(error))
+  let told: unknown
+  client.topic('orders').subscribe({
+    error: error => {
+      told = error
+    },
+  })
+  client.start()
+  await client.closed
+  expect(errors).toMatchObject([
+    { ...place, topic: 'orders', message: 'passed over' },
+    { ...place, topic: 'orders', message: 'no such codec' },
+  ])
+  expect(told).toBe(errors[1])
 })

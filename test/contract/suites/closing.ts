@@ -300,6 +300,7 @@ export function closing(backend: Backend): void {
       seen.values[0]!.ack()
       const reason = new Error('enough')
       controller.abort(reason)
+      expect(run.client.currentState).toBe('draining')
       const { error } = await seen.ended()
       expect(error).toBeInstanceOf(ClientClosedError)
       expect((error as Error).cause).toBe(reason)
