@@ -1,0 +1,102 @@
+import { types } from 'node:util'
+import { ConfigurationError } from './errors.js'
+import { nearestName } from './nearest-name.js'
+
+/** The names of `Options`; of a union those of all its members. */
+type NameOf<Options> = Options extends unknown ? Extract<keyof Options, string> : never
+
+/**
+ * Every option of an interface by its name. The compiler compares the two: an option that is added to the interface and
+ * not listed does not compile, nor does a name that the interface does not have.
+ *
+ * @example
+ * const known: KnownOptions<HandleOptions> = { concurrency: true, order: true, timeout: true, scheduler: true }
+ */
+export type KnownOptions<Options> = { readonly [name in NameOf<Options>]: true }
+
+/**
+ * Checks that `options` is an object, and that every option in it exists.
+ *
+ * Own enumerable properties are checked, those of class instances too; what is inherited, symbols and what is
+ * `undefined` are not. Values are never part of the message: an option with a wrong name may hold a password.
+ *
+ * @param where Where the options were given, as messages begin: `handle`, `topic 'orders'`.
+ * @throws ConfigurationError naming the option and the nearest that exists, or all that exist if none is near.
+ */
+export function checkOptions<Options>(where: string, options: Options, known: KnownOptions<Options>): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new ConfigurationError(`${where}: options must be an object (got ${kindOf(options)})`)
+  }
+  for (const name of Object.keys(options)) {
+    // Own properties: `constructor` and `toString` are options of nothing.
+    if (Object.hasOwn(known, name) || (options as Record<string, unknown>)[name] === undefined) continue
+    const names = Object.keys(known)
+    const nearest = nearestName(name, names)
+    const remedy = nearest === undefined ? `the options are ${names.join(', ')}` : `did you mean '${nearest}'?`
+    throw new ConfigurationError(`${where}: unknown option ${shown(name)}; ${remedy}`)
+  }
+}
+
+/**
+ * What is wrong with an option's value: `handle: concurrency must be an integer ≥ 1 (got 0)`.
+ *
+ * @param rule Begins with `must`.
+ */
+export function invalid(option: string, value: unknown, rule: string): ConfigurationError {
+  return new ConfigurationError(`${option} ${rule} (got ${shown(value)})`)
+}
+
+/** As `invalid`, for values that may be or hold a secret: the message has their kind alone. */
+export function invalidSecret(option: string, value: unknown, rule: string): ConfigurationError {
+  return new ConfigurationError(`${option} ${rule} (got ${kindOf(value)})`)
+}
+
+/** @throws ConfigurationError */
+export function checkFunction(option: string, value: unknown, what = 'a function'): void {
+  if (typeof value !== 'function') throw invalid(option, value, `must be ${what}`)
+}
+
+/** @throws ConfigurationError unless it is an integer from `least` to `most`. */
+export function checkInteger(option: string, value: unknown, least: number, most?: number): void {
+  if (Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= (most ?? Infinity)) return
+  throw invalid(
+    option,
+    value,
+    most === undefined ? `must be an integer ≥ ${least}` : `must be an integer from ${least} to ${most}`,
+  )
+}
+
+/** @throws ConfigurationError unless it is an integer ≥ 1, or `Infinity`. */
+export function checkLimit(option: string, value: unknown): void {
+  if (value === Number.POSITIVE_INFINITY || (Number.isSafeInteger(value) && (value as number) >= 1)) return
+  throw invalid(option, value, 'must be an integer ≥ 1 or Infinity')
+}
+
+/** The longest duration, ms (24.8 days): Node's timers fire at once beyond it. */
+export const longestDuration = 2 ** 31 - 1
+
+/** @throws ConfigurationError unless it is a number of ms from `least` to the longest that a timer takes. */
+export function checkDuration(option: string, value: unknown, least = 0): void {
+  if (typeof value === 'number' && value >= least && value <= longestDuration) return
+  throw invalid(option, value, `must be a number of ms from ${least} to ${longestDuration}`)
+}
+
+const longestShown = 80
+
+/** A value as messages have it. Objects by their kind alone: they may be large, hold secrets, or throw when made a text. */
+function shown(value: unknown): string {
+  if (typeof value === 'string') {
+    const text = value.length > longestShown ? `${value.slice(0, longestShown)}…` : value
+    return `'${JSON.stringify(text).slice(1, -1).replaceAll('\\"', '"')}'`
+  }
+  if (types.isDate(value)) return Number.isNaN(value.getTime()) ? 'Invalid Date' : value.toISOString()
+  if (typeof value === 'bigint') return `${value}n`
+  return typeof value === 'object' || typeof value === 'function' ? kindOf(value) : String(value)
+}
+
+function kindOf(value: unknown): string {
+  if (value === null || value === undefined) return String(value)
+  if (typeof value === 'string') return value === '' ? 'an empty string' : 'a string'
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array'
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
+}

@@ -1,0 +1,13 @@
+/** The one notation of a partition in messages: `orders-3`. */
+export function partitionName({ topic, partition }: { readonly topic: string; readonly partition: number }): string {
+  return `${topic}-${partition}`
+}
+
+/** The one notation of a record's place, or of a position, in messages: `orders-3@1042`. */
+export function placeName(place: {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: bigint | number | string
+}): string {
+  return `${partitionName(place)}@${place.offset}`
+}
