@@ -94,6 +94,11 @@ export interface Driver {
   /** The time of everything that waits; absent: RxJS's `asyncScheduler`. */
   readonly scheduler?: SchedulerLike
   /**
+   * The wall clock of the machine, ms since 1970: what the client writes into headers and reports. It may jump; no duration
+   * is measured by it. Absent: the scheduler's `now()`, in real time `Date.now()`.
+   */
+  wallTime?(): number
+  /**
    * True: the group has not answered for longer than a session, so others may have what is assigned here. It is looked at
    * by the clock, for a process that stood still learns of it no other way. Nothing is handed out until `confirmed`,
    * `lost` or `assigned` says what is so. Absent: never.

@@ -1,4 +1,5 @@
-import type { Observable, SchedulerLike } from 'rxjs'
+import type { Observable } from 'rxjs'
+import type { Clock } from './clock.js'
 import type { FloodError, PublishError, RxMikaError } from './errors.js'
 import type { ClientEvent } from './events.js'
 import type { Failed } from './failure.js'
@@ -25,7 +26,7 @@ export interface Routing {
   readonly group: string | undefined
   readonly retryTopic: string | undefined
   readonly dlqTopic: string | undefined
-  readonly scheduler: SchedulerLike
+  readonly clock: Clock
   /** A user's topic name with the suffix. */
   fullName(topic: string): string
   /**

@@ -1,4 +1,5 @@
-import type { Observable, SchedulerLike, Subscription } from 'rxjs'
+import type { Observable, Subscription } from 'rxjs'
+import type { Clock } from '../clock.js'
 import type { PartitionAssignment } from '../driver.js'
 import { FetchError, KeyFenceError } from '../errors.js'
 import type { Place, Stall, StallReason } from '../events.js'
@@ -26,7 +27,7 @@ export type Admission = { readonly stream: TopicStream; readonly origin: Origin 
 
 /** What an assignment needs of the client it belongs to. */
 export interface AssignmentHost {
-  readonly scheduler: SchedulerLike
+  readonly clock: Clock
   readonly reports: Reports
   readonly stallAfter: number
   readonly ownHeaders: { isOwn(name: string): boolean } | undefined
@@ -159,7 +160,7 @@ export class Assignment implements RecordOwner {
     this.#signals = signals?.(this)
     this.#fence = reading.keyFence && new KeyFence(reading.keyFence)
     this.#delayed = new DelayedRecords({
-      scheduler: host.scheduler,
+      clock: host.clock,
       readAt: offset => host.readAt(this, offset),
       due: record => {
         this.#move(record, 'waiting')
@@ -205,7 +206,7 @@ export class Assignment implements RecordOwner {
 
   accept(batch: RecordBatch, from: number): void {
     if (this.ended) return
-    this.#queue.push({ batch, index: from, at: this.host.scheduler.now() })
+    this.#queue.push({ batch, index: from, at: this.host.clock.monotonic() })
     this.drain()
     if (this.#queue.length > 0) this.#watch()
   }
@@ -256,7 +257,7 @@ export class Assignment implements RecordOwner {
   drainLater(): void {
     if (this.#laterTaken) return
     this.#laterTaken = true
-    this.host.scheduler.schedule(() => {
+    this.host.clock.scheduler.schedule(() => {
       this.#laterTaken = false
       this.drain()
     })
@@ -645,7 +646,7 @@ export class Assignment implements RecordOwner {
   onCommitted(offset: bigint, metadata: string): void {
     this.committed = offset
     this.#committedMetadata = metadata
-    this.#behindSince = offset < BigInt(this.position) ? this.host.scheduler.now() : undefined
+    this.#behindSince = offset < BigInt(this.position) ? this.host.clock.monotonic() : undefined
   }
 
   /** With the strict gate, what was committed may have opened it. */
@@ -656,7 +657,7 @@ export class Assignment implements RecordOwner {
   #advance(): void {
     const head = this.window.at(this.window.head)
     this.position = head === undefined ? this.#readTo : head.batch.offset(head.index)
-    this.#behindSince ??= this.host.scheduler.now()
+    this.#behindSince ??= this.host.clock.monotonic()
     while (this.#deliveredAt.length > 1 && this.#deliveredAt[1]!.slot <= this.window.head) this.#deliveredAt.shift()
     if (this.#stalled !== undefined && this.window.head > this.#stalled.slot) {
       const { topic, partition, offset } = this.#stalled
@@ -671,7 +672,7 @@ export class Assignment implements RecordOwner {
   // ── Why it waits ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   #markTime(): void {
-    const at = this.host.scheduler.now()
+    const at = this.host.clock.monotonic()
     const last = this.#deliveredAt.at(-1)
     if (last === undefined || last.at !== at) this.#deliveredAt.push({ slot: this.window.tail, at })
     this.#watch()
@@ -679,24 +680,24 @@ export class Assignment implements RecordOwner {
 
   #watch(): void {
     if (this.#stallTimer !== undefined || this.#stalled !== undefined || this.ended) return
-    const { scheduler, stallAfter } = this.host
-    const now = scheduler.now()
+    const { clock, stallAfter } = this.host
+    const now = clock.monotonic()
     const since = this.window.span > 0 ? this.#headSince() : (this.#queue[0]?.at ?? now)
     // One that is looked at in vain, because deliveries rest meanwhile, is looked at again after the whole time.
     const wait = since + stallAfter > now ? since + stallAfter - now : stallAfter
-    this.#stallTimer = scheduler.schedule(() => {
+    this.#stallTimer = clock.scheduler.schedule(() => {
       this.#stallTimer = undefined
       if (this.window.span === 0 && this.#queue.length === 0) return
-      const stall = this.stall()
-      if (stall !== undefined && scheduler.now() - stall.since >= stallAfter) {
+      const stall = this.#heldBack()
+      if (stall !== undefined && clock.monotonic() - stall.since >= stallAfter) {
         this.#stalled = { topic: stall.topic, partition: stall.partition, offset: stall.offset, slot: this.window.head }
-        this.host.reports.event({ type: 'stalled', ...stall })
+        this.host.reports.event({ type: 'stalled', ...this.#shown(stall) })
       } else this.#watch()
     }, wait)
   }
 
   #headSince(): number {
-    let since = this.#deliveredAt[0]?.at ?? this.host.scheduler.now()
+    let since = this.#deliveredAt[0]?.at ?? this.host.clock.monotonic()
     for (const mark of this.#deliveredAt) {
       if (mark.slot > this.window.head) break
       since = mark.at
@@ -706,6 +707,18 @@ export class Assignment implements RecordOwner {
 
   /** What holds the committed position back, if anything does. */
   stall(): Stall | undefined {
+    const stall = this.#heldBack()
+    return stall && this.#shown(stall)
+  }
+
+  /** With the date of its beginning, by the wall clock as it is now. */
+  #shown(stall: Stall): Stall {
+    const { clock } = this.host
+    return { ...stall, since: clock.wall() - (clock.monotonic() - stall.since) }
+  }
+
+  /** The stall, its `since` of the monotonic clock. */
+  #heldBack(): Stall | undefined {
     const head = this.window.at(this.window.head)
     if (head !== undefined) {
       return this.#stallAt(head, this.#headSince(), this.#whyAt(head))
@@ -720,7 +733,7 @@ export class Assignment implements RecordOwner {
     if (this.#signals === undefined || this.committed >= BigInt(this.position)) return undefined
     return {
       ...{ topic: this.topic, partition: this.partition, offset: this.committed, key: null, attempt: 1 },
-      since: this.#behindSince ?? this.host.scheduler.now(),
+      since: this.#behindSince ?? this.host.clock.monotonic(),
       why: 'committing',
     }
   }

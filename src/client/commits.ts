@@ -1,4 +1,5 @@
 import { Observable, Subject, type Subscriber, type Subscription } from 'rxjs'
+import type { Clock } from '../clock.js'
 import type { CommitPoint, Committed } from '../commit-point.js'
 import type { Driver, PartitionAssignment } from '../driver.js'
 import type { CommitError } from '../errors.js'
@@ -39,7 +40,7 @@ export class Commits {
 
   constructor(
     readonly driver: Driver,
-    readonly scheduler: { now(): number; schedule(work: () => void, delay: number): Subscription },
+    readonly clock: Clock,
     readonly interval: number,
     readonly told: CommitsListener,
   ) {
@@ -68,15 +69,15 @@ export class Commits {
   /** The completed prefix of some assignment grew: it is committed at the interval's end. */
   readonly due = (): void => {
     if (this.#timer !== undefined || this.#stopped) return
-    const wait = Math.max(0, this.#lastFlush + this.interval - this.scheduler.now())
-    this.#timer = this.scheduler.schedule(() => this.flush(), wait)
+    const wait = Math.max(0, this.#lastFlush + this.interval - this.clock.monotonic())
+    this.#timer = this.clock.scheduler.schedule(() => this.flush(), wait)
   }
 
   /** Asks for everything completed to be committed now. */
   flush(): void {
     this.#timer?.unsubscribe()
     this.#timer = undefined
-    this.#lastFlush = this.scheduler.now()
+    this.#lastFlush = this.clock.monotonic()
     this.#flush.next()
     // Where the position stands still, finished work behind it may have changed what is to be remembered.
     for (const { assignment } of this.#tracked.values()) this.#request(assignment, assignment.requested)

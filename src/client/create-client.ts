@@ -14,6 +14,7 @@ import {
   tap,
   timer,
 } from 'rxjs'
+import { type Clock, clockOf } from '../clock.js'
 import type { Committed } from '../commit-point.js'
 import type { Driver, DriverEvent, PartitionAssignment } from '../driver.js'
 import { kafkajsDriver } from '../drivers/kafkajs/index.js'
@@ -80,6 +81,7 @@ export function createClient(options: ClientOptions = {}): Client {
 class KafkaClient implements Client, AssignmentHost {
   readonly closed: Promise<CloseReport>
   readonly [routing]: Failures
+  readonly clock: Clock
   readonly scheduler
   readonly reports: Reports
   readonly ownHeaders: GroupHeaders | undefined
@@ -114,12 +116,13 @@ class KafkaClient implements Client, AssignmentHost {
     this.#driver =
       options.driver ??
       kafkajsDriver({ brokers: config.brokers, ssl: config.ssl, sasl: config.sasl, codecs: config.codecs })
-    this.scheduler = this.#driver.scheduler ?? asyncScheduler
+    this.clock = clockOf(this.#driver)
+    this.scheduler = this.clock.scheduler
     this.#names = new TopicNames(config.suffix)
     this.reports = new Reports(config.logger, this.#names)
     this.ownHeaders = config.group === undefined ? undefined : new GroupHeaders(config.group)
     this.#publisher = new Publisher(this.#driver, this.scheduler, () => this.#changes.next())
-    this.#commits = new Commits(this.#driver, this.scheduler, config.commitInterval, {
+    this.#commits = new Commits(this.#driver, this.clock, config.commitInterval, {
       refused: error => this.reports.error(error),
       forgotten: (assignment, ranges) =>
         this.reports.event({ type: 'forgotten', ...placeOf(assignment, assignment.requested), ranges }),
@@ -135,7 +138,7 @@ class KafkaClient implements Client, AssignmentHost {
       scheduler: this.scheduler,
       writeBack: record => this[routing].writeBack(record),
     })
-    this[routing] = new Failures(config, this.scheduler, {
+    this[routing] = new Failures(config, this.clock, {
       names: this.#names,
       publisher: this.#publisher,
       reports: this.reports,
@@ -331,7 +334,7 @@ class KafkaClient implements Client, AssignmentHost {
       headers: this.ownHeaders,
       reports: this.reports,
       maxInFlight: defaultMaxInFlight,
-      now: () => this.scheduler.now(),
+      now: () => this.clock.wall(),
       stream: topic => this.#streams.get(topic),
       orphans: this.#orphans,
     }

@@ -1,4 +1,5 @@
-import { type Observable, type SchedulerLike, Subscription } from 'rxjs'
+import { type Observable, Subscription } from 'rxjs'
+import type { Clock } from '../clock.js'
 import type { DeliveredRecord } from '../record.js'
 import type { RecordBatch } from '../record-batch.js'
 import { DueQueue } from './due-queue.js'
@@ -9,7 +10,7 @@ const bytesKept = 4 * 1024 * 1024
 const readAgainAfter = 1_000
 
 export interface DelayedRecordsHost {
-  readonly scheduler: SchedulerLike
+  readonly clock: Clock
   /** The batch that holds the record at `offset`, or what comes after it where it is gone. */
   readAt(offset: number): Observable<RecordBatch>
   /** The record is due, its bytes are there. */
@@ -41,7 +42,7 @@ export class DelayedRecords {
 
   add(record: DeliveredRecord, delay: number): void {
     this.#keep(record)
-    this.#wait(record, this.host.scheduler.now() + delay)
+    this.#wait(record, this.host.clock.monotonic() + delay)
   }
 
   /** The record waits, and nobody knows for how long. */
@@ -92,14 +93,14 @@ export class DelayedRecords {
     this.#timer = undefined
     const due = this.#queue.nextDue
     if (due === undefined) return
-    const delay = Math.max(0, due - this.host.scheduler.now())
-    this.#timer = { due, subscription: this.host.scheduler.schedule(() => this.#fire(due), delay) }
+    const delay = Math.max(0, due - this.host.clock.monotonic())
+    this.#timer = { due, subscription: this.host.clock.scheduler.schedule(() => this.#fire(due), delay) }
   }
 
-  /** The timer counts, not the clock, which may have been set back meanwhile: what it was armed for is due. */
+  /** What the timer was armed for is due, even where the timer ran a fraction of a ms short of it. */
   #fire(armedFor: number): void {
     this.#timer = undefined
-    const now = Math.max(armedFor, this.host.scheduler.now())
+    const now = Math.max(armedFor, this.host.clock.monotonic())
     const released: DeliveredRecord[] = []
     while (this.#queue.nextDue !== undefined && this.#queue.nextDue <= now) {
       const record = this.#queue.shift()!
@@ -131,7 +132,7 @@ export class DelayedRecords {
         },
         error: () =>
           end(() => {
-            const again = this.host.scheduler.now() + readAgainAfter
+            const again = this.host.clock.monotonic() + readAgainAfter
             for (const record of rest) this.#wait(record, again)
           }),
         complete: () =>

@@ -1,4 +1,5 @@
 import { type Observable, type OperatorFunction, ReplaySubject, tap } from 'rxjs'
+import type { Clock } from '../clock.js'
 import { type FloodError, PublishError, type RxMikaError, UnroutableFailureError } from '../errors.js'
 import type { ClientEvent } from '../events.js'
 import type { Completed, Failed } from '../failure.js'
@@ -41,7 +42,7 @@ export class Failures implements Routing {
 
   constructor(
     { group, retryTopic, dlqTopic }: Config,
-    readonly scheduler: Routing['scheduler'],
+    readonly clock: Clock,
     readonly host: FailuresHost,
   ) {
     this.group = group
@@ -98,7 +99,7 @@ export class Failures implements Routing {
 
   /** A broker that is away refuses every copy again and again: said once a second, not once a record. */
   #reportRefusal(error: PublishError): void {
-    const now = this.scheduler.now()
+    const now = this.clock.monotonic()
     if (now - (this.#refusalsSaid.get(error.message) ?? Number.NEGATIVE_INFINITY) < refusalInterval) return
     if (this.#refusalsSaid.size > 100) this.#refusalsSaid.clear()
     this.#refusalsSaid.set(error.message, now)

@@ -36,7 +36,7 @@ export class LeakWatch {
 
   #look(): void {
     for (const assignment of this.assignments()) {
-      const young = assignment.firstSlotSince(assignment.host.scheduler.now() - age)
+      const young = assignment.firstSlotSince(assignment.host.clock.monotonic() - age)
       let watched = 0
       for (const record of assignment.window) {
         if (record.slot >= young || watched === most) break

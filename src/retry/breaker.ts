@@ -78,7 +78,7 @@ export function breaker(
         next: value => {
           if (isCompleted(value)) subscriber.next(value)
           else if (held !== undefined) hold(value)
-          else if (passed.take(port.scheduler.now())) subscriber.next(value)
+          else if (passed.take(port.clock.monotonic())) subscriber.next(value)
           else trip(value)
         },
         error: error => subscriber.error(error),

@@ -29,7 +29,7 @@ export function deadLetter(
   const { routing, headers, topic } = destinationOf(client, 'deadLetter', 'dlqTopic', options.topic)
 
   return eachFailed<Completed>(failed => {
-    const now = routing.scheduler.now()
+    const now = routing.clock.wall()
     return publishingCopy(routing, failed, () => deadLetterCopy(failed, routing, headers, topic, now), {
       acknowledged: () => {
         if (routing.observed) {

@@ -52,7 +52,7 @@ export function retryTopic(
       routing.unroutable(failed, lostOrder(failed))
       return EMPTY
     }
-    const now = routing.scheduler.now()
+    const now = routing.clock.wall()
     return publishingCopy<Failed | Completed>(
       routing,
       failed,

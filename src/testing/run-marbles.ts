@@ -16,7 +16,7 @@ export interface MarbleOptions extends Omit<MemoryBrokerOptions, 'scheduler'> {
 export interface PromisedMarbleOptions extends MarbleOptions {
   /**
    * Fires the fake timers that are due within so many ms, awaiting what they start: `vi.advanceTimersByTimeAsync` of
-   * vitest, `jest.advanceTimersByTimeAsync`, `clock.tickAsync` of sinon. `Date` must be faked with them.
+   * vitest, `jest.advanceTimersByTimeAsync`, `clock.tickAsync` of sinon. `Date` and `performance` must be faked with them.
    */
   readonly advanceTimers: (ms: number) => Promise<unknown>
 }

@@ -1,6 +1,7 @@
 import { defaultIfEmpty, NEVER, type Observable, of, take, takeWhile } from 'rxjs'
 import { TestScheduler } from 'rxjs/testing'
 import { expect } from 'vitest'
+import { clockOf } from '../../src/clock.js'
 import { type FloodError, PublishError, type RxMikaError } from '../../src/errors.js'
 import type { ClientEvent } from '../../src/events.js'
 import { type Completed, Failed, isCompleted } from '../../src/failure.js'
@@ -46,7 +47,7 @@ export class StubClient implements RoutingClient {
       group: 'group' in options ? options.group : 'billing',
       retryTopic: 'retryTopic' in options ? options.retryTopic : 'billing-retry-dev',
       dlqTopic: 'dlqTopic' in options ? options.dlqTopic : 'billing-dlq-dev',
-      scheduler: options.scheduler ?? { now: () => 5_000, schedule: () => assertNever() },
+      clock: clockOf({ scheduler: options.scheduler ?? { now: () => 5_000, schedule: () => assertNever() } }),
       fullName: topic => `${topic}-dev`,
       publishCopy: (make, failed, observer) => {
         const copy = make()
