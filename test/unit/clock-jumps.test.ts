@@ -1,7 +1,17 @@
 import * as fc from 'fast-check'
 import { asapScheduler, asyncScheduler, pipe, throwError, VirtualTimeScheduler } from 'rxjs'
 import { TestScheduler } from 'rxjs/testing'
-import { breaker, createClient, deadLetter, type FloodError, fixed, handle, PublishError, retryTopic } from 'rxmika'
+import {
+  breaker,
+  createClient,
+  deadLetter,
+  type FloodError,
+  fixed,
+  halt,
+  handle,
+  PublishError,
+  retryTopic,
+} from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { clockOf } from '../../src/clock.js'
@@ -113,7 +123,7 @@ describe('when the wall clock is set', () => {
     const broker = memoryBroker()
     const client = createClient({ driver: broker.driver(), group: 'g', retryTopic: 'retry', env: {}, logger: false })
     client
-      .topic('orders', { onFail: retryTopic(client, { retries: 1 }) })
+      .topic('orders', { onFail: pipe(retryTopic(client, { retries: 1 }), halt(client)) })
       .pipe(handle(() => throwError(() => new Error('down'))))
       .subscribe()
     const refused: number[] = []
