@@ -1,6 +1,8 @@
-import type { Observable } from 'rxjs'
+import { type Delivery, type DeliveryOwner, type DeliveryPhase, delivery } from './delivery.js'
 import type { Disposition } from './failure.js'
 import type { HeaderPair, RecordBatch } from './record-batch.js'
+
+export type { DeliveryPhase, Rebalances } from './delivery.js'
 
 /** A record's headers in kafkajs's shape: a name's only value, or all of them in order. Without this library's own. */
 export type ConsumedHeaders = { readonly [name: string]: Buffer | null | readonly (Buffer | null)[] | undefined }
@@ -58,21 +60,9 @@ export interface Origin {
   readonly retries: number
 }
 
-/** Whether a client is giving partitions up: work that has not begun is better left to whoever has them next. */
-export interface Rebalances {
-  readonly underWay: boolean
-  readonly changes: Observable<unknown>
-}
-
 /** What a record asks of the assignment that delivered it. */
-export interface RecordOwner {
-  /** As users know them, without suffix. */
-  readonly topic: string
-  readonly partition: number
-  readonly ended: boolean
+export interface RecordOwner extends DeliveryOwner {
   readonly signal: AbortSignal
-  /** The client's, one object for all that it is assigned. */
-  readonly rebalances: Rebalances
   /** Which headers are this library's own for this group; undefined: none are. */
   readonly ownHeaders: { isOwn(name: string): boolean } | undefined
   acked(record: DeliveredRecord): void
@@ -89,33 +79,17 @@ export interface RecordOwner {
 }
 
 /**
- * Where a delivery stands: `waiting` to be handed to a subscriber, `left` by one that ended and waiting for the next, `fenced`
- * behind another of its key, `unsettled` in its pipeline, `behind` another of its key there, `resting` there until a rebalance
- * is over, `routing` after `fail`, `held` by a step of its route for as long as it may take, `unroutable` when no step took it,
- * `not-due` until its retry is, `done` when completed.
- */
-export type DeliveryPhase =
-  | 'waiting'
-  | 'left'
-  | 'fenced'
-  | 'unsettled'
-  | 'behind'
-  | 'resting'
-  | 'routing'
-  | 'held'
-  | 'unroutable'
-  | 'not-due'
-  | 'done'
-
-/**
  * The record as delivered: a place in a batch and a slot in its assignment's window. Everything else is read when it
  * is asked for.
  */
-export class DeliveredRecord implements ConsumeRecord {
+export class DeliveredRecord implements ConsumeRecord, Delivery {
   settled = false
   phase: DeliveryPhase = 'waiting'
-  /** A stand-in for a record that is held only weakly, so that it is found when its pipeline drops it: that record. */
-  handed: WeakRef<DeliveredRecord> | 'leaked' | undefined
+  /**
+   * A stand-in for a record that is held only weakly, so that it is found when its pipeline drops it: that record. Or what
+   * knows of the records that were handed out in its place (`handOut`).
+   */
+  handed: { deref(): unknown } | 'leaked' | undefined
   /** Whose stream it is for, where its owner reads for several; known to the owner alone. */
   stream: unknown
 
@@ -220,6 +194,34 @@ export class DeliveredRecord implements ConsumeRecord {
     return new MappedRecord(this, fn(this.value, this))
   }
 
+  get [delivery](): Delivery {
+    return this
+  }
+
+  get shared(): boolean {
+    return false
+  }
+
+  isSameRecord(other: Delivery): boolean {
+    return other instanceof DeliveredRecord && other.owner === this.owner && other.slot === this.slot
+  }
+
+  whenDone(done: () => void): void {
+    this.owner.whenDone(this, done)
+  }
+
+  hold(phase: 'behind' | 'resting'): void {
+    this.owner.hold(this, phase)
+  }
+
+  release(): boolean {
+    return this.owner.release(this)
+  }
+
+  handOut(holder: { deref(): unknown }): void {
+    this.handed = holder
+  }
+
   #late(): boolean {
     this.settled = true
     this.owner.settledLate(this)
@@ -227,12 +229,16 @@ export class DeliveredRecord implements ConsumeRecord {
   }
 }
 
-/** A delivered record seen with another value. */
-class MappedRecord<V> implements ConsumeRecord<V> {
+/** A record seen with another value. */
+export class MappedRecord<V> implements ConsumeRecord<V> {
   constructor(
-    readonly delivered: DeliveredRecord,
+    readonly delivered: ConsumeRecord<unknown> & { readonly [delivery]?: Delivery | undefined },
     readonly value: V,
   ) {}
+
+  get [delivery](): Delivery | undefined {
+    return this.delivered[delivery]
+  }
 
   get topic() {
     return this.delivered.topic
@@ -281,5 +287,5 @@ class MappedRecord<V> implements ConsumeRecord<V> {
 /** The delivery behind a record, mapped or not; undefined for a record made by other means, as tests may. */
 export function deliveryOf(record: unknown): DeliveredRecord | undefined {
   if (record instanceof DeliveredRecord) return record
-  return record instanceof MappedRecord ? record.delivered : undefined
+  return record instanceof MappedRecord ? deliveryOf(record.delivered) : undefined
 }

@@ -597,7 +597,7 @@ export class Assignment implements RecordOwner {
 
   /** The record itself, where only a stand-in was held and the record is still about. */
   #handedOut(held: DeliveredRecord): DeliveredRecord {
-    const record = typeof held.handed === 'object' ? held.handed.deref() : undefined
+    const record = held.handed instanceof WeakRef ? (held.handed as WeakRef<DeliveredRecord>).deref() : undefined
     held.handed = undefined
     if (record === undefined) return held
     this.window.replace(record)

@@ -2,7 +2,7 @@ import { bufferTime, EMPTY, filter, type Observable, type OperatorFunction, of }
 import { expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
 import { type Decoder, decode } from '../../src/operators/decode.js'
-import { handle, type Outcome } from '../../src/operators/handle.js'
+import { handle, type Outcome } from '../../src/operators/handle/handle.js'
 import { json } from '../../src/operators/json.js'
 import type { ConsumeRecord } from '../../src/record.js'
 

@@ -1,30 +1,13 @@
-import {
-  from,
-  isObservable,
-  type Observable,
-  type ObservableInput,
-  type SchedulerLike,
-  type Subscriber,
-  Subscription,
-} from 'rxjs'
-import { HandlerTimeoutError } from '../errors.js'
-import { type ConsumeRecord, type DeliveredRecord, deliveryOf, type Rebalances } from '../record.js'
-import { Fifo } from './fifo.js'
-import { deliveries, type HandleOrder, Lanes, type LaneUser, type Place } from './lanes.js'
+import { from, type SchedulerLike, type Subscriber, Subscription } from 'rxjs'
+import { deliveryBehind } from '../../delivery.js'
+import { HandlerTimeoutError } from '../../errors.js'
+import { Fifo } from '../fifo.js'
+import { RebalanceWatch } from '../rebalance-watch.js'
+import { Again, Call } from './call.js'
+import { type AnyRecord, deliveries, unsettled, whereOf } from './input.js'
+import { type HandleOrder, Lanes, type Place } from './lanes.js'
+import { isPromise, isStream } from './result.js'
 
-/** The value of what a handler returns; an Observable that emits nothing has none. */
-export type Handled<P> =
-  P extends PromiseLike<infer T>
-    ? Awaited<T>
-    : P extends Observable<infer T>
-      ? T | undefined
-      : P extends AsyncIterable<infer T>
-        ? T | undefined
-        : P extends Iterator<infer T>
-          ? T | undefined
-          : P
-
-type AnyRecord = ConsumeRecord<unknown>
 type AnyOutcome =
   | { readonly record: AnyRecord; readonly status: 'acked'; readonly value: unknown }
   | { readonly record: AnyRecord; readonly status: 'failed'; readonly reason: unknown }
@@ -36,106 +19,6 @@ interface HandlingOptions {
   readonly scheduler: SchedulerLike
 }
 
-const nowhere: readonly never[] = []
-
-/** One call of the handler, waiting, under way, or over with records that may be delivered again. */
-class Call<I> implements LaneUser<Call<I>> {
-  places: Place<Call<I>> | undefined
-  waitsFor = 0
-  blockedIn = 0
-  begun = false
-  ended = false
-  /** Not to begin before its client's rebalance is over. */
-  resting = false
-  /** The handler's Observable, where it is one. */
-  work: Subscription | undefined
-  timer: Subscription | undefined
-  /** Whose places it stands in and which, where its records are other deliveries of what that call was given. */
-  origin: Call<I> | undefined
-  within: readonly Place<Call<I>>[] = nowhere
-  /** What was delivered again of its records. */
-  again: Again<I> | undefined
-
-  constructor(
-    readonly input: I,
-    /** What the handler is given of it. */
-    public handed: I = input,
-  ) {}
-
-  standsFor({ owner, slot }: DeliveredRecord): boolean {
-    return deliveries(this.input).some(one => one.owner === owner && one.slot === slot)
-  }
-
-  blocked(): void {
-    for (const record of this.#waiting()) record.owner.hold(record, 'behind')
-  }
-
-  unblocked(): void {
-    for (const record of this.#waiting()) {
-      record.owner.release(record)
-      if (this.resting) record.owner.hold(record, 'resting')
-    }
-  }
-
-  /** No rebalance waits for it: whoever has its records after that begins them. */
-  rest(): void {
-    this.resting = true
-    for (const record of this.#own()) record.owner.hold(record, 'resting')
-    this.again?.waiting.forEach(call => {
-      call.rest()
-    })
-  }
-
-  /** @param blocked It goes on to stand behind another. */
-  restEnded(blocked = this.blockedIn > 0): void {
-    this.resting = false
-    for (const record of this.#own()) {
-      if (record.phase !== 'resting') continue
-      record.owner.release(record)
-      if (blocked) record.owner.hold(record, 'behind')
-    }
-    this.again?.waiting.forEach(call => {
-      call.restEnded(blocked)
-    })
-  }
-
-  /** A record waits here and for nobody else: not where it was given back, to be delivered to another subscriber. */
-  get isAwaited(): boolean {
-    return this.#waiting().some(({ owner, phase }) => (phase === 'behind' || phase === 'resting') && !owner.ended)
-  }
-
-  #waiting(): readonly DeliveredRecord[] {
-    const waiting = this.#own()
-    this.again?.waiting.forEach(call => {
-      waiting.push(...call.#waiting())
-    })
-    return waiting
-  }
-
-  #own(): DeliveredRecord[] {
-    return deliveries(this.input).filter(({ settled }) => !settled)
-  }
-}
-
-/**
- * What is delivered again of a call's records: handled one at a time once the call is over, in the places that it stood
- * in, and so ahead of all that came since.
- */
-class Again<I> {
-  /** The call whose records they are has ended. */
-  open = false
-  underWay = false
-  readonly waiting = new Fifo<Call<I>>()
-
-  /** The next that may start. */
-  next(): Call<I> | undefined {
-    if (!this.open || this.underWay) return undefined
-    const next = this.waiting.shift()
-    this.underWay = next !== undefined
-    return next
-  }
-}
-
 /** The calls of one subscription to `handle`. */
 export class Handling<I> {
   readonly #lanes: Lanes<Call<I>>
@@ -144,13 +27,9 @@ export class Handling<I> {
   /** Those under way that can be cancelled. */
   readonly #cancellable = new Set<Call<I>>()
   readonly #start = (call: Call<I>) => this.#ready.push(call)
-  readonly #clients = new Set<Rebalances>()
-  readonly #listening = new Subscription()
-  /** Those of them that give partitions up at present, and what does not begin before that is over. */
-  readonly #rebalancing = new Set<Rebalances>()
+  readonly #rebalances = new RebalanceWatch(underWay => this.#rebalanced(underWay))
+  /** What does not begin before a rebalance is over. */
   readonly #rested = new Fifo<Call<I>>()
-  /** Of the record that came last: mostly, that of all. */
-  #client: Rebalances | undefined
   #underWay = 0
   #pumping = false
   #sourceCompleted = false
@@ -164,8 +43,8 @@ export class Handling<I> {
   }
 
   take(input: I): void {
-    if (!Array.isArray(input)) this.#attend(deliveryOf(input)?.owner.rebalances)
-    else for (const { owner } of deliveries(input)) this.#attend(owner.rebalances)
+    if (!Array.isArray(input)) this.#rebalances.attend(deliveryBehind(input))
+    else for (const delivery of deliveries(input)) this.#rebalances.attend(delivery)
     const fresh = this.options.order === 'key' ? this.#takeAgain(input) : input
     if (fresh !== undefined) {
       const call = new Call(fresh)
@@ -175,26 +54,15 @@ export class Handling<I> {
     this.#pump()
   }
 
-  #attend(client: Rebalances | undefined): void {
-    if (client === undefined || client === this.#client) return
-    this.#client = client
-    if (this.#clients.has(client)) return
-    this.#clients.add(client)
-    if (client.underWay) this.#rebalancing.add(client)
-    this.#listening.add(client.changes.subscribe(() => this.#rebalanced(client)))
-  }
-
   /**
    * While partitions are given up nothing is begun of what waits here, and nobody waits for it: a long queue would take up
    * the whole time-out of each rebalance, and what ends after that is delivered again elsewhere.
    */
-  #rebalanced(client: Rebalances): void {
-    if (client.underWay) {
-      this.#rebalancing.add(client)
+  #rebalanced(underWay: boolean): void {
+    if (underWay) {
       for (const call of this.#notBegun()) if (this.#isToRest(call)) call.rest()
       return
     }
-    this.#rebalancing.delete(client)
     const begin = [...this.#rested.drain(), ...this.#ready.drain()]
     for (const call of begin) this.#ready.push(call)
     for (const call of this.#notBegun()) if (call.resting && !this.#isToRest(call)) call.restEnded()
@@ -202,8 +70,7 @@ export class Handling<I> {
   }
 
   #isToRest(call: Call<I>): boolean {
-    if (this.#rebalancing.size === 0) return false
-    return deliveries(call.input).some(({ owner }) => this.#rebalancing.has(owner.rebalances))
+    return this.#rebalances.underWay && deliveries(call.input).some(one => this.#rebalances.concerns(one))
   }
 
   #notBegun(): Iterable<Call<I>> {
@@ -274,7 +141,7 @@ export class Handling<I> {
   }
 
   cancel(): void {
-    this.#listening.unsubscribe()
+    this.#rebalances.end()
     this.#ready.clear()
     this.#rested.clear()
     // As one, so that a teardown that throws does not keep the others from running.
@@ -432,53 +299,11 @@ export class Handling<I> {
       const place = record.key === null ? undefined : this.#lanes.placeOf(call, record.key)
       if (place === undefined) continue
       place.open++
-      record.owner.whenDone(record, () => {
+      record.whenDone(() => {
         if (this.subscriber.closed) return
         this.#lanes.close(place, this.#start)
         this.#pump()
       })
     }
   }
-}
-
-/** Without what was settled or taken away while it waited; undefined when nothing is left. */
-function unsettled<I>(input: I): I | undefined {
-  if (!Array.isArray(input)) return isOurs(input as AnyRecord) ? input : undefined
-  if (input.length > 0 && input.every(isOurs)) return input
-  const left = input.filter(isOurs)
-  return left.length > 0 ? (left as I) : undefined
-}
-
-function isOurs(record: AnyRecord): boolean {
-  if (record.settled) return false
-  const delivery = deliveryOf(record)
-  return delivery === undefined ? !record.signal.aborted : !delivery.owner.ended
-}
-
-function isPromise(result: unknown): result is PromiseLike<unknown> {
-  return isObject(result) && typeof result.then === 'function'
-}
-
-/** What is subscribed to. An array or a string is a value: it is what a handler has as a result, not as work to do. */
-function isStream(result: unknown): result is ObservableInput<unknown> {
-  if (!isObject(result)) return false
-  if (isObservable(result)) return true
-  return (
-    typeof result[Symbol.observable ?? '@@observable'] === 'function' ||
-    typeof result[Symbol.asyncIterator] === 'function' ||
-    typeof result.getReader === 'function' ||
-    // A generator has done nothing yet.
-    (typeof result[Symbol.iterator] === 'function' && typeof result.next === 'function')
-  )
-}
-
-function isObject(value: unknown): value is { readonly [name: PropertyKey]: unknown } {
-  return (typeof value === 'object' && value !== null) || typeof value === 'function'
-}
-
-function whereOf(input: unknown): string {
-  const records = (Array.isArray(input) ? input : [input]) as AnyRecord[]
-  const { topic, partition, offset } = records[0]!.source
-  const first = `the record at ${topic} partition ${partition} offset ${offset}`
-  return records.length === 1 ? first : `${first} (and ${records.length - 1} more)`
 }

@@ -1,4 +1,5 @@
-import { type ConsumeRecord, type DeliveredRecord, deliveryOf } from '../record.js'
+import { type Delivery, deliveryBehind } from '../../delivery.js'
+import type { ConsumeRecord } from '../../record.js'
 
 /** Of which records only one may be handled at a time, in the order they came. */
 export type HandleOrder = 'partition' | 'key' | 'none'
@@ -12,7 +13,7 @@ export interface LaneUser<U extends LaneUser<U>> {
   /** In how many of its lanes whoever is before it cannot go on by itself. */
   blockedIn: number
   /** A delivery that it stands for, this one or an earlier one of the same record. */
-  standsFor(record: DeliveredRecord): boolean
+  standsFor(record: Delivery): boolean
   /** Nobody is to wait for it, until `unblocked`. */
   blocked(): void
   unblocked(): void
@@ -97,7 +98,7 @@ export class Lanes<U extends LaneUser<U>> {
 
   /** The place that is kept, or will be, for other deliveries of this record. */
   placeFor(record: ConsumeRecord<unknown>): Place<U> | undefined {
-    const delivery = deliveryOf(record)
+    const delivery = deliveryBehind(record)
     // Only `redeliver` gives a record again to whoever has it.
     if (delivery === undefined || delivery.redeliveries === 0 || this.order !== 'key') return undefined
     const key = delivery.key?.toString('latin1')
@@ -164,7 +165,7 @@ export class Lanes<U extends LaneUser<U>> {
   #laneOf(record: ConsumeRecord<unknown>): Lane<U> | undefined {
     if (this.order === 'partition') {
       // Straight from the delivery where there is one: `source` makes an object and a bigint.
-      const { topic, partition } = deliveryOf(record)?.owner ?? record.source
+      const { topic, partition } = deliveryBehind(record)?.owner ?? record.source
       const partitions = entry(this.#byPartition, topic, () => new Map<number, Lane<U>>())
       return entry(partitions, partition, () => new Lane(undefined))
     }
@@ -199,9 +200,4 @@ function unblock<U extends LaneUser<U>>(place: Place<U>): void {
     behind.user.unblocked()
     for (let other = behind.user.places; other !== undefined; other = other.beside) unblocking.push(other)
   }
-}
-
-/** The deliveries behind what `handle` was given: one record, or an array of them. */
-export function deliveries(input: unknown): readonly DeliveredRecord[] {
-  return (Array.isArray(input) ? input : [input]).map(deliveryOf).filter(delivery => delivery !== undefined)
 }

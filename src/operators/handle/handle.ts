@@ -1,9 +1,10 @@
 import { asyncScheduler, Observable, type OperatorFunction, type SchedulerLike } from 'rxjs'
-import { ConfigurationError } from '../errors.js'
-import type { ConsumeRecord } from '../record.js'
-import { type Handled, Handling } from './handling.js'
+import { ConfigurationError } from '../../errors.js'
+import type { ConsumeRecord } from '../../record.js'
+import { subscribeLinked } from '../subscribe-linked.js'
+import { Handling } from './handling.js'
 import type { HandleOrder } from './lanes.js'
-import { subscribeLinked } from './subscribe-linked.js'
+import type { Handled } from './result.js'
 
 export interface HandleOptions {
   /**

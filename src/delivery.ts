@@ -1,0 +1,80 @@
+import type { Observable } from 'rxjs'
+
+/**
+ * Where a delivery stands: `waiting` to be handed to a subscriber, `left` by one that ended and waiting for the next, `fenced`
+ * behind another of its key, `unsettled` in its pipeline, `behind` another of its key there, `resting` there until a rebalance
+ * is over, `routing` after `fail`, `held` by a step of its route for as long as it may take, `unroutable` when no step took it,
+ * `not-due` until its retry is, `done` when completed.
+ */
+export type DeliveryPhase =
+  | 'waiting'
+  | 'left'
+  | 'fenced'
+  | 'unsettled'
+  | 'behind'
+  | 'resting'
+  | 'routing'
+  | 'held'
+  | 'unroutable'
+  | 'not-due'
+  | 'done'
+
+/** Whether a client is giving partitions up: work that has not begun is better left to whoever has them next. */
+export interface Rebalances {
+  readonly underWay: boolean
+  readonly changes: Observable<unknown>
+}
+
+/** The assignment that a delivery belongs to, as operators see it. */
+export interface DeliveryOwner {
+  /** Where the record was read; without suffix. */
+  readonly topic: string
+  readonly partition: number
+  /** The partition was revoked or lost, or the client closed: settling changes nothing any more. */
+  readonly ended: boolean
+  /** The client's: one object for all of its assignments. */
+  readonly rebalances: Rebalances
+}
+
+/**
+ * Where a record of this package keeps its {@link Delivery}. A registered symbol, because a program may hold two copies of
+ * this package.
+ */
+export const delivery: unique symbol = Symbol.for('rxmika.delivery') as never
+
+/**
+ * The port between a record and an operator that keeps records waiting, such as `handle`, `latest` and `fork`.
+ *
+ * `deliveryBehind(record)` returns it. A record that no client delivered (made by a test) has none.
+ */
+export interface Delivery {
+  readonly owner: DeliveryOwner
+  readonly key: Buffer | null
+  readonly settled: boolean
+  readonly phase: DeliveryPhase
+  /** Retries without a topic (`redeliver`) that came before this delivery. */
+  readonly redeliveries: number
+  /** True: it is settled together with others, so its own `ack()` may not complete the record. */
+  readonly shared: boolean
+  /** The two are deliveries of one record under one assignment: `redeliver` made one from the other. */
+  isSameRecord(other: Delivery): boolean
+  /** Calls back once the record, or another delivery of it here, is completed or no longer assigned here; at once if it is. */
+  whenDone(done: () => void): void
+  /**
+   * Exempts the record from the waits of rebalances and graceful closes until `release`. `behind`: its turn may be long in
+   * coming. `resting`: its work begins after the rebalance; graceful closes still wait for these.
+   */
+  hold(phase: 'behind' | 'resting'): void
+  /** Returns false if it is no longer assigned here. */
+  release(): boolean
+  /**
+   * For an operator that hands out records of its own in place of this one: leak detection asks the holder. Its `deref`
+   * returns undefined as soon as one of them that is not settled can no longer be reached.
+   */
+  handOut(holder: { deref(): unknown }): void
+}
+
+/** The delivery behind a record, mapped or not; undefined for a record that no client delivered. */
+export function deliveryBehind(record: unknown): Delivery | undefined {
+  return (record as { readonly [delivery]?: Delivery } | null | undefined)?.[delivery]
+}

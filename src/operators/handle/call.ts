@@ -1,0 +1,105 @@
+import type { Subscription } from 'rxjs'
+import type { Delivery } from '../../delivery.js'
+import { Fifo } from '../fifo.js'
+import { deliveries } from './input.js'
+import type { LaneUser, Place } from './lanes.js'
+
+const nowhere: readonly never[] = []
+
+/** One call of the handler, waiting, under way, or over with records that may be delivered again. */
+export class Call<I> implements LaneUser<Call<I>> {
+  places: Place<Call<I>> | undefined
+  waitsFor = 0
+  blockedIn = 0
+  begun = false
+  ended = false
+  /** Not to begin before its client's rebalance is over. */
+  resting = false
+  /** The handler's Observable, where it is one. */
+  work: Subscription | undefined
+  timer: Subscription | undefined
+  /** Whose places it stands in and which, where its records are other deliveries of what that call was given. */
+  origin: Call<I> | undefined
+  within: readonly Place<Call<I>>[] = nowhere
+  /** What was delivered again of its records. */
+  again: Again<I> | undefined
+
+  constructor(
+    readonly input: I,
+    /** What the handler is given of it. */
+    public handed: I = input,
+  ) {}
+
+  standsFor(record: Delivery): boolean {
+    return deliveries(this.input).some(one => one.isSameRecord(record))
+  }
+
+  blocked(): void {
+    for (const record of this.#waiting()) record.hold('behind')
+  }
+
+  unblocked(): void {
+    for (const record of this.#waiting()) {
+      record.release()
+      if (this.resting) record.hold('resting')
+    }
+  }
+
+  /** No rebalance waits for it: whoever has its records after that begins them. */
+  rest(): void {
+    this.resting = true
+    for (const record of this.#own()) record.hold('resting')
+    this.again?.waiting.forEach(call => {
+      call.rest()
+    })
+  }
+
+  /** @param blocked It goes on to stand behind another. */
+  restEnded(blocked = this.blockedIn > 0): void {
+    this.resting = false
+    for (const record of this.#own()) {
+      if (record.phase !== 'resting') continue
+      record.release()
+      if (blocked) record.hold('behind')
+    }
+    this.again?.waiting.forEach(call => {
+      call.restEnded(blocked)
+    })
+  }
+
+  /** A record waits here and for nobody else: not where it was given back, to be delivered to another subscriber. */
+  get isAwaited(): boolean {
+    return this.#waiting().some(({ owner, phase }) => (phase === 'behind' || phase === 'resting') && !owner.ended)
+  }
+
+  #waiting(): readonly Delivery[] {
+    const waiting = this.#own()
+    this.again?.waiting.forEach(call => {
+      waiting.push(...call.#waiting())
+    })
+    return waiting
+  }
+
+  #own(): Delivery[] {
+    return deliveries(this.input).filter(({ settled }) => !settled)
+  }
+}
+
+/**
+ * What is delivered again of a call's records: handled one at a time once the call is over, in the places that it stood
+ * in, and so ahead of all that came since.
+ */
+export class Again<I> {
+  /** The call whose records they are has ended. */
+  open = false
+  underWay = false
+  readonly waiting = new Fifo<Call<I>>()
+
+  /** The next that may start. */
+  next(): Call<I> | undefined {
+    if (!this.open || this.underWay) return undefined
+    const next = this.waiting.shift()
+    this.underWay = next !== undefined
+    return next
+  }
+}
