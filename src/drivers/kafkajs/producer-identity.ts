@@ -1,6 +1,6 @@
+import type { ProducerSequence } from '../../protocol/records/record-batch-encoder.js'
 import type { Cluster } from './kafkajs-internals.js'
 import { isNotAuthorized } from './protocol-error.js'
-import type { ProducerSequence } from './record-batch-encoder.js'
 
 const none = -1n
 const longest = 2 ** 31

@@ -3,6 +3,7 @@ import { Observable } from 'rxjs'
 import type { ProduceResult } from '../../driver.js'
 import { PublishError } from '../../errors.js'
 import { partitionOfKey } from '../../partitioner.js'
+import { type EncodableRecord, encodeRecordBatch } from '../../protocol/records/record-batch-encoder.js'
 import { headerPairs, type PublishRecord } from '../../publish.js'
 import { partitionName } from './assignment.js'
 import { BrokerOutbox } from './broker-outbox.js'
@@ -12,7 +13,6 @@ import { isPermanentCode, isRetriableCode, isSequenceCode, mayBeOneRecord, nameO
 import type { ProduceAnswer } from './produce-request.js'
 import { ProducerIdentity } from './producer-identity.js'
 import { errorType, isConnectionFailure, isNotAuthorized, isRefusal, messageOf } from './protocol-error.js'
-import { type EncodableRecord, encodeRecordBatch } from './record-batch-encoder.js'
 import { TopicDirectory } from './topic-directory.js'
 
 /** After this a record's outcome is told as unknown, ms. The client tries again, or gives up, as it likes. */

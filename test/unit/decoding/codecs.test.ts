@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
-import { decompress } from '../../../src/drivers/kafkajs/decoding/codecs.js'
-import { CorruptBatchError, UnsupportedCodecError } from '../../../src/drivers/kafkajs/decoding/errors.js'
+import { decompress } from '../../../src/protocol/records/codecs.js'
+import { CorruptBatchError, UnsupportedCodecError } from '../../../src/protocol/records/errors.js'
 import { snappy, xerial } from './compress.js'
 
 const bytes = Buffer.from('a record of a batch')

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { byteFolding } from '../../../src/drivers/kafkajs/decoding/byte-folding.js'
-import { crc32c } from '../../../src/drivers/kafkajs/decoding/crc32c.js'
+import { byteFolding } from '../../../src/protocol/records/byte-folding.js'
+import { crc32c } from '../../../src/protocol/records/crc32c.js'
 import { kafkaJSCrc32c } from './kafkajs-internals.js'
 
 // Without a period that a mistake in distances could hide behind.
@@ -63,9 +63,9 @@ describe('without WebAssembly', () => {
   it('it is the same, and slower', async () => {
     vi.stubGlobal('WebAssembly', undefined)
     vi.resetModules()
-    const { byteFolding } = await import('../../../src/drivers/kafkajs/decoding/byte-folding.js')
+    const { byteFolding } = await import('../../../src/protocol/records/byte-folding.js')
     expect(byteFolding()).toBeUndefined()
-    const { crc32c } = await import('../../../src/drivers/kafkajs/decoding/crc32c.js')
+    const { crc32c } = await import('../../../src/protocol/records/crc32c.js')
     expect(crc32c(noise, 3, 100_000)).toBe(kafkaJSCrc32c(noise.subarray(3, 100_000)))
   })
 })

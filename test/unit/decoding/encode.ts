@@ -1,4 +1,4 @@
-import { crc32c } from '../../../src/drivers/kafkajs/decoding/crc32c.js'
+import { crc32c } from '../../../src/protocol/records/crc32c.js'
 
 // Writes what kafkajs cannot: null header values, header order, gaps, markers, log-append time, wrong checksums.
 

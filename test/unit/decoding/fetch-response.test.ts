@@ -1,8 +1,8 @@
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
-import { CorruptBatchError, UnsupportedCodecError } from '../../../src/drivers/kafkajs/decoding/errors.js'
 import { decodeFetchResponse, type FetchDecodingOptions } from '../../../src/drivers/kafkajs/decoding/fetch-response.js'
 import { FetchError } from '../../../src/errors.js'
+import { CorruptBatchError, UnsupportedCodecError } from '../../../src/protocol/records/errors.js'
 import { encodeBatch, encodeFetchResponse, encodeMarker, encodeOnePartition, type WrittenPartition } from './encode.js'
 import { decodeByKafkaJS, encodeKafkaJSMessageSet } from './kafkajs-internals.js'
 

@@ -1,5 +1,4 @@
 import { describe, expect, it, vi } from 'vitest'
-import { UnsupportedCodecError } from '../../../src/drivers/kafkajs/decoding/errors.js'
 import type {
   KafkaJSBroker,
   KafkaJSCluster,
@@ -7,6 +6,7 @@ import type {
 } from '../../../src/drivers/kafkajs/decoding/lazy-decoding.js'
 import { batchesOf, decodeLazily, fetchLazily } from '../../../src/drivers/kafkajs/decoding/lazy-fetch.js'
 import type { FetchError } from '../../../src/errors.js'
+import { UnsupportedCodecError } from '../../../src/protocol/records/errors.js'
 import { encodeBatch, encodeFetchResponse, encodeMarker, encodeOnePartition, type WrittenPartition } from './encode.js'
 import {
   encodeKafkaJSMessageSet,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { HEADER_BYTES, readBatchHeader } from '../../../src/drivers/kafkajs/decoding/batch-header.js'
-import { CorruptBatchError } from '../../../src/drivers/kafkajs/decoding/errors.js'
-import { LazyRecordBatch } from '../../../src/drivers/kafkajs/decoding/record-batch.js'
+import { HEADER_BYTES, readBatchHeader } from '../../../src/protocol/records/batch-header.js'
+import { CorruptBatchError } from '../../../src/protocol/records/errors.js'
+import { LazyRecordBatch } from '../../../src/protocol/records/lazy-record-batch.js'
 import { encodeBatch, encodeRecord, varint, type WrittenBatch } from './encode.js'
 
 const read = (written: WrittenBatch) => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { CorruptBatchError } from '../../../src/drivers/kafkajs/decoding/errors.js'
-import { uncompressSnappy } from '../../../src/drivers/kafkajs/decoding/snappy.js'
+import { CorruptBatchError } from '../../../src/protocol/records/errors.js'
+import { uncompressSnappy } from '../../../src/protocol/records/snappy.js'
 import { snappy, unsnappy, xerial } from './compress.js'
 
 const texts = {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { next, readVarint, readVarlong, skipVarint } from '../../../src/drivers/kafkajs/decoding/varint.js'
+import { next, readVarint, readVarlong, skipVarint } from '../../../src/protocol/records/varint.js'
 import { varint } from './encode.js'
 
 const ints = [0, 1, -1, 63, -64, 64, -65, 8191, -8192, 2 ** 20, 2 ** 27, -(2 ** 27) - 1, 2 ** 31 - 1, -(2 ** 31)]

@@ -1,8 +1,12 @@
 import { FetchError } from '../../../errors.js'
-import type { AbortedTransaction } from './aborted-transactions.js'
-import { readInt64 } from './int64.js'
-import { type DecodingOptions, type PartitionRecords, readPartitionRecords } from './partition-records.js'
-import type { LazyRecordBatch } from './record-batch.js'
+import type { AbortedTransaction } from '../../../protocol/records/aborted-transactions.js'
+import { readInt64 } from '../../../protocol/records/int64.js'
+import type { LazyRecordBatch } from '../../../protocol/records/lazy-record-batch.js'
+import {
+  type DecodingOptions,
+  type PartitionRecords,
+  readPartitionRecords,
+} from '../../../protocol/records/partition-records.js'
 
 export interface FetchedPartition {
   readonly topic: string

@@ -1,8 +1,8 @@
 import { FetchError } from '../../../errors.js'
+import type { LazyRecordBatch } from '../../../protocol/records/lazy-record-batch.js'
+import type { DecodingOptions } from '../../../protocol/records/partition-records.js'
 import { decodeFetchResponse, type FetchedPartition } from './fetch-response.js'
 import type { DecodedMessage } from './message-set-batch.js'
-import type { DecodingOptions } from './partition-records.js'
-import type { LazyRecordBatch } from './record-batch.js'
 
 /** A partition that the broker answered with an error code. */
 export interface RefusedFetch {

@@ -1,5 +1,5 @@
-import type { HeaderPair } from '../../record-batch.js'
-import { crc32c } from './decoding/crc32c.js'
+import { crc32c } from './crc32c.js'
+import type { HeaderPair } from './header-pair.js'
 
 /** A record as it goes to the wire. */
 export interface EncodableRecord {

@@ -1,6 +1,6 @@
-import type { HeaderPair, RecordBatch } from '../../../record-batch.js'
 import type { BatchHeader } from './batch-header.js'
 import { readHeaderName } from './header-name.js'
+import type { HeaderPair } from './header-pair.js'
 import { STRIDE, scanRecords } from './scan-records.js'
 import { next, readVarint, readVarlong, skipVarint } from './varint.js'
 
@@ -13,7 +13,7 @@ const NO_RECORDS = Int32Array.of(0)
  * Making it finds where the records are and checks every length in them; keys, values, headers and timestamps are read
  * when asked for, and are views of the fetched bytes. So nothing here throws but for an index that is no record's.
  */
-export class LazyRecordBatch implements RecordBatch {
+export class LazyRecordBatch {
   private constructor(
     private readonly header: BatchHeader,
     /** The offset after which reading goes on: that of the batch, or in a copy the record's own. */

@@ -4,7 +4,7 @@ import { type Codecs, decompress } from './codecs.js'
 import { crc32c } from './crc32c.js'
 import { CorruptBatchError } from './errors.js'
 import { readInt64 } from './int64.js'
-import { LazyRecordBatch } from './record-batch.js'
+import { LazyRecordBatch } from './lazy-record-batch.js'
 
 export interface DecodingOptions {
   readonly codecs?: Codecs
