@@ -1,12 +1,12 @@
 import { type Observable, type OperatorFunction, ReplaySubject, tap } from 'rxjs'
 import type { Clock } from '../clock.js'
-import { type FloodError, PublishError, type RxMikaError, UnroutableFailureError } from '../errors.js'
+import { type FloodError, type PublishError, type RxMikaError, UnroutableFailureError } from '../errors.js'
 import type { ClientEvent } from '../events.js'
 import type { Completed, Failed } from '../failure.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
 import { type DeliveredRecord, deliveryOf } from '../record.js'
 import { messageOf } from '../retry/reason.js'
-import type { CopyObserver, Routing } from '../routing.js'
+import { type CopyObserver, type Routing, routingContract } from '../routing.js'
 import type { Assignment } from './assignment.js'
 import type { Config } from './config.js'
 import { FailureRoute } from './failure-route.js'
@@ -32,6 +32,7 @@ const refusalInterval = 1_000
 
 /** Failed records of one client, and what the steps of their routes ask for. */
 export class Failures implements Routing {
+  readonly contract = routingContract
   readonly group
   readonly retryTopic
   readonly dlqTopic
@@ -72,7 +73,7 @@ export class Failures implements Routing {
     const { owner } = deliveryOf(failed.record)!
     this.host.publisher.send(copy, {
       settle: result => {
-        if (result instanceof PublishError) this.host.reports.error(result)
+        if (!result.ok) this.host.reports.error(result.error)
         observer.settle(result)
       },
       again: error => {
