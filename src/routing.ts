@@ -1,16 +1,12 @@
 import type { Observable } from 'rxjs'
 import type { Clock } from './clock.js'
-import type { FloodError, RxMikaError } from './errors.js'
+import type { FloodError, PublishError, RxMikaError } from './errors.js'
 import type { ClientEvent } from './events.js'
 import type { Failed } from './failure.js'
-import type { ProduceResult } from './produce-result.js'
-import type { PublishRecord } from './publish.js'
+import type { PublishRecord, RecordMetadata } from './publish.js'
 
-/**
- * Where a client keeps what the steps of failure routes need of it. The same symbol in every copy of this package in
- * the process: a step of one copy may be given a client of another.
- */
-export const routing: unique symbol = Symbol.for('rxmika.routing') as never
+/** Where a client keeps what the steps of failure routes need of it. */
+export const routing: unique symbol = Symbol('rxmika.routing')
 
 /** A client, as the steps of failure routes take it. */
 export interface RoutingClient {
@@ -22,20 +18,25 @@ export interface CopyObserver {
   /** False: nobody does any more, and the copy is not tried again. */
   readonly wanted: boolean
   /** Called once; with undefined where the copy was given up, for its record is no longer ours. */
-  settle(outcome: ProduceResult | undefined): void
+  settle(outcome: RecordMetadata | PublishError | undefined): void
 }
 
-/** Raised with every change of `Routing` that steps of another version would not survive. */
-export const routingContract = 1
+/** The topic whose route is being built. */
+export interface RouteTopic {
+  /** As users name it. */
+  readonly name: string
+  /** It keeps keys in order (`keyFence`). */
+  readonly keepsPlaces: boolean
+}
 
 export interface Routing {
-  /** {@link routingContract} of the client's copy. */
-  readonly contract: number
   /** Full names, suffix included. */
   readonly group: string | undefined
   readonly retryTopic: string | undefined
   readonly dlqTopic: string | undefined
   readonly clock: Clock
+  /** Set while a topic is registered and the steps of its route are built: those that do not fit it throw. */
+  readonly building: RouteTopic | undefined
   /** A user's topic name with the suffix. */
   fullName(topic: string): string
   /**
@@ -51,6 +52,8 @@ export interface Routing {
   readonly observed: boolean
   /** Its topic keeps keys in order (`keyFence`): the record must not leave its place before it is done with. */
   keepsItsPlace(failed: Failed): boolean
+  /** Why the record must not be dead-lettered: its topic's `keyFence` cannot remember one more key. */
+  fenceIsFull(failed: Failed): RxMikaError | undefined
   /** Delivers the record again after `delay` ms, as the next attempt. */
   redeliver(failed: Failed, delay: number): void
   /** Reports the failure and holds its record uncommitted. */

@@ -458,6 +458,11 @@ export class Assignment implements RecordOwner {
     this.reading.routeOf(record).next(new Failed(record, reason, record.attempt, retry))
   }
 
+  /** How many keys its fence remembers, if it is full and may not take the record's key, too. */
+  fullFenceOf(record: DeliveredRecord): number | undefined {
+    return this.#fence?.isFullFor(record) === true ? this.#fence.maxKeys : undefined
+  }
+
   routed(record: DeliveredRecord, disposition: Disposition): void {
     if (this.ended || record.phase === 'done') return
     if (disposition === 'dead-lettered') this.#fence?.deadLettered(record)

@@ -23,8 +23,7 @@ import {
   ConfigurationError,
   DlqNotConfiguredError,
   FetchError,
-  isRxMikaError,
-  type RxMikaError,
+  RxMikaError,
   TopicAlreadyRegisteredError,
   TopicNotRegisteredError,
 } from '../errors.js'
@@ -146,7 +145,10 @@ class KafkaClient implements Client, AssignmentHost {
       pause: topic => this.pause(topic),
       closeBy: error => this.#closeBy(error),
     })
-    this.#orphans = this[routing].route(config.dlqTopic === undefined ? held => held : deadLetter(this))
+    // Of records whose topic is not registered here. They are read from the retry and DLQ topics, which have no keyFence.
+    this.#orphans = this[routing].route({ name: 'not registered', keepsPlaces: false }, () =>
+      config.dlqTopic === undefined ? held => held : deadLetter(this),
+    )
     this.#connected = defer(() => {
       this.#connecting = true
       return this.#driver.connect({ clientId: config.clientId, logger: config.logger })
@@ -203,7 +205,8 @@ class KafkaClient implements Client, AssignmentHost {
       )
     }
     const topic = configureTopic(name, options, this.#config)
-    const route = this[routing].route(this.#stepsOf(topic))
+    const keepsPlaces = topic.keyFence !== undefined
+    const route = this[routing].route({ name, keepsPlaces }, () => this.#stepsOf(topic))
     const stream: TopicStream = new TopicStream(name, route, () => this.#assignments.values())
     this.#streams.set(fullName, stream)
     this.#readings.set(fullName, new TopicReading(stream, topic.maxInFlight, topic.batch, topic.keyFence))
@@ -533,9 +536,10 @@ class KafkaClient implements Client, AssignmentHost {
 
   /** What cannot heal: closes at once, tells the streams, and is the last of `errors`. */
   #closeBy(cause: unknown): void {
-    const error = isRxMikaError(cause)
-      ? this.#names.inError(cause)
-      : new ClientClosedError(`the client closes: ${cause}`, { cause })
+    const error =
+      cause instanceof RxMikaError
+        ? this.#names.inError(cause)
+        : new ClientClosedError(`the client closes: ${cause}`, { cause })
     if (this.#finished) return
     if (this.#closing === undefined) this.#close(undefined, error)
     else {

@@ -1,12 +1,19 @@
 import { type Observable, type OperatorFunction, ReplaySubject, tap } from 'rxjs'
 import type { Clock } from '../clock.js'
-import { type FloodError, type PublishError, type RxMikaError, UnroutableFailureError } from '../errors.js'
+import {
+  ConfigurationError,
+  type FloodError,
+  PublishError,
+  type RxMikaError,
+  UnroutableFailureError,
+} from '../errors.js'
 import type { ClientEvent } from '../events.js'
 import type { Completed, Failed } from '../failure.js'
+import { partitionName } from '../place.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
 import { type DeliveredRecord, deliveryOf } from '../record.js'
 import { messageOf } from '../retry/reason.js'
-import { type CopyObserver, type Routing, routingContract } from '../routing.js'
+import type { CopyObserver, RouteTopic, Routing } from '../routing.js'
 import type { Assignment } from './assignment.js'
 import type { Config } from './config.js'
 import { FailureRoute } from './failure-route.js'
@@ -32,10 +39,10 @@ const refusalInterval = 1_000
 
 /** Failed records of one client, and what the steps of their routes ask for. */
 export class Failures implements Routing {
-  readonly contract = routingContract
   readonly group
   readonly retryTopic
   readonly dlqTopic
+  building: RouteTopic | undefined
   /** By topic as users name it: what is told when a topic that a breaker stopped is resumed. */
   readonly #tripped = new Map<string, ReplaySubject<void>>()
   /** Why the newest publish of a copy was refused, and when it was last said. */
@@ -51,16 +58,30 @@ export class Failures implements Routing {
     this.dlqTopic = dlqTopic
   }
 
-  /** A topic's route, of these steps. */
-  route(steps: OperatorFunction<Failed, Failed | Completed>): FailureRoute {
-    return new FailureRoute(
-      steps,
-      (failed, cause) => this.unroutable(failed, cause),
-      ({ record, attempt, reason }) => {
-        const { topic, partition, offset } = record.source
-        this.event({ type: 'discarded', topic, partition, offset, attempt, reason })
-      },
-    )
+  /**
+   * The route of a topic's failed records, with its steps built.
+   *
+   * @param made Makes the steps. They may look at `building`, to refuse a topic that they do not fit.
+   * @throws ConfigurationError naming the topic if the steps throw when they are made or built.
+   */
+  route(topic: RouteTopic, made: () => OperatorFunction<Failed, Failed | Completed>): FailureRoute {
+    const around = this.building
+    this.building = topic
+    try {
+      return new FailureRoute(
+        made(),
+        (failed, cause) => this.unroutable(failed, cause),
+        ({ record, attempt, reason }) => {
+          const { topic, partition, offset } = record.source
+          this.event({ type: 'discarded', topic, partition, offset, attempt, reason })
+        },
+      )
+    } catch (cause) {
+      const what = cause instanceof ConfigurationError ? '' : 'its failure route cannot be built: '
+      throw new ConfigurationError(`topic '${topic.name}': ${what}${messageOf(cause)}`, { cause })
+    } finally {
+      this.building = around
+    }
   }
 
   fullName(topic: string): string {
@@ -73,7 +94,7 @@ export class Failures implements Routing {
     const { owner } = deliveryOf(failed.record)!
     this.host.publisher.send(copy, {
       settle: result => {
-        if (!result.ok) this.host.reports.error(result.error)
+        if (result instanceof PublishError) this.host.reports.error(result)
         observer.settle(result)
       },
       again: error => {
@@ -111,6 +132,16 @@ export class Failures implements Routing {
 
   keepsItsPlace(failed: Failed): boolean {
     return ownerOf(failed).reading.keyFence !== undefined
+  }
+
+  fenceIsFull(failed: Failed): RxMikaError | undefined {
+    const owner = ownerOf(failed)
+    const maxKeys = owner.fullFenceOf(deliveryOf(failed.record)!)
+    if (maxKeys === undefined) return undefined
+    return new ConfigurationError(
+      `${maxKeys} keys of ${partitionName(owner)} are behind a dead letter, and its keyFence may remember no more; ` +
+        "raise its maxKeys, or use afterDeadLetter: 'continue', which remembers none. A restart lifts the fences",
+    )
   }
 
   redeliver(failed: Failed, delay: number): void {

@@ -41,6 +41,7 @@ export function configureTopic<T>(
   if (keyFence !== undefined && !(['continue', 'dead-letter'] as unknown[]).includes(keyFence?.afterDeadLetter)) {
     throw invalid(at('keyFence'), keyFence, "is { afterDeadLetter: 'continue' } or { afterDeadLetter: 'dead-letter' }")
   }
+  if (keyFence?.maxKeys !== undefined) wholeNumber(at('keyFence.maxKeys'), keyFence.maxKeys, 1, 1)
   const retries = wholeNumber(at('retries'), options.retries, 0, 0)
   if (typeof dlq !== 'boolean') throw invalid(at('dlq'), dlq, 'is a boolean')
   if (onFail !== undefined) {

@@ -2,9 +2,8 @@ import { Observable, type OperatorFunction, take } from 'rxjs'
 import { ConfigurationError, FloodError } from '../errors.js'
 import { type Completed, type Failed, isCompleted } from '../failure.js'
 import { subscribeLinked } from '../operators/subscribe-linked.js'
-import type { RoutingClient } from '../routing.js'
+import { type RoutingClient, routing } from '../routing.js'
 import { longestDelay } from './backoff.js'
-import { routingOf } from './routing-of.js'
 
 export interface BreakerOptions {
   /** How many failures may pass within any time of that length; a whole number, 0 too. One more trips the breaker. */
@@ -46,7 +45,7 @@ export function breaker(
       `breaker: within is a number of ms, more than 0 and at most ${longestDelay}; it was ${within}`,
     )
   }
-  const port = routingOf(client, 'breaker')
+  const port = client[routing]
 
   return source =>
     new Observable(subscriber => {
@@ -56,12 +55,20 @@ export function breaker(
       const end = () => {
         if (sourceCompleted && held === undefined) subscriber.complete()
       }
+      // An operator behind this step that catches nothing breaks the route, and not the process.
+      const give = (value: Failed | Completed) => {
+        try {
+          subscriber.next(value)
+        } catch (error) {
+          subscriber.error(error)
+        }
+      }
       const release = () => {
         const released = held ?? []
         held = undefined
         passed = new RecentTimes(failures, within)
         // Those whose partition was given up meanwhile are delivered again elsewhere.
-        for (const failed of released) if (port.release(failed)) subscriber.next(failed)
+        for (const failed of released) if (port.release(failed)) give(failed)
         end()
       }
       const hold = (failed: Failed) => {
@@ -77,9 +84,9 @@ export function breaker(
       }
       subscribeLinked(source, subscriber, {
         next: value => {
-          if (isCompleted(value)) subscriber.next(value)
+          if (isCompleted(value)) give(value)
           else if (held !== undefined) hold(value)
-          else if (passed.take(port.clock.monotonic())) subscriber.next(value)
+          else if (passed.take(port.clock.monotonic())) give(value)
           else trip(value)
         },
         error: error => subscriber.error(error),

@@ -1,4 +1,4 @@
-import type { OperatorFunction } from 'rxjs'
+import { EMPTY, type OperatorFunction } from 'rxjs'
 import { type Completed, completed, type Failed } from '../failure.js'
 import type { RoutingClient } from '../routing.js'
 import { deadLetterCopy } from './copy.js'
@@ -29,6 +29,11 @@ export function deadLetter(
   const { routing, headers, topic } = destinationOf(client, 'deadLetter', 'dlqTopic', options.topic)
 
   return eachFailed<Completed>(failed => {
+    const full = routing.fenceIsFull(failed)
+    if (full !== undefined) {
+      routing.unroutable(failed, full)
+      return EMPTY
+    }
     const now = routing.clock.wall()
     return publishingCopy(routing, failed, () => deadLetterCopy(failed, routing, headers, topic, now), {
       acknowledged: () => {

@@ -5,9 +5,8 @@ import { subscribeLinked } from '../operators/subscribe-linked.js'
 /**
  * Routes what is still `Failed` and lets what is `Completed` pass: the shape of every step.
  *
- * What `mergeMap` does, with a set of what is under way instead of a list: thousands of failures may be on their way at
- * once, and taking each out of a list took 41 % of the processor time of a
- * route of 100,000 failures.
+ * Does what `mergeMap` does, with a set of inner subscriptions instead of a list: thousands of failures may be in flight
+ * at once, and taking each out of a list took 41 % of the processor time of a route of 100,000 failures.
  */
 export function eachFailed<R extends Failed | Completed>(
   project: (failed: Failed) => ObservableInput<R>,
@@ -18,6 +17,14 @@ export function eachFailed<R extends Failed | Completed>(
       let sourceCompleted = false
       const end = () => {
         if (sourceCompleted && underWay.size === 0) subscriber.complete()
+      }
+      // An operator behind this step that catches nothing breaks the route, and not the process.
+      const give = (value: R | Completed) => {
+        try {
+          subscriber.next(value)
+        } catch (error) {
+          subscriber.error(error)
+        }
       }
       const route = (failed: Failed) => {
         let routed: Observable<R>
@@ -35,7 +42,7 @@ export function eachFailed<R extends Failed | Completed>(
           end()
         }
         subscription = routed.subscribe({
-          next: value => subscriber.next(value),
+          next: give,
           error: error => subscriber.error(error),
           complete,
         })
@@ -46,7 +53,7 @@ export function eachFailed<R extends Failed | Completed>(
         for (const subscription of underWay) subscription.unsubscribe()
       })
       subscribeLinked(source, subscriber, {
-        next: value => (isCompleted(value) ? subscriber.next(value) : route(value)),
+        next: value => (isCompleted(value) ? give(value) : route(value)),
         error: error => subscriber.error(error),
         complete: () => {
           sourceCompleted = true

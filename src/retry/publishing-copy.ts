@@ -1,5 +1,5 @@
 import { Observable } from 'rxjs'
-import type { PublishError } from '../errors.js'
+import { PublishError } from '../errors.js'
 import type { Failed } from '../failure.js'
 import type { PublishRecord } from '../publish.js'
 import type { Routing } from '../routing.js'
@@ -24,11 +24,16 @@ export function publishingCopy<R>(
       },
       settle: settled => {
         if (subscriber.closed) return
-        if (settled !== undefined) {
-          const value = settled.ok ? outcomes.acknowledged() : outcomes.refused(settled.error)
-          if (value !== undefined) subscriber.next(value)
+        try {
+          if (settled !== undefined) {
+            const value = settled instanceof PublishError ? outcomes.refused(settled) : outcomes.acknowledged()
+            if (value !== undefined) subscriber.next(value)
+          }
+          subscriber.complete()
+        } catch (error) {
+          // By an operator behind this step. Other copies are settled in the same turn, and must not go without.
+          subscriber.error(error)
         }
-        subscriber.complete()
       },
     })
   })

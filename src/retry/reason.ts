@@ -1,4 +1,4 @@
-import { inspect } from 'node:util'
+import { inspect, types } from 'node:util'
 
 // A record may fail with anything: a string, nothing, an object whose getters throw. Describing it never throws.
 
@@ -7,19 +7,28 @@ export function messageOf(reason: unknown): string {
   return described(() => {
     if (reason === undefined) return 'no reason given'
     if (typeof reason === 'string') return reason
-    if (reason instanceof Error) return String(reason.message) || nameOf(reason)
+    if (isError(reason)) return String(reason.message) || nameOf(reason)
     return inspect(reason, { depth: 1, maxStringLength: 1_000, breakLength: Number.POSITIVE_INFINITY })
   })
 }
 
-/** The name of a failure's class, or its type where it is no error. */
+/** The name of a failure's class, or its type if it is no error; `NoReasonGiven` if there is none. */
 export function nameOf(reason: unknown): string {
-  return described(() => (reason instanceof Error ? String(reason.name) : typeof reason))
+  return described(() => {
+    if (reason === undefined) return 'NoReasonGiven'
+    if (isError(reason)) return String(reason.name) || 'Error'
+    return reason === null ? 'null' : typeof reason
+  })
 }
 
 export function stackOf(reason: unknown): string | undefined {
-  const stack = described(() => (reason instanceof Error ? String(reason.stack ?? '') : ''))
+  const stack = described(() => (isError(reason) ? String(reason.stack ?? '') : ''))
   return stack === '' ? undefined : stack
+}
+
+/** Errors of other realms, too: a test runner or a sandbox has an `Error` of its own. */
+function isError(reason: unknown): reason is Error {
+  return types.isNativeError(reason) || reason instanceof Error
 }
 
 function described(describe: () => string): string {

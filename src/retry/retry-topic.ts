@@ -20,6 +20,8 @@ export interface RetryTopicOptions {
 
 const mostRetries = 2 ** 31 - 1
 
+const lostOrder = 'retryTopic does not go with keyFence, for on a retry topic a key loses its order; use redeliver'
+
 /**
  * Publishes failed records to the retry topic while attempts remain.
  *
@@ -30,7 +32,8 @@ const mostRetries = 2 ** 31 - 1
  * @example
  * client.topic('orders', { onFail: pipe(retryTopic(client, { retries: 3 }), deadLetter(client)) })
  *
- * @throws ConfigurationError when the client has no retry topic and `topic` names none, or an option is invalid.
+ * @throws ConfigurationError if the client has no retry topic and `topic` names none, or an option is invalid. So does
+ * `client.topic()`, if the topic has a `keyFence`.
  */
 export function retryTopic(
   client: RoutingClient,
@@ -43,13 +46,14 @@ export function retryTopic(
   checkBackoff('retryTopic', backoff)
   const { routing, headers, topic } = destinationOf(client, 'retryTopic', 'retryTopic', options.topic)
 
-  return eachFailed<Failed | Completed>(failed => {
-    const retried = deliveryOf(failed.record)?.origin?.retries ?? 0
-    if (!failed.retryable || retried >= retries) return of(failed)
+  const retry = eachFailed<Failed | Completed>(failed => {
+    const retriesBefore = deliveryOf(failed.record)?.origin?.retries ?? 0
+    if (!failed.retryable || retriesBefore >= retries) return of(failed)
     // The copy's attempt: tries without a topic (redeliver) are not counted in its headers.
-    const delay = delayBefore(retried + 2, backoff)
+    const delay = delayBefore(retriesBefore + 2, backoff)
     if (routing.keepsItsPlace(failed)) {
-      routing.unroutable(failed, lostOrder(failed))
+      // A step that is built as failures come (by `groupBy`, `defer`) is built after the topic was registered.
+      routing.unroutable(failed, new ConfigurationError(`topic '${failed.record.topic}': ${lostOrder}`))
       return EMPTY
     }
     const now = routing.clock.wall()
@@ -69,10 +73,8 @@ export function retryTopic(
       },
     )
   })
-}
-
-function lostOrder({ record }: Failed): ConfigurationError {
-  return new ConfigurationError(
-    `topic '${record.topic}' has a keyFence, and its onFail has retryTopic: on a retry topic a key loses its order; use redeliver`,
-  )
+  return failures => {
+    if (routing.building?.keepsPlaces === true) throw new ConfigurationError(lostOrder)
+    return retry(failures)
+  }
 }

@@ -20,7 +20,10 @@ describe('retryTopic', () => {
       .subscribe(outcome => outcomes.push(outcome))
     expect(outcomes).toEqual(['b retried'])
     expect(client.unroutable).toMatchObject([
-      { name: 'a', cause: { message: expect.stringContaining("topic 'orders' has a keyFence") } },
+      {
+        name: 'a',
+        cause: { message: expect.stringContaining("topic 'orders': retryTopic does not go with keyFence") },
+      },
     ])
   })
 

@@ -154,6 +154,7 @@ describe('an invalid topic is a ConfigurationError that names it and the value i
     [full, 'orders', { keyFence: {} }, "'orders'", 'keyFence', 'afterDeadLetter'],
     [full, 'orders', { keyFence: null }, "'orders'", 'keyFence', 'afterDeadLetter'],
     [full, 'orders', { keyFence: { afterDeadLetter: 'stop' } }, "'orders'", 'keyFence', "'continue'"],
+    [full, 'orders', { keyFence: { afterDeadLetter: 'dead-letter', maxKeys: 0 } }, "'orders'", 'maxKeys', '0'],
     [full, 'orders', { maxInFlight: Number.POSITIVE_INFINITY }, "'orders'", 'maxInFlight', 'Infinity'],
     [full, 'orders', { onFail: 'drop' }, "'orders'", 'onFail', "'drop'"],
     [full, 'orders', { onFail: (source: unknown) => source, dlq: true }, "'orders'", 'onFail', 'dlq'],

@@ -1,32 +1,250 @@
-import { bufferCount, concatMap, from } from 'rxjs'
+import { bufferCount, concatMap, defer, EMPTY, from, map, NEVER, Observable, of, pipe, Subject } from 'rxjs'
+import { ConfigurationError, createClient, deadLetter, discard, retryTopic, type TopicOptions } from 'rxmika'
+import { memoryBroker } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
 import { FailureRoute } from '../../src/client/failure-route'
-import { Failed } from '../../src/failure'
-import { DeliveredRecord, type RecordOwner } from '../../src/record'
-import type { RecordBatch } from '../../src/record-batch'
+import { completed, type Failed } from '../../src/failure'
+import type { DeliveredRecord } from '../../src/record'
+import { eachFailed } from '../../src/retry/each-failed'
+import { FakeOwner, fakeRecord } from '../marbles/fake-record'
+import { failure } from '../marbles/stub-routing'
 
-const owner = { topic: 'orders', partition: 0, ended: false } as RecordOwner
+/** A route of these steps; what leaves it is noted. */
+function setUp(steps: (failures: Observable<Failed>) => Observable<unknown>) {
+  const held: string[] = []
+  const discarded: string[] = []
+  const route = new FailureRoute(
+    steps as never,
+    ({ record }, cause) => held.push(`${record.key} ${cause instanceof Error ? cause.message : cause}`),
+    ({ record }) => discarded.push(String(record.key)),
+  )
+  return { route, held, discarded }
+}
 
-describe('a failure route whose steps batch', () => {
-  it('holds a record that breaks every batch it is in, and few beside it', () => {
-    const held: number[] = []
-    const route = new FailureRoute(
-      failures =>
-        failures.pipe(
-          bufferCount(2),
-          concatMap(batch => {
-            if (batch.some(({ record }) => (record as DeliveredRecord).slot === 0)) throw new Error('poison')
-            return from(batch)
+describe('a failure route', () => {
+  it('builds its steps once, when it is made, and subscribes to them at the first failure', () => {
+    let built = 0
+    let subscribed = 0
+    const { route, discarded } = setUp(failures => {
+      built++
+      return defer(() => {
+        subscribed++
+        return failures.pipe(discard())
+      })
+    })
+    expect([built, subscribed]).toEqual([1, 0])
+    route.next(failure('a'))
+    route.next(failure('b'))
+    expect([built, subscribed]).toEqual([1, 1])
+    expect(discarded).toEqual(['a', 'b'])
+  })
+
+  it('gives a record to its steps once, whatever broke when they were subscribed to', () => {
+    let subscribed = 0
+    const seen: string[] = []
+    const { route, discarded } = setUp(failures =>
+      defer(() => {
+        if (++subscribed < 3) throw new TypeError('not yet')
+        return failures.pipe(
+          map(failed => {
+            seen.push(String(failed.record.key))
+            return failed
           }),
-        ),
-      ({ record }) => held.push((record as DeliveredRecord).slot),
+          discard(),
+        )
+      }),
+    )
+    route.next(failure('a'))
+    route.next(failure('b'))
+    expect([seen, discarded]).toEqual([
+      ['a', 'b'],
+      ['a', 'b'],
+    ])
+  })
+
+  it('holds each record, with the cause, for as long as it cannot be built again, and goes on once it can', () => {
+    let broken = false
+    const { route, held, discarded } = setUp(failures => {
+      if (broken) throw new TypeError('cannot be built')
+      return failures.pipe(
+        map(failed => {
+          if (String(failed.record.key) !== 'poison') return failed
+          broken = true
+          throw new TypeError('poison')
+        }),
+        discard(),
+      )
+    })
+    for (const name of ['a', 'poison', 'b', 'c']) route.next(failure(name))
+    broken = false
+    route.next(failure('d'))
+    expect(discarded).toEqual(['a', 'd'])
+    expect(held).toEqual(['poison cannot be built', 'b cannot be built', 'c cannot be built'])
+  })
+
+  it('holds a record that breaks every batch it is in, and few beside it', () => {
+    const { route, held, discarded } = setUp(failures =>
+      failures.pipe(
+        bufferCount(2),
+        concatMap(batch => {
+          if (batch.some(({ record }) => String(record.key) === '0')) throw new Error('poison')
+          return from(batch.map(failed => completed(failed, 'discarded')))
+        }),
+      ),
+    )
+    for (let name = 0; name < 20; name++) route.next(failure(String(name)))
+    // Each that fills its batch is held after three breaks, and counts as one break of the poison.
+    expect([...held].sort()).toEqual(['0 poison', '1 poison', '2 poison', '3 poison'])
+    expect(discarded).toHaveLength(16)
+  })
+
+  it.each<[string, unknown]>([
+    ['undefined', undefined],
+    ['null', null],
+    ['a text', 'done'],
+    ['a record of its own making', { record: { key: 'a' }, disposition: 'acked' }],
+  ])('holds a record for which its steps emit %s', (_, garbage) => {
+    const { route, held } = setUp(map(() => garbage))
+    route.next(failure('a'))
+    expect(held).toEqual([expect.stringContaining('a the failure route emitted what is neither')])
+  })
+
+  it('keeps no record whose assignment has ended', () => {
+    const { route } = setUp(() => NEVER)
+    const [mine, lost] = [new FakeOwner(), new FakeOwner()]
+    for (const owner of [mine, lost, lost]) {
+      const record = fakeRecord({ owner })
+      route.next({ record, reason: 'no', attempt: 1, retryable: true })
+    }
+    expect(route.size).toBe(3)
+    lost.end()
+    route.forgetEnded()
+    expect(route.size).toBe(1)
+  })
+
+  it('keeps no record that has an outcome, left without one, or was on its way at the end', () => {
+    const outcomes = new Subject<unknown>()
+    const { route } = setUp(() => outcomes)
+    const [a, b, c] = [failure('a'), failure('b'), failure('c')]
+    for (const failed of [a, b, c]) route.next(failed)
+    outcomes.next(completed(a, 'discarded'))
+    expect(route.size).toBe(2)
+    route.forget(b.record as DeliveredRecord)
+    expect(route.size).toBe(1)
+    route.end()
+    expect(route.size).toBe(0)
+    expect(outcomes.observed).toBe(false)
+  })
+
+  it('is not built again after its end, also where a listener ends it in the middle of a break', () => {
+    let built = 0
+    const route: FailureRoute = new FailureRoute(
+      () => {
+        built++
+        return new Observable(subscriber => subscriber.error(new Error('broken')))
+      },
+      () => route.end(),
       () => {},
     )
-    for (let slot = 0; slot < 20; slot++) {
-      route.next(new Failed(new DeliveredRecord(owner, {} as RecordBatch, 0, slot, undefined, 0), 'no', 1, true))
-    }
-    // All reach the end here, which is unroutable too: what was held for the breaks came before the poison.
-    expect(held.indexOf(0)).toBeGreaterThanOrEqual(0)
-    expect(held.indexOf(0)).toBeLessThanOrEqual(3)
+    route.next(failure('a'))
+    const before = built
+    route.next(failure('b'))
+    expect(built).toBe(before)
+    expect(route.size).toBe(0)
   })
 })
+
+describe('a step', () => {
+  it('keeps no subscription of a failure that is done with', () => {
+    const inner = new Map<string, Subject<Failed>>()
+    let torn = 0
+    const input = new Subject<Failed>()
+    const subscription = input
+      .pipe(
+        eachFailed(failed => {
+          const outcome = new Subject<Failed>()
+          inner.set(String(failed.record.key), outcome)
+          return new Observable<Failed>(subscriber => {
+            subscriber.add(() => torn++)
+            return outcome.subscribe(subscriber)
+          })
+        }),
+      )
+      .subscribe()
+    const underWay = () => (subscription as unknown as { _finalizers?: unknown[] })._finalizers?.length ?? 0
+    const before = underWay()
+    for (let at = 0; at < 1_000; at++) {
+      input.next(failure(String(at)))
+      inner.get(String(at))!.complete()
+    }
+    input.next(failure('last'))
+    expect(torn).toBe(1_000)
+    expect(underWay()).toBe(before)
+    subscription.unsubscribe()
+    // The one under way was left, and no other once more.
+    expect(torn).toBe(1_001)
+    expect(inner.get('last')!.observed).toBe(false)
+  })
+})
+
+describe('client.topic()', () => {
+  const client = () =>
+    createClient({
+      ...{ driver: memoryBroker().driver(), group: 'g', retryTopic: 'retries', logger: false, env: {} },
+    })
+  const refusal = (options: (with_: ReturnType<typeof client>) => TopicOptions): Error => {
+    const target = client()
+    let thrown: unknown
+    try {
+      target.topic('orders', options(target))
+    } catch (error) {
+      thrown = error
+    }
+    // It is not registered by that.
+    expect(() => target.topic('orders')).not.toThrow()
+    expect(thrown).toBeInstanceOf(ConfigurationError)
+    return thrown as Error
+  }
+  const bug = new TypeError('a bug')
+
+  it.each<[string, (with_: ReturnType<typeof client>) => TopicOptions, ...string[]]>([
+    ['that throws', () => ({ onFail: () => raise(bug) }), 'cannot be built', 'a bug'],
+    ['whose operator throws', () => ({ onFail: pipe(() => raise(bug), discard()) }), 'cannot be built', 'a bug'],
+    ['that returns nothing', () => ({ onFail: (() => undefined) as never }), 'return an Observable'],
+    ['that returns a promise', () => ({ onFail: (async () => EMPTY) as never }), 'return an Observable'],
+    ['without a DLQ topic', with_ => ({ onFail: failures => failures.pipe(deadLetter(with_)) }), 'dlqTopic'],
+    [
+      'with a wrong option',
+      with_ => ({ onFail: failures => failures.pipe(retryTopic(with_, { retries: -1 }), discard()) }),
+      'retries',
+      '-1',
+    ],
+    ['whose backoff throws', () => ({ retries: 1, backoff: () => raise(bug) }), 'backoff(2)'],
+    [
+      'with retryTopic, where the topic has a keyFence',
+      with_ => ({
+        keyFence: { afterDeadLetter: 'continue' },
+        onFail: pipe(retryTopic(with_, { retries: 1 }), discard()),
+      }),
+      'retryTopic',
+      'keyFence',
+      'redeliver',
+    ],
+  ])('refuses a route %s, by a ConfigurationError that names the topic', (_, options, ...said) => {
+    const { message, cause } = refusal(options)
+    for (const part of ["topic 'orders'", ...said]) expect(message).toContain(part)
+    expect(cause).toBeDefined()
+  })
+
+  it('takes retryTopic in the route of one topic whatever another has', () => {
+    const target = client()
+    const route = pipe(retryTopic(target, { retries: 1 }), discard())
+    expect(() => target.topic('a', { keyFence: { afterDeadLetter: 'continue' }, onFail: route })).toThrow('keyFence')
+    expect(() => target.topic('b', { onFail: route })).not.toThrow()
+    expect(() => of(failure('a')).pipe(route)).not.toThrow()
+  })
+})
+
+function raise(error: Error): never {
+  throw error
+}
