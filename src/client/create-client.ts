@@ -64,6 +64,7 @@ import { Reports } from './reports.js'
 import { TopicNames } from './topic-names.js'
 import { configureTopic, defaultMaxInFlight, type TopicConfig } from './topic-options.js'
 import { TopicStream } from './topic-stream.js'
+import { WallClock } from './wall-clock.js'
 
 const resolved = Promise.resolve()
 /** What a rebalance may take beyond `rebalanceTimeout`, for the last commits, ms. */
@@ -338,7 +339,7 @@ class KafkaClient implements Client, AssignmentHost {
       headers: this.ownHeaders,
       reports: this.reports,
       maxInFlight: defaultMaxInFlight,
-      now: () => this.clock.wall(),
+      wallClock: new WallClock(this.clock),
       stream: topic => this.#streams.get(topic),
       orphans: this.#orphans,
     }

@@ -1,13 +1,14 @@
 import { RecordWithoutConsumerError } from '../errors.js'
 import type { StallReason } from '../events.js'
 import type { DeliveredRecord, RecordSource } from '../record.js'
-import { dueIn, type GroupHeaders } from '../retry/headers.js'
+import { dueIn, type GroupHeaders, ownDelay } from '../retry/headers.js'
 import type { Admission, Assignment, Reading } from './assignment.js'
 import type { DlqReplays } from './dlq-replay.js'
 import type { FailureRoute } from './failure-route.js'
 import type { KeyFenceOptions } from './key-fence.js'
 import type { Reports } from './reports.js'
 import type { TopicStream } from './topic-stream.js'
+import type { WallClock } from './wall-clock.js'
 
 /** A registered topic: every record is for its one stream. */
 export class TopicReading implements Reading {
@@ -50,7 +51,7 @@ export interface SharedTopics {
   readonly headers: GroupHeaders
   readonly reports: Reports
   readonly maxInFlight: number
-  now(): number
+  readonly wallClock: WallClock
   /** By full name. */
   stream(topic: string): TopicStream | undefined
   /** Where records go that no stream is for. */
@@ -109,7 +110,9 @@ abstract class SharedReading implements Reading {
     record.origin = { ...own.origin, topic: stream.name }
     record.stream = stream
     if (!this.takes(assignment, record)) return undefined
-    return { stream, origin: record.origin, dueIn: dueIn(own, this.shared.now()) }
+    const delay = ownDelay(own)
+    const due = delay === 0 ? 0 : dueIn(own, this.shared.wallClock.nowFor(delay))
+    return { stream, origin: record.origin, dueIn: due }
   }
 
   streamOf(record: DeliveredRecord): TopicStream | undefined {

@@ -206,15 +206,19 @@ export function isTopicName(name: string): boolean {
   return name.length <= longestTopic && /^[\w.-]+$/.test(name) && name !== '.' && name !== '..'
 }
 
+/** For how long a copy was put off when it was written, ms; 0: not at all. */
+export function ownDelay({ notBefore, failedAt }: OwnHeaders & { kind: 'own' }): number {
+  if (notBefore === undefined) return 0
+  return failedAt === undefined ? longestDelay : Math.max(0, notBefore - failedAt)
+}
+
 /**
  * How long a copy read at `now` has to wait, ms. Never longer than its own delay, whatever the clocks say: when they
  * disagree, waiting the whole delay from now on is always enough.
  */
 export function dueIn(headers: OwnHeaders & { kind: 'own' }, now: number): number {
-  const { notBefore, failedAt } = headers
-  if (notBefore === undefined) return 0
-  const delay = failedAt === undefined ? longestDelay : Math.max(0, notBefore - failedAt)
-  return Math.min(Math.max(0, notBefore - now), delay)
+  const { notBefore = 0 } = headers
+  return Math.min(Math.max(0, notBefore - now), ownDelay(headers))
 }
 
 /** UTF-8 of at most `limit` bytes, cut between characters; a lone surrogate becomes U+FFFD. */

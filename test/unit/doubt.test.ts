@@ -117,5 +117,12 @@ describe('a member of a group', () => {
     await session.heartbeat()
     expect(session.doubtful).toBe(false)
     expect(told).toEqual(['confirmed', 'confirmed'])
+
+    // Time that passed counts whatever the wall clock says: set back meanwhile, it hides nothing.
+    vi.advanceTimersByTime(6_001)
+    vi.setSystemTime(Date.now() - 3_600_000)
+    expect(session.doubtful).toBe(true)
+    await session.heartbeat()
+    expect(session.doubtful).toBe(false)
   })
 })

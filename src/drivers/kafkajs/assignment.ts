@@ -1,3 +1,4 @@
+import { systemClock } from '../../clock.js'
 import type { PartitionAssignment } from '../../driver.js'
 
 /** A partition in this member's hands, and how far it has been read. */
@@ -8,8 +9,8 @@ export class Assignment implements PartitionAssignment {
   next: number
   /** Counts jumps of the position: what was fetched before one is not to be delivered after it. */
   reads = 0
-  /** Not fetched before, for the broker refused it; ms since 1970. */
-  heldUntil = 0
+  /** Not fetched before this time of the monotonic clock, because the broker refused a fetch. */
+  #heldUntil = 0
   /** The position whose records could not be read, once that was told. */
   unreadableAt: number | undefined
 
@@ -23,13 +24,17 @@ export class Assignment implements PartitionAssignment {
   }
 
   hold(ms: number): void {
-    this.heldUntil = Date.now() + ms
+    this.#heldUntil = systemClock.monotonic() + ms
+  }
+
+  get isHeld(): boolean {
+    return this.#heldUntil > systemClock.monotonic()
   }
 
   move(position: number): void {
     this.next = position
     this.reads++
-    this.heldUntil = 0
+    this.#heldUntil = 0
   }
 }
 

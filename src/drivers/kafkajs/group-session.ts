@@ -1,7 +1,9 @@
+import { type Clock, systemClock } from '../../clock.js'
 import type { CommitPoint } from '../../commit-point.js'
 import { type Coordinator, mayHaveMoved } from './coordinator.js'
 import { within } from './deadline.js'
 import type { Broker, HeartbeatRequest } from './kafkajs-internals.js'
+import { longestSince, type Moment, momentOf } from './moment.js'
 import { errorType, isConnectionFailure } from './protocol-error.js'
 
 /** How a member is known to its group; another with every rebalance. */
@@ -29,7 +31,7 @@ export class GroupSession {
   joining = true
   #membership: Membership | undefined
   /** When we last asked something that the group answered to us as a member: from then on it counted a session at least. */
-  #lastContact = Date.now()
+  #lastContact: Moment
   readonly #heartbeats = new WeakMap<Broker, Broker['heartbeat']>()
 
   constructor(
@@ -37,7 +39,10 @@ export class GroupSession {
     readonly sessionTimeout: number,
     readonly coordinator: Coordinator,
     readonly owner: SessionOwner,
-  ) {}
+    readonly clock: Clock = systemClock,
+  ) {
+    this.#lastContact = momentOf(clock)
+  }
 
   get membership(): Membership | undefined {
     return this.#membership
@@ -45,11 +50,11 @@ export class GroupSession {
 
   /** True: the session may be over, and others may have what we hold. Only a heartbeat can tell. */
   get doubtful(): boolean {
-    return Date.now() - this.#lastContact > this.sessionTimeout
+    return longestSince(this.#lastContact, this.clock) > this.sessionTimeout
   }
 
   begin(membership: Membership): void {
-    this.#contact(Date.now())
+    this.#contact(momentOf(this.clock))
     const { memberId } = membership
     if (this.#membership !== undefined && this.#membership.memberId !== memberId) {
       this.owner.kicked(new Error(`the group knows this member by a new id, ${memberId}`))
@@ -58,10 +63,10 @@ export class GroupSession {
   }
 
   /** @param asked When the question was sent. The answer may have lain about for as long as this process stood still. */
-  #contact(asked: number): void {
+  #contact(asked: Moment): void {
     const { doubtful } = this
-    // A clock that was set back has left the last one in the future.
-    this.#lastContact = Math.min(Date.now(), Math.max(this.#lastContact, asked))
+    // Answers need not come in the order of their questions.
+    if (asked.monotonic >= this.#lastContact.monotonic) this.#lastContact = asked
     this.owner.answered()
     if (doubtful && !this.doubtful) this.owner.confirmed()
   }
@@ -75,7 +80,7 @@ export class GroupSession {
   /** What this throws ends kafkajs's fetching, and most of what it can throw has kafkajs join again. */
   async #kafkajsBeats(request: HeartbeatRequest): Promise<unknown> {
     const membership = this.#membership
-    const asked = Date.now()
+    const asked = momentOf(this.clock)
     try {
       const answer = await this.#beat(request)
       this.#contact(asked)
@@ -96,7 +101,7 @@ export class GroupSession {
     const membership = this.#membership
     if (membership === undefined) return
     const { memberId, generation } = membership
-    const asked = Date.now()
+    const asked = momentOf(this.clock)
     const beat = this.#beat({ groupId: this.groupId, memberId, groupGenerationId: generation })
     try {
       await within(requestTimeout, beat, 'the heartbeat')
@@ -112,7 +117,7 @@ export class GroupSession {
   }
 
   /** A heartbeat of before a join can be answered after it; what it says is about a generation that is over. */
-  #verdict(error: unknown, membership: Membership | undefined, asked: number): void {
+  #verdict(error: unknown, membership: Membership | undefined, asked: Moment): void {
     if (membership !== this.#membership || this.joining) return
     const type = errorType(error)
     if (type === undefined) return
@@ -123,7 +128,7 @@ export class GroupSession {
 
   async commit(points: readonly CommitPoint[]): Promise<void> {
     const { memberId, generation } = this.#membership!
-    const asked = Date.now()
+    const asked = momentOf(this.clock)
     const topics = new Map<string, { partition: number; offset: string; metadata: string | null }[]>()
     for (const { topic, partition, offset, metadata } of points) {
       const partitions = topics.get(topic) ?? []

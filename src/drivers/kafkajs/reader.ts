@@ -148,13 +148,12 @@ export class Reader {
   ): FetchTopic[] {
     if (!this.host.delivering) return []
     const planned: { topic: string; partitions: Omit<FetchPartition, 'maxBytes'>[] }[] = []
-    const now = Date.now()
     for (const { topic, partitions } of topics) {
       const wanted: Omit<FetchPartition, 'maxBytes'>[] = []
       for (const { partition } of partitions) {
         const name = partitionName({ topic, partition })
         const assignment = this.host.held.get(name)
-        if (assignment === undefined || assignment.paused || assignment.heldUntil > now) continue
+        if (assignment === undefined || assignment.paused || assignment.isHeld) continue
         const offset = positions?.get(assignment) ?? assignment.next
         sought.set(name, { assignment, offset, reads: assignment.reads })
         wanted.push({ partition, fetchOffset: String(offset) })

@@ -1,4 +1,5 @@
 import { type Observable, Subscription, takeUntil, timer } from 'rxjs'
+import { systemClock } from '../../clock.js'
 import type { ConsumeRequest } from '../../driver.js'
 import type { Doorbell } from './doorbell.js'
 import type { GroupSession } from './group-session.js'
@@ -22,9 +23,10 @@ export async function holdRebalance(
   for (const hold of holds) {
     subscriptions.add(hold.pipe(takeUntil(timer(rebalanceTimeout))).subscribe({ error: end, complete: end }))
   }
-  const until = Date.now() + rebalanceTimeout
-  while (open > 0 && !over() && Date.now() < until) {
-    await release.wait(Math.min(heartbeatInterval, until - Date.now()))
+  const { monotonic } = systemClock
+  const until = monotonic() + rebalanceTimeout
+  while (open > 0 && !over() && monotonic() < until) {
+    await release.wait(Math.min(heartbeatInterval, until - monotonic()))
     if (open > 0 && !over()) await session.heartbeat().catch(() => {})
   }
   subscriptions.unsubscribe()

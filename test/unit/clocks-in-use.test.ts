@@ -1,0 +1,52 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, it } from 'vitest'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** Where a clock is read directly, and why a `Clock` will not do; anywhere else a duration might be measured by it. */
+const allowed: Readonly<Record<string, string>> = {
+  'src/clock.ts': 'is the clock',
+  'src/testing/clock.ts': 'frames of fake timers, and whether they are faked',
+  'src/testing/record-marbles.ts': 'dates the entries of a recording',
+  'src/drivers/memory/cluster.ts': 'the timestamp of a record that the test itself writes',
+  'src/drivers/kafkajs/producer.ts': 'the timestamp of a record; its durations are to follow with the writer',
+  'src/drivers/kafkajs/topic-directory.ts': 'to follow with the writer',
+  'src/client/publications.ts': 'to follow with the writer',
+}
+
+/** What shows a time by itself: JavaScript's own, and what RxJS's schedulers and operators show, which is the wall clock. */
+const readings =
+  /\bDate\.now\b|\bnew Date\(\s*\)|\bDate\(\)|\bperformance\b|\bhrtime\b|cheduler\.now\b|\btimeInterval\b/
+
+it('reads clocks by way of a Clock alone, which tells the wall from what measures', () => {
+  const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
+    .filter(name => name.endsWith('.ts'))
+    .map(name => `src/${name}`)
+  expect(files.length).toBeGreaterThan(100)
+  const found = files.filter(file => readings.test(withoutComments(readFileSync(join(root, file), 'utf8'))))
+  expect(found.filter(file => !(file in allowed))).toEqual([])
+})
+
+it('notices each way to read one', () => {
+  for (const code of [
+    'Date.now()',
+    'const { now } = Date.now',
+    'new Date()',
+    'performance.now()',
+    'process.hrtime()',
+  ]) {
+    expect(readings.test(code), code).toBe(true)
+  }
+  for (const code of ['asyncScheduler.now()', 'this.scheduler.now()', 'timeInterval()']) {
+    expect(readings.test(code), code).toBe(true)
+  }
+  for (const code of ['new Date(key)', 'clock.monotonic()', 'batch.timestamp(index)', 'clock.now()']) {
+    expect(readings.test(code), code).toBe(false)
+  }
+})
+
+function withoutComments(source: string): string {
+  return source.replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '')
+}
