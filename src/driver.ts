@@ -1,8 +1,9 @@
 import type { Logger } from 'pino'
 import type { Observable, SchedulerLike } from 'rxjs'
 import type { CommitPoint } from './commit-point.js'
-import type { PublishError, RxMikaError } from './errors.js'
-import type { PublishRecord, RecordMetadata } from './publish.js'
+import type { RxMikaError } from './errors.js'
+import type { ProduceResult } from './produce-result.js'
+import type { PublishRecord } from './publish.js'
 import type { RecordBatch } from './record-batch.js'
 
 /** For partitions where the group has no committed position. `'committed'`: having none is an error. */
@@ -78,9 +79,6 @@ export type DriverEvent =
 /** Whether the brokers can be reached. */
 export type ConnectionEvent = Extract<DriverEvent, { readonly type: 'disconnected' | 'reconnected' }>
 
-/** What became of one record: its place in the log, or why it is not there. */
-export type ProduceResult = RecordMetadata | PublishError
-
 export interface DriverContext {
   readonly clientId: string
   readonly logger: Logger
@@ -122,9 +120,15 @@ export interface Driver {
    * at or after `offset`, if there is one, perhaps some that follow, and completes.
    */
   readAt(assignment: PartitionAssignment, offset: number): Observable<RecordBatch>
-  /** One request; completes when the broker confirmed it; errors with `CommitError`. Points whose assignment has ended are not sent. */
+  /**
+   * One request; completes when the broker confirmed it; errors with `CommitError`. Points whose assignment has ended
+   * are not sent. Any other error counts as one that may pass.
+   */
   commit(points: readonly CommitPoint[]): Observable<never>
-  /** Emits one result per record, in their order, and completes; only confirmed records have a place. */
+  /**
+   * Emits one result per record, in their order, and completes; only what the broker confirmed is `ok`. What is neither
+   * `ok` nor a refusal counts as a refusal that may pass.
+   */
   produce(records: readonly PublishRecord[]): Observable<readonly ProduceResult[]>
   /** Leaves the group; what was assigned has ended. Completes in bounded time, also when there is nothing to leave. */
   leave(): Observable<never>

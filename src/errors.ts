@@ -1,9 +1,16 @@
+/** The same symbol in every copy of this package in the process. */
+const errorBrand: unique symbol = Symbol.for('rxmika.error') as never
+
 /**
  * The errors of this library. Each has a stable `code`, says what happened and where, and keeps the original in `cause`.
  */
 export class RxMikaError extends Error {
   /** Stable, for programs: `RXMIKA_` and the failure in capitals. */
   readonly code: string
+
+  get [errorBrand](): true {
+    return true
+  }
 
   constructor(code: string, message: string, options?: { cause?: unknown }) {
     super(message, options?.cause === undefined ? undefined : { cause: options.cause })
@@ -169,4 +176,38 @@ export class RecordWithoutConsumerError extends RxMikaError {
   ) {
     super('RXMIKA_RECORD_WITHOUT_CONSUMER', message)
   }
+}
+
+/** The errors of this library by their code. */
+export interface RxMikaErrors {
+  RXMIKA_CONFIGURATION: ConfigurationError
+  RXMIKA_TOPIC_ALREADY_REGISTERED: TopicAlreadyRegisteredError
+  RXMIKA_TOPIC_NOT_REGISTERED: TopicNotRegisteredError
+  RXMIKA_TOPIC_ALREADY_SUBSCRIBED: TopicAlreadySubscribedError
+  RXMIKA_DLQ_NOT_CONFIGURED: DlqNotConfiguredError
+  RXMIKA_CLIENT_CLOSED: ClientClosedError
+  RXMIKA_CONNECTION: ConnectionError
+  RXMIKA_FETCH: FetchError
+  RXMIKA_COMMIT: CommitError
+  RXMIKA_PUBLISH: PublishError
+  RXMIKA_DECODE: DecodeError
+  RXMIKA_HANDLER_TIMEOUT: HandlerTimeoutError
+  RXMIKA_UNROUTABLE_FAILURE: UnroutableFailureError
+  RXMIKA_KEY_FENCE: KeyFenceError
+  RXMIKA_FLOOD: FloodError
+  RXMIKA_RECORD_WITHOUT_CONSUMER: RecordWithoutConsumerError
+}
+
+/**
+ * Whether this is an error of this library, of the given code where one is given.
+ *
+ * Recognizes errors of every copy of the package that the process has loaded. `instanceof` knows the classes of one
+ * copy only, and a program has two where it imports the package as an ES module and requires it, or has two versions.
+ */
+export function isRxMikaError(error: unknown): error is RxMikaError
+export function isRxMikaError<C extends keyof RxMikaErrors>(error: unknown, code: C): error is RxMikaErrors[C]
+export function isRxMikaError(error: unknown, code?: string): error is RxMikaError {
+  if (typeof error !== 'object' || error === null) return false
+  const { [errorBrand]: branded, code: found } = error as Partial<RxMikaError>
+  return branded === true && (code === undefined || found === code)
 }

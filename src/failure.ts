@@ -27,7 +27,14 @@ export interface Completed {
   readonly disposition: Disposition
 }
 
+/** The same symbol in every copy of this package in the process: routes may mix steps of several. */
+const completedBrand: unique symbol = Symbol.for('rxmika.completed') as never
+
 class CompletedRecord {
+  get [completedBrand](): true {
+    return true
+  }
+
   constructor(
     readonly record: ConsumeRecord<unknown>,
     readonly disposition: Disposition,
@@ -40,5 +47,5 @@ export function completed(failed: Failed, disposition: Disposition): Completed {
 }
 
 export function isCompleted(value: unknown): value is Completed {
-  return value instanceof CompletedRecord
+  return typeof value === 'object' && value !== null && (value as Partial<CompletedRecord>)[completedBrand] === true
 }

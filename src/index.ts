@@ -22,13 +22,13 @@ export type {
   DriverContext,
   DriverEvent,
   PartitionAssignment,
-  ProduceResult,
   StartFrom,
 } from './driver.js'
 export * from './errors.js'
 export type { ClientEvent, ClientState, Place, Stall, StallReason } from './events.js'
 export { type Completed, type Disposition, Failed } from './failure.js'
 export * from './operators/index.js'
+export type { ProduceResult, Refused, Written } from './produce-result.js'
 export type { HeaderValue, PublishRecord, RecordHeaders, RecordMetadata } from './publish.js'
 export type { ConsumedHeaders, ConsumeRecord, RecordSource } from './record.js'
 export type { HeaderPair, RecordBatch } from './record-batch.js'

@@ -79,6 +79,12 @@ export interface RecordOwner extends DeliveryOwner {
 }
 
 /**
+ * Leads from a record, mapped or not, to what its client delivered. The same symbol in every copy of this package in the
+ * process: a record may be delivered by one and handled by another.
+ */
+const delivered: unique symbol = Symbol.for('rxmika.record') as never
+
+/**
  * The record as delivered: a place in a batch and a slot in its assignment's window. Everything else is read when it
  * is asked for.
  */
@@ -103,6 +109,10 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
     /** Retries without a topic (`redeliver`) that came before this delivery. */
     readonly redeliveries: number,
   ) {}
+
+  get [delivered](): DeliveredRecord {
+    return this
+  }
 
   get topic(): string {
     return this.origin === undefined ? this.owner.topic : this.origin.topic
@@ -241,6 +251,10 @@ export class MappedRecord<V> implements ConsumeRecord<V> {
     return this.delivered[delivery]
   }
 
+  get [delivered](): DeliveredRecord | undefined {
+    return deliveryOf(this.delivered)
+  }
+
   get topic() {
     return this.delivered.topic
   }
@@ -287,6 +301,5 @@ export class MappedRecord<V> implements ConsumeRecord<V> {
 
 /** The delivery behind a record, mapped or not; undefined for a record made by other means, as tests may. */
 export function deliveryOf(record: unknown): DeliveredRecord | undefined {
-  if (record instanceof DeliveredRecord) return record
-  return record instanceof MappedRecord ? deliveryOf(record.delivered) : undefined
+  return typeof record === 'object' && record !== null ? (record as Partial<DeliveredRecord>)[delivered] : undefined
 }

@@ -1,12 +1,16 @@
 import type { Observable } from 'rxjs'
 import type { Clock } from './clock.js'
-import type { FloodError, PublishError, RxMikaError } from './errors.js'
+import type { FloodError, RxMikaError } from './errors.js'
 import type { ClientEvent } from './events.js'
 import type { Failed } from './failure.js'
-import type { PublishRecord, RecordMetadata } from './publish.js'
+import type { ProduceResult } from './produce-result.js'
+import type { PublishRecord } from './publish.js'
 
-/** Where a client keeps what the steps of failure routes need of it. */
-export const routing: unique symbol = Symbol('rxmika.routing')
+/**
+ * Where a client keeps what the steps of failure routes need of it. The same symbol in every copy of this package in
+ * the process: a step of one copy may be given a client of another.
+ */
+export const routing: unique symbol = Symbol.for('rxmika.routing') as never
 
 /** A client, as the steps of failure routes take it. */
 export interface RoutingClient {
@@ -18,8 +22,11 @@ export interface CopyObserver {
   /** False: nobody does any more, and the copy is not tried again. */
   readonly wanted: boolean
   /** Called once; with undefined where the copy was given up, for its record is no longer ours. */
-  settle(outcome: RecordMetadata | PublishError | undefined): void
+  settle(outcome: ProduceResult | undefined): void
 }
+
+/** Raised with every change of `Routing` that steps of another version would not survive. */
+export const routingContract = 1
 
 /** The topic whose route is being built. */
 export interface RouteTopic {
@@ -30,6 +37,8 @@ export interface RouteTopic {
 }
 
 export interface Routing {
+  /** {@link routingContract} of the client's copy. */
+  readonly contract: number
   /** Full names, suffix included. */
   readonly group: string | undefined
   readonly retryTopic: string | undefined

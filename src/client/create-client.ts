@@ -23,7 +23,8 @@ import {
   ConfigurationError,
   DlqNotConfiguredError,
   FetchError,
-  RxMikaError,
+  isRxMikaError,
+  type RxMikaError,
   TopicAlreadyRegisteredError,
   TopicNotRegisteredError,
 } from '../errors.js'
@@ -537,10 +538,9 @@ class KafkaClient implements Client, AssignmentHost {
 
   /** What cannot heal: closes at once, tells the streams, and is the last of `errors`. */
   #closeBy(cause: unknown): void {
-    const error =
-      cause instanceof RxMikaError
-        ? this.#names.inError(cause)
-        : new ClientClosedError(`the client closes: ${cause}`, { cause })
+    const error = isRxMikaError(cause)
+      ? this.#names.inError(cause)
+      : new ClientClosedError(`the client closes: ${cause}`, { cause })
     if (this.#finished) return
     if (this.#closing === undefined) this.#close(undefined, error)
     else {

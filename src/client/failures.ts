@@ -3,7 +3,8 @@ import type { Clock } from '../clock.js'
 import {
   ConfigurationError,
   type FloodError,
-  PublishError,
+  isRxMikaError,
+  type PublishError,
   type RxMikaError,
   UnroutableFailureError,
 } from '../errors.js'
@@ -13,7 +14,7 @@ import { partitionName } from '../place.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
 import { type DeliveredRecord, deliveryOf } from '../record.js'
 import { messageOf } from '../retry/reason.js'
-import type { CopyObserver, RouteTopic, Routing } from '../routing.js'
+import { type CopyObserver, type RouteTopic, type Routing, routingContract } from '../routing.js'
 import type { Assignment } from './assignment.js'
 import type { Config } from './config.js'
 import { FailureRoute } from './failure-route.js'
@@ -39,6 +40,7 @@ const refusalInterval = 1_000
 
 /** Failed records of one client, and what the steps of their routes ask for. */
 export class Failures implements Routing {
+  readonly contract = routingContract
   readonly group
   readonly retryTopic
   readonly dlqTopic
@@ -77,7 +79,7 @@ export class Failures implements Routing {
         },
       )
     } catch (cause) {
-      const what = cause instanceof ConfigurationError ? '' : 'its failure route cannot be built: '
+      const what = isRxMikaError(cause, 'RXMIKA_CONFIGURATION') ? '' : 'its failure route cannot be built: '
       throw new ConfigurationError(`topic '${topic.name}': ${what}${messageOf(cause)}`, { cause })
     } finally {
       this.building = around
@@ -94,7 +96,7 @@ export class Failures implements Routing {
     const { owner } = deliveryOf(failed.record)!
     this.host.publisher.send(copy, {
       settle: result => {
-        if (result instanceof PublishError) this.host.reports.error(result)
+        if (!result.ok) this.host.reports.error(result.error)
         observer.settle(result)
       },
       again: error => {

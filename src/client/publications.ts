@@ -140,8 +140,8 @@ class Publication {
     this.records.forEach((record, at) => {
       publisher.send(record, {
         settle: result => {
-          if (result instanceof PublishError) return this.subscriber.error(names.inError(result))
-          this.#places[at] = { ...result, topic: this.topics[at]! }
+          if (!result.ok) return this.subscriber.error(names.inError(result.error))
+          this.#places[at] = { topic: this.topics[at]!, partition: result.partition, offset: result.offset }
           if (--this.#left === 0) this.#finish()
         },
         again: error => {

@@ -1,7 +1,8 @@
 import { asyncScheduler, Observable, type SchedulerLike, Subscription } from 'rxjs'
-import type { Driver, ProduceResult } from '../driver.js'
+import type { Driver } from '../driver.js'
 import { PublishError } from '../errors.js'
 import { Fifo } from '../operators/fifo.js'
+import { type ProduceResult, recognized, refused } from '../produce-result.js'
 import { headerPairs, type PublishRecord, type RecordMetadata } from '../publish.js'
 
 /**
@@ -71,7 +72,7 @@ export class Publisher {
     return new Observable(subscriber => {
       this.send(record, {
         settle: result => {
-          if (result instanceof PublishError) return subscriber.error(result)
+          if (!result.ok) return subscriber.error(result.error)
           subscriber.next(result)
           subscriber.complete()
         },
@@ -113,11 +114,15 @@ export class Publisher {
       const batch = this.#nextBatch()
       if (batch.length === 0) continue
       this.#underWay++
-      let results: readonly ProduceResult[] | undefined
+      let results: readonly unknown[] | undefined
       const settle = (error?: unknown) => {
         this.#underWay--
         batch.forEach((sending, at) => {
-          this.#settle(sending, results?.[at] ?? notAcknowledged(sending.record!, error))
+          const { record } = sending
+          this.#settle(
+            sending,
+            results === undefined ? notAcknowledged(record!, error) : recognized(results[at], record!),
+          )
         })
         if (this.#queue.size > 0) this.#wake()
         this.onProgress()
@@ -134,8 +139,8 @@ export class Publisher {
 
   #settle(sending: Sending, result: ProduceResult): void {
     const { listener } = sending
-    if (!(result instanceof PublishError) || !result.retriable) listener.settle(result)
-    else if (listener.again(result)) {
+    if (result.ok || result.error.retriable === false) listener.settle(result)
+    else if (listener.again(result.error)) {
       const delay = Math.min(firstRetry * 2 ** sending.refusals++, longestRetry)
       const retry = this.scheduler.schedule(() => {
         this.#retries.remove(retry)
@@ -156,7 +161,8 @@ export class Publisher {
         sending.record ??= typeof sending.source === 'function' ? sending.source() : sending.source
       } catch (cause) {
         this.#queue.shift()
-        sending.listener.settle(new PublishError('the record could not be made', { cause, retriable: false }))
+        const error = new PublishError('the record could not be made', { cause, retriable: false })
+        sending.listener.settle(refused(error))
         continue
       }
       bytes += sizeOf(sending.record)
@@ -168,8 +174,8 @@ export class Publisher {
   }
 }
 
-function notAcknowledged({ topic }: PublishRecord, cause: unknown): PublishError {
-  return new PublishError(`publishing to ${topic} was not acknowledged`, { cause, retriable: true, topic })
+function notAcknowledged({ topic }: PublishRecord, cause: unknown): ProduceResult {
+  return refused(new PublishError(`publishing to ${topic} was not acknowledged`, { cause, retriable: true, topic }))
 }
 
 /** On the wire, about. */

@@ -1,4 +1,4 @@
-import { FetchError, PublishError, type RxMikaError } from '../errors.js'
+import { FetchError, isRxMikaError, PublishError, type RxMikaError } from '../errors.js'
 
 /** Topics as users name them, and as they are called in Kafka, by the client's suffix. */
 export class TopicNames {
@@ -21,11 +21,11 @@ export class TopicNames {
   /** The same error for users, where it names a topic: a driver knows topics by their full names only. */
   inError(error: RxMikaError): RxMikaError {
     if (this.suffix === '') return error
-    if (error instanceof FetchError && error.topic !== undefined) {
+    if (isRxMikaError(error, 'RXMIKA_FETCH') && error.topic !== undefined) {
       const { message, cause, topic, partition, offset } = error
       return new FetchError(message, { cause, topic: this.user(topic), partition, offset })
     }
-    if (error instanceof PublishError && error.topic !== undefined) {
+    if (isRxMikaError(error, 'RXMIKA_PUBLISH') && error.topic !== undefined) {
       const { message, cause, retriable, topic } = error
       return new PublishError(message, { cause, retriable, topic: this.user(topic) })
     }

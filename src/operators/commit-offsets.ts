@@ -1,7 +1,7 @@
 import { asyncScheduler, defer, Observable, type OperatorFunction, type Subscriber, Subscription } from 'rxjs'
 import type { CommitPoint, Committed } from '../commit-point.js'
 import type { Driver } from '../driver.js'
-import { CommitError } from '../errors.js'
+import { CommitError, isRxMikaError } from '../errors.js'
 import { subscribeLinked } from './subscribe-linked.js'
 
 export interface CommitOffsetsOptions {
@@ -110,13 +110,13 @@ class Committing {
   }
 
   #refused(cause: unknown, points: readonly CommitPoint[]): void {
-    const error = cause instanceof CommitError ? cause : unexpected(cause, points)
+    const error = isRxMikaError(cause, 'RXMIKA_COMMIT') ? cause : unexpected(cause, points)
     try {
       this.options.onError?.(error)
     } catch (thrown) {
       return this.subscriber.error(thrown)
     }
-    if (!error.retriable) return this.subscriber.error(error)
+    if (error.retriable === false) return this.subscriber.error(error)
     if (this.subscriber.closed) return
     const delay = Math.min(firstRetry * 2 ** this.#refusals++, longestRetry)
     this.#underWay = (this.driver.scheduler ?? asyncScheduler).schedule(() => {
@@ -174,5 +174,6 @@ function isSame(one: CommitPoint, other: CommitPoint): boolean {
 function unexpected(cause: unknown, points: readonly CommitPoint[]): CommitError {
   const places = points.map(({ topic, partition, offset }) => `${topic}/${partition} at ${offset}`).join(', ')
   const why = cause instanceof Error ? `: ${cause.message}` : ''
-  return new CommitError(`the driver failed to commit ${places}${why}`, { cause, retriable: false })
+  // Only a `CommitError` can say that no commit will ever pass.
+  return new CommitError(`the driver failed to commit ${places}${why}`, { cause, retriable: true })
 }

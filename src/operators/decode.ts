@@ -1,5 +1,5 @@
 import { Observable, type OperatorFunction } from 'rxjs'
-import { ConfigurationError, DecodeError } from '../errors.js'
+import { ConfigurationError, DecodeError, isRxMikaError } from '../errors.js'
 import type { ConsumeRecord } from '../record.js'
 import { Fifo } from './fifo.js'
 import { type DecodeFunction, json } from './json.js'
@@ -134,7 +134,7 @@ function isPromise<T>(result: T | PromiseLike<T>): result is PromiseLike<T> {
 }
 
 function decodeError(record: ConsumeRecord<unknown>, cause: unknown): DecodeError {
-  if (cause instanceof DecodeError) return cause
+  if (isRxMikaError(cause, 'RXMIKA_DECODE')) return cause
   const { topic, partition, offset } = record.source
   const where = `${topic} partition ${partition} offset ${offset}`
   return new DecodeError(`the record at ${where} does not decode: ${messageOf(cause)}`, { cause })

@@ -2,8 +2,9 @@ import { Observable, type OperatorFunction, take } from 'rxjs'
 import { ConfigurationError, FloodError } from '../errors.js'
 import { type Completed, type Failed, isCompleted } from '../failure.js'
 import { subscribeLinked } from '../operators/subscribe-linked.js'
-import { type RoutingClient, routing } from '../routing.js'
+import type { RoutingClient } from '../routing.js'
 import { longestDelay } from './backoff.js'
+import { routingOf } from './routing-of.js'
 
 export interface BreakerOptions {
   /** How many failures may pass within any time of that length; a whole number, 0 too. One more trips the breaker. */
@@ -45,7 +46,7 @@ export function breaker(
       `breaker: within is a number of ms, more than 0 and at most ${longestDelay}; it was ${within}`,
     )
   }
-  const port = client[routing]
+  const port = routingOf(client, 'breaker')
 
   return source =>
     new Observable(subscriber => {

@@ -1,4 +1,4 @@
-import { DecodeError, RecordWithoutConsumerError } from '../errors.js'
+import { isRxMikaError } from '../errors.js'
 import type { Failed } from '../failure.js'
 import type { PublishRecord } from '../publish.js'
 import { type DeliveredRecord, deliveryOf } from '../record.js'
@@ -104,14 +104,14 @@ function deliveredBy(failed: Failed): DeliveredRecord {
 }
 
 function stageOf(reason: unknown): string {
-  if (reason instanceof DecodeError) return 'decode'
-  return reason instanceof RecordWithoutConsumerError ? 'route' : 'handle'
+  if (isRxMikaError(reason, 'RXMIKA_DECODE')) return 'decode'
+  return isRxMikaError(reason, 'RXMIKA_RECORD_WITHOUT_CONSUMER') ? 'route' : 'handle'
 }
 
 function dispositionOf({ reason, retryable }: Failed, { malformed }: History): string {
   if (malformed) return 'malformed'
-  if (reason instanceof DecodeError) return 'undecodable'
-  if (reason instanceof RecordWithoutConsumerError) return 'no-consumer'
+  if (isRxMikaError(reason, 'RXMIKA_DECODE')) return 'undecodable'
+  if (isRxMikaError(reason, 'RXMIKA_RECORD_WITHOUT_CONSUMER')) return 'no-consumer'
   return retryable ? 'exhausted' : 'not-retryable'
 }
 

@@ -1,6 +1,7 @@
 import { ConfigurationError } from '../errors.js'
-import { type Routing, type RoutingClient, routing } from '../routing.js'
+import type { Routing, RoutingClient } from '../routing.js'
 import { GroupHeaders, isTopicName } from './headers.js'
+import { routingOf } from './routing-of.js'
 
 /** Where a step's copies go, and how they are marked. */
 export interface Destination {
@@ -17,7 +18,7 @@ export function destinationOf(
   option: 'retryTopic' | 'dlqTopic',
   named: string | undefined,
 ): Destination {
-  const clientRouting = client[routing]
+  const clientRouting = routingOf(client, step)
   const topic = named === undefined ? clientRouting[option] : clientRouting.fullName(named)
   if (topic === undefined) {
     throw new ConfigurationError(`${step}: the client has no ${option}; set it in createClient, or name a topic here`)

@@ -1,9 +1,10 @@
 import { EMPTY, type OperatorFunction } from 'rxjs'
 import { ClientClosedError } from '../errors.js'
 import type { Completed, Failed } from '../failure.js'
-import { type RoutingClient, routing } from '../routing.js'
+import type { RoutingClient } from '../routing.js'
 import { eachFailed } from './each-failed.js'
 import { messageOf } from './reason.js'
+import { routingOf } from './routing-of.js'
 
 /**
  * Closes the client at the first failed record.
@@ -15,10 +16,11 @@ import { messageOf } from './reason.js'
  * client.topic('ledger', { onFail: halt(client) })
  */
 export function halt(client: RoutingClient): OperatorFunction<Failed | Completed, Completed> {
+  const port = routingOf(client, 'halt')
   return eachFailed<Completed>(failed => {
     const { topic, partition, offset } = failed.record.source
     const where = `${topic} partition ${partition} offset ${offset}`
-    client[routing].halt(
+    port.halt(
       new ClientClosedError(`halted: the record at ${where} failed: ${messageOf(failed.reason)}`, {
         cause: failed.reason,
       }),

@@ -1,5 +1,5 @@
 import { Observable } from 'rxjs'
-import { PublishError } from '../errors.js'
+import type { PublishError } from '../errors.js'
 import type { Failed } from '../failure.js'
 import type { PublishRecord } from '../publish.js'
 import type { Routing } from '../routing.js'
@@ -26,7 +26,7 @@ export function publishingCopy<R>(
         if (subscriber.closed) return
         try {
           if (settled !== undefined) {
-            const value = settled instanceof PublishError ? outcomes.refused(settled) : outcomes.acknowledged()
+            const value = settled.ok ? outcomes.acknowledged() : outcomes.refused(settled.error)
             if (value !== undefined) subscriber.next(value)
           }
           subscriber.complete()

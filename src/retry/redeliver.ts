@@ -2,9 +2,10 @@ import { EMPTY, type OperatorFunction, of } from 'rxjs'
 import { ConfigurationError } from '../errors.js'
 import type { Completed, Failed } from '../failure.js'
 import { deliveryOf } from '../record.js'
-import { type RoutingClient, routing } from '../routing.js'
+import type { RoutingClient } from '../routing.js'
 import { type Backoff, checkBackoff, delayBefore } from './backoff.js'
 import { eachFailed } from './each-failed.js'
+import { routingOf } from './routing-of.js'
 
 export interface RedeliverOptions {
   /** How often a record is delivered here altogether, the first time included; a whole number of at least 1, or `Infinity`. */
@@ -34,11 +35,12 @@ export function redeliver(
     throw new ConfigurationError(`redeliver: attempts is a whole number of at least 1, or Infinity; it was ${attempts}`)
   }
   checkBackoff('redeliver', backoff)
+  const port = routingOf(client, 'redeliver')
 
   return eachFailed(failed => {
     const deliveredHere = 1 + (deliveryOf(failed.record)?.redeliveries ?? failed.attempt - 1)
     if (!failed.retryable || deliveredHere >= attempts) return of(failed)
-    client[routing].redeliver(failed, delayBefore(failed.attempt + 1, backoff))
+    port.redeliver(failed, delayBefore(failed.attempt + 1, backoff))
     return EMPTY
   })
 }

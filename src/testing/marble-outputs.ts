@@ -1,5 +1,6 @@
 import type { Observable } from 'rxjs'
 import type { Client } from '../client/client.js'
+import { isRxMikaError } from '../errors.js'
 import type { ClientEvent } from '../events.js'
 import type { Clock } from './clock.js'
 import { endOf, type Mark } from './diagram.js'
@@ -88,7 +89,7 @@ export class MarbleOutputs {
       this.#expectsErrors = true
       return this.#expect(`errors${this.members.nameOf(options)}`, () =>
         of(this.seen.errors, options).map(({ frame, value: error }) => {
-          const fitting = Object.entries(marks ?? {}).find(([, kind]) => error instanceof kind)
+          const fitting = Object.entries(marks ?? {}).find(([, kind]) => isOfKind(error, kind))
           const mark = fitting?.[0] ?? (marks === undefined ? 'x' : unknown)
           return { frame, mark, meaning: String(error) }
         }),
@@ -206,4 +207,9 @@ function marksOf(span: Span | undefined): Mark[] {
 
 function of<T>(seen: readonly SeenOf<T>[], { client }: OfClient = {}): readonly SeenOf<T>[] {
   return client === undefined ? seen : seen.filter(one => one.client === client)
+}
+
+/** By name where both are this library's: the class may be of another copy of the package than the client. */
+function isOfKind(error: unknown, kind: abstract new (...args: never[]) => Error): boolean {
+  return error instanceof kind || (isRxMikaError(error) && isRxMikaError(kind.prototype) && error.name === kind.name)
 }

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { Observable, type ObservableNotification, type Subscription } from 'rxjs'
+import { isObservable, type Observable, type ObservableNotification, type Subscription } from 'rxjs'
 import type { Clock } from './clock.js'
 import { parseSpan, parseValues } from './diagram.js'
 import { alphabet, shown } from './letters.js'
@@ -68,7 +68,7 @@ export class ObservedExpectation {
       recorded.push({ frame: this.clock.now() - since, notification: { kind, value, error } as never })
     return observable.subscribe({
       next: value => {
-        if (!(value instanceof Observable)) return add('N', value)
+        if (!isObservable(value)) return add('N', value)
         const inner: Timed[] = []
         add('N', inner)
         this.#follow(value, inner, this.clock.now())

@@ -50,7 +50,7 @@ async function letsIn(world: World, brokers: readonly string[], security: Securi
   world.drivers.push(driver)
   await done(driver.connect({ clientId: 'secured', logger: pino({ level: 'silent' }) }))
   const [written] = (await done(driver.produce([{ topic, value: '0' }]))) as readonly ProduceResult[]
-  expect(written).toEqual({ topic, partition: 0, offset: 0n })
+  expect(written).toEqual({ ok: true, topic, partition: 0, offset: 0n })
   const group = world.name('group')
   const member = new Member(driver, { group, topics: [topic] })
   await member.read(1)

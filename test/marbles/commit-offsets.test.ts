@@ -12,11 +12,13 @@ import {
   take,
   tap,
   throwError,
+  VirtualTimeScheduler,
 } from 'rxjs'
 import { describe, expect, it } from 'vitest'
 import type { CommitPoint, Committed } from '../../src/commit-point.js'
 import { CommitError } from '../../src/errors.js'
 import { commitOffsets, completionBarrier } from '../../src/operators/index.js'
+import { otherCopy } from '../other-copy.js'
 import { FakeOwner } from './fake-record.js'
 import { pointsOf, run } from './signals.js'
 
@@ -254,27 +256,44 @@ describe('commitOffsets: refusals', () => {
       expectRequests(commits).toBe(requests)
     }))
 
-  it('takes what no driver should do for what will never pass, and says where', () => {
+  it('commits again after an error that no driver should give, and says where', () => {
     const cause = new Error('out of tune')
     const throwing = () => {
       throw cause
     }
-    for (const commit of [throwing, () => throwError(() => cause)]) {
+    for (const fail of [throwing, () => throwError(() => cause)]) {
       const errors: CommitError[] = []
+      const clock = new VirtualTimeScheduler()
+      let asked = 0
+      const commit = () => (asked++ === 0 ? fail() : EMPTY)
+      const committed: unknown[] = []
       of(at(5))
-        .pipe(commitOffsets({ commit }))
-        .subscribe({ error: error => errors.push(error) })
+        .pipe(commitOffsets({ commit, scheduler: clock }, { onError: error => errors.push(error) }))
+        .subscribe(point => committed.push(point))
+      expect(errors).toHaveLength(1)
       expect(errors[0]).toBeInstanceOf(CommitError)
-      expect(errors[0]).toMatchObject({ retriable: false, cause })
+      expect(errors[0]).toMatchObject({ retriable: true, cause })
       expect(errors[0]!.message).toBe('the driver failed to commit orders/0 at 5: out of tune')
+      clock.flush()
+      expect(committed).toEqual([at(5)])
     }
+  })
+
+  it('ends by the refusal of a driver that has another copy of the package', () => {
+    const refusal = otherCopy('RXMIKA_COMMIT', { retriable: false })
+    const errors: unknown[] = []
+    of(at(5))
+      .pipe(commitOffsets({ commit: () => throwError(() => refusal) }))
+      .subscribe({ error: error => errors.push(error) })
+    expect(errors).toEqual([refusal])
   })
 
   it.each([Symbol('odd'), undefined, null, Object.create(null), 'text'])('takes any value for a cause', cause => {
     const errors: CommitError[] = []
     of(at(5))
-      .pipe(commitOffsets({ commit: () => throwError(() => cause) }))
-      .subscribe({ error: error => errors.push(error) })
+      .pipe(commitOffsets({ commit: () => throwError(() => cause) }, { onError: error => errors.push(error) }))
+      .subscribe()
+      .unsubscribe()
     expect(errors[0]!.message).toBe('the driver failed to commit orders/0 at 5')
   })
 

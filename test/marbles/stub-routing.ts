@@ -8,7 +8,7 @@ import { type Completed, Failed, isCompleted } from '../../src/failure.js'
 import type { PublishRecord, RecordMetadata } from '../../src/publish.js'
 import { deliveryOf, type Origin } from '../../src/record.js'
 import type { HeaderPair } from '../../src/record-batch.js'
-import { type CopyObserver, type Routing, type RoutingClient, routing } from '../../src/routing.js'
+import { type CopyObserver, type Routing, type RoutingClient, routing, routingContract } from '../../src/routing.js'
 import { FakeOwner, fakeRecord } from './fake-record.js'
 
 export interface StubOptions {
@@ -44,6 +44,7 @@ export class StubClient implements RoutingClient {
   constructor(options: StubOptions = {}) {
     const { publish = () => of(place), resumed = NEVER } = options
     this[routing] = {
+      contract: routingContract,
       group: 'group' in options ? options.group : 'billing',
       retryTopic: 'retryTopic' in options ? options.retryTopic : 'billing-retry-dev',
       dlqTopic: 'dlqTopic' in options ? options.dlqTopic : 'billing-dlq-dev',
@@ -61,8 +62,8 @@ export class StubClient implements RoutingClient {
             takeWhile(() => observer.wanted),
           )
           .subscribe({
-            next: outcome => observer.settle(outcome),
-            error: error => observer.settle(error),
+            next: place => observer.settle(place && { ok: true, ...place }),
+            error: error => observer.settle({ ok: false, error }),
           })
       },
       observed: true,

@@ -104,6 +104,11 @@ export class PackedPackage {
     return output.trim().split('\n')
   }
 
+  /** Runs a program that lies in the user's project; resolves with what it printed. */
+  evaluateFile(file: string, args: readonly string[]): Promise<string> {
+    return tool(this.project, process.execPath, [file, ...args])
+  }
+
   /** Evaluates code in the user's project. */
   evaluate(format: Format, code: string): Promise<string> {
     const type = format === 'esm' ? 'module' : 'commonjs'

@@ -4,11 +4,12 @@ import { lastValueFrom, NEVER, type Observable, Subject, throwError, toArray, Vi
 import { TestScheduler } from 'rxjs/testing'
 import { describe, expect, it } from 'vitest'
 import type { CommitPoint } from '../../src/commit-point.js'
-import type { ConsumeRequest, Driver, DriverEvent, PartitionAssignment, ProduceResult } from '../../src/driver.js'
+import type { ConsumeRequest, Driver, DriverEvent, PartitionAssignment } from '../../src/driver.js'
 import { type MemoryBroker, type MemoryBrokerOptions, memoryBroker } from '../../src/drivers/memory/index.js'
 import { stickyAssignment } from '../../src/drivers/memory/sticky-assignment.js'
 import { CommitError, ConfigurationError, FetchError, PublishError } from '../../src/errors.js'
 import { partitionOfKey } from '../../src/partitioner.js'
+import type { ProduceResult } from '../../src/produce-result.js'
 
 const logger = pino({ level: 'silent' })
 
@@ -264,9 +265,9 @@ describe('producing', () => {
       [
         5,
         [
-          { topic: 't', partition: 0, offset: 0n },
-          { topic: 'u', partition: 0, offset: 0n },
-          { topic: 't', partition: 0, offset: 1n },
+          { ok: true, topic: 't', partition: 0, offset: 0n },
+          { ok: true, topic: 'u', partition: 0, offset: 0n },
+          { ok: true, topic: 't', partition: 0, offset: 1n },
         ],
       ],
     ])
@@ -287,7 +288,7 @@ describe('producing', () => {
       .produce(records)
       .subscribe(answer => results.push(...answer))
     run()
-    expect(results.map(result => (result instanceof PublishError ? result.retriable : result.offset))).toEqual([
+    expect(results.map(result => (result.ok ? result.offset : result.error.retriable))).toEqual([
       true,
       false,
       false,
@@ -305,7 +306,7 @@ describe('producing', () => {
     at(10, () => taken.unsubscribe())
     at(20, () => broker.reconnect())
     run()
-    expect(results).toEqual([{ topic: 't', partition: 0, offset: 0n }])
+    expect(results).toEqual([{ ok: true, topic: 't', partition: 0, offset: 0n }])
     expect(broker.records('t').map(record => [String(record.value), record.timestamp])).toEqual([['a', 20]])
   })
 
@@ -331,9 +332,9 @@ describe('producing', () => {
     const third = produce(driver, 'd')
     run()
     expect(first).toHaveLength(2)
-    expect(first[0]).toMatchObject({ name: 'PublishError', retriable: true, cause: new Error('boom') })
-    expect(second).toEqual([final])
-    expect(third).toEqual([{ topic: 't', partition: 0, offset: 0n }])
+    expect(first[0]).toMatchObject({ error: { name: 'PublishError', retriable: true, cause: new Error('boom') } })
+    expect(second).toEqual([{ ok: false, error: final }])
+    expect(third).toEqual([{ ok: true, topic: 't', partition: 0, offset: 0n }])
   })
 })
 

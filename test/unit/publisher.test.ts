@@ -2,8 +2,8 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { asyncScheduler, Subject } from 'rxjs'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Publisher } from '../../src/client/publisher.js'
-import type { Driver, ProduceResult } from '../../src/driver.js'
-import type { PublishRecord } from '../../src/index.js'
+import type { Driver } from '../../src/driver.js'
+import type { ProduceResult, PublishRecord } from '../../src/index.js'
 
 /** A driver that answers when told, and what it was asked to write. */
 function publisher() {
@@ -11,7 +11,7 @@ function publisher() {
   const produce = (records: readonly PublishRecord[]) => {
     const answers = new Subject<readonly ProduceResult[]>()
     const answer = () => {
-      answers.next(records.map(({ topic }, at) => ({ topic, partition: 0, offset: BigInt(at) })))
+      answers.next(records.map(({ topic }, at) => ({ ok: true as const, topic, partition: 0, offset: BigInt(at) })))
       answers.complete()
     }
     asked.push({ values: records.map(({ value }) => value), answer })

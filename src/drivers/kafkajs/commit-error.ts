@@ -1,8 +1,8 @@
-import { CommitError } from '../../errors.js'
+import { CommitError, isRxMikaError } from '../../errors.js'
 import { errorType, isNotAuthorized, messageOf } from './protocol-error.js'
 
 export function commitError(error: unknown, group: string): CommitError {
-  if (error instanceof CommitError) return error
+  if (isRxMikaError(error, 'RXMIKA_COMMIT')) return error
   return new CommitError(`group '${group}' could not commit: ${messageOf(error)}`, {
     cause: error,
     retriable: !isNotAuthorized(error) && errorType(error) !== 'INVALID_GROUP_ID',

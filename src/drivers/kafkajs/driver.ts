@@ -7,9 +7,9 @@ import type {
   DriverContext,
   DriverEvent,
   PartitionAssignment,
-  ProduceResult,
 } from '../../driver.js'
-import { CommitError, ConfigurationError, ConnectionError, PublishError } from '../../errors.js'
+import { CommitError, ConfigurationError, ConnectionError, isRxMikaError, PublishError } from '../../errors.js'
+import { type ProduceResult, refused } from '../../produce-result.js'
 import type { PublishRecord } from '../../publish.js'
 import type { RecordBatch } from '../../record-batch.js'
 import { type Brokers, type KafkajsOptions, openBrokers } from './connection.js'
@@ -102,7 +102,7 @@ export class KafkajsDriver implements Driver {
     return defer(() => {
       if (this.#brokers === undefined || this.#closed) {
         const why = this.#closed ? 'the driver is closed' : 'the driver is not connected'
-        return [records.map(({ topic }) => new PublishError(why, { retriable: !this.#closed, topic }))]
+        return [records.map(({ topic }) => refused(new PublishError(why, { retriable: !this.#closed, topic })))]
       }
       this.#producer ??= new Producer(this.#brokers.kafka)
       return this.#producer.produce(records)
@@ -145,7 +145,7 @@ function notConnected(): ConnectionError {
 }
 
 function connectionError(error: unknown): Error {
-  if (error instanceof ConnectionError || error instanceof ConfigurationError) return error
+  if (isRxMikaError(error, 'RXMIKA_CONNECTION') || isRxMikaError(error, 'RXMIKA_CONFIGURATION')) return error
   const why = isRefusal(error) ? 'the brokers refuse us' : 'the brokers cannot be reached'
   return new ConnectionError(`${why}: ${messageOf(error)}`, { cause: error })
 }

@@ -1,10 +1,10 @@
 import type { ConsumeRequest } from '../../driver.js'
-import { ConfigurationError, ConnectionError, FetchError, RxMikaError } from '../../errors.js'
+import { ConfigurationError, ConnectionError, FetchError, isRxMikaError, type RxMikaError } from '../../errors.js'
 import { errorType, isNotAuthorized, isRefusal, messageOf } from './protocol-error.js'
 
 /** The error that ends consuming, for what trying again does not change; undefined for everything else. */
 export function fatalConsumeError(error: unknown, request: ConsumeRequest): RxMikaError | undefined {
-  if (error instanceof ConfigurationError) return error
+  if (isRxMikaError(error, 'RXMIKA_CONFIGURATION')) return error
   const type = errorType(error)
   if (isRefusal(error)) return new ConnectionError(`the brokers refuse us: ${messageOf(error)}`, { cause: error })
   if (type === 'GROUP_AUTHORIZATION_FAILED') {
@@ -27,5 +27,5 @@ export function fatalConsumeError(error: unknown, request: ConsumeRequest): RxMi
 const settingsTypes = new Set(['INVALID_SESSION_TIMEOUT', 'INVALID_GROUP_ID', 'INVALID_TOPIC_EXCEPTION'])
 
 export function troubleOf(error: unknown, what: string): RxMikaError {
-  return error instanceof RxMikaError ? error : new FetchError(`${what}: ${messageOf(error)}`, { cause: error })
+  return isRxMikaError(error) ? error : new FetchError(`${what}: ${messageOf(error)}`, { cause: error })
 }

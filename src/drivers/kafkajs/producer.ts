@@ -1,8 +1,8 @@
 import { type Kafka, Partitioners } from 'kafkajs'
 import { Observable } from 'rxjs'
-import type { ProduceResult } from '../../driver.js'
-import { PublishError } from '../../errors.js'
+import { isRxMikaError, PublishError } from '../../errors.js'
 import { partitionOfKey } from '../../partitioner.js'
+import { type ProduceResult, refused, written } from '../../produce-result.js'
 import { type EncodableRecord, encodeRecordBatch } from '../../protocol/records/record-batch-encoder.js'
 import { headerPairs, type PublishRecord } from '../../publish.js'
 import { partitionName } from './assignment.js'
@@ -57,7 +57,7 @@ export class Producer {
           subscriber.complete()
         },
         error => {
-          subscriber.next(records.map(({ topic }) => publishError(topic, messageOf(error), true, error)))
+          subscriber.next(records.map(({ topic }) => refused(publishError(topic, messageOf(error), true, error))))
           subscriber.complete()
         },
       )
@@ -98,8 +98,9 @@ export class Producer {
         share.indexes.push(index)
         share.records.push(encodable)
       } catch (error) {
-        results[index] =
-          error instanceof PublishError ? error : publishError(record.topic, messageOf(error), false, error)
+        results[index] = refused(
+          isRxMikaError(error, 'RXMIKA_PUBLISH') ? error : publishError(record.topic, messageOf(error), false, error),
+        )
       }
     })
     return [...shares.values()]
@@ -263,14 +264,14 @@ class Attempt {
     const { topic, partition, indexes } = this.share
     this.identity!.advance(partitionName(this.share), indexes.length)
     indexes.forEach((index, at) => {
-      results[index] = { topic, partition, offset: baseOffset + BigInt(at) }
+      results[index] = written(topic, partition, baseOffset + BigInt(at))
     })
   }
 
   refused(why: string, retriable: boolean, cause: unknown, results: ProduceResult[]): void {
     const { topic, partition, indexes } = this.share
     for (const index of indexes)
-      results[index] = publishError(topic, `${why} (partition ${partition})`, retriable, cause)
+      results[index] = refused(publishError(topic, `${why} (partition ${partition})`, retriable, cause))
   }
 }
 

@@ -1,6 +1,6 @@
 import { asyncScheduler, map, mergeMap, type Observable, type SchedulerLike } from 'rxjs'
 import type { Driver } from '../../driver.js'
-import { ConfigurationError, PublishError } from '../../errors.js'
+import { ConfigurationError } from '../../errors.js'
 import type { PublishRecord, RecordMetadata } from '../../publish.js'
 import type { ConsumedHeaders } from '../../record.js'
 import type { HeaderPair } from '../../record-batch.js'
@@ -87,6 +87,7 @@ export class MemoryBroker {
   /** Every position, as a group accepts it and before its committer is answered. Hot; never ends. */
   readonly commits: Observable<GroupCommit>
   readonly #cluster: Cluster
+  readonly #drivers = new WeakMap<Driver, MemoryDriver>()
 
   constructor(options: MemoryBrokerOptions = {}) {
     this.#cluster = new Cluster({
@@ -107,7 +108,9 @@ export class MemoryBroker {
 
   /** A connection for one client; each client needs its own. */
   driver(): Driver {
-    return new MemoryDriver(this.#cluster)
+    const driver = new MemoryDriver(this.#cluster)
+    this.#drivers.set(driver, driver)
+    return driver
   }
 
   // Topics and records.
@@ -125,8 +128,8 @@ export class MemoryBroker {
   publish(topic: string, records: BrokerRecord | readonly BrokerRecord[]): RecordMetadata[] {
     const list = Array.isArray(records) ? (records as readonly BrokerRecord[]) : [records as BrokerRecord]
     return this.#cluster.append(list.map(record => ({ ...record, topic }))).map(result => {
-      if (result instanceof PublishError) throw result
-      return result
+      if (!result.ok) throw result.error
+      return { topic: result.topic, partition: result.partition, offset: result.offset }
     })
   }
 
@@ -238,8 +241,9 @@ export class MemoryBroker {
    * without it once its session is over: after the member's `sessionTimeout`, or `after` ms.
    */
   kill(driver: Driver, options: { readonly after?: number } = {}): void {
-    if (!(driver instanceof MemoryDriver)) throw new ConfigurationError('kill() takes a driver of this broker')
-    driver.die(options.after)
+    const known = this.#drivers.get(driver)
+    if (known === undefined) throw new ConfigurationError('kill() takes a driver of this broker')
+    known.die(options.after)
   }
 
   #obtainGroup(name: string) {

@@ -1,11 +1,12 @@
 import { type SchedulerLike, Subject } from 'rxjs'
 import type { CommitPoint } from '../../commit-point.js'
 import { PublishError } from '../../errors.js'
-import type { PublishRecord, RecordMetadata } from '../../publish.js'
+import { type ProduceResult, refused, written } from '../../produce-result.js'
+import type { PublishRecord } from '../../publish.js'
 import { Connection } from './connection.js'
 import { Faults } from './faults.js'
 import { Group } from './group.js'
-import type { Log, LogRecord } from './log.js'
+import { Log, type LogRecord } from './log.js'
 import { type Partitions, Topics } from './topics.js'
 
 export interface ClusterOptions {
@@ -53,16 +54,16 @@ export class Cluster {
   }
 
   /** Writes what can be written; records that are written together to one partition stand together. */
-  append(records: readonly PublishRecord[]): (RecordMetadata | PublishError)[] {
+  append(records: readonly PublishRecord[]): ProduceResult[] {
     const baseOffsets = new Map<Log, number>()
     return records.map(record => {
       const log = this.#logFor(record)
-      if (log instanceof PublishError) return log
+      if (!(log instanceof Log)) return refused(log)
       const baseOffset = baseOffsets.get(log) ?? log.end
       baseOffsets.set(log, baseOffset)
       const offset = log.append(record, record.timestamp ?? this.scheduler.now(), baseOffset)
       this.written.next({ log, record: log.records.at(-1)! })
-      return { topic: log.topic, partition: log.partition, offset: BigInt(offset) }
+      return written(log.topic, log.partition, BigInt(offset))
     })
   }
 

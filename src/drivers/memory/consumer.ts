@@ -9,7 +9,7 @@ import {
   takeUntil,
   timer,
 } from 'rxjs'
-import type { ConsumeRequest, DriverEvent } from '../../driver.js'
+import type { ConsumeRequest, DriverEvent, PartitionAssignment } from '../../driver.js'
 import { ConfigurationError, ConnectionError, type RxMikaError } from '../../errors.js'
 import { Assignment, partitionName } from './assignment.js'
 import type { Cluster } from './cluster.js'
@@ -143,13 +143,22 @@ export class Consumer {
 
   // The client's side.
 
-  pause(assignment: Assignment): void {
-    assignment.paused = true
+  pause(assignment: PartitionAssignment): void {
+    const own = this.#own(assignment)
+    if (own !== undefined) own.paused = true
   }
 
-  resume(assignment: Assignment): void {
-    assignment.paused = false
-    this.#fetchNext(assignment)
+  resume(assignment: PartitionAssignment): void {
+    const own = this.#own(assignment)
+    if (own === undefined) return
+    own.paused = false
+    this.#fetchNext(own)
+  }
+
+  /** Undefined: it has ended, or is another consumer's. */
+  #own(assignment: PartitionAssignment): Assignment | undefined {
+    const held = this.assignments.get(partitionName(assignment))
+    return held === assignment ? held : undefined
   }
 
   /** Leaves the group; `left` runs when the client has been told. */

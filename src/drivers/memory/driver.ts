@@ -1,17 +1,10 @@
 import { concatAll, defer, ignoreElements, Observable, type SchedulerLike, throwError } from 'rxjs'
 import type { CommitPoint } from '../../commit-point.js'
-import type {
-  ConsumeRequest,
-  Driver,
-  DriverContext,
-  DriverEvent,
-  PartitionAssignment,
-  ProduceResult,
-} from '../../driver.js'
+import type { ConsumeRequest, Driver, DriverContext, DriverEvent, PartitionAssignment } from '../../driver.js'
 import { CommitError, ConfigurationError, ConnectionError, PublishError } from '../../errors.js'
+import { type ProduceResult, refused } from '../../produce-result.js'
 import type { PublishRecord } from '../../publish.js'
 import type { RecordBatch } from '../../record-batch.js'
-import { Assignment } from './assignment.js'
 import type { Cluster } from './cluster.js'
 import { Consumer } from './consumer.js'
 
@@ -82,13 +75,13 @@ export class MemoryDriver implements Driver {
 
   pause(assignments: readonly PartitionAssignment[]): void {
     for (const assignment of assignments) {
-      if (assignment instanceof Assignment) this.#consumer?.pause(assignment)
+      this.#consumer?.pause(assignment)
     }
   }
 
   resume(assignments: readonly PartitionAssignment[]): void {
     for (const assignment of assignments) {
-      if (assignment instanceof Assignment) this.#consumer?.resume(assignment)
+      this.#consumer?.resume(assignment)
     }
   }
 
@@ -122,7 +115,7 @@ export class MemoryDriver implements Driver {
         const fault = this.#closed
           ? new PublishError('the driver is closed', { retriable: false })
           : this.#cluster.faults.produce()
-        return fault === undefined ? this.#cluster.append(records) : records.map(() => fault)
+        return fault === undefined ? this.#cluster.append(records) : records.map(() => refused(fault))
       }),
     )
   }

@@ -1,4 +1,4 @@
-import { CommitError, FetchError, PublishError, RxMikaError } from '../../errors.js'
+import { CommitError, FetchError, isRxMikaError, PublishError, type RxMikaError } from '../../errors.js'
 
 export type FaultyRequest = 'produce' | 'commit' | 'fetch'
 
@@ -12,7 +12,7 @@ export class Faults {
 
   produce(): PublishError | undefined {
     return this.#take('produce', error =>
-      error instanceof PublishError
+      isRxMikaError(error, 'RXMIKA_PUBLISH')
         ? error
         : new PublishError(`publishing failed: ${message(error)}`, { cause: error, retriable: true }),
     )
@@ -20,7 +20,7 @@ export class Faults {
 
   commit(): CommitError | undefined {
     return this.#take('commit', error =>
-      error instanceof CommitError
+      isRxMikaError(error, 'RXMIKA_COMMIT')
         ? error
         : new CommitError(`committing failed: ${message(error)}`, { cause: error, retriable: true }),
     )
@@ -28,7 +28,7 @@ export class Faults {
 
   fetch(topic: string, partition: number, offset: number): RxMikaError | undefined {
     return this.#take('fetch', error =>
-      error instanceof RxMikaError
+      isRxMikaError(error)
         ? error
         : new FetchError(`fetching ${topic}-${partition} from offset ${offset} failed: ${message(error)}`, {
             cause: error,

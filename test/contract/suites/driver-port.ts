@@ -1,6 +1,6 @@
 import { pino } from 'pino'
 import { Subject } from 'rxjs'
-import { ConfigurationError, type Driver, PublishError, type RecordBatch } from 'rxmika'
+import { ConfigurationError, type Driver, type RecordBatch } from 'rxmika'
 import { describe, expect } from 'vitest'
 import type { Backend } from '../backend'
 import { done, Member, placeName } from '../driver-member'
@@ -85,10 +85,10 @@ export function driverPort(backend: Backend): void {
       )
       const [first, second, third] = results as unknown[]
       expect([first, second]).toEqual([
-        { topic, partition: 0, offset: 0n },
-        { topic, partition: 0, offset: 1n },
+        { ok: true, topic, partition: 0, offset: 0n },
+        { ok: true, topic, partition: 0, offset: 1n },
       ])
-      expect(third).toBeInstanceOf(PublishError)
+      expect(third).toMatchObject({ ok: false, error: { code: 'RXMIKA_PUBLISH', retriable: false } })
 
       const member = new Member(driver, { topics: [topic] })
       const [one, two] = await member.read(2)
@@ -218,7 +218,7 @@ export function driverPort(backend: Backend): void {
       await done(driver.close())
       await done(driver.close())
       const [refused] = (await done(driver.produce([{ topic, value: 'v' }]))) as unknown[]
-      expect(refused).toMatchObject({ code: 'RXMIKA_PUBLISH', retriable: false })
+      expect(refused).toMatchObject({ ok: false, error: { code: 'RXMIKA_PUBLISH', retriable: false } })
       await expect(done(driver.topics([topic]))).rejects.toThrow('closed')
       expect(await new Member(driver, { topics: [topic] }).events.ended()).toMatchObject({
         error: { code: 'RXMIKA_CONNECTION' },

@@ -1,0 +1,73 @@
+import { cp } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { PackedPackage } from './packed'
+
+const program = fileURLToPath(new URL('fixtures/copies.mjs', import.meta.url))
+
+let packed: PackedPackage
+
+beforeAll(async () => {
+  packed = await PackedPackage.make()
+  await cp(program, join(packed.project, 'copies.mjs'))
+  // As a third party ships it: everything of ours in one file, its names shortened.
+  await build({
+    absWorkingDir: packed.project,
+    stdin: {
+      contents: "export * from 'rxmika'; export * from 'rxmika/testing'",
+      resolveDir: packed.project,
+    },
+    bundle: true,
+    minify: true,
+    platform: 'node',
+    format: 'esm',
+    external: ['rxjs', 'pino', 'kafkajs'],
+    outfile: join(packed.project, 'bundled', 'rxmika.mjs'),
+  })
+  await cp(join(packed.project, 'bundled', 'rxmika.mjs'), join(packed.project, 'bundled', 'rxmika-testing.mjs'))
+}, 120_000)
+afterAll(() => packed?.remove())
+
+const again = { asked: 2, offset: '0', written: 1 }
+const well = { state: 'running', recognized: true }
+
+describe('two copies of the package in one program', { timeout: 60_000 }, () => {
+  for (const [client, other] of [
+    ['esm', 'esm'],
+    ['esm', 'cjs'],
+    ['cjs', 'esm'],
+    ['esm', 'bundled'],
+    ['cjs', 'bundled'],
+    ['bundled', 'esm'],
+  ] as const) {
+    it(`lose nothing: a client of ${client}, driver and operators of ${other}`, async () => {
+      const results = JSON.parse(await packed.evaluateFile('copies.mjs', [client, other]))
+      expect(results).toMatchObject({
+        'a dead letter that is refused for now': { ...well, dead: 1, lag: 0, codes: ['RXMIKA_PUBLISH'] },
+        'a dead letter that is refused for good': {
+          ...well,
+          dead: 0,
+          lag: 1,
+          codes: ['RXMIKA_PUBLISH', 'RXMIKA_UNROUTABLE_FAILURE'],
+        },
+        'a commit that is refused for now': { ...well, lag: 0, codes: ['RXMIKA_COMMIT'] },
+        'steps of the other copy': { ...well, retried: 1, dead: 1 },
+        'a decoder of the other copy': { ...well, dead: 1, lag: 0 },
+        'an old place': again,
+        'an error as it is': again,
+        nothing: again,
+        'no offset': again,
+        'a refusal without a reason': again,
+        'a client that is none': {
+          code: 'RXMIKA_CONFIGURATION',
+          message: expect.stringContaining('createClient'),
+        },
+      })
+      // Otherwise the two were one, and nothing was tried.
+      const { foreign } = results['a dead letter that is refused for now']
+      expect(foreign).toBe(client !== other)
+    })
+  }
+})
