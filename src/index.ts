@@ -9,6 +9,7 @@ export type {
   DlqReplayOptions,
   DlqReplayProgress,
   Environment,
+  PublishOptions,
   SslOptions,
   TopicOptions,
 } from './client/client.js'

@@ -69,8 +69,11 @@ export function nearestName(name: string, known: readonly string[]): string | un
   for (const candidate of known) {
     const other = plain(candidate)
     const slips = distance(word, other)
-    if (slips < least && slips <= allowedSlips(Math.min(word.length, other.length))) {
-      least = slips
+    if (slips > allowedSlips(Math.min(word.length, other.length))) continue
+    // Of two as near, the one that begins likewise: `sal` is `sasl` and not `ssl`.
+    const rank = slips - commonStart(word, other) / 100
+    if (rank < least) {
+      least = rank
       nearest = candidate
     }
   }
@@ -85,6 +88,12 @@ function plain(name: string): string {
 /** A third of the letters may be wrong, and three at most: `tls` is no slip of `dlq`. */
 function allowedSlips(length: number): number {
   return Math.min(3, Math.floor(length / 3))
+}
+
+function commonStart(one: string, other: string): number {
+  let at = 0
+  while (at < one.length && one[at] === other[at]) at++
+  return at
 }
 
 function extend(one: string, other: string): boolean {

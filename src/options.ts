@@ -27,14 +27,22 @@ export function checkOptions<Options>(where: string, options: Options, known: Kn
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new ConfigurationError(`${where}: options must be an object (got ${kindOf(options)})`)
   }
-  for (const name of Object.keys(options)) {
+  const name = unknownOption(options, known)
+  if (name === undefined) return
+  const names = Object.keys(known)
+  const nearest = nearestName(name, names)
+  const remedy = nearest === undefined ? `the options are ${names.join(', ')}` : `did you mean '${nearest}'?`
+  throw new ConfigurationError(`${where}: unknown option ${shown(name)}; ${remedy}`)
+}
+
+/** The first one, for paths on which no message may be made in vain. */
+export function unknownOption(options: object, known: object): string | undefined {
+  for (const name in options) {
     // Own properties: `constructor` and `toString` are options of nothing.
-    if (Object.hasOwn(known, name) || (options as Record<string, unknown>)[name] === undefined) continue
-    const names = Object.keys(known)
-    const nearest = nearestName(name, names)
-    const remedy = nearest === undefined ? `the options are ${names.join(', ')}` : `did you mean '${nearest}'?`
-    throw new ConfigurationError(`${where}: unknown option ${shown(name)}; ${remedy}`)
+    if (Object.hasOwn(known, name) || !Object.hasOwn(options, name)) continue
+    if ((options as Record<string, unknown>)[name] !== undefined) return name
   }
+  return undefined
 }
 
 /**
@@ -81,7 +89,8 @@ export function checkDuration(option: string, value: unknown, least = 0): void {
   throw invalid(option, value, `must be a number of ms from ${least} to ${longestDuration}`)
 }
 
-const longestShown = 80
+/** Every legal name is shown whole. */
+const longestShown = 300
 
 /** A value as messages have it. Objects by their kind alone: they may be large, hold secrets, or throw when made a text. */
 function shown(value: unknown): string {

@@ -96,6 +96,11 @@ export type DecodedTopicOptions<T> = TopicOptions & {
   readonly decode: Decoder<T>
 }
 
+export interface PublishOptions {
+  /** How long the brokers may take to acknowledge all of the records, ms; default 30,000. */
+  readonly timeout?: number
+}
+
 export interface CloseOptions {
   /** ms; default 30,000. */
   readonly timeout?: number
@@ -166,10 +171,7 @@ export interface Client extends RoutingClient, AsyncDisposable {
    *
    * @throws ConfigurationError when called with what cannot be published; the message names it.
    */
-  publish(
-    records: PublishRecord | readonly PublishRecord[],
-    options?: { readonly timeout?: number },
-  ): Observable<RecordMetadata[]>
+  publish(records: PublishRecord | readonly PublishRecord[], options?: PublishOptions): Observable<RecordMetadata[]>
   /** @throws TopicNotRegisteredError */
   pause(topic: string): void
   /** @throws TopicNotRegisteredError */

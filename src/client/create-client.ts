@@ -30,6 +30,7 @@ import {
 } from '../errors.js'
 import type { ClientState, Stall } from '../events.js'
 import type { Completed, Failed } from '../failure.js'
+import { invalid } from '../options.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
 import type { ConsumeRecord } from '../record.js'
 import type { RecordBatch } from '../record-batch.js'
@@ -39,6 +40,7 @@ import { redeliver } from '../retry/redeliver.js'
 import { retryTopic } from '../retry/retry-topic.js'
 import { routing } from '../routing.js'
 import { Assignment, type AssignmentHost, type Reading } from './assignment.js'
+import { checkReplay, configureClose, configurePublish } from './call-options.js'
 import type {
   Client,
   ClientOptions,
@@ -47,17 +49,18 @@ import type {
   DecodedTopicOptions,
   DlqReplayOptions,
   DlqReplayProgress,
+  PublishOptions,
   TopicOptions,
 } from './client.js'
 import { aborted, bounded, closing, until } from './closing.js'
 import { Commits } from './commits.js'
-import { type Config, configure, duration, invalid, topicName } from './config.js'
+import { type Config, configure, topicName } from './config.js'
 import { DlqReplays } from './dlq-replay.js'
 import type { FailureRoute } from './failure-route.js'
 import { Failures } from './failures.js'
 import { LeakWatch } from './leak-watch.js'
 import { Publications } from './publications.js'
-import { checkPublishable } from './publishable.js'
+import { publishable } from './publishable.js'
 import { Publisher } from './publisher.js'
 import { DlqReading, RetryReading, type SharedTopics, TopicReading } from './readings.js'
 import { ClientRebalances } from './rebalances.js'
@@ -192,7 +195,7 @@ class KafkaClient implements Client, AssignmentHost {
     name: string,
     options: TopicOptions & Partial<DecodedTopicOptions<T>> = {},
   ): Observable<ConsumeRecord<T | Buffer | null>> {
-    if (name === undefined) throw invalid('topic', name, 'is a text that is not empty')
+    if (name === undefined) throw invalid('topic', name, 'must be a non-empty string')
     const fullName = topicName('topic', name, this.#config.suffix)!
     if (this.#streams.has(fullName)) throw new TopicAlreadyRegisteredError(name)
     if (this.#closing !== undefined)
@@ -363,12 +366,7 @@ class KafkaClient implements Client, AssignmentHost {
 
   replayDlq(options?: DlqReplayOptions): Observable<DlqReplayProgress> {
     if (this.#config.dlqTopic === undefined) throw new DlqNotConfiguredError()
-    if (options?.until !== undefined && options.until !== 'caught-up' && options.until !== 'forever') {
-      throw invalid('replayDlq: until', options.until, "is 'caught-up' or 'forever'")
-    }
-    if (options?.filter !== undefined && typeof options.filter !== 'function') {
-      throw invalid('replayDlq: filter', options.filter, 'is a function from a record to a boolean')
-    }
+    checkReplay(options)
     return defer(() => (this.#closing === undefined ? this.#replays.run(options) : EMPTY))
   }
 
@@ -499,16 +497,13 @@ class KafkaClient implements Client, AssignmentHost {
 
   // ── Publishing ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  publish(
-    records: PublishRecord | readonly PublishRecord[],
-    options: { readonly timeout?: number } = {},
-  ): Observable<RecordMetadata[]> {
-    const timeout = duration('publish: timeout', options.timeout, 30_000)
-    const list: readonly PublishRecord[] = Array.isArray(records) ? records : [records as PublishRecord]
-    const full = list.map(record => {
-      checkPublishable(record)
-      return { ...record, topic: topicName('publish: topic', record.topic, this.#config.suffix)! }
-    })
+  publish(records: PublishRecord | readonly PublishRecord[], options?: PublishOptions): Observable<RecordMetadata[]> {
+    const { timeout } = configurePublish(options)
+    const list = publishable(records)
+    const full = list.map(record => ({
+      ...record,
+      topic: topicName('publish: topic', record.topic, this.#config.suffix)!,
+    }))
     const topics = list.map(({ topic }) => topic)
     return this.#publications.publish(full, topics, timeout)
   }
@@ -521,13 +516,13 @@ class KafkaClient implements Client, AssignmentHost {
     return this.closed
   }
 
-  closeGracefully(options: CloseOptions = {}): Promise<CloseReport> {
-    const timeout = duration('closeGracefully: timeout', options.timeout, 30_000)
+  closeGracefully(options?: CloseOptions): Promise<CloseReport> {
+    const { timeout, signal } = configureClose(options)
     if (this.#finished) return this.closed
-    if (this.#closing === undefined) this.#close(merge(timer(timeout, this.scheduler), aborted(options.signal)))
+    if (this.#closing === undefined) this.#close(merge(timer(timeout, this.scheduler), aborted(signal)))
     else {
       const { patience } = this.#closing
-      this.#work.add(aborted(options.signal).subscribe(patience))
+      this.#work.add(aborted(signal).subscribe(patience))
     }
     return this.closed
   }

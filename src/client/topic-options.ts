@@ -1,16 +1,28 @@
 import type { OperatorFunction } from 'rxjs'
 import { ConfigurationError } from '../errors.js'
 import type { Completed, Failed } from '../failure.js'
-import { decode } from '../operators/decode.js'
-import { isStandardSchema } from '../operators/standard-schema.js'
+import { checkDecoder, decode } from '../operators/decode.js'
+import { checkFunction, checkInteger, checkOptions, invalid, type KnownOptions } from '../options.js'
 import type { ConsumeRecord } from '../record.js'
 import type { Backoff } from '../retry/backoff.js'
 import type { DecodedTopicOptions, TopicOptions } from './client.js'
-import { type Config, invalid, wholeNumber } from './config.js'
+import type { Config } from './config.js'
 import type { KeyFenceOptions } from './key-fence.js'
 
 /** Records per partition delivered and not completed, unless the topic says otherwise. */
 export const defaultMaxInFlight = 10_000
+
+const known: KnownOptions<DecodedTopicOptions<unknown>> = {
+  retries: true,
+  dlq: true,
+  backoff: true,
+  maxInFlight: true,
+  batch: true,
+  keyFence: true,
+  onFail: true,
+  decode: true,
+}
+const knownOfFence: KnownOptions<KeyFenceOptions> = { afterDeadLetter: true, maxKeys: true }
 
 /** A topic's options, checked, with the defaults filled in. */
 export interface TopicConfig<T> {
@@ -32,20 +44,17 @@ export function configureTopic<T>(
   { retryTopic, dlqTopic }: Config,
 ): TopicConfig<T> {
   const at = (option: string) => `topic '${name}': ${option}`
+  checkOptions(`topic '${name}'`, options, known)
   const { batch = false, decode: decoder, keyFence, onFail, backoff, dlq = false } = options
-  if (typeof batch !== 'boolean') throw invalid(at('batch'), batch, 'is a boolean')
-  if (decoder !== undefined && typeof decoder !== 'function' && !isStandardSchema(decoder)) {
-    throw invalid(at('decode'), decoder, 'is a function or a Standard Schema')
-  }
-  const maxInFlight = wholeNumber(at('maxInFlight'), options.maxInFlight, defaultMaxInFlight, 1)
-  if (keyFence !== undefined && !(['continue', 'dead-letter'] as unknown[]).includes(keyFence?.afterDeadLetter)) {
-    throw invalid(at('keyFence'), keyFence, "is { afterDeadLetter: 'continue' } or { afterDeadLetter: 'dead-letter' }")
-  }
-  if (keyFence?.maxKeys !== undefined) wholeNumber(at('keyFence.maxKeys'), keyFence.maxKeys, 1, 1)
-  const retries = wholeNumber(at('retries'), options.retries, 0, 0)
-  if (typeof dlq !== 'boolean') throw invalid(at('dlq'), dlq, 'is a boolean')
+  const { retries = 0, maxInFlight = defaultMaxInFlight } = options
+  if (typeof batch !== 'boolean') throw invalid(at('batch'), batch, 'must be a boolean')
+  if (decoder !== undefined) checkDecoder(at('decode'), decoder)
+  checkInteger(at('maxInFlight'), maxInFlight, 1)
+  if (keyFence !== undefined) checkFence(at('keyFence'), keyFence)
+  checkInteger(at('retries'), retries, 0, 2 ** 31 - 1)
+  if (typeof dlq !== 'boolean') throw invalid(at('dlq'), dlq, 'must be a boolean')
   if (onFail !== undefined) {
-    if (typeof onFail !== 'function') throw invalid(at('onFail'), onFail, 'is an operator')
+    checkFunction(at('onFail'), onFail, 'an operator')
     if (retries > 0 || dlq || backoff !== undefined) {
       throw new ConfigurationError(`topic '${name}': onFail replaces retries, backoff and dlq; leave those out`)
     }
@@ -56,12 +65,20 @@ export function configureTopic<T>(
   if (dlq && dlqTopic === undefined) {
     throw new ConfigurationError(`topic '${name}' has dlq: true, but the client has no dlqTopic; set it`)
   }
-  if (backoff !== undefined && typeof backoff !== 'function') {
-    throw invalid(at('backoff'), backoff, 'is a function from the attempt to ms')
-  }
+  if (backoff !== undefined) checkFunction(at('backoff'), backoff, 'a function from the attempt to ms')
   if (backoff !== undefined && retries === 0) {
     throw new ConfigurationError(`topic '${name}' has a backoff, but no retries; set retries`)
   }
   const decoded = decoder === undefined ? undefined : decode(decoder)
   return { maxInFlight, batch, keyFence, decode: decoded, onFail, retries, backoff, dlq }
+}
+
+function checkFence(option: string, fence: KeyFenceOptions): void {
+  const rule = "must be { afterDeadLetter: 'continue' } or { afterDeadLetter: 'dead-letter' }"
+  if (typeof fence !== 'object' || fence === null) throw invalid(option, fence, rule)
+  checkOptions(option, fence, knownOfFence)
+  const { afterDeadLetter, maxKeys } = fence
+  if (maxKeys !== undefined) checkInteger(`${option}.maxKeys`, maxKeys, 1)
+  if (afterDeadLetter === 'continue' || afterDeadLetter === 'dead-letter') return
+  throw invalid(`${option}.afterDeadLetter`, afterDeadLetter, "must be 'continue' or 'dead-letter'")
 }

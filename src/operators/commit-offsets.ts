@@ -2,12 +2,15 @@ import { asyncScheduler, defer, Observable, type OperatorFunction, type Subscrib
 import type { CommitPoint, Committed } from '../commit-point.js'
 import type { Driver } from '../driver.js'
 import { CommitError, isRxMikaError } from '../errors.js'
+import { checkFunction, checkOptions, type KnownOptions } from '../options.js'
 import { subscribeLinked } from './subscribe-linked.js'
 
 export interface CommitOffsetsOptions {
   /** Told of every refused commit, also of those that are tried again. What it throws ends the result with that error. */
   readonly onError?: (error: CommitError) => void
 }
+
+const known: KnownOptions<CommitOffsetsOptions> = { onError: true }
 
 const firstRetry = 100
 const longestRetry = 2_000
@@ -27,11 +30,15 @@ const longestRetry = 2_000
  * ```
  *
  * @param driver Where to commit.
+ * @throws ConfigurationError when the driver cannot commit, or an option is invalid or unknown.
  */
 export function commitOffsets(
   driver: Pick<Driver, 'commit' | 'scheduler'>,
   options: CommitOffsetsOptions = {},
 ): OperatorFunction<CommitPoint | readonly CommitPoint[], Committed> {
+  checkFunction('commitOffsets: driver.commit', driver?.commit)
+  checkOptions('commitOffsets', options, known)
+  if (options.onError !== undefined) checkFunction('commitOffsets: onError', options.onError)
   return source =>
     new Observable(subscriber => {
       const committing = new Committing(driver, options, subscriber)

@@ -1,5 +1,6 @@
 import { from, Observable, type ObservableInput, type OperatorFunction } from 'rxjs'
 import type { CommitPoint } from '../commit-point.js'
+import { checkOptions, type KnownOptions } from '../options.js'
 import { type BarrierRecord, CompletedPrefix } from './completed-prefix.js'
 import { subscribeLinked } from './subscribe-linked.js'
 
@@ -22,6 +23,8 @@ export interface CompletionBarrierOptions {
   readonly flush?: ObservableInput<unknown>
 }
 
+const known: KnownOptions<CompletionBarrierOptions> = { flush: true }
+
 /**
  * Buffers completions until the next `count` records, in delivery order, are all completed, then emits the position
  * after them.
@@ -41,15 +44,16 @@ export interface CompletionBarrierOptions {
  * ```
  *
  * @param count How many records make a group; at least 1. `Infinity`: positions are emitted by `flush` alone.
- * @throws RangeError when `count` is neither a whole number of at least 1 nor `Infinity`.
+ * @throws RangeError when `count` is neither an integer ≥ 1 nor `Infinity`; ConfigurationError for an unknown option.
  */
 export function completionBarrier(
   count = 1,
   options: CompletionBarrierOptions = {},
 ): OperatorFunction<BarrierSignal, CommitPoint> {
   if (!(count >= 1) || (Number.isFinite(count) && !Number.isInteger(count))) {
-    throw new RangeError(`completionBarrier: count is a whole number of at least 1, or Infinity; it was ${count}`)
+    throw new RangeError(`completionBarrier: count must be an integer ≥ 1 or Infinity (got ${count})`)
   }
+  checkOptions('completionBarrier', options, known)
   return source =>
     new Observable(subscriber => {
       const prefix = new CompletedPrefix(count)

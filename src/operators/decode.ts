@@ -1,5 +1,6 @@
 import { Observable, type OperatorFunction } from 'rxjs'
 import { ConfigurationError, DecodeError, isRxMikaError } from '../errors.js'
+import { checkLimit, checkOptions, invalid, type KnownOptions } from '../options.js'
 import type { ConsumeRecord } from '../record.js'
 import { Fifo } from './fifo.js'
 import { type DecodeFunction, json } from './json.js'
@@ -12,6 +13,17 @@ export type Decoder<T> = DecodeFunction<T> | StandardSchema<T>
 export interface DecodeOptions {
   /** How many values an asynchronous decoder may have under way; what comes beyond waits. Default 64. */
   readonly concurrency?: number
+}
+
+const known: KnownOptions<DecodeOptions> = { concurrency: true }
+
+/** @throws ConfigurationError unless it is what `decode` takes. */
+export function checkDecoder(what: string, decoder: unknown): void {
+  // `json` is a function, too, and would give a function for every record.
+  if (decoder === json)
+    throw new ConfigurationError(`${what} must be json(), the result of calling json (got json itself)`)
+  if (typeof decoder === 'function' || isStandardSchema(decoder)) return
+  throw invalid(what, decoder, 'must be a function or a Standard Schema')
 }
 
 /** A record whose turn to be emitted has not come. */
@@ -37,22 +49,17 @@ interface Pending<T> {
  * client.topic('orders').pipe(decode(z.object({ id: z.string() })), handle(({ value }) => value && save(value)))
  *
  * @param decoder `(bytes, record) => value` or a promise of it, or a Standard Schema.
- * @throws ConfigurationError when `concurrency` is no whole number of at least 1, or the decoder is none.
+ * @throws ConfigurationError when the decoder is none, or an option is invalid or unknown.
  */
 export function decode<T>(
   decoder: Decoder<T>,
   options: DecodeOptions = {},
 ): OperatorFunction<ConsumeRecord, ConsumeRecord<T | null>> {
+  checkOptions('decode', options, known)
   const { concurrency = 64 } = options
-  if (!(concurrency >= 1) || (Number.isFinite(concurrency) && !Number.isInteger(concurrency))) {
-    throw new ConfigurationError(
-      `decode: concurrency is a whole number of at least 1, or Infinity; it was ${concurrency}`,
-    )
-  }
+  checkLimit('decode: concurrency', concurrency)
+  checkDecoder('decode: the decoder', decoder)
   const decodeBytes = isStandardSchema<T>(decoder) ? json(decoder) : decoder
-  if (typeof decodeBytes !== 'function') {
-    throw new ConfigurationError(`decode: the decoder is a function or a Standard Schema; it was ${typeof decoder}`)
-  }
 
   return source =>
     new Observable(subscriber => {

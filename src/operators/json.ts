@@ -1,6 +1,12 @@
 import { isUtf8 } from 'node:buffer'
+import { invalid } from '../options.js'
 import type { ConsumeRecord } from '../record.js'
-import type { StandardSchema, ValidationIssue, ValidationResult } from './standard-schema.js'
+import {
+  isStandardSchema,
+  type StandardSchema,
+  type ValidationIssue,
+  type ValidationResult,
+} from './standard-schema.js'
 
 /** A record's bytes to a value, at once or by a promise. What it throws is why the record does not decode. */
 export type DecodeFunction<T> = (bytes: Buffer, record: ConsumeRecord) => T | PromiseLike<T>
@@ -9,7 +15,8 @@ export type DecodeFunction<T> = (bytes: Buffer, record: ConsumeRecord) => T | Pr
  * A decoder for JSON in UTF-8, for `decode`.
  *
  * Without a schema the type is taken on trust. With one (Standard Schema: zod, valibot, arktype…) the parsed JSON is
- * validated, and the type is what the schema gives. Bytes that are not UTF-8 do not decode.
+ * validated, and the type is what the schema gives. Bytes that are not UTF-8 do not decode. What is no schema is a
+ * `ConfigurationError`.
  *
  * @example
  * decode(json<Order>())
@@ -21,6 +28,7 @@ export function json<T = unknown>(): (bytes: Buffer) => T
 export function json<T>(schema: StandardSchema<T>): DecodeFunction<T>
 export function json<T>(schema?: StandardSchema<T>): DecodeFunction<T> {
   if (schema === undefined) return parse<T>
+  if (!isStandardSchema(schema)) throw invalid('json: the schema', schema, 'must be a Standard Schema')
   const standard = schema['~standard']
   return bytes => {
     const result = standard.validate(parse(bytes))

@@ -1,4 +1,5 @@
 import { ConfigurationError } from '../errors.js'
+import { checkDuration, checkFunction, checkOptions, invalid, type KnownOptions, longestDuration } from '../options.js'
 
 /**
  * How long a record waits before an attempt, ms. Attempt 2 is the first retry. A pure function: it is called once when
@@ -7,7 +8,7 @@ import { ConfigurationError } from '../errors.js'
 export type Backoff = (attempt: number) => number
 
 /** The longest delay there is, 24.8 days: beyond it Node's timers fire at once. */
-export const longestDelay = 2 ** 31 - 1
+export const longestDelay = longestDuration
 
 export interface ExponentialOptions {
   /** The delay before the first retry, ms. */
@@ -22,6 +23,14 @@ export interface ExponentialOptions {
   readonly random?: () => number
 }
 
+const knownOfExponential: KnownOptions<ExponentialOptions> = {
+  initial: true,
+  factor: true,
+  max: true,
+  jitter: true,
+  random: true,
+}
+
 /**
  * The same delay before every retry.
  *
@@ -32,7 +41,7 @@ export interface ExponentialOptions {
  * @throws ConfigurationError
  */
 export function fixed(ms: number): Backoff {
-  checkDelay('fixed', 'the delay', ms)
+  checkDuration('fixed: the delay', ms)
   return () => ms
 }
 
@@ -45,16 +54,16 @@ export function fixed(ms: number): Backoff {
  * @throws ConfigurationError
  */
 export function exponential(options: ExponentialOptions): Backoff {
-  const { initial, factor = 2, max = longestDelay, random = Math.random } = options
-  const jitter = typeof options.jitter === 'boolean' ? Number(options.jitter) : (options.jitter ?? 0)
-  checkDelay('exponential', 'initial', initial)
-  checkDelay('exponential', 'max', max)
-  if (!Number.isFinite(factor) || factor < 1) {
-    throw new ConfigurationError(`exponential: factor is a number of at least 1; it was ${factor}`)
+  checkOptions('exponential', options, knownOfExponential)
+  const { initial, factor = 2, max = longestDelay, random = Math.random, jitter: share = 0 } = options
+  const jitter = typeof share === 'boolean' ? Number(share) : share
+  checkDuration('exponential: initial', initial)
+  checkDuration('exponential: max', max)
+  if (!Number.isFinite(factor) || factor < 1) throw invalid('exponential: factor', factor, 'must be a number ≥ 1')
+  if (typeof jitter !== 'number' || !(jitter >= 0 && jitter <= 1)) {
+    throw invalid('exponential: jitter', jitter, 'must be a number from 0 to 1, or a boolean')
   }
-  if (!(jitter >= 0 && jitter <= 1)) {
-    throw new ConfigurationError(`exponential: jitter is a number from 0 to 1; it was ${jitter}`)
-  }
+  checkFunction('exponential: random', random)
   return attempt => {
     // 0 × Infinity is NaN: no delay stays none, however often it is multiplied.
     const delay = initial === 0 ? 0 : Math.min(max, initial * factor ** Math.max(0, attempt - 2))
@@ -72,24 +81,27 @@ export function exponential(options: ExponentialOptions): Backoff {
  * @throws ConfigurationError
  */
 export function steps(delays: readonly number[]): Backoff {
-  if (delays.length === 0) throw new ConfigurationError('steps: at least one delay is needed; there was none')
-  delays.forEach((delay, at) => {
-    checkDelay('steps', `delay ${at + 1}`, delay)
+  if (!Array.isArray(delays) || delays.length === 0) {
+    throw invalid('steps: the delays', delays, 'must be an array of at least one delay in ms')
+  }
+  const own: readonly number[] = [...delays]
+  own.forEach((delay, at) => {
+    checkDuration(`steps: delay ${at + 1}`, delay)
   })
-  const own = [...delays]
   return attempt => own[Math.min(Math.max(0, attempt - 2), own.length - 1)]!
 }
 
 /** Tries a backoff out before a record depends on it. @throws ConfigurationError */
 export function checkBackoff(step: string, backoff: Backoff | undefined): void {
   if (backoff === undefined) return
+  checkFunction(`${step}: backoff`, backoff, 'a function from the attempt to ms')
   let delay: unknown
   try {
     delay = backoff(2)
   } catch (cause) {
     throw new ConfigurationError(`${step}: backoff(2) threw`, { cause })
   }
-  checkDelay(step, 'backoff(2)', delay)
+  checkDuration(`${step}: backoff(2)`, delay)
 }
 
 /** The delay before an attempt in whole ms. A backoff that throws or gives nonsense must not cost the record: it is 0. */
@@ -101,11 +113,5 @@ export function delayBefore(attempt: number, backoff: Backoff | undefined): numb
     return Math.min(Math.ceil(delay), longestDelay)
   } catch {
     return 0
-  }
-}
-
-function checkDelay(what: string, name: string, ms: unknown): void {
-  if (typeof ms !== 'number' || !(ms >= 0 && ms <= longestDelay)) {
-    throw new ConfigurationError(`${what}: ${name} is a number of ms from 0 to ${longestDelay}; it was ${String(ms)}`)
   }
 }

@@ -1,17 +1,19 @@
 import { Observable, type OperatorFunction, take } from 'rxjs'
-import { ConfigurationError, FloodError } from '../errors.js'
+import { FloodError } from '../errors.js'
 import { type Completed, type Failed, isCompleted } from '../failure.js'
 import { subscribeLinked } from '../operators/subscribe-linked.js'
+import { checkDuration, checkInteger, checkOptions, type KnownOptions } from '../options.js'
 import type { RoutingClient } from '../routing.js'
-import { longestDelay } from './backoff.js'
 import { routingOf } from './routing-of.js'
 
 export interface BreakerOptions {
   /** How many failures may pass within any time of that length; a whole number, 0 too. One more trips the breaker. */
   readonly failures: number
-  /** ms, more than 0. */
+  /** ms; at least 1. */
   readonly within: number
 }
+
+const known: KnownOptions<BreakerOptions> = { failures: true, within: true }
 
 /**
  * Stops a topic whose failures come in a flood, instead of pouring the topic into the DLQ because a downstream is dead.
@@ -37,16 +39,11 @@ export function breaker(
   client: RoutingClient,
   options: BreakerOptions,
 ): OperatorFunction<Failed | Completed, Failed | Completed> {
-  const { failures, within } = options
-  if (!Number.isSafeInteger(failures) || failures < 0) {
-    throw new ConfigurationError(`breaker: failures is a whole number of at least 0; it was ${failures}`)
-  }
-  if (typeof within !== 'number' || !(within > 0 && within <= longestDelay)) {
-    throw new ConfigurationError(
-      `breaker: within is a number of ms, more than 0 and at most ${longestDelay}; it was ${within}`,
-    )
-  }
   const port = routingOf(client, 'breaker')
+  checkOptions('breaker', options, known)
+  const { failures, within } = options
+  checkInteger('breaker: failures', failures, 0)
+  checkDuration('breaker: within', within, 1)
 
   return source =>
     new Observable(subscriber => {

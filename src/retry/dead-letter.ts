@@ -1,15 +1,19 @@
 import { EMPTY, type OperatorFunction } from 'rxjs'
 import { type Completed, completed, type Failed } from '../failure.js'
+import { checkOptions, type KnownOptions } from '../options.js'
 import type { RoutingClient } from '../routing.js'
 import { deadLetterCopy } from './copy.js'
 import { destinationOf } from './destination.js'
 import { eachFailed } from './each-failed.js'
 import { publishingCopy } from './publishing-copy.js'
+import { routingOf } from './routing-of.js'
 
 export interface DeadLetterOptions {
   /** Default: the client's `dlqTopic`. A client replays from that one alone. */
   readonly topic?: string
 }
+
+const known: KnownOptions<DeadLetterOptions> = { topic: true }
 
 /**
  * Publishes failed records to the DLQ topic.
@@ -26,6 +30,8 @@ export function deadLetter(
   client: RoutingClient,
   options: DeadLetterOptions = {},
 ): OperatorFunction<Failed | Completed, Completed> {
+  routingOf(client, 'deadLetter')
+  checkOptions('deadLetter', options, known)
   const { routing, headers, topic } = destinationOf(client, 'deadLetter', 'dlqTopic', options.topic)
 
   return eachFailed<Completed>(failed => {

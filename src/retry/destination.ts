@@ -1,4 +1,5 @@
 import { ConfigurationError } from '../errors.js'
+import { invalid } from '../options.js'
 import type { Routing, RoutingClient } from '../routing.js'
 import { GroupHeaders, isTopicName } from './headers.js'
 import { routingOf } from './routing-of.js'
@@ -19,13 +20,12 @@ export function destinationOf(
   named: string | undefined,
 ): Destination {
   const clientRouting = routingOf(client, step)
+  if (named !== undefined && typeof named !== 'string') throw invalid(`${step}: topic`, named, 'must be a string')
   const topic = named === undefined ? clientRouting[option] : clientRouting.fullName(named)
   if (topic === undefined) {
     throw new ConfigurationError(`${step}: the client has no ${option}; set it in createClient, or name a topic here`)
   }
-  if (named === '' || !isTopicName(topic)) {
-    throw new ConfigurationError(`${step}: topic is a Kafka topic name; it was '${named ?? topic}'`)
-  }
+  if (named === '' || !isTopicName(topic)) throw invalid(`${step}: topic`, named ?? topic, 'must be a Kafka topic name')
   if (clientRouting.group === undefined) {
     throw new ConfigurationError(`${step}: copies are marked with the client's group, and it has none; set group`)
   }

@@ -1,6 +1,7 @@
 import { EMPTY, type OperatorFunction } from 'rxjs'
 import { ClientClosedError } from '../errors.js'
 import type { Completed, Failed } from '../failure.js'
+import { placeName } from '../place.js'
 import type { RoutingClient } from '../routing.js'
 import { eachFailed } from './each-failed.js'
 import { messageOf } from './reason.js'
@@ -18,8 +19,7 @@ import { routingOf } from './routing-of.js'
 export function halt(client: RoutingClient): OperatorFunction<Failed | Completed, Completed> {
   const port = routingOf(client, 'halt')
   return eachFailed<Completed>(failed => {
-    const { topic, partition, offset } = failed.record.source
-    const where = `${topic} partition ${partition} offset ${offset}`
+    const where = placeName(failed.record.source)
     port.halt(
       new ClientClosedError(`halted: the record at ${where} failed: ${messageOf(failed.reason)}`, {
         cause: failed.reason,

@@ -1,6 +1,6 @@
 import { EMPTY, type OperatorFunction, of } from 'rxjs'
-import { ConfigurationError } from '../errors.js'
 import type { Completed, Failed } from '../failure.js'
+import { checkLimit, checkOptions, type KnownOptions } from '../options.js'
 import { deliveryOf } from '../record.js'
 import type { RoutingClient } from '../routing.js'
 import { type Backoff, checkBackoff, delayBefore } from './backoff.js'
@@ -13,6 +13,8 @@ export interface RedeliverOptions {
   /** The delay before each further attempt; default none. */
   readonly backoff?: Backoff
 }
+
+const known: KnownOptions<RedeliverOptions> = { attempts: true, backoff: true }
 
 /**
  * Delivers failed records again here, without a topic, while attempts remain.
@@ -30,12 +32,11 @@ export function redeliver(
   client: RoutingClient,
   options: RedeliverOptions,
 ): OperatorFunction<Failed | Completed, Failed | Completed> {
-  const { attempts, backoff } = options
-  if (!(attempts >= 1) || (Number.isFinite(attempts) && !Number.isInteger(attempts))) {
-    throw new ConfigurationError(`redeliver: attempts is a whole number of at least 1, or Infinity; it was ${attempts}`)
-  }
-  checkBackoff('redeliver', backoff)
   const port = routingOf(client, 'redeliver')
+  checkOptions('redeliver', options, known)
+  const { attempts, backoff } = options
+  checkLimit('redeliver: attempts', attempts)
+  checkBackoff('redeliver', backoff)
 
   return eachFailed(failed => {
     const deliveredHere = 1 + (deliveryOf(failed.record)?.redeliveries ?? failed.attempt - 1)

@@ -1,6 +1,7 @@
 import { EMPTY, type OperatorFunction, of } from 'rxjs'
 import { ConfigurationError } from '../errors.js'
 import { type Completed, completed, type Failed } from '../failure.js'
+import { checkInteger, checkOptions, type KnownOptions } from '../options.js'
 import { deliveryOf } from '../record.js'
 import type { RoutingClient } from '../routing.js'
 import { type Backoff, checkBackoff, delayBefore } from './backoff.js'
@@ -8,6 +9,7 @@ import { retryCopy } from './copy.js'
 import { destinationOf } from './destination.js'
 import { eachFailed } from './each-failed.js'
 import { publishingCopy } from './publishing-copy.js'
+import { routingOf } from './routing-of.js'
 
 export interface RetryTopicOptions {
   /** How often a record is tried again, at most; from 0 to 2147483647. */
@@ -18,6 +20,7 @@ export interface RetryTopicOptions {
   readonly topic?: string
 }
 
+const known: KnownOptions<RetryTopicOptions> = { retries: true, backoff: true, topic: true }
 const mostRetries = 2 ** 31 - 1
 
 const lostOrder = 'retryTopic does not go with keyFence, for on a retry topic a key loses its order; use redeliver'
@@ -39,10 +42,10 @@ export function retryTopic(
   client: RoutingClient,
   options: RetryTopicOptions,
 ): OperatorFunction<Failed | Completed, Failed | Completed> {
+  routingOf(client, 'retryTopic')
+  checkOptions('retryTopic', options, known)
   const { retries, backoff } = options
-  if (!Number.isInteger(retries) || retries < 0 || retries > mostRetries) {
-    throw new ConfigurationError(`retryTopic: retries is a whole number from 0 to ${mostRetries}; it was ${retries}`)
-  }
+  checkInteger('retryTopic: retries', retries, 0, mostRetries)
   checkBackoff('retryTopic', backoff)
   const { routing, headers, topic } = destinationOf(client, 'retryTopic', 'retryTopic', options.topic)
 

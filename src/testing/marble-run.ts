@@ -5,6 +5,7 @@ import { ConfigurationError } from '../errors.js'
 import type { ConsumeRecord } from '../record.js'
 import { Choices } from './choices.js'
 import type { Clock } from './clock.js'
+import { checkingOptions } from './helper-options.js'
 import { Letters } from './letters.js'
 import type { MarbleHelpers } from './marble-helpers.js'
 import { MarbleInputs } from './marble-inputs.js'
@@ -40,7 +41,7 @@ export class MarbleRun {
   }
 
   get helpers(): MarbleHelpers {
-    return {
+    return checkingOptions({
       broker: this.#broker,
       driver: () => this.#broker.driver(),
       createClient: (options = {}) => this.#createClient(options),
@@ -50,7 +51,7 @@ export class MarbleRun {
       },
       ...this.#inputs.helpers,
       ...this.#outputs.helpers,
-    }
+    })
   }
 
   /** Lets a scenario be played in this run: one, before anything else. */

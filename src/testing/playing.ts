@@ -2,6 +2,7 @@ import { defer, EMPTY, mergeMap, type Observable, throwError, timer } from 'rxjs
 import type { Client, ClientOptions } from '../client/client.js'
 import type { MemoryBroker } from '../drivers/memory/index.js'
 import { ConfigurationError } from '../errors.js'
+import { checkInteger, checkOptions } from '../options.js'
 import { type ConsumeRecord, deliveryOf } from '../record.js'
 import type { Choices } from './choices.js'
 import type { Clock } from './clock.js'
@@ -137,12 +138,15 @@ export class Playing {
         if (values.length === 0) throw new ConfigurationError(`pick '${name}': there is nothing to pick from`)
         return values[this.choices.pick(name, values.length)]!
       },
-      work: (record, { delay, failures } = {}) =>
-        defer((): Observable<never> => {
+      work: (record, options = {}) => {
+        checkOptions('work', options, { delay: true, failures: true })
+        const { delay, failures } = options
+        return defer((): Observable<never> => {
           const [ms, fails] = [sim.delay(record, delay), sim.fails(record, failures)]
           const end = fails ? throwError(() => new Error(`${this.#nameOf(record)} fails`)) : EMPTY
           return ms === 0 ? end : timer(ms, this.clock.scheduler).pipe(mergeMap(() => end))
-        }),
+        })
+      },
     }
     return sim
   }
@@ -164,6 +168,6 @@ export class Playing {
 }
 
 function atMost(what: string, most: number): number {
-  if (Number.isInteger(most) && most >= 0) return most
-  throw new ConfigurationError(`${what}: at most is a whole number of at least 0; it was ${most}`)
+  checkInteger(`${what}: at most`, most, 0)
+  return most
 }

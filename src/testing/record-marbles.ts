@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import { type Observable, tap } from 'rxjs'
 import type { Client } from '../client/client.js'
-import { ConfigurationError } from '../errors.js'
 import type { ClientEvent } from '../events.js'
+import { checkDuration, checkFunction, checkInteger, checkOptions, type KnownOptions } from '../options.js'
 import type { ConsumeRecord } from '../record.js'
 import { alphabet, nameOf, type Place } from './letters.js'
 import { type Context, drawing } from './picture.js'
@@ -21,6 +21,9 @@ export interface RecordedWindow {
   /** The newest so many ms, up to the last thing that happened. */
   readonly last?: number
 }
+
+const known: KnownOptions<RecordingOptions> = { limit: true, values: true }
+const knownOfWindow: KnownOptions<RecordedWindow> = { last: true }
 
 /** Something that happened. JSON-safe: offsets are texts, and nothing of a record but what `values` shows. */
 export interface RecordedEntry {
@@ -59,13 +62,13 @@ export interface MarbleRecording {
  * Records what a client does, to be drawn when something went wrong. Memory is bounded by `limit`; records and reasons
  * are not kept. Its time is that of `Date`.
  *
- * @throws ConfigurationError for a limit that is no whole number of at least 1.
+ * @throws ConfigurationError when an option is invalid or unknown.
  */
 export function recordMarbles(client: Client, options: RecordingOptions = {}): MarbleRecording {
+  checkOptions('recordMarbles', options, known)
   const { limit = 10_000, values } = options
-  if (!Number.isInteger(limit) || limit < 1) {
-    throw new ConfigurationError(`recordMarbles: limit is a whole number of at least 1; it was ${limit}`)
-  }
+  checkInteger('recordMarbles: limit', limit, 1)
+  if (values !== undefined) checkFunction('recordMarbles: values', values)
   const kept: RecordedEntry[] = []
   const details = new WeakMap<RecordedEntry, Delivered>()
   let over = false
@@ -78,7 +81,10 @@ export function recordMarbles(client: Client, options: RecordingOptions = {}): M
     if (kept.length >= 2 * limit) kept.splice(0, kept.length - limit)
   }
   const events = client.events.subscribe(event => add({ what: event.type, ...placeIn(event) }))
-  const entries = ({ last = Number.POSITIVE_INFINITY }: RecordedWindow = {}) => {
+  const entries = (window: RecordedWindow = {}) => {
+    checkOptions('recordMarbles: the window', window, knownOfWindow)
+    if (window.last !== undefined) checkDuration('recordMarbles: last', window.last)
+    const { last = Number.POSITIVE_INFINITY } = window
     const newest = kept.slice(-limit)
     const end = newest.at(-1)?.at ?? 0
     return newest.filter(({ at }) => at >= end - last)

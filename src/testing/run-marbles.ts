@@ -1,5 +1,7 @@
+import { knownOfBroker } from '../drivers/memory/broker-options.js'
 import type { MemoryBrokerOptions } from '../drivers/memory/index.js'
 import { ConfigurationError } from '../errors.js'
+import { checkDuration, checkFunction, checkOptions, type KnownOptions } from '../options.js'
 import { TimerClock, VirtualClock } from './clock.js'
 import type { MarbleHelpers, VirtualHelpers } from './marble-helpers.js'
 import { MarbleRun } from './marble-run.js'
@@ -20,6 +22,9 @@ export interface PromisedMarbleOptions extends MarbleOptions {
    */
   readonly advanceTimers: (ms: number) => Promise<unknown>
 }
+
+const { scheduler: _, ...ofBroker } = knownOfBroker
+const known: KnownOptions<PromisedMarbleOptions> = { ...ofBroker, tail: true, advanceTimers: true }
 
 /**
  * A marble test of whole pipelines: the code under test and the real client, on a broker in this process. Records go in
@@ -51,8 +56,11 @@ export function runMarbles(
   test: (helpers: MarbleHelpers & VirtualHelpers) => void | Promise<void>,
   options: MarbleOptions & Partial<PromisedMarbleOptions> = {},
 ): void | Promise<void> {
+  checkFunction('runMarbles: the test', test)
+  checkOptions('runMarbles', options, known)
   const { advanceTimers, tail = 10_000, ...brokerOptions } = options
-  if (!(tail >= 0)) throw new ConfigurationError(`runMarbles: tail is a number of ms; it was ${tail}`)
+  checkDuration('runMarbles: tail', tail)
+  if (advanceTimers !== undefined) checkFunction('runMarbles: advanceTimers', advanceTimers)
   return advanceTimers === undefined
     ? runTest(test, tail, brokerOptions)
     : runOnTimers(test as (helpers: MarbleHelpers) => Promise<void>, tail, brokerOptions, advanceTimers)

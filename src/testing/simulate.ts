@@ -1,5 +1,6 @@
+import { knownOfBroker } from '../drivers/memory/broker-options.js'
 import type { MemoryBrokerOptions } from '../drivers/memory/index.js'
-import { ConfigurationError } from '../errors.js'
+import { checkFunction, checkInteger, checkOptions, invalid, type KnownOptions } from '../options.js'
 import { Choices, essential } from './choices.js'
 import type { MarbleRun } from './marble-run.js'
 import type { Context } from './picture.js'
@@ -39,6 +40,30 @@ export interface SimulateOptions extends Omit<MemoryBrokerOptions, 'scheduler'> 
   readonly latency?: number
   /** How long a run goes on after the last thing that was put in, ms of its time; default 10,000. */
   readonly tail?: number
+}
+
+const { scheduler: _, ...ofBroker } = knownOfBroker
+const known: KnownOptions<SimulateOptions> = {
+  ...ofBroker,
+  scenario: true,
+  check: true,
+  seed: true,
+  runs: true,
+  topics: true,
+  faults: true,
+  latency: true,
+  tail: true,
+}
+const knownOfTopic: KnownOptions<SimulatedTopic> = { partitions: true, records: true, contents: true }
+const knownOfFaults: KnownOptions<SimulatedFaults> = {
+  revoke: true,
+  lose: true,
+  kill: true,
+  closeGracefully: true,
+  outage: true,
+  produce: true,
+  commit: true,
+  fetch: true,
 }
 
 /** What a simulation came to: proof that it did something. */
@@ -112,27 +137,35 @@ class Simulator {
   readonly #latency: number
 
   constructor(readonly options: SimulateOptions) {
+    checkOptions('simulate', options, known)
     const {
       scenario,
       check,
       seed = 1,
       runs = 1_000,
       topics = {},
-      faults,
+      faults = {},
       latency = 3,
       tail = 10_000,
       ...broker
     } = options
-    if (typeof scenario !== 'function') throw new ConfigurationError('simulate: scenario is a function')
-    if (!Number.isSafeInteger(seed)) throw new ConfigurationError(`simulate: seed is a whole number; it was ${seed}`)
-    const numbers = { runs, latency, tail, ...faults }
-    for (const [topic, { partitions = 1, records = 0 }] of Object.entries(topics)) {
-      if (partitions === 0) throw new ConfigurationError(`simulate: partitions of ${topic} cannot be 0`)
-      Object.assign(numbers, { [`partitions of ${topic}`]: partitions, [`records of ${topic}`]: records })
+    checkFunction('simulate: scenario', scenario)
+    if (check !== undefined) checkFunction('simulate: check', check)
+    if (!Number.isSafeInteger(seed)) throw invalid('simulate: seed', seed, 'must be an integer')
+    checkInteger('simulate: runs', runs, 0)
+    checkInteger('simulate: latency', latency, 0)
+    checkInteger('simulate: tail', tail, 0)
+    checkOptions('simulate: faults', faults, knownOfFaults)
+    for (const [fault, times] of Object.entries(faults)) {
+      if (times !== undefined) checkInteger(`simulate: faults.${fault}`, times, 0)
     }
-    for (const [name, value] of Object.entries(numbers)) {
-      if (Number.isInteger(value) && value >= 0) continue
-      throw new ConfigurationError(`simulate: ${name} cannot be ${value}`)
+    if (typeof topics !== 'object' || topics === null) throw invalid('simulate: topics', topics, 'must be an object')
+    for (const [topic, of] of Object.entries(topics)) {
+      checkOptions(`simulate: topic '${topic}'`, of, knownOfTopic)
+      const { partitions = 1, records = 0, contents } = of
+      checkInteger(`simulate: topic '${topic}': partitions`, partitions, 1)
+      checkInteger(`simulate: topic '${topic}': records`, records, 0)
+      if (contents !== undefined) checkFunction(`simulate: topic '${topic}': contents`, contents)
     }
     this.#broker = broker
     this.#tail = tail

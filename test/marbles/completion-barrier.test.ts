@@ -274,7 +274,7 @@ describe('completionBarrier: groups', () => {
     }))
 
   it.each([0, -1, 1.5, Number.NaN, Number.NEGATIVE_INFINITY])('refuses a count of %s', count => {
-    expect(() => completionBarrier(count)).toThrow(`it was ${count}`)
+    expect(() => completionBarrier(count)).toThrow(`(got ${count})`)
   })
 })
 

@@ -17,9 +17,7 @@ describe('halt', () => {
       expect(client.halts).toHaveLength(1)
       expect(client.halts[0]).toBeInstanceOf(ClientClosedError)
       expect(client.halts[0]!.cause).toBe(failed.reason)
-      expect(client.halts[0]!.message).toBe(
-        'halted: the record at orders partition 0 offset 0 failed: books do not balance',
-      )
+      expect(client.halts[0]!.message).toBe('halted: the record at orders-0@0 failed: books do not balance')
     })
   })
 

@@ -663,6 +663,6 @@ describe('handle: options', () => {
     for (const timeout of [0, -1, Number.NaN, 2 ** 31]) {
       expect(() => handle(() => NEVER, { timeout })).toThrow(ConfigurationError)
     }
-    expect(() => handle(() => NEVER, { order: 'offset' as 'none' })).toThrow("it was 'offset'")
+    expect(() => handle(() => NEVER, { order: 'offset' as 'none' })).toThrow("(got 'offset')")
   })
 })

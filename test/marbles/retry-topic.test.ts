@@ -284,7 +284,7 @@ describe('retryTopic', () => {
     expect(() => retryTopic(new StubClient({ retryTopic: undefined }), { retries: 1 })).toThrow(ConfigurationError)
     expect(() => retryTopic(new StubClient({ group: undefined }), { retries: 1 })).toThrow(ConfigurationError)
     for (const retries of [Number.NaN, -1, 1.5, 2 ** 31, Number.POSITIVE_INFINITY]) {
-      expect(() => retryTopic(client, { retries })).toThrow(`it was ${retries}`)
+      expect(() => retryTopic(client, { retries })).toThrow(`(got ${retries})`)
     }
     for (const topic of ['', 'a/b', 'a b', 'x'.repeat(250)]) {
       expect(() => retryTopic(client, { retries: 1, topic })).toThrow(ConfigurationError)

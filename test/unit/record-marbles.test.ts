@@ -54,7 +54,7 @@ describe('recordMarbles', () => {
       })
     })
     const { client } = recorded({}, '')
-    expect(() => recordMarbles(client, { limit: 0 })).toThrow('limit is a whole number of at least 1; it was 0')
+    expect(() => recordMarbles(client, { limit: 0 })).toThrow('limit must be an integer ≥ 1 (got 0)')
   })
 
   it('writes values that it is told to show, and a test for a window without records', () => {

@@ -165,9 +165,11 @@ describe('simulate', () => {
 
   it('says which option makes no sense', () => {
     const complaint = (options: object) => errorOf(() => simulate({ scenario: two, ...options })).message
-    expect(complaint({ runs: -1 })).toBe('simulate: runs cannot be -1')
-    expect(complaint({ seed: 0.5 })).toBe('simulate: seed is a whole number; it was 0.5')
-    expect(complaint({ faults: { lose: Number.NaN } })).toBe('simulate: lose cannot be NaN')
-    expect(complaint({ topics: { orders: { partitions: 0 } } })).toBe('simulate: partitions of orders cannot be 0')
+    expect(complaint({ runs: -1 })).toBe('simulate: runs must be an integer ≥ 0 (got -1)')
+    expect(complaint({ seed: 0.5 })).toBe('simulate: seed must be an integer (got 0.5)')
+    expect(complaint({ faults: { lose: Number.NaN } })).toBe('simulate: faults.lose must be an integer ≥ 0 (got NaN)')
+    expect(complaint({ topics: { orders: { partitions: 0 } } })).toBe(
+      "simulate: topic 'orders': partitions must be an integer ≥ 1 (got 0)",
+    )
   })
 })

@@ -1,9 +1,11 @@
 import { asyncScheduler, map, mergeMap, type Observable, type SchedulerLike } from 'rxjs'
 import type { Driver } from '../../driver.js'
 import { ConfigurationError } from '../../errors.js'
+import { checkOptions, invalid, type KnownOptions } from '../../options.js'
 import type { PublishRecord, RecordMetadata } from '../../publish.js'
 import type { ConsumedHeaders } from '../../record.js'
 import type { HeaderPair } from '../../record-batch.js'
+import { checkBrokerOptions } from './broker-options.js'
 import { Cluster } from './cluster.js'
 import { MemoryDriver } from './driver.js'
 import type { FaultyRequest } from './faults.js'
@@ -29,6 +31,14 @@ export interface MemoryBrokerOptions {
 
 /** A record to publish; its topic is named beside it. */
 export type BrokerRecord = Omit<PublishRecord, 'topic'>
+
+const knownOfRecord: KnownOptions<BrokerRecord> = {
+  key: true,
+  value: true,
+  headers: true,
+  partition: true,
+  timestamp: true,
+}
 
 /** A record as it stands in the broker. */
 export interface StoredRecord {
@@ -90,6 +100,7 @@ export class MemoryBroker {
   readonly #drivers = new WeakMap<Driver, MemoryDriver>()
 
   constructor(options: MemoryBrokerOptions = {}) {
+    checkBrokerOptions(options)
     this.#cluster = new Cluster({
       partitions: options.partitions ?? 1,
       latency: options.latency ?? 0,
@@ -126,6 +137,7 @@ export class MemoryBroker {
 
   /** Writes at once, also while drivers are disconnected. Throws the `PublishError` of the first record refused. */
   publish(topic: string, records: BrokerRecord | readonly BrokerRecord[]): RecordMetadata[] {
+    checkRecords(topic, records)
     const list = Array.isArray(records) ? (records as readonly BrokerRecord[]) : [records as BrokerRecord]
     return this.#cluster.append(list.map(record => ({ ...record, topic }))).map(result => {
       if (!result.ok) throw result.error
@@ -241,6 +253,7 @@ export class MemoryBroker {
    * without it once its session is over: after the member's `sessionTimeout`, or `after` ms.
    */
   kill(driver: Driver, options: { readonly after?: number } = {}): void {
+    checkOptions('kill', options, { after: true })
     const known = this.#drivers.get(driver)
     if (known === undefined) throw new ConfigurationError('kill() takes a driver of this broker')
     known.die(options.after)
@@ -250,6 +263,16 @@ export class MemoryBroker {
     const group = this.#cluster.findGroup(name)
     if (group === undefined) throw new ConfigurationError(`nobody has joined group '${name}'`)
     return group
+  }
+}
+
+/** `topic` may stand in a record, too: what a client publishes can be written here. */
+function checkRecords(topic: string, records: BrokerRecord | readonly BrokerRecord[]): void {
+  if (typeof topic !== 'string' || topic === '') {
+    throw invalid('memoryBroker: publish: topic', topic, 'must be a non-empty string')
+  }
+  for (const record of Array.isArray(records) ? records : [records]) {
+    checkOptions(`memoryBroker: publish to ${topic}`, record, { ...knownOfRecord, topic: true } as typeof knownOfRecord)
   }
 }
 

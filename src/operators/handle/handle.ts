@@ -1,5 +1,5 @@
 import { asyncScheduler, Observable, type OperatorFunction, type SchedulerLike } from 'rxjs'
-import { ConfigurationError } from '../../errors.js'
+import { checkDuration, checkFunction, checkLimit, checkOptions, invalid, type KnownOptions } from '../../options.js'
 import type { ConsumeRecord } from '../../record.js'
 import { subscribeLinked } from '../subscribe-linked.js'
 import { Handling } from './handling.js'
@@ -34,7 +34,7 @@ export type Outcome<R = ConsumeRecord, T = unknown> =
   | { readonly record: R; readonly status: 'acked'; readonly value: T }
   | { readonly record: R; readonly status: 'failed'; readonly reason: unknown }
 
-const longestTimeout = 2 ** 31 - 1
+const known: KnownOptions<HandleOptions> = { concurrency: true, order: true, timeout: true, scheduler: true }
 
 /**
  * Runs a handler for every record, acks the record when the handler is done and fails it when the handler fails.
@@ -66,25 +66,21 @@ const longestTimeout = 2 ** 31 - 1
  *   handle(records => insertMany(records), { order: 'none' }),
  * ).subscribe()
  *
- * @throws ConfigurationError when an option is invalid.
+ * @throws ConfigurationError when the handler is no function, or an option is invalid or unknown.
  */
 export function handle<I extends Handleable, P>(
   project: (input: I) => P,
   options: HandleOptions = {},
 ): OperatorFunction<I, Outcome<RecordOf<I>, Handled<P>>> {
+  checkFunction('handle: the handler', project)
+  checkOptions('handle', options, known)
   const { order = 'partition', timeout, scheduler = asyncScheduler } = options
-  const concurrency = options.concurrency ?? (order === 'partition' ? Number.POSITIVE_INFINITY : 64)
+  const { concurrency = order === 'partition' ? Number.POSITIVE_INFINITY : 64 } = options
   if (order !== 'partition' && order !== 'key' && order !== 'none') {
-    throw new ConfigurationError(`handle: order is 'partition', 'key' or 'none'; it was '${order}'`)
+    throw invalid('handle: order', order, "must be 'partition', 'key' or 'none'")
   }
-  if (!(concurrency >= 1) || (Number.isFinite(concurrency) && !Number.isInteger(concurrency))) {
-    throw new ConfigurationError(
-      `handle: concurrency is a whole number of at least 1, or Infinity; it was ${concurrency}`,
-    )
-  }
-  if (timeout !== undefined && !(timeout > 0 && timeout <= longestTimeout)) {
-    throw new ConfigurationError(`handle: timeout is a number of ms from 1 to ${longestTimeout}; it was ${timeout}`)
-  }
+  checkLimit('handle: concurrency', concurrency)
+  if (timeout !== undefined) checkDuration('handle: timeout', timeout, 1)
   return source =>
     new Observable(subscriber => {
       const handling = new Handling(project, { concurrency, order, timeout, scheduler }, subscriber)

@@ -1,0 +1,26 @@
+import { isIPv6 } from 'node:net'
+import { invalid } from '../options.js'
+
+const rule = "must be a list of 'host:port', an IPv6 address in brackets: ['localhost:9092', '[::1]:9092']"
+
+/**
+ * @param source The option or the key of the environment that it came from.
+ * @throws ConfigurationError
+ */
+export function checkBrokers(source: string, brokers: unknown): readonly string[] {
+  if (!Array.isArray(brokers) || brokers.length === 0) throw invalid(source, withoutLogin(brokers), rule)
+  for (const broker of brokers) if (!isAddress(broker)) throw invalid(source, withoutLogin(broker), rule)
+  return [...brokers]
+}
+
+function isAddress(broker: unknown): broker is string {
+  if (typeof broker !== 'string') return false
+  const [, bracketed, host, port] = /^(?:\[([^\]]*)\]|([^\s,/@:[\]]+)):(\d{1,5})$/.exec(broker) ?? []
+  if (port === undefined || Number(port) === 0 || Number(port) > 65_535) return false
+  return host !== undefined || isIPv6(bracketed!)
+}
+
+/** It may hold user:password@host: then it is not shown. */
+function withoutLogin(broker: unknown): unknown {
+  return typeof broker === 'string' && broker.includes('@') ? 'a value with an @' : broker
+}

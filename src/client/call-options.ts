@@ -1,0 +1,41 @@
+import { checkDuration, checkFunction, checkOptions, invalid, type KnownOptions } from '../options.js'
+import type { CloseOptions, DlqReplayOptions, PublishOptions } from './client.js'
+
+const knownOfPublish: KnownOptions<PublishOptions> = { timeout: true }
+const knownOfClose: KnownOptions<CloseOptions> = { timeout: true, signal: true }
+const knownOfReplay: KnownOptions<DlqReplayOptions> = { until: true, filter: true }
+
+/** What `publish` is called with beside records. @throws ConfigurationError */
+export function configurePublish(options: PublishOptions = {}): { readonly timeout: number } {
+  checkOptions('publish', options, knownOfPublish)
+  const { timeout = 30_000 } = options
+  checkDuration('publish: timeout', timeout)
+  return { timeout }
+}
+
+/** @throws ConfigurationError */
+export function configureClose(options: CloseOptions = {}): CloseOptions & { readonly timeout: number } {
+  checkOptions('closeGracefully', options, knownOfClose)
+  const { timeout = 30_000, signal } = options
+  checkDuration('closeGracefully: timeout', timeout)
+  if (signal !== undefined) checkSignal('closeGracefully: signal', signal)
+  return { timeout, signal }
+}
+
+/** @throws ConfigurationError */
+export function checkReplay(options: DlqReplayOptions = {}): void {
+  checkOptions('replayDlq', options, knownOfReplay)
+  const { until = 'caught-up', filter } = options
+  if (until !== 'caught-up' && until !== 'forever') {
+    throw invalid('replayDlq: until', until, "must be 'caught-up' or 'forever'")
+  }
+  if (filter !== undefined) checkFunction('replayDlq: filter', filter, 'a function from a record to a boolean')
+}
+
+/** @throws ConfigurationError */
+export function checkSignal(option: string, signal: unknown): void {
+  const { addEventListener, aborted } = (signal ?? {}) as Partial<AbortSignal>
+  if (typeof addEventListener !== 'function' || typeof aborted !== 'boolean') {
+    throw invalid(option, signal, 'must be an AbortSignal')
+  }
+}
