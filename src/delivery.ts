@@ -52,6 +52,8 @@ export interface Delivery {
   readonly key: Buffer | null
   readonly settled: boolean
   readonly phase: DeliveryPhase
+  /** Failed by a call of `fail` other than `handle`'s own. */
+  readonly failedByHand?: boolean
   /** Retries without a topic (`redeliver`) that came before this delivery. */
   readonly redeliveries: number
   /** True: it is settled together with others, so its own `ack()` may not complete the record. */
@@ -77,4 +79,14 @@ export interface Delivery {
 /** The delivery behind a record, mapped or not; undefined for a record that no client delivered. */
 export function deliveryBehind(record: unknown): Delivery | undefined {
   return (record as { readonly [delivery]?: Delivery } | null | undefined)?.[delivery]
+}
+
+/** The same symbol in every copy of this package in the process. */
+const byHandle: unique symbol = Symbol.for('rxmika.handle') as never
+
+/** What `handle` gives `fail`, so that a record knows a handler that throws from one that fails its record by hand. */
+export const failedByHandle: { readonly retry?: boolean } = Object.freeze({ retry: true, [byHandle]: true })
+
+export function isByHandle(options: { readonly retry?: boolean; readonly [byHandle]?: boolean } | undefined): boolean {
+  return options?.[byHandle] === true
 }

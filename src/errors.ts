@@ -1,3 +1,5 @@
+import { readableError } from './readable.js'
+
 /** The same symbol in every copy of this package in the process. */
 const errorBrand: unique symbol = Symbol.for('rxmika.error') as never
 
@@ -16,6 +18,11 @@ export class RxMikaError extends Error {
     super(message, options?.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     this.name = new.target.name
+  }
+
+  /** For logs: offsets as text, the cause by its name and message. */
+  toJSON(): unknown {
+    return readableError(this)
   }
 }
 

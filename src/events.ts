@@ -1,10 +1,19 @@
 import type { RxMikaError } from './errors.js'
+import type { Outrun } from './record.js'
 
 /** Where in Kafka something happened. Topics as users name them, without suffix. */
 export interface Place {
   readonly topic: string
   readonly partition: number
   readonly offset: bigint
+}
+
+/** A record, by where it was read. */
+export interface RecordPlace extends Place {
+  /** Null also where the bytes of the record were let go. */
+  readonly key: Buffer | null
+  /** Where it was first published, if it was read from a retry or DLQ topic and its headers say so. */
+  readonly origin?: Place
 }
 
 export type ClientState = 'idle' | 'starting' | 'running' | 'draining' | 'closed'
@@ -17,19 +26,22 @@ export type ClientState = 'idle' | 'starting' | 'running' | 'draining' | 'closed
  */
 export type StallReason = 'unsettled' | 'routing' | 'unroutable' | 'not-due' | 'no-subscriber' | 'paused' | 'committing'
 
-/** Where the record was read that holds the position back. */
-export interface Stall extends Place {
-  /** Null also where the bytes of a retry that is not due were let go. */
-  readonly key: Buffer | null
+/** The record that holds the position back; with `committing` the position that is committed, and a key of null. */
+export interface Stall extends RecordPlace {
   readonly attempt: number
   /** When it began, ms since 1970. */
   readonly since: number
   readonly why: StallReason
 }
 
+export interface StallsOptions {
+  /** True: every record that is held, not only the first of each partition; default false. */
+  readonly all?: boolean
+}
+
 /**
  * What happened inside, for logs, metrics and tests. Switch on `type`. Those of one record say where it was read: for a retry
- * that is the retry topic, for a replayed one the DLQ topic.
+ * that is the retry topic, for a replayed one the DLQ topic, and `origin` is where it was first published.
  */
 export type ClientEvent =
   /** Reading starts at `offset`. */
@@ -50,18 +62,25 @@ export type ClientEvent =
    */
   | ({ readonly type: 'forgotten'; readonly ranges: number } & Place)
   /** A copy stands on the retry topic. */
-  | ({ readonly type: 'retried'; readonly attempt: number; readonly reason: unknown } & Place)
+  | ({ readonly type: 'retried'; readonly attempt: number; readonly reason: unknown } & RecordPlace)
   /** A copy stands on the DLQ topic. */
-  | ({ readonly type: 'dead-lettered'; readonly attempt: number; readonly reason: unknown } & Place)
-  | ({ readonly type: 'discarded'; readonly attempt: number; readonly reason: unknown } & Place)
-  /** Another group's record on a shared retry or DLQ topic. */
-  | ({ readonly type: 'skipped' } & Place)
+  | ({ readonly type: 'dead-lettered'; readonly attempt: number; readonly reason: unknown } & RecordPlace)
+  | ({ readonly type: 'discarded'; readonly attempt: number; readonly reason: unknown } & RecordPlace)
+  /** Another group's record on a shared retry or DLQ topic; `origin` is not known of it. */
+  | ({ readonly type: 'skipped' } & RecordPlace)
+  /** The position is held back for `stallAfter`. */
   | ({ readonly type: 'stalled' } & Stall)
-  | ({ readonly type: 'unstalled' } & Place)
+  /** What was `stalled` is completed or committed, or its partition was revoked, lost or closed. */
+  | ({ readonly type: 'unstalled' } & RecordPlace)
+  /**
+   * A `fail` that came after an `ack` of the same delivery, or an `ack` after a `fail`: the first one counts. Two parts of a
+   * pipeline settle the same records, as with `share()` and two `handle`s.
+   */
+  | ({ readonly type: 'outrun' } & Outrun & RecordPlace)
   /** The pipeline dropped the record unsettled: it was garbage-collected, and nobody can settle it any more. */
-  | ({ readonly type: 'leaked' } & Place)
+  | ({ readonly type: 'leaked' } & RecordPlace)
   /** Settled after its assignment ended; it changed nothing. */
-  | ({ readonly type: 'late-settlement' } & Place)
+  | ({ readonly type: 'late-settlement' } & RecordPlace)
   | { readonly type: 'disconnected'; readonly error: unknown }
   | { readonly type: 'reconnected' }
   | { readonly type: 'restarted'; readonly error: unknown }

@@ -1,5 +1,7 @@
-import { type Delivery, type DeliveryOwner, type DeliveryPhase, delivery } from './delivery.js'
+import type { InspectOptions } from 'node:util'
+import { type Delivery, type DeliveryOwner, type DeliveryPhase, delivery, isByHandle } from './delivery.js'
 import type { Disposition } from './failure.js'
+import { inspected, inspectedAs, readable } from './readable.js'
 import type { HeaderPair, RecordBatch } from './record-batch.js'
 
 export type { DeliveryPhase, Rebalances } from './delivery.js'
@@ -36,7 +38,7 @@ export interface ConsumeRecord<V = Buffer | null> {
   readonly attempt: number
   /**
    * Aborted when this delivery is no longer ours: its partition was revoked or lost, or the client closed. Its reason is a
-   * `DOMException` named `AbortError`.
+   * `DOMException` named `AbortError`. One signal for all records of a partition; it may have any number of listeners.
    */
   readonly signal: AbortSignal
   /** Completes the record. False, and nothing changes: it was settled before, or is no longer ours. */
@@ -60,6 +62,14 @@ export interface Origin {
   readonly retries: number
 }
 
+/** A `fail` that came after an `ack` of the same delivery, or an `ack` after a `fail`: the first one counts. */
+export interface Outrun {
+  readonly first: 'ack' | 'fail'
+  readonly then: 'ack' | 'fail'
+  /** What `fail` was given. */
+  readonly reason: unknown
+}
+
 /** What a record asks of the assignment that delivered it. */
 export interface RecordOwner extends DeliveryOwner {
   readonly signal: AbortSignal
@@ -70,12 +80,22 @@ export interface RecordOwner extends DeliveryOwner {
   routed(record: DeliveredRecord, disposition: Disposition): void
   failed(record: DeliveredRecord, reason: unknown, retry: boolean): void
   settledLate(record: DeliveredRecord): void
+  /** The record was settled once more, and the other way. */
+  outrun(record: DeliveredRecord, outrun: Outrun): void
   /** Calls back once the record, or another delivery of it here, is completed or no longer ours; at once where it is. */
   whenDone(record: DeliveredRecord, done: () => void): void
   /** The record may take as long as it does: nothing waits for it until its `release`, but a graceful close for a `resting` one. */
   hold(record: DeliveredRecord, phase: 'held' | 'behind' | 'resting' | 'unroutable'): void
   /** False: it is no longer ours. */
   release(record: DeliveredRecord): boolean
+}
+
+/** How a delivery was failed. */
+class Failure {
+  constructor(
+    readonly reason: unknown,
+    readonly byHandle: boolean,
+  ) {}
 }
 
 /**
@@ -87,66 +107,164 @@ const delivered: unique symbol = Symbol.for('rxmika.record') as never
 /**
  * The record as delivered: a place in a batch and a slot in its assignment's window. Everything else is read when it
  * is asked for.
+ *
+ * All fields are private, so that what prints or copies a record finds none of them; that costs no time.
  */
 export class DeliveredRecord implements ConsumeRecord, Delivery {
-  settled = false
-  phase: DeliveryPhase = 'waiting'
+  /** `over`: completed or withheld by other means than `ack` and `fail`, or settled when it was too late. */
+  #settlement: 'acked' | 'over' | Failure | undefined
+  #phase: DeliveryPhase = 'waiting'
+  #handed: { deref(): unknown } | 'leaked' | undefined
+  #stream: unknown
+  readonly #owner: RecordOwner
+  #batch: RecordBatch
+  #index: number
+  readonly #slot: number
+  #origin: Origin | undefined
+  readonly #redeliveries: number
+
+  /**
+   * @param slot The count of this delivery within its assignment; see `DeliveryWindow`.
+   * @param redeliveries Retries without a topic (`redeliver`) that came before this delivery.
+   */
+  constructor(
+    owner: RecordOwner,
+    batch: RecordBatch,
+    index: number,
+    slot: number,
+    origin: Origin | undefined,
+    redeliveries: number,
+  ) {
+    this.#owner = owner
+    this.#batch = batch
+    this.#index = index
+    this.#slot = slot
+    this.#origin = origin
+    this.#redeliveries = redeliveries
+  }
+
+  get owner(): RecordOwner {
+    return this.#owner
+  }
+
+  get slot(): number {
+    return this.#slot
+  }
+
+  get redeliveries(): number {
+    return this.#redeliveries
+  }
+
+  get batch(): RecordBatch {
+    return this.#batch
+  }
+
+  set batch(batch: RecordBatch) {
+    this.#batch = batch
+  }
+
+  get index(): number {
+    return this.#index
+  }
+
+  set index(index: number) {
+    this.#index = index
+  }
+
+  get phase(): DeliveryPhase {
+    return this.#phase
+  }
+
+  set phase(phase: DeliveryPhase) {
+    this.#phase = phase
+  }
+
+  /** Where it was first published, if it is a copy. */
+  get origin(): Origin | undefined {
+    return this.#origin
+  }
+
+  set origin(origin: Origin | undefined) {
+    this.#origin = origin
+  }
+
+  /** Whose stream it is for, where its owner reads for several; known to the owner alone. */
+  get stream(): unknown {
+    return this.#stream
+  }
+
+  set stream(stream: unknown) {
+    this.#stream = stream
+  }
+
   /**
    * A stand-in for a record that is held only weakly, so that it is found when its pipeline drops it: that record. Or what
    * knows of the records that were handed out in its place (`handOut`).
    */
-  handed: { deref(): unknown } | 'leaked' | undefined
-  /** Whose stream it is for, where its owner reads for several; known to the owner alone. */
-  stream: unknown
+  get handed(): { deref(): unknown } | 'leaked' | undefined {
+    return this.#handed
+  }
 
-  constructor(
-    readonly owner: RecordOwner,
-    public batch: RecordBatch,
-    public index: number,
-    /** The count of this delivery within its assignment; see `DeliveryWindow`. */
-    readonly slot: number,
-    public origin: Origin | undefined,
-    /** Retries without a topic (`redeliver`) that came before this delivery. */
-    readonly redeliveries: number,
-  ) {}
+  set handed(handed: { deref(): unknown } | 'leaked' | undefined) {
+    this.#handed = handed
+  }
+
+  get settled(): boolean {
+    return this.#settlement !== undefined
+  }
+
+  /** It was failed by hand, and not by `handle`. */
+  get failedByHand(): boolean {
+    return this.#settlement instanceof Failure && !this.#settlement.byHandle
+  }
+
+  /** Settled by other means than `ack` and `fail`. */
+  conclude(): void {
+    this.#settlement ??= 'over'
+  }
+
+  /** Not settled after all. */
+  reopen(): void {
+    this.#settlement = undefined
+  }
 
   get [delivered](): DeliveredRecord {
     return this
   }
 
   get topic(): string {
-    return this.origin === undefined ? this.owner.topic : this.origin.topic
+    return this.#origin === undefined ? this.#owner.topic : this.#origin.topic
   }
 
   get partition(): number {
-    return this.origin === undefined ? this.owner.partition : this.origin.partition
+    return this.#origin === undefined ? this.#owner.partition : this.#origin.partition
   }
 
   get offset(): bigint {
-    return BigInt(this.origin === undefined ? this.batch.offset(this.index) : this.origin.offset)
+    return BigInt(this.#origin === undefined ? this.#batch.offset(this.#index) : this.#origin.offset)
   }
 
   get timestamp(): number {
-    return this.origin === undefined ? this.batch.timestamp(this.index) : this.origin.timestamp
+    return this.#origin === undefined ? this.#batch.timestamp(this.#index) : this.#origin.timestamp
   }
 
   get key(): Buffer | null {
-    return this.batch.key(this.index)
+    return this.#batch.key(this.#index)
   }
 
   get value(): Buffer | null {
-    return this.batch.value(this.index)
+    return this.#batch.value(this.#index)
   }
 
   /** All headers, this library's own included. */
   get headerPairs(): readonly HeaderPair[] {
-    return this.batch.headers(this.index)
+    return this.#batch.headers(this.#index)
   }
 
   get headers(): ConsumedHeaders {
     // Without a prototype: a header may be named `constructor` or `__proto__`.
     const headers: Record<string, Buffer | null | (Buffer | null)[]> = Object.create(null)
-    const own = this.owner.ownHeaders
+    const own = this.#owner.ownHeaders
     for (const [name, value] of this.headerPairs) {
       if (own?.isOwn(name)) continue
       const before = headers[name]
@@ -158,7 +276,7 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
   }
 
   header(name: string): Buffer | null | undefined {
-    if (this.owner.ownHeaders?.isOwn(name)) return undefined
+    if (this.#owner.ownHeaders?.isOwn(name)) return undefined
     const pairs = this.headerPairs
     for (let at = pairs.length - 1; at >= 0; at--) {
       const pair = pairs[at]!
@@ -169,35 +287,35 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
 
   get source(): RecordSource {
     return {
-      kind: this.origin === undefined ? 'topic' : this.origin.kind,
-      topic: this.owner.topic,
-      partition: this.owner.partition,
-      offset: BigInt(this.batch.offset(this.index)),
+      kind: this.#origin === undefined ? 'topic' : this.#origin.kind,
+      topic: this.#owner.topic,
+      partition: this.#owner.partition,
+      offset: BigInt(this.#batch.offset(this.#index)),
     }
   }
 
   get attempt(): number {
-    return 1 + (this.origin === undefined ? 0 : this.origin.retries) + this.redeliveries
+    return 1 + (this.#origin === undefined ? 0 : this.#origin.retries) + this.#redeliveries
   }
 
   get signal(): AbortSignal {
-    return this.owner.signal
+    return this.#owner.signal
   }
 
   ack(): boolean {
-    if (this.settled) return false
-    if (this.owner.ended) return this.#late()
-    this.settled = true
-    this.owner.acked(this)
+    if (this.#settlement !== undefined) return this.#again('ack', undefined)
+    if (this.#owner.ended) return this.#late()
+    this.#settlement = 'acked'
+    this.#owner.acked(this)
     return true
   }
 
   fail(reason?: unknown, options?: { readonly retry?: boolean }): boolean {
-    if (this.settled) return false
-    if (this.owner.ended) return this.#late()
+    if (this.#settlement !== undefined) return this.#again('fail', reason)
+    if (this.#owner.ended) return this.#late()
     const retry = options?.retry ?? true
-    this.settled = true
-    this.owner.failed(this, reason, retry)
+    this.#settlement = new Failure(reason, isByHandle(options))
+    this.#owner.failed(this, reason, retry)
     return true
   }
 
@@ -214,41 +332,69 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
   }
 
   isSameRecord(other: Delivery): boolean {
-    return other instanceof DeliveredRecord && other.owner === this.owner && other.slot === this.slot
+    return other instanceof DeliveredRecord && other.#owner === this.#owner && other.#slot === this.#slot
   }
 
   whenDone(done: () => void): void {
-    this.owner.whenDone(this, done)
+    this.#owner.whenDone(this, done)
   }
 
   hold(phase: 'behind' | 'resting'): void {
-    this.owner.hold(this, phase)
+    this.#owner.hold(this, phase)
   }
 
   release(): boolean {
-    return this.owner.release(this)
+    return this.#owner.release(this)
   }
 
   handOut(holder: { deref(): unknown }): void {
-    this.handed = holder
+    this.#handed = holder
+  }
+
+  /** For logs: offsets and bytes as text. */
+  toJSON(): unknown {
+    return readable(seenFrom(this, this.value))
+  }
+
+  [inspected](...rest: [depth: number, options: InspectOptions, inspect: typeof import('node:util').inspect]): string {
+    return inspectedAs('ConsumeRecord', seenFrom(this, this.value), ...rest)
   }
 
   #late(): boolean {
-    this.settled = true
-    this.owner.settledLate(this)
+    this.#settlement = 'over'
+    this.#owner.settledLate(this)
+    return false
+  }
+
+  /** Settled already. The same way again is nothing; the other way, somebody's work or failure counts for nothing. */
+  #again(then: 'ack' | 'fail', reason: unknown): boolean {
+    const settlement = this.#settlement
+    if (settlement === 'acked' && then === 'fail') this.#owner.outrun(this, { first: 'ack', then, reason })
+    else if (settlement instanceof Failure && then === 'ack') {
+      this.#owner.outrun(this, { first: 'fail', then, reason: settlement.reason })
+    }
     return false
   }
 }
 
 /** A record seen with another value. */
 export class MappedRecord<V> implements ConsumeRecord<V> {
-  constructor(
-    readonly delivered: ConsumeRecord<unknown> & { readonly [delivery]?: Delivery | undefined },
-    readonly value: V,
-  ) {}
+  readonly #delivered: ConsumeRecord<unknown> & { readonly [delivery]?: Delivery | undefined }
+  readonly #value: V
+
+  constructor(delivered: ConsumeRecord<unknown> & { readonly [delivery]?: Delivery | undefined }, value: V) {
+    this.#delivered = delivered
+    this.#value = value
+  }
 
   get [delivery](): Delivery | undefined {
-    return this.delivered[delivery]
+    return this.#delivered[delivery]
+  }
+  get delivered() {
+    return this.#delivered
+  }
+  get value() {
+    return this.#value
   }
 
   get [delivered](): DeliveredRecord | undefined {
@@ -256,46 +402,69 @@ export class MappedRecord<V> implements ConsumeRecord<V> {
   }
 
   get topic() {
-    return this.delivered.topic
+    return this.#delivered.topic
   }
   get partition() {
-    return this.delivered.partition
+    return this.#delivered.partition
   }
   get offset() {
-    return this.delivered.offset
+    return this.#delivered.offset
   }
   get timestamp() {
-    return this.delivered.timestamp
+    return this.#delivered.timestamp
   }
   get key() {
-    return this.delivered.key
+    return this.#delivered.key
   }
   get headers() {
-    return this.delivered.headers
+    return this.#delivered.headers
   }
   get source() {
-    return this.delivered.source
+    return this.#delivered.source
   }
   get attempt() {
-    return this.delivered.attempt
+    return this.#delivered.attempt
   }
   get signal() {
-    return this.delivered.signal
+    return this.#delivered.signal
   }
   get settled() {
-    return this.delivered.settled
+    return this.#delivered.settled
   }
   header(name: string) {
-    return this.delivered.header(name)
+    return this.#delivered.header(name)
   }
   ack() {
-    return this.delivered.ack()
+    return this.#delivered.ack()
   }
   fail(reason?: unknown, options?: { readonly retry?: boolean }) {
-    return this.delivered.fail(reason, options)
+    return this.#delivered.fail(reason, options)
   }
   map<W>(fn: (value: V, record: ConsumeRecord<V>) => W): ConsumeRecord<W> {
-    return new MappedRecord(this.delivered, fn(this.value, this))
+    return new MappedRecord(this.#delivered, fn(this.#value, this))
+  }
+  toJSON(): unknown {
+    return readable(seenFrom(this.#delivered, this.#value))
+  }
+  [inspected](...rest: [depth: number, options: InspectOptions, inspect: typeof import('node:util').inspect]): string {
+    return inspectedAs('ConsumeRecord', seenFrom(this.#delivered, this.#value), ...rest)
+  }
+}
+
+/** What is to be seen of a record: what a log needs to tell it from others, and its value. */
+function seenFrom(record: ConsumeRecord<unknown>, value: unknown): object {
+  const { topic, partition, offset, source, attempt, timestamp, key, headers, settled } = record
+  return {
+    topic,
+    partition,
+    offset,
+    ...(source.kind === 'topic' ? {} : { source }),
+    attempt,
+    timestamp,
+    key,
+    value,
+    headers,
+    settled,
   }
 }
 

@@ -1,19 +1,22 @@
+import { setMaxListeners } from 'node:events'
 import type { Observable, Subscription } from 'rxjs'
 import type { Clock } from '../clock.js'
 import type { PartitionAssignment } from '../driver.js'
 import { FetchError, KeyFenceError } from '../errors.js'
-import type { Place, Stall, StallReason } from '../events.js'
+import type { RecordPlace, Stall, StallReason } from '../events.js'
 import { type Disposition, Failed } from '../failure.js'
 import type { BarrierSignal } from '../operators/completion-barrier.js'
+import { Readable } from '../readable.js'
 import {
   DeliveredRecord,
   type DeliveryPhase,
-  type Origin,
+  type Outrun,
   type Rebalances,
   type RecordOwner,
   type RecordSource,
 } from '../record.js'
 import type { RecordBatch } from '../record-batch.js'
+import { recordPlace } from '../record-place.js'
 import { DelayedRecords } from './delayed-records.js'
 import { DeliveryWindow } from './delivery-window.js'
 import type { FailureRoute } from './failure-route.js'
@@ -23,7 +26,7 @@ import type { Reports } from './reports.js'
 import type { TopicStream } from './topic-stream.js'
 
 /** What becomes of a record that was read: a stream it is for, or nothing, where it is dealt with otherwise. */
-export type Admission = { readonly stream: TopicStream; readonly origin: Origin | undefined; readonly dueIn: number }
+export type Admission = { readonly stream: TopicStream; readonly dueIn: number }
 
 /** What an assignment needs of the client it belongs to. */
 export interface AssignmentHost {
@@ -62,7 +65,10 @@ export interface Reading {
   accepts(assignment: Assignment, offset: number): boolean
   /** Why not, for `stalls()`; undefined: nothing is held back by that. */
   closedBecause(): StallReason | undefined
-  /** Decides for a record just taken in; completes or fails it itself where it is for no stream. */
+  /**
+   * Decides for a record just taken in, and gives it the origin and the stream that a copy has; completes or fails it itself
+   * where it is for no stream.
+   */
   admit(assignment: Assignment, record: DeliveredRecord): Admission | undefined
   /** The stream of a record that was admitted; undefined where it is for none. */
   streamOf(record: DeliveredRecord): TopicStream | undefined
@@ -83,6 +89,14 @@ const mostHeld = 200_000
 
 /** After so many records it is looked again whether they are still ours: a process stands still where it spends its time. */
 const looked = 64
+
+/** A stall as users get it: its fields are its own, and it reads well in a log. */
+class StallObject extends Readable {}
+
+/** Delivered and not completed, other than a retry that is not due. */
+function isLeftBehind(phase: DeliveryPhase): boolean {
+  return phase !== 'done' && phase !== 'waiting' && phase !== 'fenced' && phase !== 'not-due'
+}
 
 const nobody = undefined as unknown as DeliveredRecord
 
@@ -111,7 +125,7 @@ export class Assignment implements RecordOwner {
   requestedMetadata: string
   committed: bigint
   #committedMetadata: string
-  /** Since when something is completed that the broker has not confirmed. */
+  /** Since when something is completed that the broker has not confirmed, by the monotonic clock; only with a group. */
   #behindSince: number | undefined
   readonly #signals: { next(signal: BarrierSignal): void } | undefined
   readonly #queue: QueuedBatch[] = []
@@ -126,7 +140,8 @@ export class Assignment implements RecordOwner {
   /** Who is to be told when the record of a slot is done with. */
   readonly #whenDone = new Map<number, (() => void)[]>()
   #stallTimer: Subscription | undefined
-  #stalled: (Place & { slot: number }) | undefined
+  /** What was reported as stalled; `slot` is undefined where it waits for a commit. */
+  #stalled: { readonly place: RecordPlace; readonly slot: number | undefined } | undefined
   #fetching = false
   #draining = false
   /** A turn of its own is about to deliver. */
@@ -193,7 +208,11 @@ export class Assignment implements RecordOwner {
   }
 
   get signal(): AbortSignal {
-    this.#abort ??= new AbortController()
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController()
+      // One listener for each record that is worked on is no leak: Node warns of more than ten otherwise.
+      setMaxListeners(0, this.#abort.signal)
+    }
     if (this.ended && !this.#abort.signal.aborted) this.#abort.abort(this.#abortReason())
     return this.#abort.signal
   }
@@ -334,8 +353,6 @@ export class Assignment implements RecordOwner {
     const admission = this.reading.admit(this, record)
     if (admission === undefined) return
     const { stream, dueIn } = admission
-    record.origin = admission.origin
-    if (admission.origin !== undefined) record.stream = stream
     if (this.#fence !== undefined && !this.#mayGoOut(this.#fence, record)) return
     if (dueIn > 0) this.#postpone(record, dueIn)
     else if (stream.open && this.reading.active && !this.#waiting.has(stream)) this.#hand(record, stream)
@@ -472,7 +489,7 @@ export class Assignment implements RecordOwner {
   /** The record's work is over, whatever it was. */
   complete(record: DeliveredRecord): void {
     this.#move(record, 'done')
-    record.settled = true
+    record.conclude()
     if (this.#signals !== undefined) {
       this.#completed.record = record
       this.#signals.next(this.#completed)
@@ -568,14 +585,14 @@ export class Assignment implements RecordOwner {
 
   /** The record is handed to nobody; `routed` or `giveBack` follows. */
   withhold(record: DeliveredRecord): void {
-    record.settled = true
+    record.conclude()
     this.#move(record, 'routing')
   }
 
   /** It was not to be withheld: it waits again. */
   giveBack(record: DeliveredRecord): void {
     if (this.ended) return
-    record.settled = false
+    record.reopen()
     this.#move(record, 'waiting')
     this.#wait(record, this.reading.streamOf(record)!)
     this.host.deliveryEnded()
@@ -596,8 +613,11 @@ export class Assignment implements RecordOwner {
   }
 
   settledLate(record: DeliveredRecord): void {
-    const { topic, partition, offset } = record.source
-    this.host.reports.event({ type: 'late-settlement', topic, partition, offset })
+    this.host.reports.event({ type: 'late-settlement', ...recordPlace(record) })
+  }
+
+  outrun(record: DeliveredRecord, outrun: Outrun): void {
+    this.host.reports.event({ type: 'outrun', ...outrun, ...recordPlace(record) })
   }
 
   /** The record itself, where only a stand-in was held and the record is still about. */
@@ -651,7 +671,11 @@ export class Assignment implements RecordOwner {
   onCommitted(offset: bigint, metadata: string): void {
     this.committed = offset
     this.#committedMetadata = metadata
-    this.#behindSince = offset < BigInt(this.position) ? this.host.clock.monotonic() : undefined
+    this.#behindSince = undefined
+    if (this.#stalled?.slot === undefined && this.#stalled !== undefined && offset > this.#stalled.place.offset) {
+      this.#unstall()
+    }
+    if (offset < BigInt(this.position)) this.#fallBehind()
   }
 
   /** With the strict gate, what was committed may have opened it. */
@@ -662,12 +686,10 @@ export class Assignment implements RecordOwner {
   #advance(): void {
     const head = this.window.at(this.window.head)
     this.position = head === undefined ? this.#readTo : head.batch.offset(head.index)
-    this.#behindSince ??= this.host.clock.monotonic()
+    if (this.#signals !== undefined && this.#behindSince === undefined) this.#fallBehind()
     while (this.#deliveredAt.length > 1 && this.#deliveredAt[1]!.slot <= this.window.head) this.#deliveredAt.shift()
-    if (this.#stalled !== undefined && this.window.head > this.#stalled.slot) {
-      const { topic, partition, offset } = this.#stalled
-      this.#stalled = undefined
-      this.host.reports.event({ type: 'unstalled', topic, partition, offset })
+    if (this.#stalled?.slot !== undefined && this.window.head > this.#stalled.slot) {
+      this.#unstall()
       this.#watch()
     }
     this.host.commitDue(this)
@@ -683,22 +705,39 @@ export class Assignment implements RecordOwner {
     this.#watch()
   }
 
+  /** The broker is yet to confirm what is completed. */
+  #fallBehind(): void {
+    this.#behindSince = this.host.clock.monotonic()
+    this.#watch()
+  }
+
   #watch(): void {
     if (this.#stallTimer !== undefined || this.#stalled !== undefined || this.ended) return
     const { clock, stallAfter } = this.host
     const now = clock.monotonic()
-    const since = this.window.span > 0 ? this.#headSince() : (this.#queue[0]?.at ?? now)
+    const since = this.window.span > 0 ? this.#headSince() : (this.#queue[0]?.at ?? this.#behindSince ?? now)
     // One that is looked at in vain, because deliveries rest meanwhile, is looked at again after the whole time.
     const wait = since + stallAfter > now ? since + stallAfter - now : stallAfter
     this.#stallTimer = clock.scheduler.schedule(() => {
       this.#stallTimer = undefined
-      if (this.window.span === 0 && this.#queue.length === 0) return
+      if (this.window.span === 0 && this.#queue.length === 0 && this.#behindSince === undefined) return
       const stall = this.#heldBack()
-      if (stall !== undefined && clock.monotonic() - stall.since >= stallAfter) {
-        this.#stalled = { topic: stall.topic, partition: stall.partition, offset: stall.offset, slot: this.window.head }
-        this.host.reports.event({ type: 'stalled', ...this.#shown(stall) })
-      } else this.#watch()
+      if (stall !== undefined && clock.monotonic() - stall.since >= stallAfter) this.#reportStall(stall)
+      else this.#watch()
     }, wait)
+  }
+
+  #reportStall(stall: Stall): void {
+    const { topic, partition, offset, key, origin, why } = stall
+    const place = { topic, partition, offset, key, ...(origin && { origin }) }
+    this.#stalled = { place, slot: why === 'committing' ? undefined : this.window.head }
+    this.host.reports.event({ type: 'stalled', ...this.#shown(stall) })
+  }
+
+  #unstall(): void {
+    const stalled = this.#stalled
+    this.#stalled = undefined
+    if (stalled !== undefined) this.host.reports.event({ type: 'unstalled', ...stalled.place })
   }
 
   #headSince(): number {
@@ -716,10 +755,37 @@ export class Assignment implements RecordOwner {
     return stall && this.#shown(stall)
   }
 
+  /** Every record that is held, the one that holds the position back first. */
+  stalls(): Stall[] {
+    if (this.window.span === 0) {
+      const stall = this.stall()
+      return stall === undefined ? [] : [stall]
+    }
+    const stalls: Stall[] = []
+    const marks = this.#deliveredAt
+    let at = 0
+    for (const record of this.window) {
+      while (at + 1 < marks.length && marks[at + 1]!.slot <= record.slot) at++
+      const since = marks[at]?.at ?? this.host.clock.monotonic()
+      stalls.push(this.#shown(this.#stallAt(record, since, this.#whyAt(record))))
+    }
+    return stalls
+  }
+
+  /** What is not done at the end: the first record of those that were delivered, or the commit that is not confirmed. */
+  leftBehind(): Stall | undefined {
+    for (const record of this.window) {
+      if (isLeftBehind(record.phase)) return this.#shown(this.#stallAt(record, this.#headSince(), this.#whyAt(record)))
+    }
+    const committing = this.#committing()
+    return committing && this.#shown(committing)
+  }
+
   /** With the date of its beginning, by the wall clock as it is now. */
   #shown(stall: Stall): Stall {
     const { clock } = this.host
-    return { ...stall, since: clock.wall() - (clock.monotonic() - stall.since) }
+    const since = clock.wall() - (clock.monotonic() - stall.since)
+    return Object.assign(new StallObject(), stall, { since }) as unknown as Stall
   }
 
   /** The stall, its `since` of the monotonic clock. */
@@ -731,10 +797,13 @@ export class Assignment implements RecordOwner {
     const queued = this.#queue[0]
     if (queued !== undefined && queued.index < queued.batch.count) {
       const why = this.reading.closedBecause()
-      if (why === undefined) return undefined
       const next = new DeliveredRecord(this, queued.batch, queued.index, -1, undefined, 0)
-      return this.#stallAt(next, queued.at, why)
+      if (why !== undefined) return this.#stallAt(next, queued.at, why)
     }
+    return this.#committing()
+  }
+
+  #committing(): Stall | undefined {
     if (this.#signals === undefined || this.committed >= BigInt(this.position)) return undefined
     return {
       ...{ topic: this.topic, partition: this.partition, offset: this.committed, key: null, attempt: 1 },
@@ -748,6 +817,7 @@ export class Assignment implements RecordOwner {
       case 'waiting':
       case 'left':
         return this.reading.streamOf(record)?.closedBecause() ?? 'unsettled'
+      case 'fenced':
       case 'behind':
       case 'resting':
         return 'unsettled'
@@ -759,9 +829,8 @@ export class Assignment implements RecordOwner {
   }
 
   #stallAt(record: DeliveredRecord, since: number, why: StallReason): Stall {
-    const { topic, partition, offset } = record.source
-    const key = this.#delayed.isReleased(record) ? null : record.key
-    return { topic, partition, offset, key, attempt: record.attempt, since, why }
+    const place = recordPlace(record, this.#delayed.isReleased(record) ? null : record.key)
+    return { ...place, attempt: record.attempt, since, why }
   }
 
   // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -781,6 +850,8 @@ export class Assignment implements RecordOwner {
     this.#waiting.clear()
     this.#delayed.end()
     this.#stallTimer?.unsubscribe()
+    // Nobody tells of it any more: a gauge of what is stalled would never come down.
+    this.#unstall()
     this.#abort?.abort(this.#abortReason())
     for (const slot of [...this.#whenDone.keys()]) this.#tellDone(slot)
     this.host.deliveryEnded()

@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import type { Observable, OperatorFunction } from 'rxjs'
 import type { Driver, StartFrom } from '../driver.js'
 import type { RxMikaError } from '../errors.js'
-import type { ClientEvent, ClientState, Stall } from '../events.js'
+import type { ClientEvent, ClientState, Stall, StallsOptions } from '../events.js'
 import type { Completed, Failed } from '../failure.js'
 import type { Decoder } from '../operators/decode.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
@@ -109,13 +109,17 @@ export interface CloseOptions {
 }
 
 export interface CloseReport {
-  /** Everything delivered was completed: `unsettled` is 0. */
+  /** Everything delivered was completed and committed: `unsettled` is 0, and there is no `error`. */
   readonly drained: boolean
   /**
    * Delivered and not completed: in a pipeline, left by one that ended, on a failure route or held there; retries not yet due
    * excluded. They are delivered again, here or elsewhere.
    */
   readonly unsettled: number
+  /** Of each partition the first record of those, or, with `committing`, the position that could not be committed. */
+  readonly left: Stall[]
+  /** What closed the client, or why its last commit failed. */
+  readonly error?: RxMikaError
 }
 
 export interface DlqReplayOptions {
@@ -153,15 +157,19 @@ export interface Client extends RoutingClient, AsyncDisposable {
   topic(name: string, options?: TopicOptions): Observable<ConsumeRecord>
   topic<T>(name: string, options: DecodedTopicOptions<T>): Observable<ConsumeRecord<T | null>>
   /**
-   * Connects, joins and delivers. Idempotent. Returns `errors`.
+   * Connects, joins and delivers; with no topic registered it connects, and publishes. Idempotent. Returns `errors`.
    *
-   * @throws ConfigurationError when no topic is registered, or `startFrom` is `'committed'` and there is no group.
+   * @throws ConfigurationError when `startFrom` is `'committed'` and there is no group.
    */
   start(): Observable<RxMikaError>
-  /** Everything that goes wrong, as it does; the error that closes the client comes last. Completes once closed. */
+  /**
+   * Everything that goes wrong, as it does; the error that closes the client comes last. Completes once closed, also for who
+   * subscribes after that. What goes wrong before the first subscriber is kept for it, at most the newest 100 errors.
+   */
   readonly errors: Observable<RxMikaError>
+  /** What happens inside, as it does. Completes once closed. */
   readonly events: Observable<ClientEvent>
-  /** Begins with the current state. */
+  /** Replays the current state. Completes once closed; who subscribes after that gets `'closed'` and completes. */
   readonly state: Observable<ClientState>
   readonly currentState: ClientState
   /**
@@ -179,13 +187,16 @@ export interface Client extends RoutingClient, AsyncDisposable {
   /**
    * While subscribed, this group's records on the DLQ topic are delivered to the streams of their original topics. It
    * concerns the DLQ partitions that this member has or gains: run it on every instance. One at a time: a second errors with
-   * an `RxMikaError` of the code `RXMIKA_REPLAY_RUNNING`. Completes when the client closes.
+   * an `RxMikaError` of the code `RXMIKA_REPLAY_RUNNING`. Cut off by a close it errors with `ClientClosedError`.
    *
    * @throws DlqNotConfiguredError, ConfigurationError
    */
   replayDlq(options?: DlqReplayOptions): Observable<DlqReplayProgress>
-  /** Every partition whose committed position is held back, and why. */
-  stalls(): Stall[]
+  /**
+   * Every partition whose committed position is held back, by which record and why. With `{ all: true }` every record that
+   * is held, in delivery order, and not only the first of its partition: there may be hundreds of thousands.
+   */
+  stalls(options?: StallsOptions): Stall[]
   /** Stops now; commits what is completed; leaves the group. */
   close(): Promise<CloseReport>
   /**

@@ -1,3 +1,4 @@
+import { getMaxListeners, setMaxListeners } from 'node:events'
 import { concat, defer, EMPTY, NEVER, Observable, type SchedulerLike, type Subject, take, takeUntil, timer } from 'rxjs'
 import { catchError, ignoreElements } from 'rxjs/operators'
 
@@ -68,7 +69,19 @@ export function aborted(signal: AbortSignal | undefined): Observable<unknown> {
   return new Observable(subscriber => {
     const abort = () => subscriber.next(signal.reason)
     if (signal.aborted) return abort()
+    // One of the listeners that Node warns of, where there are more than ten: a program may close any number of clients by it.
+    changeMaxListeners(signal, 1)
     signal.addEventListener('abort', abort)
-    return () => signal.removeEventListener('abort', abort)
+    return () => {
+      signal.removeEventListener('abort', abort)
+      changeMaxListeners(signal, -1)
+    }
   })
+}
+
+/** Leaves alone what is unlimited, and signals that are not Node's own. */
+function changeMaxListeners(signal: AbortSignal, change: 1 | -1): void {
+  if (!(signal instanceof EventTarget)) return
+  const max = getMaxListeners(signal)
+  if (max > 0) setMaxListeners(max + change, signal)
 }

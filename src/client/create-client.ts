@@ -5,6 +5,7 @@ import {
   EMPTY,
   ignoreElements,
   merge,
+  NEVER,
   type Observable,
   ReplaySubject,
   Subject,
@@ -12,6 +13,7 @@ import {
   share,
   takeUntil,
   tap,
+  throwError,
   timer,
 } from 'rxjs'
 import { type Clock, clockOf } from '../clock.js'
@@ -20,6 +22,7 @@ import type { Driver, DriverEvent, PartitionAssignment } from '../driver.js'
 import { kafkajsDriver } from '../drivers/kafkajs/index.js'
 import {
   ClientClosedError,
+  CommitError,
   ConfigurationError,
   DlqNotConfiguredError,
   FetchError,
@@ -28,12 +31,14 @@ import {
   TopicAlreadyRegisteredError,
   TopicNotRegisteredError,
 } from '../errors.js'
-import type { ClientState, Stall } from '../events.js'
+import type { ClientState, Stall, StallsOptions } from '../events.js'
 import type { Completed, Failed } from '../failure.js'
-import { invalid } from '../options.js'
+import { checkOptions, invalid, type KnownOptions } from '../options.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
+import { Readable } from '../readable.js'
 import type { ConsumeRecord } from '../record.js'
 import type { RecordBatch } from '../record-batch.js'
+import { recordPlace } from '../record-place.js'
 import { deadLetter } from '../retry/dead-letter.js'
 import { GroupHeaders } from '../retry/headers.js'
 import { redeliver } from '../retry/redeliver.js'
@@ -52,7 +57,7 @@ import type {
   PublishOptions,
   TopicOptions,
 } from './client.js'
-import { aborted, bounded, closing, until } from './closing.js'
+import { aborted, bounded, closing, closingSteps, until } from './closing.js'
 import { Commits } from './commits.js'
 import { type Config, configure, topicName } from './config.js'
 import { DlqReplays } from './dlq-replay.js'
@@ -81,6 +86,17 @@ const lastCommits = 2_000
  */
 export function createClient(options: ClientOptions = {}): Client {
   return new KafkaClient(options)
+}
+
+const stallsOptions: KnownOptions<StallsOptions> = { all: true }
+
+/** A report as users get it: its fields are its own, and it reads well in a log. */
+class ReportObject extends Readable {}
+
+function replayCutOff(): ClientClosedError {
+  return new ClientClosedError(
+    'the client closed before the replay of the DLQ topic was caught up; what is left is replayed by the next',
+  )
 }
 
 class KafkaClient implements Client, AssignmentHost {
@@ -112,6 +128,8 @@ class KafkaClient implements Client, AssignmentHost {
   #closing: { readonly patience: Subject<unknown>; fatal: RxMikaError | undefined } | undefined
   /** What goes before consuming is given up then, for it would fail on a driver that is closed. */
   readonly #closingBegins = new Subject<void>()
+  /** Why the newest commit was not accepted, unless one was since. */
+  #refusedCommit: CommitError | undefined
   #reportEnd!: (report: CloseReport) => void
   #finished = false
 
@@ -124,11 +142,14 @@ class KafkaClient implements Client, AssignmentHost {
     this.clock = clockOf(this.#driver)
     this.scheduler = this.clock.scheduler
     this.#names = new TopicNames(config.suffix)
-    this.reports = new Reports(config.logger, this.#names)
+    this.reports = new Reports(config.logger, this.#names, this.scheduler)
     this.ownHeaders = config.group === undefined ? undefined : new GroupHeaders(config.group)
     this.#publisher = new Publisher(this.#driver, this.scheduler, () => this.#changes.next())
     this.#commits = new Commits(this.#driver, this.clock, config.commitInterval, {
-      refused: error => this.reports.error(error),
+      refused: error => {
+        this.#refusedCommit = error
+        this.reports.error(error)
+      },
       forgotten: (assignment, ranges) =>
         this.reports.event({ type: 'forgotten', ...placeOf(assignment, assignment.requested), ranges }),
       broken: error => this.#closeBy(new FetchError('the driver delivered records out of order', { cause: error })),
@@ -255,7 +276,7 @@ class KafkaClient implements Client, AssignmentHost {
   // ── Life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   get errors() {
-    return this.reports.errors.asObservable()
+    return this.reports.errors
   }
 
   get events() {
@@ -267,25 +288,45 @@ class KafkaClient implements Client, AssignmentHost {
   }
 
   get currentState(): ClientState {
-    return this.reports.state.value
+    return this.reports.currentState
   }
 
   start(): Observable<RxMikaError> {
     if (this.currentState !== 'idle') return this.errors
-    if (this.#streams.size === 0) {
-      throw new ConfigurationError('start() with no topic registered; call client.topic(…) before it')
-    }
     if (this.#config.startFrom === 'committed' && this.#config.group === undefined) {
       throw new ConfigurationError(
         "startFrom 'committed' needs a group, which alone has committed positions; set group",
       )
     }
     this.reports.moveTo('starting')
+    // Without a topic there is nothing to read, and no group to join.
+    this.#work.add(
+      (this.#streams.size === 0 ? this.#onlyPublishing() : this.#consuming()).subscribe({
+        next: event => this.#onDriverEvent(event),
+        error: error => this.#closeBy(error),
+        complete: () => {
+          if (this.#closing === undefined) this.#closeBy(new ClientClosedError('the driver stopped consuming'))
+        },
+      }),
+    )
+    return this.errors
+  }
+
+  #onlyPublishing(): Observable<never> {
+    return concat(
+      this.#connected.pipe(takeUntil(this.#closingBegins)),
+      defer(() => {
+        if (this.#closing === undefined) this.#run()
+        return NEVER
+      }),
+    )
+  }
+
+  #consuming(): Observable<DriverEvent> {
     this.#shareTopics()
     this.#leaks = new LeakWatch(
       () => this.#assignments.values(),
-      (assignment, { batch, index }) =>
-        this.reports.event({ type: 'leaked', ...placeOf(assignment, batch.offset(index)) }),
+      (_assignment, record) => this.reports.event({ type: 'leaked', ...recordPlace(record) }),
     )
     const { group, startFrom, rebalanceTimeout, sessionTimeout, heartbeatInterval } = this.#config
     const topics = [...this.#readings.keys()]
@@ -295,29 +336,25 @@ class KafkaClient implements Client, AssignmentHost {
         error: error => this.#closeBy(error),
       }),
     )
-    this.#work.add(
-      concat(
-        concat(this.#connected, this.#existing(topics)).pipe(takeUntil(this.#closingBegins)),
-        defer(() => {
-          if (this.#closing !== undefined) return EMPTY
-          return this.#driver.consume({
-            group,
-            topics,
-            startFrom,
-            rebalanceTimeout: rebalanceTimeout + lastCommits,
-            sessionTimeout,
-            heartbeatInterval,
-          })
-        }),
-      ).subscribe({
-        next: event => this.#onDriverEvent(event),
-        error: error => this.#closeBy(error),
-        complete: () => {
-          if (this.#closing === undefined) this.#closeBy(new ClientClosedError('the driver stopped consuming'))
-        },
+    return concat(
+      concat(this.#connected, this.#existing(topics)).pipe(takeUntil(this.#closingBegins)),
+      defer(() => {
+        if (this.#closing !== undefined) return EMPTY
+        return this.#driver.consume({
+          group,
+          topics,
+          startFrom,
+          rebalanceTimeout: rebalanceTimeout + lastCommits,
+          sessionTimeout,
+          heartbeatInterval,
+        })
       }),
     )
-    return this.errors
+  }
+
+  #run(): void {
+    this.reports.moveTo('running')
+    this.#joined.complete()
   }
 
   /** Completes when all of them exist. */
@@ -342,6 +379,7 @@ class KafkaClient implements Client, AssignmentHost {
     const shared: SharedTopics = {
       headers: this.ownHeaders,
       reports: this.reports,
+      names: this.#names,
       maxInFlight: defaultMaxInFlight,
       wallClock: new WallClock(this.clock),
       stream: topic => this.#streams.get(topic),
@@ -355,9 +393,16 @@ class KafkaClient implements Client, AssignmentHost {
     return this.#config.stallAfter
   }
 
-  stalls(): Stall[] {
+  stalls(options: StallsOptions = {}): Stall[] {
+    checkOptions('stalls', options, stallsOptions)
+    const { all = false } = options
+    if (typeof all !== 'boolean') throw invalid('stalls: all', all, 'must be a boolean')
     const stalls: Stall[] = []
     for (const assignment of this.#assignments.values()) {
+      if (all) {
+        for (const stall of assignment.stalls()) stalls.push(stall)
+        continue
+      }
       const stall = assignment.stall()
       if (stall !== undefined) stalls.push(stall)
     }
@@ -367,7 +412,7 @@ class KafkaClient implements Client, AssignmentHost {
   replayDlq(options?: DlqReplayOptions): Observable<DlqReplayProgress> {
     if (this.#config.dlqTopic === undefined) throw new DlqNotConfiguredError()
     checkReplay(options)
-    return defer(() => (this.#closing === undefined ? this.#replays.run(options) : EMPTY))
+    return defer(() => (this.#closing === undefined ? this.#replays.run(options) : throwError(replayCutOff)))
   }
 
   #dlqAssignments(): Assignment[] | undefined {
@@ -432,10 +477,7 @@ class KafkaClient implements Client, AssignmentHost {
     }
     this.#config.logger.info({ added: added.length, partitions: this.#assignments.size }, 'partitions are assigned')
     this.rebalances.set(false)
-    if (this.currentState === 'starting') {
-      this.reports.moveTo('running')
-      this.#joined.complete()
-    }
+    if (this.currentState === 'starting') this.#run()
     for (const assignment of this.#assignments.values()) assignment.drain()
     this.#replays.progressed()
   }
@@ -469,6 +511,7 @@ class KafkaClient implements Client, AssignmentHost {
   }
 
   #onCommitted(committed: Committed): void {
+    this.#refusedCommit = undefined
     const assignment = this.#commits.confirm(committed)
     if (assignment !== undefined) this.reports.event({ type: 'committed', ...placeOf(assignment, committed.offset) })
     assignment?.openGate()
@@ -554,21 +597,23 @@ class KafkaClient implements Client, AssignmentHost {
     this.reports.moveTo('draining', fatal)
     // The streams end first: operators that hold records back (bufferTime, concatMap) let go of them on completion.
     for (const stream of this.#streams.values()) stream.end(fatal === undefined ? {} : { error: fatal })
-    this.#replays.end(fatal)
-    const report = { drained: true, unsettled: 0 }
+    this.#replays.end(fatal ?? replayCutOff())
+    let end: CloseReport = { drained: true, unsettled: 0, left: [] }
     const steps = closing(
       {
         scheduler: this.scheduler,
         changes: this.#changes,
         drained: () => patience === undefined || (this.#isDrained() && this.#count('resting') === 0),
-        flushCommits: () => {
-          report.unsettled = this.#unsettled()
-          report.drained = report.unsettled === 0
+        flushCommits: () => this.#commits.flush(),
+        committed: () => {
+          if (!this.#commits.settled) return false
+          // What was settled while that commit was under way goes into one more.
           this.#commits.flush()
+          return this.#commits.settled
         },
-        committed: () => this.#commits.settled,
         leave: () => {
           this.#commits.stop()
+          end = this.#whatIsLeft()
           // What is settled from here on cannot be committed: it shall not be told that it was.
           this.#endAssignments([...this.#assignments.keys()], 'revoked')
           this.rebalances.set(false)
@@ -579,10 +624,26 @@ class KafkaClient implements Client, AssignmentHost {
       },
       patience === undefined ? closingNow.patience : merge(patience, closingNow.patience),
     )
-    steps.subscribe({ complete: () => this.#finish(report, closingNow.fatal) })
+    steps.subscribe({ complete: () => this.#finish(end, closingNow.fatal) })
   }
 
-  #finish(report: CloseReport, fatal: RxMikaError | undefined): void {
+  /** What is not completed, or completed and not committed, when nothing can be committed any more. */
+  #whatIsLeft(): CloseReport {
+    const unsettled = this.#unsettled()
+    const left: Stall[] = []
+    for (const assignment of this.#assignments.values()) {
+      const stall = assignment.leftBehind()
+      if (stall !== undefined) left.push(stall)
+    }
+    const committed = this.#commits.settled && left.every(({ why }) => why !== 'committing')
+    if (committed) return { drained: unsettled === 0, unsettled, left }
+    const error =
+      this.#refusedCommit ??
+      new CommitError(`the last commit was not confirmed within ${closingSteps.commit} ms`, { retriable: true })
+    return { drained: false, unsettled, left, error }
+  }
+
+  #finish(end: CloseReport, fatal: RxMikaError | undefined): void {
     this.#finished = true
     this.#endAssignments([...this.#assignments.keys()], 'revoked')
     this.#work.unsubscribe()
@@ -592,9 +653,11 @@ class KafkaClient implements Client, AssignmentHost {
     for (const { route } of this.#streams.values()) route.end()
     this.#orphans.end()
     this.#publications.end()
+    this.reports.endTallies()
     this.reports.moveTo('closed', fatal)
     this.reports.end(fatal)
-    this.#reportEnd(report)
+    const report = fatal === undefined ? end : { ...end, drained: false, error: fatal }
+    this.#reportEnd(Object.assign(new ReportObject(), report) as unknown as CloseReport)
   }
 
   #isDrained(): boolean {

@@ -13,6 +13,7 @@ import type { Completed, Failed } from '../failure.js'
 import { partitionName } from '../place.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
 import { type DeliveredRecord, deliveryOf } from '../record.js'
+import { recordPlace } from '../record-place.js'
 import { messageOf } from '../retry/reason.js'
 import { type CopyObserver, type RouteTopic, type Routing, routingContract } from '../routing.js'
 import type { Assignment } from './assignment.js'
@@ -74,8 +75,7 @@ export class Failures implements Routing {
         made(),
         (failed, cause) => this.unroutable(failed, cause),
         ({ record, attempt, reason }) => {
-          const { topic, partition, offset } = record.source
-          this.event({ type: 'discarded', topic, partition, offset, attempt, reason })
+          this.event({ type: 'discarded', ...recordPlace(record), attempt, reason })
         },
       )
     } catch (cause) {

@@ -7,6 +7,7 @@ import type { DlqReplays } from './dlq-replay.js'
 import type { FailureRoute } from './failure-route.js'
 import type { KeyFenceOptions } from './key-fence.js'
 import type { Reports } from './reports.js'
+import type { TopicNames } from './topic-names.js'
 import type { TopicStream } from './topic-stream.js'
 import type { WallClock } from './wall-clock.js'
 
@@ -22,7 +23,7 @@ export class TopicReading implements Reading {
     readonly strict: boolean,
     readonly keyFence: KeyFenceOptions | undefined,
   ) {
-    this.#admission = { stream, origin: undefined, dueIn: 0 }
+    this.#admission = { stream, dueIn: 0 }
   }
 
   accepts(): boolean {
@@ -50,6 +51,7 @@ export class TopicReading implements Reading {
 export interface SharedTopics {
   readonly headers: GroupHeaders
   readonly reports: Reports
+  readonly names: TopicNames
   readonly maxInFlight: number
   readonly wallClock: WallClock
   /** By full name. */
@@ -85,10 +87,7 @@ abstract class SharedReading implements Reading {
     const own = headers.read(record.headerPairs, at)
     if (own.kind === 'foreign') {
       this.skipped()
-      if (reports.observed) {
-        const { topic, partition } = assignment
-        reports.event({ type: 'skipped', topic, partition, offset: BigInt(offset) })
-      }
+      reports.skipped(record)
       assignment.complete(record)
       return undefined
     }
@@ -97,6 +96,8 @@ abstract class SharedReading implements Reading {
       return undefined
     }
     const stream = this.shared.stream(own.origin.topic)
+    record.origin = { ...own.origin, topic: stream?.name ?? this.shared.names.user(own.origin.topic) }
+    record.stream = stream
     if (stream === undefined) {
       record.fail(
         new RecordWithoutConsumerError(
@@ -107,12 +108,10 @@ abstract class SharedReading implements Reading {
       )
       return undefined
     }
-    record.origin = { ...own.origin, topic: stream.name }
-    record.stream = stream
     if (!this.takes(assignment, record)) return undefined
     const delay = ownDelay(own)
     const due = delay === 0 ? 0 : dueIn(own, this.shared.wallClock.nowFor(delay))
-    return { stream, origin: record.origin, dueIn: due }
+    return { stream, dueIn: due }
   }
 
   streamOf(record: DeliveredRecord): TopicStream | undefined {

@@ -1,23 +1,73 @@
 import type { Logger } from 'pino'
-import { BehaviorSubject, Subject } from 'rxjs'
+import { Observable, ReplaySubject, type SchedulerLike, Subject } from 'rxjs'
 import type { RxMikaError } from '../errors.js'
 import type { ClientEvent, ClientState } from '../events.js'
+import { placeName } from '../place.js'
+import { Readable } from '../readable.js'
+import type { DeliveredRecord } from '../record.js'
+import { recordPlace } from '../record-place.js'
+import { messageOf, nameOf } from '../retry/reason.js'
+import { Tallies, type Tally } from './tallies.js'
 import type { TopicNames } from './topic-names.js'
+
+/** How many errors are kept for the first subscriber, the newest. */
+const maxErrorsKept = 100
+/** How much of a failure's own message is logged. */
+const maxReasonLength = 300
+
+type EventOf<T extends ClientEvent['type']> = Extract<ClientEvent, { readonly type: T }>
+/** What may happen to every record; the log counts it. */
+type Counted = EventOf<'dead-lettered' | 'leaked' | 'skipped' | 'outrun'>
+
+/** An event as its listeners get it: its fields are its own, and it reads well in a log. */
+class EventObject extends Readable {}
 
 /** What a client tells the outside: errors, events, its state, and the log lines of each. */
 export class Reports {
-  readonly errors = new Subject<RxMikaError>()
   readonly events = new Subject<ClientEvent>()
-  readonly state = new BehaviorSubject<ClientState>('idle')
+  /** Replays the current state, also of a client that is closed. */
+  readonly state = new ReplaySubject<ClientState>(1)
+  #current: ClientState = 'idle'
+  readonly #errors = new Subject<RxMikaError>()
+  /** Errors that nobody has heard, while there was no subscriber yet. */
+  #unheard: RxMikaError[] | undefined = []
+  readonly #tallies: Tallies<Counted>
+
+  /**
+   * Hot, but for what comes before the first subscriber, which is kept for it: a driver may fail before `start()` has
+   * returned this.
+   */
+  readonly errors = new Observable<RxMikaError>(subscriber => {
+    while (this.#unheard !== undefined && !subscriber.closed) {
+      const error = this.#unheard.shift()
+      if (error === undefined) this.#unheard = undefined
+      else subscriber.next(error)
+    }
+    return this.#errors.subscribe(subscriber)
+  })
 
   constructor(
     readonly logger: Logger,
     readonly names: TopicNames,
-  ) {}
+    scheduler: SchedulerLike,
+  ) {
+    this.state.next(this.#current)
+    this.#tallies = new Tallies(scheduler, tally => this.#say(tally))
+  }
+
+  get currentState(): ClientState {
+    return this.#current
+  }
 
   error(error: RxMikaError): void {
     this.logger.error({ err: error }, error.message)
-    this.errors.next(this.names.inError(error))
+    this.#tell(this.names.inError(error))
+  }
+
+  #tell(error: RxMikaError): void {
+    if (this.#unheard === undefined) return this.#errors.next(error)
+    this.#unheard.push(error)
+    if (this.#unheard.length > maxErrorsKept) this.#unheard.shift()
   }
 
   /** Nobody may be listening, and most events are per record: making one is left to the caller's `observed` check. */
@@ -27,18 +77,29 @@ export class Reports {
 
   event(event: ClientEvent): void {
     this.#log(event)
-    this.events.next(event)
+    if (this.events.observed) this.events.next(Object.assign(new EventObject(), event) as unknown as ClientEvent)
+  }
+
+  /** Another group's record was passed over: on a shared topic most may be. */
+  skipped(record: DeliveredRecord): void {
+    if (this.observed || this.logger.isLevelEnabled('info')) this.event({ type: 'skipped', ...recordPlace(record) })
   }
 
   moveTo(state: ClientState, error?: RxMikaError): void {
-    if (this.state.value === state) return
+    if (this.#current === state) return
+    this.#current = state
     this.state.next(state)
     this.event(error === undefined ? { type: 'state', state } : { type: 'state', state, error })
   }
 
+  /** What is counted so far is logged. */
+  endTallies(): void {
+    this.#tallies.end()
+  }
+
   end(fatal: RxMikaError | undefined): void {
-    if (fatal !== undefined) this.errors.next(fatal)
-    this.errors.complete()
+    if (fatal !== undefined) this.#tell(fatal)
+    this.#errors.complete()
     this.events.complete()
     this.state.complete()
   }
@@ -60,22 +121,91 @@ export class Reports {
         return this.logger.warn({ err: event.error }, 'the broker client had crashed and was made anew')
       case 'stalled':
         return this.logger.warn(
-          { topic: event.topic, partition: event.partition, offset: String(event.offset), why: event.why },
-          'a committed position is held back',
+          { ...placeFields(event), why: event.why },
+          `the committed position is held back at ${placeName(event)}: ${event.why}; see stalls()`,
+        )
+      case 'unstalled':
+        return this.logger.info(
+          placeFields(event),
+          `the committed position is no longer held back at ${placeName(event)}`,
         )
       case 'lost':
+        return this.logger.warn(placeFields(event), 'a partition was lost')
+      case 'dead-lettered':
+        return this.#count(event, `${originOf(event).topic} ${nameOf(event.reason)}`)
+      case 'outrun':
+        return this.#count(event, `${originOf(event).topic} ${event.first}`)
       case 'leaked':
-        return this.logger.warn(
-          { topic: event.topic, partition: event.partition, offset: String(event.offset) },
-          event.type === 'lost' ? 'a partition was lost' : 'the pipeline dropped a record unsettled',
-        )
+        return this.#count(event, originOf(event).topic)
+      case 'skipped':
+        return this.#count(event, event.topic)
       default:
-        if (this.logger.isLevelEnabled('debug')) {
-          this.logger.debug(
-            { topic: event.topic, partition: event.partition, offset: String(event.offset) },
-            event.type,
-          )
-        }
+        this.#debug(event)
     }
   }
+
+  #count(event: Counted, name: string): void {
+    this.#debug(event)
+    if (this.logger.isLevelEnabled(levelOf(event))) this.#tallies.count({ family: event.type, name, of: event })
+  }
+
+  #debug(event: ClientEvent & { readonly topic: string; readonly partition: number; readonly offset: bigint }): void {
+    if (this.logger.isLevelEnabled('debug')) this.logger.debug(placeFields(event), event.type)
+  }
+
+  #say({ first, count, mixed }: Tally<Counted>): void {
+    const { topic } = originOf(first)
+    const records = `${count} ${count === 1 ? 'record' : 'records'}${mixed ? '' : ` of topic '${topic}'`}`
+    const at = `${count === 1 ? 'at' : 'the first at'} ${placeName(originOf(first))}`
+    const fields = { event: first.type, ...(mixed ? {} : { topic }), count, first: placeName(originOf(first)) }
+    switch (first.type) {
+      case 'dead-lettered': {
+        const error = nameOf(first.reason)
+        return this.logger.warn(
+          { ...fields, ...(mixed ? {} : { errorName: shortened(error) }) },
+          `${records} dead-lettered, ${at}: ${shortened(`${error}: ${messageOf(first.reason)}`)}. ` +
+            'When the cause is gone, replayDlq() delivers dead letters again',
+        )
+      }
+      case 'outrun':
+        return this.logger.warn(
+          fields,
+          first.first === 'ack'
+            ? `${records} failed after an ack, ${at}: ${shortened(messageOf(first.reason))}. The ack counts, so the failure ` +
+                `is neither retried nor dead-lettered. ${oneSettles}`
+            : `${records} acked after a failure, ${at}: ${shortened(messageOf(first.reason))}. The failure counts. ${oneSettles}`,
+        )
+      case 'leaked':
+        return this.logger.warn(
+          fields,
+          `${records} dropped by the pipeline without ack() or fail(), ${at}; commits of the partition stop there. ` +
+            'filter, switchMap, debounceTime, throttleTime, take and share() drop records: ack what is dropped',
+        )
+      case 'skipped':
+        return this.logger.info(
+          fields,
+          `${count} ${count === 1 ? 'record' : 'records'} of other groups on '${topic}' skipped, ${at}; nothing to do, ` +
+            'unless this client should have the group that their headers name',
+        )
+    }
+  }
+}
+
+const oneSettles = 'Settle each record in one place: with share(), only one branch may hold handle(), ack() or fail()'
+
+function levelOf({ type }: Counted): 'info' | 'warn' {
+  return type === 'skipped' ? 'info' : 'warn'
+}
+
+/** Where the record was first published, if that is known; otherwise where it was read. */
+function originOf(event: Counted) {
+  return event.origin ?? event
+}
+
+function placeFields({ topic, partition, offset }: { topic: string; partition: number; offset: bigint }) {
+  return { topic, partition, offset: String(offset) }
+}
+
+function shortened(text: string): string {
+  return text.length > maxReasonLength ? `${text.slice(0, maxReasonLength)}…` : text
 }

@@ -1,6 +1,7 @@
 import { EMPTY, type OperatorFunction } from 'rxjs'
 import { type Completed, completed, type Failed } from '../failure.js'
 import { checkOptions, type KnownOptions } from '../options.js'
+import { recordPlace } from '../record-place.js'
 import type { RoutingClient } from '../routing.js'
 import { deadLetterCopy } from './copy.js'
 import { destinationOf } from './destination.js'
@@ -43,11 +44,9 @@ export function deadLetter(
     const now = routing.clock.wall()
     return publishingCopy(routing, failed, () => deadLetterCopy(failed, routing, headers, topic, now), {
       acknowledged: () => {
-        if (routing.observed) {
-          const { topic, partition, offset } = failed.record.source
-          const { attempt, reason } = failed
-          routing.event({ type: 'dead-lettered', topic, partition, offset, attempt, reason })
-        }
+        // Observed or not: the log counts them.
+        const { record, attempt, reason } = failed
+        routing.event({ type: 'dead-lettered', ...recordPlace(record), attempt, reason })
         return completed(failed, 'dead-lettered')
       },
       refused: cause => {

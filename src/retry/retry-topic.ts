@@ -3,6 +3,7 @@ import { ConfigurationError } from '../errors.js'
 import { type Completed, completed, type Failed } from '../failure.js'
 import { checkInteger, checkOptions, type KnownOptions } from '../options.js'
 import { deliveryOf } from '../record.js'
+import { recordPlace } from '../record-place.js'
 import type { RoutingClient } from '../routing.js'
 import { type Backoff, checkBackoff, delayBefore } from './backoff.js'
 import { retryCopy } from './copy.js'
@@ -67,8 +68,8 @@ export function retryTopic(
       {
         acknowledged: () => {
           if (routing.observed) {
-            const { topic, partition, offset } = failed.record.source
-            routing.event({ type: 'retried', topic, partition, offset, attempt: failed.attempt, reason: failed.reason })
+            const { record, attempt, reason } = failed
+            routing.event({ type: 'retried', ...recordPlace(record), attempt, reason })
           }
           return completed(failed, 'retried')
         },

@@ -110,7 +110,7 @@ describe('the recipes for failure routes', () => {
       client.start()
       await until(({ type }) => type === 'discarded')
       expect(told).toEqual(path)
-      expect(await client.closeGracefully()).toEqual({ drained: true, unsettled: 0 })
+      expect(await client.closeGracefully()).toEqual({ drained: true, unsettled: 0, left: [] })
       expect(broker.committed('group', topic, 0)).toBe(1n)
     }
   })

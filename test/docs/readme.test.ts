@@ -45,7 +45,7 @@ describe('the code in the texts', () => {
     ])
     await firstValueFrom(client.events.pipe(filter(() => broker.committed('billing', 'billing-retry', 0) === 1n)))
     expect(charge.mock.calls).toEqual([[{ amount: 1 }], [{ amount: 2 }], [{ amount: 1 }]])
-    expect(await signals.get('SIGTERM')!()).toEqual({ drained: true, unsettled: 0 })
+    expect(await signals.get('SIGTERM')!()).toEqual({ drained: true, unsettled: 0, left: [] })
     expect(broker.committed('billing', 'orders', 0)).toBe(2n)
   })
 

@@ -101,7 +101,7 @@ describeKafka('copies on a real Kafka', () => {
           events.filter(({ type }) => type === 'skipped').length === count('foreign'),
       )
       await seen.count(count('delivered'))
-      expect(await run.client.closeGracefully()).toEqual({ drained: true, unsettled: 0 })
+      expect(await run.client.closeGracefully()).toEqual({ drained: true, unsettled: 0, left: [] })
       expect(seen.values).toHaveLength(count('delivered'))
       const lag = await Promise.all(
         [0, 1, 2].map(async partition => {

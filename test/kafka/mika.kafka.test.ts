@@ -369,7 +369,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
     )
     run.client.start()
     await seen.count(records.length)
-    expect(await run.client.closeGracefully()).toEqual({ drained: true, unsettled: 0 })
+    expect(await run.client.closeGracefully()).toEqual({ drained: true, unsettled: 0, left: [] })
     const last = await go({ ...names, topics })
     await last.consumeDlq()
     const dead = await last.delivered(records.length)

@@ -190,7 +190,15 @@ describe('deadLetter', () => {
     of(failures.a).pipe(deadLetter(client)).subscribe()
     const reason = failures.a.reason
     expect(client.events).toEqual([
-      { type: 'dead-lettered', topic: 'orders', partition: 0, offset: 0n, attempt: 1, reason },
+      {
+        type: 'dead-lettered',
+        topic: 'orders',
+        partition: 0,
+        offset: 0n,
+        key: failures.a.record.key,
+        attempt: 1,
+        reason,
+      },
     ])
   })
 

@@ -1,5 +1,5 @@
 import { NEVER } from 'rxjs'
-import { DeliveredRecord, type Origin, type Rebalances, type RecordOwner } from '../../src/record.js'
+import { DeliveredRecord, type Origin, type Outrun, type Rebalances, type RecordOwner } from '../../src/record.js'
 import type { HeaderPair, RecordBatch } from '../../src/record-batch.js'
 import { GroupHeaders } from '../../src/retry/headers.js'
 
@@ -7,6 +7,7 @@ export type Settlement = { readonly offset: number } & (
   | { readonly how: 'acked' }
   | { readonly how: 'failed'; readonly reason: unknown; readonly retry: boolean }
   | { readonly how: 'late' }
+  | ({ readonly how: 'outrun' } & Outrun)
 )
 
 /** An assignment without a client: it notes what its records were settled with, in order. */
@@ -55,6 +56,10 @@ export class FakeOwner implements RecordOwner {
 
   settledLate(record: DeliveredRecord): void {
     this.#note(record, { offset: record.batch.offset(record.index), how: 'late' })
+  }
+
+  outrun(record: DeliveredRecord, outrun: Outrun): void {
+    this.#note(record, { offset: record.batch.offset(record.index), how: 'outrun', ...outrun })
   }
 
   #note(record: DeliveredRecord, settlement: Settlement): void {

@@ -260,14 +260,18 @@ describe('retryTopic', () => {
     expect(client.header(2, 'msg')).toBe('no reason given')
   })
 
-  it('tells of a retry, once acknowledged, where the failed delivery was read', () => {
+  it('tells of a retry, once acknowledged, where the failed delivery was read and where it was first published', () => {
     const client = new StubClient()
     const failed = failure('b', { retries: 1 })
     of(failed)
       .pipe(retryTopic(client, { retries: 2 }))
       .subscribe()
+    const { topic, partition, offset, key } = failed.record
     expect(client.events).toEqual([
-      { type: 'retried', topic: 'billing-retry', partition: 0, offset: 0n, attempt: 2, reason: failed.reason },
+      {
+        ...{ type: 'retried', topic: 'billing-retry', partition: 0, offset: 0n, key, attempt: 2 },
+        ...{ reason: failed.reason, origin: { topic, partition, offset } },
+      },
     ])
   })
 

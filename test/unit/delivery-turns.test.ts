@@ -181,7 +181,7 @@ describe('delivery, and what settles records', () => {
     const closed = client.closeGracefully()
     clock.runTo(1_000)
     expect(records).toHaveLength(1)
-    expect(await closed).toEqual({ drained: true, unsettled: 0 })
+    expect(await closed).toEqual({ drained: true, unsettled: 0, left: [] })
   })
 
   it('takes no timer in real time, where a millisecond a record would be the end of a small maxInFlight', async () => {

@@ -137,7 +137,7 @@ describe('replayDlq with a filter', () => {
     while (client.stalls().every(({ why }) => why !== 'routing')) clock.runTo(clock.now() + 1)
     const closed = client.closeGracefully()
     clock.runTo(3_000)
-    expect(await closed).toEqual({ drained: true, unsettled: 0 })
+    expect(await closed).toEqual({ drained: true, unsettled: 0, left: [] })
     expect(values()).toEqual(['a', 'b', 'a', 'b'])
     expect(broker.committed('billing', 'dlq', 0)).toBe(2n)
   })

@@ -70,7 +70,7 @@ describe('handle, and what is delivered again', () => {
     const { clock, client } = leftBehind()
     const closed = client.closeGracefully({ timeout: 100 })
     clock.runTo(2000)
-    expect(await closed).toEqual({ drained: false, unsettled: 1 })
+    expect(await closed).toMatchObject({ drained: false, unsettled: 1 })
   })
 
   it('does not count one record in place of another when it closes', async () => {
@@ -82,7 +82,7 @@ describe('handle, and what is delivered again', () => {
     const closed = client.closeGracefully({ timeout: 100 })
     clock.runTo(3000)
     expect(taken).toEqual(['a1#1', 'z0#1'])
-    expect(await closed).toEqual({ drained: false, unsettled: 2 })
+    expect(await closed).toMatchObject({ drained: false, unsettled: 2 })
   })
 
   it('goes on with later records while one that failed after a while waits to be delivered again', () => {
@@ -227,7 +227,10 @@ describe('handle, and what is delivered again', () => {
     clock.runTo(1000)
     const closed = client.closeGracefully({ timeout: 600_000 })
     clock.runTo(1100)
-    expect(await Promise.race([closed, Promise.resolve('still closing')])).toEqual({ drained: false, unsettled: 2 })
+    expect(await Promise.race([closed, Promise.resolve('still closing')])).toMatchObject({
+      drained: false,
+      unsettled: 2,
+    })
   })
 
   it.each([0, 5])("keeps a key's next record behind one that its handler failed itself, %i ms before its end", ms => {
@@ -361,7 +364,10 @@ describe('handle, and what is delivered again', () => {
     clock.runTo(100)
     const closed = client.closeGracefully({ timeout: 60_000 })
     clock.runTo(1000)
-    expect(await Promise.race([closed, Promise.resolve('still closing')])).toEqual({ drained: false, unsettled: 3 })
+    expect(await Promise.race([closed, Promise.resolve('still closing')])).toMatchObject({
+      drained: false,
+      unsettled: 3,
+    })
   })
 
   it('lets a close wait for what stands behind a record that has come again, and can go on', async () => {
@@ -384,7 +390,11 @@ describe('handle, and what is delivered again', () => {
     clock.runTo(15)
     const closed = client.closeGracefully({ timeout: 60_000 })
     clock.runTo(1000)
-    expect(await Promise.race([closed, Promise.resolve('still closing')])).toEqual({ drained: true, unsettled: 0 })
+    expect(await Promise.race([closed, Promise.resolve('still closing')])).toEqual({
+      drained: true,
+      unsettled: 0,
+      left: [],
+    })
     expect(log).toEqual(['a0#1', 'a0#2', 'a1#1', 'a2#1'])
   })
 })

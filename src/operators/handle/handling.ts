@@ -1,5 +1,5 @@
 import { from, type SchedulerLike, type Subscriber, Subscription } from 'rxjs'
-import { deliveryBehind } from '../../delivery.js'
+import { deliveryBehind, failedByHandle } from '../../delivery.js'
 import { HandlerTimeoutError } from '../../errors.js'
 import { Fifo } from '../fifo.js'
 import { RebalanceWatch } from '../rebalance-watch.js'
@@ -261,7 +261,9 @@ export class Handling<I> {
 
   /** True when it is acked by that, and so done with. */
   #settle(record: AnyRecord, done: boolean, result: unknown): boolean {
-    if (!(done ? record.ack() : record.fail(result))) return false
+    // What its handler failed by hand is to be failed. What another part of the pipeline settled is for the record to say.
+    if (done && deliveryBehind(record)?.failedByHand) return false
+    if (!(done ? record.ack() : record.fail(result, failedByHandle))) return false
     this.subscriber.next(
       done ? { record, status: 'acked', value: result } : { record, status: 'failed', reason: result },
     )

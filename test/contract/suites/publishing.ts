@@ -109,7 +109,7 @@ export function publishing(backend: Backend): void {
         const closed = client.closeGracefully()
         expect(client.currentState).toBe('draining')
         await lastValueFrom(client.publish({ topic: copies, value: 'copy' }).pipe(tap(() => record!.ack())))
-        expect(await closed).toEqual({ drained: true, unsettled: 0 })
+        expect(await closed).toEqual({ drained: true, unsettled: 0, left: [] })
         expect(texts(await backend.records(copies))).toEqual(['copy'])
 
         const late = new Collected(client.publish({ topic: copies, value: 'late' }))

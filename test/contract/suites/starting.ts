@@ -205,7 +205,8 @@ export function starting(backend: Backend): void {
       }
       await backend.publish(topic, numbered(6, 7, 1))
       for (const one of seen) await one.count(7)
-      for (const { client } of runs) expect(await client.closeGracefully()).toEqual({ drained: true, unsettled: 0 })
+      for (const { client } of runs)
+        expect(await client.closeGracefully()).toEqual({ drained: true, unsettled: 0, left: [] })
       for (const { events } of runs) expect(events.values.filter(({ type }) => type === 'committed')).toEqual([])
       expect((await backend.groups()).filter(group => group.includes(clientId))).toEqual([])
     })

@@ -149,7 +149,7 @@ export function throwing(backend: Backend): void {
         'a bug in a listener to the state',
       ])
       expect(run.client.currentState).toBe('running')
-      expect(await run.client.close()).toEqual({ drained: false, unsettled: 1 })
+      expect(await run.client.close()).toMatchObject({ drained: false, unsettled: 1 })
     })
   })
 }
