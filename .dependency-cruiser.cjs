@@ -20,6 +20,8 @@ module.exports = {
     room('retry', '^src/retry/', [vocabulary, '^src/operators/']),
     room('protocol', '^src/protocol/', []),
     room('protocol-wire', '^src/protocol/wire/', []),
+    room('protocol-schema', '^src/protocol/schema/', ['^src/protocol/wire/']),
+    room('protocol-messages', '^src/protocol/messages/', ['^src/protocol/(wire|schema)/']),
     room('protocol-records', '^src/protocol/records/', ['^src/protocol/wire/']),
     {
       name: 'protocol-needs-nothing',

@@ -1,0 +1,111 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { MalformedMessageError } from '../../src/protocol/wire/malformed-message-error.js'
+import { anyStruct, completed, type Values } from '../unit/protocol/any-value'
+import { type MessageHalf, messageHalves } from '../unit/protocol/message-halves'
+import { vectors } from '../unit/protocol/vectors'
+
+/** Decodes, or is refused by the one error. Whether it was decoded. */
+function survives(half: MessageHalf, bytes: Buffer): boolean {
+  try {
+    half.decode(bytes)
+    return true
+  } catch (error) {
+    if (error instanceof MalformedMessageError) return false
+    throw new Error(`${half.name} version ${half.version} of ${bytes.toString('hex')}`, { cause: error })
+  }
+}
+
+/** Lengths, counts and varints that promise more than there is, or less than nothing. */
+const hostile = ['7fffffff', '80000000', 'fffffffe', '7fff', '8000', 'ffffffff0f', 'ffffffffff7f', '8080808080', 'ff7f']
+
+describe('messages', () => {
+  it.each(messageHalves)('are read as they were written: $name version $version', half => {
+    fc.assert(
+      fc.property(anyStruct(half.fields, half.version), value => {
+        expect(half.decode(half.encode(value))).toEqual(completed(half.fields, half.version, value))
+      }),
+      { numRuns: 15 },
+    )
+  })
+
+  it('that are cut off at any byte are refused by the one error', () => {
+    for (const half of messageHalves) {
+      const [value] = fc.sample(anyStruct(half.fields, half.version), { numRuns: 1 })
+      const bytes = half.encode(value!)
+      for (let cut = 0; cut < bytes.length; cut++) {
+        expect(survives(half, bytes.subarray(0, cut)), `${half.name} version ${half.version} to ${cut}`).toBe(false)
+      }
+    }
+  })
+
+  it('of any bytes are read, or refused by the one error', () => {
+    fc.assert(
+      fc.property(fc.constantFrom(...messageHalves), fc.uint8Array({ maxLength: 300 }), (half, bytes) => {
+        survives(half, Buffer.from(bytes))
+      }),
+      { numRuns: 3_000 },
+    )
+  })
+
+  it('with a hostile length or count anywhere are read, or refused by the one error', () => {
+    const wellFormed = fc
+      .constantFrom(...messageHalves)
+      .chain(half => anyStruct(half.fields, half.version).map(value => ({ half, bytes: half.encode(value) })))
+    fc.assert(
+      fc.property(wellFormed, fc.nat(), fc.constantFrom(...hostile), ({ half, bytes }, place, hex) => {
+        const at = place % (bytes.length + 1)
+        const wrong = Buffer.from(hex, 'hex')
+        // Over what stands there, and in between.
+        survives(half, Buffer.concat([bytes.subarray(0, at), wrong, bytes.subarray(at + wrong.length)]))
+        survives(half, Buffer.concat([bytes.subarray(0, at), wrong, bytes.subarray(at)]))
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+
+  it('that promise more than they hold cost no more memory than they hold', () => {
+    // Counts are compared with what is left; the most that can be read is an element a byte.
+    for (const { name, version, hex } of vectors) {
+      const half = messageHalves.find(each => each.name === name && each.version === version)!
+      const bytes = Buffer.from(hex, 'hex')
+      for (let at = 0; at + 4 <= bytes.length; at++) {
+        const copy = Buffer.from(bytes)
+        copy.writeInt32BE(0x7fff_fff0, at)
+        if (survives(half, copy)) expect(elements(half.decode(copy))).toBeLessThanOrEqual(bytes.length)
+      }
+    }
+  })
+
+  it('pass over tagged fields that are newer than they know', () => {
+    const flexible = messageHalves.filter(({ message, version }) => message.isFlexible(version))
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...flexible).chain(half => fc.tuple(fc.constant(half), anyStruct(half.fields, half.version))),
+        fc.uint8Array({ maxLength: 20 }),
+        ([half, value], unknown) => {
+          const bytes = half.encode(withoutTags(half, value))
+          // The last byte counts the tagged fields of the outermost struct: none.
+          expect(bytes.at(-1)).toBe(0)
+          const more = Buffer.concat([bytes.subarray(0, -1), Buffer.from([1, 100, unknown.length]), unknown])
+          expect(half.decode(more)).toEqual(half.decode(bytes))
+        },
+      ),
+    )
+  })
+})
+
+function withoutTags({ fields }: MessageHalf, value: Values): Values {
+  return Object.fromEntries(
+    Object.entries(value).filter(([name]) => {
+      const field = fields[name]!
+      return !('type' in field) || field.tag === undefined
+    }),
+  )
+}
+
+function elements(value: unknown): number {
+  if (typeof value !== 'object' || value === null || Buffer.isBuffer(value)) return 0
+  const inside = Object.values(value).reduce((sum: number, each) => sum + elements(each), 0)
+  return Array.isArray(value) ? inside + value.length : inside
+}
