@@ -55,7 +55,7 @@ export class TopicAlreadySubscribedError extends RxMikaError {
   constructor(readonly topic: string) {
     super(
       'RXMIKA_TOPIC_ALREADY_SUBSCRIBED',
-      `topic '${topic}' has a subscriber already; a second would settle the same records twice, so share() the stream`,
+      `topic '${topic}' has a subscriber already; to handle each record in several ways, subscribe once and pipe it through fork(…)`,
     )
   }
 }

@@ -47,6 +47,8 @@ export class LeakWatch {
           this.leaked(assignment, record)
           continue
         }
+        // What a fork has handed out in its place is looked after by `deref`; its own bytes may be those of a whole fetch.
+        else letBatchGo(record)
         watched++
       }
     }
@@ -54,14 +56,18 @@ export class LeakWatch {
 }
 
 function standIn(record: DeliveredRecord): DeliveredRecord {
-  const { owner, batch, index, slot, origin, redeliveries } = record
-  if (batch.count > 1) {
-    record.batch = batch.copy(index)
-    record.index = 0
-  }
+  const { owner, slot, origin, redeliveries } = record
+  letBatchGo(record)
   const own = new DeliveredRecord(owner, record.batch, record.index, slot, origin, redeliveries)
   own.stream = record.stream
   own.phase = record.phase
   own.handed = new WeakRef(record)
   return own
+}
+
+function letBatchGo(record: DeliveredRecord): void {
+  const { batch, index } = record
+  if (batch.count === 1) return
+  record.batch = batch.copy(index)
+  record.index = 0
 }

@@ -1,5 +1,12 @@
 import { NEVER } from 'rxjs'
-import { DeliveredRecord, type Origin, type Outrun, type Rebalances, type RecordOwner } from '../../src/record.js'
+import {
+  DeliveredRecord,
+  type DeliveryPhase,
+  type Origin,
+  type Outrun,
+  type Rebalances,
+  type RecordOwner,
+} from '../../src/record.js'
 import type { HeaderPair, RecordBatch } from '../../src/record-batch.js'
 import { GroupHeaders } from '../../src/retry/headers.js'
 
@@ -48,7 +55,7 @@ export class FakeOwner implements RecordOwner {
     done()
   }
 
-  hold(): void {}
+  hold(_record: DeliveredRecord, _phase: DeliveryPhase): void {}
 
   release(): boolean {
     return !this.ended

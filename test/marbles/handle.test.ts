@@ -466,7 +466,7 @@ describe('handle: timeout', () => {
       const expected = '       -----a-B-----|'
       const outcomes = input.pipe(handle(one => (nameOf(one) === 'a' ? slow : cold('--|')), { timeout: 4, scheduler }))
       expectObservable(outcomes.pipe(map(inWords))).toBe(expected, {
-        a: 'a failed HandlerTimeoutError: the record at orders partition 0 offset 0 was not handled within 4 ms',
+        a: 'a failed HandlerTimeoutError: the record at orders-0@0 was not handled within 4 ms',
         B: 'b acked',
       })
       expectSubscriptions(slow.subscriptions).toBe(handled)

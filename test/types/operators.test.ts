@@ -1,9 +1,12 @@
-import { bufferTime, EMPTY, filter, type Observable, type OperatorFunction, of } from 'rxjs'
+import { bufferTime, EMPTY, filter, map, type Observable, type OperatorFunction, of, pipe } from 'rxjs'
 import { expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
 import { type Decoder, decode } from '../../src/operators/decode.js'
+import { fork } from '../../src/operators/fork/fork.js'
 import { handle, type Outcome } from '../../src/operators/handle/handle.js'
 import { json } from '../../src/operators/json.js'
+import { keep } from '../../src/operators/keep.js'
+import { latest } from '../../src/operators/latest.js'
 import type { ConsumeRecord } from '../../src/record.js'
 
 interface Order {
@@ -86,4 +89,52 @@ it('infers the value of a decoder where it is an option', () => {
 it('decodes bytes, once', () => {
   // @ts-expect-error the value is no longer bytes
   void (() => records.pipe(decode(json<Order>()), decode(json<Order>())))
+})
+
+it('types the branches of a fork by its source, and what it emits by its branches', () => {
+  const outcomes = records.pipe(
+    decode(json<Order>()),
+    fork(
+      handle(record => {
+        expectTypeOf(record).toEqualTypeOf<ConsumeRecord<Order | null>>()
+        return 1
+      }),
+      pipe(
+        keep(({ value }) => value !== null),
+        handle(async ({ value }) => value?.id),
+      ),
+      source => source.pipe(map(({ value }) => value)),
+    ),
+  )
+  expectTypeOf(outcomes).toEqualTypeOf<
+    Observable<
+      | Outcome<ConsumeRecord<Order | null>, number>
+      | Outcome<ConsumeRecord<Order | null>, string | undefined>
+      | (Order | null)
+    >
+  >()
+  // @ts-expect-error a fork has at least one branch
+  void (() => records.pipe(fork()))
+  // @ts-expect-error a branch takes what the source gives
+  void (() => records.pipe(fork(decode(json<Order>()), source => of(1).pipe(handle(() => source)))))
+  // @ts-expect-error only records are settled together
+  void (() => of(1).pipe(fork(map(one => one))))
+})
+
+it('narrows by a type guard what it keeps', () => {
+  const has = <T>(record: ConsumeRecord<T | null>): record is ConsumeRecord<T> => record.value !== null
+  const kept = records.pipe(decode(json<Order>()), keep(has<Order>))
+  expectTypeOf(kept).toEqualTypeOf<Observable<ConsumeRecord<Order>>>()
+  expectTypeOf(records.pipe(keep(({ key }) => key !== null))).toEqualTypeOf<Observable<ConsumeRecord>>()
+  // @ts-expect-error a promise is always true
+  void (() => records.pipe(keep(async () => false)))
+  // @ts-expect-error only records are acked
+  void (() => of(1).pipe(keep(() => true)))
+})
+
+it('lets the latest records go on as they are', () => {
+  const one = records.pipe(decode(json<Order>()), latest(500, { by: ({ value }) => value?.id }))
+  expectTypeOf(one).toEqualTypeOf<Observable<ConsumeRecord<Order | null>>>()
+  // @ts-expect-error only records are acked
+  void (() => of(1).pipe(latest(500)))
 })

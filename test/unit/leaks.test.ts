@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { filter, firstValueFrom, type Observable, Subject, take, takeUntil, tap, timer, toArray } from 'rxjs'
-import { type ClientEvent, type ConsumeRecord, createClient } from 'rxmika'
+import { type ClientEvent, type ConsumeRecord, createClient, fork, handle } from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
 
@@ -89,6 +89,42 @@ describe('leaked records', { timeout: 20_000 }, () => {
     // While a thousand in front of it were looked after, it was not.
     expect(held).toEqual([])
     settling.unsubscribe()
+    await end()
+  })
+
+  it('reports what one branch of a fork dropped, also while another keeps its own', async () => {
+    const kept: ConsumeRecord[] = []
+    const { leaked, end, client } = run(records =>
+      records.pipe(
+        fork(
+          source =>
+            source.pipe(
+              filter(({ offset }) => offset !== 3n),
+              tap(record => record.ack()),
+            ),
+          source => source.pipe(tap(record => (record.offset < 5n ? kept.push(record) : record.ack()))),
+        ),
+      ),
+    )
+    const event = await firstValueFrom(leaked)
+    expect(event).toMatchObject({ type: 'leaked', topic: 'orders', partition: 0, offset: 3n })
+    expect(client.stalls()).toMatchObject([{ offset: 0n, why: 'unsettled' }])
+    expect(kept.map(record => record.ack())).toEqual([true, true, true, true, true])
+    expect(client.stalls()).toMatchObject([{ offset: 3n, why: 'unsettled' }])
+    await end()
+  })
+
+  it('reports what a branch left open when it completed, and what it was not given after that', async () => {
+    const { leaked, end } = run(records =>
+      records.pipe(
+        fork(
+          source => source.pipe(take(1)),
+          handle(() => {}),
+        ),
+      ),
+    )
+    const events = await firstValueFrom(leaked.pipe(take(10), toArray()))
+    expect(new Set(events.map(({ offset }) => Number(offset)))).toEqual(new Set(Array(10).keys()))
     await end()
   })
 

@@ -2,11 +2,12 @@ import { from, type SchedulerLike, type Subscriber, Subscription } from 'rxjs'
 import { deliveryBehind, failedByHandle } from '../../delivery.js'
 import { HandlerTimeoutError } from '../../errors.js'
 import { Fifo } from '../fifo.js'
+import { isPromise } from '../is-promise.js'
 import { RebalanceWatch } from '../rebalance-watch.js'
 import { Again, Call } from './call.js'
 import { type AnyRecord, deliveries, unsettled, whereOf } from './input.js'
 import { type HandleOrder, Lanes, type Place } from './lanes.js'
-import { isPromise, isStream } from './result.js'
+import { isStream } from './result.js'
 
 type AnyOutcome =
   | { readonly record: AnyRecord; readonly status: 'acked'; readonly value: unknown }
@@ -267,7 +268,8 @@ export class Handling<I> {
     this.subscriber.next(
       done ? { record, status: 'acked', value: result } : { record, status: 'failed', reason: result },
     )
-    return done
+    // A part of a record that others settle, too, may still fail as a whole and be delivered here again.
+    return done && deliveryBehind(record)?.shared !== true
   }
 
   /** @param acked All of its records are done with by that. */

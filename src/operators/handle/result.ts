@@ -1,4 +1,5 @@
 import { isObservable, type Observable, type ObservableInput } from 'rxjs'
+import { isObject } from '../is-promise.js'
 
 /** The value of what a handler returns; an Observable that emits nothing has none. */
 export type Handled<P> =
@@ -12,10 +13,6 @@ export type Handled<P> =
           ? T | undefined
           : P
 
-export function isPromise(result: unknown): result is PromiseLike<unknown> {
-  return isObject(result) && typeof result.then === 'function'
-}
-
 /** What is subscribed to. An array or a string is a value: it is what a handler has as a result, not as work to do. */
 export function isStream(result: unknown): result is ObservableInput<unknown> {
   if (!isObject(result)) return false
@@ -27,8 +24,4 @@ export function isStream(result: unknown): result is ObservableInput<unknown> {
     // A generator has done nothing yet.
     (typeof result[Symbol.iterator] === 'function' && typeof result.next === 'function')
   )
-}
-
-function isObject(value: unknown): value is { readonly [name: PropertyKey]: unknown } {
-  return (typeof value === 'object' && value !== null) || typeof value === 'function'
 }

@@ -1,0 +1,135 @@
+import { type Delivery, type DeliveryOwner, type DeliveryPhase, delivery } from '../../delivery.js'
+import { type ConsumeRecord, MappedRecord } from '../../record.js'
+import type { FailOptions, ForkedRecord } from './forked-record.js'
+
+/** A record as one branch of a `fork` has it: what it is and where it was read are the record's, its settlement is its own. */
+export class BranchRecord<V> implements ConsumeRecord<V>, Delivery {
+  readonly #forked: ForkedRecord<V>
+  readonly #branch: number
+  /** Reported as `behind` or `resting` by an operator of the branch. */
+  #held: 'behind' | 'resting' | undefined
+  #handed: { deref(): unknown } | undefined
+
+  constructor(forked: ForkedRecord<V>, branch: number) {
+    this.#forked = forked
+    this.#branch = branch
+  }
+
+  // ── The record ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  get #record(): ConsumeRecord<V> {
+    return this.#forked.record
+  }
+  get topic() {
+    return this.#record.topic
+  }
+  get partition() {
+    return this.#record.partition
+  }
+  get offset() {
+    return this.#record.offset
+  }
+  get timestamp() {
+    return this.#record.timestamp
+  }
+  get key() {
+    return this.#record.key
+  }
+  get value() {
+    return this.#record.value
+  }
+  get headers() {
+    return this.#record.headers
+  }
+  get source() {
+    return this.#record.source
+  }
+  get attempt() {
+    return this.#record.attempt
+  }
+  get signal() {
+    return this.#record.signal
+  }
+  header(name: string) {
+    return this.#record.header(name)
+  }
+  map<W>(fn: (value: V, record: ConsumeRecord<V>) => W): ConsumeRecord<W> {
+    return new MappedRecord(this, fn(this.value, this))
+  }
+
+  // ── Its settlement in this branch ────────────────────────────────────────────────────────────────────────────────
+
+  get settled(): boolean {
+    return this.#forked.isSettled(this.#branch)
+  }
+
+  ack(): boolean {
+    return this.#forked.ack(this.#branch, this.#held)
+  }
+
+  fail(reason?: unknown, options?: FailOptions): boolean {
+    return this.#forked.fail(this.#branch, this.#held, reason, options)
+  }
+
+  // ── For operators that keep it waiting ───────────────────────────────────────────────────────────────────────────
+
+  get [delivery](): Delivery | undefined {
+    return this.#forked.delivery === undefined ? undefined : this
+  }
+
+  get #delivery(): Delivery {
+    return this.#forked.delivery!
+  }
+
+  get owner(): DeliveryOwner {
+    return this.#delivery.owner
+  }
+
+  get redeliveries(): number {
+    return this.#delivery.redeliveries
+  }
+
+  get shared(): boolean {
+    return true
+  }
+
+  get phase(): DeliveryPhase {
+    const { phase } = this.#delivery
+    const isHere = phase === 'unsettled' || phase === 'behind' || phase === 'resting'
+    return isHere ? (this.#held ?? 'unsettled') : phase
+  }
+
+  isSameRecord(other: Delivery): boolean {
+    return (
+      other instanceof BranchRecord &&
+      other.#branch === this.#branch &&
+      this.#delivery.isSameRecord(other.#forked.delivery!)
+    )
+  }
+
+  whenDone(done: () => void): void {
+    this.#delivery.whenDone(done)
+  }
+
+  hold(phase: 'behind' | 'resting'): void {
+    if (this.settled || this.#held !== undefined) return
+    this.#held = phase
+    this.#forked.held(phase)
+  }
+
+  release(): boolean {
+    const phase = this.#held
+    this.#held = undefined
+    if (phase !== undefined && !this.settled) this.#forked.released(phase)
+    return !this.owner.ended
+  }
+
+  handOut(holder: { deref(): unknown }): void {
+    this.#handed = holder
+  }
+
+  /** Nobody can settle it any more: it was forked again, and one of its branches dropped it. */
+  get isLeaked(): boolean {
+    return !this.settled && this.#handed !== undefined && this.#handed.deref() === undefined
+  }
+}

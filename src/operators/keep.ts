@@ -1,0 +1,57 @@
+import { type MonoTypeOperatorFunction, Observable, type OperatorFunction } from 'rxjs'
+import { checkFunction } from '../options.js'
+import type { ConsumeRecord } from '../record.js'
+import { isPromise } from './is-promise.js'
+import { subscribeLinked } from './subscribe-linked.js'
+
+/**
+ * `filter` for records: emits those for which the predicate is true, and acks the others.
+ *
+ * RxJS's `filter` drops a record without settling it, so its partition's position never passes it. `keep` completes what it
+ * drops. A predicate that throws fails the record, down its topic's failure route, and the stream goes on. A predicate that
+ * returns a promise does too, because a promise is always true.
+ *
+ * ```
+ * source              -a-b-c-d-|
+ * keep(isVowel)       -a-------|      b, c and d are acked
+ * ```
+ *
+ * A type guard narrows the records that go on.
+ *
+ * @example
+ * client.topic('orders').pipe(keep(record => record.header('region')?.toString() === 'eu'), handle(charge)).subscribe()
+ *
+ * @param predicate `(record, index) => boolean`; `index` counts the records of this subscription from 0.
+ * @throws ConfigurationError when `predicate` is not a function.
+ */
+export function keep<R extends ConsumeRecord<unknown>, S extends R>(
+  predicate: (record: R, index: number) => record is S,
+): OperatorFunction<R, S>
+export function keep<R extends ConsumeRecord<unknown>>(
+  predicate: (record: R, index: number) => boolean,
+): MonoTypeOperatorFunction<R>
+export function keep<R extends ConsumeRecord<unknown>>(
+  predicate: (record: R, index: number) => boolean,
+): MonoTypeOperatorFunction<R> {
+  checkFunction('keep: predicate', predicate)
+  return source =>
+    new Observable(subscriber => {
+      let index = 0
+      subscribeLinked(source, subscriber, {
+        next: record => {
+          let kept: unknown
+          try {
+            kept = predicate(record, index++)
+            if (isPromise(kept)) throw new TypeError('keep: the predicate returned a promise; it must return a boolean')
+          } catch (reason) {
+            record.fail(reason)
+            return
+          }
+          if (kept) subscriber.next(record)
+          else record.ack()
+        },
+        error: error => subscriber.error(error),
+        complete: () => subscriber.complete(),
+      })
+    })
+}

@@ -1,0 +1,249 @@
+import { map, type Observable, of, Subject } from 'rxjs'
+import type { RunHelpers, TestScheduler } from 'rxjs/testing'
+import { describe, expect, it } from 'vitest'
+import type { Rebalances } from '../../src/delivery.js'
+import { ConfigurationError } from '../../src/errors.js'
+import { type LatestOptions, latest } from '../../src/operators/latest.js'
+import type { ConsumeRecord, DeliveredRecord, DeliveryPhase } from '../../src/record.js'
+import { FakeOwner, fakeRecord } from './fake-record.js'
+import { testScheduler } from './stub-routing.js'
+
+/** `a`, `b`, `c` are records of one key each at offset 0; `A`, `B`, `C` the ones after them, and `n` has no key. */
+function records(owner: FakeOwner, marks: string): Record<string, DeliveredRecord> {
+  return Object.fromEntries(
+    [...new Set(marks)].map(mark => {
+      const key = mark === 'n' ? null : mark.toLowerCase()
+      return [mark, fakeRecord({ owner, key, value: mark, offset: mark === key ? 0 : 1 + mark.charCodeAt(0) })]
+    }),
+  )
+}
+const marks = map(({ value }: ConsumeRecord) => String(value))
+const ackedOffsets = ({ settlements }: FakeOwner) => settlements.map(({ offset, how }) => `${offset} ${how}`)
+
+/** In virtual time, over one assignment. */
+function run(test: (helpers: Helpers) => void): void {
+  const scheduler = testScheduler()
+  const owner = new FakeOwner()
+  scheduler.run(({ hot, expectObservable, expectSubscriptions, flush }) => {
+    test({
+      scheduler,
+      owner,
+      flush,
+      input: (diagram, named) => hot(diagram, { ...records(owner, diagram.replace(/[^a-zA-Z]/g, '')), ...named }),
+      expect: (source, expected, unsubscribed) => expectObservable(source.pipe(marks), unsubscribed).toBe(expected),
+      expectSubscriptions: (source, expected) => expectSubscriptions(source.subscriptions).toBe(expected),
+    })
+  })
+}
+interface Helpers {
+  scheduler: TestScheduler
+  owner: FakeOwner
+  flush(): void
+  input(diagram: string, named?: Record<string, DeliveredRecord>): HotRecords
+  expect(source: Observable<ConsumeRecord>, expected: string, unsubscribed?: string): void
+  expectSubscriptions(source: HotRecords, expected: string): void
+}
+type HotRecords = ReturnType<typeof hotRecords>
+declare function hotRecords(helpers: RunHelpers): ReturnType<typeof helpers.hot<DeliveredRecord>>
+
+describe('latest', () => {
+  it('lets the newest of each key go on ms after the first that waits, and acks what it supersedes', () => {
+    run(({ input, owner, flush, expect: expectMarks }) => {
+      const source = input('-a-A-b------|')
+      const expected = '    -----A---b--|'
+      expectMarks(source.pipe(latest(4)), expected)
+      flush()
+      expect(ackedOffsets(owner)).toEqual(['0 acked'])
+    })
+  })
+
+  it('starves no key that never rests', () => {
+    run(({ input, owner, flush, expect: expectMarks }) => {
+      const at = (value: string, offset: number) => fakeRecord({ owner, key: 'k', value, offset })
+      const named = Object.fromEntries([...'pqrstuv'].map((name, offset) => [name, at(name, offset)]))
+      const source = input('-p-q-r-s-t-u-v-|', named)
+      const expected = '    ----q---s---u--(v|)'
+      expectMarks(source.pipe(latest(3)), expected)
+      flush()
+      expect(ackedOffsets(owner)).toEqual(['0 acked', '2 acked', '4 acked'])
+    })
+  })
+
+  it('lets records without a key pass at once', () => {
+    run(({ input, expect: expectMarks }) => {
+      const source = input('-a-n------|')
+      const expected = '    ---n-a----|'
+      expectMarks(source.pipe(latest(4)), expected)
+    })
+  })
+
+  it('emits what waits when the source completes, in the order in which it would have', () => {
+    run(({ input, expect: expectMarks }) => {
+      const source = input('-a-bA|')
+      const expected = '    -----(Ab|)'
+      expectMarks(source.pipe(latest(9)), expected)
+    })
+  })
+
+  it('ends as its source does: never, empty, and by an error that leaves unsettled what waits', () => {
+    run(({ input, owner, flush, expect: expectMarks }) => {
+      expectMarks(input('-').pipe(latest(2)), '-')
+      expectMarks(input('|').pipe(latest(2)), '|')
+      expectMarks(input('-a-#').pipe(latest(4)), '---#')
+      flush()
+      expect(owner.settlements).toEqual([])
+    })
+  })
+
+  it('leaves what waits unsettled when it is unsubscribed, and no timer behind', () => {
+    run(({ input, owner, flush, scheduler, expect: expectMarks, expectSubscriptions }) => {
+      const source = input('-a-b----')
+      const unsubscribed = '----!'
+      expectMarks(source.pipe(latest(50)), '-', unsubscribed)
+      expectSubscriptions(source, '^---!')
+      flush()
+      expect(owner.settlements).toEqual([])
+      expect(scheduler.frame).toBeLessThan(50)
+    })
+  })
+
+  it('acks an older record that comes late, as a retry does, and not the newer one that waits', () => {
+    run(({ input, owner, flush, expect: expectMarks }) => {
+      const source = input('-A-a----|')
+      const expected = '    -----A--|'
+      expectMarks(source.pipe(latest(4)), expected)
+      flush()
+      expect(ackedOffsets(owner)).toEqual(['0 acked'])
+    })
+  })
+
+  it('takes another delivery of what waits in its place', () => {
+    run(({ input, owner, flush, expect: expectMarks }) => {
+      const lost = new FakeOwner()
+      const before = fakeRecord({ owner: lost, key: 'a', value: 'lost', offset: 0 })
+      const source = input('-xa-----|', { x: before })
+      const expected = '    -----a--|'
+      expectMarks(source.pipe(latest(4)), expected)
+      lost.end()
+      flush()
+      expect(lost.settlements).toEqual([])
+      expect(owner.settlements).toEqual([])
+    })
+  })
+
+  it('emits nothing that was revoked or settled while it waited', () => {
+    run(({ input, owner, flush, expect: expectMarks }) => {
+      const [gone, mine] = [new FakeOwner(), fakeRecord({ owner, key: 'y', value: 'y' })]
+      const source = input('-xyz----|', {
+        x: fakeRecord({ owner: gone, key: 'x', value: 'x' }),
+        y: mine,
+        z: fakeRecord({ owner, key: 'z', value: 'z' }),
+      })
+      const expected = '    -------z|'
+      gone.end()
+      mine.ack()
+      expectMarks(source.pipe(latest(4)), expected)
+      flush()
+      expect(gone.settlements).toEqual([])
+    })
+  })
+
+  it('groups by what `by` returns, buffers by their bytes, and lets null pass', () => {
+    run(({ input, owner, flush, expect: expectMarks }) => {
+      const source = input('-abcn----|')
+      const expected = '    ---cn-b--|'
+      const group: Record<string, unknown> = { a: Buffer.from('one'), b: Buffer.from('one'), c: null, n: undefined }
+      expectMarks(source.pipe(latest(5, { by: ({ value }) => group[String(value)] })), expected)
+      flush()
+      expect(owner.settlements).toHaveLength(1)
+    })
+  })
+
+  it('fails a record for which `by` throws, and goes on', () => {
+    run(({ input, owner, flush, expect: expectMarks }) => {
+      const source = input('-ab---|')
+      const expected = '    ----b-|'
+      const by = ({ value }: ConsumeRecord) => {
+        if (String(value) === 'a') throw 'no group'
+        return 1
+      }
+      expectMarks(source.pipe(latest(2, { by })), expected)
+      flush()
+      expect(owner.settlements).toEqual([{ offset: 0, how: 'failed', reason: 'no group', retry: true }])
+    })
+  })
+
+  it('does not let one topic supersede the records of another', () => {
+    run(({ input, owner, flush, expect: expectMarks }) => {
+      const other = fakeRecord({ owner: new FakeOwner('refunds'), key: 'a', value: 'x' })
+      const source = input('-ax-----|', { x: other })
+      const expected = '    ----ax--|'
+      expectMarks(source.pipe(latest(3)), expected)
+      flush()
+      expect(owner.settlements).toEqual([])
+    })
+  })
+
+  it('keeps its order when an ack makes its source emit', () => {
+    const scheduler = testScheduler()
+    const owner = new FakeOwner()
+    const named = records(owner, 'aAb')
+    const input = new Subject<ConsumeRecord>()
+    const seen: string[] = []
+    owner.onSettled = () => input.next(named.b!)
+    input.pipe(latest(2, { scheduler }), marks).subscribe(mark => seen.push(mark))
+    scheduler.schedule(() => {
+      input.next(named.a!)
+      input.next(named.A!)
+    })
+    scheduler.flush()
+    expect(seen).toEqual(['A', 'b'])
+    expect(ackedOffsets(owner)).toEqual(['0 acked'])
+  })
+
+  it('holds up no rebalance: what waits rests, and goes on afterwards', () => {
+    const changes = new Subject<void>()
+    const rebalances = { underWay: false as boolean, changes } satisfies Rebalances
+    const held: (DeliveryPhase | 'released')[] = []
+    class Owner extends FakeOwner {
+      override readonly rebalances: Rebalances = rebalances
+      override hold(_: DeliveredRecord, phase: DeliveryPhase): void {
+        held.push(phase)
+      }
+      override release(): boolean {
+        held.push('released')
+        return !this.ended
+      }
+    }
+    const [stays, leaves] = [new Owner(), new Owner('orders', 1)]
+    const scheduler = testScheduler()
+    const input = new Subject<ConsumeRecord>()
+    const seen: string[] = []
+    input.pipe(latest(4, { scheduler }), marks).subscribe(mark => seen.push(`${scheduler.now()} ${mark}`))
+    const rebalance = (underWay: boolean) => {
+      rebalances.underWay = underWay
+      changes.next()
+    }
+    scheduler.schedule(() => {
+      input.next(fakeRecord({ owner: stays, key: 'a', value: 'a' }))
+      input.next(fakeRecord({ owner: leaves, key: 'b', value: 'b' }))
+    })
+    scheduler.schedule(() => rebalance(true), 2)
+    scheduler.schedule(() => {
+      expect(seen).toEqual([])
+      expect(held).toEqual(['resting', 'resting'])
+      leaves.end()
+      rebalance(false)
+    }, 8)
+    scheduler.flush()
+    expect(seen).toEqual(['8 a'])
+    expect(held).toEqual(['resting', 'resting', 'released', 'released'])
+  })
+
+  it('refuses options that cannot work when it is made', () => {
+    for (const ms of [-1, Number.NaN, 2 ** 31, '5' as never]) expect(() => latest(ms)).toThrow(ConfigurationError)
+    expect(() => latest(5, { by: 'key' as never })).toThrow('latest: by must be a function')
+    expect(() => latest(5, { key: () => 1 } as LatestOptions)).toThrow('latest: unknown option')
+    expect(() => of().pipe(latest(0))).not.toThrow()
+  })
+})
