@@ -36,6 +36,14 @@ export interface DeliveryOwner {
   readonly rebalances: Rebalances
 }
 
+/** A `fail` that came after an `ack` of the same delivery, or an `ack` after a `fail`: the first one counts. */
+export interface Outrun {
+  readonly first: 'ack' | 'fail'
+  readonly then: 'ack' | 'fail'
+  /** What `fail` was given. */
+  readonly reason: unknown
+}
+
 /**
  * Where a record of this package keeps its {@link Delivery}. A registered symbol, because a program may hold two copies of
  * this package.
@@ -69,6 +77,8 @@ export interface Delivery {
   hold(phase: 'behind' | 'resting'): void
   /** Returns false if it is no longer assigned here. */
   release(): boolean
+  /** Reports a settlement that came after another, the other way, of what was handed out in its place. */
+  outrun(outrun: Outrun): void
   /**
    * For an operator that hands out records of its own in place of this one: leak detection asks the holder. Its `deref`
    * returns undefined as soon as one of them that is not settled can no longer be reached.

@@ -1,10 +1,10 @@
 import type { InspectOptions } from 'node:util'
-import { type Delivery, type DeliveryOwner, type DeliveryPhase, delivery, isByHandle } from './delivery.js'
+import { type Delivery, type DeliveryOwner, type DeliveryPhase, delivery, isByHandle, type Outrun } from './delivery.js'
 import type { Disposition } from './failure.js'
 import { inspected, inspectedAs, readable } from './readable.js'
 import type { HeaderPair, RecordBatch } from './record-batch.js'
 
-export type { DeliveryPhase, Rebalances } from './delivery.js'
+export type { DeliveryPhase, Outrun, Rebalances } from './delivery.js'
 
 /** A record's headers in kafkajs's shape: a name's only value, or all of them in order. Without this library's own. */
 export type ConsumedHeaders = { readonly [name: string]: Buffer | null | readonly (Buffer | null)[] | undefined }
@@ -60,14 +60,6 @@ export interface Origin {
   readonly timestamp: number
   /** Retries so far. */
   readonly retries: number
-}
-
-/** A `fail` that came after an `ack` of the same delivery, or an `ack` after a `fail`: the first one counts. */
-export interface Outrun {
-  readonly first: 'ack' | 'fail'
-  readonly then: 'ack' | 'fail'
-  /** What `fail` was given. */
-  readonly reason: unknown
 }
 
 /** What a record asks of the assignment that delivered it. */
@@ -351,6 +343,10 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
     this.#handed = holder
   }
 
+  outrun(outrun: Outrun): void {
+    this.#owner.outrun(this, outrun)
+  }
+
   /** For logs: offsets and bytes as text. */
   toJSON(): unknown {
     return readable(seenFrom(this, this.value))
@@ -369,9 +365,9 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
   /** Settled already. The same way again is nothing; the other way, somebody's work or failure counts for nothing. */
   #again(then: 'ack' | 'fail', reason: unknown): boolean {
     const settlement = this.#settlement
-    if (settlement === 'acked' && then === 'fail') this.#owner.outrun(this, { first: 'ack', then, reason })
+    if (settlement === 'acked' && then === 'fail') this.outrun({ first: 'ack', then, reason })
     else if (settlement instanceof Failure && then === 'ack') {
-      this.#owner.outrun(this, { first: 'fail', then, reason: settlement.reason })
+      this.outrun({ first: 'fail', then, reason: settlement.reason })
     }
     return false
   }
@@ -452,7 +448,7 @@ export class MappedRecord<V> implements ConsumeRecord<V> {
 }
 
 /** What is to be seen of a record: what a log needs to tell it from others, and its value. */
-function seenFrom(record: ConsumeRecord<unknown>, value: unknown): object {
+export function seenFrom(record: ConsumeRecord<unknown>, value: unknown): object {
   const { topic, partition, offset, source, attempt, timestamp, key, headers, settled } = record
   return {
     topic,

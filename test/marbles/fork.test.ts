@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import {
   catchError,
   EMPTY,
@@ -15,7 +16,7 @@ import {
   throwError,
 } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { deliveryBehind } from '../../src/delivery.js'
+import { deliveryBehind, type Outrun } from '../../src/delivery.js'
 import { ConfigurationError } from '../../src/errors.js'
 import { fork } from '../../src/operators/fork/fork.js'
 import { handle } from '../../src/operators/handle/handle.js'
@@ -91,7 +92,35 @@ describe('fork: settlements', () => {
     const [[first], [second]] = forked(record('a', owner))
     expect([first!.ack(), first!.fail('no'), first!.ack()]).toEqual([true, false, false])
     expect([second!.fail('yes'), second!.ack()]).toEqual([true, false])
-    expect(owner.settlements).toMatchObject([{ how: 'failed', reason: 'yes' }])
+    const settled = owner.settlements.filter(({ how }) => how !== 'outrun')
+    expect(settled).toMatchObject([{ how: 'failed', reason: 'yes' }])
+  })
+
+  it('reports a settlement that came after another, the other way, in its branch', () => {
+    const outruns: Outrun[] = []
+    class Owner extends FakeOwner {
+      override outrun(_: DeliveredRecord, outrun: Outrun): void {
+        outruns.push(outrun)
+      }
+    }
+    const [[first], [second]] = forked(record('a', new Owner()))
+    first!.ack()
+    first!.ack()
+    first!.fail('too late')
+    second!.fail('no')
+    second!.fail('no, again')
+    second!.ack()
+    expect(outruns).toEqual([
+      { first: 'ack', then: 'fail', reason: 'too late' },
+      { first: 'fail', then: 'ack', reason: 'no' },
+    ])
+  })
+
+  it('reads in logs as the record does', () => {
+    const one = record('a')
+    const [[part]] = forked(one)
+    expect(JSON.stringify(part)).toEqual(JSON.stringify(one))
+    expect(inspect(part)).toEqual(inspect(one))
   })
 
   it('settles in a branch what the branch has mapped, and nothing beside it', () => {

@@ -1,5 +1,7 @@
-import { type Delivery, type DeliveryOwner, type DeliveryPhase, delivery } from '../../delivery.js'
-import { type ConsumeRecord, MappedRecord } from '../../record.js'
+import type { InspectOptions } from 'node:util'
+import { type Delivery, type DeliveryOwner, type DeliveryPhase, delivery, type Outrun } from '../../delivery.js'
+import { inspected, inspectedAs, readable } from '../../readable.js'
+import { type ConsumeRecord, MappedRecord, seenFrom } from '../../record.js'
 import type { FailOptions, ForkedRecord } from './forked-record.js'
 
 /** A record as one branch of a `fork` has it: what it is and where it was read are the record's, its settlement is its own. */
@@ -57,6 +59,14 @@ export class BranchRecord<V> implements ConsumeRecord<V>, Delivery {
     return new MappedRecord(this, fn(this.value, this))
   }
 
+  /** For logs: offsets and bytes as text. */
+  toJSON(): unknown {
+    return readable(seenFrom(this, this.value))
+  }
+  [inspected](...rest: [depth: number, options: InspectOptions, inspect: typeof import('node:util').inspect]): string {
+    return inspectedAs('ConsumeRecord', seenFrom(this, this.value), ...rest)
+  }
+
   // ── Its settlement in this branch ────────────────────────────────────────────────────────────────────────────────
 
   get settled(): boolean {
@@ -87,6 +97,10 @@ export class BranchRecord<V> implements ConsumeRecord<V>, Delivery {
 
   get redeliveries(): number {
     return this.#delivery.redeliveries
+  }
+
+  get failedByHand(): boolean {
+    return this.#forked.isFailedByHand(this.#branch)
   }
 
   get shared(): boolean {
@@ -122,6 +136,10 @@ export class BranchRecord<V> implements ConsumeRecord<V>, Delivery {
     this.#held = undefined
     if (phase !== undefined && !this.settled) this.#forked.released(phase)
     return !this.owner.ended
+  }
+
+  outrun(outrun: Outrun): void {
+    this.#delivery.outrun(outrun)
   }
 
   handOut(holder: { deref(): unknown }): void {

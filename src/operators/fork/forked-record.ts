@@ -1,4 +1,4 @@
-import { type Delivery, deliveryBehind } from '../../delivery.js'
+import { type Delivery, deliveryBehind, isByHandle } from '../../delivery.js'
 import type { ConsumeRecord } from '../../record.js'
 import { BranchRecord } from './branch-record.js'
 
@@ -63,6 +63,11 @@ export class ForkedRecord<V> {
     return part === acked || part instanceof Failure || this.record.settled
   }
 
+  isFailedByHand(branch: number): boolean {
+    const part = this.#parts[branch]
+    return part instanceof Failure && !isByHandle(part.options)
+  }
+
   ack(branch: number, held: 'behind' | 'resting' | undefined): boolean {
     return this.#settle(branch, acked, held)
   }
@@ -73,6 +78,7 @@ export class ForkedRecord<V> {
 
   /** The branch has ended by an error. */
   failPart(branch: number, reason: unknown): void {
+    if (this.isSettled(branch)) return
     const part = this.#parts[branch]
     const record = part instanceof WeakRef ? part.deref() : part
     if (record instanceof BranchRecord) record.fail(reason)
@@ -80,7 +86,7 @@ export class ForkedRecord<V> {
   }
 
   #settle(branch: number, how: Failure | typeof acked, held: 'behind' | 'resting' | undefined): boolean {
-    if (this.isSettled(branch)) return false
+    if (this.isSettled(branch)) return this.#again(branch, how)
     // It tells that it is late, and that nothing came of it.
     if (this.delivery?.owner.ended) return this.record.ack()
     this.#parts[branch] = how
@@ -92,6 +98,20 @@ export class ForkedRecord<V> {
     }
     this.done(this)
     return this.#settleRecord()
+  }
+
+  /** Settled already: the other way, somebody's work or failure counts for nothing. */
+  #again(branch: number, how: Failure | typeof acked): boolean {
+    const part = this.#parts[branch]
+    if (part === acked && how instanceof Failure) {
+      this.delivery?.outrun({ first: 'ack', then: 'fail', reason: how.reason })
+    } else if (part instanceof Failure && how === acked) {
+      this.delivery?.outrun({ first: 'fail', then: 'ack', reason: part.reason })
+    } else if (part !== acked && !(part instanceof Failure)) {
+      // The record as a whole was settled by others, and says itself what it makes of that.
+      return how === acked ? this.record.ack() : this.record.fail(how.reason, how.options)
+    }
+    return false
   }
 
   #settleRecord(): boolean {
