@@ -1,17 +1,46 @@
 import type { AnyMessage } from '../schema/message.js'
+import { apiVersions } from './api-versions.js'
+import { consumerGroupDescribe } from './consumer-group-describe.js'
+import { consumerGroupHeartbeat } from './consumer-group-heartbeat.js'
+import { describeGroups } from './describe-groups.js'
 import { fetch } from './fetch.js'
 import { findCoordinator } from './find-coordinator.js'
+import { heartbeat } from './heartbeat.js'
+import { initProducerId } from './init-producer-id.js'
+import { joinGroup } from './join-group.js'
+import { leaveGroup } from './leave-group.js'
 import { listOffsets } from './list-offsets.js'
 import { metadata } from './metadata.js'
 import { offsetCommit } from './offset-commit.js'
 import { offsetFetch } from './offset-fetch.js'
+import { offsetForLeaderEpoch } from './offset-for-leader-epoch.js'
+import { produce } from './produce.js'
+import { syncGroup } from './sync-group.js'
 
 /** Every message that is spoken here. */
 export const messages: readonly AnyMessage[] = [
-  metadata,
-  findCoordinator,
-  listOffsets,
-  offsetFetch,
-  offsetCommit,
+  produce,
   fetch,
+  listOffsets,
+  metadata,
+  offsetCommit,
+  offsetFetch,
+  findCoordinator,
+  joinGroup,
+  heartbeat,
+  leaveGroup,
+  syncGroup,
+  describeGroups,
+  apiVersions,
+  initProducerId,
+  offsetForLeaderEpoch,
+  consumerGroupHeartbeat,
+  consumerGroupDescribe,
 ]
+
+const byKey: ReadonlyMap<number, AnyMessage> = new Map(messages.map(each => [each.key, each]))
+
+/** The message with an API key; undefined if it is not spoken here. */
+export function messageOf(key: number): AnyMessage | undefined {
+  return byKey.get(key)
+}

@@ -1,37 +1,69 @@
 import { messages } from '../../../src/protocol/messages/all.js'
-import type { AnyMessage } from '../../../src/protocol/schema/message.js'
+import {
+  assignment,
+  CONSUMER_PROTOCOL_VERSION,
+  decodeAssignment,
+  decodeSubscription,
+  encodeAssignment,
+  encodeSubscription,
+  subscription,
+} from '../../../src/protocol/messages/consumer-protocol.js'
 import type { Fields, Values } from './any-value'
 
-/** A request or a response in one version: what is encoded on one side and decoded on the other. */
+/** A request, a response or other data in one version: what is encoded on one side and decoded on the other. */
 export interface MessageHalf {
   /** The name of Kafka's class for it: `FetchRequestData`. */
   readonly name: string
-  readonly message: AnyMessage
   readonly version: number
+  readonly flexible: boolean
   readonly fields: Fields
   encode(value: Values): Buffer
   decode(bytes: Buffer): unknown
 }
 
-export const messageHalves: readonly MessageHalf[] = messages.flatMap(message => {
+const upTo = (min: number, max: number) => Array.from({ length: max - min + 1 }, (_, i) => min + i)
+
+const ofMessages = messages.flatMap(message => {
   const { min, max } = message.versions
-  const versions = Array.from({ length: max - min + 1 }, (_, i) => min + i)
-  return versions.flatMap((version): MessageHalf[] => [
+  return upTo(min, max).flatMap((version): MessageHalf[] => [
     {
       name: `${message.name}RequestData`,
-      message,
       version,
+      flexible: message.isFlexible(version),
       fields: message.request.fields,
       encode: value => message.encodeRequest(value, version),
       decode: bytes => message.decodeRequest(bytes, version),
     },
     {
       name: `${message.name}ResponseData`,
-      message,
       version,
+      flexible: message.isFlexible(version),
       fields: message.response.fields,
       encode: value => message.encodeResponse(value, version),
       decode: bytes => message.decodeResponse(bytes, version),
     },
   ])
 })
+
+/** What members tell each other: its version stands before it, and is not read by Kafka's class for it. */
+const withVersion = (version: number, bytes: Buffer) => Buffer.concat([Buffer.from([0, version]), bytes])
+const ofConsumers = upTo(0, CONSUMER_PROTOCOL_VERSION).flatMap((version): MessageHalf[] => [
+  {
+    name: 'ConsumerProtocolSubscription',
+    version,
+    flexible: false,
+    fields: subscription.fields,
+    encode: value => encodeSubscription(value as never, version).subarray(2),
+    decode: bytes => decodeSubscription(withVersion(version, bytes)),
+  },
+  {
+    name: 'ConsumerProtocolAssignment',
+    version,
+    flexible: false,
+    fields: assignment.fields,
+    encode: value => encodeAssignment(value as never, version).subarray(2),
+    decode: bytes => decodeAssignment(withVersion(version, bytes)),
+  },
+])
+
+export const messageHalves: readonly MessageHalf[] = [...ofMessages, ...ofConsumers]

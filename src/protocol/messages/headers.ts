@@ -1,0 +1,77 @@
+import type { AnyMessage } from '../schema/message.js'
+import { MalformedMessageError } from '../wire/malformed-message-error.js'
+import { Reader } from '../wire/reader.js'
+import { Writer } from '../wire/writer.js'
+import { messageOf } from './all.js'
+
+// What stands before a message, behind the four bytes of its size.
+// Source: RequestHeader.json (v1, flexible v2) and ResponseHeader.json (v0, flexible v1) of Apache Kafka 4.4.0.
+
+export interface RequestHeader {
+  readonly apiKey: number
+  readonly apiVersion: number
+  readonly correlationId: number
+  readonly clientId: string | null
+}
+
+/** A whole request as it goes to the socket, its size included. */
+export function encodeRequestFrame(message: AnyMessage, header: Omit<RequestHeader, 'apiKey'>, body: Buffer): Buffer {
+  const writer = new Writer()
+  writer.int16(message.key)
+  writer.int16(header.apiVersion)
+  writer.int32(header.correlationId)
+  // Never compact: brokers read it before they know the version.
+  writer.nullableString(header.clientId)
+  if (message.isFlexible(header.apiVersion)) writer.tags()
+  return frame(writer, body)
+}
+
+/**
+ * For whoever plays the broker: the header of a request, without its size, and the request behind it.
+ *
+ * @throws MalformedMessageError also for messages and versions that are not spoken here: their header is not known
+ */
+export function decodeRequestHeader(bytes: Buffer): { readonly header: RequestHeader; readonly body: Buffer } {
+  const reader = new Reader(bytes)
+  const header = {
+    apiKey: reader.int16(),
+    apiVersion: reader.int16(),
+    correlationId: reader.int32(),
+    clientId: reader.nullableString(),
+  }
+  const message = messageOf(header.apiKey)
+  if (message === undefined) throw new MalformedMessageError(`API key ${header.apiKey} is not spoken here`)
+  if (message.isFlexible(header.apiVersion)) reader.tags()
+  return { header, body: bytes.subarray(reader.position) }
+}
+
+/** For whoever plays the broker: a whole response as it goes to the socket, its size included. */
+export function encodeResponseFrame(message: AnyMessage, version: number, correlationId: number, body: Buffer): Buffer {
+  const writer = new Writer()
+  writer.int32(correlationId)
+  if (message.hasFlexibleResponseHeader(version)) writer.tags()
+  return frame(writer, body)
+}
+
+/** The request that a response belongs to, without its size. */
+export function correlationIdOf(bytes: Buffer): number {
+  return new Reader(bytes).int32()
+}
+
+/**
+ * What stands behind the header of a response, without its size.
+ *
+ * @throws MalformedMessageError
+ */
+export function responseBody(message: AnyMessage, version: number, bytes: Buffer): Buffer {
+  const reader = new Reader(bytes)
+  reader.int32()
+  if (message.hasFlexibleResponseHeader(version)) reader.tags()
+  return bytes.subarray(reader.position)
+}
+
+function frame(header: Writer, body: Buffer): Buffer {
+  const size = Buffer.allocUnsafe(4)
+  size.writeInt32BE(header.length + body.length)
+  return Buffer.concat([size, header.toBuffer(), body])
+}
