@@ -103,6 +103,16 @@ export interface Driver {
    */
   readonly doubtful?: boolean
   /**
+   * What goes wrong beside any call and may heal: brokers that cannot be reached, each by its address and the reason,
+   * within 5 s, and then once a minute at most. Hot. Absent: nothing is told beside the calls.
+   */
+  readonly trouble?: Observable<RxMikaError>
+  /**
+   * The newest reason why a broker cannot be reached, known from the first failed attempt on; undefined while all that
+   * are asked answer. For the `cause` of what times out. Absent: never known.
+   */
+  readonly lastFailure?: RxMikaError | undefined
+  /**
    * Completes when the brokers answer; errors with `ConnectionError` or `ConfigurationError` only when that cannot heal.
    * Tells meanwhile when they do not, and when they do after that.
    */

@@ -175,6 +175,7 @@ class KafkaClient implements Client, AssignmentHost {
     this.#orphans = this[routing].route({ name: 'not registered', keepsPlaces: false }, () =>
       config.dlqTopic === undefined ? held => held : deadLetter(this),
     )
+    this.#work.add(this.#driver.trouble?.subscribe(error => this.reports.error(error)))
     this.#connected = defer(() => {
       this.#connecting = true
       return this.#driver.connect({ clientId: config.clientId, logger: config.logger })

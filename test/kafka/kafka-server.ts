@@ -21,6 +21,8 @@ export interface KafkaOptions {
   tls?: boolean
   /** Puts something between clients and each node: given the node's `host:port`, what clients are told instead. */
   advertise?: (address: string) => Promise<string>
+  /** What `advertise` gives leads nowhere: whether the server answers is asked past it. */
+  unreachable?: boolean
   /** More server.properties, or other values for them. */
   config?: Properties
 }
@@ -60,7 +62,8 @@ export const startKafka = async (options: KafkaOptions = {}): Promise<KafkaServe
       const done = new AbortController()
       const ready = starting.map(node => {
         node.start()
-        const config = { ...client, brokers: [node.address] }
+        const inside = { brokers: [internal[nodes.indexOf(node)]!] }
+        const config = options.unreachable ? inside : { ...client, brokers: [node.address] }
         const brokers = starting.length
         return Promise.race([answers(config, { brokers, signal: done.signal }), node.failure()])
       })

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Kafka, logLevel } from 'kafkajs'
 import { firstValueFrom, ReplaySubject } from 'rxjs'
 import { GroupMember } from '../../src/drivers/kafkajs/group-member'
+import { Reachability } from '../../src/drivers/kafkajs/reachability'
 
 const [brokers, groupId, topic] = process.argv.slice(2) as [string, string, string]
 const joined = new ReplaySubject<void>()
@@ -33,6 +34,7 @@ const member = new GroupMember(
     confirmed: () => {},
     crashed: () => {},
   },
+  new Reachability(() => {}),
 )
 const getNodeIds = member.cluster.getNodeIds.bind(member.cluster)
 member.cluster.getNodeIds = () => {

@@ -10,7 +10,7 @@ export interface OwnKafka {
   readonly server: KafkaServer
   /** Before the one node, where clients reach it; only with `proxied`. */
   readonly proxy: BrokerProxy
-  /** Looks past the proxy. */
+  /** Looks past the proxy, and past a login and TLS. */
   readonly backend: Backend
   readonly scenario: Scenario
 }
@@ -20,13 +20,14 @@ export function ownKafka({
   proxied = false,
   ...options
 }: KafkaOptions & { readonly proxied?: boolean } = {}): OwnKafka {
+  const inside = proxied || options.tls === true || options.sasl !== undefined
   let server: KafkaServer
   let proxy: BrokerProxy | undefined
   const advertise = async (address: string) => {
     proxy = await (await BrokerProxy.to(address)).open()
     return proxy.address
   }
-  const backend = kafkaBackend(() => (proxied ? server.internal : server.brokers))
+  const backend = kafkaBackend(() => (inside ? server.internal : server.brokers))
   beforeAll(async () => {
     server = await startKafka({ ...options, ...(proxied && { advertise }) })
     await backend.open()

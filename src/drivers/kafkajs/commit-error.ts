@@ -1,11 +1,19 @@
 import { CommitError, isRxMikaError } from '../../errors.js'
+import { cannotReadAsGroup } from './missing-right.js'
 import { errorType, isNotAuthorized, messageOf } from './protocol-error.js'
 
 export function commitError(error: unknown, group: string): CommitError {
   if (isRxMikaError(error, 'RXMIKA_COMMIT')) return error
-  return new CommitError(`group '${group}' could not commit: ${messageOf(error)}`, {
+  const type = errorType(error)
+  const why =
+    type === 'GROUP_AUTHORIZATION_FAILED'
+      ? cannotReadAsGroup(group)
+      : type === 'TOPIC_AUTHORIZATION_FAILED'
+        ? "the client's user needs READ on every topic it commits (TOPIC_AUTHORIZATION_FAILED)"
+        : messageOf(error)
+  return new CommitError(`group '${group}' could not commit: ${why}`, {
     cause: error,
-    retriable: !isNotAuthorized(error) && errorType(error) !== 'INVALID_GROUP_ID',
+    retriable: !isNotAuthorized(error) && type !== 'INVALID_GROUP_ID',
   })
 }
 

@@ -7,14 +7,16 @@ import { CommitError, ConfigurationError } from '../../errors.js'
 import { Assignment, partitionName } from './assignment.js'
 import { commitError, isKicked } from './commit-error.js'
 import type { KafkajsOptions } from './connection.js'
+import { CrashReports } from './crash-reports.js'
 import { decodedByKafkajs, decodedLazily } from './decode.js'
 import type { LazyFetchOptions } from './decoding/lazy-decoding.js'
 import { Doorbell } from './doorbell.js'
 import { fatalConsumeError } from './fatal-error.js'
-import { GroupMember } from './group-member.js'
+import { GroupMember, type MemberOwner } from './group-member.js'
 import type { Cluster } from './kafkajs-internals.js'
 import { Outage } from './outage.js'
 import { errorType, messageOf } from './protocol-error.js'
+import type { Reachability } from './reachability.js'
 import { Reader, type ReaderHost } from './reader.js'
 import { holdRebalance } from './rebalance-hold.js'
 import type { Ownership } from './sticky-assigner.js'
@@ -45,6 +47,7 @@ export class Consumption implements ReaderHost {
   #open = false
   #revoking = false
   #crashes = 0
+  readonly #crashReports: CrashReports
   #closed = false
   /** Ends the hold of a rebalance: the client leaves, or what is held is lost. */
   readonly #release = new Doorbell()
@@ -57,6 +60,7 @@ export class Consumption implements ReaderHost {
     readonly options: Pick<KafkajsOptions, 'codecs' | 'decoder'>,
     readonly request: ConsumeRequest,
     readonly context: DriverContext,
+    readonly reachability: Reachability,
     readonly subscriber: Subscriber<DriverEvent>,
   ) {
     const lazy = options.decoder !== 'kafkajs'
@@ -69,6 +73,7 @@ export class Consumption implements ReaderHost {
         }
       : undefined
     this.#groupId = request.group ?? `${context.clientId}-${randomUUID()}`
+    this.#crashReports = new CrashReports(this.#groupId)
     this.#outage = new Outage(
       error => this.emit({ type: 'disconnected', error }),
       () => this.emit({ type: 'reconnected' }),
@@ -100,7 +105,7 @@ export class Consumption implements ReaderHost {
     try {
       const { topics, rebalanceTimeout, sessionTimeout, heartbeatInterval } = this.request
       const settings = { groupId: this.#groupId, topics, rebalanceTimeout, sessionTimeout, heartbeatInterval }
-      member = new GroupMember(this.kafka, settings, {
+      const owner: MemberOwner = {
         givingUp: () => this.#giveUp(),
         ownership: () => this.#ownership(),
         joined: partitions => this.#assign(partitions),
@@ -111,7 +116,8 @@ export class Consumption implements ReaderHost {
         unanswered: error => this.#outage.unanswered(error),
         confirmed: () => this.#confirmed(),
         crashed: error => void this.#crashed(error),
-      })
+      }
+      member = new GroupMember(this.kafka, settings, owner, this.reachability)
     } catch (error) {
       this.fail(new ConfigurationError(`the consumer's settings are refused: ${messageOf(error)}`, { cause: error }))
       return
@@ -128,9 +134,11 @@ export class Consumption implements ReaderHost {
   async #crashed(error: unknown): Promise<void> {
     if (this.#closed) return
     this.#lose(error)
-    const fatal = fatalConsumeError(error, this.request)
+    const fatal = fatalConsumeError(error, this.request, this.#groupId)
     if (fatal !== undefined) return this.fail(fatal)
     this.context.logger.warn({ err: error }, 'the consumer crashed and is made anew')
+    const report = this.#crashReports.of(error)
+    if (report !== undefined) this.emit({ type: 'trouble', error: report })
     await this.#bell.wait(Math.min(firstRetry * 2 ** this.#crashes++, longestRetry))
     if (this.#closed) return
     this.emit({ type: 'restarted', error })
@@ -173,13 +181,15 @@ export class Consumption implements ReaderHost {
     else {
       const host: TakingUpHost = {
         request: this.request,
+        group: this.#groupId,
         stale: () => this.#closed || epoch !== this.#epoch,
         wait: ms => this.#bell.wait(ms),
         announce: assignments => this.#announce(assignments),
         emit: event => this.emit(event),
         fail: error => this.fail(error),
       }
-      void new TakingUp(host, this.#member!).all(added)
+      // What is thrown there is of a member that has just crashed, and is told by its crash.
+      new TakingUp(host, this.#member!).all(added).catch(error => this.context.logger.debug({ err: error }))
     }
   }
 
@@ -189,6 +199,7 @@ export class Consumption implements ReaderHost {
     this.#revoking = false
     this.#open = true
     this.#crashes = 0
+    this.#crashReports.joined()
     this.emit({ type: 'assigned', added, retained })
     this.#reader.wake()
   }

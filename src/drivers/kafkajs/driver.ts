@@ -1,4 +1,4 @@
-import { concat, concatAll, defer, from, ignoreElements, Observable } from 'rxjs'
+import { concat, concatAll, defer, from, ignoreElements, Observable, Subject } from 'rxjs'
 import type { CommitPoint } from '../../commit-point.js'
 import type {
   ConnectionEvent,
@@ -8,14 +8,22 @@ import type {
   DriverEvent,
   PartitionAssignment,
 } from '../../driver.js'
-import { CommitError, ConfigurationError, ConnectionError, isRxMikaError, PublishError } from '../../errors.js'
+import {
+  CommitError,
+  ConfigurationError,
+  ConnectionError,
+  isRxMikaError,
+  PublishError,
+  type RxMikaError,
+} from '../../errors.js'
 import { type ProduceResult, refused } from '../../produce-result.js'
 import type { PublishRecord } from '../../publish.js'
 import type { RecordBatch } from '../../record-batch.js'
 import { type Brokers, type KafkajsOptions, openBrokers } from './connection.js'
 import { Consumption } from './consumption.js'
 import { Producer } from './producer.js'
-import { isRefusal, messageOf } from './protocol-error.js'
+import { errorType, isRefusal, messageWithBroker } from './protocol-error.js'
+import { Reachability } from './reachability.js'
 import { Topics } from './topics.js'
 
 /** One client's connection to real brokers, by way of kafkajs. */
@@ -26,8 +34,19 @@ export class KafkajsDriver implements Driver {
   #producer: Producer | undefined
   #consumption: Consumption | undefined
   #closed = false
+  readonly #trouble = new Subject<RxMikaError>()
+  /** Shared by all clusters of this driver, so that a broker is reported once, whoever looks for it. */
+  readonly #reachability = new Reachability(error => this.#trouble.next(error))
 
   constructor(readonly options: KafkajsOptions) {}
+
+  get trouble(): Observable<RxMikaError> {
+    return this.#trouble.asObservable()
+  }
+
+  get lastFailure(): RxMikaError | undefined {
+    return this.#reachability.lastFailure
+  }
 
   connect(context: DriverContext): Observable<ConnectionEvent> {
     return new Observable(subscriber => {
@@ -42,7 +61,7 @@ export class KafkajsDriver implements Driver {
     if (this.#closed) throw closed()
     this.#context ??= context
     this.#brokers ??= openBrokers(this.options, context)
-    this.#topics ??= new Topics(this.#brokers.kafka, context.logger)
+    this.#topics ??= new Topics(this.#brokers.kafka, context.logger, this.#reachability)
     await this.#topics.connect(tell)
   }
 
@@ -68,7 +87,9 @@ export class KafkajsDriver implements Driver {
         subscriber.error(new ConfigurationError('this driver consumes already; leave() first'))
         return
       }
-      const consumption = new Consumption(this.#brokers.kafka, this.options, request, this.#context, subscriber)
+      const { kafka } = this.#brokers
+      const reachability = this.#reachability
+      const consumption = new Consumption(kafka, this.options, request, this.#context, reachability, subscriber)
       this.#consumption = consumption
       return () => {
         consumption.abandon()
@@ -104,7 +125,7 @@ export class KafkajsDriver implements Driver {
         const why = this.#closed ? 'the driver is closed' : 'the driver is not connected'
         return [records.map(({ topic }) => refused(new PublishError(why, { retriable: !this.#closed, topic })))]
       }
-      this.#producer ??= new Producer(this.#brokers.kafka)
+      this.#producer ??= new Producer(this.#brokers.kafka, this.#reachability)
       return this.#producer.produce(records)
     })
   }
@@ -120,6 +141,7 @@ export class KafkajsDriver implements Driver {
       this.#closed = true
       await Promise.all([this.#producer?.end(), this.#topics?.end()])
       this.#brokers?.destroy()
+      this.#reachability.end()
     }).pipe(ignoreElements())
     return concat(this.leave(), end)
   }
@@ -146,6 +168,9 @@ function notConnected(): ConnectionError {
 
 function connectionError(error: unknown): Error {
   if (isRxMikaError(error, 'RXMIKA_CONNECTION') || isRxMikaError(error, 'RXMIKA_CONFIGURATION')) return error
-  const why = isRefusal(error) ? 'the brokers refuse us' : 'the brokers cannot be reached'
-  return new ConnectionError(`${why}: ${messageOf(error)}`, { cause: error })
+  // The answer of a listener without a login to whoever wants to log in; and to a token that it has not taken.
+  const login = errorType(error) === 'ILLEGAL_SASL_STATE'
+  const why = login || isRefusal(error) ? 'the brokers refuse us' : 'the brokers cannot be reached'
+  const hint = login ? ' (the listener takes no login, or has not taken this one: see sasl)' : ''
+  return new ConnectionError(`${why}: ${messageWithBroker(error)}${hint}`, { cause: error })
 }

@@ -1,14 +1,24 @@
 import type { ConsumeRequest } from '../../driver.js'
 import { ConfigurationError, ConnectionError, FetchError, isRxMikaError, type RxMikaError } from '../../errors.js'
-import { errorType, isNotAuthorized, isRefusal, messageOf } from './protocol-error.js'
+import { cannotReadAsGroup, cannotReadTopic } from './missing-right.js'
+import { errorType, isNotAuthorized, isRefusal, messageOf, messageWithBroker } from './protocol-error.js'
 
-/** The error that ends consuming, for what trying again does not change; undefined for everything else. */
-export function fatalConsumeError(error: unknown, request: ConsumeRequest): RxMikaError | undefined {
+/**
+ * The error that ends consuming, for what trying again does not change; undefined for everything else.
+ *
+ * @param group As the brokers know it, also where the client has none.
+ */
+export function fatalConsumeError(error: unknown, request: ConsumeRequest, group: string): RxMikaError | undefined {
   if (isRxMikaError(error, 'RXMIKA_CONFIGURATION')) return error
   const type = errorType(error)
-  if (isRefusal(error)) return new ConnectionError(`the brokers refuse us: ${messageOf(error)}`, { cause: error })
-  if (type === 'GROUP_AUTHORIZATION_FAILED') {
-    return new FetchError(`not authorized to read as group '${request.group}'`, { cause: error })
+  if (isRefusal(error)) {
+    return new ConnectionError(`the brokers refuse us: ${messageWithBroker(error)}`, { cause: error })
+  }
+  if (type === 'GROUP_AUTHORIZATION_FAILED') return new FetchError(cannotReadAsGroup(group), { cause: error })
+  if (type === 'TOPIC_AUTHORIZATION_FAILED') {
+    const [topic] = request.topics
+    const only = request.topics.length === 1 ? { topic } : {}
+    return new FetchError(cannotReadTopic(request.topics), { cause: error, ...only })
   }
   if (isNotAuthorized(error)) {
     return new FetchError(`not authorized to read (${type}) one of: ${request.topics.join(', ')}`, { cause: error })

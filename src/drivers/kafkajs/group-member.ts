@@ -18,6 +18,7 @@ import { joinAgain } from './join-again.js'
 import type { Broker, Cluster, FetchRequest, FetchResponse } from './kafkajs-internals.js'
 import { LeaderWatch } from './leader-watch.js'
 import { errorType, isConnectionFailure, isNotAuthorized, isRefusal, isRetriable } from './protocol-error.js'
+import type { Reachability } from './reachability.js'
 import type { Send } from './reader.js'
 import { retry } from './retry-settings.js'
 import { type Ownership, stickyAssigner } from './sticky-assigner.js'
@@ -71,6 +72,7 @@ export class GroupMember {
     readonly kafka: Kafka,
     readonly settings: MemberSettings,
     readonly owner: MemberOwner,
+    readonly reachability: Reachability,
   ) {
     const { groupId, sessionTimeout, heartbeatInterval, rebalanceTimeout } = settings
     const assigner = stickyAssigner(() => owner.ownership())
@@ -98,8 +100,13 @@ export class GroupMember {
   }
 
   #hookInto(cluster: Cluster): void {
-    this.#guarded = new GuardedCluster(cluster, error => this.owner.unanswered(error))
+    this.#guarded = new GuardedCluster(cluster, error => this.owner.unanswered(error), this.reachability)
     this.#leaders = new LeaderWatch(cluster)
+    // kafkajs swallows what the brokers say to that, also that the group may not be seen, and asks again for ever.
+    cluster.findGroupCoordinatorMetadata = async request => {
+      const broker = await cluster.brokerPool.findConnectedBroker()
+      return await broker.findGroupCoordinator(request)
+    }
     const findGroupCoordinator = cluster.findGroupCoordinator.bind(cluster)
     const findBroker = cluster.findBroker.bind(cluster)
     this.#coordinator = new Coordinator(this.settings.groupId, cluster, findGroupCoordinator)

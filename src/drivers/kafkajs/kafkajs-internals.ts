@@ -5,9 +5,16 @@ import type { KafkaJSBroker } from './decoding/lazy-decoding.js'
  * exactly, and the tests on a real Kafka hold every assumption made here.
  */
 export interface Connection {
-  readonly requestQueue: { rejectAll(error: Error): void; destroy(): void }
+  readonly requestQueue: {
+    /** Those that wait because the broker asked for a pause. */
+    readonly pending: readonly unknown[]
+    scheduleCheckPendingRequests(): void
+    rejectAll(error: Error): void
+    destroy(): void
+  }
   readonly socket?: { destroy(error?: Error): void }
   connect(): Promise<unknown>
+  authenticate(): Promise<void>
 }
 
 export interface ProtocolRequest {
@@ -22,7 +29,12 @@ export interface ProtocolRequest {
 }
 
 export interface ConnectionPool {
+  readonly host: string
+  readonly port: number
+  readonly sasl: object | null | undefined
   readonly pool: Connection[]
+  isConnected(): boolean
+  destroy(): Promise<void>
   send(request: ProtocolRequest): Promise<unknown>
 }
 
@@ -79,6 +91,7 @@ export interface Broker extends KafkaJSBroker {
   fetch(request: FetchRequest): Promise<FetchResponse>
   joinGroup(request: { memberId?: string }): Promise<{ readonly generationId: number; readonly memberId: string }>
   syncGroup(request: object): Promise<unknown>
+  findGroupCoordinator(request: object): Promise<unknown>
   heartbeat(request: HeartbeatRequest): Promise<unknown>
   leaveGroup(request: { groupId: string; memberId: string }): Promise<unknown>
   offsetCommit(request: {
@@ -131,6 +144,7 @@ export interface Cluster {
   findBroker(destination: { nodeId: number }): Promise<Broker>
   findControllerBroker(): Promise<Broker>
   findGroupCoordinator(group: { groupId: string }): Promise<Broker>
+  findGroupCoordinatorMetadata(request: object): Promise<unknown>
   findTopicPartitionMetadata(topic: string): PartitionMetadata[]
   /** Where kafkajs keeps the committed offsets of a group, by topic and partition, as text. */
   committedOffsets(group: { groupId: string }): Record<string, Record<number, string>>

@@ -13,6 +13,7 @@ import { isPermanentCode, isRetriableCode, isSequenceCode, mayBeOneRecord, nameO
 import type { ProduceAnswer } from './produce-request.js'
 import { ProducerIdentity } from './producer-identity.js'
 import { errorType, isConnectionFailure, isNotAuthorized, isRefusal, messageOf } from './protocol-error.js'
+import type { Reachability } from './reachability.js'
 import { TopicDirectory } from './topic-directory.js'
 
 /** After this a record's outcome is told as unknown, ms. The client tries again, or gives up, as it likes. */
@@ -43,8 +44,9 @@ export class Producer {
   #identity: Promise<ProducerIdentity> | undefined
   #ended = false
 
-  constructor(kafka: Kafka) {
-    this.#guarded = openCluster(kafka)
+  /** @param reachability `lastFailure` is why a broker cannot be reached at present. */
+  constructor(kafka: Kafka, reachability: Reachability) {
+    this.#guarded = openCluster(kafka, reachability)
     this.#directory = new TopicDirectory(this.#guarded.cluster)
     this.#outbox = new BrokerOutbox(this.#guarded.cluster)
   }

@@ -1,14 +1,17 @@
+import { kafkaError } from '../../protocol/errors.js'
+
 interface KafkaJsError {
   readonly name?: string
   readonly type?: string
   readonly code?: unknown
   readonly retriable?: boolean
   readonly message?: string
+  readonly broker?: unknown
   readonly cause?: unknown
 }
 
 /** The error and what caused it: kafkajs wraps what it gave up on, and the protocol's error is the innermost. */
-function* causes(error: unknown): Generator<KafkaJsError> {
+export function* causes(error: unknown): Generator<KafkaJsError> {
   let at = error
   for (let depth = 0; depth < 10 && typeof at === 'object' && at !== null; depth++) {
     yield at as KafkaJsError
@@ -24,6 +27,19 @@ export function errorType(error: unknown): string | undefined {
 
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
+}
+
+/** `host:port` of the broker that the error is about; undefined where nobody knows. */
+export function brokerOf(error: unknown): string | undefined {
+  for (const { broker } of causes(error)) if (typeof broker === 'string') return broker
+  return undefined
+}
+
+/** The message, and which broker it is about where that is known. */
+export function messageWithBroker(error: unknown): string {
+  const broker = brokerOf(error)
+  const message = messageOf(error)
+  return broker === undefined || message.includes(broker) ? message : `${broker}: ${message}`
 }
 
 const connectionFailures = new Set([
@@ -44,19 +60,11 @@ export function isConnectionFailure(error: unknown): boolean {
 
 /** The leader is elsewhere, or not elected yet: newer metadata will tell. */
 export function isStaleMetadata(error: unknown): boolean {
-  const type = errorType(error)
-  return type !== undefined && staleMetadata.has(type)
+  for (const { type, code } of causes(error)) {
+    if (typeof type === 'string' && typeof code === 'number') return kafkaError(code).has('staleMetadata')
+  }
+  return false
 }
-
-const staleMetadata = new Set([
-  'LEADER_NOT_AVAILABLE',
-  'NOT_LEADER_FOR_PARTITION',
-  'FENCED_LEADER_EPOCH',
-  'UNKNOWN_LEADER_EPOCH',
-  'REPLICA_NOT_AVAILABLE',
-  'KAFKA_STORAGE_ERROR',
-  'UNKNOWN_TOPIC_OR_PARTITION',
-])
 
 export function isNotAuthorized(error: unknown): boolean {
   return errorType(error)?.endsWith('_AUTHORIZATION_FAILED') ?? false
@@ -71,13 +79,19 @@ export function isTlsRefusal(error: unknown): boolean {
 const tlsRefusal =
   /^(ERR_TLS_|ERR_SSL_|EPROTO$|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(GET|VERIFY|DECRYPT)|HOSTNAME_MISMATCH)/
 
+/** What answers speaks another protocol. */
+export function isNotKafka(error: unknown): boolean {
+  for (const { code } of causes(error)) if (code === 'NOT_KAFKA') return true
+  return false
+}
+
 /** What trying again does not change: who we are, or what we may, or what answers is no Kafka. */
 export function isRefusal(error: unknown): boolean {
-  for (const { name, type, code } of causes(error)) {
-    if (name === 'KafkaJSSASLAuthenticationError' || code === 'NOT_KAFKA') return true
+  for (const { name, type } of causes(error)) {
+    if (name === 'KafkaJSSASLAuthenticationError') return true
     if (type === 'SASL_AUTHENTICATION_FAILED' || type === 'UNSUPPORTED_SASL_MECHANISM') return true
   }
-  return isTlsRefusal(error)
+  return isNotKafka(error) || isTlsRefusal(error)
 }
 
 /** True, unless the broker says that the same request will never pass. */

@@ -1,6 +1,8 @@
 import { setImmediate } from 'node:timers/promises'
 import type { DriverEvent, StartFrom } from '../../driver.js'
 import { FetchError, type RxMikaError } from '../../errors.js'
+import { placeName } from '../../place.js'
+import { errorCode as codes, kafkaError } from '../../protocol/errors.js'
 import { UnsupportedCodecError } from '../../protocol/records/errors.js'
 import { type Assignment, partitionName } from './assignment.js'
 import type { FetchedBatches } from './decode.js'
@@ -8,7 +10,9 @@ import type { RefusedFetch } from './decoding/lazy-decoding.js'
 import type { FetchedBatch } from './decoding/lazy-fetch.js'
 import { Doorbell } from './doorbell.js'
 import type { Cluster, FetchPartition, FetchRequest, FetchResponse, FetchTopic } from './kafkajs-internals.js'
+import { cannotReadTopic } from './missing-right.js'
 import { isConnectionFailure, isRefusal, isStaleMetadata, messageOf, outOfRange } from './protocol-error.js'
+import { RepeatLimit } from './repeat-limit.js'
 import { outOfRangeError, startPositions } from './start-position.js'
 
 /** Pauses before a partition that was refused is asked for again, ms. */
@@ -20,10 +24,8 @@ const leastBytes = 64 * 1024
 const mostBytes = 1024 * 1024
 const answerBytes = 4 * mostBytes
 
-const offsetOutOfRange = 1
-const topicAuthorizationFailed = 29
-/** The leader is elsewhere, or there is none, or it is not ready. */
-const staleMetadata = new Set([3, 5, 6, 9, 56, 74, 75, 76, 100])
+/** The same refusal of the same partition is reported at most this often, ms. */
+const reportEvery = 60_000
 
 /** What a reader needs of the consumption it belongs to. */
 export interface ReaderHost {
@@ -65,6 +67,7 @@ export type Send = (request: FetchRequest) => Promise<FetchResponse>
  */
 export class Reader {
   readonly #bell = new Doorbell()
+  readonly #refusals = new RepeatLimit(reportEvery)
   #refreshing: Promise<unknown> | undefined
 
   constructor(
@@ -173,16 +176,21 @@ export class Reader {
   refused({ topic, partition, offset, errorCode }: RefusedFetch): boolean {
     const assignment = this.host.held.get(partitionName({ topic, partition }))
     if (assignment === undefined || assignment.ended) return true
-    if (errorCode === topicAuthorizationFailed) {
-      this.host.fail(new FetchError(`not authorized to read topic '${topic}'`, { topic, partition, offset }))
-    } else if (errorCode === offsetOutOfRange) {
+    const refusal = kafkaError(errorCode)
+    if (errorCode === codes.TOPIC_AUTHORIZATION_FAILED) {
+      this.host.fail(new FetchError(cannotReadTopic([topic]), { topic, partition, offset }))
+    } else if (errorCode === codes.OFFSET_OUT_OF_RANGE) {
       if (Number(offset) === assignment.next) void this.#reset(assignment)
-    } else if (staleMetadata.has(errorCode)) {
+    } else if (refusal.has('staleMetadata') || errorCode === codes.OFFSET_NOT_AVAILABLE) {
+      // The leader is elsewhere, or there is none, or it is new and does not know yet how far its followers are (KIP-207).
       assignment.hold(shortHold)
       void this.#refresh()
     } else {
       assignment.hold(longHold)
-      const message = `the broker refuses to read ${topic}/${partition} at ${offset}: error ${errorCode} of Kafka's`
+      if (!this.#refusals.allows(`${partitionName(assignment)} ${errorCode}`)) return true
+      // Said of zstd alone, to whoever speaks a version of Fetch from before it.
+      const codec = errorCode === codes.UNSUPPORTED_COMPRESSION_TYPE ? 'its records are compressed by zstd: ' : ''
+      const message = `cannot read ${placeName({ topic, partition, offset })}: ${codec}${refusal}; it is tried again`
       this.host.emit({ type: 'trouble', error: new FetchError(message, { topic, partition, offset }) })
     }
     return true

@@ -17,6 +17,8 @@ const grace = 1_000
 /** What taking up needs of the consumption it belongs to. */
 export interface TakingUpHost {
   readonly request: ConsumeRequest
+  /** As the brokers know it. */
+  readonly group: string
   /** A later rebalance has begun, or all is over: what is learnt is of the past. */
   stale(): boolean
   /** Resolves after so many ms, or when all is over. */
@@ -61,7 +63,7 @@ export class TakingUp {
       else this.#known.push(...found)
     } catch (error) {
       if (host.stale()) return
-      const fatal = fatalConsumeError(error, host.request)
+      const fatal = fatalConsumeError(error, host.request, host.group)
       if (fatal !== undefined) return host.fail(fatal)
       if (failures === 2) {
         const places = partitions.map(partitionName).join(', ')

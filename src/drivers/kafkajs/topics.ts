@@ -6,8 +6,17 @@ import type { RecordBatch } from '../../record-batch.js'
 import type { KafkajsOptions } from './connection.js'
 import { DeadlineError, pass, within } from './deadline.js'
 import { type GuardedCluster, openCluster } from './guarded-cluster.js'
+import { cannotSeeTopic } from './missing-right.js'
 import { Outage } from './outage.js'
-import { errorType, isConnectionFailure, isNotAuthorized, isRefusal, messageOf } from './protocol-error.js'
+import {
+  errorType,
+  isConnectionFailure,
+  isNotAuthorized,
+  isRefusal,
+  messageOf,
+  messageWithBroker,
+} from './protocol-error.js'
+import type { Reachability } from './reachability.js'
 import { retry } from './retry-settings.js'
 import { readAt } from './single-read.js'
 import { ends } from './start-position.js'
@@ -15,8 +24,8 @@ import type { TopicPartition } from './sticky-assignment.js'
 import { TopicDirectory } from './topic-directory.js'
 
 const requestTimeout = 20_000
-/** A broker that lets one connect, and so often in turn closes at the first request, does not mean to answer: some 5 s. */
-const mostCuts = 10
+/** A broker that lets one connect, and so often in turn closes at the first request, does not mean to answer: some 3 s. */
+const mostCuts = 7
 /** How long brokers that take connections may be silent at first until that is an outage, ms. */
 const firstAnswer = 3_000
 const askAgain = 1_000
@@ -30,8 +39,9 @@ export class Topics {
   constructor(
     kafka: Kafka,
     readonly logger: Logger,
+    reachability: Reachability,
   ) {
-    this.#guarded = openCluster(kafka, error => this.#outage?.unanswered(error))
+    this.#guarded = openCluster(kafka, reachability, error => this.#outage?.unanswered(error))
     this.#directory = new TopicDirectory(this.#guarded.cluster)
   }
 
@@ -92,6 +102,7 @@ export class Topics {
     } catch (error) {
       const type = errorType(error)
       if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return 0
+      if (type === 'TOPIC_AUTHORIZATION_FAILED') throw new ConfigurationError(cannotSeeTopic(topic), { cause: error })
       if (type === 'INVALID_TOPIC_EXCEPTION' || isNotAuthorized(error)) {
         throw new ConfigurationError(`topic '${topic}' cannot be used: ${messageOf(error)}`, { cause: error })
       }
@@ -136,7 +147,7 @@ export class Topics {
 function turnedAway(cause: unknown): ConnectionError {
   return new ConnectionError(
     'the brokers refuse us: they let us connect, and closed the connection at our first request ' +
-      `${mostCuts} times in turn; where they want a login, set sasl (or KAFKA_SASL_MECHANISM): ${messageOf(cause)}`,
+      `${mostCuts} times in turn; where they want a login, set sasl (or KAFKA_SASL_MECHANISM): ${messageWithBroker(cause)}`,
     { cause },
   )
 }

@@ -1,0 +1,262 @@
+import { lastValueFrom, tap } from 'rxjs'
+import {
+  type ClientOptions,
+  ConfigurationError,
+  FetchError,
+  PublishError,
+  RxMikaError,
+  UnroutableFailureError,
+} from 'rxmika'
+import { afterAll, beforeAll, expect } from 'vitest'
+import { Collected } from '../contract/collected'
+import { kafkaBackend } from '../contract/kafka-backend'
+import { type Run, scenarios, texts, type World } from '../contract/world'
+import { Acls, type Right } from './acls'
+import { describeOwnKafka } from './describe-kafka'
+import { type KafkaServer, startKafka } from './kafka-server'
+import type { Sasl } from './security'
+
+const password = 'correct-horse'
+/** Each of a scenario's own: some rights hold for all topics of a user. */
+const users = Array.from({ length: 20 }, (_, at): Sasl => ({ mechanism: 'PLAIN', username: `service-${at}`, password }))
+const admin: Sasl = { mechanism: 'PLAIN', username: 'admin', password }
+
+/** How soon a client tells of a right that is missing, ms. */
+const soon = 5_000
+
+describeOwnKafka('a client on a Kafka with an authorizer', () => {
+  let server: KafkaServer
+  let acls: Acls
+  let nextUser = 0
+  const backend = kafkaBackend(() => server.internal)
+  const scenario = scenarios(backend)
+
+  beforeAll(async () => {
+    server = await startKafka({
+      sasl: [admin, ...users],
+      config: {
+        'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
+        // The listener past the login is of those nodes and of this test.
+        'super.users': 'User:ANONYMOUS;User:admin',
+        'auto.create.topics.enable': false,
+      },
+    })
+    acls = new Acls(server.internal)
+    await Promise.all([backend.open(), acls.open()])
+  })
+  afterAll(async () => {
+    await Promise.all([backend.close(), acls?.close()])
+    await server?.stop()
+  })
+
+  interface Service {
+    readonly user: string
+    readonly group: string
+    readonly topic: string
+    readonly retryTopic: string
+    readonly dlqTopic: string
+    readonly rights: readonly Right[]
+    readonly options: ClientOptions
+  }
+
+  /** A service account that has all the rights a service needs, but for those that are left out. */
+  async function service(world: World, without: readonly string[] = [], more: (of: Service) => Right[] = () => []) {
+    const names = ['orders', 'retries', 'dead'].map(name => world.topic(name))
+    const [topic, retryTopic, dlqTopic] = (await Promise.all(names)) as [string, string, string]
+    const { username } = users[nextUser++]!
+    const group = world.name('billing')
+    const rights: readonly Right[] = [
+      ['read', 'group', group],
+      ['read', 'topic', topic],
+      ['read', 'topic', retryTopic],
+      ['write', 'topic', retryTopic],
+      ['read', 'topic', dlqTopic],
+      ['write', 'topic', dlqTopic],
+    ]
+    const nameOf = ([operation, , name]: Right) => `${operation} ${name.slice(0, name.lastIndexOf('-'))}`
+    expect(rights.map(nameOf)).toEqual(expect.arrayContaining([...without]))
+    const options: ClientOptions = {
+      brokers: server.brokers,
+      sasl: { mechanism: 'plain', username, password },
+    }
+    const made: Service = { user: username, group, topic, retryTopic, dlqTopic, rights, options }
+    const granted = [...rights.filter(right => !without.includes(nameOf(right))), ...more(made)]
+    if (granted.length > 0) await acls.grant(username, granted)
+    return made
+  }
+
+  /** A client whose errors name what is missing, and which is closed by that, soon. */
+  async function closes(run: Run, ...names: readonly (string | RegExp)[]): Promise<RxMikaError> {
+    const begun = performance.now()
+    run.client.start()
+    const report = await run.client.closed
+    expect(performance.now() - begun).toBeLessThan(soon)
+    const error = run.errors.values.at(-1)!
+    for (const name of names) expect(error.message).toMatch(name)
+    expect(run.client.currentState).toBe('closed')
+    expect(report.unsettled).toBe(0)
+    return error
+  }
+
+  scenario('does all its work with READ on topic and group, READ and WRITE on retry and DLQ topics', async world => {
+    const { group, topic, retryTopic, dlqTopic, options } = await service(world)
+    const run = world.client({ group, retryTopic, dlqTopic, ...options })
+    const attempts = new Collected(
+      run.client.topic(topic, { retries: 1, dlq: true }).pipe(
+        tap(record => {
+          if (String(record.value) === 'good' || record.source.kind === 'dlq') record.ack()
+          else record.fail(new Error('bad'))
+        }),
+      ),
+    )
+    await run.start()
+    await backend.publish(topic, [{ value: 'good' }, { value: 'bad' }])
+    await run.event('dead-lettered')
+    await run.committed(topic, 0, 2)
+    await run.committed(retryTopic, 0, 1)
+    expect(texts(attempts)).toEqual(['good', 'bad', 'bad'])
+    await lastValueFrom(run.client.replayDlq())
+    await run.committed(dlqTopic, 0, 1)
+    expect(texts(attempts)).toEqual(['good', 'bad', 'bad', 'bad'])
+    // What it may write, it may publish.
+    const [place] = await lastValueFrom(run.client.publish({ topic: retryTopic, value: 'of nobody' }))
+    expect(place).toMatchObject({ topic: retryTopic, partition: 0, offset: 1n })
+    expect(await run.client.closeGracefully()).toMatchObject({ drained: true, unsettled: 0 })
+    expect(run.events.values.map(({ type }) => type)).not.toContain('restarted')
+  })
+
+  scenario('closes by an error that names the group, without any right to it', async world => {
+    const { group, topic, options } = await service(world, ['read billing'])
+    const run = world.client({ group, ...options })
+    run.expected = [FetchError]
+    const records = new Collected(run.client.topic(topic))
+    const error = await closes(run, `group '${group}'`, /\bREAD\b/)
+    expect(records.end).toEqual({ error })
+  })
+
+  scenario('closes by an error that names the group, with the right to see it alone', async world => {
+    const { group, topic, options } = await service(world, ['read billing'], made => [
+      ['describe', 'group', made.group],
+    ])
+    const run = world.client({ group, ...options })
+    run.expected = [FetchError]
+    run.client.topic(topic).subscribe({ error: () => {} })
+    await closes(run, `group '${group}'`, /\bREAD\b/)
+  })
+
+  scenario('closes by an error that names the group, when the right to it is taken away', async world => {
+    const { user, group, topic, options } = await service(world)
+    const run = world.client({ group, ...options })
+    run.expected = [RxMikaError]
+    run.client.topic(topic).subscribe({ error: () => {} })
+    await run.start()
+    await acls.revoke(user, [['read', 'group', group]])
+    const begun = performance.now()
+    await run.client.closed
+    expect(performance.now() - begun).toBeLessThan(soon)
+    expect(run.errors.values.at(-1)!.message).toContain(`group '${group}'`)
+    expect(run.errors.values.at(-1)!.message).toMatch(/\bREAD\b/)
+  })
+
+  scenario('closes by an error that names the topic, without any right to it', async world => {
+    const { group, topic, options } = await service(world, ['read orders'])
+    const run = world.client({ group, ...options })
+    run.expected = [ConfigurationError]
+    run.client.topic(topic).subscribe({ error: () => {} })
+    await closes(run, `topic '${topic}'`, /\bREAD\b/)
+  })
+
+  for (const [what, right] of [
+    ['topic', 'orders'],
+    ['retry topic', 'retries'],
+  ] as const) {
+    scenario(`closes by an error that names the ${what}, with the right to see it alone`, async world => {
+      const { group, topic, retryTopic, dlqTopic, options } = await service(world, [`read ${right}`], made => {
+        return [['describe', 'topic', right === 'orders' ? made.topic : made.retryTopic]]
+      })
+      const run = world.client({ group, retryTopic, dlqTopic, ...options })
+      run.expected = [FetchError]
+      run.client.topic(topic).subscribe({ error: () => {} })
+      const name = right === 'orders' ? topic : retryTopic
+      const error = await closes(run, `topic '${name}'`, /\bREAD\b/)
+      expect((error as FetchError).topic).toBe(name)
+    })
+  }
+
+  scenario('dead-letters without READ on the DLQ topic, which a replay alone needs, and is closed by', async world => {
+    const { group, topic, dlqTopic, options } = await service(world, ['read dead'])
+    const run = world.client({ group, dlqTopic, ...options })
+    run.expected = [FetchError]
+    run.client.topic(topic, { dlq: true }).subscribe({
+      next: record => record.fail(new Error('bad')),
+      error: () => {},
+    })
+    await run.start()
+    await backend.publish(topic, [{ value: 'bad' }])
+    await run.committed(topic, 0, 1)
+    expect(texts(await backend.records(dlqTopic))).toEqual(['bad'])
+    await expect(lastValueFrom(run.client.replayDlq())).rejects.toMatchObject({ topic: dlqTopic })
+    await run.client.closed
+    expect(run.errors.values.at(-1)!.message).toMatch(`topic '${dlqTopic}'`)
+  })
+
+  // Without a group there should be none; the consumer of today is a group of a random name all the same.
+  scenario('needs, without a group, the right to a group of a random name, and says so', async world => {
+    const { topic, options } = await service(world, ['read billing'])
+    const run = world.client({ ...options, clientId: 'lone' })
+    run.expected = [FetchError]
+    run.client.topic(topic).subscribe({ error: () => {} })
+    await closes(run, "group 'lone-", /\bREAD\b/)
+  })
+
+  scenario('goes to the next step without WRITE on the retry topic', async world => {
+    const { group, topic, retryTopic, dlqTopic, options } = await service(world, ['write retries'])
+    const run = world.client({ group, retryTopic, dlqTopic, ...options })
+    run.expected = [PublishError]
+    run.client
+      .topic(topic, { retries: 3, dlq: true })
+      .subscribe(record => (String(record.value) === 'good' ? record.ack() : record.fail(new Error('bad'))))
+    await run.start()
+    await backend.publish(topic, [{ value: 'bad' }, { value: 'good' }])
+    await run.event('dead-lettered')
+    await run.committed(topic, 0, 2)
+    expect(await backend.records(retryTopic)).toEqual([])
+    expect(texts(await backend.records(dlqTopic))).toEqual(['bad'])
+  })
+
+  scenario('holds a failed record, with the reason, without WRITE on the last topic of its route', async world => {
+    const { group, topic, dlqTopic, options } = await service(world, ['write dead'])
+    const run = world.client({ group, dlqTopic, ...options })
+    run.expected = [PublishError, UnroutableFailureError]
+    run.client
+      .topic(topic, { dlq: true })
+      .subscribe(record => (String(record.value) === 'good' ? record.ack() : record.fail(new Error('bad'))))
+    await run.start()
+    await backend.publish(topic, [{ value: 'good' }, { value: 'bad' }, { value: 'good' }])
+    await run.committed(topic, 0, 1)
+    const errors = await run.errors.until(all => all.some(error => error instanceof UnroutableFailureError))
+    const refused = errors.find(error => error instanceof UnroutableFailureError)!
+    expect(refused).toMatchObject({ topic, partition: 0, offset: 1n })
+    expect(errors.map(error => allOf(error)).join('\n')).toMatch(/TOPIC_AUTHORIZATION_FAILED/)
+    expect(errors.map(error => allOf(error)).join('\n')).toContain(dlqTopic)
+    expect(run.client.stalls()).toMatchObject([{ topic, partition: 0, offset: 1n, why: 'unroutable' }])
+    expect(await backend.committed(group, topic, 0)).toBe(1n)
+    expect(await backend.records(dlqTopic)).toEqual([])
+  })
+
+  scenario('tells a publisher that it may not write, by the name of the topic', async world => {
+    const { topic, options } = await service(world)
+    const run = world.client(options)
+    const begun = performance.now()
+    const refused = await lastValueFrom(run.client.publish({ topic, value: '0' })).catch(error => error)
+    expect(performance.now() - begun).toBeLessThan(soon)
+    expect(refused).toBeInstanceOf(PublishError)
+    expect(refused).toMatchObject({ retriable: false, topic })
+    expect(allOf(refused)).toMatch(/TOPIC_AUTHORIZATION_FAILED|not authorized/i)
+  })
+})
+
+/** What there is of an error and of what caused it. */
+function allOf(error: unknown): string {
+  return error instanceof Error ? `${error.message}\n${allOf(error.cause)}` : ''
+}

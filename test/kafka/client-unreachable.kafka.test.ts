@@ -1,0 +1,158 @@
+import { lastValueFrom } from 'rxjs'
+import { type ClientOptions, ConnectionError } from 'rxmika'
+import { afterAll, beforeAll, expect } from 'vitest'
+import { kafkaBackend } from '../contract/kafka-backend'
+import { type Run, scenarios, type World } from '../contract/world'
+import { describeOwnKafka } from './describe-kafka'
+import { type KafkaServer, startKafka } from './kafka-server'
+import { ownKafka } from './own-kafka'
+import type { Sasl } from './security'
+
+/** Within which a client reports a broker that cannot be reached, ms. */
+const within = 5_000
+
+/** A client that subscribes to a topic, and its first error, which came in time and names the address. */
+async function firstError(world: World, address: string, options: ClientOptions) {
+  const run = world.client({ group: world.name('group'), ...options })
+  run.expected = [ConnectionError]
+  run.client.topic(world.name('orders')).subscribe({ error: () => {} })
+  const begun = performance.now()
+  run.client.start()
+  const [error] = await run.errors.count(1)
+  expect(performance.now() - begun).toBeLessThan(within)
+  expect(error).toBeInstanceOf(ConnectionError)
+  expect(error!.message).toContain(address)
+  return { run, error: error! }
+}
+
+/** It goes on trying, and says nothing more. */
+function goesOn(run: Run) {
+  expect(run.client.currentState).toBe('starting')
+  expect(run.errors.values).toHaveLength(1)
+}
+
+/** No other attempt would end differently. */
+async function closes(run: Run) {
+  await run.client.closed
+  expect(run.errors.values).toHaveLength(1)
+}
+
+describeOwnKafka('a client whose options do not fit a plain listener', () => {
+  const { server, scenario } = lazily(ownKafka())
+  const address = () => server().brokers[0]!
+
+  scenario('says that the port may speak no TLS, and goes on trying', async world => {
+    const { run, error } = await firstError(world, address(), { brokers: server().brokers, ssl: true })
+    expect(error.message).toMatch(/TLS/)
+    goesOn(run)
+  })
+
+  scenario('says that the listener takes no login, and closes', async world => {
+    const sasl = { mechanism: 'plain', username: 'billing', password: 'correct-horse' } as const
+    const { run, error } = await firstError(world, address(), { brokers: server().brokers, sasl })
+    expect(error.message).toMatch(/sasl/)
+    expect(error.message).not.toContain(sasl.password)
+    await closes(run)
+  })
+
+  scenario('reports a publisher’s wrong port, too, and tells it why it timed out', async world => {
+    const run = world.client({ brokers: [`127.0.0.1:1`] })
+    run.expected = [ConnectionError]
+    const published = lastValueFrom(run.client.publish({ topic: 'orders', value: '0' }, { timeout: 4_500 }))
+    published.catch(() => {})
+    const begun = performance.now()
+    const [error] = await run.errors.count(1)
+    expect(performance.now() - begun).toBeLessThan(within)
+    expect(error!.message).toMatch(/127\.0\.0\.1:1\b.*ECONNREFUSED/)
+    await expect(published).rejects.toMatchObject({ code: 'RXMIKA_PUBLISH' })
+  })
+})
+
+const user: Sasl = { mechanism: 'PLAIN', username: 'billing', password: 'correct-horse' }
+
+describeOwnKafka('a client whose options do not fit a listener with TLS and a login', () => {
+  const { server, scenario } = lazily(ownKafka({ tls: true, sasl: user }))
+  const address = () => server().brokers[0]!
+  const right = () => ({
+    brokers: server().brokers,
+    ssl: { ca: server().ca! },
+    sasl: { mechanism: 'plain' as const, username: user.username, password: user.password },
+  })
+
+  const misfits: readonly [string, (options: ReturnType<typeof right>) => ClientOptions, RegExp][] = [
+    ['no TLS', ({ brokers, sasl }) => ({ brokers, sasl }), /TLS/],
+    ['a certificate of an authority that it does not know', options => ({ ...options, ssl: true }), /self-signed/],
+    [
+      'a certificate of another host',
+      options => ({ ...options, ssl: { ...options.ssl, servername: 'kafka.test' } }),
+      /kafka\.test/,
+    ],
+    ['no login', ({ brokers, ssl }) => ({ brokers, ssl }), /sasl/],
+    [
+      'a wrong password',
+      options => ({ ...options, sasl: { ...options.sasl, password: 'wrong-staple' } }),
+      /authentication failed/i,
+    ],
+    [
+      'a mechanism that is not enabled',
+      options => ({ ...options, sasl: { ...options.sasl, mechanism: 'scram-sha-512' } }),
+      /SCRAM-SHA-512|mechanism/,
+    ],
+  ]
+  for (const [what, misfit, reason] of misfits) {
+    scenario(`says so, with address and reason, and closes: ${what}`, async world => {
+      const { run, error } = await firstError(world, address(), misfit(right()))
+      expect(error.message).toMatch(reason)
+      expect(error.message).not.toContain('wrong-staple')
+      await closes(run)
+    })
+  }
+})
+
+describeOwnKafka('a client whose bootstrap broker answers, and advertises an address that leads nowhere', () => {
+  const host = 'no-such-host.invalid'
+  let server: KafkaServer
+  let bootstrap: string
+  const backend = kafkaBackend(() => server.internal)
+  const scenario = scenarios(backend)
+
+  beforeAll(async () => {
+    server = await startKafka({
+      unreachable: true,
+      advertise: async address => {
+        bootstrap = address
+        return `${host}:9092`
+      },
+    })
+    await backend.open()
+  })
+  afterAll(async () => {
+    await backend.close()
+    await server?.stop()
+  })
+
+  scenario('reports that address, and goes on trying', async world => {
+    const { run, error } = await firstError(world, `${host}:9092`, { brokers: [bootstrap] })
+    expect(error.message).toMatch(/ENOTFOUND|EAI_AGAIN/)
+    expect(error.message).toMatch(/advertise/)
+    goesOn(run)
+  })
+
+  scenario('reports it to a client that only publishes', async world => {
+    const run = world.client({ brokers: [bootstrap] })
+    run.expected = [ConnectionError]
+    const topic = await world.topic('orders')
+    const begun = performance.now()
+    const published = lastValueFrom(run.client.publish({ topic, value: '0' }, { timeout: 6_000 }))
+    published.catch(() => {})
+    const [error] = await run.errors.count(1)
+    expect(performance.now() - begun).toBeLessThan(within)
+    expect(error!.message).toContain(`${host}:9092`)
+    await expect(published).rejects.toMatchObject({ code: 'RXMIKA_PUBLISH' })
+  })
+})
+
+/** The server is known once the suite has begun. */
+function lazily(kafka: ReturnType<typeof ownKafka>) {
+  return { server: () => kafka.server, scenario: kafka.scenario }
+}
