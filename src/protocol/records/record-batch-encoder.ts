@@ -77,8 +77,11 @@ function bodySize({ key, value, headers }: EncodableRecord, index: number, delta
 /** Header names are few, and on every record. */
 const names = new Map<string, Buffer>()
 const namesKept = 1_000
+/** UTF-16 units. Copies of records carry the names that others gave: a thousand of any length would have no bound. */
+const longestKept = 64
 
 function nameBytes(name: string): Buffer {
+  if (name.length > longestKept) return Buffer.from(name)
   let bytes = names.get(name)
   if (bytes === undefined) {
     bytes = Buffer.from(name)
