@@ -103,6 +103,7 @@ class KafkaClient implements Client, AssignmentHost {
   readonly closed: Promise<CloseReport>
   readonly [routing]: Failures
   readonly clock: Clock
+  readonly #wallClock: WallClock
   readonly scheduler
   readonly reports: Reports
   readonly ownHeaders: GroupHeaders | undefined
@@ -139,7 +140,9 @@ class KafkaClient implements Client, AssignmentHost {
     this.#driver =
       options.driver ??
       kafkajsDriver({ brokers: config.brokers, ssl: config.ssl, sasl: config.sasl, codecs: config.codecs })
-    this.clock = clockOf(this.#driver)
+    const clock = clockOf(this.#driver)
+    this.#wallClock = new WallClock(clock)
+    this.clock = { ...clock, wall: () => this.#wallClock.now() }
     this.scheduler = this.clock.scheduler
     this.#names = new TopicNames(config.suffix)
     this.reports = new Reports(config.logger, this.#names, this.scheduler)
@@ -382,7 +385,7 @@ class KafkaClient implements Client, AssignmentHost {
       reports: this.reports,
       names: this.#names,
       maxInFlight: defaultMaxInFlight,
-      wallClock: new WallClock(this.clock),
+      wallClock: this.#wallClock,
       stream: topic => this.#streams.get(topic),
       orphans: this.#orphans,
     }

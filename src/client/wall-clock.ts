@@ -19,11 +19,17 @@ export class WallClock {
     this.#ahead = clock.wall() - clock.monotonic()
   }
 
-  /** ms since 1970, without the steps forward of the last `delay` ms. */
-  nowFor(delay: number): number {
+  /** ms since 1970. What the client dates, it dates by this: the clock must have been looked at to know of its steps. */
+  now(): number {
     const [wall, monotonic] = [this.clock.wall(), this.clock.monotonic()]
     this.#notice(wall - monotonic, monotonic)
-    let now = wall
+    return wall
+  }
+
+  /** ms since 1970, without the steps forward of the last `delay` ms. */
+  nowFor(delay: number): number {
+    let now = this.now()
+    const monotonic = this.clock.monotonic()
     for (const { at, by } of this.#steps) if (monotonic - at < delay) now -= by
     return now
   }

@@ -18,6 +18,8 @@ const known: Known<
   | 'revoke'
   | 'lose'
   | 'kill'
+  | 'freeze'
+  | 'setClock'
   | 'expectDeliveries'
   | 'expectCommits'
   | 'expectErrors'
@@ -31,6 +33,8 @@ const known: Known<
   revoke: [2, { group: true }],
   lose: [2, { group: true }],
   kill: [1, { client: true, after: true }],
+  freeze: [1, { client: true, after: true }],
+  setClock: [2, { client: true }],
   expectDeliveries: [1, { client: true }],
   expectCommits: [1, { group: true, positions: true }],
   expectErrors: [1, { client: true }],

@@ -68,6 +68,8 @@ export function rowsOf(
         break
       }
       case 'killed':
+      case 'expelled':
+      case 'clock set':
         break
     }
   }

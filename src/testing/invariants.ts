@@ -1,7 +1,8 @@
 import { decodeFinished } from '../client/finished-work.js'
 import type { StoredRecord } from '../drivers/memory/index.js'
 import { nameOf, originsOf, type Place } from './letters.js'
-import type { HistoryEntry } from './scenario.js'
+import { RetryDelays } from './retry-delays.js'
+import type { HistoryEntry, Whose } from './scenario.js'
 
 /** A promise of the library that a history breaks: names the rule, and says where. */
 export interface Broken {
@@ -28,7 +29,8 @@ export interface Surroundings {
  *   copy stands on the broker, or it was discarded on purpose. Everything else is still uncommitted.
  * - What is remembered as finished behind a position is completed likewise.
  * - A position is never lowered.
- * - A completed record is delivered again only after its partition was lost, or a member killed, since.
+ * - A completed record is delivered again only after its partition was lost, or a member killed or expelled, since.
+ * - A retry is not delivered before its delay is over, unless the clock of another member, which wrote it, was behind.
  *
  * @returns The first that is broken.
  */
@@ -67,6 +69,7 @@ class Judge {
   readonly #copies = new Map<string, number>()
   #killed = -1
   #seen = 0
+  readonly #delays = new RetryDelays()
 
   constructor(readonly around: Surroundings) {}
 
@@ -75,13 +78,22 @@ class Judge {
     switch (entry.what) {
       case 'written':
         return this.#wrote(entry.record)
-      case 'delivered':
-        return this.#delivered(entry.client, entry.letter, this.#sourceOf(entry.client, entry.record.source))
+      case 'delivered': {
+        const place = this.#sourceOf(entry.client, entry.record.source)
+        return this.#delivered(entry.client, entry.letter, place) ?? this.#early(entry, place)
+      }
+      case 'failed':
+        this.#delays.failed(entry)
+        return undefined
+      case 'clock set':
+        this.#delays.clockSet(entry)
+        return undefined
       case 'acked':
         return this.#complete(entry.client, this.#sourceOf(entry.client, entry.record.source))
       case 'committed':
         return this.#committed(entry.commit)
       case 'killed':
+      case 'expelled':
         this.#killed = this.#seen
         return undefined
       case 'event':
@@ -96,6 +108,7 @@ class Judge {
     const offsets = this.#written.get(partition)
     if (offsets === undefined) this.#written.set(partition, [Number(record.offset)])
     else offsets.push(Number(record.offset))
+    this.#delays.wrote(record)
     const [origin] = originsOf(record)
     if (origin === undefined) return
     const name = nameOf(origin)
@@ -110,6 +123,16 @@ class Judge {
     return {
       rule: 'delivered again',
       message: `${letter} is delivered again to client ${client + 1}, from ${nameOf(place)}: it was completed, and nothing was lost since`,
+    }
+  }
+
+  #early({ client, letter, frame }: Whose & { readonly letter: string }, place: Place): Broken | undefined {
+    const group = this.around.groupOf(client)
+    const early = group === undefined ? 0 : this.#delays.earlyBy(client, frame, nameOf(place), group)
+    if (early <= 0) return
+    return {
+      rule: 'early',
+      message: `${letter} is delivered to client ${client + 1}, from ${nameOf(place)}, ${early} ms before its delay is over`,
     }
   }
 

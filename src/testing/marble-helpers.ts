@@ -75,6 +75,13 @@ export interface MarbleHelpers {
   lose(topic: string, marbles: Diagrams, options?: { readonly group?: string }): void
   /** The process of a client dies at the mark; its group goes on without it `after` ms, by default its `sessionTimeout`. */
   kill(marbles: string, options?: OfClient & { readonly after?: number }): void
+  /**
+   * The process of a client stands still from `^` to `!`, or for good. Its group goes on without it `after` ms, by default
+   * its `sessionTimeout`, which it learns when it goes on.
+   */
+  freeze(marbles: string, options?: OfClient & { readonly after?: number }): void
+  /** The wall clock of a client's machine is set at each mark, by so many ms; it dates what the client writes. */
+  setClock(marbles: string, by: number | Readonly<Record<string, number>>, options?: OfClient): void
   /** The broker is away from `^` to `!`, or for good. */
   outage(marbles: string): void
   /** At each mark: the next request of that kind after it fails, with the error of its letter; default one that may pass later. */

@@ -1,4 +1,5 @@
 import type { Client } from '../client/client.js'
+import type { Driver } from '../driver.js'
 import type { MemoryBroker } from '../drivers/memory/index.js'
 import { ConfigurationError } from '../errors.js'
 import type { ConsumeRecord } from '../record.js'
@@ -29,9 +30,19 @@ type In = Pick<
   | 'revoke'
   | 'lose'
   | 'kill'
+  | 'freeze'
+  | 'setClock'
   | 'outage'
   | 'failNext'
 >
+
+/** Of a client whose options name none, ms. */
+const defaultSessionTimeout = 30_000
+
+/** What a history has of a member's fate. */
+export type FateNote =
+  | { readonly what: 'killed' | 'expelled'; readonly client: Client }
+  | { readonly what: 'clock set'; readonly client: Client; readonly wall: number }
 
 /** What is put into a run: each diagram becomes actions of its clock, and a line of the picture. */
 export class MarbleInputs {
@@ -44,13 +55,14 @@ export class MarbleInputs {
   readonly #newest = new Map<string, ConsumeRecord<unknown>>()
   /** Told before the delivery that they are for, which is to come in the same frame. */
   #early: Settlement[] = []
+  readonly #frozen = new Set<Driver>()
 
   constructor(
     readonly clock: Clock,
     readonly broker: MemoryBroker,
     readonly members: Members,
     readonly letters: Letters,
-    readonly killed: (client: Client) => void,
+    readonly noted: (what: FateNote) => void,
   ) {}
 
   readonly helpers: In = {
@@ -118,22 +130,45 @@ export class MarbleInputs {
     kill: (marbles, { after, ...options } = {}) => {
       const { client, driver } = this.members.only('kill', options)
       this.#each(`kill${this.members.nameOf(options)}`, marbles, undefined, () => {
-        this.killed(client)
+        this.noted({ what: 'killed', client })
         this.broker.kill(driver, { after })
       })
     },
 
+    freeze: (marbles, { after, ...options } = {}) => {
+      const { client, driver, options: made } = this.members.only('freeze', options)
+      const sessionEndsAfter = after ?? made.sessionTimeout ?? defaultSessionTimeout
+      const { from, to } = this.#span(
+        `freeze${this.members.nameOf(options)}`,
+        marbles,
+        () => {
+          this.broker.freeze(driver, { after: sessionEndsAfter })
+          this.#frozen.add(driver)
+        },
+        () => this.broker.thaw(driver),
+      )
+      const expelled = from + sessionEndsAfter
+      if (expelled < to) this.clock.at(expelled, () => this.noted({ what: 'expelled', client }))
+    },
+
+    setClock: (marbles, by, options) => {
+      const { client, driver } = this.members.only('setClock', options)
+      const how = typeof by === 'number' ? ` by ${by} ms` : ''
+      this.#each(`setClock${this.members.nameOf(options)}${how}`, marbles, undefined, ({ mark }) => {
+        const ms = typeof by === 'number' ? by : by[mark]
+        if (ms === undefined) throw new ConfigurationError(`setClock '${marbles}': ${mark} has no ms`)
+        this.broker.setClock(driver, ms)
+        this.noted({ what: 'clock set', client, wall: driver.wallTime!() })
+      })
+    },
+
     outage: marbles => {
-      const { from, to } = parseSpan(marbles) ?? {}
-      if (from === undefined || to === undefined) throw new ConfigurationError(`outage '${marbles}': there is no ^`)
-      this.#note(marbles)
-      const marks = [{ frame: from, mark: '^' }]
-      this.clock.at(from, () => this.broker.disconnect())
-      if (to !== Number.POSITIVE_INFINITY) {
-        marks.push({ frame: to, mark: '!' })
-        this.clock.at(to, () => this.broker.reconnect())
-      }
-      this.context.push({ name: 'outage', marks })
+      this.#span(
+        'outage',
+        marbles,
+        () => this.broker.disconnect(),
+        () => this.broker.reconnect(),
+      )
     },
 
     failNext: (kind, marbles, errors = {}) =>
@@ -152,6 +187,11 @@ export class MarbleInputs {
     this.clock.scheduler.schedule(() => due.settle(record))
   }
 
+  /** Nobody stands still any more. */
+  thaw(): void {
+    for (const driver of this.#frozen) this.broker.thaw(driver)
+  }
+
   /** To be called once, when the run is over. */
   end(): void {
     for (const { what, letter, frame } of this.#early) {
@@ -165,6 +205,36 @@ export class MarbleInputs {
       const record = this.#newest.get(letter)
       if (record !== undefined && !record.settled) settle(record, letter)
       else this.#early.push({ what, letter, frame, settle: record => settle(record, letter) })
+    })
+  }
+
+  #span(
+    name: string,
+    marbles: string,
+    begin: () => void,
+    end: () => void,
+  ): { readonly from: number; readonly to: number } {
+    const { from, to } = parseSpan(marbles) ?? {}
+    if (from === undefined || to === undefined) throw new ConfigurationError(`${name} '${marbles}': there is no ^`)
+    this.#note(marbles)
+    const marks = [{ frame: from, mark: '^' }]
+    const input: Context = { name, marks }
+    this.context.push(input)
+    this.#at(from, begin, input)
+    if (to !== Number.POSITIVE_INFINITY) {
+      marks.push({ frame: to, mark: '!' })
+      this.#at(to, end, input)
+    }
+    return { from, to }
+  }
+
+  #at(frame: number, act: () => void, input: Context): void {
+    this.clock.at(frame, () => {
+      try {
+        act()
+      } catch (error) {
+        this.problems.push({ error, input })
+      }
     })
   }
 
@@ -183,15 +253,7 @@ export class MarbleInputs {
     this.#note(marbles)
     const input: Context = { name, marks, legend }
     this.context.push(input)
-    for (const mark of marks) {
-      this.clock.at(mark.frame, () => {
-        try {
-          act(mark)
-        } catch (error) {
-          this.problems.push({ error, input })
-        }
-      })
-    }
+    for (const mark of marks) this.#at(mark.frame, () => act(mark), input)
   }
 
   #note(marbles: string): void {

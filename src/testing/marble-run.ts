@@ -34,8 +34,8 @@ export class MarbleRun {
     this.#broker = memoryBroker({ ...options, scheduler: clock.scheduler })
     this.#members = new Members(this.#broker)
     this.#seen = new Sightings(clock, this.#broker)
-    this.#inputs = new MarbleInputs(clock, this.#broker, this.#members, this.#letters, client =>
-      this.#playing?.killed(client),
+    this.#inputs = new MarbleInputs(clock, this.#broker, this.#members, this.#letters, fate =>
+      this.#playing?.fated(fate),
     )
     this.#outputs = new MarbleOutputs(clock, this.#members, this.#letters, this.#seen)
   }
@@ -114,6 +114,7 @@ export class MarbleRun {
   closeClients(): void {
     this.stopWatching()
     this.#broker.reconnect()
+    this.#inputs.thaw()
     for (const { client } of this.#members.all) client.close()
   }
 

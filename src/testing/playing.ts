@@ -1,4 +1,4 @@
-import { defer, EMPTY, mergeMap, type Observable, throwError, timer } from 'rxjs'
+import { defer, EMPTY, mergeMap, type Observable, type SchedulerLike, throwError, timer } from 'rxjs'
 import type { Client, ClientOptions } from '../client/client.js'
 import type { MemoryBroker } from '../drivers/memory/index.js'
 import { ConfigurationError } from '../errors.js'
@@ -9,6 +9,7 @@ import type { Clock } from './clock.js'
 import { rowsOf } from './history-rows.js'
 import { firstBroken } from './invariants.js'
 import { type Letters, nameOf, type Place } from './letters.js'
+import type { FateNote } from './marble-inputs.js'
 import type { Members } from './members.js'
 import { type Context, drawing } from './picture.js'
 import type { History, HistoryCheck, HistoryEntry, Scenario, Simulation } from './scenario.js'
@@ -37,7 +38,7 @@ export class Playing {
   /** What comes after the run is not looked at. */
   over = false
   readonly #dead = new Set<number>()
-  readonly #names = new WeakMap<object, string>()
+  readonly #deliveries = new WeakMap<object, { readonly letter: string; readonly client: Client }>()
 
   constructor(
     readonly clock: Clock,
@@ -81,10 +82,10 @@ export class Playing {
     }) as Client['topic']
   }
 
-  killed(client: Client): void {
+  fated({ client, ...fate }: FateNote): void {
     const at = this.clients.indexOf(client)
-    this.#add({ what: 'killed', client: at })
-    this.#dead.add(at)
+    this.#add({ ...fate, client: at })
+    if (fate.what === 'killed') this.#dead.add(at)
   }
 
   /** A record is about to be handed to its subscriber. */
@@ -92,7 +93,7 @@ export class Playing {
     const letter = this.letters.known(place) ?? nameOf(place)
     const of = { client: this.clients.indexOf(client), record, letter }
     const delivery = deliveryOf(record)
-    if (delivery !== undefined) this.#names.set(delivery, letter)
+    if (delivery !== undefined) this.#deliveries.set(delivery, { letter, client })
     this.#add({ what: 'delivered', ...of })
     watchSettlement(record, settlement =>
       this.#add(
@@ -144,7 +145,7 @@ export class Playing {
         return defer((): Observable<never> => {
           const [ms, fails] = [sim.delay(record, delay), sim.fails(record, failures)]
           const end = fails ? throwError(() => new Error(`${this.#nameOf(record)} fails`)) : EMPTY
-          return ms === 0 ? end : timer(ms, this.clock.scheduler).pipe(mergeMap(() => end))
+          return ms === 0 ? end : timer(ms, this.#timeOf(record)).pipe(mergeMap(() => end))
         })
       },
     }
@@ -152,11 +153,21 @@ export class Playing {
   }
 
   #nameOf(record: ConsumeRecord<unknown>): string {
+    return this.#deliveryOf(record).letter
+  }
+
+  /** Work stands still with the process that does it. */
+  #timeOf(record: ConsumeRecord<unknown>): SchedulerLike {
+    const { client } = this.#deliveryOf(record)
+    return this.members.all.find(member => member.client === client)?.driver.scheduler ?? this.clock.scheduler
+  }
+
+  #deliveryOf(record: ConsumeRecord<unknown>) {
     const delivery = deliveryOf(record)
-    const name = delivery === undefined ? undefined : this.#names.get(delivery)
-    if (name === undefined)
+    const known = delivery && this.#deliveries.get(delivery)
+    if (known === undefined)
       throw new ConfigurationError('a choice is made for a record that a client of the run delivered')
-    return name
+    return known
   }
 
   #add(entry: Unframed<HistoryEntry>): void {

@@ -35,7 +35,7 @@ interface When {
   readonly frame: number
 }
 
-interface Whose extends When {
+export interface Whose extends When {
   /** Which client, in the order in which the scenario made them; the first is 0. */
   readonly client: number
 }
@@ -61,6 +61,10 @@ export type HistoryEntry =
   | (Whose & { readonly what: 'error'; readonly error: RxMikaError })
   /** The client's process died. */
   | (Whose & { readonly what: 'killed' })
+  /** The group went on without a client whose process was frozen. */
+  | (Whose & { readonly what: 'expelled' })
+  /** The wall clock of the client's machine was set; it shows `wall` ms since 1970 now. */
+  | (Whose & { readonly what: 'clock set'; readonly wall: number })
 
 /** A run that is over, for a check to judge. */
 export interface History {

@@ -27,6 +27,10 @@ export interface SimulatedFaults {
   readonly closeGracefully?: number
   /** The broker away for some ms. */
   readonly outage?: number
+  /** A member's process that stands still for some ms; its group may go on without it. */
+  readonly freeze?: number
+  /** A member's wall clock, set by seconds to days: forward at first, then back or forward. */
+  readonly setClock?: number
   /** A request refused, once: the copy of a failed record, a commit, a fetch. */
   readonly produce?: number
   readonly commit?: number
@@ -42,6 +46,8 @@ export const everyFault: Required<SimulatedFaults> = {
   produce: 1,
   commit: 1,
   fetch: 1,
+  freeze: 1,
+  setClock: 2,
 }
 
 export interface PutIn {
@@ -56,6 +62,8 @@ export type Fault = { readonly frame: number } & (
   | { readonly kind: 'kill'; readonly client: number; readonly after: number }
   | { readonly kind: 'closeGracefully'; readonly client: number }
   | { readonly kind: 'outage'; readonly lasts: number }
+  | { readonly kind: 'freeze'; readonly client: number; readonly lasts: number; readonly after: number }
+  | { readonly kind: 'setClock'; readonly client: number; readonly by: number }
   | { readonly kind: FaultyRequest }
 )
 
@@ -81,6 +89,9 @@ export interface Stage {
 
 /** Two records follow each other after so many ms, at most. */
 const widestGap = 4
+
+/** A wall clock is set by so many s, at most. */
+const longestClockStep = 48 * 3_600
 
 /** Draws a schedule: the same one for the same seed and stage. */
 export function drawSchedule(seed: number, latency: number, stage: Stage): Schedule {
@@ -139,10 +150,36 @@ function drawFaults(random: Random, span: number, stage: Stage): Fault[] {
         case 'outage':
           faults.push({ kind, frame, lasts: 1 + random.small(20) })
           break
+        case 'freeze': {
+          if (stage.consumers.length === 0) break
+          const client = stage.consumers[random.integer(stage.consumers.length - 1)]!
+          faults.push({ kind, frame, client, lasts: 1 + random.small(30), after: 1 + random.small(30) })
+          break
+        }
+        case 'setClock': {
+          if (stage.consumers.length === 0) break
+          const client = stage.consumers[random.integer(stage.consumers.length - 1)]!
+          faults.push({ kind, frame, client, by: 0 })
+          break
+        }
         default:
           faults.push({ kind, frame })
       }
     }
   }
-  return faults.sort((one, other) => one.frame - other.frame)
+  faults.sort((one, other) => one.frame - other.frame)
+  return setClocks(random, faults)
+}
+
+/** Draws by how much clocks are set. Virtual time begins in 1970, and no clock is set back to before that. */
+function setClocks(random: Random, faults: readonly Fault[]): Fault[] {
+  const ahead = new Map<number, number>()
+  return faults.map(fault => {
+    if (fault.kind !== 'setClock') return fault
+    const before = ahead.get(fault.client) ?? 0
+    const seconds =
+      before > 0 && random.chance(0.7) ? -(1 + random.small(before - 1)) : 1 + random.small(longestClockStep - 1)
+    ahead.set(fault.client, before + seconds)
+    return { ...fault, by: seconds * 1_000 }
+  })
 }

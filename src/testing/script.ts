@@ -3,7 +3,17 @@ import { drawDiagram, type Mark, parseDiagram } from './diagram.js'
 import type { MarbleHelpers, RecordContent } from './marble-helpers.js'
 import type { Fault, PutIn, Schedule, SimulatedTopic } from './schedule.js'
 
-type Helper = 'records' | 'start' | 'revoke' | 'lose' | 'kill' | 'closeGracefully' | 'outage' | 'failNext'
+type Helper =
+  | 'records'
+  | 'start'
+  | 'revoke'
+  | 'lose'
+  | 'kill'
+  | 'closeGracefully'
+  | 'outage'
+  | 'freeze'
+  | 'setClock'
+  | 'failNext'
 
 /** One call of a marble test's helper: what a run makes, and what a test is written of. */
 export interface Line {
@@ -90,9 +100,15 @@ function faultLine(fault: Fault): Line {
     }
     case 'closeGracefully':
       return { helper: 'closeGracefully', args: [drawn(fault.frame, 'x')], options: { client: fault.client }, fault }
-    case 'outage': {
-      const span = `${dashes(fault.frame)}^${dashes(fault.lasts - 1)}!`
-      return { helper: 'outage', args: [span], fault }
+    case 'outage':
+      return { helper: 'outage', args: [span(fault)], fault }
+    case 'freeze': {
+      const { client, after } = fault
+      return { helper: 'freeze', args: [span(fault)], options: { client, after }, fault }
+    }
+    case 'setClock': {
+      const { client, by } = fault
+      return { helper: 'setClock', args: [drawn(fault.frame, 'x'), by], options: { client }, fault }
     }
     default:
       return { helper: 'failNext', args: [fault.kind, drawn(fault.frame, 'x')], fault }
@@ -101,6 +117,10 @@ function faultLine(fault: Fault): Line {
 
 function drawn(frame: number, mark: string): string {
   return drawDiagram([{ frame, mark }])
+}
+
+function span({ frame, lasts }: { readonly frame: number; readonly lasts: number }): string {
+  return `${dashes(frame)}^${dashes(lasts - 1)}!`
 }
 
 function dashes(count: number): string {

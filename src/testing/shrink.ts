@@ -81,8 +81,14 @@ function* sooner(schedule: Schedule): Generator<Schedule> {
 function* lesserFaults(fault: Fault): Generator<Fault> {
   for (const frame of below(fault.frame)) yield { ...fault, frame }
   if ('lasts' in fault) for (const less of below(fault.lasts - 1)) yield { ...fault, lasts: less + 1 }
+  if (fault.kind === 'setClock') for (const by of lesserSteps(fault.by)) yield { ...fault, by }
   if ('after' in fault) for (const less of below(fault.after - 1)) yield { ...fault, after: less + 1 }
   if ('partition' in fault) for (const partition of below(fault.partition)) yield { ...fault, partition }
+}
+
+/** In whole seconds, and the other way no further. */
+function* lesserSteps(by: number): Generator<number> {
+  for (const less of below(Math.abs(by) / 1_000 - 1)) yield Math.sign(by) * (less + 1) * 1_000
 }
 
 /** Records of a partition are written in the order of their frames. */

@@ -64,6 +64,8 @@ const knownOfFaults: KnownOptions<SimulatedFaults> = {
   produce: true,
   commit: true,
   fetch: true,
+  freeze: true,
+  setClock: true,
 }
 
 /** What a simulation came to: proof that it did something. */

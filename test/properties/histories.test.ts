@@ -1,5 +1,5 @@
-import { bufferTime, filter, pipe } from 'rxjs'
-import { discard, fixed, type HandleOptions, handle, redeliver, retryTopic } from 'rxmika'
+import { asapScheduler, bufferTime, filter, pipe } from 'rxjs'
+import { breaker, deadLetter, discard, fixed, type HandleOptions, handle, redeliver, retryTopic } from 'rxmika'
 import { type HistoryCheck, type Scenario, type Simulation, simulate } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
 
@@ -20,7 +20,7 @@ const allDone: HistoryCheck = ({ broker, entries }) => {
 /** Who failed more often than there are attempts is on the DLQ topic, and nobody else is. */
 const deadLettersOnce: HistoryCheck = history => {
   allDone(history)
-  const isGraceful = history.entries.every(({ what }) => what !== 'killed')
+  const isGraceful = history.entries.every(({ what }) => what !== 'killed' && what !== 'expelled')
   const lost = history.entries.some(entry => entry.what === 'event' && entry.event.type === 'lost')
   if (!isGraceful || lost) return
   const dead = history.broker.records('dlq').map(({ value }) => String(value))
@@ -117,5 +117,77 @@ describe('histories: two members under random schedules', () => {
       }
     }
     simulate({ scenario, check: allDone, topics: keyed, runs: Math.ceil(runs / 5), tail: 500 })
+  })
+
+  it('notice no wall clock that is set: commits, the strict gate and delayed retries go on', { timeout }, () => {
+    const scenario: Scenario = sim => {
+      const backoff = sim.pick('backoff', [fixed(50), fixed(400), fixed(2_000)])
+      const batch = sim.pick('batch', [false, true])
+      const commitInterval = sim.pick('commitInterval', [0, 20, 300])
+      for (let member = 0; member < 2; member++) {
+        sim
+          .createClient({ commitInterval })
+          .topic('orders', { retries: 2, dlq: true, backoff, batch })
+          .pipe(handle(record => sim.work(record, { failures: 3 })))
+          .subscribe()
+      }
+    }
+    // Through the strict gate each record takes a commit, and two delays: what waited for a clock would wait for hours.
+    const [tail, topics] = [30_000, { orders: { ...keyed.orders, records: 12 } }]
+    simulate({ scenario, check: deadLettersOnce, faults: { setClock: 10, revoke: 1 }, topics, runs, tail })
+    simulate({
+      scenario,
+      check: allDone,
+      faults: { setClock: 6, freeze: 2, lose: 1 },
+      topics,
+      runs: Math.ceil(runs / 2),
+      tail,
+    })
+  })
+
+  it('have breakers trip by the failures in their time, whatever the wall clock shows', { timeout }, () => {
+    const [failures, within] = [2, 100]
+    const scenario: Scenario = sim => {
+      const client = sim.createClient()
+      const onFail = pipe(breaker(client, { failures, within }), deadLetter(client))
+      client
+        .topic('orders', { onFail })
+        .pipe(handle(record => sim.work(record, { delay: 120, failures: 1 }), { order: 'none' }))
+        .subscribe()
+      client.events.subscribe(({ type }) => {
+        if (type === 'tripped') asapScheduler.schedule(() => client.resume('orders'))
+      })
+    }
+    const check: HistoryCheck = history => {
+      allDone(history)
+      // The first of the window, and afresh once it has tripped.
+      let passed: number[] = []
+      let expected = 0
+      for (const entry of history.entries) {
+        if (entry.what !== 'failed') continue
+        const recent = passed.filter(frame => entry.frame - frame < within)
+        if (recent.length < failures) passed = [...recent, entry.frame]
+        else {
+          expected++
+          passed = []
+        }
+      }
+      const tripped = history.entries.filter(entry => entry.what === 'event' && entry.event.type === 'tripped')
+      expect(tripped).toHaveLength(expected)
+    }
+    const topics = { orders: { partitions: 2, records: 12 } }
+    simulate({ scenario, check, faults: { setClock: 12 }, topics, runs })
+  })
+
+  it('keep their promises where processes stand still, and find their group gone on without them', { timeout }, () => {
+    const report = simulate({ scenario: twoMembers, check: allDone, faults: { freeze: 4 }, topics: keyed, runs })
+    expect(report.faults.freeze).toBeGreaterThan(runs / 2)
+    simulate({
+      scenario: inKeyOrder,
+      check: allDone,
+      faults: { freeze: 2, revoke: 1, outage: 1, commit: 1 },
+      topics: keyed,
+      runs,
+    })
   })
 })

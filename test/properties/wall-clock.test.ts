@@ -38,7 +38,7 @@ describe('a copy that was put off', () => {
         const wallClock = new WallClock(machine.clock)
         const copies: { readonly headers: Own; readonly at: number; readonly delay: number }[] = []
         for (const { passes, set, delay } of steps) {
-          copies.push({ headers: written(machine.wallNow, delay), at: machine.monotonicNow, delay })
+          copies.push({ headers: written(wallClock.now(), delay), at: machine.monotonicNow, delay })
           machine.pass(passes)
           machine.wallNow += set
           for (const { headers, at, delay } of copies) {

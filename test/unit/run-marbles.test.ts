@@ -4,13 +4,14 @@ import {
   CommitError,
   type ConsumeRecord,
   createClient,
+  type Driver,
   discard,
   fixed,
   handle,
   PublishError,
   UnroutableFailureError,
 } from 'rxmika'
-import { type MarbleHelpers, runMarbles } from 'rxmika/testing'
+import { type MarbleHelpers, memoryBroker, runMarbles } from 'rxmika/testing'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 
 /** Runs what is expected to differ, and returns what its error says. */
@@ -349,6 +350,59 @@ describe('runMarbles: faults', () => {
       ack('                                             -b')
       expectDeliveries('orders', { client: one }).toBe('-b 1000ms a')
       expectState({ client: other }).toBe('             (isr)')
+    }))
+
+  it('lets a member stand still from ^ to !, and go on where it was', () =>
+    runMarbles(({ createClient, records, freeze, expectDeliveries, expectCommits, expectEvents }) => {
+      const client = createClient()
+      client
+        .topic('orders', { retries: 1, backoff: fixed(8) })
+        .pipe(handle(record => (record.attempt === 1 ? throwError(() => new Error('once')) : timer(1))))
+        .subscribe()
+      records('orders', '               a----b------')
+      freeze('                          --^------!--', { client })
+      // Its timers come due late, and not again.
+      expectDeliveries('orders').toBe(' a--------(ba)----b')
+      expectCommits('orders').toBe('    1--------2')
+      expectCommits('retry').toBe('  ----------1-------2')
+      expectEvents({ l: 'lost', r: 'revoked' }).toBe('-')
+    }))
+
+  it('lets the group of a member that stands still go on without it, which it learns before it delivers more', () =>
+    runMarbles(({ createClient, records, freeze, expectDeliveries, expectCommits, expectEvents, expectErrors }) => {
+      const [one, other] = [createClient(), createClient({ sessionTimeout: 4, heartbeatInterval: 1 })]
+      one
+        .topic('orders')
+        .pipe(handle(() => {}))
+        .subscribe()
+      other.topic('orders', { maxInFlight: 1 }).subscribe()
+      records('orders', ['                              abc--------', '-----------'])
+      freeze('                                      --^-----!--', { client: other })
+      expectDeliveries('orders', { client: other }).toBe('a----------')
+      expectDeliveries('orders', { client: one }).toBe('  ------(abc)')
+      expectEvents({ l: 'lost' }, { client: other, topic: 'orders' }).toBe('--------l--')
+      expectCommits('orders').toBe(['               ------3----', '-----------'])
+      expectErrors({}, { client: other }).toBe('            -----------')
+    }))
+
+  it('says that nobody stands still in real time', () => {
+    const broker = memoryBroker()
+    expect(() => broker.freeze(broker.driver())).toThrow('virtual time')
+    expect(() => broker.thaw({} as Driver)).toThrow('thaw() takes a driver of this broker')
+  })
+
+  it('sets the wall clock of a member, by which it dates what it writes, and nothing else', () =>
+    runMarbles(({ broker, createClient, records, setClock, at, expectDeliveries }) => {
+      const client = createClient()
+      client.topic('orders', { retries: 1, backoff: fixed(5) }).subscribe(record => record.fail(new Error('no')))
+      records('orders', '              a-----b--------c')
+      setClock('                       ---f-----b-----', { f: 3_600_000, b: -7_200_000 }, { client })
+      expectDeliveries('orders').toBe('a----ab----b---c----c')
+      const failedAt: number[] = []
+      at('- 30ms x', () => {
+        for (const { headers } of broker.records('retry')) failedAt.push(Number(headers.mika_err_group_failed_at))
+        expect(failedAt).toEqual([0, 3_600_006, 6])
+      })
     }))
 
   it('cuts the connection from ^ to !', () =>

@@ -73,7 +73,9 @@ describe('simulate', () => {
     const report = simulate({ scenario: two, runs: 300 })
     expect(report.runs).toBe(300)
     expect(report.deliveries).toBeGreaterThan(600)
-    const kinds = ['revoke', 'lose', 'kill', 'closeGracefully', 'outage', 'produce', 'commit', 'fetch']
+    const graceful = ['revoke', 'closeGracefully']
+    const hard = ['lose', 'kill', 'outage', 'produce', 'commit', 'fetch', 'freeze', 'setClock']
+    const kinds = [...graceful, ...hard]
     expect(Object.keys(report.faults).sort()).toEqual(kinds.sort())
   })
 
@@ -133,7 +135,7 @@ describe('simulate', () => {
       orders: { records: 4, contents: (letter: string) => ({ key: "it's", value: `{"of":"${letter}"}` }) },
     }
     const kinds = new Set<string>()
-    for (const what of ['lost', 'revoked', 'disconnected', 'killed', 'retried'] as const) {
+    for (const what of ['lost', 'revoked', 'disconnected', 'killed', 'retried', 'expelled', 'clock set'] as const) {
       const check: HistoryCheck = ({ entries }) => {
         const seen = entries.some(entry => entry.what === what || (entry.what === 'event' && entry.event.type === what))
         if (seen && entries.some(entry => entry.what === 'delivered')) throw new Error(`somebody was ${what}`)
@@ -142,7 +144,7 @@ describe('simulate', () => {
       for (const [, helper] of error.message.matchAll(/^ +(\w+)\('/gm)) kinds.add(helper!)
       expect(errorOf(() => runPrinted(error, { scenario, check })).message).toBe(`somebody was ${what}`)
     }
-    expect([...kinds]).toEqual(expect.arrayContaining(['records', 'lose', 'kill', 'outage']))
+    expect([...kinds]).toEqual(expect.arrayContaining(['records', 'lose', 'kill', 'outage', 'freeze', 'setClock']))
   })
 
   it('passes where the scenario is mended: the printed test is a regression test', () => {

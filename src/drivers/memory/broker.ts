@@ -254,9 +254,36 @@ export class MemoryBroker {
    */
   kill(driver: Driver, options: { readonly after?: number } = {}): void {
     checkOptions('kill', options, { after: true })
+    this.#known('kill', driver).die(options.after)
+  }
+
+  /**
+   * The process with this driver stands still, as on a machine that is paused: nothing of it runs, and it hears of nothing.
+   * Its group goes on without it after the member's `sessionTimeout`, or `after` ms; the member learns of that once it is
+   * thawed. What user code does by timers of its own goes on. Not in real time, which the test shares with its members.
+   */
+  freeze(driver: Driver, options: { readonly after?: number } = {}): void {
+    checkOptions('freeze', options, { after: true })
+    this.#known('freeze', driver).freeze(options.after)
+  }
+
+  /** A frozen process goes on: first with what would have run meanwhile. */
+  thaw(driver: Driver): void {
+    this.#known('thaw', driver).thaw()
+  }
+
+  /**
+   * Sets the wall clock of the process with this driver `by` ms forward, or back, but to no time before 1970. It dates what
+   * the client writes; durations go on as they were.
+   */
+  setClock(driver: Driver, by: number): void {
+    this.#known('setClock', driver).setClock(by)
+  }
+
+  #known(what: string, driver: Driver): MemoryDriver {
     const known = this.#drivers.get(driver)
-    if (known === undefined) throw new ConfigurationError('kill() takes a driver of this broker')
-    known.die(options.after)
+    if (known === undefined) throw new ConfigurationError(`${what}() takes a driver of this broker`)
+    return known
   }
 
   #obtainGroup(name: string) {

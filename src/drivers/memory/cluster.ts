@@ -54,14 +54,14 @@ export class Cluster {
   }
 
   /** Writes what can be written; records that are written together to one partition stand together. */
-  append(records: readonly PublishRecord[]): ProduceResult[] {
+  append(records: readonly PublishRecord[], now: number = this.scheduler.now()): ProduceResult[] {
     const baseOffsets = new Map<Log, number>()
     return records.map(record => {
       const log = this.#logFor(record)
       if (!(log instanceof Log)) return refused(log)
       const baseOffset = baseOffsets.get(log) ?? log.end
       baseOffsets.set(log, baseOffset)
-      const offset = log.append(record, record.timestamp ?? this.scheduler.now(), baseOffset)
+      const offset = log.append(record, record.timestamp ?? now, baseOffset)
       this.written.next({ log, record: log.records.at(-1)! })
       return written(log.topic, log.partition, BigInt(offset))
     })

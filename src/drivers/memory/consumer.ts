@@ -15,6 +15,7 @@ import { Assignment, partitionName } from './assignment.js'
 import type { Cluster } from './cluster.js'
 import type { Group } from './group.js'
 import type { Log } from './log.js'
+import type { MemberProcess } from './member-process.js'
 import { outOfRange, startPosition } from './start-position.js'
 
 /** Where a newly assigned partition is read from. */
@@ -38,12 +39,16 @@ export class Consumer {
   #rebalancing = true
   /** Counts the rebalances begun: an outcome that comes after the next has begun starts no fetching. */
   #rebalances = 0
+  /** The group went on without the member, which does not know it yet. */
+  expelled = false
+  #expulsion: Subscription | undefined
   #dead = false
   #left = false
   readonly #held = new Subscription()
 
   constructor(
     readonly cluster: Cluster,
+    readonly process: MemberProcess,
     readonly request: ConsumeRequest,
     readonly clientId: string,
     readonly subscriber: Subscriber<DriverEvent>,
@@ -77,25 +82,31 @@ export class Consumer {
   giveUp(rejoin: () => void): void {
     if (this.#dead) return
     this.#rebalancing = true
-    this.#rebalances++
+    const rebalance = ++this.#rebalances
     if (this.assignments.size === 0) {
       rejoin()
       return
     }
+    // A member that was expelled meanwhile joins again as another.
+    const current = () => rebalance === this.#rebalances && !this.expelled
     this.#post(() => {
+      if (!current()) return
       const assignments = [...this.assignments.values()]
       const holds: Observable<unknown>[] = []
       if (assignments.length > 0) {
         this.#emit({ type: 'revoking', assignments, hold: until => holds.push(until) })
       }
-      const timeout = timer(this.request.rebalanceTimeout, this.cluster.scheduler)
+      const timeout = timer(this.request.rebalanceTimeout, this.process.scheduler)
       const letGo = holds.map(until =>
         until.pipe(
           ignoreElements(),
           catchError(() => EMPTY),
         ),
       )
-      const complete = () => this.#held.add(this.cluster.connection.reach(rejoin))
+      const arrived = () => {
+        if (current()) rejoin()
+      }
+      const complete = () => this.process.run(() => this.#held.add(this.cluster.connection.reach(arrived)))
       this.#held.add(
         merge(...letGo)
           .pipe(takeUntil(timeout))
@@ -138,7 +149,7 @@ export class Consumer {
   /** Ends the stream with what cannot heal. */
   fail(error: unknown): void {
     this.#depart()
-    this.cluster.scheduler.schedule(() => this.subscriber.error(error))
+    this.process.scheduler.schedule(() => this.subscriber.error(error))
   }
 
   // The client's side.
@@ -165,7 +176,7 @@ export class Consumer {
   leave(left: () => void): void {
     // A dead member's session goes on until its end, whatever is done with what is left of its client.
     const assignments = this.#dead ? [] : this.#depart()
-    this.cluster.scheduler.schedule(() => {
+    this.process.scheduler.schedule(() => {
       if (assignments.length > 0) this.#emit({ type: 'revoked', assignments })
       this.subscriber.complete()
       left()
@@ -187,6 +198,34 @@ export class Consumer {
     this.cluster.scheduler.schedule(() => this.#depart(), sessionEndsAfter)
   }
 
+  /** The process stands still and sends no heartbeats: the group goes on without it when its session is over. */
+  silent(sessionEndsAfter = this.request.sessionTimeout): void {
+    this.#expulsion = this.cluster.scheduler.schedule(() => {
+      if (this.group === undefined || this.#left || this.#dead || !this.group.members.has(this)) return
+      this.expelled = true
+      this.group.leave(this)
+    }, sessionEndsAfter)
+  }
+
+  /** It goes on. What it is told of its group is an answer to the next heartbeat. */
+  audible(): void {
+    this.#expulsion?.unsubscribe()
+    if (!this.expelled) return
+    this.#held.add(
+      this.cluster.connection.reach(() =>
+        this.process.run(() => {
+          if (!this.expelled) return
+          const assignments = this.#end([...this.assignments.keys()])
+          this.#rebalancing = true
+          this.#rebalances++
+          this.expelled = false
+          if (assignments.length > 0) this.#emit({ type: 'lost', assignments })
+          this.#held.add(this.cluster.connection.reach(() => this.#join()))
+        }),
+      ),
+    )
+  }
+
   #depart(): readonly Assignment[] {
     if (this.#left) return []
     this.#left = true
@@ -201,7 +240,7 @@ export class Consumer {
   /** Like a fetch that waits at the broker for something to read: it ends by a record, never by time. */
   #fetchNext(assignment: Assignment): void {
     if (assignment.fetching !== undefined || !this.#canFetch(assignment)) return
-    assignment.fetching = this.cluster.scheduler.schedule(() => {
+    assignment.fetching = this.process.scheduler.schedule(() => {
       assignment.fetching = undefined
       if (this.#canFetch(assignment)) this.#fetch(assignment)
     }, this.cluster.connection.latency)
@@ -261,7 +300,7 @@ export class Consumer {
   }
 
   #post(tell: () => void): void {
-    this.cluster.scheduler.schedule(() => {
+    this.process.scheduler.schedule(() => {
       if (!this.#dead) tell()
     })
   }

@@ -7,10 +7,12 @@ import type { PublishRecord } from '../../publish.js'
 import type { RecordBatch } from '../../record-batch.js'
 import type { Cluster } from './cluster.js'
 import { Consumer } from './consumer.js'
+import { MemberProcess } from './member-process.js'
 
 /** One client's connection to the in-process broker. */
 export class MemoryDriver implements Driver {
   readonly #cluster: Cluster
+  readonly #process: MemberProcess
   #consumer: Consumer | undefined
   #clientId = 'rxmika'
   #closed = false
@@ -18,10 +20,19 @@ export class MemoryDriver implements Driver {
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster
+    this.#process = new MemberProcess(cluster.scheduler)
   }
 
   get scheduler(): SchedulerLike {
-    return this.#cluster.scheduler
+    return this.#process.scheduler
+  }
+
+  get doubtful(): boolean {
+    return this.#consumer?.expelled === true
+  }
+
+  wallTime(): number {
+    return this.#process.wallTime()
   }
 
   connect(context: DriverContext): Observable<never> {
@@ -64,7 +75,7 @@ export class MemoryDriver implements Driver {
         subscriber.error(new ConfigurationError('this driver consumes already; leave() first'))
         return
       }
-      const consumer = new Consumer(this.#cluster, request, this.#clientId, subscriber)
+      const consumer = new Consumer(this.#cluster, this.#process, request, this.#clientId, subscriber)
       this.#consumer = consumer
       return () => {
         consumer.abandon()
@@ -115,7 +126,7 @@ export class MemoryDriver implements Driver {
         const fault = this.#closed
           ? new PublishError('the driver is closed', { retriable: false })
           : this.#cluster.faults.produce()
-        return fault === undefined ? this.#cluster.append(records) : records.map(() => refused(fault))
+        return fault === undefined ? this.#cluster.append(records, this.wallTime()) : records.map(() => refused(fault))
       }),
     )
   }
@@ -142,6 +153,24 @@ export class MemoryDriver implements Driver {
     )
   }
 
+  /** Sets the wall clock of the process. */
+  setClock(by: number): void {
+    this.#process.setClock(by)
+  }
+
+  freeze(sessionEndsAfter?: number): void {
+    if (this.#process.frozen) return
+    this.#process.freeze()
+    this.#consumer?.silent(sessionEndsAfter)
+  }
+
+  thaw(): void {
+    if (!this.#process.frozen) return
+    // The group is asked first: what ran meanwhile is of a member that may be none any more.
+    this.#consumer?.audible()
+    this.#process.thaw()
+  }
+
   /** The process with this driver in it is gone. */
   die(sessionEndsAfter?: number): void {
     this.#dead = true
@@ -153,15 +182,19 @@ export class MemoryDriver implements Driver {
     return this.#whileAlive(this.#cluster.connection.request(arrive))
   }
 
-  /** A dead process gets no answers, neither a value nor an end. */
+  /** A dead process neither asks nor gets answers, and a frozen one does so later. */
   #whileAlive<T>(answers: Observable<T>): Observable<T> {
-    return new Observable(subscriber => {
-      if (this.#dead) return
-      return answers.subscribe({
-        next: value => this.#dead || subscriber.next(value),
-        error: error => this.#dead || subscriber.error(error),
-        complete: () => this.#dead || subscriber.complete(),
-      })
-    })
+    const live = (work: () => void) => this.#process.run(() => this.#dead || work())
+    return new Observable(subscriber =>
+      live(() =>
+        subscriber.add(
+          answers.subscribe({
+            next: value => live(() => subscriber.next(value)),
+            error: error => live(() => subscriber.error(error)),
+            complete: () => live(() => subscriber.complete()),
+          }),
+        ),
+      ),
+    )
   }
 }
