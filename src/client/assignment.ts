@@ -715,7 +715,7 @@ export class Assignment implements RecordOwner {
     if (this.#stallTimer !== undefined || this.#stalled !== undefined || this.ended) return
     const { clock, stallAfter } = this.host
     const now = clock.monotonic()
-    const since = this.window.span > 0 ? this.#headSince() : (this.#queue[0]?.at ?? this.#behindSince ?? now)
+    const since = this.#heldBack()?.since ?? this.#queue[0]?.at ?? now
     // One that is looked at in vain, because deliveries rest meanwhile, is looked at again after the whole time.
     const wait = since + stallAfter > now ? since + stallAfter - now : stallAfter
     this.#stallTimer = clock.scheduler.schedule(() => {
