@@ -93,6 +93,11 @@ const looked = 64
 /** A stall as users get it: its fields are its own, and it reads well in a log. */
 class StallObject extends Readable {}
 
+/** What is kept for long must not keep the fetch that the bytes are part of. */
+function ownCopy(bytes: Buffer | null): Buffer | null {
+  return bytes && Buffer.from(bytes)
+}
+
 /** Delivered and not completed, other than a retry that is not due. */
 function isLeftBehind(phase: DeliveryPhase): boolean {
   return phase !== 'done' && phase !== 'waiting' && phase !== 'fenced' && phase !== 'not-due'
@@ -729,7 +734,7 @@ export class Assignment implements RecordOwner {
 
   #reportStall(stall: Stall): void {
     const { topic, partition, offset, key, origin, why } = stall
-    const place = { topic, partition, offset, key, ...(origin && { origin }) }
+    const place = { topic, partition, offset, key: ownCopy(key), ...(origin && { origin }) }
     this.#stalled = { place, slot: why === 'committing' ? undefined : this.window.head }
     this.host.reports.event({ type: 'stalled', ...this.#shown(stall) })
   }
@@ -775,7 +780,9 @@ export class Assignment implements RecordOwner {
   /** What is not done at the end: the first record of those that were delivered, or the commit that is not confirmed. */
   leftBehind(): Stall | undefined {
     for (const record of this.window) {
-      if (isLeftBehind(record.phase)) return this.#shown(this.#stallAt(record, this.#headSince(), this.#whyAt(record)))
+      if (!isLeftBehind(record.phase)) continue
+      const stall = this.#stallAt(record, this.#headSince(), this.#whyAt(record))
+      return this.#shown({ ...stall, key: ownCopy(stall.key) })
     }
     const committing = this.#committing()
     return committing && this.#shown(committing)

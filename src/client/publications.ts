@@ -1,6 +1,7 @@
 import { Observable, type SchedulerLike, type Subscriber, type Subscription } from 'rxjs'
 import { ClientClosedError, PublishError } from '../errors.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
+import { Readable } from '../readable.js'
 import type { Publisher } from './publisher.js'
 import type { TopicNames } from './topic-names.js'
 
@@ -120,6 +121,17 @@ class Lasting {
   }
 }
 
+/** A place as users get it: it reads well in a log. */
+class PublishedPlace extends Readable implements RecordMetadata {
+  constructor(
+    readonly topic: string,
+    readonly partition: number,
+    readonly offset: bigint,
+  ) {
+    super()
+  }
+}
+
 class Publication {
   readonly #places: RecordMetadata[]
   #left: number
@@ -141,7 +153,7 @@ class Publication {
       publisher.send(record, {
         settle: result => {
           if (!result.ok) return this.subscriber.error(names.inError(result.error))
-          this.#places[at] = { topic: this.topics[at]!, partition: result.partition, offset: result.offset }
+          this.#places[at] = new PublishedPlace(this.topics[at]!, result.partition, result.offset)
           if (--this.#left === 0) this.#finish()
         },
         again: error => {

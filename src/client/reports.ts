@@ -31,7 +31,7 @@ export class Reports {
   readonly #errors = new Subject<RxMikaError>()
   /** Errors that nobody has heard, while there was no subscriber yet. */
   #unheard: RxMikaError[] | undefined = []
-  readonly #tallies: Tallies<Counted>
+  readonly #tallies: Tallies<Counted, Summary>
 
   /**
    * Hot, but for what comes before the first subscriber, which is kept for it: a driver may fail before `start()` has
@@ -52,7 +52,7 @@ export class Reports {
     scheduler: SchedulerLike,
   ) {
     this.state.next(this.#current)
-    this.#tallies = new Tallies(scheduler, tally => this.#say(tally))
+    this.#tallies = new Tallies(scheduler, summaryOf, tally => this.#say(tally))
   }
 
   get currentState(): ClientState {
@@ -132,7 +132,7 @@ export class Reports {
       case 'lost':
         return this.logger.warn(placeFields(event), 'a partition was lost')
       case 'dead-lettered':
-        return this.#count(event, `${originOf(event).topic} ${nameOf(event.reason)}`)
+        return this.#count(event, `${originOf(event).topic} ${shortened(nameOf(event.reason))}`)
       case 'outrun':
         return this.#count(event, `${originOf(event).topic} ${event.first}`)
       case 'leaked':
@@ -153,33 +153,31 @@ export class Reports {
     if (this.logger.isLevelEnabled('debug')) this.logger.debug(placeFields(event), event.type)
   }
 
-  #say({ first, count, mixed }: Tally<Counted>): void {
-    const { topic } = originOf(first)
+  #say({ first, count, mixed }: Tally<Summary>): void {
+    const { type, topic, place, error, reason } = first
     const records = `${count} ${count === 1 ? 'record' : 'records'}${mixed ? '' : ` of topic '${topic}'`}`
-    const at = `${count === 1 ? 'at' : 'the first at'} ${placeName(originOf(first))}`
-    const fields = { event: first.type, ...(mixed ? {} : { topic }), count, first: placeName(originOf(first)) }
-    switch (first.type) {
-      case 'dead-lettered': {
-        const error = nameOf(first.reason)
+    const at = `${count === 1 ? 'at' : 'the first at'} ${place}`
+    const fields = { event: type, ...(mixed ? {} : { topic }), count, first: place }
+    switch (type) {
+      case 'dead-lettered':
         return this.logger.warn(
-          { ...fields, ...(mixed ? {} : { errorName: shortened(error) }) },
-          `${records} dead-lettered, ${at}: ${shortened(`${error}: ${messageOf(first.reason)}`)}. ` +
-            'When the cause is gone, replayDlq() delivers dead letters again',
+          mixed ? fields : { ...fields, errorName: error },
+          `${records} dead-lettered, ${at}: ${error}: ${reason}. When the cause is gone, replayDlq() delivers dead letters again`,
         )
-      }
       case 'outrun':
         return this.logger.warn(
           fields,
           first.first === 'ack'
-            ? `${records} failed after an ack, ${at}: ${shortened(messageOf(first.reason))}. The ack counts, so the failure ` +
-                `is neither retried nor dead-lettered. ${oneSettles}`
-            : `${records} acked after a failure, ${at}: ${shortened(messageOf(first.reason))}. The failure counts. ${oneSettles}`,
+            ? `${records} failed after an ack, ${at}: ${reason}. The ack counts, so the failure is neither retried nor ` +
+                `dead-lettered. ${oneSettles}`
+            : `${records} acked after a failure, ${at}: ${reason}. The failure counts. ${oneSettles}`,
         )
       case 'leaked':
         return this.logger.warn(
           fields,
           `${records} dropped by the pipeline without ack() or fail(), ${at}; commits of the partition stop there. ` +
-            'filter, switchMap, debounceTime, throttleTime, take and share() drop records: ack what is dropped',
+            'Operators such as filter, switchMap, debounceTime, take and share drop records: use keep() for filter, latest() for ' +
+            'debounceTime, fork() for share, or ack what you drop',
         )
       case 'skipped':
         return this.logger.info(
@@ -188,6 +186,30 @@ export class Reports {
             'unless this client should have the group that their headers name',
         )
     }
+  }
+}
+
+/** What a line says of the first of its records. */
+interface Summary {
+  readonly type: Counted['type']
+  readonly topic: string
+  readonly place: string
+  readonly error: string
+  readonly reason: string
+  /** Of an `outrun`. */
+  readonly first: 'ack' | 'fail' | undefined
+}
+
+function summaryOf(event: Counted): Summary {
+  const origin = event.type === 'skipped' ? event : originOf(event)
+  const reason = 'reason' in event ? event.reason : undefined
+  return {
+    type: event.type,
+    topic: origin.topic,
+    place: placeName(origin),
+    error: shortened(nameOf(reason)),
+    reason: shortened(messageOf(reason)),
+    first: event.type === 'outrun' ? event.first : undefined,
   }
 }
 

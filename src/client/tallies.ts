@@ -40,13 +40,15 @@ interface Kind<T> {
  * The first line of a kind comes a second after its first happening, every further one 10 s after the line before, while
  * there is anything to say. Memory is bounded: 100 kinds, and one more of each family.
  */
-export class Tallies<T> {
-  readonly #kinds = new Map<string, Kind<T>>()
+export class Tallies<T, S> {
+  readonly #kinds = new Map<string, Kind<S>>()
   #ended = false
 
+  /** @param sum What is kept of the first happening of a line: what itself holds bytes or errors is not kept for 10 s. */
   constructor(
     readonly scheduler: SchedulerLike,
-    readonly say: (tally: Tally<T>) => void,
+    readonly sum: (of: T) => S,
+    readonly say: (tally: Tally<S>) => void,
   ) {}
 
   count({ family, name, of }: Happening<T>): void {
@@ -55,12 +57,12 @@ export class Tallies<T> {
     const key = mixed ? family : own
     const kind = this.#kinds.get(key)
     if (kind !== undefined) {
-      kind.first ??= of
+      kind.first ??= this.sum(of)
       kind.count++
       return
     }
     const timer = this.#ended ? Subscription.EMPTY : this.#later(key, gatheredFor)
-    const begun: Kind<T> = { family, mixed, first: of, count: 1, timer }
+    const begun: Kind<S> = { family, mixed, first: this.sum(of), count: 1, timer }
     this.#kinds.set(key, begun)
     // Nothing comes after the end: the first of a kind is all that is said.
     if (this.#ended) this.#sayOf(begun)
@@ -88,7 +90,7 @@ export class Tallies<T> {
     }, delay)
   }
 
-  #sayOf(kind: Kind<T>): void {
+  #sayOf(kind: Kind<S>): void {
     const { family, first, count, mixed } = kind
     kind.first = undefined
     kind.count = 0

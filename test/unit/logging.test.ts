@@ -1,0 +1,235 @@
+import * as fc from 'fast-check'
+import { type ConsumeRecord, createClient, FetchError, type TopicOptions } from 'rxmika'
+import { memoryBroker } from 'rxmika/testing'
+import { describe, expect, it } from 'vitest'
+import { Reports } from '../../src/client/reports.js'
+import { Tallies, type Tally } from '../../src/client/tallies.js'
+import { TopicNames } from '../../src/client/topic-names.js'
+import { type LogLine, logged } from '../log-lines.js'
+import { Clock } from './clock.js'
+
+/** A client with a DLQ whose `orders` fails as told, and the lines that its logger got. */
+function setUp(fail: (record: ConsumeRecord) => void, options: TopicOptions = { dlq: true }) {
+  const clock = new Clock()
+  const broker = memoryBroker({ scheduler: clock, partitions: 1 })
+  const { logger, lines } = logged('info')
+  const client = createClient({
+    ...{ driver: broker.driver(), group: 'billing', retryTopic: 'retries', dlqTopic: 'dlq', env: {}, logger },
+  })
+  for (const topic of ['orders', 'refunds']) client.topic(topic, options).subscribe(fail)
+  client.start()
+  clock.runTo(100)
+  const of = (event: string) => lines.filter(line => line.event === event)
+  const publish = (topic: string, count: number, from = 0) =>
+    broker.publish(
+      topic,
+      Array.from({ length: count }, (_, at) => ({
+        key: `secret key ${from + at}`,
+        value: `secret value ${from + at}`,
+      })),
+    )
+  return { clock, broker, client, lines, of, publish }
+}
+
+const total = (lines: readonly LogLine[]) => lines.reduce((sum, { count }) => sum + Number(count), 0)
+
+describe('the log of dead letters', () => {
+  it('has one line of each topic and error name in 10 s, with how many there were and what to do', () => {
+    const { clock, of, publish } = setUp(record => {
+      record.fail(
+        record.topic === 'orders' && record.offset % 2n === 0n ? new TypeError('no price') : new RangeError('no stock'),
+      )
+    })
+    publish('orders', 500)
+    publish('refunds', 300)
+    clock.runTo(2_000)
+    expect(of('dead-lettered')).toMatchObject([
+      { level: 'warn', topic: 'orders', errorName: 'TypeError', count: 250, first: 'orders-0@0' },
+      { level: 'warn', topic: 'orders', errorName: 'RangeError', count: 250, first: 'orders-0@1' },
+      { level: 'warn', topic: 'refunds', errorName: 'RangeError', count: 300, first: 'refunds-0@0' },
+    ])
+    const [line] = of('dead-lettered')
+    expect(line!.msg).toMatch(
+      /250 records of topic 'orders' dead-lettered, the first at orders-0@0: TypeError: no price/,
+    )
+    expect(line!.msg).toContain('replayDlq()')
+    publish('orders', 1, 500)
+    publish('orders', 2, 501)
+    clock.runTo(11_000)
+    expect(of('dead-lettered')).toHaveLength(3)
+    clock.runTo(12_000)
+    expect(of('dead-lettered').slice(3)).toMatchObject([
+      { topic: 'orders', errorName: 'TypeError', count: 2, first: 'orders-0@500' },
+      { topic: 'orders', errorName: 'RangeError', count: 1, first: 'orders-0@501' },
+    ])
+    clock.runTo(60_000)
+    expect(of('dead-lettered')).toHaveLength(5)
+    publish('orders', 1, 503)
+    clock.runTo(62_000)
+    expect(of('dead-lettered')[5]!.msg).toContain("1 record of topic 'orders' dead-lettered, at orders-0@503")
+  })
+
+  it('is complete when the client is closed, and has nothing of a record but its place', async () => {
+    const { clock, client, lines, of, publish } = setUp(record => record.fail(new Error('no')))
+    publish('orders', 40)
+    clock.runTo(300)
+    expect(of('dead-lettered')).toEqual([])
+    void client.close()
+    clock.runTo(60_000)
+    await client.closed
+    expect(of('dead-lettered')).toMatchObject([{ topic: 'orders', count: 40 }])
+    expect(lines.at(-1)!.msg).toBe('the client is closed')
+    expect(JSON.stringify(lines)).not.toContain('secret')
+  })
+
+  it('names the topic first published to of what failed at a later attempt', () => {
+    const { clock, of, publish } = setUp(record => record.fail('no'), { retries: 1, dlq: true })
+    publish('orders', 3)
+    clock.runTo(5_000)
+    expect(of('dead-lettered')).toMatchObject([{ topic: 'orders', errorName: 'string', count: 3, first: 'orders-0@0' }])
+  })
+
+  it('has records of other groups on a shared topic, by count and at info', () => {
+    const { clock, broker, of } = setUp(record => record.ack())
+    const headers = { mika_err_shipping_org_topic: 'orders', mika_err_shipping_retries: '0' }
+    broker.publish(
+      'retries',
+      Array.from({ length: 700 }, () => ({ value: 'v', headers })),
+    )
+    clock.runTo(5_000)
+    expect(of('skipped')).toMatchObject([{ level: 'info', topic: 'retries', count: 700, first: 'retries-0@0' }])
+    expect(of('skipped')[0]!.msg).toContain('other groups')
+  })
+
+  it('stays bounded when every failure has a name of its own', () => {
+    let at = 0
+    const { clock, client, of, publish } = setUp(record =>
+      record.fail(Object.assign(new Error('no'), { name: `E${at++} ${'x'.repeat(1_000)}` })),
+    )
+    publish('orders', 3_000)
+    clock.runTo(3_000)
+    client.close()
+    clock.runTo(60_000)
+    expect(total(of('dead-lettered'))).toBe(3_000)
+    expect(of('dead-lettered').length).toBeLessThanOrEqual(101)
+    expect(Math.max(...of('dead-lettered').map(line => JSON.stringify(line).length))).toBeLessThan(2_000)
+  })
+})
+
+describe('reports', () => {
+  function reports(level: Parameters<typeof logged>[0] = 'info') {
+    const clock = new Clock()
+    const { logger, lines } = logged(level)
+    return { clock, lines, reports: new Reports(logger, new TopicNames('-dev'), clock) }
+  }
+
+  const place = { topic: 'orders', partition: 3, offset: 7n, key: null }
+
+  it('log a record that the pipeline dropped, with the operators that do it and what to use instead', () => {
+    const { clock, lines, reports: told } = reports()
+    for (let at = 0; at < 4_000; at++) told.event({ type: 'leaked', ...place, offset: BigInt(at) })
+    clock.runTo(5_000)
+    expect(lines).toMatchObject([
+      { level: 'warn', event: 'leaked', topic: 'orders', count: 4_000, first: 'orders-3@0' },
+    ])
+    for (const word of [
+      'filter',
+      'switchMap',
+      'debounceTime',
+      'take',
+      'share',
+      'keep()',
+      'latest()',
+      'fork()',
+      'ack',
+    ]) {
+      expect(lines[0]!.msg).toContain(word)
+    }
+  })
+
+  it('log every error, with its class', () => {
+    const { lines, reports: told } = reports()
+    told.error(new FetchError('gone', { topic: 'orders-dev', partition: 1, offset: 5n }))
+    expect(lines).toMatchObject([
+      { level: 'error', msg: 'gone', err: { type: 'FetchError', code: 'RXMIKA_FETCH', partition: 1 } },
+    ])
+  })
+
+  it('log what is held back by its place and its reason, and that it no longer is', () => {
+    const { lines, reports: told } = reports()
+    told.event({ type: 'stalled', ...place, attempt: 1, since: 0, why: 'routing' })
+    told.event({ type: 'unstalled', ...place })
+    expect(lines).toMatchObject([
+      { level: 'warn', topic: 'orders', partition: 3, offset: '7', why: 'routing' },
+      { level: 'info', topic: 'orders', partition: 3, offset: '7' },
+    ])
+    expect(lines[0]!.msg).toContain('orders-3@7')
+  })
+
+  it('say each kind once of what happens after the end', () => {
+    const { lines, reports: told } = reports()
+    told.endTallies()
+    for (let at = 0; at < 100; at++) told.event({ type: 'outrun', ...place, first: 'ack', then: 'fail', reason: 'no' })
+    expect(lines).toMatchObject([{ event: 'outrun', count: 1 }])
+  })
+
+  it('count nothing for a logger that would not log it', () => {
+    const { clock, lines, reports: told } = reports('error')
+    told.event({ type: 'leaked', ...place })
+    clock.runTo(60_000)
+    expect(lines).toEqual([])
+    expect(clock.actions).toEqual([])
+  })
+
+  it('have a line of every record at debug alone', () => {
+    const { lines, reports: told } = reports('debug')
+    for (let at = 0; at < 3; at++) told.event({ type: 'dead-lettered', ...place, attempt: 1, reason: 'no' })
+    expect(lines.filter(({ level }) => level === 'debug')).toHaveLength(3)
+  })
+})
+
+describe('tallies', () => {
+  interface One {
+    readonly name: string
+    readonly at: number
+  }
+
+  it('count everything once, say no kind twice within 10 s, and keep little', () => {
+    const happening = fc.record({
+      after: fc.integer({ min: 0, max: 4_000 }),
+      family: fc.constantFrom('a', 'b'),
+      name: fc.nat({ max: 130 }),
+    })
+    fc.assert(
+      fc.property(fc.array(happening, { maxLength: 400 }), fc.nat({ max: 20_000 }), (happenings, rest) => {
+        const clock = new Clock()
+        const said: (Tally<One> & { at: number })[] = []
+        const tallies = new Tallies<One, One>(
+          clock,
+          one => one,
+          tally => said.push({ ...tally, at: clock.now() }),
+        )
+        for (const { after, family, name } of happenings) {
+          clock.runTo(clock.now() + after)
+          tallies.count({ family, name: String(name), of: { name: String(name), at: clock.now() } })
+        }
+        clock.runTo(clock.now() + rest)
+        const beforeEnd = said.length
+        tallies.end()
+        for (const family of ['a', 'b']) {
+          const counted = said.filter(tally => tally.family === family).reduce((sum, { count }) => sum + count, 0)
+          expect(counted).toBe(happenings.filter(one => one.family === family).length)
+        }
+        const last = new Map<string, number>()
+        for (const { first, family, mixed, at } of said.slice(0, beforeEnd)) {
+          const kind = mixed ? family : `${family} ${first.name}`
+          expect(at - (last.get(kind) ?? Number.NEGATIVE_INFINITY)).toBeGreaterThanOrEqual(10_000)
+          expect(at - first.at).toBeLessThanOrEqual(10_000)
+          last.set(kind, at)
+        }
+        clock.runTo(clock.now() + 60_000)
+        expect(clock.actions).toEqual([])
+      }),
+    )
+  })
+})

@@ -1,0 +1,233 @@
+import { inspect } from 'node:util'
+import * as fc from 'fast-check'
+import { pino } from 'pino'
+import { firstValueFrom } from 'rxjs'
+import {
+  type ClientEvent,
+  type CloseReport,
+  type ConsumeRecord,
+  createClient,
+  FetchError,
+  fixed,
+  KeyFenceError,
+  type RxMikaError,
+  type Stall,
+  UnroutableFailureError,
+} from 'rxmika'
+import { memoryBroker } from 'rxmika/testing'
+import { describe, expect, it } from 'vitest'
+import { readable } from '../../src/readable.js'
+import { fakeRecord } from '../marbles/fake-record.js'
+import { Clock } from './clock.js'
+
+/** Words of what a record is made of. */
+const insides = /owner|batch|slot|phase|redeliver|handed|settlement|stream|window/
+
+/** What JSON makes of it, and that `console.log` and JSON say nothing of what is inside. */
+function seen(value: object): unknown {
+  const text = JSON.stringify(value)
+  expect(text).not.toMatch(insides)
+  // Without the stack traces of reasons, which name files and functions.
+  expect(inspect(value).replaceAll(/^ +at .*\n/gm, '')).not.toMatch(insides)
+  return JSON.parse(text)
+}
+
+describe('a record from outside', () => {
+  const record = fakeRecord({
+    offset: 2 ** 53 - 1,
+    key: 'k',
+    value: '{"a":1}',
+    headers: [
+      ['mika_err_billing_msg', Buffer.from('ours')],
+      ['a', Buffer.from('1')],
+      ['a', null],
+      ['__proto__', Buffer.from([0xff, 0x00])],
+    ],
+  })
+
+  it('is its place, its key and its value in JSON: offsets and bytes as text', () => {
+    const expected = {
+      ...{ topic: 'orders', partition: 0, offset: '9007199254740991', attempt: 1, timestamp: 1_000 },
+      ...{ key: 'k', value: '{"a":1}', settled: false },
+    }
+    const { headers, ...rest } = seen(record) as { headers: object }
+    expect(rest).toEqual(expected)
+    expect(Object.entries(headers)).toEqual([
+      ['a', ['1', null]],
+      ['__proto__', 'base64:/wA='],
+    ])
+    const mapped = record.map(() => ({ id: 7n, at: new Date(0), again: [Buffer.from('x')] }))
+    expect(seen(mapped)).toMatchObject({
+      offset: expected.offset,
+      value: { id: '7', at: '1970-01-01T00:00:00.000Z', again: ['x'] },
+    })
+    expect(seen(mapped.map(() => null))).toMatchObject({ value: null })
+  })
+
+  it('says where it was read if that is not where it was first published', () => {
+    const origin = { kind: 'retry', topic: 'orders', partition: 3, offset: 12, timestamp: 5, retries: 1 } as const
+    expect(seen(fakeRecord({ offset: 4, origin }))).toMatchObject({
+      ...{ topic: 'orders', partition: 3, offset: '12', attempt: 2 },
+      source: { kind: 'retry', topic: 'orders', partition: 0, offset: '4' },
+    })
+  })
+
+  it('reads well in console.log', () => {
+    expect(inspect(record, { breakLength: Infinity })).toContain(
+      "ConsumeRecord { topic: 'orders', partition: 0, offset: 9007199254740991n, attempt: 1, timestamp: 1000, key: 'k', value: '{\"a\":1}'",
+    )
+    expect(inspect(record.map(() => ({ id: 7 })))).toContain('value: { id: 7 }')
+    expect(inspect([[[[record]]]])).toContain('[Array]')
+    expect(inspect({ records: [record] }, { depth: 1 })).toContain('[ConsumeRecord]')
+  })
+
+  it('has nothing to be copied or listed: a copy would be no record', () => {
+    for (const one of [record, record.map(() => 1)]) {
+      expect({ ...one }).toEqual({})
+      expect(Object.keys(one)).toEqual([])
+      expect(Object.getOwnPropertyNames(one)).toEqual([])
+      expect(Object.getOwnPropertySymbols(one)).toEqual([])
+    }
+  })
+
+  it('reads well in pino, with its error', () => {
+    const lines: string[] = []
+    const logger = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) })
+    const err = new FetchError('gone', { topic: 'orders', partition: 1, offset: 7n, cause: new Error('why') })
+    logger.info({ record, err }, 'said')
+    expect(JSON.parse(lines[0]!)).toMatchObject({
+      record: { topic: 'orders', offset: '9007199254740991', key: 'k' },
+      err: { message: expect.stringContaining('gone'), topic: 'orders', partition: 1 },
+    })
+  })
+
+  it('is cut where it is large, and whole characters are left', () => {
+    const long = Buffer.from(`${'é'.repeat(511)}x${'é'.repeat(9_000)}`)
+    const { value } = seen(fakeRecord({ value: long })) as { value: string }
+    expect(value).toBe(`${'é'.repeat(511)}x… (${long.length} bytes)`)
+  })
+})
+
+describe('what a client tells', () => {
+  it('is JSON: events, stalls, errors and the report of a close', async () => {
+    const clock = new Clock()
+    const broker = memoryBroker({ scheduler: clock })
+    const client = createClient({
+      ...{ driver: broker.driver(), group: 'g', retryTopic: 'retries', env: {}, logger: false, stallAfter: 500 },
+    })
+    const events: ClientEvent[] = []
+    client.events.subscribe(event => events.push(event))
+    const errors: RxMikaError[] = []
+    const records: ConsumeRecord[] = []
+    client.topic('orders', { retries: 1, backoff: fixed(100) }).subscribe(record => {
+      records.push(record)
+      if (record.attempt > 1 || record.offset > 0n) record.fail(Object.assign(new Error('no'), { at: 5n }))
+    })
+    client.start().subscribe(error => errors.push(error))
+    broker.publish('orders', [
+      { key: 'k', value: '0' },
+      { key: Buffer.from([0xff]), value: '1' },
+    ])
+    clock.runTo(5_000)
+    const stalls = seen(client.stalls())
+    const since = expect.any(Number)
+    expect(stalls).toEqual([
+      { topic: 'orders', partition: 0, offset: '0', key: 'k', attempt: 1, since, why: 'unsettled' },
+      {
+        ...{ topic: 'retries', partition: 0, offset: '0', key: 'base64:/w==', attempt: 2, since, why: 'unroutable' },
+        origin: { topic: 'orders', partition: 0, offset: '1' },
+      },
+    ])
+    const reason = { name: 'Error', message: 'no', at: '5' }
+    const told = events.map(event => seen(event) as { type: string })
+    expect(told.find(({ type }) => type === 'assigned')).toEqual({
+      type: 'assigned',
+      topic: 'orders',
+      partition: 0,
+      offset: '0',
+    })
+    expect(told.find(({ type }) => type === 'retried')).toEqual({
+      ...{ type: 'retried', topic: 'orders', partition: 0, offset: '1', key: 'base64:/w==', attempt: 1, reason },
+    })
+    expect(told.filter(({ type }) => type === 'stalled')).toMatchObject(stalls as object[])
+    expect(errors.map(seen)).toMatchObject([
+      { name: 'UnroutableFailureError', code: 'RXMIKA_UNROUTABLE_FAILURE', offset: '0' },
+    ])
+    const closed = client.close()
+    clock.runTo(60_000)
+    expect(seen(await closed)).toMatchObject({ drained: false, unsettled: 2, left: stalls })
+  })
+
+  it('has fields of its own and nothing else, so that it can be compared and copied', async () => {
+    const clock = new Clock()
+    const broker = memoryBroker({ scheduler: clock })
+    const client = createClient({ driver: broker.driver(), group: 'g', env: {}, logger: false })
+    const events: ClientEvent[] = []
+    client.events.subscribe(event => events.push(event))
+    client.topic('orders').subscribe()
+    client.start()
+    broker.publish('orders', { value: 'v' })
+    clock.runTo(1_000)
+    const [stall] = client.stalls()
+    const closed = client.close()
+    clock.runTo(60_000)
+    const all: (ClientEvent | Stall | CloseReport)[] = [...events, stall!, await closed]
+    for (const one of all) expect({ ...one }).toEqual(one)
+    expect(inspect(events[0])).toMatch(/^\{ type: 'state', state: 'starting' \}$/)
+    expect(inspect(stall)).toContain("why: 'unsettled'")
+    for (const one of all) expect(typeof (one as { toJSON?: unknown }).toJSON).toBe('function')
+  })
+
+  it('has places of published records that are JSON', async () => {
+    const client = createClient({ driver: memoryBroker().driver(), env: {}, logger: false })
+    const places = await firstValueFrom(client.publish([{ topic: 'orders', value: 'v' }]))
+    expect(places).toEqual([{ topic: 'orders', partition: 0, offset: 0n }])
+    expect(seen(places)).toEqual([{ topic: 'orders', partition: 0, offset: '0' }])
+    await client.close()
+  })
+
+  it('has errors that are JSON, whatever they were caused by', () => {
+    const circular: { self?: unknown } = {}
+    circular.self = circular
+    const error = new UnroutableFailureError('orders', 1, 5n, 'held', { cause: new KeyFenceError('orders', 1, 4n) })
+    expect(seen(error)).toEqual({
+      ...{ name: 'UnroutableFailureError', message: 'held', code: 'RXMIKA_UNROUTABLE_FAILURE' },
+      ...{ topic: 'orders', partition: 1, offset: '5' },
+      cause: expect.objectContaining({ name: 'KeyFenceError', offset: '4' }),
+    })
+    expect(() => JSON.stringify(new FetchError('x', { cause: circular }))).not.toThrow()
+  })
+})
+
+it('anything is readable: JSON never throws, and nothing without end comes of it', () => {
+  const any = fc.anything({
+    withBigInt: true,
+    withDate: true,
+    withMap: true,
+    withSet: true,
+    withNullPrototype: true,
+    withTypedArray: true,
+  })
+  fc.assert(
+    fc.property(any, value => {
+      const text = JSON.stringify(readable(value))
+      if (text !== undefined) JSON.parse(text)
+    }),
+  )
+  const hostile = {
+    get field() {
+      throw new Error('not to be read')
+    },
+  }
+  expect(readable(hostile)).toBe('[unreadable]')
+  expect(JSON.stringify(readable(Array.from({ length: 1e6 }, () => 1))).length).toBeLessThan(1_000)
+  const circular: Record<string, unknown> = {}
+  circular.self = circular
+  expect(JSON.stringify(readable(circular))).toContain('[Object]')
+  expect(readable([() => 1, Symbol('s'), undefined, new Date(Number.NaN)])).toEqual([
+    '() => 1',
+    'Symbol(s)',
+    undefined,
+    'Invalid Date',
+  ])
+})
