@@ -3,7 +3,7 @@ import type { Observable, SchedulerLike } from 'rxjs'
 import type { CommitPoint } from './commit-point.js'
 import type { RxMikaError } from './errors.js'
 import type { ProduceResult } from './produce-result.js'
-import type { PublishRecord } from './publish.js'
+import type { ProduceRecord } from './publish.js'
 import type { RecordBatch } from './record-batch.js'
 
 /** For partitions where the group has no committed position. `'committed'`: having none is an error. */
@@ -137,9 +137,12 @@ export interface Driver {
   commit(points: readonly CommitPoint[]): Observable<never>
   /**
    * Emits one result per record, in their order, and completes; only what the broker confirmed is `ok`. What is neither
-   * `ok` nor a refusal counts as a refusal that may pass.
+   * `ok` nor a refusal counts as a refusal that may pass. A refusal says in `reason` why, as Kafka names it: a copy of a
+   * failed record that is MESSAGE_TOO_LARGE or has an INVALID_TIMESTAMP is made smaller, or at the present time.
+   *
+   * A timestamp may be any safe integer: -1 is Kafka's word for none, and others lie before 1970.
    */
-  produce(records: readonly PublishRecord[]): Observable<readonly ProduceResult[]>
+  produce(records: readonly ProduceRecord[]): Observable<readonly ProduceResult[]>
   /** Leaves the group; what was assigned has ended. Completes in bounded time, also when there is nothing to leave. */
   leave(): Observable<never>
   /** Ends every connection, having left. Completes in bounded time. */

@@ -107,11 +107,17 @@ export class PublishError extends RxMikaError {
   /** True: the broker may accept the record later. False: it never will as it is (too large, invalid, not authorised). */
   readonly retriable: boolean
   readonly topic: string | undefined
+  /**
+   * Why the record was refused, as Kafka names it: `MESSAGE_TOO_LARGE`, `INVALID_TIMESTAMP`, `INVALID_RECORD`. Undefined
+   * where it was not refused, or nobody said why.
+   */
+  readonly reason: string | undefined
 
-  constructor(message: string, options: { cause?: unknown; retriable: boolean; topic?: string }) {
+  constructor(message: string, options: { cause?: unknown; retriable: boolean; topic?: string; reason?: string }) {
     super('RXMIKA_PUBLISH', message, options)
     this.retriable = options.retriable
     this.topic = options.topic
+    this.reason = options.reason
   }
 }
 

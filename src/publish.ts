@@ -16,6 +16,12 @@ export interface PublishRecord {
   readonly timestamp?: number
 }
 
+/** A record as a driver writes it. */
+export interface ProduceRecord extends PublishRecord {
+  /** Compressed so, in a record batch of its own. */
+  readonly compression?: 'gzip' | undefined
+}
+
 /** Where a record was written. */
 export interface RecordMetadata {
   readonly topic: string

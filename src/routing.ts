@@ -1,10 +1,10 @@
 import type { Observable } from 'rxjs'
 import type { Clock } from './clock.js'
-import type { FloodError, RxMikaError } from './errors.js'
+import type { FloodError, PublishError, RxMikaError } from './errors.js'
 import type { ClientEvent } from './events.js'
 import type { Failed } from './failure.js'
 import type { ProduceResult } from './produce-result.js'
-import type { PublishRecord } from './publish.js'
+import type { ProduceRecord } from './publish.js'
 
 /**
  * Where a client keeps what the steps of failure routes need of it. The same symbol in every copy of this package in
@@ -23,6 +23,8 @@ export interface CopyObserver {
   readonly wanted: boolean
   /** Called once; with undefined where the copy was given up, for its record is no longer ours. */
   settle(outcome: ProduceResult | undefined): void
+  /** True: the refused copy is made anew, without what it was refused for, and sent again. Called before `settle`. */
+  concede(refusal: PublishError): boolean
 }
 
 /** Raised with every change of `Routing` that steps of another version would not survive. */
@@ -51,12 +53,12 @@ export interface Routing {
   /**
    * Publishes a failed record's copy and tells once the broker has acknowledged it. What the broker may accept later is
    * tried again for as long as the record is ours. What the broker never accepts is a `PublishError` with
-   * `retriable: false`.
+   * `retriable: false`, unless the observer concedes something.
    *
    * The copy is made when it is sent, for tens of thousands may wait for their turn; and for them, too, it takes an
    * observer and does not return an Observable.
    */
-  publishCopy(copy: () => PublishRecord, failed: Failed, observer: CopyObserver): void
+  publishCopy(copy: () => ProduceRecord, failed: Failed, observer: CopyObserver): void
   /** Whether anybody is told of events; most are per record. */
   readonly observed: boolean
   /** Its topic keeps keys in order (`keyFence`): the record must not leave its place before it is done with. */

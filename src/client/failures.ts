@@ -1,4 +1,4 @@
-import { type Observable, type OperatorFunction, ReplaySubject, tap } from 'rxjs'
+import { catchError, type Observable, type OperatorFunction, ReplaySubject, tap, throwError } from 'rxjs'
 import type { Clock } from '../clock.js'
 import {
   ConfigurationError,
@@ -11,9 +11,10 @@ import {
 import type { ClientEvent } from '../events.js'
 import type { Completed, Failed } from '../failure.js'
 import { partitionName } from '../place.js'
-import type { PublishRecord, RecordMetadata } from '../publish.js'
+import type { ProduceRecord, RecordMetadata } from '../publish.js'
 import { type DeliveredRecord, deliveryOf } from '../record.js'
 import { recordPlace } from '../record-place.js'
+import { Concessions } from '../retry/concessions.js'
 import { messageOf } from '../retry/reason.js'
 import { type CopyObserver, type RouteTopic, type Routing, routingContract } from '../routing.js'
 import type { Assignment } from './assignment.js'
@@ -92,11 +93,15 @@ export class Failures implements Routing {
 
   // ── Copies ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  publishCopy(copy: () => PublishRecord, failed: Failed, observer: CopyObserver): void {
+  publishCopy(copy: () => ProduceRecord, failed: Failed, observer: CopyObserver): void {
     const { owner } = deliveryOf(failed.record)!
     this.host.publisher.send(copy, {
       settle: result => {
-        if (!result.ok) this.host.reports.error(result.error)
+        if (!result.ok) {
+          const isWanted = observer.wanted && !owner.ended
+          if (isWanted && observer.concede(result.error)) return this.publishCopy(copy, failed, observer)
+          this.host.reports.error(result.error)
+        }
         observer.settle(result)
       },
       again: error => {
@@ -109,16 +114,25 @@ export class Failures implements Routing {
     })
   }
 
-  /** Publishes the record once more at the end of its partition, as it is. */
+  /**
+   * Publishes the record once more at the end of its partition, as it is: compressed, or at the present time, only where
+   * the topic does not take it otherwise.
+   */
   writeBack({ owner, batch, index }: DeliveredRecord): Observable<RecordMetadata> {
     const { topic, partition } = (owner as Assignment).handle
     const [key, value, headers] = [batch.key(index), batch.value(index), batch.headers(index)]
-    return this.host.publisher
-      .publish({ topic, partition, key, value, headers, timestamp: batch.timestamp(index) }, error => {
-        this.#reportRefusal(error)
-        return !owner.ended
-      })
-      .pipe(tap({ error: error => this.host.reports.error(error) }))
+    const without = new Concessions()
+    const write = (): Observable<RecordMetadata> => {
+      const timestamp = without.timestamp(batch.timestamp(index), this.clock)
+      const { compression } = without
+      return this.host.publisher
+        .publish({ topic, partition, key, value, headers, timestamp, compression }, error => {
+          this.#reportRefusal(error)
+          return !owner.ended
+        })
+        .pipe(catchError(error => (!owner.ended && without.concede(error) ? write() : throwError(() => error))))
+    }
+    return write().pipe(tap({ error: error => this.host.reports.error(error) }))
   }
 
   /** A broker that is away refuses every copy again and again: said once a second, not once a record. */

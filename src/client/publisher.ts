@@ -3,7 +3,7 @@ import type { Driver } from '../driver.js'
 import { PublishError } from '../errors.js'
 import { Fifo } from '../operators/fifo.js'
 import { type ProduceResult, recognized, refused } from '../produce-result.js'
-import { headerPairs, type PublishRecord, type RecordMetadata } from '../publish.js'
+import { headerPairs, type ProduceRecord, type RecordMetadata } from '../publish.js'
 
 /**
  * One request's worth. Retries went round at 51,000 a second with 1,000 records, at 59,000 with as many as fit; and all of
@@ -17,7 +17,7 @@ const firstRetry = 100
 const longestRetry = 5_000
 
 /** A record, or how to make it once it is its turn. */
-export type Publishable = PublishRecord | (() => PublishRecord)
+export type Publishable = ProduceRecord | (() => ProduceRecord)
 
 export interface PublishListener {
   /** The record's place, or a refusal for good. */
@@ -29,7 +29,7 @@ export interface PublishListener {
 /** One record on its way, through as many attempts as it takes. */
 class Sending {
   refusals = 0
-  record: PublishRecord | undefined
+  record: ProduceRecord | undefined
 
   constructor(
     readonly source: Publishable,
@@ -68,7 +68,7 @@ export class Publisher {
   }
 
   /** The same as an Observable: emits the place; a refusal for good errors; completes when `again` answers false. */
-  publish(record: PublishRecord, again: (error: PublishError) => boolean): Observable<RecordMetadata> {
+  publish(record: ProduceRecord, again: (error: PublishError) => boolean): Observable<RecordMetadata> {
     return new Observable(subscriber => {
       this.send(record, {
         settle: result => {
@@ -174,12 +174,12 @@ export class Publisher {
   }
 }
 
-function notAcknowledged({ topic }: PublishRecord, cause: unknown): ProduceResult {
+function notAcknowledged({ topic }: ProduceRecord, cause: unknown): ProduceResult {
   return refused(new PublishError(`publishing to ${topic} was not acknowledged`, { cause, retriable: true, topic }))
 }
 
 /** On the wire, about. */
-function sizeOf({ key, value, headers }: PublishRecord): number {
+function sizeOf({ key, value, headers }: ProduceRecord): number {
   let size = (key?.length ?? 0) + (value?.length ?? 0) + 32
   for (const [name, content] of headerPairs(headers)) size += name.length + (content?.length ?? 0) + 4
   return size

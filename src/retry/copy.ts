@@ -1,13 +1,17 @@
 import { isRxMikaError } from '../errors.js'
 import type { Failed } from '../failure.js'
-import type { PublishRecord } from '../publish.js'
+import type { ProduceRecord } from '../publish.js'
 import { type DeliveredRecord, deliveryOf } from '../record.js'
 import type { Routing } from '../routing.js'
+import type { Concessions } from './concessions.js'
 import { type FieldValues, type GroupHeaders, isInRange, isWellFormed } from './headers.js'
 import { messageOf, nameOf, stackOf } from './reason.js'
 
 /** Written once, with the first copy, and carried along unchanged ever after. */
 const lasting = ['org_topic', 'org_partition', 'org_offset', 'org_timestamp', 'first_failed_at'] as const
+
+/** Of a message that had to give way, UTF-16 units. */
+const shortMessage = 64
 
 /** What a record has behind it, read from its own headers where it is a copy itself. */
 interface History {
@@ -31,10 +35,11 @@ export function retryCopy(
   topic: string,
   now: number,
   delay: number,
-): PublishRecord {
+  without: Concessions,
+): ProduceRecord {
   const record = deliveredBy(failed)
   const history = historyOf(record, routing, own, now)
-  return copyOf(failed, record, topic, history, own, {
+  return copyOf(failed, record, topic, history, own, timestampOf(history, routing, without), without, {
     retries: history.retries + 1,
     now,
     not_before: delay > 0 ? now + delay : undefined,
@@ -51,10 +56,11 @@ export function deadLetterCopy(
   own: GroupHeaders,
   topic: string,
   now: number,
-): PublishRecord {
+  without: Concessions,
+): ProduceRecord {
   const record = deliveredBy(failed)
   const history = historyOf(record, routing, own, now)
-  return copyOf(failed, record, topic, history, own, {
+  return copyOf(failed, record, topic, history, own, timestampOf(history, routing, without), without, {
     retries: history.retries,
     now,
     not_before: undefined,
@@ -75,26 +81,36 @@ function copyOf(
   { reason }: Failed,
   record: DeliveredRecord,
   topic: string,
-  { lasting, malformed, timestamp }: History,
+  { lasting, malformed }: History,
   own: GroupHeaders,
+  timestamp: number,
+  { detail, compression }: Concessions,
   { retries, now, not_before, error_stack, disposition }: Newest,
-): PublishRecord {
+): ProduceRecord {
+  const isLeast = detail === 'least'
   const headers = own.replace(record.headerPairs, {
     org_topic: lasting.org_topic,
     retries,
-    msg: messageOf(reason),
+    // MiKa's clients write it always; empty it is a few bytes.
+    msg: isLeast ? '' : detail === 'short' ? messageOf(reason).slice(0, shortMessage) : messageOf(reason),
     org_partition: lasting.org_partition,
     org_offset: lasting.org_offset,
     org_timestamp: lasting.org_timestamp,
-    first_failed_at: lasting.first_failed_at,
-    failed_at: now,
+    first_failed_at: isLeast ? undefined : lasting.first_failed_at,
+    // A delay counts from it.
+    failed_at: isLeast && not_before === undefined ? undefined : now,
     not_before,
-    error_name: nameOf(reason),
-    error_stack,
-    stage: malformed ? 'route' : stageOf(reason),
+    error_name: isLeast ? undefined : nameOf(reason),
+    error_stack: detail === 'full' ? error_stack : undefined,
+    stage: isLeast ? undefined : malformed ? 'route' : stageOf(reason),
     disposition,
   })
-  return { topic, key: record.key, value: record.value, timestamp, headers }
+  const copy = { topic, key: record.key, value: record.value, timestamp, headers }
+  return compression === undefined ? copy : { ...copy, compression }
+}
+
+function timestampOf({ timestamp }: History, routing: Routing, without: Concessions): number {
+  return without.timestamp(timestamp, routing.clock)
 }
 
 function deliveredBy(failed: Failed): DeliveredRecord {

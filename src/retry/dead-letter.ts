@@ -42,7 +42,7 @@ export function deadLetter(
       return EMPTY
     }
     const now = routing.clock.wall()
-    return publishingCopy(routing, failed, () => deadLetterCopy(failed, routing, headers, topic, now), {
+    return publishingCopy(routing, failed, without => deadLetterCopy(failed, routing, headers, topic, now, without), {
       acknowledged: () => {
         // Observed or not: the log counts them.
         const { record, attempt, reason } = failed

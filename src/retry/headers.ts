@@ -34,14 +34,14 @@ const ranges = {
   retries: [0, 2 ** 31 - 1],
   org_partition: [0, 2 ** 31 - 1],
   org_offset: [0, Number.MAX_SAFE_INTEGER],
-  // -1 is Kafka's own word for none.
-  org_timestamp: [-1, 8.64e15],
+  // -1 is Kafka's own word for none; a broker takes any other number, too.
+  org_timestamp: [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
   first_failed_at: [0, 8.64e15],
   failed_at: [0, 8.64e15],
   not_before: [0, 8.64e15],
 } as const satisfies { readonly [field in Field]?: readonly [number, number] }
 
-const longestNumber = 16
+const longestNumber = 17
 const longestTopic = 249
 
 /** A record whose own headers are not what this library or MiKa writes. It is dead: its retries cannot be counted. */
@@ -181,18 +181,18 @@ export function isWellFormed(field: Field, value: Buffer | null): value is Buffe
   return number !== undefined && number >= least && number <= most
 }
 
-/** A whole number in decimal digits, or -1; undefined: it is anything else. From the bytes: a retry has eight of them. */
+/** An integer in decimal digits; undefined if it is anything else. From the bytes: a retry has eight of them. */
 function decimal(value: Buffer): number | undefined {
   const { length } = value
-  if (length === 0 || length > longestNumber) return undefined
-  if (length === 2 && value[0] === 0x2d && value[1] === 0x31) return -1
+  const isNegative = value[0] === 0x2d
+  if (length === (isNegative ? 1 : 0) || length > longestNumber) return undefined
   let number = 0
-  for (let at = 0; at < length; at++) {
+  for (let at = isNegative ? 1 : 0; at < length; at++) {
     const digit = value[at]! - 0x30
     if (digit < 0 || digit > 9) return undefined
     number = number * 10 + digit
   }
-  return number
+  return isNegative ? 0 - number : number
 }
 
 /** Whether a number, written to its header, can be read again. */

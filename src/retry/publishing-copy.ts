@@ -1,8 +1,12 @@
 import { Observable } from 'rxjs'
 import type { PublishError } from '../errors.js'
 import type { Failed } from '../failure.js'
-import type { PublishRecord } from '../publish.js'
+import type { ProduceRecord } from '../publish.js'
 import type { Routing } from '../routing.js'
+import { Concessions } from './concessions.js'
+
+/** Most copies are taken as they are. */
+const nothing = new Concessions()
 
 /** What a step gives on once its copy is settled; undefined: nothing. */
 export interface CopyOutcomes<R> {
@@ -10,17 +14,25 @@ export interface CopyOutcomes<R> {
   refused(error: PublishError): R | undefined
 }
 
-/** Publishes a failed record's copy and emits what became of it. */
+/**
+ * Publishes a failed record's copy and emits what became of it. A copy that is refused for what it can do without is made
+ * anew without that, as `copy` is told.
+ */
 export function publishingCopy<R>(
   routing: Routing,
   failed: Failed,
-  copy: () => PublishRecord,
+  copy: (without: Concessions) => ProduceRecord,
   outcomes: CopyOutcomes<R>,
 ): Observable<R> {
   return new Observable(subscriber => {
-    routing.publishCopy(copy, failed, {
+    let without: Concessions | undefined
+    routing.publishCopy(() => copy(without ?? nothing), failed, {
       get wanted() {
         return !subscriber.closed
+      },
+      concede: refusal => {
+        without ??= new Concessions()
+        return without.concede(refusal)
       },
       settle: settled => {
         if (subscriber.closed) return

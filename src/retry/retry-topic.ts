@@ -64,7 +64,7 @@ export function retryTopic(
     return publishingCopy<Failed | Completed>(
       routing,
       failed,
-      () => retryCopy(failed, routing, headers, topic, now, delay),
+      without => retryCopy(failed, routing, headers, topic, now, delay, without),
       {
         acknowledged: () => {
           if (routing.observed) {

@@ -7,6 +7,7 @@ export {
   type MemoryBrokerOptions,
   memoryBroker,
   type StoredRecord,
+  type TopicConfig,
 } from '../drivers/memory/index.js'
 export type { ScenarioChoices } from './choices.js'
 export type { Diagrams } from './expectation.js'

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createConnection } from 'node:net'
+import { gunzipSync } from 'node:zlib'
 import type { HeaderPair } from 'rxmika'
 import type { StoredRecord } from './backend'
 
@@ -122,12 +123,15 @@ function parseFetchResponse(response: Buffer, partition: number) {
     const batch = new Bytes(batches.take(length))
     batch.take(4 + 1 + 4)
     const attributes = batch.int(2)
-    if ((attributes & 7) !== 0) throw new Error('a compressed batch cannot be read here')
+    const codec = attributes & 7
+    if (codec > 1) throw new Error(`a batch compressed by codec ${codec} cannot be read here`)
     nextOffset = baseOffset + BigInt(batch.int(4)) + 1n
     const firstTimestamp = batch.long()
     batch.take(8 + 8 + 2 + 4)
-    for (let count = batch.int(4); count > 0; count--) {
-      records.push({ partition, ...parseRecord(new Bytes(batch.bytes()!), baseOffset, firstTimestamp) })
+    const count = batch.int(4)
+    const body = codec === 1 ? new Bytes(gunzipSync(batch.take(batch.left))) : batch
+    for (let at = 0; at < count; at++) {
+      records.push({ partition, ...parseRecord(new Bytes(body.bytes()!), baseOffset, firstTimestamp) })
     }
   }
   return { records, highWatermark, nextOffset }

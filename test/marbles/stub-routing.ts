@@ -63,7 +63,10 @@ export class StubClient implements RoutingClient {
           )
           .subscribe({
             next: place => observer.settle(place && { ok: true, ...place }),
-            error: error => observer.settle({ ok: false, error }),
+            error: error => {
+              if (observer.concede(error)) this[routing].publishCopy(make, failed, observer)
+              else observer.settle({ ok: false, error })
+            },
           })
       },
       observed: true,

@@ -6,7 +6,7 @@ export interface AnyRecord {
   readonly key: Buffer | null
   readonly value: Buffer | null
   readonly headers: readonly HeaderPair[]
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970, as far as whoever wrote it kept to that. */
   readonly timestamp: number
 }
 
@@ -37,7 +37,13 @@ export const anyRecord: fc.Arbitrary<AnyRecord> = fc.record({
   key: anyBytes,
   value: anyBytes,
   headers: anyHeaders,
-  timestamp: fc.oneof(fc.constantFrom(0, 1, 1_700_000_000_000), fc.nat({ max: 2 ** 41 })),
+  timestamp: fc.oneof(
+    fc.constantFrom(0, 1, 1_700_000_000_000),
+    fc.nat({ max: 2 ** 41 }),
+    // None; before 1970; in microseconds; all that a number can be exactly.
+    fc.constantFrom(-1, -2, -86_400_000, 1_700_000_000_000_000, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
+    fc.maxSafeInteger(),
+  ),
 })
 
 /**

@@ -191,8 +191,15 @@ describe('headers of a record from outside', () => {
       }
     }
     expect(billing.read(marked(['org_offset', '9007199254740992']), readAt).kind).toBe('malformed')
-    expect(billing.read(marked(['org_timestamp', '-2']), readAt).kind).toBe('malformed')
-    expect(billing.read(marked(['org_timestamp', '-1']), readAt).kind).toBe('own')
+    for (const time of ['-', '--1', '1-', '-1.5', '-9007199254740992', '9007199254740992']) {
+      expect(billing.read(marked(['org_timestamp', time]), readAt).kind).toBe('malformed')
+    }
+    // Any other is a time that some record has: Kafka's word for none, before 1970, in microseconds.
+    for (const time of ['-1', '-2', '-86400000', '1700000000000000', '-9007199254740991', '9007199254740991']) {
+      expect(billing.read(marked(['org_timestamp', time]), readAt)).toMatchObject({
+        origin: { timestamp: Number(time) },
+      })
+    }
     expect(billing.read(marked(['retries', '2147483647']), readAt).kind).toBe('own')
   })
 

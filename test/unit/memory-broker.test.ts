@@ -10,6 +10,7 @@ import { stickyAssignment } from '../../src/drivers/memory/sticky-assignment.js'
 import { CommitError, ConfigurationError, FetchError, PublishError } from '../../src/errors.js'
 import { partitionOfKey } from '../../src/partitioner.js'
 import type { ProduceResult } from '../../src/produce-result.js'
+import type { ProduceRecord } from '../../src/publish.js'
 
 const logger = pino({ level: 'silent' })
 
@@ -295,6 +296,32 @@ describe('producing', () => {
       0n,
     ])
     expect(() => broker.publish('absent', { value: 'a' })).toThrow(PublishError)
+  })
+
+  it('refuses what a topic is not set up to take, and says why as Kafka does', () => {
+    const { broker, run } = virtual()
+    broker.createTopic('t', 1, { maxRecordBytes: 100, timestampAfterMax: 10, timestampBeforeMax: 20, compacted: true })
+    const results: ProduceResult[] = []
+    const record = { topic: 't', key: 'k', value: 'v' }
+    const headers = { h: 'x'.repeat(100) }
+    const records: ProduceRecord[] = [
+      record,
+      { ...record, headers },
+      { ...record, headers, compression: 'gzip' },
+      ...[-1, 10, 11, -20, -21].map(timestamp => ({ ...record, timestamp })),
+      { ...record, key: null },
+    ]
+    broker
+      .driver()
+      .produce(records)
+      .subscribe(answer => results.push(...answer))
+    run()
+    const told = results.map(result => (result.ok ? 'written' : `${result.error.reason} ${result.error.retriable}`))
+    expect(told).toEqual([
+      ...['written', 'MESSAGE_TOO_LARGE false', 'written'],
+      ...['written', 'written', 'INVALID_TIMESTAMP false', 'written', 'INVALID_TIMESTAMP false'],
+      'INVALID_RECORD false',
+    ])
   })
 
   it('waits while the broker is away, and what was taken back before is not written', () => {

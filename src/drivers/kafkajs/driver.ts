@@ -17,7 +17,7 @@ import {
   type RxMikaError,
 } from '../../errors.js'
 import { type ProduceResult, refused } from '../../produce-result.js'
-import type { PublishRecord } from '../../publish.js'
+import type { ProduceRecord } from '../../publish.js'
 import type { RecordBatch } from '../../record-batch.js'
 import { type Brokers, type KafkajsOptions, openBrokers } from './connection.js'
 import { Consumption } from './consumption.js'
@@ -119,7 +119,7 @@ export class KafkajsDriver implements Driver {
     }).pipe(ignoreElements())
   }
 
-  produce(records: readonly PublishRecord[]): Observable<readonly ProduceResult[]> {
+  produce(records: readonly ProduceRecord[]): Observable<readonly ProduceResult[]> {
     return defer(() => {
       if (this.#brokers === undefined || this.#closed) {
         const why = this.#closed ? 'the driver is closed' : 'the driver is not connected'

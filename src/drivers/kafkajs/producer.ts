@@ -4,7 +4,7 @@ import { isRxMikaError, PublishError } from '../../errors.js'
 import { partitionOfKey } from '../../partitioner.js'
 import { type ProduceResult, refused, written } from '../../produce-result.js'
 import { type EncodableRecord, encodeRecordBatch } from '../../protocol/records/record-batch-encoder.js'
-import { headerPairs, type PublishRecord } from '../../publish.js'
+import { headerPairs, type ProduceRecord } from '../../publish.js'
 import { partitionName } from './assignment.js'
 import { BrokerOutbox } from './broker-outbox.js'
 import { within } from './deadline.js'
@@ -27,6 +27,7 @@ interface Share {
   readonly partition: number
   readonly indexes: number[]
   readonly records: EncodableRecord[]
+  readonly compression: 'gzip' | undefined
 }
 
 /**
@@ -51,7 +52,7 @@ export class Producer {
     this.#outbox = new BrokerOutbox(this.#guarded.cluster)
   }
 
-  produce(records: readonly PublishRecord[]): Observable<readonly ProduceResult[]> {
+  produce(records: readonly ProduceRecord[]): Observable<readonly ProduceResult[]> {
     return new Observable(subscriber => {
       this.#produce(records, () => subscriber.closed).then(
         results => {
@@ -71,7 +72,7 @@ export class Producer {
     await this.#guarded.end()
   }
 
-  async #produce(records: readonly PublishRecord[], cancelled: () => boolean): Promise<readonly ProduceResult[]> {
+  async #produce(records: readonly ProduceRecord[], cancelled: () => boolean): Promise<readonly ProduceResult[]> {
     const results: ProduceResult[] = new Array(records.length)
     const until = Date.now() + deliveryTimeout
     const shares = await this.#share(records, results, until)
@@ -81,7 +82,7 @@ export class Producer {
 
   // ── Which partition ──────────────────────────────────────────────────────────────────────────────────────────────
 
-  async #share(records: readonly PublishRecord[], results: ProduceResult[], until: number): Promise<readonly Share[]> {
+  async #share(records: readonly ProduceRecord[], results: ProduceResult[], until: number): Promise<readonly Share[]> {
     const failed = await this.#learn(new Set(records.map(record => record.topic)), until)
     const shares = new Map<string, Share>()
     records.forEach((record, index) => {
@@ -91,10 +92,12 @@ export class Producer {
         if (failure !== undefined) throw failure
         const encodable = encodableRecord(record)
         const partition = this.#partitionOf(record, encodable)
-        const name = partitionName({ topic, partition })
+        const { compression } = record
+        // What is compressed has a batch of its own: it is what is too large otherwise.
+        const name = compression === undefined ? partitionName({ topic, partition }) : `${index}`
         let share = shares.get(name)
         if (share === undefined) {
-          share = { topic, partition, indexes: [], records: [] }
+          share = { topic, partition, indexes: [], records: [], compression }
           shares.set(name, share)
         }
         share.indexes.push(index)
@@ -151,7 +154,7 @@ export class Producer {
     await this.#guarded.cluster.refreshMetadata()
   }
 
-  #partitionOf(record: PublishRecord, { key, value }: EncodableRecord): number {
+  #partitionOf(record: ProduceRecord, { key, value }: EncodableRecord): number {
     const { topic, partition } = record
     const partitions = this.#directory.partitions(topic)
     if (partition === undefined || partition === null) {
@@ -201,7 +204,7 @@ export class Producer {
           return await this.#halves(share, results, until, cancelled)
         }
         if (isPermanentCode(answer.errorCode))
-          return attempt.refused(nameOfCode(answer.errorCode), false, last, results)
+          return attempt.refused(nameOfCode(answer.errorCode), false, last, results, nameOfCode(answer.errorCode))
         if (isSequenceCode(answer.errorCode)) this.#retire(identity)
         else if (isRetriableCode(answer.errorCode)) this.#directory.forget(topic)
       } catch (error) {
@@ -218,13 +221,13 @@ export class Producer {
 
   /** A batch is refused for one of its records: only that one shall fail. */
   async #halves(share: Share, results: ProduceResult[], until: number, cancelled: () => boolean): Promise<void> {
-    const { topic, partition, indexes, records } = share
+    const { topic, partition, indexes, records, compression } = share
     const middle = Math.ceil(records.length / 2)
     for (const [from, to] of [
       [0, middle],
       [middle, records.length],
     ] as const) {
-      const half = { topic, partition, indexes: indexes.slice(from, to), records: records.slice(from, to) }
+      const half = { topic, partition, indexes: indexes.slice(from, to), records: records.slice(from, to), compression }
       await this.#deliver(half, results, until, cancelled)
     }
   }
@@ -257,7 +260,8 @@ class Attempt {
   encoded(identity: ProducerIdentity): Buffer {
     if (this.#bytes === undefined || this.identity !== identity) {
       this.identity = identity
-      this.#bytes = encodeRecordBatch(this.share.records, identity.next(partitionName(this.share)))
+      const { records, compression } = this.share
+      this.#bytes = encodeRecordBatch(records, identity.next(partitionName(this.share)), compression)
     }
     return this.#bytes
   }
@@ -270,16 +274,22 @@ class Attempt {
     })
   }
 
-  refused(why: string, retriable: boolean, cause: unknown, results: ProduceResult[]): void {
+  refused(why: string, retriable: boolean, cause: unknown, results: ProduceResult[], reason?: string): void {
     const { topic, partition, indexes } = this.share
     for (const index of indexes)
-      results[index] = refused(publishError(topic, `${why} (partition ${partition})`, retriable, cause))
+      results[index] = refused(publishError(topic, `${why} (partition ${partition})`, retriable, cause, reason))
   }
 }
 
-function encodableRecord({ key, value, headers, timestamp }: PublishRecord): EncodableRecord {
-  if (timestamp !== undefined && !(Number.isInteger(timestamp) && timestamp >= 0)) {
-    throw new TypeError(`its timestamp is ${timestamp}, and not a time in ms since 1970`)
+function encodableRecord({ topic, key, value, headers, timestamp }: ProduceRecord): EncodableRecord {
+  if (timestamp !== undefined && !Number.isSafeInteger(timestamp)) {
+    throw publishError(
+      topic,
+      `its timestamp is ${timestamp}, not a safe integer`,
+      false,
+      undefined,
+      'INVALID_TIMESTAMP',
+    )
   }
   return {
     key: bytesOf(key),
@@ -294,8 +304,9 @@ function bytesOf(content: Buffer | string | null | undefined): Buffer | null {
   return typeof content === 'string' ? Buffer.from(content) : content
 }
 
-function publishError(topic: string, why: string, retriable: boolean, cause?: unknown): PublishError {
-  return new PublishError(`a record could not be written to topic '${topic}': ${why}`, { cause, retriable, topic })
+function publishError(topic: string, why: string, retriable: boolean, cause?: unknown, reason?: string): PublishError {
+  const message = `a record could not be written to topic '${topic}': ${why}`
+  return new PublishError(message, { cause, retriable, topic, ...(reason === undefined ? {} : { reason }) })
 }
 
 function sleep(ms: number): Promise<void> {

@@ -12,6 +12,7 @@ import type { FaultyRequest } from './faults.js'
 import type { GroupState } from './group.js'
 import type { Log, LogRecord } from './log.js'
 import { copyOf } from './record-batch.js'
+import type { TopicConfig } from './topic.js'
 import type { Partitions } from './topics.js'
 
 export interface MemoryBrokerOptions {
@@ -25,7 +26,7 @@ export interface MemoryBrokerOptions {
   readonly autoCreate?: boolean
   /** The most records that a fetch of one partition gives; default 500. */
   readonly maxBatchRecords?: number
-  /** A record with more bytes in key and value is refused for good; default Kafka's 1,048,588. */
+  /** A record with more bytes in key, value and headers is refused for good; default Kafka's 1,048,588. */
   readonly maxRecordBytes?: number
 }
 
@@ -131,8 +132,8 @@ export class MemoryBroker {
     return new Map(this.#cluster.topics.all().map(topic => [topic.name, topic.partitions]))
   }
 
-  createTopic(name: string, partitions?: number): void {
-    this.#cluster.topics.create(name, partitions)
+  createTopic(name: string, partitions?: number, config?: TopicConfig): void {
+    this.#cluster.topics.create(name, partitions, config)
   }
 
   /** Writes at once, also while drivers are disconnected. Throws the `PublishError` of the first record refused. */

@@ -1,8 +1,9 @@
+import { gzipSync } from 'node:zlib'
 import { type SchedulerLike, Subject } from 'rxjs'
 import type { CommitPoint } from '../../commit-point.js'
 import { PublishError } from '../../errors.js'
 import { type ProduceResult, refused, written } from '../../produce-result.js'
-import type { PublishRecord } from '../../publish.js'
+import { headerPairs, type ProduceRecord } from '../../publish.js'
 import { Connection } from './connection.js'
 import { Faults } from './faults.js'
 import { Group } from './group.js'
@@ -54,7 +55,7 @@ export class Cluster {
   }
 
   /** Writes what can be written; records that are written together to one partition stand together. */
-  append(records: readonly PublishRecord[], now: number = this.scheduler.now()): ProduceResult[] {
+  append(records: readonly ProduceRecord[], now: number = this.scheduler.now()): ProduceResult[] {
     const baseOffsets = new Map<Log, number>()
     return records.map(record => {
       const log = this.#logFor(record)
@@ -67,21 +68,45 @@ export class Cluster {
     })
   }
 
-  #logFor(record: PublishRecord): Log | PublishError {
-    const { topic: name, key, value } = record
-    const size = (key == null ? 0 : Buffer.byteLength(key)) + (value == null ? 0 : Buffer.byteLength(value))
-    if (size > this.options.maxRecordBytes) {
-      const message = `MESSAGE_TOO_LARGE: a record of ${size} bytes for topic '${name}'`
-      return new PublishError(message, { retriable: false, topic: name })
-    }
+  /** The log that the record goes to, or why it is refused, as a broker has it. */
+  #logFor(record: ProduceRecord): Log | PublishError {
+    const { topic: name, key, timestamp } = record
+    const refuse = (reason: string, why: string, retriable = false) =>
+      new PublishError(`${reason}: ${why}`, { retriable, topic: name, reason })
     const topic = this.topics.obtain(name)
-    if (topic === undefined) {
-      const message = `UNKNOWN_TOPIC_OR_PARTITION: there is no topic '${name}'`
-      return new PublishError(message, { retriable: true, topic: name })
+    if (topic === undefined) return refuse('UNKNOWN_TOPIC_OR_PARTITION', `there is no topic '${name}'`, true)
+    const {
+      maxRecordBytes = this.options.maxRecordBytes,
+      timestampBeforeMax,
+      timestampAfterMax,
+      compacted,
+    } = topic.config
+    const size = sizeOf(record, maxRecordBytes)
+    if (size > maxRecordBytes) return refuse('MESSAGE_TOO_LARGE', `a record of ${size} bytes for topic '${name}'`)
+    if (timestamp !== undefined && timestamp !== noTimestamp) {
+      const ahead = timestamp - this.scheduler.now()
+      if (ahead > (timestampAfterMax ?? Infinity) || -ahead > (timestampBeforeMax ?? Infinity)) {
+        return refuse('INVALID_TIMESTAMP', `a record of ${timestamp}, ${ahead} ms ahead, for topic '${name}'`)
+      }
+    }
+    if (compacted && (key === null || key === undefined)) {
+      return refuse('INVALID_RECORD', `a record without a key for the compacted topic '${name}'`)
     }
     const log = topic.logFor(record)
     if (log !== undefined) return log
     const message = `topic '${name}' has ${topic.partitions} partitions, and no partition ${record.partition}`
     return new PublishError(message, { retriable: false, topic: name })
   }
+}
+
+/** Kafka's word for none. */
+const noTimestamp = -1
+
+/** Bytes of key, value and headers; compressed, if the record is and they are too many otherwise. */
+function sizeOf({ key, value, headers, compression }: ProduceRecord, limit: number): number {
+  let size = (key == null ? 0 : Buffer.byteLength(key)) + (value == null ? 0 : Buffer.byteLength(value))
+  for (const [name, content] of headerPairs(headers)) size += Buffer.byteLength(name) + (content?.length ?? 0)
+  if (compression === undefined || size <= limit) return size
+  const parts = [key, value, ...headerPairs(headers).flat()].filter(part => part !== null && part !== undefined)
+  return gzipSync(Buffer.concat(parts.map(part => Buffer.from(part as string)))).length
 }

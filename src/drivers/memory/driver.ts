@@ -3,7 +3,7 @@ import type { CommitPoint } from '../../commit-point.js'
 import type { ConsumeRequest, Driver, DriverContext, DriverEvent, PartitionAssignment } from '../../driver.js'
 import { CommitError, ConfigurationError, ConnectionError, PublishError } from '../../errors.js'
 import { type ProduceResult, refused } from '../../produce-result.js'
-import type { PublishRecord } from '../../publish.js'
+import type { ProduceRecord } from '../../publish.js'
 import type { RecordBatch } from '../../record-batch.js'
 import type { Cluster } from './cluster.js'
 import { Consumer } from './consumer.js'
@@ -120,7 +120,7 @@ export class MemoryDriver implements Driver {
     })
   }
 
-  produce(records: readonly PublishRecord[]): Observable<readonly ProduceResult[]> {
+  produce(records: readonly ProduceRecord[]): Observable<readonly ProduceResult[]> {
     return this.#whileAlive(
       this.#cluster.connection.request(() => {
         const fault = this.#closed

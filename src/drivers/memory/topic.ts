@@ -2,6 +2,18 @@ import { partitionOfKey } from '../../partitioner.js'
 import type { PublishRecord } from '../../publish.js'
 import { Log } from './log.js'
 
+/** What a topic of the in-process broker does not take, as a broker's topic may be set up. */
+export interface TopicConfig {
+  /** A record with more bytes in key, value and headers is refused for good; default: the broker's `maxRecordBytes`. */
+  readonly maxRecordBytes?: number
+  /** A timestamp further in the future is refused for good, ms; default any is taken. Kafka 4 has one hour. */
+  readonly timestampAfterMax?: number
+  /** A timestamp further in the past is refused for good, ms; default, as in Kafka, any is taken. */
+  readonly timestampBeforeMax?: number
+  /** A record without a key is refused for good; default false. */
+  readonly compacted?: boolean
+}
+
 export class Topic {
   readonly logs: readonly Log[]
   #turn = 0
@@ -9,6 +21,7 @@ export class Topic {
   constructor(
     readonly name: string,
     partitions: number,
+    readonly config: TopicConfig = {},
   ) {
     this.logs = Array.from({ length: partitions }, (_, partition) => new Log(name, partition))
   }

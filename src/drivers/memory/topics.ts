@@ -1,6 +1,6 @@
 import { ConfigurationError } from '../../errors.js'
 import type { Log } from './log.js'
-import { Topic } from './topic.js'
+import { Topic, type TopicConfig } from './topic.js'
 
 /** How many partitions a topic gets that is created by its first use. */
 export type Partitions = number | Readonly<Record<string, number>>
@@ -14,12 +14,12 @@ export class Topics {
     readonly autoCreate: boolean,
   ) {}
 
-  create(name: string, partitions = this.#partitionsOf(name)): Topic {
+  create(name: string, partitions = this.#partitionsOf(name), config: TopicConfig = {}): Topic {
     if (this.#byName.has(name)) throw new ConfigurationError(`topic '${name}' exists already`)
     if (!Number.isInteger(partitions) || partitions < 1) {
       throw new ConfigurationError(`topic '${name}' cannot have ${partitions} partitions`)
     }
-    const topic = new Topic(name, partitions)
+    const topic = new Topic(name, partitions, config)
     this.#byName.set(name, topic)
     return topic
   }

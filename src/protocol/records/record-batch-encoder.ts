@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib'
 import { crc32c } from './crc32c.js'
 import type { HeaderPair } from './header-pair.js'
 
@@ -19,17 +20,22 @@ export interface ProducerSequence {
 
 const headerSize = 61
 const crcFrom = 21
+/** In a batch's attributes: its records are compressed by gzip. */
+const gzipAttribute = 1
 
 /**
- * A record batch of format 2, uncompressed. Written here and not by kafkajs: its encoder loses the order of headers,
+ * A record batch of format 2, uncompressed unless `compression` is given. Written here and not by kafkajs: its encoder loses the order of headers,
  * throws on a null header, and makes a buffer of 512 bytes for every record.
  */
-export function encodeRecordBatch(records: readonly EncodableRecord[], sequence: ProducerSequence): Buffer {
+export function encodeRecordBatch(
+  records: readonly EncodableRecord[],
+  sequence: ProducerSequence,
+  compression?: 'gzip',
+): Buffer {
   const base = records[0]!.timestamp
   const bodies = records.map((record, index) => bodySize(record, index, record.timestamp - base))
   const size = bodies.reduce((sum, body) => sum + varintSize(body) + body, headerSize)
   const batch = Buffer.allocUnsafe(size)
-  writeHeader(batch, records, sequence)
   const writer = new Writer(batch, headerSize)
   records.forEach((record, index) => {
     writer.varint(bodies[index]!)
@@ -44,11 +50,29 @@ export function encodeRecordBatch(records: readonly EncodableRecord[], sequence:
       writer.bytes(value)
     }
   })
-  batch.writeUInt32BE(crc32c(batch, crcFrom, size), 17)
+  if (compression === undefined) return sealed(batch, 0, records, sequence)
+  const body = gzipSync(batch.subarray(headerSize))
+  return sealed(Buffer.concat([batch.subarray(0, headerSize), body]), gzipAttribute, records, sequence)
+}
+
+/** The batch with its header and checksum, over records that are written already. */
+function sealed(
+  batch: Buffer,
+  attributes: number,
+  records: readonly EncodableRecord[],
+  sequence: ProducerSequence,
+): Buffer {
+  writeHeader(batch, attributes, records, sequence)
+  batch.writeUInt32BE(crc32c(batch, crcFrom, batch.length), 17)
   return batch
 }
 
-function writeHeader(batch: Buffer, records: readonly EncodableRecord[], sequence: ProducerSequence): void {
+function writeHeader(
+  batch: Buffer,
+  attributes: number,
+  records: readonly EncodableRecord[],
+  sequence: ProducerSequence,
+): void {
   const base = records[0]!.timestamp
   let latest = base
   for (const { timestamp } of records) if (timestamp > latest) latest = timestamp
@@ -56,7 +80,7 @@ function writeHeader(batch: Buffer, records: readonly EncodableRecord[], sequenc
   batch.writeInt32BE(batch.length - 12, 8)
   batch.writeInt32BE(-1, 12) // The leader's epoch.
   batch.writeInt8(2, 16)
-  batch.writeInt16BE(0, crcFrom)
+  batch.writeInt16BE(attributes, crcFrom)
   batch.writeInt32BE(records.length - 1, 23)
   batch.writeBigInt64BE(BigInt(base), 27)
   batch.writeBigInt64BE(BigInt(latest), 35)

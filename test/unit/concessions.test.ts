@@ -1,0 +1,47 @@
+import { VirtualTimeScheduler } from 'rxjs'
+import { PublishError } from 'rxmika'
+import { describe, expect, it } from 'vitest'
+import { clockOf } from '../../src/clock'
+import { Concessions } from '../../src/retry/concessions'
+
+const clock = clockOf({ scheduler: new VirtualTimeScheduler() })
+const refusal = (reason?: string) => new PublishError('no', { retriable: false, ...(reason && { reason }) })
+
+describe('what a copy goes without', () => {
+  it('is nothing, until it is refused', () => {
+    const without = new Concessions()
+    expect([without.detail, without.compression, without.timestamp(7, clock)]).toEqual(['full', undefined, 7])
+  })
+
+  it('is its own headers bit by bit where it is too large, and then its being uncompressed', () => {
+    for (const reason of ['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE']) {
+      const without = new Concessions()
+      const tried: unknown[] = []
+      while (without.concede(refusal(reason))) tried.push([without.detail, without.compression])
+      expect(tried).toEqual([
+        ['short', undefined],
+        ['least', undefined],
+        ['full', 'gzip'],
+        ['least', 'gzip'],
+      ])
+      // Its timestamp is another matter, and has not been given up.
+      expect(without.timestamp(7, clock)).toBe(7)
+      expect(without.concede(refusal('INVALID_TIMESTAMP'))).toBe(true)
+    }
+  })
+
+  it('is its timestamp for the present one, and that for none', () => {
+    const without = new Concessions()
+    const tried: number[] = []
+    while (without.concede(refusal('INVALID_TIMESTAMP'))) tried.push(without.timestamp(7, clock))
+    expect(tried).toEqual([clock.wall(), -1])
+    expect([without.detail, without.compression]).toEqual(['full', undefined])
+  })
+
+  it.each(['INVALID_RECORD', 'TOPIC_AUTHORIZATION_FAILED', 'POLICY_VIOLATION', undefined])(
+    'is nothing where it is refused by %s',
+    reason => {
+      expect(new Concessions().concede(refusal(reason))).toBe(false)
+    },
+  )
+})
