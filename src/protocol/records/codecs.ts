@@ -1,5 +1,6 @@
 import * as zlib from 'node:zlib'
 import { CorruptBatchError, UnsupportedCodecError } from './errors.js'
+import { LARGEST_BATCH, tooLarge } from './largest-batch.js'
 import { uncompressSnappy } from './snappy.js'
 
 export type CodecName = 'gzip' | 'snappy' | 'lz4' | 'zstd'
@@ -10,8 +11,7 @@ export type Codecs = Partial<Record<CodecName, (compressed: Buffer) => Buffer>>
 /** By their number in a batch's attributes. */
 const CODEC_NAMES: readonly (CodecName | 'none')[] = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
 
-/** A small batch can promise any amount of memory; none that a broker accepts comes near this. */
-const limits = { maxOutputLength: 256 * 1024 * 1024 }
+const limits = { maxOutputLength: LARGEST_BATCH }
 
 // Absent before Node.js 22.15, and so from the types of older ones.
 const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (bytes: Buffer, options: typeof limits) => Buffer }
@@ -27,21 +27,22 @@ const builtIn: Codecs = {
  * newer, zstd.
  *
  * @throws UnsupportedCodecError when there is none for this number
- * @throws CorruptBatchError when the bytes are not what the codec writes
+ * @throws CorruptBatchError when the bytes are not what the codec writes, or expand to more than `LARGEST_BATCH`
  */
 export function decompress(codec: number, compressed: Buffer, codecs: Codecs = {}): Buffer {
   const name = CODEC_NAMES[codec]
   if (name === 'none') return compressed
   const uncompress = name && (codecs[name] ?? builtIn[name])
-  if (uncompress === undefined) throw new UnsupportedCodecError(name ?? `codec ${codec}`)
+  if (name === undefined || uncompress === undefined) throw new UnsupportedCodecError(name ?? `codec ${codec}`)
   let bytes: unknown
   try {
     bytes = uncompress(compressed)
   } catch (error) {
     if (error instanceof CorruptBatchError) throw error
+    if ((error as { code?: unknown })?.code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(name)
     throw new CorruptBatchError(`${name} cannot decompress it: ${(error as Error)?.message ?? error}`, { cause: error })
   }
-  if (Buffer.isBuffer(bytes)) return bytes
-  if (bytes instanceof Uint8Array) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  throw new CorruptBatchError(`the codec for ${name} gave no Buffer`)
+  if (!(bytes instanceof Uint8Array)) throw new CorruptBatchError(`the codec for ${name} gave no Buffer`)
+  if (bytes.length > LARGEST_BATCH) throw tooLarge(name)
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

@@ -2,7 +2,7 @@ import type { BatchHeader } from './batch-header.js'
 import { readHeaderName } from './header-name.js'
 import type { HeaderPair } from './header-pair.js'
 import { STRIDE, scanRecords } from './scan-records.js'
-import { next, readVarint, readVarlong, skipVarint } from './varint.js'
+import { next, readBigVarlong, readVarint, readVarlong, skipVarint } from './varint.js'
 
 const NOTHING = Buffer.alloc(0)
 const NO_RECORDS = Int32Array.of(0)
@@ -80,7 +80,10 @@ export class LazyRecordBatch {
   timestamp(index: number): number {
     const at = this.#timestampAt(this.#place(index))
     if (this.header.isLogAppendTime) return this.header.maxTimestamp
-    return this.header.baseTimestamp + readVarlong(this.bytes, at)
+    const { baseTimestamp } = this.header
+    const delta = readVarlong(this.bytes, at)
+    if (Number.isSafeInteger(delta)) return baseTimestamp + delta
+    return Number(BigInt(baseTimestamp) + readBigVarlong(this.bytes, at))
   }
 
   key(index: number): Buffer | null {

@@ -3,6 +3,7 @@ import { type BatchHeader, CHECKED_FROM, HEADER_BYTES, readBatchHeader } from '.
 import { type Codecs, decompress } from './codecs.js'
 import { crc32c } from './crc32c.js'
 import { CorruptBatchError } from './errors.js'
+import { ExpansionBudget } from './expansion-budget.js'
 import { readInt64 } from './int64.js'
 import { LazyRecordBatch } from './lazy-record-batch.js'
 
@@ -18,6 +19,8 @@ export interface PartitionRecords {
   readonly batches: readonly LazyRecordBatch[]
   /** Why reading stopped before the end of what was fetched, and at which batch. */
   readonly failure: { readonly offset: number; readonly error: Error } | undefined
+  /** The budget was spent before the end of what was fetched: the rest has to be fetched again. */
+  readonly isCut: boolean
   /** The first record is of a format before Kafka 0.11's, which is not read here; then there are no batches. */
   readonly isOldFormat: boolean
 }
@@ -31,7 +34,8 @@ const ABORT = 0
 
 /**
  * Reads the records of one partition that stand at `start … end` of a response; `from` is the offset they were asked
- * from. Batches that end before it are left out; the first may begin before it, as the broker sends whole batches.
+ * from. Batches that end before it are left out; the first may begin before it, as the broker sends whole batches. Reading
+ * stops where the budget is spent by what compressed batches expand to.
  */
 export function readPartitionRecords(
   bytes: Buffer,
@@ -40,34 +44,37 @@ export function readPartitionRecords(
   from: number,
   aborted: readonly AbortedTransaction[],
   options: DecodingOptions,
+  budget = new ExpansionBudget(),
 ): PartitionRecords {
   const batches: LazyRecordBatch[] = []
+  const outcome = { batches, failure: undefined, isCut: false, isOldFormat: false }
   const transactions = new AbortedTransactions(aborted)
   let at = start
   while (end - at > MAGIC_AT) {
+    if (budget.isSpent) return { ...outcome, isCut: true }
     try {
       const length = bytes.readInt32BE(at + LENGTH_AT)
       const magic = bytes.readInt8(at + MAGIC_AT)
       // After newer batches: they come first in the next response, and alone.
-      if (magic < MAGIC) return { batches, failure: undefined, isOldFormat: batches.length === 0 }
+      if (magic < MAGIC) return { ...outcome, isOldFormat: batches.length === 0 }
       if (magic > MAGIC) throw new CorruptBatchError(`its format is ${magic}, newer than is known here`)
       if (length < HEADER_BYTES - AFTER_LENGTH) throw new CorruptBatchError(`its length is said to be ${length}`)
       const stop = at + AFTER_LENGTH + length
       // The broker sends as many bytes as were asked for and cuts the last batch where they end.
       if (stop > end) break
-      const batch = readBatch(bytes, at, stop, from, transactions, options)
+      const batch = readBatch(bytes, at, stop, from, transactions, options, budget)
       if (batch !== undefined) batches.push(batch)
       at = stop
     } catch (error) {
-      return { batches, failure: { offset: readInt64(bytes, at), error: error as Error }, isOldFormat: false }
+      return { ...outcome, failure: { offset: readInt64(bytes, at), error: error as Error } }
     }
   }
   if (at === start && end > start) {
     // Since Kafka 0.10.1 the first batch is whole whatever its size; asking again would not help.
     const error = new CorruptBatchError('it is cut off, and nothing came before it')
-    return { batches, failure: { offset: from, error }, isOldFormat: false }
+    return { ...outcome, failure: { offset: from, error } }
   }
-  return { batches, failure: undefined, isOldFormat: false }
+  return outcome
 }
 
 /** Undefined: all of it is before `from`. */
@@ -78,11 +85,12 @@ function readBatch(
   from: number,
   transactions: AbortedTransactions,
   { codecs, checkCrcs = true }: DecodingOptions,
+  budget: ExpansionBudget,
 ): LazyRecordBatch | undefined {
   if (checkCrcs) checkCrc(bytes, at, stop)
   const header = readBatchHeader(bytes, at)
   const isAborted = transactions.contain(header)
-  const records = () => readRecords(header, bytes, at + HEADER_BYTES, stop, codecs)
+  const records = () => readRecords(header, bytes, at + HEADER_BYTES, stop, codecs, budget)
   if (header.isControl) {
     if (isAborted && isAbortMarker(records())) transactions.end(header.producerId)
     return header.lastOffset < from ? undefined : LazyRecordBatch.withoutRecords(header)
@@ -99,10 +107,18 @@ function checkCrc(bytes: Buffer, at: number, stop: number): void {
   throw new CorruptBatchError(`its CRC-32C is ${hex(actual)}, and it was written as ${hex(expected)}`)
 }
 
-function readRecords(header: BatchHeader, bytes: Buffer, from: number, stop: number, codecs?: Codecs): LazyRecordBatch {
+function readRecords(
+  header: BatchHeader,
+  bytes: Buffer,
+  from: number,
+  stop: number,
+  codecs: Codecs | undefined,
+  budget: ExpansionBudget,
+): LazyRecordBatch {
   // Where compaction has left no records, a codec may be named and nothing be there for it.
   if (header.codec === 0 || from === stop) return LazyRecordBatch.of(header, bytes, from, stop)
   const uncompressed = decompress(header.codec, bytes.subarray(from, stop), codecs)
+  budget.spend(uncompressed.length)
   return LazyRecordBatch.of(header, uncompressed, 0, uncompressed.length)
 }
 

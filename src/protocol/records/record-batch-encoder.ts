@@ -7,7 +7,7 @@ export interface EncodableRecord {
   readonly key: Buffer | null
   readonly value: Buffer | null
   readonly headers: readonly HeaderPair[]
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970, or before it; -1 is Kafka's word for none. */
   readonly timestamp: number
 }
 
@@ -33,14 +33,14 @@ export function encodeRecordBatch(
   compression?: 'gzip',
 ): Buffer {
   const base = records[0]!.timestamp
-  const bodies = records.map((record, index) => bodySize(record, index, record.timestamp - base))
+  const bodies = records.map((record, index) => bodySize(record, index, deltaOf(record.timestamp, base)))
   const size = bodies.reduce((sum, body) => sum + varintSize(body) + body, headerSize)
   const batch = Buffer.allocUnsafe(size)
   const writer = new Writer(batch, headerSize)
   records.forEach((record, index) => {
     writer.varint(bodies[index]!)
     writer.int8(0)
-    writer.varint(record.timestamp - base)
+    writer.varint(deltaOf(record.timestamp, base))
     writer.varint(index)
     writer.bytes(record.key)
     writer.bytes(record.value)
@@ -90,7 +90,7 @@ function writeHeader(
   batch.writeInt32BE(records.length, 57)
 }
 
-function bodySize({ key, value, headers }: EncodableRecord, index: number, delta: number): number {
+function bodySize({ key, value, headers }: EncodableRecord, index: number, delta: number | bigint): number {
   let size = 1 + varintSize(delta) + varintSize(index) + bytesSize(key) + bytesSize(value) + varintSize(headers.length)
   for (const [name, content] of headers) {
     size += bytesSize(nameBytes(name)) + bytesSize(content)
@@ -119,12 +119,32 @@ function bytesSize(bytes: Buffer | null): number {
   return bytes === null ? 1 : varintSize(bytes.length) + bytes.length
 }
 
-/** Of a zigzag number; beyond 32 bits too, as differences of timestamps can be. */
-function varintSize(value: number): number {
+/** Of a zigzag number. Differences of timestamps can be beyond 32 bits, and beyond what doubles hold exactly. */
+function varintSize(value: number | bigint): number {
+  if (typeof value === 'bigint') return varlongSize(value)
   let rest = value < 0 ? -value * 2 - 1 : value * 2
   let size = 1
   for (; rest >= 128; rest = Math.floor(rest / 128)) size++
   return size
+}
+
+function varlongSize(value: bigint): number {
+  let size = 1
+  for (let rest = zigzag(value); rest >= 128n; rest >>= 7n) size++
+  return size
+}
+
+function zigzag(value: bigint): bigint {
+  return BigInt.asUintN(64, (value << 1n) ^ (value >> 63n))
+}
+
+/** Twice this is still exact: up to here a delta needs no bigint. */
+const EXACT_DELTA = 2 ** 51
+
+/** From the first timestamp of the batch. A number where that is exact, as it nearly always is. */
+function deltaOf(timestamp: number, base: number): number | bigint {
+  const delta = timestamp - base
+  return Math.abs(delta) <= EXACT_DELTA ? delta : BigInt(timestamp) - BigInt(base)
 }
 
 class Writer {
@@ -137,10 +157,20 @@ class Writer {
     this.buffer[this.at++] = value
   }
 
-  varint(value: number): void {
+  varint(value: number | bigint): void {
+    if (typeof value === 'bigint') {
+      this.#varlong(value)
+      return
+    }
     let rest = value < 0 ? -value * 2 - 1 : value * 2
     for (; rest >= 128; rest = Math.floor(rest / 128)) this.buffer[this.at++] = (rest % 128) + 128
     this.buffer[this.at++] = rest
+  }
+
+  #varlong(value: bigint): void {
+    let rest = zigzag(value)
+    for (; rest >= 128n; rest >>= 7n) this.buffer[this.at++] = Number(rest & 127n) | 128
+    this.buffer[this.at++] = Number(rest)
   }
 
   bytes(bytes: Buffer | null): void {

@@ -1,4 +1,5 @@
 import { CorruptBatchError } from './errors.js'
+import { LARGEST_BATCH, tooLarge } from './largest-batch.js'
 
 /** How snappy-java begins its streams; two versions of four bytes and blocks with their lengths before them follow. */
 const XERIAL_MAGIC = Buffer.from([0x82, ...Buffer.from('SNAPPY'), 0])
@@ -16,7 +17,9 @@ export function uncompressSnappy(compressed: Buffer): Buffer {
   const isStream = compressed.length >= XERIAL_HEADER && compressed.subarray(0, 8).equals(XERIAL_MAGIC)
   const blocks = isStream ? [...xerialBlocks(compressed)] : [compressed]
   const lengths = blocks.map(block => uncompressedLength(block))
-  const out = Buffer.allocUnsafeSlow(lengths.reduce((sum, [length]) => sum + length, 0))
+  const total = lengths.reduce((sum, [length]) => sum + length, 0)
+  if (total > LARGEST_BATCH) throw tooLarge('snappy')
+  const out = Buffer.allocUnsafeSlow(total)
   let at = 0
   blocks.forEach((block, i) => {
     const [length, from] = lengths[i]!

@@ -42,6 +42,11 @@ export function skipVarint(bytes: Uint8Array, from: number, end: number): number
 export function readVarlong(bytes: Uint8Array, at: number): number {
   // Four bytes hold 28 bits: as a delta of milliseconds 37 hours.
   for (let i = at; i < at + 4; i++) if (bytes[i]! < 128) return readVarint(bytes, at, i + 1)
+  return Number(readBigVarlong(bytes, at))
+}
+
+/** The same, exactly. */
+export function readBigVarlong(bytes: Uint8Array, at: number): bigint {
   let value = 0n
   for (let i = 0; i < 10; i++) {
     const byte = bytes[at + i]!
@@ -49,7 +54,7 @@ export function readVarlong(bytes: Uint8Array, at: number): number {
     if (byte < 128) break
   }
   value = BigInt.asUintN(64, value)
-  return Number((value >> 1n) ^ -(value & 1n))
+  return (value >> 1n) ^ -(value & 1n)
 }
 
 const cutOff = () => new CorruptBatchError('a record in it is cut off')

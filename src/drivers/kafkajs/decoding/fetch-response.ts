@@ -1,5 +1,6 @@
 import { FetchError } from '../../../errors.js'
 import type { AbortedTransaction } from '../../../protocol/records/aborted-transactions.js'
+import { ExpansionBudget } from '../../../protocol/records/expansion-budget.js'
 import { readInt64 } from '../../../protocol/records/int64.js'
 import type { LazyRecordBatch } from '../../../protocol/records/lazy-record-batch.js'
 import {
@@ -40,7 +41,20 @@ export interface FetchResponse {
 export interface FetchDecodingOptions extends DecodingOptions {
   /** The offset a partition was asked from; 0 when absent. */
   readonly fetchOffset?: (topic: string, partition: number) => number
+  /** What all compressed batches of the response may expand to; what is beyond it has to be fetched again. */
+  readonly budget?: ExpansionBudget
 }
+
+/** A partition's part of a response before its records are read. */
+interface PartitionHead extends Omit<FetchedPartition, 'batches' | 'error' | 'oldFormat'> {
+  /** Where the part stands in the response, and its records. */
+  readonly start: number
+  readonly recordsAt: number
+  readonly end: number
+}
+
+/** Which partition is first to expand its batches: by turns, or the others get nothing while it has a backlog. */
+let turn = 0
 
 /** Reads a response to Fetch, versions 4 to 11, without the correlation id before it. Never throws. */
 export function decodeFetchResponse(
@@ -48,7 +62,7 @@ export function decodeFetchResponse(
   version: number,
   options: FetchDecodingOptions = {},
 ): FetchResponse {
-  const partitions: FetchedPartition[] = []
+  const heads: PartitionHead[] = []
   const head = { throttleTime: 0, errorCode: 0, sessionId: 0 }
   try {
     const reader = new Reader(payload)
@@ -60,22 +74,17 @@ export function decodeFetchResponse(
     for (let topics = reader.int32(); topics > 0; topics--) {
       const topic = reader.string()
       for (let count = reader.int32(); count > 0; count--) {
-        partitions.push(readPartition(reader, topic, version, options))
+        heads.push(readHead(reader, topic, version))
       }
     }
-    return { ...head, partitions, error: undefined }
+    return { ...head, partitions: readRecords(payload, heads, options), error: undefined }
   } catch (cause) {
     const message = `a fetch response of ${payload.length} bytes cannot be read: ${(cause as Error).message}`
-    return { ...head, partitions, error: new FetchError(message, { cause }) }
+    return { ...head, partitions: readRecords(payload, heads, options), error: new FetchError(message, { cause }) }
   }
 }
 
-function readPartition(
-  reader: Reader,
-  topic: string,
-  version: number,
-  options: FetchDecodingOptions,
-): FetchedPartition {
+function readHead(reader: Reader, topic: string, version: number): PartitionHead {
   const start = reader.at
   const partition = reader.int32()
   const errorCode = reader.int16()
@@ -87,9 +96,7 @@ function readPartition(
     abortedTransactions.push({ producerId: reader.int64(), firstOffset: reader.int64() })
   }
   const preferredReadReplica = version >= 11 ? reader.int32() : -1
-  const [from, end] = reader.bytes()
-  const fetchOffset = options.fetchOffset?.(topic, partition) ?? 0
-  const records = readPartitionRecords(reader.payload, from, end, fetchOffset, abortedTransactions, options)
+  const [recordsAt, end] = reader.bytes()
   return {
     topic,
     partition,
@@ -99,10 +106,34 @@ function readPartition(
     logStartOffset,
     abortedTransactions,
     preferredReadReplica,
-    batches: records.batches,
-    error: toFetchError(topic, partition, records.failure),
-    oldFormat: records.isOldFormat ? reader.payload.subarray(start, end) : undefined,
+    start,
+    recordsAt,
+    end,
   }
+}
+
+function readRecords(
+  payload: Buffer,
+  heads: readonly PartitionHead[],
+  options: FetchDecodingOptions,
+): readonly FetchedPartition[] {
+  const { budget = new ExpansionBudget() } = options
+  const partitions: FetchedPartition[] = new Array(heads.length)
+  turn = (turn + 1) % Math.max(heads.length, 1)
+  for (let i = 0; i < heads.length; i++) {
+    const at = (turn + i) % heads.length
+    const { start, recordsAt, end, ...head } = heads[at]!
+    const { topic, partition, abortedTransactions } = head
+    const from = options.fetchOffset?.(topic, partition) ?? 0
+    const records = readPartitionRecords(payload, recordsAt, end, from, abortedTransactions, options, budget)
+    partitions[at] = {
+      ...head,
+      batches: records.batches,
+      error: toFetchError(topic, partition, records.failure),
+      oldFormat: records.isOldFormat ? payload.subarray(start, end) : undefined,
+    }
+  }
+  return partitions
 }
 
 function toFetchError(topic: string, partition: number, failure: PartitionRecords['failure']): FetchError | undefined {
