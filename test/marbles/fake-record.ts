@@ -57,7 +57,7 @@ export class FakeOwner implements RecordOwner {
 
   hold(_record: DeliveredRecord, _phase: DeliveryPhase): void {}
 
-  release(): boolean {
+  release(_record: DeliveredRecord): boolean {
     return !this.ended
   }
 

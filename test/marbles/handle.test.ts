@@ -1,10 +1,15 @@
 import {
+  BehaviorSubject,
+  bufferCount,
+  bufferTime,
+  concatMap,
   EMPTY,
   from,
   map,
   NEVER,
   Observable,
   of,
+  pipe,
   range,
   Subject,
   take,
@@ -12,12 +17,16 @@ import {
   throwError,
   toArray,
   VirtualTimeScheduler,
+  windowTime,
 } from 'rxjs'
-import { describe, expect, it } from 'vitest'
-import { ConfigurationError } from '../../src/errors.js'
-import { handle, type Outcome } from '../../src/operators/handle/handle.js'
+import { describe, expect, it, vi } from 'vitest'
+import type { Rebalances } from '../../src/delivery.js'
+import { ConfigurationError, HandlerTimeoutError } from '../../src/errors.js'
+import { BatchFailure } from '../../src/operators/handle/batch-failure.js'
+import { type HandleOptions, handle, type Outcome } from '../../src/operators/handle/handle.js'
+import type { HandlerContext } from '../../src/operators/handle/handling.js'
 import { Lanes, type LaneUser } from '../../src/operators/handle/lanes.js'
-import { type ConsumeRecord, type DeliveredRecord, deliveryOf } from '../../src/record.js'
+import { type ConsumeRecord, type DeliveredRecord, type DeliveryPhase, deliveryOf } from '../../src/record.js'
 import { FakeOwner, fakeRecord } from './fake-record.js'
 import { testScheduler } from './stub-routing.js'
 
@@ -452,6 +461,479 @@ describe('handle: results', () => {
       }
       expectObservable(input.pipe(handle(project))).toBe(expected)
     })
+  })
+})
+
+describe('handle: batches that fail in part', () => {
+  const batch = (owner: FakeOwner, names: string) =>
+    [...names].map((name, offset) => fakeRecord({ owner, key: name, value: name, offset }))
+  const told = ({ settlements }: FakeOwner) =>
+    settlements.map(one => `${one.offset} ${one.how}${'reason' in one ? ` ${one.reason}` : ''}`)
+
+  it('fails the records that it names, each by its reason, and acks the others', async () => {
+    const owner = new FakeOwner()
+    const outcomes = await outcomesOf(
+      of(batch(owner, 'abcd')).pipe(
+        handle(async ([, b, , d]) => {
+          throw BatchFailure.of([d!, 'bad d'], [b!.map(() => 1), 'bad b'], [b!, 'and again'])
+        }),
+      ),
+    )
+    expect(outcomes).toEqual(['a acked', 'b failed bad b', 'c acked', 'd failed bad d'])
+    expect(told(owner)).toEqual(['0 acked', '1 failed bad b', '2 acked', '3 failed bad d'])
+  })
+
+  it.each([
+    [
+      'throws',
+      (failure: BatchFailure) => {
+        throw failure
+      },
+    ],
+    ['rejects', (failure: BatchFailure) => Promise.reject(failure)],
+    ['errors', (failure: BatchFailure) => throwError(() => failure)],
+  ] as const)('takes it from a handler that %s', async (_, fail) => {
+    const owner = new FakeOwner()
+    await outcomesOf(of(batch(owner, 'ab')).pipe(handle(([a]) => fail(BatchFailure.of([a!, 'bad'])) as unknown)))
+    expect(told(owner)).toEqual(['0 failed bad', '1 acked'])
+  })
+
+  it('takes one that another copy of this package made', async () => {
+    const owner = new FakeOwner()
+    const foreign = (record: ConsumeRecord<unknown>) => ({
+      [Symbol.for('rxmika.batch-failure')]: true,
+      failures: [[record, 'bad']],
+    })
+    await outcomesOf(of(batch(owner, 'ab')).pipe(handle(([a]) => Promise.reject(foreign(a!)))))
+    expect(told(owner)).toEqual(['0 failed bad', '1 acked'])
+  })
+
+  it('fails the whole batch by a TypeError when it names a record of another, or none', async () => {
+    const [owner, other] = [new FakeOwner(), record('x')]
+    for (const fail of [
+      () => BatchFailure.of([other, 'no']),
+      () => BatchFailure.of(),
+      () => BatchFailure.of('a' as never),
+    ]) {
+      await outcomesOf(of(batch(owner, 'ab')).pipe(handle(() => Promise.reject(fail()))))
+    }
+    expect(owner.settlements).toHaveLength(6)
+    for (const settlement of owner.settlements) {
+      expect(settlement).toMatchObject({ how: 'failed', reason: expect.any(TypeError) })
+    }
+    expect(other.settled).toBe(false)
+  })
+
+  it('fails a single record with the reason given for it', async () => {
+    const outcomes = await outcomesOf(
+      of(record('a')).pipe(handle(one => Promise.reject(BatchFailure.of([one, 'bad'])))),
+    )
+    expect(outcomes).toEqual(['a failed bad'])
+  })
+
+  it('takes arrays however they are made', async () => {
+    const owner = new FakeOwner()
+    const made = [
+      bufferCount<ConsumeRecord>(2),
+      bufferTime<ConsumeRecord>(5),
+      pipe(
+        windowTime<ConsumeRecord>(5),
+        concatMap(window => window.pipe(toArray())),
+      ),
+    ]
+    for (const make of made) {
+      await outcomesOf(
+        from(batch(owner, 'ab')).pipe(
+          make,
+          handle(async ([, b]) => {
+            throw BatchFailure.of([b!, 'bad'])
+          }),
+        ),
+      )
+    }
+    expect(told(owner)).toEqual(['0 acked', '1 failed bad', '0 acked', '1 failed bad', '0 acked', '1 failed bad'])
+  })
+
+  it('begins the next of a key behind the acked ones of a batch, and behind a failed one once its route is done', () => {
+    const done: (() => void)[] = []
+    class Owner extends FakeOwner {
+      override whenDone(one: DeliveredRecord, tell: () => void): void {
+        if (nameOf(one) === 'b') done.push(tell)
+        else tell()
+      }
+    }
+    const owner = new Owner()
+    const input = new Subject<DeliveredRecord[]>()
+    const begun: string[] = []
+    input
+      .pipe(
+        handle(
+          records => {
+            begun.push(records.map(nameOf).join(''))
+            if (begun.length === 1) throw BatchFailure.of([records[1]!, 'bad'])
+          },
+          { order: 'key' },
+        ),
+      )
+      .subscribe()
+    input.next(batch(owner, 'ab'))
+    input.next([fakeRecord({ owner, key: 'b', value: 'B', offset: 3 })])
+    input.next([fakeRecord({ owner, key: 'a', value: 'A', offset: 4 })])
+    expect(begun).toEqual(['ab', 'A'])
+    for (const tell of done) tell()
+    expect(begun).toEqual(['ab', 'A', 'B'])
+  })
+})
+
+describe('handle: batches one by one', () => {
+  const batch = (owner: FakeOwner, names: string) =>
+    [...names].map((name, offset) => fakeRecord({ owner, key: name, value: name, offset }))
+
+  it('calls again with arrays of one, in order and one at a time, when a batch fails as a whole', () => {
+    testScheduler().run(({ hot, cold, expectObservable, flush }) => {
+      const owner = new FakeOwner()
+      const begun: string[] = []
+      const input = hot('   -b------------|', { b: batch(owner, 'abc') })
+      const expected = '    -----A--y--C--|'
+      const outcomes = input.pipe(
+        handle(
+          records => {
+            begun.push(records.map(nameOf).join(''))
+            if (records.length > 1) return cold('-#', {}, 'all')
+            return nameOf(records[0]!) === 'b' ? cold('---#', {}, 'y') : cold('---|')
+          },
+          { onBatchFailure: 'one-by-one' },
+        ),
+      )
+      expectObservable(outcomes.pipe(map(inWords))).toBe(expected, words)
+      flush()
+      expect(begun).toEqual(['abc', 'a', 'b', 'c'])
+    })
+  })
+
+  it('settles by each reason, acks what a BatchFailure names not, and calls no batch of one again', async () => {
+    const owner = new FakeOwner()
+    const begun: string[] = []
+    const outcomes = await outcomesOf(
+      of(batch(owner, 'ab'), batch(owner, 'c'), batch(owner, 'de')).pipe(
+        handle(
+          records => {
+            begun.push(records.map(nameOf).join(''))
+            if (nameOf(records[0]!) === 'd') throw BatchFailure.of([records[1]!, 'bad'])
+            throw `no ${records.map(nameOf).join('')}`
+          },
+          { onBatchFailure: 'one-by-one' },
+        ),
+      ),
+    )
+    expect(begun).toEqual(['ab', 'a', 'b', 'c', 'de'])
+    expect(outcomes).toEqual(['a failed no a', 'b failed no b', 'c failed no c', 'd acked', 'e failed bad'])
+  })
+
+  it('leaves out what is settled or revoked by then, and gives every call its own time-out', () => {
+    const scheduler = testScheduler()
+    scheduler.run(({ hot, expectObservable, flush }) => {
+      const owner = new FakeOwner()
+      const [a, b, c] = batch(owner, 'abc') as [DeliveredRecord, DeliveredRecord, DeliveredRecord]
+      const input = hot('   -b----------|', { b: [a, b, c] })
+      const expected = '    -----a-c----|'
+      const outcomes = input.pipe(
+        handle(
+          records => {
+            if (records.length > 1) b.fail('by hand')
+            return NEVER
+          },
+          { onBatchFailure: 'one-by-one', timeout: 2, scheduler },
+        ),
+        map(({ record: one }) => nameOf(one)),
+      )
+      expectObservable(outcomes).toBe(expected)
+      flush()
+      expect(owner.settlements.map(({ how }) => how)).toEqual(['failed', 'failed', 'failed'])
+    })
+  })
+
+  it('does not pile up on the stack, and takes one place alone', () => {
+    const owner = new FakeOwner()
+    const many = Array.from({ length: 20_000 }, (_, offset) => fakeRecord({ owner, value: 'n', offset }))
+    let [running, most, calls] = [0, 0, 0]
+    from([many, batch(owner, 'ab')])
+      .pipe(
+        handle(
+          records => {
+            calls++
+            most = Math.max(most, ++running)
+            running--
+            if (records.length > 1) throw 'no'
+          },
+          { onBatchFailure: 'one-by-one', concurrency: 1 },
+        ),
+      )
+      .subscribe()
+    expect([calls, most, owner.settlements.length]).toEqual([20_004, 1, 20_002])
+  })
+
+  it('stops when it is unsubscribed, and leaves the rest unsettled', () => {
+    const owner = new FakeOwner()
+    const begun: string[] = []
+    of(batch(owner, 'abc'))
+      .pipe(
+        handle(
+          records => {
+            begun.push(records.map(nameOf).join(''))
+            if (records.length > 1) throw 'no'
+          },
+          { onBatchFailure: 'one-by-one' },
+        ),
+        take(1),
+      )
+      .subscribe()
+    expect(begun).toEqual(['abc', 'a'])
+    expect(owner.settlements).toEqual([{ offset: 0, how: 'acked' }])
+  })
+
+  it('begins none of the rest while partitions are given up, and goes on afterwards', () => {
+    const changes = new Subject<void>()
+    const rebalances = { underWay: false as boolean, changes } satisfies Rebalances
+    const held: string[] = []
+    class Owner extends FakeOwner {
+      override readonly rebalances: Rebalances = rebalances
+      override hold(one: DeliveredRecord, phase: DeliveryPhase): void {
+        one.phase = phase
+        held.push(`${nameOf(one)} ${phase}`)
+      }
+      override release(one: DeliveredRecord): boolean {
+        one.phase = 'unsettled'
+        held.push(`${nameOf(one)} released`)
+        return true
+      }
+    }
+    const owner = new Owner()
+    const work = new Map<string, Subject<never>>()
+    const emitted: string[] = []
+    of(batch(owner, 'abc'))
+      .pipe(
+        handle(
+          records => {
+            if (records.length > 1) throw 'no'
+            const subject = new Subject<never>()
+            work.set(nameOf(records[0]!), subject)
+            return subject
+          },
+          { onBatchFailure: 'one-by-one' },
+        ),
+      )
+      .subscribe({ next: outcome => emitted.push(inWords(outcome)), complete: () => emitted.push('completed') })
+    rebalances.underWay = true
+    changes.next()
+    expect(held).toEqual([])
+    work.get('a')!.complete()
+    expect(held.splice(0)).toEqual(['b resting', 'c resting'])
+    expect([...work.keys()]).toEqual(['a'])
+    rebalances.underWay = false
+    changes.next()
+    expect(held).toEqual(['b released', 'c released'])
+    work.get('b')!.complete()
+    work.get('c')!.complete()
+    expect(emitted).toEqual(['a acked', 'b acked', 'c acked', 'completed'])
+  })
+})
+
+describe('handle: the signal of a call', () => {
+  /** Handlers that never end by themselves, and the signals they were given. */
+  function run(
+    options: HandleOptions = {},
+    records: ConsumeRecord<unknown>[] | ConsumeRecord<unknown>[][] = [record('a')],
+  ) {
+    const scheduler = new VirtualTimeScheduler()
+    const signals: AbortSignal[] = []
+    const contexts: HandlerContext[] = []
+    const input = new Subject<ConsumeRecord<unknown> | ConsumeRecord<unknown>[]>()
+    const emitted: string[] = []
+    const subscription = input
+      .pipe(
+        handle(
+          (_, context) => {
+            contexts.push(context)
+            signals.push(context.signal)
+            return NEVER
+          },
+          { order: 'none', scheduler, ...options },
+        ),
+      )
+      .subscribe(outcome => emitted.push(inWords(outcome)))
+    for (const one of records) input.next(one)
+    return { scheduler, signals, contexts, input, emitted, subscription }
+  }
+
+  it('is aborted at the time-out, by the error that the record fails with', () => {
+    const { scheduler, signals, emitted } = run({ timeout: 5 })
+    expect(signals[0]!.aborted).toBe(false)
+    scheduler.flush()
+    expect(signals[0]!.reason).toBeInstanceOf(HandlerTimeoutError)
+    expect(emitted).toEqual([`a failed ${signals[0]!.reason}`])
+  })
+
+  it('is aborted when the partition goes, and for a batch when all of its partitions have', () => {
+    const [first, second] = [new FakeOwner(), new FakeOwner('orders', 1)]
+    const { signals } = run({}, [[record('a', { owner: first }), record('b', { owner: second })]])
+    const single = run({}, [record('c', { owner: first })]).signals
+    first.end()
+    expect([signals[0]!.aborted, single[0]!.aborted]).toEqual([false, true])
+    second.end()
+    expect(signals[0]!.aborted).toBe(true)
+    expect(single[0]!.reason).toMatchObject({ name: 'AbortError' })
+  })
+
+  it('is aborted on unsubscribing, also one that is asked for only then', () => {
+    const { signals, contexts, subscription } = run()
+    const late = run()
+    subscription.unsubscribe()
+    late.subscription.unsubscribe()
+    expect(signals[0]!.reason).toMatchObject({ name: 'AbortError' })
+    expect(contexts[0]!.signal).toBe(signals[0])
+    let asked: HandlerContext | undefined
+    const lazy = new Subject<ConsumeRecord>()
+    const lazily = lazy
+      .pipe(
+        handle((_, context) => {
+          asked = context
+          return NEVER
+        }),
+      )
+      .subscribe()
+    lazy.next(record('a'))
+    lazily.unsubscribe()
+    expect(asked!.signal.aborted).toBe(true)
+  })
+
+  it('is one for each call, and not aborted when its call ends or another does', () => {
+    const { signals, input } = run({}, [record('a'), record('b')])
+    const ended: AbortSignal[] = []
+    const owner = new FakeOwner()
+    of(record('c', { owner }))
+      .pipe(handle((_, { signal }) => void ended.push(signal)))
+      .subscribe()
+    owner.end()
+    expect(new Set([...signals, ...ended]).size).toBe(3)
+    expect(ended[0]!.aborted).toBe(false)
+    input.complete()
+    expect(signals.map(({ aborted }) => aborted)).toEqual([false, false])
+  })
+
+  it('is not made for a handler that does not ask', () => {
+    class Owner extends FakeOwner {
+      override get signal(): AbortSignal {
+        throw new Error('made a signal')
+      }
+    }
+    const owner = new Owner()
+    of(record('a', { owner }))
+      .pipe(handle(() => of(1)))
+      .subscribe()
+    expect(owner.settlements).toEqual([{ offset: 0, how: 'acked' }])
+  })
+
+  it('leaves nothing behind at the signal of its partition', () => {
+    const owner = new FakeOwner()
+    const added = vi.spyOn(owner.signal, 'addEventListener')
+    const removed = vi.spyOn(owner.signal, 'removeEventListener')
+    const records = Array.from({ length: 100 }, () => record('a', { owner }))
+    from(records)
+      .pipe(handle((_, { signal }) => of(signal.aborted)))
+      .subscribe()
+    expect(added.mock.calls).toHaveLength(100)
+    expect(removed.mock.calls.map(([, listener]) => listener)).toEqual(added.mock.calls.map(([, listener]) => listener))
+  })
+})
+
+describe('handle: a concurrency that changes', () => {
+  it('begins nothing before the first number, pauses at 0, and keeps the last when it completes', () => {
+    testScheduler().run(({ hot, cold, expectObservable, expectSubscriptions }) => {
+      const input = hot('      abcd---------------|', {
+        a: record('a'),
+        b: record('b'),
+        c: record('c'),
+        d: record('d'),
+      })
+      const concurrency = hot('--1---0-----2|', { 0: 0, 1: 1, 2: 2 })
+      const work = cold('        ---|')
+      const expected = '       -----A--B------(CD)|'
+      const outcomes = input.pipe(handle(() => work, { order: 'none', concurrency }))
+      expectObservable(outcomes.pipe(map(inWords))).toBe(expected, words)
+      expectSubscriptions(work.subscriptions).toBe(['--^--!', '-----^--!', '------------^--!', '------------^--!'])
+    })
+  })
+
+  it('lets go on what is under way above a lower limit', () => {
+    testScheduler().run(({ hot, cold, expectObservable }) => {
+      const input = hot('      abcd----------|', { a: record('a'), b: record('b'), c: record('c'), d: record('d') })
+      const concurrency = hot('3---1', { 1: 1, 3: 3 })
+      const expected = '       -----ABC----D-|'
+      const outcomes = input.pipe(handle(() => cold('-----|'), { order: 'none', concurrency }))
+      expectObservable(outcomes.pipe(map(inWords))).toBe(expected, words)
+    })
+  })
+
+  it('errors the stream by its own error, by what is no limit, and when it completes without any', () => {
+    testScheduler().run(({ hot, cold, expectObservable }) => {
+      const source = () => hot<ConsumeRecord>('---')
+      const error = expect.objectContaining({ code: 'RXMIKA_CONFIGURATION' })
+      const failing = (concurrency: Observable<unknown>) =>
+        source().pipe(handle(() => 1, { concurrency: concurrency as Observable<number> }))
+      expectObservable(failing(cold('-#', {}, 'broken'))).toBe('-#', {}, 'broken')
+      for (const wrong of [-1, 1.5, Number.NaN, '2', null]) {
+        expectObservable(failing(cold('-w', { w: wrong }))).toBe('-#', {}, error)
+      }
+      expectObservable(failing(cold('-|'))).toBe('-#', {}, error)
+      expectObservable(failing(of(Number.POSITIVE_INFINITY))).toBe('---')
+    })
+  })
+
+  it('pauses a batch that is handled one by one, and goes on with it first', () => {
+    testScheduler().run(({ hot, cold, expectObservable }) => {
+      const owner = new FakeOwner()
+      const input = hot('      -bc---------------|', {
+        b: [record('a', { owner }), record('b', { owner })],
+        c: [record('c')],
+      })
+      const concurrency = hot('1--0------1', { 0: 0, 1: 1 })
+      const expected = '       -----A-------B--C--|'
+      const outcomes = input.pipe(
+        handle(records => (records.length > 1 ? cold('-#') : cold('---|')), {
+          order: 'none',
+          onBatchFailure: 'one-by-one',
+          concurrency,
+        }),
+      )
+      expectObservable(outcomes.pipe(map(inWords))).toBe(expected, words)
+    })
+  })
+
+  it('is left when the stream ends', () => {
+    testScheduler().run(({ cold, hot, expectObservable, expectSubscriptions }) => {
+      const concurrency = hot('1----', { 1: 1 })
+      expectObservable(cold<ConsumeRecord>('--|').pipe(handle(() => 1, { concurrency }))).toBe('--|')
+      expectSubscriptions(concurrency.subscriptions).toBe('^-!')
+    })
+  })
+
+  it('takes a number that comes from within a handler', () => {
+    const limit = new BehaviorSubject(1)
+    const begun: string[] = []
+    from(['a', 'b', 'c'].map(name => record(name)))
+      .pipe(
+        handle(
+          one => {
+            begun.push(nameOf(one))
+            limit.next(begun.length + 1)
+            return NEVER
+          },
+          { order: 'none', concurrency: limit },
+        ),
+      )
+      .subscribe()
+    expect(begun).toEqual(['a', 'b', 'c'])
   })
 })
 

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import {
+  BehaviorSubject,
   bufferCount,
   bufferTime,
   filter,
@@ -18,19 +19,32 @@ import {
   throwError,
   timer,
 } from 'rxjs'
-import { type ConsumeRecord, createClient, discard, fixed, handle, redeliver, retryTopic } from 'rxmika'
+import {
+  BatchFailure,
+  type ConsumeRecord,
+  createClient,
+  discard,
+  fixed,
+  type HandlerContext,
+  handle,
+  redeliver,
+  retryTopic,
+} from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { Assignment } from '../../src/client/assignment.js'
 import { Clock } from '../unit/clock.js'
 
 /** Nothing goes on by then. */
 export const late = 1_000
+/** The concurrency no longer changes. */
+const unlimited = 90
 
 /** What a handler does with one attempt of a record, or with an array that begins with it. */
 type Attempt = {
   readonly takes: number
   /** By its end, or by the record's own `ack` and `fail`, at once or at its end, the handler going on or done by that. */
-  readonly how: 'done' | 'error' | 'throw' | 'fail' | 'fail-last' | 'ack' | 'hang'
+  /** Or by a `BatchFailure` of all in its array that end so. */
+  readonly how: 'done' | 'error' | 'throw' | 'name' | 'fail' | 'fail-last' | 'ack' | 'hang'
 }
 
 interface Input {
@@ -46,6 +60,9 @@ interface Input {
 export interface Plan {
   readonly order: 'partition' | 'key' | 'none'
   readonly concurrency: number
+  /** What it changes to and when; it is as above again before `unlimited`. */
+  readonly limits: readonly { readonly at: number; readonly limit: number }[]
+  readonly onBatchFailure: 'fail' | 'one-by-one'
   readonly input: 'single' | 'time' | 'count'
   readonly most: number
   readonly timeout: number | undefined
@@ -71,7 +88,7 @@ export interface Plan {
 
 const attempt = fc.record<Attempt>({
   takes: fc.constantFrom(0, 0, 1, 3, 10),
-  how: fc.constantFrom('done', 'done', 'error', 'throw', 'fail', 'fail-last', 'ack', 'hang'),
+  how: fc.constantFrom('done', 'done', 'error', 'throw', 'name', 'fail', 'fail-last', 'ack', 'hang'),
 })
 
 const rarely = <T>(values: fc.Arbitrary<T>) =>
@@ -80,6 +97,17 @@ const rarely = <T>(values: fc.Arbitrary<T>) =>
 export const plans: fc.Arbitrary<Plan> = fc.record<Plan>({
   order: fc.constantFrom('key', 'key', 'key', 'partition', 'none'),
   concurrency: fc.constantFrom(1, 2, 64, 64),
+  limits: fc.oneof(
+    { weight: 2, arbitrary: fc.constant([]) },
+    {
+      weight: 1,
+      arbitrary: fc.array(fc.record({ at: fc.integer({ min: 0, max: 60 }), limit: fc.constantFrom(0, 0, 1, 2, 5) }), {
+        minLength: 1,
+        maxLength: 5,
+      }),
+    },
+  ),
+  onBatchFailure: fc.constantFrom('fail', 'one-by-one'),
   input: fc.constantFrom('single', 'single', 'time', 'count'),
   most: fc.integer({ min: 1, max: 4 }),
   timeout: fc.constantFrom(undefined, undefined, 7),
@@ -187,7 +215,7 @@ export async function play(plan: Plan): Promise<Played> {
   const assignments = new Set<Assignment>()
   taken = assignment => assignments.add(assignment)
   /** What the close should tell: counted when it lets go of the partitions. */
-  let left: number | undefined
+  let leftAtClose: number | undefined
   let closing = false
 
   const idOf = ({ source: { topic, partition, offset } }: ConsumeRecord) => `${topic}-${partition}@${offset}`
@@ -207,11 +235,12 @@ export async function play(plan: Plan): Promise<Played> {
       note(`${event.type} ${event.topic}-${event.partition}@${event.offset}`)
     } else if (event.type === 'revoked' || event.type === 'lost') {
       note(`${event.type} ${event.topic}-${event.partition}`)
-      if (closing) left ??= [...seen.values()].filter(({ state }) => ['out', 'back', 'routing'].includes(state)).length
+      if (closing)
+        leftAtClose ??= [...seen.values()].filter(({ state }) => ['out', 'back', 'routing'].includes(state)).length
       for (const [id, one] of seen) if (one.topic === event.topic && one.partition === event.partition) seen.delete(id)
     } else if (event.type === 'assigned') {
       // What was revoked so far was for a rebalance, and not for the close.
-      left = undefined
+      leftAtClose = undefined
     }
   })
 
@@ -288,6 +317,15 @@ export async function play(plan: Plan): Promise<Played> {
     }
   }
 
+  const limit = new BehaviorSubject(plan.concurrency)
+  for (const { at, limit: to } of plan.limits) {
+    clock.schedule(() => {
+      note(`limit ${to}`)
+      limit.next(to)
+    }, at)
+  }
+  if (plan.limits.length > 0) clock.schedule(() => limit.next(plan.concurrency), unlimited)
+
   // The handler.
   let calls = 0
   const running = new Set<{ readonly records: readonly ConsumeRecord[]; readonly lanes: ReadonlySet<string> }>()
@@ -306,7 +344,7 @@ export async function play(plan: Plan): Promise<Played> {
       const shared = [...lanes].filter(lane => other.lanes.has(lane))
       if (shared.length > 0) wrong(`${records.map(nameOf)} begun beside ${other.records.map(nameOf)}`)
     }
-    if (running.size >= plan.concurrency) wrong(`more than ${plan.concurrency} at a time`)
+    if (running.size >= limit.value) wrong(`begun at ${running.size} of ${limit.value} at a time`)
     for (const record of records) {
       const entry = seen.get(idOf(record))
       if (entry === undefined) continue
@@ -336,8 +374,15 @@ export async function play(plan: Plan): Promise<Played> {
     }
   }
 
-  const project = (input: ConsumeRecord | readonly ConsumeRecord[]): unknown => {
+  /** Calls that were cut off: what they work on is pointless. */
+  const left: [readonly ConsumeRecord[], AbortSignal][] = []
+  const failureOf = (records: readonly ConsumeRecord[]) => {
+    const named = records.filter(record => attemptOf(record).how === 'name')
+    return BatchFailure.of(...named.map(record => [record, new Error(`named ${nameOf(record)}`)] as const))
+  }
+  const project = (input: ConsumeRecord | readonly ConsumeRecord[], { signal }: HandlerContext): unknown => {
     const records = Array.isArray(input) ? (input as readonly ConsumeRecord[]) : [input as ConsumeRecord]
+    if (signal.aborted) wrong(`${records.map(nameOf)} begun with a signal that is aborted`)
     const one = begin(records)
     const end = () => {
       if (!running.delete(one)) return
@@ -362,22 +407,31 @@ export async function play(plan: Plan): Promise<Played> {
     if (takes === 0 && how !== 'hang') {
       self(['fail-last'])
       end()
-      return how === 'error' ? throwError(() => new Error('no')) : how === 'done' ? of(1) : undefined
+      if (how === 'error') return throwError(() => new Error('no'))
+      if (how === 'name') return throwError(() => failureOf(records))
+      return how === 'done' ? of(1) : undefined
     }
     return timer(how === 'hang' ? (plan.timeout ?? 5) + 5 : takes, clock).pipe(
       mergeMap(() => {
         self(['fail-last'])
         end()
+        if (how === 'name') return throwError(() => failureOf(records))
         return how === 'error' ? throwError(() => new Error('no')) : of(1)
       }),
-      tap({ unsubscribe: end }),
+      tap({
+        unsubscribe: () => {
+          end()
+          left.push([records, signal])
+        },
+      }),
     )
   }
 
   // The pipeline.
   const handled = (source: Observable<ConsumeRecord>): Observable<unknown> => {
-    const { order, concurrency, timeout, most } = plan
-    const options = { order, concurrency, timeout, scheduler: clock }
+    const { order, timeout, most, onBatchFailure } = plan
+    const concurrency = plan.limits.length > 0 ? limit : plan.concurrency
+    const options = { order, concurrency, timeout, scheduler: clock, onBatchFailure }
     // What is subscribed to anew for ever never completes, and bufferCount waits for that.
     const input = plan.input === 'count' && plan.subscription === 'take, repeat' ? 'time' : plan.input
     if (input === 'single') return source.pipe(handle(project, options))
@@ -502,8 +556,9 @@ export async function play(plan: Plan): Promise<Played> {
   subscription.unsubscribe()
   note(`closed: ${unsettled} unsettled`)
   if (drained !== (unsettled === 0)) wrong(`drained is ${drained}, and unsettled ${unsettled}`)
-  if (left !== undefined && unsettled !== left)
-    wrong(`the close told of ${unsettled} unsettled, and there were ${left}`)
+  if (leftAtClose !== undefined && unsettled !== leftAtClose)
+    wrong(`the close told of ${unsettled} unsettled, and there were ${leftAtClose}`)
+  for (const [records, signal] of left) if (!signal.aborted) wrong(`${records.map(nameOf)} cut off without a signal`)
 
   // What was left is there for the next one.
   const next = createClient({

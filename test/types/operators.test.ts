@@ -3,6 +3,7 @@ import { expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
 import { type Decoder, decode } from '../../src/operators/decode.js'
 import { fork } from '../../src/operators/fork/fork.js'
+import { BatchFailure } from '../../src/operators/handle/batch-failure.js'
 import { handle, type Outcome } from '../../src/operators/handle/handle.js'
 import { json } from '../../src/operators/json.js'
 import { keep } from '../../src/operators/keep.js'
@@ -137,4 +138,29 @@ it('lets the latest records go on as they are', () => {
   expectTypeOf(one).toEqualTypeOf<Observable<ConsumeRecord<Order | null>>>()
   // @ts-expect-error only records are acked
   void (() => of(1).pipe(latest(500)))
+})
+
+it('gives the handler a signal, and takes a concurrency that changes', () => {
+  records.pipe(
+    handle((record, { signal }) => {
+      expectTypeOf(record).toEqualTypeOf<ConsumeRecord>()
+      expectTypeOf(signal).toEqualTypeOf<AbortSignal>()
+    }),
+  )
+  handle((_: ConsumeRecord) => 1, { concurrency: of(1, 2) })
+  // @ts-expect-error a limit is a number
+  void (() => handle((_: ConsumeRecord) => 1, { concurrency: of('2') }))
+  // @ts-expect-error there is no such choice
+  void (() => handle((_: ConsumeRecord[]) => 1, { onBatchFailure: 'retry' }))
+})
+
+it('makes a batch failure of at least one pair of a record and a reason', () => {
+  records.pipe(
+    bufferTime(50),
+    handle(([first]) => {
+      throw BatchFailure.of([first!, new Error('refused')])
+    }),
+  )
+  // @ts-expect-error no reason
+  void (() => records.pipe(handle(record => BatchFailure.of([record]))))
 })

@@ -1,7 +1,9 @@
 import type { Subscription } from 'rxjs'
 import type { Delivery } from '../../delivery.js'
 import { Fifo } from '../fifo.js'
-import { deliveries } from './input.js'
+import { isOpen } from '../is-open.js'
+import type { CallSignal } from './call-signal.js'
+import { type AnyRecord, deliveries } from './input.js'
 import type { LaneUser, Place } from './lanes.js'
 
 const nowhere: readonly never[] = []
@@ -18,6 +20,13 @@ export class Call<I> implements LaneUser<Call<I>> {
   /** The handler's Observable, where it is one. */
   work: Subscription | undefined
   timer: Subscription | undefined
+  signal: CallSignal | undefined
+  /** Why it is over before its handler is: the handler may ask for its signal only then. */
+  expired: unknown
+  /** A batch that failed as a whole, as it is handled record by record. */
+  singles: Singles | undefined
+  /** For one of these records: the call of the batch. */
+  batch: Call<I> | undefined
   /** Whose places it stands in and which, where its records are other deliveries of what that call was given. */
   origin: Call<I> | undefined
   within: readonly Place<Call<I>>[] = nowhere
@@ -82,6 +91,29 @@ export class Call<I> implements LaneUser<Call<I>> {
 
   #own(): Delivery[] {
     return deliveries(this.input).filter(({ settled }) => !settled)
+  }
+}
+
+/** The records of a batch that failed as a whole: each is handled by itself, in order, in the places of the batch. */
+export class Singles {
+  readonly #waiting = new Fifo<AnyRecord>()
+  /** One is being handled, from within the loop that begins them. */
+  looping = false
+  /** All that came so far was acked. */
+  acked: boolean
+
+  constructor(records: readonly AnyRecord[], complete: boolean) {
+    for (const record of records) this.#waiting.push(record)
+    this.acked = complete
+  }
+
+  /** The next that is still to be settled. */
+  next(): AnyRecord | undefined {
+    for (;;) {
+      const record = this.#waiting.shift()
+      if (record === undefined || isOpen(record)) return record
+      this.acked = false
+    }
   }
 }
 

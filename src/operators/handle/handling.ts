@@ -4,20 +4,49 @@ import { HandlerTimeoutError } from '../../errors.js'
 import { Fifo } from '../fifo.js'
 import { isPromise } from '../is-promise.js'
 import { RebalanceWatch } from '../rebalance-watch.js'
-import { Again, Call } from './call.js'
-import { type AnyRecord, deliveries, unsettled, whereOf } from './input.js'
+import { failuresIn, identityOf } from './batch-failure.js'
+import { Again, Call, Singles } from './call.js'
+import { CallSignal } from './call-signal.js'
+import { type AnyRecord, deliveries, recordsOf, unsettled, whereOf } from './input.js'
 import { type HandleOrder, Lanes, type Place } from './lanes.js'
 import { isStream } from './result.js'
+
+/** What a handler is given beside its record or its records. */
+export interface HandlerContext {
+  /**
+   * Aborted when the work has become pointless: at this call's time-out (the reason is its `HandlerTimeoutError`), when all
+   * partitions of its records are revoked or lost, at the close, and on unsubscribing (a `DOMException` named `AbortError`).
+   * One for each call, made when it is first read; it may have any number of listeners. Not aborted when the call ends.
+   */
+  readonly signal: AbortSignal
+}
 
 type AnyOutcome =
   | { readonly record: AnyRecord; readonly status: 'acked'; readonly value: unknown }
   | { readonly record: AnyRecord; readonly status: 'failed'; readonly reason: unknown }
 
 interface HandlingOptions {
+  /** How many calls may be under way at first; 0: none before `limitTo`. */
   readonly concurrency: number
   readonly order: HandleOrder
+  readonly onBatchFailure: 'fail' | 'one-by-one'
   readonly timeout: number | undefined
   readonly scheduler: SchedulerLike
+}
+
+/** What a handler is given beside its record: a getter, for most handlers do not ask. */
+class Context<I> implements HandlerContext {
+  readonly #handling: Handling<I>
+  readonly #call: Call<I>
+
+  constructor(handling: Handling<I>, call: Call<I>) {
+    this.#handling = handling
+    this.#call = call
+  }
+
+  get signal(): AbortSignal {
+    return this.#handling.signalOf(this.#call)
+  }
 }
 
 /** The calls of one subscription to `handle`. */
@@ -31,16 +60,24 @@ export class Handling<I> {
   readonly #rebalances = new RebalanceWatch(underWay => this.#rebalanced(underWay))
   /** What does not begin before a rebalance is over. */
   readonly #rested = new Fifo<Call<I>>()
+  #limit: number
   #underWay = 0
   #pumping = false
   #sourceCompleted = false
 
   constructor(
-    readonly project: (input: I) => unknown,
+    readonly project: (input: I, context: HandlerContext) => unknown,
     readonly options: HandlingOptions,
     readonly subscriber: Pick<Subscriber<AnyOutcome>, 'closed' | 'next' | 'complete'>,
   ) {
     this.#lanes = new Lanes(options.order)
+    this.#limit = options.concurrency
+  }
+
+  /** What is under way beyond the new limit goes on; nothing begins until there is room. */
+  limitTo(limit: number): void {
+    this.#limit = limit
+    this.#pump()
   }
 
   take(input: I): void {
@@ -151,6 +188,7 @@ export class Handling<I> {
       call.ended = true
       all.add(call.work)
       all.add(call.timer)
+      all.add(() => call.signal?.abort(unsubscribed()))
     }
     this.#cancellable.clear()
     all.unsubscribe()
@@ -161,7 +199,7 @@ export class Handling<I> {
     if (this.#pumping) return
     this.#pumping = true
     try {
-      while (this.#underWay < this.options.concurrency && !this.subscriber.closed) {
+      while (this.#underWay < this.#limit && !this.subscriber.closed) {
         const call = this.#ready.shift()
         if (call === undefined) break
         if (this.#isToRest(call)) this.#rested.push(call)
@@ -184,6 +222,11 @@ export class Handling<I> {
 
   #begin(call: Call<I>): void {
     call.begun = true
+    if (call.singles !== undefined) {
+      this.#underWay++
+      this.#goOnSingly(call)
+      return
+    }
     const input = unsettled(call.input)
     if (input === undefined) {
       this.#leave(call, false)
@@ -191,8 +234,12 @@ export class Handling<I> {
     }
     call.handed = input
     this.#underWay++
+    this.#run(call)
+  }
+
+  #run(call: Call<I>): void {
     try {
-      this.#await(call, this.project(input))
+      this.#await(call, this.project(call.handed, new Context(this, call)))
     } catch (reason) {
       this.#end(call, false, reason)
     }
@@ -238,24 +285,104 @@ export class Handling<I> {
       // Thrown on from a timer it would end the process.
       error.cause = teardownError
     }
+    call.expired = error
+    call.signal?.abort(error)
     this.#end(call, false, error)
+  }
+
+  signalOf(call: Call<I>): AbortSignal {
+    if (call.signal === undefined) {
+      call.signal = new CallSignal(recordsOf(call.handed))
+      if (call.expired !== undefined) call.signal.abort(call.expired)
+      else if (this.subscriber.closed) call.signal.abort(unsubscribed())
+      else if (call.ended) call.signal.release()
+      else this.#cancellable.add(call)
+    }
+    return call.signal.signal
   }
 
   #end(call: Call<I>, done: boolean, result: unknown): void {
     // After a timeout or unsubscribing a promise's result comes too late.
     if (call.ended || this.subscriber.closed) return
     call.ended = true
-    if (call.work !== undefined || call.timer !== undefined) {
+    if (call.work !== undefined || call.timer !== undefined || call.signal !== undefined) {
       this.#cancellable.delete(call)
       call.timer?.unsubscribe()
+      call.signal?.release()
+    }
+    const failures = done ? undefined : failuresIn(result, recordsOf(call.handed))
+    const reason = failures instanceof TypeError ? failures : result
+    const partly = failures instanceof TypeError ? undefined : failures
+    if (!done && partly === undefined && this.#isToGoSingly(call)) {
+      call.singles = new Singles(recordsOf(call.handed), call.handed === call.input)
+      this.#goOnSingly(call)
+      return
     }
     // Settled and told before the next one starts, so that outcomes are in the order of settlements.
-    const { handed } = call
-    let acked = call.handed === call.input
-    if (Array.isArray(handed)) for (const record of handed) acked = this.#settle(record, done, result) && acked
-    else acked = this.#settle(handed as AnyRecord, done, result) && acked
+    const { handed, batch } = call
+    let acked = handed === call.input
+    if (partly !== undefined) acked = this.#settlePartly(recordsOf(handed), partly) && acked
+    else if (Array.isArray(handed)) for (const record of handed) acked = this.#settle(record, done, reason) && acked
+    else acked = this.#settle(handed as AnyRecord, done, reason) && acked
+    if (batch === undefined) return this.#over(call, acked)
+    if (!acked) batch.singles!.acked = false
+    this.#goOnSingly(batch)
+  }
+
+  #over(call: Call<I>, acked: boolean): void {
     // Counted until it has left: `#pump`, which may be called from within that, must not take this for the end of all.
     this.#leave(call, acked)
+    this.#underWay--
+    this.#pump()
+  }
+
+  #settlePartly(records: readonly AnyRecord[], failures: ReadonlyMap<unknown, unknown>): boolean {
+    let acked = true
+    for (const record of records) {
+      const identity = identityOf(record)
+      const done = !failures.has(identity)
+      acked = this.#settle(record, done, failures.get(identity)) && acked
+    }
+    return acked
+  }
+
+  #isToGoSingly({ handed, batch }: Call<I>): boolean {
+    // A batch of one has failed as a record.
+    const isBatch = batch === undefined && Array.isArray(handed) && handed.length > 1
+    return isBatch && this.options.onBatchFailure === 'one-by-one'
+  }
+
+  /** Begins the records of a batch, one after the other: a loop, because handlers may be done at once. */
+  #goOnSingly(call: Call<I>): void {
+    const singles = call.singles!
+    if (singles.looping) return
+    singles.looping = true
+    while (!this.subscriber.closed) {
+      const rests = this.#isToRest(call)
+      if (rests || this.#underWay > this.#limit) {
+        singles.looping = false
+        return this.#interruptSingles(call, rests)
+      }
+      const record = singles.next()
+      if (record === undefined) {
+        singles.looping = false
+        return this.#over(call, singles.acked)
+      }
+      const single = new Call([record] as I)
+      single.batch = call
+      this.#run(single)
+      if (!single.ended) break
+    }
+    singles.looping = false
+  }
+
+  /** Partitions are given up, or the limit was lowered: what has not begun of the batch begins later, or elsewhere. */
+  #interruptSingles(call: Call<I>, rests: boolean): void {
+    call.begun = false
+    if (rests) {
+      call.rest()
+      this.#rested.push(call)
+    } else this.#ready.unshift(call)
     this.#underWay--
     this.#pump()
   }
@@ -310,4 +437,8 @@ export class Handling<I> {
       })
     }
   }
+}
+
+function unsubscribed(): DOMException {
+  return new DOMException('handle was unsubscribed while the handler was under way', 'AbortError')
 }

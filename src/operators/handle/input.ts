@@ -10,6 +10,10 @@ export function deliveries(input: unknown): readonly Delivery[] {
   return (Array.isArray(input) ? input : [input]).map(deliveryBehind).filter(delivery => delivery !== undefined)
 }
 
+export function recordsOf(input: unknown): readonly AnyRecord[] {
+  return Array.isArray(input) ? input : [input as AnyRecord]
+}
+
 /** Without what was settled or taken away while it waited; undefined when nothing is left. */
 export function unsettled<I>(input: I): I | undefined {
   if (!Array.isArray(input)) return isOpen(input as AnyRecord) ? input : undefined
@@ -19,7 +23,7 @@ export function unsettled<I>(input: I): I | undefined {
 }
 
 export function whereOf(input: unknown): string {
-  const records = (Array.isArray(input) ? input : [input]) as AnyRecord[]
+  const records = recordsOf(input)
   const first = `the record at ${placeName(records[0]!.source)}`
   return records.length === 1 ? first : `${first} (and ${records.length - 1} more)`
 }

@@ -1,0 +1,71 @@
+import { deliveryBehind } from '../../delivery.js'
+import { RxMikaError } from '../../errors.js'
+import type { ConsumeRecord } from '../../record.js'
+import { isObject } from '../is-promise.js'
+
+type AnyRecord = ConsumeRecord<unknown>
+export type FailedRecord = readonly [record: AnyRecord, reason: unknown]
+
+/** The same symbol in every copy of this package in the process. */
+const brand: unique symbol = Symbol.for('rxmika.batch-failure') as never
+
+/**
+ * What a handler of arrays throws, or rejects or errors with, when only some records of its batch failed: these fail, each
+ * with its own reason, and the others are acked. Their outcomes have the value `undefined`.
+ *
+ * @example
+ * handle(async records => {
+ *   const refused = await insertMany(records.map(({ value }) => value))
+ *   if (refused.length > 0) throw BatchFailure.of(...refused.map(({ at, error }) => [records[at], error] as const))
+ * })
+ */
+export class BatchFailure extends RxMikaError {
+  readonly failures: readonly FailedRecord[]
+
+  get [brand](): true {
+    return true
+  }
+
+  private constructor(failures: readonly FailedRecord[]) {
+    super('RXMIKA_BATCH_FAILURE', `${failures.length} of the batch failed`, { cause: failures[0]![1] })
+    this.failures = failures
+  }
+
+  /**
+   * @param failures At least one record of the batch, each with why it failed. Of several reasons for one record the first
+   * counts. A record that is not of the batch is a `TypeError` that fails the whole batch.
+   * @throws TypeError when there is none, or one is not a pair.
+   */
+  static of(...failures: readonly FailedRecord[]): BatchFailure {
+    if (failures.length === 0) throw new TypeError('BatchFailure.of must be given at least one [record, reason]')
+    for (const failure of failures) {
+      if (!Array.isArray(failure) || !isObject(failure[0])) {
+        throw new TypeError('BatchFailure.of must be given pairs [record, reason]')
+      }
+    }
+    return new BatchFailure(failures)
+  }
+}
+
+/** Why which records of a batch failed; a TypeError if not all of them are of it; undefined: all failed. */
+export function failuresIn(
+  reason: unknown,
+  batch: readonly AnyRecord[],
+): Map<unknown, unknown> | TypeError | undefined {
+  if (!isObject(reason) || (reason as { [brand]?: true })[brand] !== true) return undefined
+  const known = new Set(batch.map(identityOf))
+  const failures = new Map<unknown, unknown>()
+  for (const [record, why] of (reason as unknown as BatchFailure).failures) {
+    const identity = identityOf(record)
+    if (!known.has(identity)) {
+      return new TypeError('BatchFailure.of was given a record that is not of the batch', { cause: reason })
+    }
+    if (!failures.has(identity)) failures.set(identity, why)
+  }
+  return failures
+}
+
+/** A record that was mapped is the same record. */
+export function identityOf(record: AnyRecord): unknown {
+  return deliveryBehind(record) ?? record
+}
