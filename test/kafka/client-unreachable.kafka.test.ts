@@ -1,6 +1,7 @@
+import { AssignerProtocol, Kafka, logLevel, PartitionAssigners } from 'kafkajs'
 import { lastValueFrom } from 'rxjs'
 import { type ClientOptions, ConnectionError } from 'rxmika'
-import { afterAll, beforeAll, expect } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished } from 'vitest'
 import { kafkaBackend } from '../contract/kafka-backend'
 import { type Run, scenarios, type World } from '../contract/world'
 import { describeOwnKafka } from './describe-kafka'
@@ -67,6 +68,48 @@ describeOwnKafka('a client whose options do not fit a plain listener', () => {
     await expect(published).rejects.toMatchObject({ code: 'RXMIKA_PUBLISH' })
   })
 })
+
+describeOwnKafka('a client whose group does not let it in', () => {
+  const kafka = ownKafka()
+
+  kafka.scenario(
+    'says so by the name of the group, and joins when the members of another protocol have left',
+    async world => {
+      const group = world.name('group')
+      const topic = await world.topic('orders')
+      const other = new Kafka({ brokers: kafka.server.brokers, logLevel: logLevel.NOTHING }).consumer({
+        groupId: group,
+        partitionAssigners: [options => ({ ...PartitionAssigners.roundRobin(options), ...named('range') })],
+      })
+      onTestFinished(() => other.disconnect())
+      await other.connect()
+      await other.subscribe({ topics: [topic] })
+      const joined = new Promise(resolve => other.on('consumer.group_join', resolve))
+      await other.run({ eachBatch: async () => {} })
+      await joined
+
+      const run = world.client({ group, brokers: kafka.server.brokers })
+      run.expected = [ConnectionError]
+      run.client.topic(topic).subscribe()
+      const begun = performance.now()
+      run.client.start()
+      const [error] = await run.errors.count(1)
+      expect(performance.now() - begun).toBeLessThan(within)
+      expect(error).toBeInstanceOf(ConnectionError)
+      expect(error!.message).toMatch(`group '${group}'`)
+      expect(error!.message).toMatch(/INCONSISTENT_GROUP_PROTOCOL/)
+      await other.disconnect()
+      await run.event('state', ({ state }) => state === 'running')
+      expect(run.errors.values).toHaveLength(1)
+    },
+  )
+})
+
+/** A protocol of the group that no other client of these tests speaks. */
+function named(name: string) {
+  const metadata = AssignerProtocol.MemberMetadata.encode({ version: 1, topics: [], userData: Buffer.alloc(0) })
+  return { name, protocol: () => ({ name, metadata }) }
+}
 
 const user: Sasl = { mechanism: 'PLAIN', username: 'billing', password: 'correct-horse' }
 

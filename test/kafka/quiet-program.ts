@@ -1,0 +1,51 @@
+import { tap } from 'rxjs'
+import { createClient } from 'rxmika'
+
+// A whole client in a process of its own, which is to print nothing on stderr and to end by itself. It acks what comes,
+// publishes each tenth of a second, and is told by messages when to close.
+
+interface Task {
+  readonly brokers: readonly string[]
+  readonly group: string
+  readonly topic: string
+  readonly retryTopic: string
+}
+
+// Node 24 warns of such timers, and Node 20 is silent.
+const setTimer = globalThis.setTimeout
+globalThis.setTimeout = Object.assign((work: () => void, ms?: number, ...rest: []) => {
+  if (ms !== undefined && !(ms >= 0 && ms < 2 ** 31)) console.error(new Error(`a timer of ${ms} ms`).stack)
+  return setTimer(work, ms, ...rest)
+}, setTimer) as typeof setTimeout
+
+const { brokers, group, topic, retryTopic }: Task = JSON.parse(process.argv[2]!)
+const client = createClient({
+  env: {},
+  logger: false,
+  brokers,
+  group,
+  retryTopic,
+  commitInterval: 10,
+  heartbeatInterval: 200,
+})
+client
+  .topic(topic, { retries: 1 })
+  .pipe(tap(record => (record.attempt === 1 && record.partition === 0 ? record.fail(new Error('once')) : record.ack())))
+  .subscribe({ error: () => {} })
+client.events.subscribe(event => process.send!({ event: event.type, ...('topic' in event && { topic: event.topic }) }))
+client.errors.subscribe(({ code }) => process.send!({ error: code }))
+client.start()
+
+const publishing = setInterval(() => {
+  // What times out during the outage is of no interest.
+  for (const partition of [0, 1]) {
+    client.publish({ topic, partition, value: 'x' }, { timeout: 2_000 }).subscribe({ error: () => {} })
+  }
+}, 100)
+
+process.on('message', () => {
+  clearInterval(publishing)
+  void client.close()
+})
+process.channel!.unref()
+process.send!({ closed: await client.closed })
