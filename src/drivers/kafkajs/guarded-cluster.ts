@@ -43,11 +43,6 @@ export class GuardedCluster {
     }
   }
 
-  /** Pools that have, or may have, connections. For tests. */
-  get openPools(): number {
-    return this.#pools.size
-  }
-
   #guard(pool: ConnectionPool, advertised: boolean): void {
     const { host, port } = pool
     const broker: BrokerAddress = { host, port, advertised }

@@ -1,0 +1,93 @@
+import { setImmediate } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { pino } from 'pino'
+import { expect } from 'vitest'
+import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
+import { done, Member } from '../contract/driver-member'
+import { numbered } from '../contract/world'
+import { describeOwnKafka } from './describe-kafka'
+import { ownKafka } from './own-kafka'
+
+setFlagsFromString('--expose-gc')
+const collectGarbage: () => void = runInNewContext('gc')
+
+const cycles = 12
+/** The last one may be held by what has just ended. */
+const kept = 2
+
+/** How many of them are still there once everything that can be collected is. */
+async function alive(refs: readonly WeakRef<object>[]): Promise<number> {
+  let count = refs.length
+  // An answer to the last long poll may be under way.
+  for (let round = 0; round < 50 && count > kept; round++) {
+    await setImmediate()
+    collectGarbage()
+    count = refs.filter(ref => ref.deref() !== undefined).length
+  }
+  return count
+}
+
+const sockets = () => process.getActiveResourcesInfo().filter(name => name === 'TCPSocketWrap').length
+
+describeOwnKafka('what a driver keeps', () => {
+  const { backend, scenario, ...kafka } = suite()
+
+  scenario('is nothing of assignments that have ended, nor of connections, whoever joins and leaves', async world => {
+    const topic = await world.topic('orders', 2)
+    await backend.publish(topic, [...numbered(0, 5), ...numbered(0, 5, 1)])
+    const driver = kafkajsDriver({ brokers: kafka.brokers() })
+    world.drivers.push(driver)
+    await done(driver.connect({ clientId: 'memory', logger: pino({ level: 'silent' }) }))
+    const assignments: WeakRef<object>[] = []
+    const group = world.name('group')
+    const once = async () => {
+      const member = new Member(driver, { group, topics: [topic] })
+      await member.read(10)
+      for (const assignment of member.owned.values()) assignments.push(new WeakRef(assignment))
+      await done(driver.leave())
+    }
+    await once()
+    const before = sockets()
+    for (let cycle = 1; cycle < cycles; cycle++) await once()
+    expect(assignments).toHaveLength(2 * cycles)
+    expect(await alive(assignments)).toBeLessThanOrEqual(kept)
+    expect(sockets()).toBeLessThanOrEqual(before)
+  })
+
+  scenario('is nothing of assignments that a rebalance takes away and gives back', async world => {
+    const topic = await world.topic('orders', 2)
+    await backend.publish(topic, [...numbered(0, 5), ...numbered(0, 5, 1)])
+    const group = world.name('group')
+    const connected = async () => {
+      const driver = kafkajsDriver({ brokers: kafka.brokers() })
+      world.drivers.push(driver)
+      await done(driver.connect({ clientId: 'memory', logger: pino({ level: 'silent' }) }))
+      return driver
+    }
+    const stays = new Member(await connected(), { group, topics: [topic] })
+    await stays.seen('assigned')
+    const comes = await connected()
+    const given: WeakRef<object>[] = []
+    for (let cycle = 0; cycle < cycles; cycle++) {
+      const member = new Member(comes, { group, topics: [topic] })
+      await member.events.until(() => member.owned.size === 1)
+      await done(comes.leave())
+      await stays.events.until(() => stays.owned.size === 2)
+      // Sticky: the one that comes back is a new assignment each time.
+      for (const assignment of stays.owned.values()) given.push(new WeakRef(assignment))
+      stays.events.values.length = 0
+      stays.reads.length = 0
+    }
+    const distinct = [...new Set(given.map(ref => ref.deref()))].length
+    expect(distinct).toBeGreaterThan(1)
+    const owned = new Set<object>(stays.owned.values())
+    const ended = given.filter(ref => !owned.has(ref.deref()!))
+    expect(await alive(ended)).toBeLessThanOrEqual(kept)
+  })
+})
+
+function suite() {
+  const own = ownKafka()
+  return { backend: own.backend, scenario: own.scenario, brokers: () => own.server.brokers }
+}
