@@ -9,14 +9,19 @@ const alias = [
   { find: /^rxmika\/testing$/, replacement: source('./src/testing/index.ts') },
 ]
 
+// A warning is an error.
+const setupFiles = [source('./test/strict.ts')]
+
 export default defineConfig({
   test: {
+    dangerouslyIgnoreUnhandledErrors: false,
     projects: [
       {
         resolve: { alias },
         test: {
           name: 'unit',
           include: ['test/{marbles,properties,types,unit,contract,docs}/**/*.test.ts'],
+          setupFiles,
           exclude: ['**/*.kafka.test.ts'],
           typecheck: { enabled: false },
           // Each file gives back what it fakes: one process for many saves a third of their time.
@@ -28,13 +33,23 @@ export default defineConfig({
         test: {
           name: 'kafka',
           include: ['test/**/*.kafka.test.ts'],
+          setupFiles,
           globalSetup: ['test/kafka/global-setup.ts'],
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
       },
-      { test: { name: 'package', include: ['test/package/**/*.test.ts'], exclude: ['**/*.kafka.test.ts'] } },
+      // What the others are run by.
+      { test: { name: 'gate', include: ['test/gate/*.test.ts'], setupFiles } },
+      {
+        test: {
+          name: 'package',
+          include: ['test/package/**/*.test.ts'],
+          setupFiles,
+          exclude: ['**/*.kafka.test.ts'],
+        },
+      },
     ],
   },
 })

@@ -124,9 +124,13 @@ client.events.subscribe(tell)
 merge(...workTopics.map(worked)).subscribe({ error: error => write({ what: 'error', detail: String(error) }) })
 client.start().subscribe(error => write({ what: 'error', detail: `${error.name}: ${error.message}` }))
 
+// A warning of Node's own ends a member out of turn, which is a violation.
+process.on('warning', warning => {
+  throw warning
+})
 process.once('SIGTERM', () => {
   write({ what: 'closing' })
-  void client.closeGracefully({ timeout: 10_000 })
+  client.closeGracefully({ timeout: 10_000 })
 })
 process.send?.('up')
 // Whoever started us is gone.

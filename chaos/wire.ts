@@ -73,7 +73,7 @@ export class Wire {
         if (Number(batch.lastOffset()) + 1 >= (missing.get(name) ?? 0)) missing.delete(name)
         if (missing.size === 0) resolve()
       }
-      void consumer.run({ eachBatch, autoCommit: false })
+      consumer.run({ eachBatch, autoCommit: false }).catch(reject)
     })
     await consumer.disconnect()
     return [...records.values()]

@@ -27,11 +27,9 @@ client
 client.start().subscribe(error => console.error(`${error.name}: ${error.message}`))
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  process.once(signal, async () => {
+  process.once(signal, () => {
     console.log(`${signal}: closing, within ${closeTimeout} ms`)
-    const { drained, unsettled } = await client.closeGracefully({ timeout: closeTimeout })
-    console.log(`closed, drained: ${drained}, unsettled: ${unsettled}`)
-    process.exitCode = drained ? 0 : 1
+    client.closeGracefully({ timeout: closeTimeout })
   })
 }
 
@@ -40,4 +38,8 @@ const filling = setInterval(() => {
   const order = `order ${++published}`
   broker?.publish('orders', { key: order, value: order })
 }, 20)
-void client.closed.then(() => clearInterval(filling))
+
+const { drained, unsettled } = await client.closed
+clearInterval(filling)
+console.log(`closed, drained: ${drained}, unsettled: ${unsettled}`)
+process.exitCode = drained ? 0 : 1

@@ -55,8 +55,14 @@ async function backlog(): Promise<Measurement> {
       handled++
     }
   }
-  for (let at = 0; at < 100; at++) void worker()
-  return watched(() => handled)
+  const workers = Promise.all(Array.from({ length: 100 }, worker))
+  // They go on until the process ends: what they end with is an error.
+  return Promise.race([
+    watched(() => handled),
+    workers.then((): never => {
+      throw new Error('the stream ended')
+    }),
+  ])
 }
 
 const works: { readonly [row: string]: () => Promise<Measurement> } = {

@@ -437,7 +437,7 @@ class KafkaClient implements Client, AssignmentHost {
   soon(work: () => void): void {
     // In real time a microtask: a timer, as `asyncScheduler` has it, takes a millisecond, which is long where `maxInFlight`
     // is 1. Of a promise, for fake timers leave those alone; and not by `asapScheduler`, which makes an action for each.
-    if (this.scheduler === asyncScheduler) void resolved.then(work)
+    if (this.scheduler === asyncScheduler) resolved.then(work).catch(error => this.#closeBy(error))
     else this.scheduler.schedule(work)
   }
 

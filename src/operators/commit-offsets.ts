@@ -2,7 +2,7 @@ import { asyncScheduler, defer, Observable, type OperatorFunction, type Subscrib
 import type { CommitPoint, Committed } from '../commit-point.js'
 import type { Driver } from '../driver.js'
 import { CommitError, isRxMikaError } from '../errors.js'
-import { checkFunction, checkOptions, type KnownOptions } from '../options.js'
+import { checkFunction, checkOptions, invalid, type KnownOptions } from '../options.js'
 import { subscribeLinked } from './subscribe-linked.js'
 
 export interface CommitOffsetsOptions {
@@ -30,13 +30,14 @@ const longestRetry = 2_000
  * ```
  *
  * @param driver Where to commit.
- * @throws ConfigurationError when the driver cannot commit, or an option is invalid or unknown.
+ * @throws ConfigurationError when the driver is none, or an option is invalid or unknown.
  */
 export function commitOffsets(
   driver: Pick<Driver, 'commit' | 'scheduler'>,
   options: CommitOffsetsOptions = {},
 ): OperatorFunction<CommitPoint | readonly CommitPoint[], Committed> {
-  checkFunction('commitOffsets: driver.commit', driver?.commit)
+  if (typeof driver !== 'object' || driver === null)
+    throw invalid('commitOffsets: the driver', driver, 'must be a driver')
   checkOptions('commitOffsets', options, known)
   if (options.onError !== undefined) checkFunction('commitOffsets: onError', options.onError)
   return source =>

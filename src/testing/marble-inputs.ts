@@ -107,14 +107,16 @@ export class MarbleInputs {
 
     close: (marbles, options) => {
       const { client } = this.members.only('close', options)
-      this.#each(`close${this.members.nameOf(options)}`, marbles, undefined, () => client.close())
+      this.#each(`close${this.members.nameOf(options)}`, marbles, undefined, () => {
+        client.close()
+      })
     },
 
     closeGracefully: (marbles, { timeout, ...options } = {}) => {
       const { client } = this.members.only('closeGracefully', options)
-      this.#each(`closeGracefully${this.members.nameOf(options)}`, marbles, undefined, () =>
-        client.closeGracefully({ timeout }),
-      )
+      this.#each(`closeGracefully${this.members.nameOf(options)}`, marbles, undefined, () => {
+        client.closeGracefully({ timeout })
+      })
     },
 
     revoke: (topic, marbles, { group } = {}) =>

@@ -1,13 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { onTestFinished } from 'vitest'
+import { expect, onTestFinished } from 'vitest'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /** A program of `examples`, in a process of its own, as a user runs it; it ends with the test at the latest. */
 export class Example {
   output = ''
+  /** Part of the output: an error, a warning of Node's own. A test fails by it. */
+  stderr = ''
   readonly #process: ChildProcess
   readonly #ended: Promise<unknown>
   readonly #looks = new Set<() => void>()
@@ -19,7 +21,13 @@ export class Example {
       env: { ...others, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
-    onTestFinished(() => this.kill('SIGKILL'))
+    onTestFinished(() => {
+      this.kill('SIGKILL')
+      expect(this.stderr).toBe('')
+    })
+    this.#process.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text
+    })
     for (const stream of [this.#process.stdout!, this.#process.stderr!]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
         this.output += text

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +7,7 @@ import { Subject } from 'rxjs'
 import type { ClientOptions, ClientState, CloseReport } from 'rxmika'
 import { onTestFinished } from 'vitest'
 import { Collected } from '../contract/collected'
+import { spawnStrictly } from '../strict-process'
 import { watchdog } from './watchdog'
 
 export interface ClientTask {
@@ -46,7 +47,6 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null
 }
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
 const script = fileURLToPath(new URL('./client-program.ts', import.meta.url))
 
 /** A whole client in a process of its own, which ends by itself, is killed or is frozen; at the latest with the test. */
@@ -58,10 +58,10 @@ export class ClientProcess {
   constructor(task: ClientTask) {
     const told = new Subject<ClientTold>()
     this.told = new Collected(told)
-    this.#process = spawn(process.execPath, ['--import', 'tsx', script, JSON.stringify(task)], {
-      cwd: root,
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    const { process: child, exited } = spawnStrictly(script, [JSON.stringify(task)], {
+      stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
     })
+    this.#process = child
     // Frozen, it would not notice that we are gone; and once it has ended, its number may be another's.
     const home = mkdtempSync(join(tmpdir(), 'rxmika-client-'))
     const pid = join(home, 'pid')
@@ -70,12 +70,8 @@ export class ClientProcess {
     onTestFinished(() => guard.end())
     this.#process.once('exit', () => rmSync(pid, { force: true }))
     this.#process.on('message', message => told.next(message as ClientTold))
-    this.exited = new Promise(resolve => {
-      this.#process.once('close', (code, signal) => {
-        told.complete()
-        resolve({ code, signal })
-      })
-    })
+    this.exited = exited
+    this.#process.once('close', () => told.complete())
   }
 
   order(order: ClientOrder): void {

@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { concatMap, tap } from 'rxjs'
 import { type ConsumeRecord, createClient } from 'rxmika'
+import '../strict'
 import type { ClientOrder, ClientTask, ClientTold } from './client-process'
 
 // What a `ClientProcess` runs. Nothing here ends the process: it is to end by itself once its client is closed.
@@ -68,8 +69,8 @@ client.start().subscribe(({ name }) => tell({ type: 'error', name }))
 
 process.on('message', (order: ClientOrder) => {
   if (order.do === 'ack') ack(records.get(placeOf(order))!)
-  else if (order.do === 'close') void client.close()
-  else if (order.do === 'closeGracefully') void client.closeGracefully(order)
+  else if (order.do === 'close') client.close()
+  else if (order.do === 'closeGracefully') client.closeGracefully(order)
   else aborting.abort(new Error('told to'))
 })
 // Listening to orders keeps nothing alive.

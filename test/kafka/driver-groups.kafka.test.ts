@@ -97,9 +97,9 @@ describeKafka('a driver in a group', () => {
         [0, 1, 2, 3].flatMap(partition => numbered(partition, partition + 1, partition)),
       )
       const all = () => [...ours.reads.map(({ value }) => String(value)), ...theirs].sort().join()
-      await new Promise<void>(resolve => {
+      await new Promise<void>((resolve, reject) => {
         seen = () => all() === '0,1,2,3' && resolve()
-        void ours.events.until(() => all() === '0,1,2,3').then(() => resolve())
+        ours.events.until(() => all() === '0,1,2,3').then(() => resolve(), reject)
         seen()
       })
       expect(ours.reads).toHaveLength(2)

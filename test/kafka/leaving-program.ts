@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Kafka, logLevel } from 'kafkajs'
 import { firstValueFrom, ReplaySubject } from 'rxjs'
+import '../strict'
 import { GroupMember } from '../../src/drivers/kafkajs/group-member'
 import { Reachability } from '../../src/drivers/kafkajs/reachability'
 
@@ -41,8 +42,8 @@ member.cluster.getNodeIds = () => {
   const own = getNodeIds()
   return changed ? [...own, ...own, ...own] : [...own, ...own]
 }
-void member.start()
-await firstValueFrom(joined)
+const started = member.start()
+await Promise.race([firstValueFrom(joined), started.then(() => new Promise<never>(() => {}))])
 await firstValueFrom(held)
 changed = true
 await sleep(50)

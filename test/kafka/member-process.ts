@@ -1,9 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { Subject } from 'rxjs'
 import type { ConsumeRequest } from 'rxmika'
 import { Collected } from '../contract/collected'
+import { spawnStrictly } from '../strict-process'
 import { watchdog } from './watchdog'
 
 export interface MemberTask {
@@ -23,7 +24,6 @@ export type MemberReport =
   | { readonly type: 'commit'; readonly offset: number; readonly error?: string }
   | { readonly type: 'other'; readonly event: string }
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
 const script = fileURLToPath(new URL('./member-program.ts', import.meta.url))
 
 /** A driver that consumes in a process of its own, which can be frozen. */
@@ -35,10 +35,9 @@ export class MemberProcess {
   constructor(task: MemberTask) {
     const reports = new Subject<MemberReport>()
     this.reports = new Collected(reports)
-    this.#process = spawn(process.execPath, ['--import', 'tsx', script, JSON.stringify(task)], {
-      cwd: root,
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    })
+    this.#process = spawnStrictly(script, [JSON.stringify(task)], {
+      stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+    }).process
     this.#process.on('message', message => reports.next(message as MemberReport))
     this.#process.once('exit', () => reports.complete())
     // Frozen, it would not notice that we are gone.

@@ -2,6 +2,7 @@ import { pino } from 'pino'
 import { lastValueFrom } from 'rxjs'
 import type { DriverEvent, PartitionAssignment } from 'rxmika'
 import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
+import '../strict'
 import type { CommitOrder, MemberReport, MemberTask } from './member-process'
 
 // What a `MemberProcess` runs: consumes, tells what happens, and commits what it is told to.

@@ -542,7 +542,9 @@ describe('faults', () => {
           .subscribe()
       records('orders', '                   a-bcd-----')
       at('                                  -x---d----', {
-        x: () => first.close(),
+        x: () => {
+          first.close()
+        },
         d: () => broker.deleteBefore('orders', 0, 3),
       })
       start('                               -------s--', { client: second })

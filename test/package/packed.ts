@@ -23,10 +23,15 @@ export const toldByProgram = [
 
 const programs = { esm: 'program.mts', cjs: 'program.cts' } as const
 
+interface Printed {
+  readonly stdout: string
+  readonly stderr: string
+}
+
 /** Runs a program of this project's own tools in a folder; rejects with what it printed. */
-async function tool(cwd: string, program: string, args: readonly string[], env = process.env): Promise<string> {
+async function tool(cwd: string, program: string, args: readonly string[], env = process.env): Promise<Printed> {
   try {
-    return (await run(program, args, { cwd, env, maxBuffer: 2 ** 26 })).stdout
+    return await run(program, args, { cwd, env, maxBuffer: 2 ** 26 })
   } catch (error) {
     const { stdout, stderr } = error as { stdout: string; stderr: string }
     throw new Error(`${program} ${args.join(' ')}\n${stdout}${stderr}`)
@@ -100,19 +105,26 @@ export class PackedPackage {
   async run(format: Format, env: Readonly<Record<string, string>> = {}): Promise<string[]> {
     const { KAFKA_BROKERS: _, ...others } = process.env
     const program = programs[format].replace('ts', 'js')
-    const output = await tool(this.project, process.execPath, [program], { ...others, ...env })
+    const output = await this.#node([program], { ...others, ...env })
     return output.trim().split('\n')
   }
 
   /** Runs a program that lies in the user's project; resolves with what it printed. */
   evaluateFile(file: string, args: readonly string[]): Promise<string> {
-    return tool(this.project, process.execPath, [file, ...args])
+    return this.#node([file, ...args])
   }
 
   /** Evaluates code in the user's project. */
   evaluate(format: Format, code: string): Promise<string> {
     const type = format === 'esm' ? 'module' : 'commonjs'
-    return tool(this.project, process.execPath, [`--input-type=${type}`, '--eval', code])
+    return this.#node([`--input-type=${type}`, '--eval', code])
+  }
+
+  /** Rejects by what is written to stderr, too: a warning, an error that nobody handled. */
+  async #node(args: readonly string[], env = process.env): Promise<string> {
+    const { stdout, stderr } = await tool(this.project, process.execPath, args, env)
+    if (stderr !== '') throw new Error(`node ${args.join(' ')}\n${stderr}`)
+    return stdout
   }
 
   remove(): Promise<void> {

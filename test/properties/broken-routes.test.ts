@@ -231,9 +231,12 @@ function play({ saboteurs, lastStep, backoff, records, refusals }: Plan) {
   runTo(2 ** 31 + 10_000)
   const stalls = client.stalls()
   let report: CloseReport | undefined
-  client.closeGracefully({ timeout: 1_000 }).then(closed => {
-    report = closed
-  })
+  client
+    .closeGracefully({ timeout: 1_000 })
+    .then(closed => {
+      report = closed
+    })
+    .catch(error => errors.push(error))
   runTo(2 ** 31 + 20_000)
   return { broker, errors, answers, discarded, stalls, report: () => report }
 }

@@ -31,7 +31,7 @@ function setUp(handle: (record: ConsumeRecord) => unknown) {
     })
     client.start().subscribe(error => errors.push(error))
   }
-  return { broker, client, seen, errors, runTo, start, close: () => void client.close() }
+  return { broker, client, seen, errors, runTo, start, close: () => client.close() }
 }
 
 /** What a copy must not change. */

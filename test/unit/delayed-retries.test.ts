@@ -67,7 +67,7 @@ describe('delayed retries', () => {
     const first = start()
     clock.runTo(10_000)
     expect(first.seen.map(({ value }) => value)).toEqual(['near'])
-    void first.client.close()
+    first.client.close()
     clock.runTo(11_000)
     const second = start()
     clock.runTo(100_000)

@@ -1,3 +1,4 @@
+import { partitionName } from '../../place.js'
 import type { Cluster } from './kafkajs-internals.js'
 import { type OutgoingBatch, type ProduceAnswer, sendProduceRequest } from './produce-request.js'
 
@@ -25,25 +26,25 @@ export class BrokerOutbox {
         return
       }
       this.#waiting.set(nodeId, [{ batch, resolve, reject }])
-      setImmediate(() => void this.#flush(nodeId))
+      setImmediate(() => {
+        const together = this.#waiting.get(nodeId)!
+        this.#waiting.delete(nodeId)
+        this.#flush(nodeId, together).catch(error => {
+          for (const one of together) one.reject(error)
+        })
+      })
     })
   }
 
-  async #flush(nodeId: number): Promise<void> {
-    const waiting = this.#waiting.get(nodeId)!
-    this.#waiting.delete(nodeId)
-    try {
-      const broker = await this.cluster.findBroker({ nodeId })
-      const batches = waiting.map(({ batch }) => batch)
-      const answers = await sendProduceRequest(broker, batches, acknowledgementTimeout)
-      for (const { batch, resolve, reject } of waiting) {
-        const answer = answers.find(({ topic, partition }) => topic === batch.topic && partition === batch.partition)
-        // An answer that leaves out a partition says nothing about it.
-        if (answer === undefined) reject(new Error(`the broker did not answer for ${batch.topic}/${batch.partition}`))
-        else resolve(answer)
-      }
-    } catch (error) {
-      for (const { reject } of waiting) reject(error)
+  async #flush(nodeId: number, waiting: readonly Waiting[]): Promise<void> {
+    const broker = await this.cluster.findBroker({ nodeId })
+    const batches = waiting.map(({ batch }) => batch)
+    const answers = await sendProduceRequest(broker, batches, acknowledgementTimeout)
+    for (const { batch, resolve, reject } of waiting) {
+      const answer = answers.find(({ topic, partition }) => topic === batch.topic && partition === batch.partition)
+      // An answer that leaves out a partition says nothing about it.
+      if (answer === undefined) reject(new Error(`the broker did not answer for ${partitionName(batch)}`))
+      else resolve(answer)
     }
   }
 }

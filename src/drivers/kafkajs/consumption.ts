@@ -115,7 +115,7 @@ export class Consumption implements ReaderHost {
         answered: () => this.#outage.answered(),
         unanswered: error => this.#outage.unanswered(error),
         confirmed: () => this.#confirmed(),
-        crashed: error => void this.#crashed(error),
+        crashed: error => this.#onCrash(error),
       }
       member = new GroupMember(this.kafka, settings, owner, this.reachability)
     } catch (error) {
@@ -125,9 +125,13 @@ export class Consumption implements ReaderHost {
     this.#member = member
     member.start().catch(error => {
       if (this.#closed || member.ended) return
-      void member.end()
-      void this.#crashed(error)
+      member.end().catch(cause => this.context.logger.warn({ err: cause }, 'the member was not ended in order'))
+      this.#onCrash(error)
     })
+  }
+
+  #onCrash(error: unknown): void {
+    this.#crashed(error).catch(cause => this.fail(cause))
   }
 
   /** kafkajs has given up on the member, and left the group where it could. */
@@ -291,7 +295,13 @@ export class Consumption implements ReaderHost {
     const member = this.#close()
     for (const assignment of this.held.values()) assignment.ended = true
     this.held.clear()
-    void member?.leave({ deleteGroup: this.request.group === undefined })
+    this.#leave(member)
+  }
+
+  #leave(member: GroupMember | undefined): void {
+    member
+      ?.leave({ deleteGroup: this.request.group === undefined })
+      .catch(error => this.context.logger.warn({ err: error }, 'the group was not left in order'))
   }
 
   #close(): GroupMember | undefined {
@@ -310,7 +320,7 @@ export class Consumption implements ReaderHost {
     if (this.#closed) return
     const member = this.#close()
     this.#end([...this.held.values()], 'lost')
-    void member?.leave({ deleteGroup: this.request.group === undefined })
+    this.#leave(member)
     this.subscriber.error(error)
   }
 

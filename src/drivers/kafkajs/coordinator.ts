@@ -35,7 +35,7 @@ export class Coordinator {
       // all be: nobody would hear of it before one is back.
       return await request(await this.cluster.brokerPool.findBroker({ nodeId: this.#nodeId }))
     } catch (error) {
-      if (mayHaveMoved(error)) void this.#seek()
+      if (mayHaveMoved(error)) this.#seek().catch(() => {})
       throw error
     }
   }

@@ -227,7 +227,7 @@ export class GroupMember {
 
   #crashed({ payload }: ConsumerCrashEvent): void {
     if (this.#ended) return
-    void this.end()
+    this.end().catch(() => {})
     this.owner.crashed(payload.error)
   }
 

@@ -18,7 +18,7 @@ export class LeaderWatch {
     // What all ways to new metadata lead to.
     brokerPool.refreshMetadata = async topics => {
       await refreshMetadata(topics)
-      if (!this.#looking && this.#leaderless()) void this.#look()
+      if (!this.#looking && this.#leaderless()) this.#look().catch(() => {})
     }
   }
 

@@ -242,9 +242,13 @@ export class Producer {
 
   #retire(identity: ProducerIdentity): void {
     identity.retired = true
-    void this.#identity?.then(current => {
-      if (current.retired) this.#identity = undefined
-    })
+    this.#identity?.then(
+      current => {
+        if (current.retired) this.#identity = undefined
+      },
+      // Refused meanwhile: there is none to forget.
+      () => {},
+    )
   }
 }
 

@@ -180,11 +180,11 @@ export class Reader {
     if (errorCode === codes.TOPIC_AUTHORIZATION_FAILED) {
       this.host.fail(new FetchError(cannotReadTopic([topic]), { topic, partition, offset }))
     } else if (errorCode === codes.OFFSET_OUT_OF_RANGE) {
-      if (Number(offset) === assignment.next) void this.#reset(assignment)
+      if (Number(offset) === assignment.next) this.#reset(assignment).catch(error => this.host.fail(error))
     } else if (refusal.has('staleMetadata') || errorCode === codes.OFFSET_NOT_AVAILABLE) {
       // The leader is elsewhere, or there is none, or it is new and does not know yet how far its followers are (KIP-207).
       assignment.hold(shortHold)
-      void this.#refresh()
+      this.#refresh().catch(error => this.host.fail(error))
     } else {
       assignment.hold(longHold)
       if (!this.#refusals.allows(`${partitionName(assignment)} ${errorCode}`)) return true

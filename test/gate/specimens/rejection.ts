@@ -1,0 +1,5 @@
+import { it } from 'vitest'
+
+it('passes, and leaves a rejection that nobody handles', () => {
+  Promise.reject(new Error('planted: unhandled rejection'))
+})

@@ -1,0 +1,3 @@
+import '../../strict'
+
+process.emitWarning('planted: a warning in a child')
