@@ -62,7 +62,7 @@ describe('hundreds of cycles leave nothing behind:', { timeout: 20_000 }, () => 
       expect(client.currentState).toBe('starting')
       const closed = client.close()
       for (let done = false; !done; ) {
-        closed.then(() => {
+        void closed.then(() => {
           done = true
         })
         vi.advanceTimersByTime(1_000)
