@@ -51,6 +51,31 @@ describe('a client whose group may have gone on without it', () => {
     await client.close()
   })
 
+  it('hands out no more than 64 records of what an ended pipeline left, once the doubt has begun', async () => {
+    const { broker, driver, told, doubt } = doubting()
+    const client = createClient({ env: {}, driver, group: 'g', logger: false })
+    const records = client.topic('t')
+    const first = new Collected(records)
+    broker.publish(
+      't',
+      Array.from({ length: 500 }, (_, at) => ({ value: `${at}` })),
+    )
+    client.start()
+    await first.count(500)
+    first.unsubscribe()
+    let seen = 0
+    records.subscribe(() => {
+      if (++seen === 10) doubt.doubtful = true
+    })
+    expect(seen).toBeGreaterThanOrEqual(10)
+    expect(seen).toBeLessThanOrEqual(10 + 64)
+
+    doubt.doubtful = false
+    told.next({ type: 'confirmed' })
+    expect(seen).toBe(500)
+    await client.close()
+  })
+
   it('hands out nothing of what waits in it, until the group confirms it', async () => {
     const { broker, driver, told, doubt } = doubting()
     const client = createClient({ env: {}, driver, group: 'g', logger: false, commitInterval: 1 })

@@ -1,0 +1,169 @@
+import { NEVER, type Observable } from 'rxjs'
+import type { Driver, PartitionAssignment } from 'rxmika'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { Assignment, type AssignmentHost, type Reading } from '../../src/client/assignment.js'
+import { Commits } from '../../src/client/commits.js'
+import { FailureRoute } from '../../src/client/failure-route.js'
+import { LeakWatch } from '../../src/client/leak-watch.js'
+import { Reports } from '../../src/client/reports.js'
+import { TopicNames } from '../../src/client/topic-names.js'
+import { TopicStream } from '../../src/client/topic-stream.js'
+import { clockOf } from '../../src/clock.js'
+import { DeliveredRecord } from '../../src/record.js'
+import type { RecordBatch } from '../../src/record-batch.js'
+import { logged } from '../log-lines.js'
+import { Clock } from './clock.js'
+
+/** As many records as asked for, with nothing in them. */
+function batchOf(count: number, first = 0): RecordBatch {
+  return {
+    ...{ count, lastOffset: first + count - 1, byteLength: 1 },
+    offset: index => first + index,
+    timestamp: () => 1_000,
+    key: () => null,
+    value: () => null,
+    headers: () => [],
+    copy: index => batchOf(1, first + index),
+  }
+}
+
+/**
+ * An assignment without a client, that reads a topic of its own or a retry topic: there the first record is due in an hour,
+ * and the others are of another group.
+ */
+function setUp({ kind = 'topic' as 'topic' | 'retry', group = false } = {}) {
+  const clock = new Clock()
+  const seen: DeliveredRecord[] = []
+  const fetching = { paused: 0, resumed: 0 }
+  const handle: PartitionAssignment = { topic: 'orders', partition: 0, position: 0, metadata: '', ended: false }
+  const host: AssignmentHost = {
+    clock: clockOf({ scheduler: clock }),
+    reports: new Reports(logged('silent').logger, new TopicNames(''), clock),
+    ...{ stallAfter: 60_000, ownHeaders: undefined, rebalances: { underWay: false, changes: NEVER } },
+    ...{ delivering: true, doubtful: false },
+    soon: work => clock.schedule(work),
+    pauseFetching: () => fetching.paused++,
+    resumeFetching: () => fetching.resumed++,
+    readAt: (): Observable<RecordBatch> => NEVER,
+    commitDue: () => {},
+    deliveryEnded: () => {},
+  }
+  const route = new FailureRoute(
+    failures => failures,
+    () => {},
+    () => {},
+  )
+  const stream: TopicStream = new TopicStream('orders', route, () => [assignment])
+  const reading: Reading = {
+    ...{ kind, maxInFlight: 10_000, strict: false, keyFence: undefined, active: true },
+    accepts: () => true,
+    closedBecause: () => stream.closedBecause(),
+    admit: (_, record) => {
+      if (kind === 'topic') return { stream, dueIn: 0 }
+      if (record.slot === 0) return { stream, dueIn: 3_600_000 }
+      assignment.complete(record)
+      return undefined
+    },
+    streamOf: () => stream,
+    routeOf: () => route,
+  }
+  const commits = new Commits({ commit: () => NEVER } as unknown as Driver, host.clock, 100, {
+    refused() {},
+    forgotten() {},
+    broken() {},
+  })
+  const assignment: Assignment = new Assignment(handle, 'orders', reading, host, group ? commits.barrier : undefined)
+  const subscribe = () => stream.records.subscribe(record => seen.push(record as DeliveredRecord))
+  return { clock, assignment, commits, fetching, handle, seen, stream, subscribe }
+}
+
+const counts = ({ inFlight, stuck, resting, left }: Assignment) => ({ inFlight, stuck, resting, left })
+const none = { inFlight: 0, stuck: 0, resting: 0, left: 0 }
+
+describe('an assignment', () => {
+  it.each(['behind', 'resting'] as const)(
+    'keeps a record itself that its pipeline holds %s, and no stand-in that may outlive it',
+    phase => {
+      const { assignment, seen, subscribe } = setUp()
+      let subscription = subscribe()
+      assignment.accept(batchOf(2), 0)
+      const [record, other] = seen as [DeliveredRecord, DeliveredRecord]
+      // As the leak watch does it; the record is collected after it was held.
+      let collected = false
+      const standIn = new DeliveredRecord(assignment, record.batch, record.index, record.slot, undefined, 0)
+      standIn.phase = record.phase
+      standIn.handed = { deref: () => (collected ? undefined : record) }
+      assignment.window.replace(standIn)
+
+      record.hold(phase)
+      expect(counts(assignment)).toEqual({ ...none, inFlight: 1, [phase === 'behind' ? 'stuck' : 'resting']: 1 })
+      collected = true
+      subscription.unsubscribe()
+      expect(counts(assignment)).toEqual({ ...none, left: 2 })
+      subscription = subscribe()
+      expect(counts(assignment)).toEqual({ ...none, inFlight: 2 })
+      expect(seen.slice(2)).toEqual([record, other])
+      for (const again of seen.slice(2)) again.ack()
+      expect(counts(assignment)).toEqual(none)
+    },
+  )
+
+  it('takes in 200,000 records behind a retry that is not due, and leaves the rest in Kafka', () => {
+    const { assignment, fetching, seen, subscribe } = setUp({ kind: 'retry' })
+    subscribe()
+    assignment.drain()
+    expect(fetching).toEqual({ paused: 0, resumed: 1 })
+    assignment.accept(batchOf(199_000), 0)
+    expect(assignment.window.span).toBe(199_000)
+    expect(fetching).toEqual({ paused: 0, resumed: 1 })
+    assignment.accept(batchOf(5_000, 199_000), 0)
+    expect(assignment.window.span).toBe(200_000)
+    expect(fetching).toEqual({ paused: 1, resumed: 1 })
+    expect(seen).toEqual([])
+    assignment.end()
+    assignment.letGo()
+  })
+
+  it('has a barrier that ends with it', () => {
+    const { assignment, commits, handle, seen, subscribe } = setUp({ group: true })
+    const signals = commits.barrier(assignment)
+    subscribe()
+    assignment.accept(batchOf(1), 0)
+    seen[0]!.ack()
+    expect(signals.closed).toBe(false)
+    commits.forget(handle)
+    expect(signals.closed).toBe(true)
+    commits.stop()
+  })
+})
+
+describe('the leak watch', () => {
+  beforeEach(() => {
+    vi.useFakeTimers()
+  })
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
+  it('looks after a thousand records of an assignment at a time, the oldest first', () => {
+    const { clock, assignment, seen, subscribe } = setUp()
+    subscribe()
+    assignment.accept(batchOf(2_500), 0)
+    clock.runTo(5_000)
+    const watch = new LeakWatch(
+      () => [assignment],
+      () => {},
+    )
+    const watched = () => [...assignment.window].filter(({ handed }) => handed !== undefined)
+    for (let times = 0; times < 3; times++) {
+      vi.advanceTimersByTime(1_000)
+      expect(watched().map(({ slot }) => slot)).toEqual(Array.from({ length: 1_000 }, (_, slot) => slot))
+    }
+    for (const record of seen.slice(0, 600)) record.ack()
+    vi.advanceTimersByTime(1_000)
+    expect(watched().map(({ slot }) => slot)).toEqual(Array.from({ length: 1_000 }, (_, at) => 600 + at))
+    watch.end()
+    vi.advanceTimersByTime(10_000)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})
