@@ -4,13 +4,13 @@ import { defineConfig } from 'vitest/config'
 const source = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
 // Tests import the package by its public name, as users do; here that name means the sources.
-const alias = [
+export const alias = [
   { find: /^rxmika$/, replacement: source('./src/index.ts') },
   { find: /^rxmika\/testing$/, replacement: source('./src/testing/index.ts') },
 ]
 
 // A warning is an error.
-const setupFiles = [source('./test/strict.ts')]
+export const setupFiles = [source('./test/strict.ts')]
 
 export default defineConfig({
   test: {

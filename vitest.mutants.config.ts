@@ -1,0 +1,24 @@
+import { defineConfig } from 'vitest/config'
+import { alias, setupFiles } from './vitest.config.ts'
+
+/**
+ * The tests that judge mutants (`npm run mutants`): those of the unit project that are quick and the same every time. Not
+ * those that wait for garbage collections or start processes, nor those of texts.
+ */
+export default defineConfig({
+  resolve: { alias },
+  test: {
+    setupFiles,
+    include: ['test/{marbles,properties,unit,contract}/**/*.test.ts'],
+    exclude: [
+      '**/*.kafka.test.ts',
+      // Their subject is src/testing, or the text of the sources.
+      'test/unit/{run-marbles,marble-pictures,record-marbles,simulate,clocks-in-use}.test.ts',
+      'test/properties/diagrams.test.ts',
+      'test/unit/memory/**',
+      'test/unit/protocol/**',
+      'test/properties/protocol-*.test.ts',
+    ],
+    env: { RXMIKA_HISTORIES: '40' },
+  },
+})
