@@ -15,10 +15,13 @@ export default defineConfig({
       // Their subject is src/testing, or the text of the sources.
       'test/unit/{run-marbles,marble-pictures,record-marbles,simulate,clocks-in-use}.test.ts',
       'test/properties/diagrams.test.ts',
+      'test/unit/leaks.test.ts',
       'test/unit/memory/**',
       'test/unit/protocol/**',
       'test/properties/protocol-*.test.ts',
     ],
+    // Stryker has time-outs of its own, by how long a test took before it changed anything.
+    testTimeout: 120_000,
     env: { RXMIKA_HISTORIES: '40' },
   },
 })

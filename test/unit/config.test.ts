@@ -169,10 +169,6 @@ describe('an invalid topic is a ConfigurationError that names it and the value i
     })
   }
 
-  it('start() with no topic', () => {
-    expect(refusal(() => createClient(nothing).start())).toContain('client.topic')
-  })
-
   it('a refused topic can be registered rightly', () => {
     const client = createClient(nothing)
     refusal(() => client.topic('orders', { dlq: true }))
