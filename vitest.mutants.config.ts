@@ -1,5 +1,5 @@
 import { defineConfig } from 'vitest/config'
-import { alias, setupFiles } from './vitest.config.ts'
+import { alias, setupFiles } from './vitest.config.js'
 
 /**
  * The tests that judge mutants (`npm run mutants`): those of the unit project that are quick and the same every time. Not
