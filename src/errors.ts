@@ -221,6 +221,11 @@ export function isRxMikaError(error: unknown): error is RxMikaError
 export function isRxMikaError<C extends keyof RxMikaErrors>(error: unknown, code: C): error is RxMikaErrors[C]
 export function isRxMikaError(error: unknown, code?: string): error is RxMikaError {
   if (typeof error !== 'object' || error === null) return false
-  const { [errorBrand]: branded, code: found } = error as Partial<RxMikaError>
-  return branded === true && (code === undefined || found === code)
+  try {
+    const { [errorBrand]: branded, code: found } = error as Partial<RxMikaError>
+    return branded === true && (code === undefined || found === code)
+  } catch {
+    // A record may fail with anything: a proxy, or an object whose getters throw.
+    return false
+  }
 }

@@ -15,14 +15,13 @@ export class Failed {
   ) {}
 }
 
-declare const opaque: unique symbol
-
 /**
  * A record that is done with. Opaque: only the steps of this library make one, so a route that type-checks has
  * accounted for every record.
  */
 export interface Completed {
-  readonly [opaque]: true
+  /** There is no such property. It is what the compiler says of a route whose last step lets failed records pass. */
+  readonly 'this route may leave a record failed: end it with deadLetter, discard or halt': true
   readonly record: ConsumeRecord<unknown>
   readonly disposition: Disposition
 }

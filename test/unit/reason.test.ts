@@ -1,8 +1,26 @@
 import { runInNewContext } from 'node:vm'
+import { map, of } from 'rxjs'
+import type { HeaderPair } from 'rxmika'
 import { describe, expect, it } from 'vitest'
+import { deadLetter } from '../../src/retry/dead-letter'
 import { messageOf, nameOf, stackOf } from '../../src/retry/reason'
+import { failure, inWords, StubClient } from '../marbles/stub-routing'
+import { anyReasons } from '../properties/any-reason'
 
 const described = (reason: unknown) => [nameOf(reason), messageOf(reason)]
+
+describe('a record that failed with what cannot be described', () => {
+  it.each(anyReasons.map((reason, at) => [at, reason] as const))('is dead-lettered all the same: %i', (_, reason) => {
+    const client = new StubClient()
+    const outcomes: string[] = []
+    of(failure('a', { reason: reason() }))
+      .pipe(deadLetter(client), map(inWords))
+      .subscribe(outcome => outcomes.push(outcome))
+    expect(outcomes).toEqual(['a dead-lettered'])
+    const own = client.copies[0]!.headers as readonly HeaderPair[]
+    for (const [name, value] of own) expect([name, value!.length <= 4_096]).toEqual([name, true])
+  })
+})
 
 describe('what a record failed with is described', () => {
   it('as not given where fail() had none', () => {
