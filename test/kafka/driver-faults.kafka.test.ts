@@ -82,6 +82,7 @@ describeOwnKafka('a driver whose brokers die', () => {
     const replicaAssignment = [coordinator, other].map((node, partition) => ({ partition, replicas: [node] }))
     await createTopic({ brokers: kafka.server.brokers }, { topic: split, replicaAssignment })
     const reader = new Member(await connected(world), { topics: [split] })
+    const reported = new Collected(reader.driver.trouble!)
     const producer = writing(await connected(world), topic, 6)
     await Promise.all([member.read(60), reader.seen('assigned')])
 
@@ -108,9 +109,15 @@ describeOwnKafka('a driver whose brokers die', () => {
     expect([...joining.owned.keys()]).toEqual([`${split}/1`])
     console.info(`read beside a partition without a leader, ${Date.now() - died} ms after its death`)
 
+    // What waits for that broker is reported by name.
+    await reported.until(errors => errors.some(({ message }) => message.startsWith(`${split}-0 has no leader`)))
+    expect(reported.values.filter(({ code }) => code === 'RXMIKA_FETCH')).toMatchObject([
+      { topic: split, partition: 0 },
+    ])
+
     await kafka.server.restart(coordinator)
     const answered = Date.now()
-    expect(await meanwhile).toEqual({ topic: split, partition: 0, offset: 0n })
+    expect(await meanwhile).toMatchObject({ ok: true, topic: split, partition: 0, offset: 0n })
     await Promise.all([joining.read(2), reader.read(2)])
     for (const each of [joining, reader]) expect(texts(each.reads)).toEqual(['elsewhere', 'meanwhile'])
     console.info(`it restarted: read what it alone has after ${Date.now() - answered} ms`)

@@ -101,7 +101,7 @@ export class GroupMember {
 
   #hookInto(cluster: Cluster): void {
     this.#guarded = new GuardedCluster(cluster, error => this.owner.unanswered(error), this.reachability)
-    this.#leaders = new LeaderWatch(cluster)
+    this.#leaders = new LeaderWatch(cluster, error => this.reachability.report(error))
     // kafkajs swallows what the brokers say to that, also that the group may not be seen, and asks again for ever.
     cluster.findGroupCoordinatorMetadata = async request => {
       const broker = await cluster.brokerPool.findConnectedBroker()

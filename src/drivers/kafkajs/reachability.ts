@@ -1,5 +1,5 @@
 import { systemClock } from '../../clock.js'
-import { ConnectionError } from '../../errors.js'
+import { ConnectionError, type RxMikaError } from '../../errors.js'
 import { connectionReason } from './connection-reason.js'
 import { RepeatLimit } from './repeat-limit.js'
 
@@ -43,7 +43,8 @@ export class Reachability {
   readonly #limit = new RepeatLimit(reportEvery)
   readonly #failures = new Map<string, ConnectionError>()
 
-  constructor(readonly report: (error: ConnectionError) => void) {}
+  /** @param report Tells the client, beside any call; see `Driver.trouble`. */
+  constructor(readonly report: (error: RxMikaError) => void) {}
 
   /**
    * The newest reason why a broker cannot be reached; undefined while every broker that was tried answers. It is known
