@@ -1,3 +1,4 @@
+import { placeName } from './place.js'
 import { readableError } from './readable.js'
 
 /** The same symbol in every copy of this package in the process. */
@@ -157,7 +158,7 @@ export class KeyFenceError extends RxMikaError {
   ) {
     super(
       'RXMIKA_KEY_FENCE',
-      `not tried: the record of the same key at ${topic}/${partition} offset ${offset} was dead-lettered, and this one follows it`,
+      `not tried: the record of the same key at ${placeName({ topic, partition, offset })} was dead-lettered, and this one follows it`,
     )
   }
 }

@@ -1,4 +1,4 @@
-/** The one notation of a partition in messages: `orders-3`. */
+/** The one notation of a partition in messages: `orders-3`, Kafka's own. No two partitions have the same, for the number comes last. */
 export function partitionName({ topic, partition }: { readonly topic: string; readonly partition: number }): string {
   return `${topic}-${partition}`
 }

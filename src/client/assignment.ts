@@ -6,6 +6,7 @@ import { FetchError, KeyFenceError } from '../errors.js'
 import type { RecordPlace, Stall, StallReason } from '../events.js'
 import { type Disposition, Failed } from '../failure.js'
 import type { BarrierSignal } from '../operators/completion-barrier.js'
+import { partitionName, placeName } from '../place.js'
 import { Readable } from '../readable.js'
 import {
   DeliveredRecord,
@@ -190,7 +191,7 @@ export class Assignment implements RecordOwner {
       gone: record => {
         host.reports.error(
           new FetchError(
-            `the record at ${topic}/${this.partition} offset ${record.batch.offset(record.index)} was deleted from the log ` +
+            `the record at ${placeName({ topic, partition: this.partition, offset: record.batch.offset(record.index) })} was deleted from the log ` +
               'before its retry was due; lengthen the retention of the topic, or shorten the backoff',
             { topic, partition: this.partition, offset: BigInt(record.batch.offset(record.index)) },
           ),
@@ -223,7 +224,7 @@ export class Assignment implements RecordOwner {
   }
 
   #abortReason(): DOMException {
-    return new DOMException(`${this.topic} partition ${this.partition} is no longer assigned here`, 'AbortError')
+    return new DOMException(`${partitionName(this)} is no longer assigned here`, 'AbortError')
   }
 
   // ── In: batches from the driver ──────────────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ import {
 } from '../errors.js'
 import type { ClientEvent } from '../events.js'
 import type { Completed, Failed } from '../failure.js'
-import { partitionName } from '../place.js'
+import { partitionName, placeName } from '../place.js'
 import type { ProduceRecord, RecordMetadata } from '../publish.js'
 import { type DeliveredRecord, deliveryOf } from '../record.js'
 import { recordPlace } from '../record-place.js'
@@ -174,7 +174,7 @@ export class Failures implements Routing {
         topic,
         partition,
         offset,
-        `the failed record at ${topic}/${partition} offset ${offset} has nowhere to go and is held; ` +
+        `the failed record at ${placeName(record.source)} has nowhere to go and is held; ` +
           `commits of its partition stop there. ${cause === undefined ? noStep : messageOf(cause)}`,
         { cause: cause ?? failed.reason },
       ),

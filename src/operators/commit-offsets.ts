@@ -3,6 +3,7 @@ import type { CommitPoint, Committed } from '../commit-point.js'
 import type { Driver } from '../driver.js'
 import { CommitError, isRxMikaError } from '../errors.js'
 import { checkFunction, checkOptions, invalid, type KnownOptions } from '../options.js'
+import { partitionName, placeName } from '../place.js'
 import { subscribeLinked } from './subscribe-linked.js'
 
 export interface CommitOffsetsOptions {
@@ -168,7 +169,7 @@ class NewestPoints {
 
 function keyOf({ assignment, topic, partition }: CommitPoint): object | string {
   // A new assignment may rightly start lower than the last one came.
-  return assignment ?? `${topic}/${partition}`
+  return assignment ?? partitionName({ topic, partition })
 }
 
 function hasEnded({ assignment }: CommitPoint): boolean {
@@ -180,7 +181,7 @@ function isSame(one: CommitPoint, other: CommitPoint): boolean {
 }
 
 function unexpected(cause: unknown, points: readonly CommitPoint[]): CommitError {
-  const places = points.map(({ topic, partition, offset }) => `${topic}/${partition} at ${offset}`).join(', ')
+  const places = points.map(placeName).join(', ')
   const why = cause instanceof Error ? `: ${cause.message}` : ''
   // Only a `CommitError` can say that no commit will ever pass.
   return new CommitError(`the driver failed to commit ${places}${why}`, { cause, retriable: true })

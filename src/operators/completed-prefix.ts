@@ -1,4 +1,5 @@
 import type { CommitPoint } from '../commit-point.js'
+import { partitionName, placeName } from '../place.js'
 import { type DeliveredRecord, deliveryOf, type RecordOwner, type RecordSource } from '../record.js'
 
 /** What the barrier needs of a record; every `ConsumeRecord` has it. */
@@ -128,8 +129,8 @@ export class CompletedPrefix {
       // The same record again is still one record.
       if (offset < this.#position || this.#search(offset) !== -1) return
       throw new RangeError(
-        `completionBarrier takes deliveries in the order of the log: ${place.topic}/${place.partition} offset ` +
-          `${place.offset} came after offset ${this.#base + BigInt(this.#readTo - 1)}`,
+        `completionBarrier takes deliveries in the order of the log: ${placeName(place)} came after ` +
+          `offset ${this.#base + BigInt(this.#readTo - 1)}`,
       )
     }
     if (this.#head === this.#tail) {
@@ -183,8 +184,8 @@ export class CompletedPrefix {
       this.#baseNumber = Number(offset)
     } else if (topic !== this.#topic || partition !== this.#partition) {
       throw new RangeError(
-        `completionBarrier takes the signals of one partition, and had ${this.#topic}/${this.#partition}; now came ` +
-          `${topic}/${partition} offset ${offset}. Group them by where they were read (record.source)`,
+        `completionBarrier takes the signals of one partition, and had ${partitionName({ topic: this.#topic!, partition: this.#partition })}; ` +
+          `now came ${placeName({ topic, partition, offset })}. Group them by where they were read (record.source)`,
       )
     }
     return Number(offset - this.#base)

@@ -1,6 +1,7 @@
 import { Observable, type OperatorFunction } from 'rxjs'
 import { ConfigurationError, DecodeError, isRxMikaError } from '../errors.js'
 import { checkLimit, checkOptions, invalid, type KnownOptions } from '../options.js'
+import { placeName } from '../place.js'
 import type { ConsumeRecord } from '../record.js'
 import { Fifo } from './fifo.js'
 import { type DecodeFunction, json } from './json.js'
@@ -142,9 +143,7 @@ function isPromise<T>(result: T | PromiseLike<T>): result is PromiseLike<T> {
 
 function decodeError(record: ConsumeRecord<unknown>, cause: unknown): DecodeError {
   if (isRxMikaError(cause, 'RXMIKA_DECODE')) return cause
-  const { topic, partition, offset } = record.source
-  const where = `${topic} partition ${partition} offset ${offset}`
-  return new DecodeError(`the record at ${where} does not decode: ${messageOf(cause)}`, { cause })
+  return new DecodeError(`the record at ${placeName(record.source)} does not decode: ${messageOf(cause)}`, { cause })
 }
 
 /** Decoders may throw anything, also what cannot be made a text. */

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import type { StoredRecord } from '../drivers/memory/index.js'
+import { placeName } from '../place.js'
 
 /** Where in Kafka a record stands; topics as the broker has them. */
 export interface Place {
@@ -41,9 +42,9 @@ export class Letters {
   }
 }
 
-/** `orders-0 offset 3`; no two records have the same. */
-export function nameOf({ topic, partition, offset }: Place): string {
-  return `${topic}-${partition} offset ${offset}`
+/** `orders-0@3`; no two records have the same. */
+export function nameOf(place: Place): string {
+  return placeName(place)
 }
 
 /** A value as a reader of a picture wants to see it: bytes as text, a record by its place. */

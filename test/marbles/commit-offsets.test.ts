@@ -273,7 +273,7 @@ describe('commitOffsets: refusals', () => {
       expect(errors).toHaveLength(1)
       expect(errors[0]).toBeInstanceOf(CommitError)
       expect(errors[0]).toMatchObject({ retriable: true, cause })
-      expect(errors[0]!.message).toBe('the driver failed to commit orders/0 at 5: out of tune')
+      expect(errors[0]!.message).toBe('the driver failed to commit orders-0@5: out of tune')
       clock.flush()
       expect(committed).toEqual([at(5)])
     }
@@ -294,7 +294,7 @@ describe('commitOffsets: refusals', () => {
       .pipe(commitOffsets({ commit: () => throwError(() => cause) }, { onError: error => errors.push(error) }))
       .subscribe()
       .unsubscribe()
-    expect(errors[0]!.message).toBe('the driver failed to commit orders/0 at 5')
+    expect(errors[0]!.message).toBe('the driver failed to commit orders-0@5')
   })
 
   it('tells of every refusal, and errors with what the listener throws', () =>

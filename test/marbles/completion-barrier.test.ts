@@ -462,7 +462,7 @@ describe('completionBarrier: partitions', () => {
     run(({ hot, expectObservable }) => {
       const input = hot('ab-A', values)
       const error = new RangeError(
-        'completionBarrier takes the signals of one partition, and had orders/0; now came orders/1 offset 0. ' +
+        'completionBarrier takes the signals of one partition, and had orders-0; now came orders-1@0. ' +
           'Group them by where they were read (record.source)',
       )
       expectObservable(input.pipe(completionBarrier())).toBe('-#', undefined, error)
@@ -574,9 +574,7 @@ describe('completionBarrier: records', () => {
     const { points, errors } = pointsOf([signals.a!, signals.c!, signals.b!])
     expect(points).toEqual([])
     expect(errors).toEqual([
-      new RangeError(
-        'completionBarrier takes deliveries in the order of the log: orders/0 offset 1 came after offset 2',
-      ),
+      new RangeError('completionBarrier takes deliveries in the order of the log: orders-0@1 came after offset 2'),
     ])
   })
 

@@ -111,7 +111,7 @@ describe('decode', () => {
       expect(owner.settlements).toEqual([{ offset: 0, how: 'failed', retry: false, reason: expect.any(DecodeError) }])
       expect(owner.settlements[0]).toMatchObject({
         reason: {
-          message: 'the record at orders partition 0 offset 0 does not decode: x is no letter',
+          message: 'the record at orders-0@0 does not decode: x is no letter',
           cause: { message: 'x is no letter' },
         },
       })

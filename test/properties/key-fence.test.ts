@@ -111,7 +111,7 @@ describe('keyFence', () => {
           for (const { headers } of letters.slice(1)) {
             const reason = headers.mika_err_billing_msg
             expect(String(reason)).toBe(
-              `not tried: the record of the same key at orders/0 offset ${after[0]} was dead-lettered, and this one follows it`,
+              `not tried: the record of the same key at orders-0@${after[0]} was dead-lettered, and this one follows it`,
             )
           }
         }

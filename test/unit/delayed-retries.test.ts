@@ -104,7 +104,7 @@ describe('delayed retries', () => {
     // What fits into the memory for waiting records is there, the rest had been let go and is gone.
     expect(seen.length + errors.length).toBe(6)
     expect(errors.length).toBeGreaterThan(0)
-    expect(errors[0]!.message).toMatch(/retry\/0 offset \d was deleted from the log before its retry was due/)
+    expect(errors[0]!.message).toMatch(/retry-0@\d was deleted from the log before its retry was due/)
     expect(broker.committed('billing', 'retry', 0)).toBe(6n)
   })
 })

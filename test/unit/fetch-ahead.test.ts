@@ -14,7 +14,7 @@ function setUp() {
   const asked: number[] = []
   const delivered: number[] = []
   const host = {
-    held: new Map([['orders/0', assignment]]),
+    held: new Map([['orders-0', assignment]]),
     delivering: true,
     startFrom: 'earliest' as const,
     cluster: undefined as never,
@@ -97,7 +97,7 @@ describe('a reader', () => {
       numbers.map(at => {
         const assignment = new Assignment('orders', at, 0, '')
         assignment.paused = false
-        return [`orders/${at}`, assignment]
+        return [`orders-${at}`, assignment]
       }),
     )
     const host: ReaderHost = {

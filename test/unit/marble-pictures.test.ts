@@ -36,8 +36,8 @@ commits of orders, frame 5: expected 1, and nothing came
                      actual    ---------2
                                     ^
 
-  a  orders-0 offset 0
-  b  orders-0 offset 1
+  a  orders-0@0
+  b  orders-0@1
 `)
   })
 
@@ -81,10 +81,10 @@ state, frame 0: expected i, and isr came
                           actual    (isr)------
                                     ^    ^^
 
-  a  orders-0 offset 0, key 'customer 1', value '{"amount":1}'
-  b  orders-0 offset 1
-  c  orders-0 offset 2
-  d  orders-1 offset 0
+  a  orders-0@0, key 'customer 1', value '{"amount":1}'
+  b  orders-0@1
+  c  orders-0@2
+  d  orders-1@0
   x  PublishError: publishing failed: x, as ordered at frame 0
   i  idle
   s  starting
@@ -134,7 +134,7 @@ subscription 2, frame 1: expected ^, and nothing came
     expect(Object.getPrototypeOf(failure)).toBe(Error.prototype)
     const [headline, , , , , , place] = failure.stack!.split('\n')
     expect(headline).toBe('Error: published to orders, frame 0: expected b, and a came')
-    expect(failure.stack).toMatch(/orders-0 offset 0\n +at .*marble-pictures\.test\.ts:\d+:\d+/)
+    expect(failure.stack).toMatch(/orders-0@0\n +at .*marble-pictures\.test\.ts:\d+:\d+/)
     expect(place).toBeDefined()
   })
 })

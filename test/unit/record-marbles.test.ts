@@ -36,8 +36,8 @@ describe('recordMarbles', () => {
 
   it('shows nothing of a record unless it is told how', () => {
     const test = (options: RecordingOptions) => recorded(options, 'a').recording.diagram()
-    expect(test({})).toMatch('a  orders-0 offset 0')
-    expect(test({ values: ({ value }) => `value ${value}` })).toMatch('a  orders-0 offset 0, value a')
+    expect(test({})).toMatch('a  orders-0@0')
+    expect(test({ values: ({ value }) => `value ${value}` })).toMatch('a  orders-0@0, value a')
   })
 
   it('keeps the newest only, and nothing once it is stopped', () => {

@@ -21,7 +21,7 @@ function reader() {
   } as unknown as Cluster
   const read = new Reader(
     {
-      held: new Map([['orders/3', assignment]]),
+      held: new Map([['orders-3', assignment]]),
       delivering: true,
       startFrom: 'earliest',
       cluster,

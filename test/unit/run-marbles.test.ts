@@ -69,7 +69,7 @@ describe('runMarbles: records in, deliveries and commits out', () => {
         expectDeliveries('orders').toBe(expected)
       })
     expect(test('ab')).toBe('it passed')
-    expect(test('-b')).toMatch(`  b  orders-0 offset 1, key 'k', value '{"amount":2}'`)
+    expect(test('-b')).toMatch(`  b  orders-0@1, key 'k', value '{"amount":2}'`)
   })
 
   it.each(['1s', '2m'])('goes through %s at once', time =>

@@ -37,7 +37,3 @@ export class Assignment implements PartitionAssignment {
     this.#heldUntil = 0
   }
 }
-
-export function partitionName({ topic, partition }: { readonly topic: string; readonly partition: number }): string {
-  return `${topic}/${partition}`
-}

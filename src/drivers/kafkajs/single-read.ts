@@ -1,4 +1,5 @@
 import type { FetchError } from '../../errors.js'
+import { placeName } from '../../place.js'
 import type { RecordBatch } from '../../record-batch.js'
 import type { KafkajsOptions } from './connection.js'
 import { within } from './deadline.js'
@@ -43,7 +44,7 @@ export async function readAt(
       isolationLevel: readCommitted,
       topics: [{ topic, partitions: [{ partition, maxBytes, fetchOffset: String(offset) }] }],
     }),
-    `the record at ${topic}/${partition} offset ${offset}`,
+    `the record at ${placeName({ topic, partition, offset })}`,
   )
   if (unreadable !== undefined) throw unreadable
   const decode = lazy ? decodedLazily : decodedByKafkajs

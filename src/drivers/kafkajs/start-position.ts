@@ -1,6 +1,6 @@
 import type { StartFrom } from '../../driver.js'
 import { FetchError } from '../../errors.js'
-import { partitionName } from './assignment.js'
+import { partitionName, placeName } from '../../place.js'
 import { within } from './deadline.js'
 import type { Broker, Cluster } from './kafkajs-internals.js'
 import type { TopicPartition } from './sticky-assignment.js'
@@ -77,11 +77,14 @@ export function ends(cluster: Cluster, partitions: readonly TopicPartition[]): P
 
 /** For a position that retention has deleted, or that was never written. */
 export function outOfRangeError({ topic, partition }: TopicPartition, from: number, to: number): FetchError {
-  return new FetchError(`the position ${from} of ${topic}/${partition} is out of range; going on at ${to}`, {
-    topic,
-    partition,
-    offset: BigInt(from),
-  })
+  return new FetchError(
+    `the position ${placeName({ topic, partition, offset: from })} is out of range; going on at ${to}`,
+    {
+      topic,
+      partition,
+      offset: BigInt(from),
+    },
+  )
 }
 
 function byTopic(partitions: readonly TopicPartition[]): { topic: string; partitions: { partition: number }[] }[] {

@@ -1,6 +1,7 @@
 import type { ConsumeRequest, DriverEvent } from '../../driver.js'
 import { ConfigurationError, type RxMikaError } from '../../errors.js'
-import { Assignment, partitionName } from './assignment.js'
+import { partitionName } from '../../place.js'
+import { Assignment } from './assignment.js'
 import { fatalConsumeError, troubleOf } from './fatal-error.js'
 import type { GroupMember } from './group-member.js'
 import type { Cluster } from './kafkajs-internals.js'

@@ -2,6 +2,7 @@ import type { Kafka } from 'kafkajs'
 import type { Logger } from 'pino'
 import type { ConnectionEvent } from '../../driver.js'
 import { ConfigurationError, ConnectionError } from '../../errors.js'
+import { partitionName } from '../../place.js'
 import type { RecordBatch } from '../../record-batch.js'
 import type { KafkajsOptions } from './connection.js'
 import { DeadlineError, pass, within } from './deadline.js'
@@ -118,7 +119,7 @@ export class Topics {
       await within(requestTimeout, cluster.addMultipleTargetTopics([topic]), `the metadata of ${topic}`)
       const partitions = Array.from({ length: count }, (_, partition) => ({ topic, partition }))
       const found = await ends(cluster, partitions)
-      return new Map(partitions.map(({ partition }) => [partition, found.get(`${topic}/${partition}`)!]))
+      return new Map(partitions.map(({ partition }) => [partition, found.get(partitionName({ topic, partition }))!]))
     } catch (error) {
       throw new ConnectionError(`the end of topic '${topic}' is not known: ${messageOf(error)}`, { cause: error })
     }

@@ -33,8 +33,3 @@ export class Assignment implements PartitionAssignment {
     this.held.unsubscribe()
   }
 }
-
-/** Kafka's own way to write a partition; no two partitions have the same, for the number comes last. */
-export function partitionName(place: { readonly topic: string; readonly partition: number }): string {
-  return `${place.topic}-${place.partition}`
-}

@@ -1,4 +1,5 @@
 import { CommitError, FetchError, isRxMikaError, PublishError, type RxMikaError } from '../../errors.js'
+import { placeName } from '../../place.js'
 
 export type FaultyRequest = 'produce' | 'commit' | 'fetch'
 
@@ -30,7 +31,7 @@ export class Faults {
     return this.#take('fetch', error =>
       isRxMikaError(error)
         ? error
-        : new FetchError(`fetching ${topic}-${partition} from offset ${offset} failed: ${message(error)}`, {
+        : new FetchError(`fetching from ${placeName({ topic, partition, offset })} failed: ${message(error)}`, {
             cause: error,
             topic,
             partition,

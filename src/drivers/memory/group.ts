@@ -1,7 +1,7 @@
 import type { Subscription } from 'rxjs'
 import type { CommitPoint } from '../../commit-point.js'
 import { CommitError, ConfigurationError } from '../../errors.js'
-import { partitionName } from './assignment.js'
+import { partitionName } from '../../place.js'
 import type { Connection } from './connection.js'
 import type { Consumer } from './consumer.js'
 import type { Log } from './log.js'

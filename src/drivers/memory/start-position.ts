@@ -1,6 +1,6 @@
 import type { StartFrom } from '../../driver.js'
 import { ConfigurationError, FetchError } from '../../errors.js'
-import { partitionName } from './assignment.js'
+import { partitionName } from '../../place.js'
 import type { Log } from './log.js'
 
 /** Where reading starts without a committed position. */

@@ -1,4 +1,5 @@
 import { ConfigurationError } from '../../errors.js'
+import { partitionName } from '../../place.js'
 import type { Log } from './log.js'
 import { Topic, type TopicConfig } from './topic.js'
 
@@ -40,7 +41,8 @@ export class Topics {
   /** A partition that a test names: it must exist. */
   log(name: string, partition: number): Log {
     const log = this.obtain(name)?.logs[partition]
-    if (log === undefined) throw new ConfigurationError(`there is no partition ${name}-${partition}`)
+    if (log === undefined)
+      throw new ConfigurationError(`partition ${partitionName({ topic: name, partition })} does not exist`)
     return log
   }
 

@@ -124,7 +124,7 @@ describe('decodeFetchResponse', () => {
     it('has what came before it delivered, and is named', () => {
       const error = unreadable(batchAt(2, ['c'], { crc: 1 }))
       expect(error.message).toMatch(
-        /^the record batch at offset 2 of orders\[0\] cannot be read: its CRC-32C is [0-9a-f]{8}, and it was written as 00000001$/,
+        /^the record batch at orders-0@2 cannot be read: its CRC-32C is [0-9a-f]{8}, and it was written as 00000001$/,
       )
       expect(error.cause).toBeInstanceOf(CorruptBatchError)
     })

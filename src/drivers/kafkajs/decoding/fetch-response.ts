@@ -1,4 +1,5 @@
 import { FetchError } from '../../../errors.js'
+import { placeName } from '../../../place.js'
 import type { AbortedTransaction } from '../../../protocol/records/aborted-transactions.js'
 import { ExpansionBudget } from '../../../protocol/records/expansion-budget.js'
 import { readInt64 } from '../../../protocol/records/int64.js'
@@ -139,7 +140,7 @@ function readRecords(
 function toFetchError(topic: string, partition: number, failure: PartitionRecords['failure']): FetchError | undefined {
   if (failure === undefined) return undefined
   const offset = BigInt(failure.offset)
-  const message = `the record batch at offset ${offset} of ${topic}[${partition}] cannot be read: ${failure.error.message}`
+  const message = `the record batch at ${placeName({ topic, partition, offset })} cannot be read: ${failure.error.message}`
   return new FetchError(message, { cause: failure.error, topic, partition, offset })
 }
 

@@ -1,4 +1,5 @@
 import { FetchError } from '../../../errors.js'
+import { placeName } from '../../../place.js'
 import type { LazyRecordBatch } from '../../../protocol/records/lazy-record-batch.js'
 import type { DecodingOptions } from '../../../protocol/records/partition-records.js'
 import { decodeFetchResponse, type FetchedPartition } from './fetch-response.js'
@@ -146,7 +147,7 @@ export class LazyDecoding {
       return responses[0]!.partitions[0]!.messages
     } catch (cause) {
       const offset = this.#fetchOffset(topic, partition)
-      const message = `the messages at offset ${offset} of ${topic}[${partition}] cannot be read: ${(cause as Error).message}`
+      const message = `the messages at ${placeName({ topic, partition, offset })} cannot be read: ${(cause as Error).message}`
       this.options.onUnreadable(new FetchError(message, { cause, topic, partition, offset }))
       return []
     }
