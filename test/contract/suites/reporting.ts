@@ -1,6 +1,7 @@
 import { Writable } from 'node:stream'
 import { pino } from 'pino'
 import { lastValueFrom, tap } from 'rxjs'
+import type { ConsumeRecord } from 'rxmika'
 import { describe, expect } from 'vitest'
 import type { Backend } from '../backend'
 import { Collected } from '../collected'
@@ -87,6 +88,56 @@ export function reporting(backend: Backend): void {
       first.unsubscribe()
       expect(run.client.stalls()).toEqual([expect.objectContaining({ topic, offset: 0n, why: 'no-subscriber' })])
     })
+
+    scenario(
+      'names records by their key, and by where they were first published, in everything it tells of them',
+      async world => {
+        const [topic, retryTopic, dlqTopic] = await Promise.all([
+          world.topic('orders'),
+          world.topic('retries'),
+          world.topic('dlq'),
+        ])
+        await backend.publish(topic, [{ value: 'before' }, { key: 'k', value: 'v' }])
+        const run = world.client({ group: world.name('group'), retryTopic, dlqTopic, stallAfter: 20 })
+        let replayed: (record: ConsumeRecord) => void = () => {}
+        const delivered = new Promise<ConsumeRecord>(resolve => {
+          replayed = resolve
+        })
+        run.client.topic(topic, { retries: 1, dlq: true }).subscribe(record => {
+          if (record.key === null) record.ack()
+          else if (record.source.kind === 'dlq') replayed(record)
+          else record.fail('no')
+        })
+        run.client.start()
+        await run.event('dead-lettered')
+        // Its end is cut off below.
+        run.client.replayDlq().subscribe({ error: () => {} })
+        const record = await delivered
+        await run.event('stalled', event => event.topic === dlqTopic)
+        const origin = { topic, partition: 0, offset: 1n }
+        const read = (from: string) => ({ topic: from, partition: 0, offset: 0n, key: Buffer.from('k'), origin })
+        const stall = { ...read(dlqTopic), why: 'unsettled', attempt: 2 }
+        expect(run.client.stalls()).toMatchObject([stall])
+        expect(run.client.stalls({ all: true })).toMatchObject([stall])
+        record.ack()
+        record.fail('too late')
+        await run.event('unstalled', event => event.topic === dlqTopic)
+        await run.committed(dlqTopic, 0, 1)
+        await run.client.close()
+        record.fail('much too late')
+
+        const of = (type: string) => run.events.values.filter(event => event.type === type)
+        expect(of('retried')).toEqual([
+          { type: 'retried', topic, partition: 0, offset: 1n, key: Buffer.from('k'), attempt: 1, reason: 'no' },
+        ])
+        expect(of('dead-lettered')).toEqual([{ type: 'dead-lettered', ...read(retryTopic), attempt: 2, reason: 'no' }])
+        expect(of('stalled').at(-1)).toMatchObject(stall)
+        expect(of('unstalled').at(-1)).toEqual({ type: 'unstalled', ...read(dlqTopic) })
+        expect(of('outrun')).toEqual([
+          { type: 'outrun', ...read(dlqTopic), first: 'ack', then: 'fail', reason: 'too late' },
+        ])
+      },
+    )
 
     scenario('logs lives, and at info nothing per record', async world => {
       const { logger, lines } = logging('info')
