@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { tap } from 'rxjs'
 import { PublishError } from 'rxmika'
 import { afterAll, beforeAll, expect } from 'vitest'
@@ -17,7 +18,8 @@ describeKafka('a copy that the broker refuses as too large', () => {
     const retryTopic = world.name('retries')
     const configEntries = [{ name: 'max.message.bytes', value: '20000' }]
     await createTopic({ brokers: [...kafkaBrokers] }, { topic: retryTopic, numPartitions: 1, configEntries })
-    const large = 'x'.repeat(50_000)
+    // Compressed it is too large, too.
+    const large = randomBytes(25_000).toString('hex')
     await backend.publish(topic, [...numbered(0, 50), { value: large }, ...numbered(50, 100)])
     const run = world.client({ group: world.name('group'), retryTopic, dlqTopic })
     const retried: string[] = []
