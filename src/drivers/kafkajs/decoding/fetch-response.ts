@@ -46,8 +46,9 @@ export interface FetchDecodingOptions extends DecodingOptions {
   readonly budget?: ExpansionBudget
 }
 
-/** A partition's part of a response before its records are read. */
-interface PartitionHead extends Omit<FetchedPartition, 'batches' | 'error' | 'oldFormat'> {
+/** A partition's part of a response, its records not read yet. */
+interface PartitionPart {
+  readonly fetched: { -readonly [K in keyof FetchedPartition]: FetchedPartition[K] }
   /** Where the part stands in the response, and its records. */
   readonly start: number
   readonly recordsAt: number
@@ -63,7 +64,7 @@ export function decodeFetchResponse(
   version: number,
   options: FetchDecodingOptions = {},
 ): FetchResponse {
-  const heads: PartitionHead[] = []
+  const parts: PartitionPart[] = []
   const head = { throttleTime: 0, errorCode: 0, sessionId: 0 }
   try {
     const reader = new Reader(payload)
@@ -75,17 +76,17 @@ export function decodeFetchResponse(
     for (let topics = reader.int32(); topics > 0; topics--) {
       const topic = reader.string()
       for (let count = reader.int32(); count > 0; count--) {
-        heads.push(readHead(reader, topic, version))
+        parts.push(readPart(reader, topic, version))
       }
     }
-    return { ...head, partitions: readRecords(payload, heads, options), error: undefined }
+    return { ...head, partitions: readRecords(payload, parts, options), error: undefined }
   } catch (cause) {
     const message = `a fetch response of ${payload.length} bytes cannot be read: ${(cause as Error).message}`
-    return { ...head, partitions: readRecords(payload, heads, options), error: new FetchError(message, { cause }) }
+    return { ...head, partitions: readRecords(payload, parts, options), error: new FetchError(message, { cause }) }
   }
 }
 
-function readHead(reader: Reader, topic: string, version: number): PartitionHead {
+function readPart(reader: Reader, topic: string, version: number): PartitionPart {
   const start = reader.at
   const partition = reader.int32()
   const errorCode = reader.int16()
@@ -98,7 +99,7 @@ function readHead(reader: Reader, topic: string, version: number): PartitionHead
   }
   const preferredReadReplica = version >= 11 ? reader.int32() : -1
   const [recordsAt, end] = reader.bytes()
-  return {
+  const fetched = {
     topic,
     partition,
     errorCode,
@@ -107,34 +108,30 @@ function readHead(reader: Reader, topic: string, version: number): PartitionHead
     logStartOffset,
     abortedTransactions,
     preferredReadReplica,
-    start,
-    recordsAt,
-    end,
+    batches: [],
+    error: undefined,
+    oldFormat: undefined,
   }
+  return { fetched, start, recordsAt, end }
 }
 
 function readRecords(
   payload: Buffer,
-  heads: readonly PartitionHead[],
+  parts: readonly PartitionPart[],
   options: FetchDecodingOptions,
 ): readonly FetchedPartition[] {
   const { budget = new ExpansionBudget() } = options
-  const partitions: FetchedPartition[] = new Array(heads.length)
-  turn = (turn + 1) % Math.max(heads.length, 1)
-  for (let i = 0; i < heads.length; i++) {
-    const at = (turn + i) % heads.length
-    const { start, recordsAt, end, ...head } = heads[at]!
-    const { topic, partition, abortedTransactions } = head
+  turn = (turn + 1) % Math.max(parts.length, 1)
+  for (let i = 0; i < parts.length; i++) {
+    const { fetched, start, recordsAt, end } = parts[(turn + i) % parts.length]!
+    const { topic, partition, abortedTransactions } = fetched
     const from = options.fetchOffset?.(topic, partition) ?? 0
     const records = readPartitionRecords(payload, recordsAt, end, from, abortedTransactions, options, budget)
-    partitions[at] = {
-      ...head,
-      batches: records.batches,
-      error: toFetchError(topic, partition, records.failure),
-      oldFormat: records.isOldFormat ? payload.subarray(start, end) : undefined,
-    }
+    fetched.batches = records.batches
+    fetched.error = toFetchError(topic, partition, records.failure)
+    if (records.isOldFormat) fetched.oldFormat = payload.subarray(start, end)
   }
-  return partitions
+  return parts.map(({ fetched }) => fetched)
 }
 
 function toFetchError(topic: string, partition: number, failure: PartitionRecords['failure']): FetchError | undefined {
