@@ -898,7 +898,7 @@ describe('handle: a concurrency that changes', () => {
         c: [record('c')],
       })
       const concurrency = hot('1--0------1', { 0: 0, 1: 1 })
-      const expected = '       -----A-------B--C--|'
+      const expected = '       -----A-------B--C-|'
       const outcomes = input.pipe(
         handle(records => (records.length > 1 ? cold('-#') : cold('---|')), {
           order: 'none',
