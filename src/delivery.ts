@@ -100,3 +100,18 @@ export const failedByHandle: { readonly retry?: boolean } = Object.freeze({ retr
 export function isByHandle(options: { readonly retry?: boolean; readonly [byHandle]?: boolean } | undefined): boolean {
   return options?.[byHandle] === true
 }
+
+/** What a record was in when it failed, as its copies say: its decoder, or the work of its pipeline. */
+export type FailureStage = 'decode' | 'handle'
+
+/** The same symbol in every copy of this package in the process. */
+const stage: unique symbol = Symbol.for('rxmika.stage') as never
+
+/** What `decode` gives `fail` when its decoder rejects: a failure like any other, but for where it happened. */
+export const failedByDecoder: { readonly retry?: boolean } = Object.freeze({ retry: true, [stage]: 'decode' })
+
+export function failureStage(
+  options: { readonly retry?: boolean; readonly [stage]?: unknown } | undefined,
+): FailureStage {
+  return options?.[stage] === 'decode' ? 'decode' : 'handle'
+}

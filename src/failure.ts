@@ -1,3 +1,4 @@
+import type { FailureStage } from './delivery.js'
 import type { ConsumeRecord } from './record.js'
 
 export type Disposition = 'acked' | 'retried' | 'dead-lettered' | 'discarded'
@@ -12,6 +13,8 @@ export class Failed {
     readonly attempt: number,
     /** False: steps that would try again let it pass. */
     readonly retryable: boolean,
+    /** `decode`: its decoder rejected. (One that says that the bytes are bad fails the record with a `DecodeError`.) Default `handle`. */
+    readonly stage?: FailureStage,
   ) {}
 }
 

@@ -1,5 +1,14 @@
 import type { InspectOptions } from 'node:util'
-import { type Delivery, type DeliveryOwner, type DeliveryPhase, delivery, isByHandle, type Outrun } from './delivery.js'
+import {
+  type Delivery,
+  type DeliveryOwner,
+  type DeliveryPhase,
+  delivery,
+  type FailureStage,
+  failureStage,
+  isByHandle,
+  type Outrun,
+} from './delivery.js'
 import type { Disposition } from './failure.js'
 import { inspected, inspectedAs, readable } from './readable.js'
 import type { HeaderPair, RecordBatch } from './record-batch.js'
@@ -70,7 +79,7 @@ export interface RecordOwner extends DeliveryOwner {
   acked(record: DeliveredRecord): void
   /** A failed record's route is done with it. */
   routed(record: DeliveredRecord, disposition: Disposition): void
-  failed(record: DeliveredRecord, reason: unknown, retry: boolean): void
+  failed(record: DeliveredRecord, reason: unknown, retry: boolean, stage: FailureStage): void
   settledLate(record: DeliveredRecord): void
   /** The record was settled once more, and the other way. */
   outrun(record: DeliveredRecord, outrun: Outrun): void
@@ -307,7 +316,7 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
     if (this.#owner.ended) return this.#late()
     const retry = options?.retry ?? true
     this.#settlement = new Failure(reason, isByHandle(options))
-    this.#owner.failed(this, reason, retry)
+    this.#owner.failed(this, reason, retry, failureStage(options))
     return true
   }
 

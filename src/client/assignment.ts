@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import type { Observable, Subscription } from 'rxjs'
 import type { Clock } from '../clock.js'
+import type { FailureStage } from '../delivery.js'
 import type { PartitionAssignment } from '../driver.js'
 import { FetchError, KeyFenceError } from '../errors.js'
 import type { RecordPlace, Stall, StallReason } from '../events.js'
@@ -475,10 +476,10 @@ export class Assignment implements RecordOwner {
     this.complete(record)
   }
 
-  failed(record: DeliveredRecord, reason: unknown, retry: boolean): void {
+  failed(record: DeliveredRecord, reason: unknown, retry: boolean, stage: FailureStage): void {
     this.#move(record, 'routing')
     this.window.replace(record)
-    this.reading.routeOf(record).next(new Failed(record, reason, record.attempt, retry))
+    this.reading.routeOf(record).next(new Failed(record, reason, record.attempt, retry, stage))
   }
 
   /** How many keys its fence remembers, if it is full and may not take the record's key, too. */

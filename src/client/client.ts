@@ -4,7 +4,7 @@ import type { Driver, StartFrom } from '../driver.js'
 import type { RxMikaError } from '../errors.js'
 import type { ClientEvent, ClientState, Stall, StallsOptions } from '../events.js'
 import type { Completed, Failed } from '../failure.js'
-import type { Decoder } from '../operators/decode.js'
+import type { Decoder, Tombstones } from '../operators/decode.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
 import type { ConsumeRecord } from '../record.js'
 import type { Backoff } from '../retry/backoff.js'
@@ -94,6 +94,8 @@ export interface TopicOptions {
 export type DecodedTopicOptions<T> = TopicOptions & {
   /** As the operator `decode` takes it. */
   readonly decode: Decoder<T>
+  /** As an option of `decode`; default `'pass'`. */
+  readonly tombstones?: Tombstones
 }
 
 export interface PublishOptions {
@@ -155,6 +157,10 @@ export interface Client extends RoutingClient, AsyncDisposable {
    * @throws TopicAlreadyRegisteredError; ConfigurationError, also after `start()`; ClientClosedError
    */
   topic(name: string, options?: TopicOptions): Observable<ConsumeRecord>
+  topic<T>(
+    name: string,
+    options: DecodedTopicOptions<T> & { readonly tombstones: 'ack' | 'fail' },
+  ): Observable<ConsumeRecord<T>>
   topic<T>(name: string, options: DecodedTopicOptions<T>): Observable<ConsumeRecord<T | null>>
   /**
    * Connects, joins and delivers; with no topic registered it connects, and publishes. Idempotent. Returns `errors`.

@@ -215,6 +215,10 @@ class KafkaClient implements Client, AssignmentHost {
   // ── Topics ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   topic(name: string, options?: TopicOptions): Observable<ConsumeRecord>
+  topic<T>(
+    name: string,
+    options: DecodedTopicOptions<T> & { readonly tombstones: 'ack' | 'fail' },
+  ): Observable<ConsumeRecord<T>>
   topic<T>(name: string, options: DecodedTopicOptions<T>): Observable<ConsumeRecord<T | null>>
   topic<T>(
     name: string,

@@ -1,7 +1,7 @@
 import type { OperatorFunction } from 'rxjs'
 import { ConfigurationError } from '../errors.js'
 import type { Completed, Failed } from '../failure.js'
-import { checkDecoder, decode } from '../operators/decode.js'
+import { checkDecoder, checkTombstones, decode } from '../operators/decode.js'
 import { checkFunction, checkInteger, checkOptions, invalid, type KnownOptions } from '../options.js'
 import type { ConsumeRecord } from '../record.js'
 import type { Backoff } from '../retry/backoff.js'
@@ -21,6 +21,7 @@ const known: KnownOptions<DecodedTopicOptions<unknown>> = {
   keyFence: true,
   onFail: true,
   decode: true,
+  tombstones: true,
 }
 const knownOfFence: KnownOptions<KeyFenceOptions> = { afterDeadLetter: true, maxKeys: true }
 
@@ -49,6 +50,11 @@ export function configureTopic<T>(
   const { retries = 0, maxInFlight = defaultMaxInFlight } = options
   if (typeof batch !== 'boolean') throw invalid(at('batch'), batch, 'must be a boolean')
   if (decoder !== undefined) checkDecoder(at('decode'), decoder)
+  const { tombstones } = options
+  if (tombstones !== undefined) {
+    checkTombstones(at('tombstones'), tombstones)
+    if (decoder === undefined) throw new ConfigurationError(`topic '${name}' has tombstones, but no decode; set decode`)
+  }
   checkInteger(at('maxInFlight'), maxInFlight, 1)
   if (keyFence !== undefined) checkFence(at('keyFence'), keyFence)
   checkInteger(at('retries'), retries, 0, 2 ** 31 - 1)
@@ -69,7 +75,7 @@ export function configureTopic<T>(
   if (backoff !== undefined && retries === 0) {
     throw new ConfigurationError(`topic '${name}' has a backoff, but no retries; set retries`)
   }
-  const decoded = decoder === undefined ? undefined : decode(decoder)
+  const decoded = decoder === undefined ? undefined : decode(decoder, { tombstones: tombstones ?? 'pass' })
   return { maxInFlight, batch, keyFence, decode: decoded, onFail, retries, backoff, dlq }
 }
 

@@ -1,22 +1,38 @@
 import { Observable, type OperatorFunction } from 'rxjs'
+import { failedByDecoder } from '../delivery.js'
 import { ConfigurationError, DecodeError, isRxMikaError } from '../errors.js'
 import { checkLimit, checkOptions, invalid, type KnownOptions } from '../options.js'
 import { placeName } from '../place.js'
 import type { ConsumeRecord } from '../record.js'
 import { Fifo } from './fifo.js'
-import { type DecodeFunction, json } from './json.js'
+import { type DecodeFunction, JsonError, json } from './json.js'
 import { isStandardSchema, type StandardSchema } from './standard-schema.js'
 import { subscribeLinked } from './subscribe-linked.js'
 
 /** Bytes to values: a function, or a Standard Schema (zod, valibot, arktype…), which sees the parsed JSON. */
 export type Decoder<T> = DecodeFunction<T> | StandardSchema<T>
 
+/** What becomes of a record whose value is null: `'pass'` goes on as it is, `'ack'` completes it, `'fail'` fails it. */
+export type Tombstones = 'pass' | 'ack' | 'fail'
+
 export interface DecodeOptions {
   /** How many values an asynchronous decoder may have under way; what comes beyond waits. Default 64. */
   readonly concurrency?: number
+  /**
+   * Records whose value is null. `'pass'` (default): they go on with the value null. `'ack'`: they are acked and do not go on.
+   * `'fail'`: they fail with a `DecodeError`, without retries. With the last two no value is null but for what the decoder
+   * returns, and the types say so.
+   */
+  readonly tombstones?: Tombstones
 }
 
-const known: KnownOptions<DecodeOptions> = { concurrency: true }
+const known: KnownOptions<DecodeOptions> = { concurrency: true, tombstones: true }
+
+/** @throws ConfigurationError */
+export function checkTombstones(option: string, tombstones: unknown): void {
+  if (tombstones === 'pass' || tombstones === 'ack' || tombstones === 'fail') return
+  throw invalid(option, tombstones, "must be 'pass', 'ack' or 'fail'")
+}
 
 /** @throws ConfigurationError unless it is what `decode` takes. */
 export function checkDecoder(what: string, decoder: unknown): void {
@@ -39,12 +55,22 @@ interface Pending<T> {
  * Turns each record's bytes into a value.
  *
  * Records are emitted in the order they came, also when the decoder is asynchronous and several are under way; a
- * synchronous decoder emits at once. A tombstone (null) is not decoded and stays null. What does not decode fails with
- * a `DecodeError`, is not tried again, and goes to the topic's dead-letter step with its bytes intact; it is not
- * emitted, and the pipeline goes on.
+ * synchronous decoder emits at once. A record that fails to decode is not emitted, and the pipeline goes on.
+ *
+ * ```
+ * source              -a--x--b---|      x is not JSON
+ * decode(json())      -A-----B---|      x fails with a DecodeError, without retries
+ * ```
+ *
+ * - A decoder that throws, and the issues of a schema, are about the bytes: the record fails with a `DecodeError`, is not
+ *   tried again, and goes to the topic's dead-letter step with its bytes intact.
+ * - A decoder whose promise is rejected has not said that the bytes are bad: a schema registry may be down. The record fails
+ *   with what the promise was rejected with, and is tried again like any failure. Reject with a `DecodeError` to say that
+ *   they are; `json` does.
+ * - A tombstone (its value is null) is not decoded; see `tombstones`.
  *
  * @example
- * client.topic('orders').pipe(decode(json<Order>()), handle(({ value }) => value && save(value)))
+ * client.topic('orders').pipe(decode(json<Order>(), { tombstones: 'ack' }), handle(({ value }) => save(value)))
  *
  * @example
  * client.topic('orders').pipe(decode(z.object({ id: z.string() })), handle(({ value }) => value && save(value)))
@@ -54,10 +80,19 @@ interface Pending<T> {
  */
 export function decode<T>(
   decoder: Decoder<T>,
+  options: DecodeOptions & { readonly tombstones: 'ack' | 'fail' },
+): OperatorFunction<ConsumeRecord, ConsumeRecord<T>>
+export function decode<T>(
+  decoder: Decoder<T>,
+  options?: DecodeOptions,
+): OperatorFunction<ConsumeRecord, ConsumeRecord<T | null>>
+export function decode<T>(
+  decoder: Decoder<T>,
   options: DecodeOptions = {},
 ): OperatorFunction<ConsumeRecord, ConsumeRecord<T | null>> {
   checkOptions('decode', options, known)
-  const { concurrency = 64 } = options
+  const { concurrency = 64, tombstones = 'pass' } = options
+  checkTombstones('decode: tombstones', tombstones)
   checkLimit('decode: concurrency', concurrency)
   checkDecoder('decode: the decoder', decoder)
   const decodeBytes = isStandardSchema<T>(decoder) ? json(decoder) : decoder
@@ -84,9 +119,14 @@ export function decode<T>(
         one.state = 'decoded'
         one.value = value
       }
-      const failed = (one: Pending<T>, cause: unknown) => {
+      const undecodable = (one: Pending<T>, cause: unknown) => {
         one.state = 'failed'
         one.record.fail(decodeError(one.record, cause), { retry: false })
+      }
+      const rejected = (one: Pending<T>, reason: unknown) => {
+        if (isRxMikaError(reason, 'RXMIKA_DECODE')) return undecodable(one, reason)
+        one.state = 'failed'
+        one.record.fail(reason, failedByDecoder)
       }
       const decodedLater = (settle: () => void) => {
         underWay--
@@ -109,15 +149,20 @@ export function decode<T>(
           underWay++
           Promise.resolve(result).then(
             value => decodedLater(() => decoded(one, value)),
-            cause => decodedLater(() => failed(one, cause)),
+            reason => decodedLater(() => rejected(one, reason)),
           )
         } catch (cause) {
-          failed(one, cause)
+          undecodable(one, cause)
         }
       }
 
       subscribeLinked(source, subscriber, {
         next: record => {
+          if (tombstones !== 'pass' && record.value === null) {
+            if (tombstones === 'ack') record.ack()
+            else record.fail(decodeError(record, new TypeError('it is a tombstone')), { retry: false })
+            return
+          }
           const one: Pending<T> = { record, bytes: record.value, state: 'waiting', value: null }
           pending.push(one)
           if (underWay < concurrency) begin(one)
@@ -142,8 +187,12 @@ function isPromise<T>(result: T | PromiseLike<T>): result is PromiseLike<T> {
 }
 
 function decodeError(record: ConsumeRecord<unknown>, cause: unknown): DecodeError {
-  if (isRxMikaError(cause, 'RXMIKA_DECODE')) return cause
-  return new DecodeError(`the record at ${placeName(record.source)} does not decode: ${messageOf(cause)}`, { cause })
+  const isJson = cause instanceof JsonError
+  if (!isJson && isRxMikaError(cause, 'RXMIKA_DECODE')) return cause
+  const original = isJson ? (cause.cause ?? cause) : cause
+  return new DecodeError(`the record at ${placeName(record.source)} does not decode: ${messageOf(cause)}`, {
+    cause: original,
+  })
 }
 
 /** Decoders may throw anything, also what cannot be made a text. */

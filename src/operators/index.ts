@@ -1,7 +1,7 @@
 export { type CommitOffsetsOptions, commitOffsets } from './commit-offsets.js'
 export type { BarrierRecord } from './completed-prefix.js'
 export { type BarrierSignal, type CompletionBarrierOptions, completionBarrier } from './completion-barrier.js'
-export { type DecodeOptions, type Decoder, decode } from './decode.js'
+export { type DecodeOptions, type Decoder, decode, type Tombstones } from './decode.js'
 export { fork } from './fork/fork.js'
 export { BatchFailure, type FailedRecord } from './handle/batch-failure.js'
 export { type Handleable, type HandleOptions, handle, type Outcome } from './handle/handle.js'

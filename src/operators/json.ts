@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer'
+import { DecodeError } from '../errors.js'
 import { invalid } from '../options.js'
 import type { ConsumeRecord } from '../record.js'
 import {
@@ -8,7 +9,10 @@ import {
   type ValidationResult,
 } from './standard-schema.js'
 
-/** A record's bytes to a value, at once or by a promise. What it throws is why the record does not decode. */
+/**
+ * A record's bytes to a value, at once or by a promise. What it throws is why the bytes do not decode. What its promise is
+ * rejected with says nothing of the bytes, unless it is a `DecodeError`.
+ */
 export type DecodeFunction<T> = (bytes: Buffer, record: ConsumeRecord) => T | PromiseLike<T>
 
 /**
@@ -36,15 +40,22 @@ export function json<T>(schema?: StandardSchema<T>): DecodeFunction<T> {
   }
 }
 
+/** What `json` throws: also where it is called by an asynchronous decoder, the bytes are bad and no service is away. */
+export class JsonError extends DecodeError {}
+
 function parse<T>(bytes: Buffer): T {
   // Buffer.toString puts U+FFFD for what it cannot read, and the value would be another one.
-  if (!isUtf8(bytes)) throw new SyntaxError('the bytes are not UTF-8')
-  return JSON.parse(bytes.toString()) as T
+  if (!isUtf8(bytes)) throw new JsonError('the bytes are not UTF-8')
+  try {
+    return JSON.parse(bytes.toString()) as T
+  } catch (cause) {
+    throw new JsonError((cause as Error).message, { cause })
+  }
 }
 
 function valid<T>(result: ValidationResult<T>): T {
   if (!result.issues) return result.value
-  throw new TypeError(result.issues.map(told).join('; '))
+  throw new JsonError(result.issues.map(told).join('; '))
 }
 
 function told({ message, path = [] }: ValidationIssue): string {

@@ -78,7 +78,7 @@ interface Newest {
 }
 
 function copyOf(
-  { reason }: Failed,
+  { reason, stage }: Failed,
   record: DeliveredRecord,
   topic: string,
   { lasting, malformed }: History,
@@ -102,7 +102,7 @@ function copyOf(
     not_before,
     error_name: isLeast ? undefined : nameOf(reason),
     error_stack: detail === 'full' ? error_stack : undefined,
-    stage: isLeast ? undefined : malformed ? 'route' : stageOf(reason),
+    stage: isLeast ? undefined : malformed ? 'route' : stageOf(reason, stage ?? 'handle'),
     disposition,
   })
   const copy = { topic, key: record.key, value: record.value, timestamp, headers }
@@ -119,9 +119,9 @@ function deliveredBy(failed: Failed): DeliveredRecord {
   return record
 }
 
-function stageOf(reason: unknown): string {
+function stageOf(reason: unknown, stage: string): string {
   if (isRxMikaError(reason, 'RXMIKA_DECODE')) return 'decode'
-  return isRxMikaError(reason, 'RXMIKA_RECORD_WITHOUT_CONSUMER') ? 'route' : 'handle'
+  return isRxMikaError(reason, 'RXMIKA_RECORD_WITHOUT_CONSUMER') ? 'route' : stage
 }
 
 function dispositionOf({ reason, retryable }: Failed, { malformed }: History): string {

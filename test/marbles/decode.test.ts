@@ -70,6 +70,32 @@ describe('decode', () => {
     })
   })
 
+  it('acks tombstones and leaves them out, also behind what is still being decoded', async () => {
+    const { decoder, resolve } = deferred()
+    const owner = new FakeOwner()
+    const emitted: unknown[] = []
+    from([record('a'), record(null, owner), record('b')])
+      .pipe(decode(decoder, { tombstones: 'ack' }))
+      .subscribe({ next: ({ value }) => emitted.push(value), complete: () => emitted.push('|') })
+    expect(owner.settlements).toEqual([{ offset: 0, how: 'acked' }])
+    await resolve('b')
+    await resolve('a')
+    expect(emitted).toEqual(['A', 'B', '|'])
+  })
+
+  it('fails tombstones without retries, if asked to', () => {
+    const owner = new FakeOwner()
+    const emitted: unknown[] = []
+    of(record(null, owner), record('a'))
+      .pipe(decode(text, { tombstones: 'fail' }))
+      .subscribe(({ value }) => emitted.push(value))
+    expect(emitted).toEqual(['A'])
+    expect(owner.settlements).toMatchObject([
+      { how: 'failed', retry: false, reason: { code: 'RXMIKA_DECODE', message: /orders-0@0 .* tombstone/ } },
+    ])
+    expect(() => decode(text, { tombstones: 'drop' as never })).toThrow("must be 'pass', 'ack' or 'fail'")
+  })
+
   it('ends as its source does', () => {
     testScheduler().run(({ cold, expectObservable }) => {
       expectObservable(cold<ConsumeRecord>('-').pipe(decode(text))).toBe('-')
@@ -188,7 +214,7 @@ describe('decode, asynchronously', () => {
     expect(started()).toEqual(['a', 'b', 'c', 'd'])
   })
 
-  it('fails what does not decode at once, and lets the others pass in order', async () => {
+  it('fails at once what its decoder rejects, to be tried again, and lets the others pass in order', async () => {
     const { decoder, reject, resolve } = deferred()
     const owner = new FakeOwner()
     const emitted: unknown[] = []
@@ -196,12 +222,57 @@ describe('decode, asynchronously', () => {
       .pipe(decode(decoder))
       .subscribe(({ value }) => emitted.push(value))
     await reject('b')
-    expect(owner.settlements).toMatchObject([{ how: 'failed', retry: false, reason: expect.any(DecodeError) }])
+    expect(owner.settlements).toEqual([{ offset: 0, how: 'failed', retry: true, reason: new Error('no letter') }])
     expect(emitted).toEqual([])
     await resolve('a')
     expect(emitted).toEqual(['A', null])
     await resolve('c')
     expect(emitted).toEqual(['A', null, 'C'])
+  })
+
+  it('fails without retries what its decoder rejects by a DecodeError, of another copy of this package, too', async () => {
+    const foreign = Object.assign(new Error('bad bytes'), {
+      code: 'RXMIKA_DECODE',
+      [Symbol.for('rxmika.error')]: true,
+    })
+    for (const reason of [new DecodeError('bad bytes'), foreign]) {
+      const owner = new FakeOwner()
+      of(record('a', owner))
+        .pipe(decode(() => Promise.reject(reason)))
+        .subscribe()
+      await turn()
+      expect(owner.settlements).toEqual([{ offset: 0, how: 'failed', retry: false, reason }])
+    }
+  })
+
+  it('fails without retries what `json` refuses within a decoder that waits', async () => {
+    const schema = z.string().refine(async name => name !== 'x')
+    const decoders: Decoder<unknown>[] = [
+      async bytes => json()(Buffer.from(bytes.toString().slice(1))),
+      async (bytes, one) => json(z.number())(bytes, one),
+      schema,
+    ]
+    for (const decoder of decoders) {
+      const owner = new FakeOwner()
+      of(record('"x"', owner)).pipe(decode(decoder)).subscribe()
+      await turn()
+      expect(owner.settlements).toMatchObject([
+        {
+          how: 'failed',
+          retry: false,
+          reason: { code: 'RXMIKA_DECODE', message: /^the record at orders-0@0 does not/ },
+        },
+      ])
+    }
+  })
+
+  it('tries again what a schema could not say because its own check rejected', async () => {
+    const owner = new FakeOwner()
+    const away = new Error('the database is away')
+    const schema = { '~standard': { version: 1 as const, vendor: 'test', validate: () => Promise.reject(away) } }
+    of(record('"a"', owner)).pipe(decode(schema)).subscribe()
+    await turn()
+    expect(owner.settlements).toEqual([{ offset: 0, how: 'failed', retry: true, reason: away }])
   })
 
   it('lets what is decoded at once wait for what came before', async () => {

@@ -45,7 +45,7 @@ export class FakeOwner implements RecordOwner {
     this.#note(record, { offset: record.batch.offset(record.index), how: 'acked' })
   }
 
-  failed(record: DeliveredRecord, reason: unknown, retry: boolean): void {
+  failed(record: DeliveredRecord, reason: unknown, retry: boolean, _stage?: unknown): void {
     this.#note(record, { offset: record.batch.offset(record.index), how: 'failed', reason, retry })
   }
 

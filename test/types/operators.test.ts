@@ -1,6 +1,7 @@
 import { bufferTime, EMPTY, filter, map, type Observable, type OperatorFunction, of, pipe } from 'rxjs'
 import { expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
+import type { Client } from '../../src/client/client.js'
 import { type Decoder, decode } from '../../src/operators/decode.js'
 import { fork } from '../../src/operators/fork/fork.js'
 import { BatchFailure } from '../../src/operators/handle/batch-failure.js'
@@ -163,4 +164,23 @@ it('makes a batch failure of at least one pair of a record and a reason', () => 
   )
   // @ts-expect-error no reason
   void (() => records.pipe(handle(record => BatchFailure.of([record]))))
+})
+
+it('has no null where tombstones do not go on', () => {
+  expectTypeOf(records.pipe(decode(json<Order>(), { tombstones: 'ack' }))).toEqualTypeOf<
+    Observable<ConsumeRecord<Order>>
+  >()
+  expectTypeOf(records.pipe(decode(schema, { tombstones: 'fail' }))).toEqualTypeOf<
+    Observable<ConsumeRecord<{ id: string; cents: number }>>
+  >()
+  expectTypeOf(records.pipe(decode(json<Order>(), { tombstones: 'pass' }))).toEqualTypeOf<
+    Observable<ConsumeRecord<Order | null>>
+  >()
+  const client = {} as Client
+  const topic = () => client.topic('orders', { decode: json<Order>(), tombstones: 'ack' })
+  expectTypeOf(topic).returns.toEqualTypeOf<Observable<ConsumeRecord<Order>>>()
+  const withNull = () => client.topic('orders', { decode: json<Order>(), retries: 1 })
+  expectTypeOf(withNull).returns.toEqualTypeOf<Observable<ConsumeRecord<Order | null>>>()
+  // @ts-expect-error nothing is decoded
+  void (() => client.topic('orders', { tombstones: 'ack' }))
 })
