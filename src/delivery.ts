@@ -1,4 +1,5 @@
 import type { Observable } from 'rxjs'
+import type { HeaderPair } from './record-batch.js'
 
 /**
  * Where a delivery stands: `waiting` to be handed to a subscriber, `left` by one that ended and waiting for the next, `fenced`
@@ -58,6 +59,8 @@ export const delivery: unique symbol = Symbol.for('rxmika.delivery') as never
 export interface Delivery {
   readonly owner: DeliveryOwner
   readonly key: Buffer | null
+  /** All headers, this library's own included. */
+  readonly headerPairs: readonly HeaderPair[]
   readonly settled: boolean
   readonly phase: DeliveryPhase
   /** Failed by a call of `fail` other than `handle`'s own. */

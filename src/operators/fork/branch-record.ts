@@ -95,6 +95,10 @@ export class BranchRecord<V> implements ConsumeRecord<V>, Delivery {
     return this.#delivery.owner
   }
 
+  get headerPairs() {
+    return this.#delivery.headerPairs
+  }
+
   get redeliveries(): number {
     return this.#delivery.redeliveries
   }

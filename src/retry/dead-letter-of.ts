@@ -1,0 +1,245 @@
+import { deliveryBehind } from '../delivery.js'
+import { checkOptions, invalid, type KnownOptions } from '../options.js'
+import { type Field, isWellFormed } from './headers.js'
+
+/** Who failed a record, where it was first published, and how often and why it failed. */
+export interface DeadLetter {
+  /** The consumer group that failed it; undefined if its headers do not say (Spring's may not). */
+  readonly group: string | undefined
+  /** Where it was first published, as its headers name it: with the suffix, if there is one. */
+  readonly topic: string
+  readonly partition?: number
+  readonly offset?: bigint
+  /** When it was first published, ms since 1970. */
+  readonly timestamp?: number
+  /** How often it was tried again before it was given up. */
+  readonly retries: number
+  /** The message of the newest failure; empty if there is none. */
+  readonly reason: string
+  readonly errorName?: string
+  readonly stack?: string
+  /** `decode`, `handle`, `route` or `pipeline`. */
+  readonly stage?: string
+  /** `exhausted`, `not-retryable`, `undecodable`, `no-consumer` or `malformed`. */
+  readonly disposition?: string
+  /** ms since 1970. */
+  readonly firstFailedAt?: number
+  readonly failedAt?: number
+}
+
+/** A header's value or values as clients have them: kafkajs gives bytes, texts where they were given, or lists of both. */
+type AnyHeader = Uint8Array | string | null | undefined
+export type AnyHeaders =
+  | { readonly [name: string]: AnyHeader | readonly AnyHeader[] }
+  | readonly (readonly [name: string, value: AnyHeader])[]
+  | ReadonlyMap<string, AnyHeader | readonly AnyHeader[]>
+
+/** A record read from a DLQ topic by whatever client: only its headers are looked at. */
+export interface RecordWithHeaders {
+  readonly headers?: AnyHeaders | undefined
+}
+
+export interface DeadLetterOfOptions {
+  /** The full name of the group whose failure is asked for; by default of several groups the one that failed it last. */
+  readonly group?: string
+}
+
+const known: KnownOptions<DeadLetterOfOptions> = { group: true }
+
+/**
+ * What the headers of a dead letter say: who failed what, where, when, how often and why.
+ *
+ * Reads the headers of this library and of MiKa in Go (`mika_err_…`), of Spring Kafka (`kafka_dlt-…`, and `kafka_original-…`
+ * with `kafka_exception-…`), and of a broker's share groups (`__dlq.errors.…`, KIP-1191). The record may come from any client,
+ * or be a `ConsumeRecord` of a replay. Headers are data from outside: a field that is not what it must be is left out, and
+ * without a topic's name there is no dead letter. Nothing in a record makes it throw.
+ *
+ * If several groups have failed the record, the newest failure counts; one whose time is not written counts as older.
+ *
+ * @example
+ * consumer.run({
+ *   eachMessage: async ({ message }) => {
+ *     const letter = deadLetterOf(message)
+ *     if (letter) console.log(`${letter.topic}-${letter.partition}@${letter.offset}: ${letter.reason}`)
+ *   },
+ * })
+ *
+ * @returns undefined if the record is no dead letter, or not one of `group`.
+ * @throws ConfigurationError when an option is invalid or unknown.
+ */
+export function deadLetterOf(record: RecordWithHeaders, options: DeadLetterOfOptions = {}): DeadLetter | undefined {
+  checkOptions('deadLetterOf', options, known)
+  const { group } = options
+  if (group !== undefined && (typeof group !== 'string' || group === '')) {
+    throw invalid('deadLetterOf: group', group, 'must be a non-empty string')
+  }
+  const headers = lastValues(pairsOf(record))
+  let newest: DeadLetter | undefined
+  for (const letter of [...ours(headers), spring(headers), broker(headers)]) {
+    if (letter === undefined || (group !== undefined && letter.group !== group)) continue
+    if (newest === undefined || (letter.failedAt ?? -1) > (newest.failedAt ?? -1)) newest = letter
+  }
+  return newest
+}
+
+type Headers = ReadonlyMap<string, Buffer>
+
+// ── This library's, and MiKa's ───────────────────────────────────────────────────────────────────────────────────────
+
+const prefix = 'mika_err_'
+const marker = '_org_topic'
+
+function* ours(headers: Headers): Generator<DeadLetter | undefined> {
+  for (const name of headers.keys()) {
+    if (!name.startsWith(prefix) || !name.endsWith(marker)) continue
+    // A group may be named as a header is, and `org_topic` be all there is: then it is none.
+    const group = name.slice(prefix.length, -marker.length)
+    if (group !== '' && name.length > prefix.length + marker.length) yield oursOf(group, headers)
+  }
+}
+
+function oursOf(group: string, headers: Headers): DeadLetter | undefined {
+  const bytes = (field: Field) => {
+    const value = headers.get(`${prefix}${group}_${field}`)
+    return value !== undefined && isWellFormed(field, value) ? value : undefined
+  }
+  const text = (field: Field) => bytes(field)?.toString()
+  const number = (field: Field) => decimal(bytes(field))
+  const topic = text('org_topic')
+  if (topic === undefined) return undefined
+  return letter(group, topic, {
+    partition: number('org_partition'),
+    offset: bigint(bytes('org_offset')),
+    timestamp: decimalDate(bytes('org_timestamp'), -1n),
+    retries: number('retries'),
+    reason: text('msg'),
+    errorName: text('error_name'),
+    stack: text('error_stack'),
+    stage: text('stage'),
+    disposition: text('disposition'),
+    firstFailedAt: decimalDate(bytes('first_failed_at'), 0n),
+    failedAt: decimalDate(bytes('failed_at'), 0n),
+  })
+}
+
+// ── Spring Kafka's: KafkaHeaders.DLT_*, and what @RetryableTopic writes. Numbers are binary, big-endian ────────────────
+
+function spring(headers: Headers): DeadLetter | undefined {
+  // What the dead-letter publisher wrote is newer than what a retry topic did.
+  const get = (name: string) => headers.get(`kafka_dlt-${name}`) ?? headers.get(`kafka_${name}`)
+  const topic = topicName(get('original-topic'))
+  if (topic === undefined) return undefined
+  const attempts = int(headers.get('retry_topic-attempts'))
+  return letter(get('original-consumer-group')?.toString(), topic, {
+    partition: int(get('original-partition')),
+    offset: long(get('original-offset')),
+    timestamp: longDate(get('original-timestamp')),
+    // The first delivery is an attempt, too.
+    retries: attempts === undefined ? undefined : Math.max(0, attempts - 1),
+    reason: get('exception-message')?.toString(),
+    errorName: get('exception-cause-fqcn')?.toString() ?? get('exception-fqcn')?.toString(),
+    stack: get('exception-stacktrace')?.toString(),
+  })
+}
+
+// ── A broker's share groups (KIP-1191): texts ────────────────────────────────────────────────────────────────────────
+
+function broker(headers: Headers): DeadLetter | undefined {
+  const get = (name: string) => headers.get(`__dlq.errors.${name}`)
+  const topic = topicName(get('topic'))
+  if (topic === undefined) return undefined
+  const deliveries = decimal(get('delivery.count'))
+  return letter(get('group')?.toString(), topic, {
+    partition: decimal(get('partition')),
+    offset: bigint(get('offset')),
+    retries: deliveries === undefined ? undefined : Math.max(0, deliveries - 1),
+    reason: get('message')?.toString(),
+  })
+}
+
+// ── Fields ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+type Fields = {
+  readonly [field in Exclude<keyof DeadLetter, 'group' | 'topic'>]?: DeadLetter[field] | undefined
+}
+
+function letter(group: string | undefined, topic: string, { retries = 0, reason = '', ...rest }: Fields): DeadLetter {
+  const known = Object.entries(rest).filter(([, value]) => value !== undefined)
+  return { group, topic, ...Object.fromEntries(known), retries, reason }
+}
+
+/** Whether Kafka takes it as a name is what its header is checked by here, too. */
+function topicName(value: Buffer | undefined): string | undefined {
+  return value !== undefined && isWellFormed('org_topic', value) ? value.toString() : undefined
+}
+
+const maxInt = 2n ** 31n - 1n
+const maxLong = 2n ** 63n - 1n
+/** Where JavaScript's dates end, ms. */
+const maxDate = 8_640_000_000_000_000n
+
+/** In decimal digits alone: `BigInt` would also take spaces, signs and `0x`. -1 is Kafka's word for no timestamp. */
+function bigint(value: Buffer | undefined, least = 0n, most = maxLong): bigint | undefined {
+  if (value === undefined || value.length > 19) return undefined
+  const text = value.toString('latin1')
+  return /^(\d+|-1)$/.test(text) ? within(BigInt(text), least, most) : undefined
+}
+
+function decimal(value: Buffer | undefined): number | undefined {
+  const number = bigint(value, 0n, maxInt)
+  return number === undefined ? undefined : Number(number)
+}
+
+function decimalDate(value: Buffer | undefined, least: bigint): number | undefined {
+  const ms = bigint(value, least, maxDate)
+  return ms === undefined ? undefined : Number(ms)
+}
+
+/** Four bytes, or fewer, as older versions wrote small numbers. */
+function int(value: Buffer | undefined): number | undefined {
+  if (value === undefined || value.length === 0 || value.length > 4) return undefined
+  const number = value.readIntBE(0, value.length)
+  return number >= 0 ? number : undefined
+}
+
+function long(value: Buffer | undefined, least = 0n, most = maxLong): bigint | undefined {
+  return value?.length === 8 ? within(value.readBigInt64BE(0), least, most) : undefined
+}
+
+function longDate(value: Buffer | undefined): number | undefined {
+  const ms = long(value, -1n, maxDate)
+  return ms === undefined ? undefined : Number(ms)
+}
+
+function within(number: bigint, least: bigint, most: bigint): bigint | undefined {
+  return number >= least && number <= most ? number : undefined
+}
+
+// ── Headers of any client ────────────────────────────────────────────────────────────────────────────────────────────
+
+function pairsOf(record: RecordWithHeaders): readonly (readonly [unknown, unknown])[] {
+  // A `ConsumeRecord` shows its headers without this library's own.
+  const delivered = deliveryBehind(record)?.headerPairs
+  if (delivered !== undefined) return delivered
+  try {
+    const { headers } = record
+    if (typeof headers !== 'object' || headers === null) return []
+    if (Array.isArray(headers)) return headers
+    return headers instanceof Map ? [...headers] : Object.entries(headers)
+  } catch {
+    return []
+  }
+}
+
+/** Where a name occurs several times the last value counts; null is none. */
+function lastValues(pairs: readonly (readonly [unknown, unknown])[]): Headers {
+  const values = new Map<string, Buffer>()
+  for (const pair of pairs) {
+    if (!Array.isArray(pair) || typeof pair[0] !== 'string') continue
+    const value: unknown = Array.isArray(pair[1]) ? pair[1].at(-1) : pair[1]
+    if (typeof value === 'string') values.set(pair[0], Buffer.from(value))
+    else if (value instanceof Uint8Array) values.set(pair[0], Buffer.from(value.buffer, value.byteOffset, value.length))
+    else values.delete(pair[0])
+  }
+  return values
+}
