@@ -1,6 +1,9 @@
+import { EMPTY } from 'rxjs'
 import { createClient } from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
+import { DelayedRecords } from '../../src/client/delayed-records.js'
+import { fakeRecord } from '../marbles/fake-record.js'
 import { Clock } from './clock.js'
 
 const headers = (values: Record<string, string | number>) =>
@@ -165,5 +168,27 @@ describe('records that wait on a shared retry topic', () => {
     clock.runTo(20_000)
     expect(refunded.size).toBe(12_000)
     expect(broker.committed('billing', 'retry', 0)).toBe(24_000n)
+  })
+})
+
+describe('DelayedRecords', () => {
+  it('has a record due when its timer fires, though the clock, in whole ms, may be a fraction short of it', () => {
+    const scheduler = new Clock()
+    const due: number[] = []
+    const delayed = new DelayedRecords({
+      clock: { scheduler, monotonic: () => scheduler.now() - (scheduler.now() > 50 ? 1 : 0), wall: () => 0 },
+      readAt: () => EMPTY,
+      due: () => due.push(scheduler.now()),
+      gone: () => {
+        throw new Error('it is there')
+      },
+    })
+    scheduler.runTo(50)
+    delayed.add(fakeRecord(), 100)
+    scheduler.runTo(149)
+    expect(due).toEqual([])
+    scheduler.runTo(1_000)
+    expect(due).toEqual([150])
+    delayed.end()
   })
 })
