@@ -67,14 +67,16 @@ export class TimerClock implements Clock {
     asapScheduler.schedule(work, Math.max(0, frame - this.now()))
   }
 
-  /** @throws ConfigurationError when that does not move the time: the timers are not faked, or not the clock. */
+  /** @throws ConfigurationError when that does not move the time: the timers are not faked, or not both clocks. */
   async advanceTo(frame: number): Promise<void> {
     const time = frame - this.now()
+    const before = performance.now()
     await this.advanceTimers(time)
-    if (this.now() >= frame) return
+    const measured = Math.round(performance.now() - before)
+    if (this.now() >= frame && measured >= time) return
     throw new ConfigurationError(
-      `advanceTimers(${time}) left the time at ${this.now()} ms: fake the timers and Date before, ` +
-        'as by vi.useFakeTimers() and advanceTimers: ms => vi.advanceTimersByTimeAsync(ms)',
+      `advanceTimers(${time}) left the time at ${this.now()} ms, and performance moved by ${measured} ms: fake the timers, ` +
+        'Date and performance before, as by vi.useFakeTimers() and advanceTimers: ms => vi.advanceTimersByTimeAsync(ms)',
     )
   }
 }

@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 /** Where a clock is read directly, and why a `Clock` will not do; anywhere else a duration might be measured by it. */
 const allowed: Readonly<Record<string, string>> = {
   'src/clock.ts': 'is the clock',
-  'src/testing/clock.ts': 'frames of fake timers, and whether they are faked',
+  'src/testing/clock.ts': 'frames of fake timers, and whether both clocks are faked',
   'src/testing/record-marbles.ts': 'dates the entries of a recording',
   'src/drivers/memory/member-process.ts': 'hands on the function by which a Clock knows real time',
   'src/drivers/memory/cluster.ts': 'the timestamp of a record that the test itself writes',

@@ -559,6 +559,13 @@ describe('runMarbles with promises, on fake timers', () => {
     await expect(failure).rejects.toThrow(/^advanceTimers\(\d+\) left the time at/)
   })
 
+  it('refuses timers that are faked without the clock by which durations are measured', async () => {
+    vi.useRealTimers()
+    vi.useFakeTimers({ toFake: ['Date', 'setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
+    const failure = runMarbles(() => {}, { advanceTimers: ms => vi.advanceTimersByTimeAsync(ms) })
+    await expect(failure).rejects.toThrow(/performance moved by \d+ ms: fake the timers, Date and performance/)
+  })
+
   it('closes its clients when it is over', async () => {
     let client!: Client
     const run = (helpers: MarbleHelpers) => {
