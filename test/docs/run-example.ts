@@ -8,8 +8,10 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 /** A program of `examples`, in a process of its own, as a user runs it; it ends with the test at the latest. */
 export class Example {
   output = ''
-  /** Part of the output: an error, a warning of Node's own. A test fails by it. */
+  /** Part of the output: an error, a warning of Node's own. A test fails by it, but for what it expects. */
   stderr = ''
+  /** Lines on stderr that the test provokes. */
+  expected: RegExp | undefined
   readonly #process: ChildProcess
   readonly #ended: Promise<unknown>
   readonly #looks = new Set<() => void>()
@@ -23,7 +25,8 @@ export class Example {
     })
     onTestFinished(() => {
       this.kill('SIGKILL')
-      expect(this.stderr).toBe('')
+      const lines = this.stderr.split('\n').filter(line => line !== '' && this.expected?.test(line) !== true)
+      expect(lines).toEqual([])
     })
     this.#process.stderr!.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text

@@ -164,6 +164,8 @@ describeOwnKafka('a process whose client closes', () => {
       const example = new Example('graceful-shutdown', env)
       await example.printed(/^charging/)
 
+      // It prints what its client reports.
+      example.expected = /^(Connection|Commit)Error: /
       await kafka.server.kill(1)
       const killed = Date.now()
       // Before it can notice.
