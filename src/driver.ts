@@ -2,8 +2,7 @@ import type { Logger } from 'pino'
 import type { Observable, SchedulerLike } from 'rxjs'
 import type { CommitPoint } from './commit-point.js'
 import type { RxMikaError } from './errors.js'
-import type { ProduceResult } from './produce-result.js'
-import type { ProduceRecord } from './publish.js'
+import type { Outgoing } from './outgoing.js'
 import type { RecordBatch } from './record-batch.js'
 
 /** For partitions where the group has no committed position. `'committed'`: having none is an error. */
@@ -85,8 +84,8 @@ export interface DriverContext {
 }
 
 /**
- * The connection to Kafka, of one client. No method throws or returns a promise: everything is an Observable, so that a
- * driver on virtual time makes the whole client run in virtual time.
+ * The connection to Kafka, of one client. No method throws or returns a promise: what takes time is an Observable, so that
+ * a driver on virtual time makes the whole client run in virtual time.
  */
 export interface Driver {
   /** The time of everything that waits; absent: RxJS's `asyncScheduler`. */
@@ -136,13 +135,21 @@ export interface Driver {
    */
   commit(points: readonly CommitPoint[]): Observable<never>
   /**
-   * Emits one result per record, in their order, and completes; only what the broker confirmed is `ok`. What is neither
-   * `ok` nor a refusal counts as a refusal that may pass. A refusal says in `reason` why, as Kafka names it: a copy of a
-   * failed record that is MESSAGE_TOO_LARGE or has an INVALID_TIMESTAMP is made smaller, or at the present time.
+   * Writes a record and tells it what became of that; returns at once. Goes on trying, for as long as the record is
+   * wanted, whatever brokers and connections do, and says why in the meantime. Only what the broker confirmed is `ok`; what
+   * is neither that nor a refusal counts as a refusal that may pass, and is produced again. A refusal says in `reason` why,
+   * as Kafka names it: a copy of a failed record that is MESSAGE_TOO_LARGE or has an INVALID_TIMESTAMP is made smaller, or
+   * at the present time.
+   *
+   * What goes to one partition, by key or by number, is written in the order of the calls, whatever is refused meanwhile.
+   * A record that cannot be written is refused alone, and what one partition waits for holds up no other.
+   *
+   * The one method that is no Observable: there may be tens of thousands of records at once, and a subscription for each is
+   * dear. The record is told in the driver's own time, virtual where that is.
    *
    * A timestamp may be any safe integer: -1 is Kafka's word for none, and others lie before 1970.
    */
-  produce(records: readonly ProduceRecord[]): Observable<readonly ProduceResult[]>
+  produce(outgoing: Outgoing): void
   /** Leaves the group; what was assigned has ended. Completes in bounded time, also when there is nothing to leave. */
   leave(): Observable<never>
   /** Ends every connection, having left. Completes in bounded time. */

@@ -1,5 +1,5 @@
 import { isRxMikaError, PublishError } from './errors.js'
-import type { PublishRecord, RecordMetadata } from './publish.js'
+import type { RecordMetadata } from './publish.js'
 
 /** A record is in the log, at this place, and the broker has acknowledged it. */
 export interface Written extends RecordMetadata {
@@ -30,21 +30,20 @@ export function refused(error: PublishError): Refused {
  * The result of a driver, whatever it answered for this record. Success is recognized by what it carries: `ok` and a
  * place. Everything else is a refusal, retriable unless it says otherwise, so a driver that answers amiss loses nothing.
  */
-export function recognized(result: unknown, record: PublishRecord): ProduceResult {
+export function recognized(result: unknown, topic: string): ProduceResult {
   if (typeof result === 'object' && result !== null) {
     const { ok, partition, offset, error } = result as Partial<Written & { error: unknown }>
     if (ok === true && Number.isInteger(partition) && typeof offset === 'bigint') return result as Written
-    if ((ok as unknown) === false)
-      return isPublishError(error) ? (result as unknown as Refused) : unclear(record, error)
+    if ((ok as unknown) === false) return isPublishError(error) ? (result as unknown as Refused) : unclear(topic, error)
   }
-  return unclear(record, isRxMikaError(result) ? result : undefined)
+  return unclear(topic, isRxMikaError(result) ? result : undefined)
 }
 
 function isPublishError(error: unknown): error is PublishError {
   return isRxMikaError(error, 'RXMIKA_PUBLISH') && typeof error.retriable === 'boolean'
 }
 
-function unclear({ topic }: PublishRecord, cause: unknown): Refused {
+function unclear(topic: string, cause: unknown): Refused {
   const why = cause instanceof Error ? cause.message : 'the driver answered neither with a place nor with an error'
   return refused(
     new PublishError(`publishing to ${topic} was not acknowledged: ${why}`, { cause, retriable: true, topic }),

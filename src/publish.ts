@@ -29,9 +29,9 @@ export interface RecordMetadata {
   readonly offset: bigint
 }
 
-/** Headers as pairs in order; text as UTF-8. */
+/** Headers as pairs in order, as they were given: values that are text already count as UTF-8 in `encodable`. */
 export function headerPairs(headers: PublishRecord['headers']): readonly HeaderPair[] {
-  if (headers === undefined) return []
+  if (headers === undefined || headers === null) return []
   if (Array.isArray(headers)) return headers as readonly HeaderPair[]
   const pairs: HeaderPair[] = []
   for (const [name, value] of Object.entries(headers as RecordHeaders)) {

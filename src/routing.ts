@@ -56,9 +56,11 @@ export interface Routing {
    * `retriable: false`, unless the observer concedes something.
    *
    * The copy is made when it is sent, for tens of thousands may wait for their turn; and for them, too, it takes an
-   * observer and does not return an Observable.
+   * observer and does not return an Observable. It has the record's key, which decides its partition.
+   *
+   * @param topic The copy's, in full.
    */
-  publishCopy(copy: () => ProduceRecord, failed: Failed, observer: CopyObserver): void
+  publishCopy(topic: string, copy: () => ProduceRecord, failed: Failed, observer: CopyObserver): void
   /** Whether anybody is told of events; most are per record. */
   readonly observed: boolean
   /** Its topic keeps keys in order (`keyFence`): the record must not leave its place before it is done with. */

@@ -147,7 +147,7 @@ class KafkaClient implements Client, AssignmentHost {
     this.#names = new TopicNames(config.suffix)
     this.reports = new Reports(config.logger, this.#names, this.scheduler)
     this.ownHeaders = config.group === undefined ? undefined : new GroupHeaders(config.group)
-    this.#publisher = new Publisher(this.#driver, this.scheduler, () => this.#changes.next())
+    this.#publisher = new Publisher(this.#driver, this.scheduler)
     this.#commits = new Commits(this.#driver, this.clock, config.commitInterval, {
       refused: error => {
         this.#refusedCommit = error
@@ -195,7 +195,8 @@ class KafkaClient implements Client, AssignmentHost {
     this.#publications = new Publications({
       publisher: this.#publisher,
       names: this.#names,
-      scheduler: this.scheduler,
+      clock: this.clock,
+      unreachable: () => this.#driver.lastFailure,
       connected: this.#connected,
       ended: () => {
         if (this.#closing !== undefined) this.#changes.next()
@@ -627,7 +628,7 @@ class KafkaClient implements Client, AssignmentHost {
           this.rebalances.set(false)
           return this.#connecting ? this.#driver.leave() : EMPTY
         },
-        published: () => !this.#publisher.busy && this.#publications.open === 0,
+        published: () => this.#publications.open === 0,
         disconnect: () => (this.#connecting ? this.#driver.close() : EMPTY),
       },
       patience === undefined ? closingNow.patience : merge(patience, closingNow.patience),

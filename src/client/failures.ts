@@ -11,6 +11,7 @@ import {
 import type { ClientEvent } from '../events.js'
 import type { Completed, Failed } from '../failure.js'
 import { partitionName, placeName } from '../place.js'
+import type { ProduceResult } from '../produce-result.js'
 import type { ProduceRecord, RecordMetadata } from '../publish.js'
 import { type DeliveredRecord, deliveryOf } from '../record.js'
 import { recordPlace } from '../record-place.js'
@@ -20,7 +21,7 @@ import { type CopyObserver, type RouteTopic, type Routing, routingContract } fro
 import type { Assignment } from './assignment.js'
 import type { Config } from './config.js'
 import { FailureRoute } from './failure-route.js'
-import type { Publisher } from './publisher.js'
+import type { Publisher, PublishListener } from './publisher.js'
 import type { Reports } from './reports.js'
 import type { TopicNames } from './topic-names.js'
 
@@ -93,25 +94,23 @@ export class Failures implements Routing {
 
   // ── Copies ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  publishCopy(copy: () => ProduceRecord, failed: Failed, observer: CopyObserver): void {
-    const { owner } = deliveryOf(failed.record)!
-    this.host.publisher.send(copy, {
-      settle: result => {
-        if (!result.ok) {
-          const isWanted = observer.wanted && !owner.ended
-          if (isWanted && observer.concede(result.error)) return this.publishCopy(copy, failed, observer)
-          this.host.reports.error(result.error)
-        }
-        observer.settle(result)
-      },
-      again: error => {
-        this.#reportRefusal(error)
-        if (observer.wanted && !owner.ended) return true
-        if (owner.ended) this.#leaveRoute(failed)
-        observer.settle(undefined)
-        return false
-      },
-    })
+  publishCopy(topic: string, copy: () => ProduceRecord, failed: Failed, observer: CopyObserver): void {
+    new Copying(this, topic, copy, failed, observer).send(this.host.publisher)
+  }
+
+  /** A copy was refused for good. */
+  copyRefused(error: PublishError): void {
+    this.host.reports.error(error)
+  }
+
+  /** Nobody wants the copy any more. */
+  copyAbandoned(failed: Failed): void {
+    if (deliveryOf(failed.record)!.owner.ended) this.#leaveRoute(failed)
+  }
+
+  /** A copy has to wait: it goes on as soon as it can. */
+  copyDelayed(error: PublishError, lasting: boolean): void {
+    if (lasting) this.#reportRefusal(error)
   }
 
   /**
@@ -126,10 +125,10 @@ export class Failures implements Routing {
       const timestamp = without.timestamp(batch.timestamp(index), this.clock)
       const { compression } = without
       return this.host.publisher
-        .publish({ topic, partition, key, value, headers, timestamp, compression }, error => {
-          this.#reportRefusal(error)
-          return !owner.ended
-        })
+        .publish(
+          { topic, partition, key, value, headers, timestamp, compression },
+          { wanted: () => !owner.ended, delayed: (error, lasting) => this.copyDelayed(error, lasting) },
+        )
         .pipe(catchError(error => (!owner.ended && without.concede(error) ? write() : throwError(() => error))))
     }
     return write().pipe(tap({ error: error => this.host.reports.error(error) }))
@@ -235,4 +234,46 @@ export class Failures implements Routing {
 
 function ownerOf({ record }: Failed): Assignment {
   return deliveryOf(record)!.owner as Assignment
+}
+
+/** One copy on its way. */
+class Copying implements PublishListener {
+  readonly #record: DeliveredRecord
+  #publisher: Publisher | undefined
+
+  constructor(
+    readonly failures: Failures,
+    readonly topic: string,
+    readonly copy: () => ProduceRecord,
+    readonly failed: Failed,
+    readonly observer: CopyObserver,
+  ) {
+    this.#record = deliveryOf(failed.record)!
+  }
+
+  send(publisher: Publisher): void {
+    this.#publisher = publisher
+    publisher.send({ topic: this.topic, key: this.#record.key }, this.copy, this)
+  }
+
+  get wanted(): boolean {
+    return this.observer.wanted && !this.#record.owner.ended
+  }
+
+  settle(result: ProduceResult): void {
+    if (!result.ok) {
+      if (this.wanted && this.observer.concede(result.error)) return this.send(this.#publisher!)
+      this.failures.copyRefused(result.error)
+    }
+    this.observer.settle(result)
+  }
+
+  abandoned(): void {
+    this.failures.copyAbandoned(this.failed)
+    this.observer.settle(undefined)
+  }
+
+  delayed(error: PublishError, lasting: boolean): void {
+    this.failures.copyDelayed(error, lasting)
+  }
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { Fifo } from '../operators/fifo.js'
+import { Fifo } from '../fifo.js'
 import type { DeliveredRecord } from '../record.js'
 
 export interface KeyFenceOptions {

@@ -1,14 +1,19 @@
-import { Observable, type SchedulerLike, type Subscriber, type Subscription } from 'rxjs'
+import { Observable, type Subscriber, type Subscription } from 'rxjs'
+import type { Clock } from '../clock.js'
 import { ClientClosedError, PublishError } from '../errors.js'
+import type { ProduceResult } from '../produce-result.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
 import { Readable } from '../readable.js'
-import type { Publisher } from './publisher.js'
+import { messageOf } from '../retry/reason.js'
+import type { Publisher, PublishListener } from './publisher.js'
 import type { TopicNames } from './topic-names.js'
 
 export interface PublicationsHost {
   readonly publisher: Publisher
   readonly names: TopicNames
-  readonly scheduler: SchedulerLike
+  readonly clock: Clock
+  /** Why the brokers cannot be reached; undefined: they can, or it is not known yet. */
+  unreachable(): unknown
   /** Completes once publishing is possible, errors when it never will be. */
   readonly connected: Observable<never>
   /** Called when a publication has ended. */
@@ -37,8 +42,8 @@ export class Publications {
   publish(records: readonly PublishRecord[], topics: readonly string[], timeout: number): Observable<RecordMetadata[]> {
     return new Observable(subscriber => {
       if (this.#ended) return subscriber.error(new ClientClosedError())
-      const { scheduler } = this.host
-      const publication = new Publication(records, topics, scheduler.now() + timeout, subscriber)
+      const { clock, publisher, names } = this.host
+      const publication = new Publication(records, topics, clock.monotonic() + timeout, subscriber, names)
       const lasting = this.#lasting(timeout)
       // Counted while it waits for the connection, too: a close waits for it in any case.
       this.#open++
@@ -48,12 +53,12 @@ export class Publications {
         lasting.delete(publication)
         this.host.ended()
       })
-      if (this.#connected) return publication.send(this.host)
+      if (this.#connected) return publication.send(publisher)
       return this.host.connected.subscribe({
         error: error => subscriber.error(error),
         complete: () => {
           this.#connected = true
-          publication.send(this.host)
+          publication.send(publisher)
         },
       })
     })
@@ -68,7 +73,8 @@ export class Publications {
   #lasting(timeout: number): Lasting {
     let lasting = this.#byTimeout.get(timeout)
     if (lasting === undefined) {
-      lasting = new Lasting(this.host.scheduler, timeout)
+      // Forgotten with the last that is open: callers may give a time-out that no other call has.
+      lasting = new Lasting(this.host, timeout, () => this.#byTimeout.delete(timeout))
       this.#byTimeout.set(timeout, lasting)
     }
     return lasting
@@ -81,13 +87,15 @@ class Lasting {
   #timer: Subscription | undefined
 
   constructor(
-    readonly scheduler: SchedulerLike,
+    readonly host: PublicationsHost,
     readonly timeout: number,
+    /** None is open any more. */
+    readonly emptied: () => void,
   ) {}
 
   add(publication: Publication): void {
     this.#open.add(publication)
-    this.#timer ??= this.scheduler.schedule(() => this.#expire(), this.timeout)
+    this.#timer ??= this.host.clock.scheduler.schedule(() => this.#expire(), this.timeout)
   }
 
   delete(publication: Publication): void {
@@ -96,6 +104,7 @@ class Lasting {
     if (this.#open.size > 0) return
     this.#timer?.unsubscribe()
     this.#timer = undefined
+    this.emptied()
   }
 
   fail(error: (publication: Publication) => unknown): void {
@@ -105,19 +114,16 @@ class Lasting {
   #expire(): void {
     this.#timer = undefined
     for (const publication of this.#open) {
-      // A clock that was set back makes nobody wait for longer than once more.
-      const now = this.scheduler.now()
-      publication.deadline = Math.min(publication.deadline, now + this.timeout)
-      const left = publication.deadline - now
+      const left = publication.deadline - this.host.clock.monotonic()
       if (left > 0) return this.#restart(left)
-      publication.subscriber.error(publication.timedOut(this.timeout))
+      publication.subscriber.error(publication.timedOut(this.timeout, this.host.unreachable()))
     }
   }
 
   /** Whoever published again from within an error has started a timer already. */
   #restart(delay: number): void {
     this.#timer?.unsubscribe()
-    this.#timer = this.scheduler.schedule(() => this.#expire(), delay)
+    this.#timer = this.host.clock.scheduler.schedule(() => this.#expire(), delay)
   }
 }
 
@@ -135,42 +141,69 @@ class PublishedPlace extends Readable implements RecordMetadata {
 class Publication {
   readonly #places: RecordMetadata[]
   #left: number
-  #refusal: PublishError | undefined
+  /** Why it is not written yet. */
+  delay: PublishError | undefined
 
   constructor(
     readonly records: readonly PublishRecord[],
     readonly topics: readonly string[],
-    public deadline: number,
+    readonly deadline: number,
     readonly subscriber: Subscriber<RecordMetadata[]>,
+    readonly names: TopicNames,
   ) {
     this.#left = records.length
     this.#places = new Array(records.length)
   }
 
-  send({ publisher, names }: PublicationsHost): void {
+  send(publisher: Publisher): void {
     if (this.#left === 0) this.#finish()
     this.records.forEach((record, at) => {
-      publisher.send(record, {
-        settle: result => {
-          if (!result.ok) return this.subscriber.error(names.inError(result.error))
-          this.#places[at] = new PublishedPlace(this.topics[at]!, result.partition, result.offset)
-          if (--this.#left === 0) this.#finish()
-        },
-        again: error => {
-          this.#refusal = error
-          return !this.subscriber.closed
-        },
-      })
+      publisher.send(record, () => record, new PublishedRecord(this, at))
     })
   }
 
-  timedOut(timeout: number): PublishError {
-    const message = `publishing to ${[...new Set(this.topics)].join(', ')} was not acknowledged within ${timeout} ms`
-    return new PublishError(message, { cause: this.#refusal, retriable: true, topic: this.topics[0] })
+  written(at: number, { partition, offset }: RecordMetadata): void {
+    this.#places[at] = new PublishedPlace(this.topics[at]!, partition, offset)
+    if (--this.#left === 0) this.#finish()
+  }
+
+  refused(error: PublishError): void {
+    this.subscriber.error(this.names.inError(error))
+  }
+
+  /** @param unreachable Why there is no connection, where there is none. */
+  timedOut(timeout: number, unreachable: unknown): PublishError {
+    const cause = this.delay ?? unreachable
+    const what = `publishing to ${[...new Set(this.topics)].join(', ')} was not acknowledged within ${timeout} ms`
+    const message = cause === undefined ? `${what}: no broker has answered` : `${what}: ${messageOf(cause)}`
+    return new PublishError(message, { cause, retriable: true, topic: this.topics[0] })
   }
 
   #finish(): void {
     this.subscriber.next(this.#places)
     this.subscriber.complete()
+  }
+}
+
+/** One record of a publication. */
+class PublishedRecord implements PublishListener {
+  constructor(
+    readonly publication: Publication,
+    readonly at: number,
+  ) {}
+
+  get wanted(): boolean {
+    return !this.publication.subscriber.closed
+  }
+
+  settle(result: ProduceResult): void {
+    if (result.ok) this.publication.written(this.at, result)
+    else this.publication.refused(result.error)
+  }
+
+  abandoned(): void {}
+
+  delayed(error: PublishError): void {
+    this.publication.delay = error
   }
 }

@@ -42,17 +42,23 @@ export function deadLetter(
       return EMPTY
     }
     const now = routing.clock.wall()
-    return publishingCopy(routing, failed, without => deadLetterCopy(failed, routing, headers, topic, now, without), {
-      acknowledged: () => {
-        // Observed or not: the log counts them.
-        const { record, attempt, reason } = failed
-        routing.event({ type: 'dead-lettered', ...recordPlace(record), attempt, reason })
-        return completed(failed, 'dead-lettered')
+    return publishingCopy(
+      routing,
+      failed,
+      topic,
+      without => deadLetterCopy(failed, routing, headers, topic, now, without),
+      {
+        acknowledged: () => {
+          // Observed or not: the log counts them.
+          const { record, attempt, reason } = failed
+          routing.event({ type: 'dead-lettered', ...recordPlace(record), attempt, reason })
+          return completed(failed, 'dead-lettered')
+        },
+        refused: cause => {
+          routing.unroutable(failed, cause)
+          return undefined
+        },
       },
-      refused: cause => {
-        routing.unroutable(failed, cause)
-        return undefined
-      },
-    })
+    )
   })
 }

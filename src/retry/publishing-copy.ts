@@ -21,12 +21,13 @@ export interface CopyOutcomes<R> {
 export function publishingCopy<R>(
   routing: Routing,
   failed: Failed,
+  topic: string,
   copy: (without: Concessions) => ProduceRecord,
   outcomes: CopyOutcomes<R>,
 ): Observable<R> {
   return new Observable(subscriber => {
     let without: Concessions | undefined
-    routing.publishCopy(() => copy(without ?? nothing), failed, {
+    routing.publishCopy(topic, () => copy(without ?? nothing), failed, {
       get wanted() {
         return !subscriber.closed
       },

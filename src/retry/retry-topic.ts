@@ -64,6 +64,7 @@ export function retryTopic(
     return publishingCopy<Failed | Completed>(
       routing,
       failed,
+      topic,
       without => retryCopy(failed, routing, headers, topic, now, delay, without),
       {
         acknowledged: () => {

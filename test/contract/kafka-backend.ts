@@ -85,7 +85,20 @@ function mortal(driver: Driver): MortalDriver {
       resume: assignments => dead || driver.resume(assignments),
       commit: points => whileAlive(driver.commit(points)),
       readAt: (assignment, offset) => whileAlive(driver.readAt(assignment, offset)),
-      produce: records => whileAlive(driver.produce(records)),
+      produce: outgoing =>
+        dead ||
+        driver.produce({
+          topic: outgoing.topic,
+          key: outgoing.key,
+          partition: outgoing.partition,
+          record: () => outgoing.record(),
+          get wanted() {
+            return !dead && outgoing.wanted
+          },
+          settle: result => dead || outgoing.settle(result),
+          abandoned: () => dead || outgoing.abandoned(),
+          delayed: (error, lasting) => dead || outgoing.delayed(error, lasting),
+        }),
       leave: () => whileAlive(driver.leave()),
       close: () => whileAlive(driver.close()),
     },

@@ -4,6 +4,7 @@ import { expect } from 'vitest'
 import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
 import { done, Member } from '../contract/driver-member'
 import { numbered, texts, type World } from '../contract/world'
+import { produced } from '../produced'
 import { api, type Interference, withUnknownServerError } from './broker-proxy'
 import { describeOwnKafka } from './describe-kafka'
 import { ownKafka } from './own-kafka'
@@ -87,14 +88,14 @@ describeOwnKafka('a driver whose connections are cut', () => {
     scenario(`writes records once when a produce is cut (${at})`, async world => {
       const topic = await world.topic('orders', 2)
       const driver = await connected(world)
-      await done(driver.produce([{ topic, value: 'first', partition: 0 }]))
+      await done(produced(driver, [{ topic, value: 'first', partition: 0 }]))
       const cut = kafka.proxy.interfere({ api: api.produce, at })
       const records = [...numbered(0, 10), ...numbered(10, 20, 1)].map(record => ({ topic, ...record }))
-      const results = await done(driver.produce(records))
+      const results = await done(produced(driver, records))
       await cut
       expect(results).toEqual(records.map((_, at) => placeOf(topic, at < 10 ? [0, at + 1] : [1, at - 10])))
       expect(texts(await backend.records(topic))).toEqual(['first', ...texts(await valuesOf(records))])
-      await done(driver.produce([{ topic, value: 'last', partition: 1 }]))
+      await done(produced(driver, [{ topic, value: 'last', partition: 1 }]))
       expect(texts(await backend.records(topic)).at(-1)).toBe('last')
     })
 
@@ -102,7 +103,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
       const topic = await world.topic('orders')
       const driver = await connected(world)
       const cut = kafka.proxy.interfere({ api: api.metadata, at })
-      const [result] = (await done(driver.produce([{ topic, value: 'first' }]))) as readonly ProduceResult[]
+      const [result] = (await done(produced(driver, [{ topic, value: 'first' }]))) as readonly ProduceResult[]
       await cut
       expect(result).toEqual(placeOf(topic, [0, 0]))
     })
@@ -173,7 +174,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
     const driver = await connected(world)
     const shortened = kafka.proxy.interfere({ api: api.produce, at: withoutLastPartition })
     const records = [...numbered(0, 3), ...numbered(3, 6, 1)].map(record => ({ topic, ...record }))
-    const results = (await done(driver.produce(records))) as readonly ProduceResult[]
+    const results = (await done(produced(driver, records))) as readonly ProduceResult[]
     await shortened
     expect(results).toEqual(records.map((_, at) => placeOf(topic, at < 3 ? [0, at] : [1, at - 3])))
     expect(texts(await backend.records(topic))).toEqual(['0', '1', '2', '3', '4', '5'])
@@ -182,10 +183,10 @@ describeOwnKafka('a driver whose connections are cut', () => {
   scenario('tells what became of sends that are not answered when it closes', async world => {
     const topic = await world.topic('orders')
     const driver = await connected(world)
-    await done(driver.produce([{ topic, value: 'first' }]))
+    await done(produced(driver, [{ topic, value: 'first' }]))
     const swallowed = kafka.proxy.interfere({ api: api.produce, at: 'silence' })
-    const sent = done(driver.produce([{ topic, value: 'in flight' }]))
-    const queued = done(driver.produce([{ topic, value: 'behind it' }]))
+    const sent = done(produced(driver, [{ topic, value: 'in flight' }]))
+    const queued = done(produced(driver, [{ topic, value: 'behind it' }]))
     await swallowed
     const since = Date.now()
     await done(driver.close())

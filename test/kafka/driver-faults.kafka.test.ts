@@ -6,6 +6,7 @@ import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
 import { Collected } from '../contract/collected'
 import { done, Member } from '../contract/driver-member'
 import { Run, texts, type World } from '../contract/world'
+import { produced } from '../produced'
 import { coordinatorOf } from './coordinator-of'
 import { createTopic } from './create-topic'
 import { describeOwnKafka } from './describe-kafka'
@@ -55,7 +56,7 @@ describeOwnKafka('a driver whose brokers die', () => {
           partition,
           value: `${partition}:${round}`,
         }))
-        const results = (await done(driver.produce(records))) as readonly ProduceResult[]
+        const results = (await done(produced(driver, records))) as readonly ProduceResult[]
         results.forEach((result, at) => {
           if (result.ok) written.push(records[at]!.value)
         })
@@ -103,7 +104,7 @@ describeOwnKafka('a driver whose brokers die', () => {
     const newcomer = await connected(world)
     expect(await done(newcomer.topics([split]))).toEqual(new Map([[split, 2]]))
     const elsewhere = { topic: split, value: 'elsewhere', partition: 1 }
-    expect(await done(newcomer.produce([elsewhere]))).toEqual([{ ok: true, topic: split, partition: 1, offset: 0n }])
+    expect(await done(produced(newcomer, [elsewhere]))).toEqual([{ ok: true, topic: split, partition: 1, offset: 0n }])
     const joining = new Member(newcomer, { group: world.name('split-group'), topics: [split] })
     await Promise.all([joining.read(1), reader.read(1)])
     expect([...joining.owned.keys()]).toEqual([`${split}/1`])
@@ -139,7 +140,12 @@ describeOwnKafka('a driver whose brokers die', () => {
     const topic = await world.topic('orders', 3)
     const member = await joined(world, topic)
     const driver = await connected(world)
-    await done(driver.produce(nodes.map(node => ({ topic, value: `before ${node}`, partition: node - 1 }))))
+    await done(
+      produced(
+        driver,
+        nodes.map(node => ({ topic, value: `before ${node}`, partition: node - 1 })),
+      ),
+    )
     await member.read(3)
     const [assignment] = [...member.owned.values()]
     await Promise.all(nodes.map(node => kafka.server.kill(node)))
@@ -203,7 +209,7 @@ describeOwnKafka('a driver whose brokers die', () => {
 /** Writes a record, again when its time is over: a slow machine needs longer than that for a broker. */
 async function acknowledged(driver: Driver, record: PublishRecord): Promise<ProduceResult> {
   for (;;) {
-    const [result] = (await done(driver.produce([record]))) as readonly [ProduceResult]
+    const [result] = (await done(produced(driver, [record]))) as readonly [ProduceResult]
     if (result.ok || !result.error.retriable) return result
   }
 }

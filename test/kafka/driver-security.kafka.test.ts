@@ -8,6 +8,7 @@ import { Collected } from '../contract/collected'
 import { done, Member } from '../contract/driver-member'
 import { kafkaBackend } from '../contract/kafka-backend'
 import { numbered, scenarios, texts, type World } from '../contract/world'
+import { produced } from '../produced'
 import { describeOwnKafka } from './describe-kafka'
 import { type KafkaServer, startKafka } from './kafka-server'
 import type { Sasl } from './security'
@@ -49,7 +50,7 @@ async function letsIn(world: World, brokers: readonly string[], security: Securi
   const driver = kafkajsDriver({ brokers, ...security })
   world.drivers.push(driver)
   await done(driver.connect({ clientId: 'secured', logger: pino({ level: 'silent' }) }))
-  const [written] = (await done(driver.produce([{ topic, value: '0' }]))) as readonly ProduceResult[]
+  const [written] = (await done(produced(driver, [{ topic, value: '0' }]))) as readonly ProduceResult[]
   expect(written).toEqual({ ok: true, topic, partition: 0, offset: 0n })
   const group = world.name('group')
   const member = new Member(driver, { group, topics: [topic] })

@@ -11,6 +11,7 @@ import type { StoredRecord } from '../contract/backend'
 import { Collected } from '../contract/collected'
 import { kafkaBackend } from '../contract/kafka-backend'
 import { type Run, scenarios, type World } from '../contract/world'
+import { produced } from '../produced'
 import { type AnyRecord, anyRecord } from '../properties/any-record'
 import { createTopic } from './create-topic'
 import { describeKafka, kafkaBrokers } from './describe-kafka'
@@ -39,7 +40,7 @@ async function write(world: World, topic: string, records: readonly AnyRecord[])
   const context = { clientId: 'writer', logger: pino({ level: 'silent' }) }
   await lastValueFrom(driver.connect(context), { defaultValue: undefined })
   for (const record of records) {
-    const [result] = await lastValueFrom(driver.produce([{ topic, ...record }]))
+    const [result] = await lastValueFrom(produced(driver, [{ topic, ...record }]))
     expect(result).toMatchObject({ ok: true })
   }
 }

@@ -67,7 +67,7 @@ it('reports no error for a request that its own closing cut off while it was sta
     resume: assignments => memory.resume(assignments),
     readAt: (assignment, offset) => memory.readAt(assignment, offset),
     commit: points => memory.commit(points),
-    produce: records => memory.produce(records),
+    produce: outgoing => memory.produce(outgoing),
     leave: () => memory.leave(),
     close: () => {
       answer.error(new ConnectionError('the driver is closed'))

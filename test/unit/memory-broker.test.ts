@@ -10,7 +10,9 @@ import { stickyAssignment } from '../../src/drivers/memory/sticky-assignment.js'
 import { CommitError, ConfigurationError, FetchError, PublishError } from '../../src/errors.js'
 import { partitionOfKey } from '../../src/partitioner.js'
 import type { ProduceResult } from '../../src/produce-result.js'
-import type { ProduceRecord } from '../../src/publish.js'
+import type { ProduceRecord, PublishRecord } from '../../src/publish.js'
+import { type Delay, produced } from '../produced.js'
+import { unencodable } from '../unencodable.js'
 
 const logger = pino({ level: 'silent' })
 
@@ -138,7 +140,10 @@ function commit(member: Member, point: Omit<CommitPoint, 'topic'> & { topic?: st
 
 function produce(driver: Driver, ...values: string[]) {
   const results: ProduceResult[] = []
-  driver.produce(values.map(value => ({ topic: 't', value }))).subscribe(answer => results.push(...answer))
+  produced(
+    driver,
+    values.map(value => ({ topic: 't', value })),
+  ).subscribe(answer => results.push(...answer))
   return results
 }
 
@@ -253,13 +258,11 @@ describe('producing', () => {
     const { broker, run, scheduler } = virtual({ latency: 5 })
     const answers: [number, unknown][] = []
     const driver = broker.driver()
-    driver
-      .produce([
-        { topic: 't', value: 'a' },
-        { topic: 'u', value: 'b' },
-        { topic: 't', value: 'c' },
-      ])
-      .subscribe(results => answers.push([scheduler.now(), results]))
+    produced(driver, [
+      { topic: 't', value: 'a' },
+      { topic: 'u', value: 'b' },
+      { topic: 't', value: 'c' },
+    ]).subscribe(results => answers.push([scheduler.now(), results]))
     expect(broker.records('t')).toEqual([])
     run()
     expect(answers).toEqual([
@@ -274,28 +277,50 @@ describe('producing', () => {
     ])
   })
 
-  it('refuses what it cannot take, record by record', () => {
-    const { broker, run } = virtual({ autoCreate: false, maxRecordBytes: 3 })
+  it('refuses what it cannot take, record by record, and tries again what may pass', () => {
+    const { broker, run, at } = virtual({ autoCreate: false, maxRecordBytes: 3 })
     broker.createTopic('t', 1)
-    const results: ProduceResult[] = []
+    const settled: unknown[] = []
+    const delays: Delay[] = []
     const records = [
       { topic: 'absent', value: 'a' },
       { topic: 't', value: 'abcd' },
       { topic: 't', value: 'a', partition: 9 },
       { topic: 't', value: 'ok' },
     ]
-    broker
-      .driver()
-      .produce(records)
-      .subscribe(answer => results.push(...answer))
+    const driver = broker.driver()
+    for (const [at, record] of records.entries()) {
+      produced(driver, [record], delay => delays.push({ ...delay, index: at })).subscribe(([result]) =>
+        settled.push([at, result!.ok ? result!.offset : result!.error.retriable]),
+      )
+    }
+    at(50, () => {
+      expect(settled).toEqual([
+        [1, false],
+        [2, false],
+        [3, 0n],
+      ])
+      broker.createTopic('absent', 1)
+    })
     run()
-    expect(results.map(result => (result.ok ? result.offset : result.error.retriable))).toEqual([
-      true,
-      false,
-      false,
-      0n,
-    ])
-    expect(() => broker.publish('absent', { value: 'a' })).toThrow(PublishError)
+    expect(settled.at(-1)).toEqual([0, 0n])
+    expect(delays).toMatchObject([{ index: 0, lasting: true, error: { retriable: true, topic: 'absent' } }])
+    expect(() => broker.publish('other', { value: 'a' })).toThrow(PublishError)
+  })
+
+  it('refuses by itself, and for good, what cannot be encoded', () => {
+    const { broker, run } = virtual()
+    const results: ProduceResult[] = []
+    const odd = unencodable.map(([record]) => ({ topic: 't', value: 'v', ...record }) as PublishRecord)
+    produced(broker.driver(), [{ topic: 't', value: 'a' }, ...odd, { topic: 't', value: 'b' }]).subscribe(all =>
+      results.push(...all),
+    )
+    run()
+    expect(broker.records('t').map(({ value }) => String(value))).toEqual(['a', 'b'])
+    unencodable.forEach(([, why], at) => {
+      expect(results[at + 1]).toMatchObject({ ok: false, error: { retriable: false, topic: 't' } })
+      expect(results[at + 1]).toMatchObject({ error: { message: expect.stringContaining(why) } })
+    })
   })
 
   it('refuses what a topic is not set up to take, and says why as Kafka does', () => {
@@ -311,10 +336,7 @@ describe('producing', () => {
       ...[-1, 10, 11, -20, -21].map(timestamp => ({ ...record, timestamp })),
       { ...record, key: null },
     ]
-    broker
-      .driver()
-      .produce(records)
-      .subscribe(answer => results.push(...answer))
+    produced(broker.driver(), records).subscribe(answer => results.push(...answer))
     run()
     const told = results.map(result => (result.ok ? 'written' : `${result.error.reason} ${result.error.retriable}`))
     expect(told).toEqual([
@@ -329,7 +351,7 @@ describe('producing', () => {
     const driver = broker.driver()
     broker.disconnect()
     const results = produce(driver, 'a')
-    const taken = driver.produce([{ topic: 't', value: 'b' }]).subscribe()
+    const taken = produced(driver, [{ topic: 't', value: 'b' }]).subscribe()
     at(10, () => taken.unsubscribe())
     at(20, () => broker.reconnect())
     run()
@@ -338,30 +360,36 @@ describe('producing', () => {
   })
 
   it('writes what is on its way even when nobody waits for it', () => {
-    const { broker, run } = virtual({ latency: 5 })
-    broker
-      .driver()
-      .produce([{ topic: 't', value: 'a' }])
-      .subscribe()
-      .unsubscribe()
+    const { broker, run, at } = virtual({ latency: 5 })
+    const sent = produced(broker.driver(), [{ topic: 't', value: 'a' }]).subscribe()
+    at(1, () => sent.unsubscribe())
     run()
     expect(broker.records('t')).toHaveLength(1)
   })
 
-  it('fails once with failNext', () => {
-    const { broker, run } = virtual()
+  it('fails once with failNext, and goes again in the order of its partition', () => {
+    const { broker, run, at } = virtual({ partitions: 2 })
     const driver = broker.driver()
     const final = new PublishError('too large', { retriable: false })
+    const told: unknown[] = []
+    const send = (value: string, partition: number) =>
+      produced(driver, [{ topic: 't', value, partition }], ({ error }) => told.push([value, error.message])).subscribe(
+        ([result]) => told.push([value, result!.ok ? result!.offset : result!.error]),
+      )
     broker.failNext('produce', new Error('boom'))
-    broker.failNext('produce', final)
-    const first = produce(driver, 'a', 'b')
-    const second = produce(driver, 'c')
-    const third = produce(driver, 'd')
+    send('a', 0)
+    at(10, () => send('b', 0))
+    at(20, () => send('c', 1))
+    at(30, () => broker.failNext('produce', final))
+    at(31, () => send('d', 1))
     run()
-    expect(first).toHaveLength(2)
-    expect(first[0]).toMatchObject({ error: { name: 'PublishError', retriable: true, cause: new Error('boom') } })
-    expect(second).toEqual([{ ok: false, error: final }])
-    expect(third).toEqual([{ ok: true, topic: 't', partition: 0, offset: 0n }])
+    expect(told).toEqual([
+      ['a', 'publishing failed: boom'],
+      ['c', 0n],
+      ['d', final],
+      ['a', 0n],
+      ['b', 1n],
+    ])
   })
 })
 
@@ -933,7 +961,10 @@ describe('time', () => {
       },
     })
     const answers = await lastValueFrom(
-      driver.produce([1, 2, 3].map(value => ({ topic: 't', value: String(value) }))).pipe(toArray()),
+      produced(
+        driver,
+        [1, 2, 3].map(value => ({ topic: 't', value: String(value) })),
+      ).pipe(toArray()),
     )
     expect(answers).toHaveLength(1)
     await lastValueFrom(all, { defaultValue: undefined })

@@ -1,75 +1,104 @@
-import { setImmediate as turn } from 'node:timers/promises'
-import { asyncScheduler, Subject } from 'rxjs'
-import { afterEach, describe, expect, it, vi } from 'vitest'
-import { Publisher } from '../../src/client/publisher.js'
-import type { Driver } from '../../src/driver.js'
-import type { ProduceResult, PublishRecord } from '../../src/index.js'
+import { asyncScheduler, VirtualTimeScheduler } from 'rxjs'
+import { describe, expect, it } from 'vitest'
+import { Publisher, type PublishListener } from '../../src/client/publisher.js'
+import { type Outgoing, PublishError } from '../../src/index.js'
 
-/** A driver that answers when told, and what it was asked to write. */
-function publisher() {
-  const asked: { values: unknown[]; answer(): void }[] = []
-  const produce = (records: readonly PublishRecord[]) => {
-    const answers = new Subject<readonly ProduceResult[]>()
-    const answer = () => {
-      answers.next(records.map(({ topic }, at) => ({ ok: true as const, topic, partition: 0, offset: BigInt(at) })))
-      answers.complete()
-    }
-    asked.push({ values: records.map(({ value }) => value), answer })
-    return answers
+/** Notes what it is told. */
+function listening(told: unknown[], wanted: () => boolean = () => true): PublishListener {
+  return {
+    get wanted() {
+      return wanted()
+    },
+    settle: result => told.push(result),
+    abandoned: () => told.push('abandoned'),
+    delayed: (error, lasting) => told.push([error.message, lasting]),
   }
-  const made = new Publisher({ produce } as unknown as Driver, asyncScheduler, () => {})
-  const send = (value: string) => made.send({ topic: 'copies', value }, { settle: () => {}, again: () => false })
-  return { asked, send, values: () => asked.map(({ values }) => values) }
 }
 
-/** Not `setImmediate`. */
-const timers = ['setInterval', 'clearInterval'] as const
+const record = { topic: 'copies', key: 'k', value: 'v', partition: 3 }
 
-describe('what is published together', () => {
-  afterEach(() => {
-    vi.useRealTimers()
-  })
-
-  it('goes out in the same turn of the event loop where nothing is under way, without a timer', async () => {
-    vi.useFakeTimers({ toFake: [...timers] })
-    const { send, values } = publisher()
-    send('a')
-    Promise.resolve()
-      .then(() => send('b'))
-      .catch(error => expect.unreachable(error))
-    expect(values()).toEqual([])
-    await turn()
-    expect(values()).toEqual([['a', 'b']])
-  })
-
-  it('is gathered for a millisecond while something is under way', async () => {
-    vi.useFakeTimers({ toFake: [...timers] })
-    const { send, values } = publisher()
-    send('a')
-    await turn()
-    send('b')
-    await turn()
-    send('c')
-    await turn()
-    expect(values()).toEqual([['a']])
-    vi.advanceTimersByTime(1)
-    expect(values()).toEqual([['a'], ['b', 'c']])
-  })
-
-  it('is gathered until an answer comes while four requests are under way', async () => {
-    vi.useFakeTimers({ toFake: [...timers] })
-    const { asked, send, values } = publisher()
-    for (const value of ['a', 'b', 'c', 'd']) {
-      send(value)
-      await turn()
-      vi.advanceTimersByTime(1)
+describe('a record on its way', () => {
+  it('is shown to the driver by its address, and made when that asks for it', () => {
+    const outgoings: Outgoing[] = []
+    let made = 0
+    const publisher = new Publisher({ produce: outgoing => outgoings.push(outgoing) }, asyncScheduler)
+    const make = () => {
+      made++
+      return record
     }
-    send('e')
-    vi.advanceTimersByTime(1_000)
-    send('f')
-    expect(values()).toEqual([['a'], ['b'], ['c'], ['d']])
-    asked[2]!.answer()
-    vi.advanceTimersByTime(1)
-    expect(values()).toEqual([['a'], ['b'], ['c'], ['d'], ['e', 'f']])
+    publisher.send({ topic: 'copies', key: 'k', partition: 3 }, make, listening([]))
+    expect(outgoings[0]).toMatchObject({ topic: 'copies', key: 'k', partition: 3, wanted: true })
+    expect(made).toBe(0)
+    expect(outgoings[0]!.record()).toBe(record)
+  })
+
+  it.each([
+    ['nothing', undefined],
+    ['no place', { ok: true, topic: 'copies', partition: 0 }],
+    ['a place of no use', { ok: true, topic: 'copies', partition: 0.5, offset: 1n }],
+    ['an offset that is a number', { ok: true, topic: 'copies', partition: 0, offset: 1 }],
+    ['a bare place, as drivers once gave', { topic: 'copies', partition: 0, offset: 1n }],
+    ['a bare error, as drivers once gave', new PublishError('never', { retriable: false })],
+    ['a refusal without an error', { ok: false }],
+    ['a refusal by an error of no kind', { ok: false, error: new Error('odd') }],
+    ['a refusal by half an error', { ok: false, error: { retriable: false, message: 'never' } }],
+    ['a refusal that may pass', { ok: false, error: new PublishError('not now', { retriable: true }) }],
+  ])('is not acknowledged, and is produced again after a driver answers with %s', (_, answer) => {
+    const clock = new VirtualTimeScheduler()
+    const outgoings: Outgoing[] = []
+    const told: unknown[] = []
+    const publisher = new Publisher({ produce: outgoing => outgoings.push(outgoing) }, clock)
+    publisher.send(record, () => record, listening(told))
+    outgoings[0]!.settle(answer as never)
+    expect(told).toEqual([[expect.any(String), true]])
+    clock.flush()
+    expect(outgoings).toHaveLength(2)
+    const place = { ok: true, topic: 'copies', partition: 0, offset: 1n } as const
+    outgoings[1]!.settle(place)
+    expect(told.slice(1)).toEqual([place])
+  })
+
+  it('is produced again after a driver throws', () => {
+    const clock = new VirtualTimeScheduler()
+    const told: unknown[] = []
+    let asked = 0
+    const publisher = new Publisher(
+      {
+        produce: outgoing => {
+          if (asked++ === 0) throw new Error('odd')
+          outgoing.settle({ ok: true, topic: 'copies', partition: 0, offset: 1n })
+        },
+      },
+      clock,
+    )
+    publisher.send(record, () => record, listening(told))
+    clock.flush()
+    expect(told).toEqual([['publishing to copies was not acknowledged', true], expect.objectContaining({ ok: true })])
+  })
+
+  it('is left alone once nobody wants it, and after the end', () => {
+    const clock = new VirtualTimeScheduler()
+    const refusal = { ok: false, error: new PublishError('not now', { retriable: true }) } as const
+    const told: unknown[] = []
+    let asked = 0
+    const publisher = new Publisher(
+      {
+        produce: outgoing => {
+          asked++
+          outgoing.settle(refusal)
+        },
+      },
+      clock,
+    )
+    publisher.send(
+      record,
+      () => record,
+      listening(told, () => false),
+    )
+    expect(told).toEqual(['abandoned'])
+    publisher.send(record, () => record, listening([]))
+    publisher.end()
+    clock.flush()
+    expect(asked).toBe(2)
   })
 })

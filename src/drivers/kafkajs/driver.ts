@@ -16,8 +16,8 @@ import {
   PublishError,
   type RxMikaError,
 } from '../../errors.js'
-import { type ProduceResult, refused } from '../../produce-result.js'
-import type { ProduceRecord } from '../../publish.js'
+import type { Outgoing } from '../../outgoing.js'
+import { refused } from '../../produce-result.js'
 import type { RecordBatch } from '../../record-batch.js'
 import { type Brokers, type KafkajsOptions, openBrokers } from './connection.js'
 import { Consumption } from './consumption.js'
@@ -119,15 +119,14 @@ export class KafkajsDriver implements Driver {
     }).pipe(ignoreElements())
   }
 
-  produce(records: readonly ProduceRecord[]): Observable<readonly ProduceResult[]> {
-    return defer(() => {
-      if (this.#brokers === undefined || this.#closed) {
-        const why = this.#closed ? 'the driver is closed' : 'the driver is not connected'
-        return [records.map(({ topic }) => refused(new PublishError(why, { retriable: !this.#closed, topic })))]
-      }
-      this.#producer ??= new Producer(this.#brokers.kafka, this.#reachability)
-      return this.#producer.produce(records)
-    })
+  produce(outgoing: Outgoing): void {
+    if (this.#brokers === undefined || this.#closed) {
+      const why = this.#closed ? 'the driver is closed' : 'the driver is not connected'
+      const { topic } = outgoing
+      return outgoing.settle(refused(new PublishError(why, { retriable: !this.#closed, topic })))
+    }
+    this.#producer ??= new Producer(this.#brokers.kafka, this.#reachability)
+    this.#producer.produce(outgoing)
   }
 
   leave(): Observable<never> {

@@ -1,13 +1,5 @@
-import { createsTopics } from './auto-creation.js'
-import { pass } from './deadline.js'
-import type { Broker, Cluster, PartitionMetadata } from './kafkajs-internals.js'
-import { errorType } from './protocol-error.js'
-
-/** How long a topic may take to appear that the brokers create because it was asked for, ms. */
-const creation = 3_000
-/** How long one that stands already may be unknown to a broker, ms: they hear of it one after the other. */
-const propagation = 300
-const pause = 100
+import type { Cluster, PartitionMetadata } from './kafkajs-internals.js'
+import { askForPartitions } from './writing/topic-partitions.js'
 
 /** How long what is known is good for, ms: partitions can be added. */
 const maxAge = 60_000
@@ -18,8 +10,8 @@ interface Entry {
 }
 
 /**
- * The topics written to, their partitions and leaders. Each is asked for alone: kafkajs asks for all that it has ever
- * heard of, and fails for all when one of them is gone.
+ * Topics, their partitions and leaders. Each is asked for alone: kafkajs asks for all that it has ever heard of, and fails
+ * for all when one of them is gone.
  */
 export class TopicDirectory {
   readonly #known = new Map<string, Entry>()
@@ -42,7 +34,7 @@ export class TopicDirectory {
   /** Makes sure that the topic is known; creates it where the brokers do so. */
   learn(topic: string): Promise<void> {
     const known = this.#known.get(topic)
-    if (known !== undefined && Date.now() - known.at < maxAge) return Promise.resolve()
+    if (known !== undefined && performance.now() - known.at < maxAge) return Promise.resolve()
     let asked = this.#asked.get(topic)
     if (asked === undefined) {
       asked = this.#ask(topic).finally(() => this.#asked.delete(topic))
@@ -58,27 +50,7 @@ export class TopicDirectory {
   }
 
   async #ask(topic: string): Promise<void> {
-    const since = Date.now()
-    let patience: number | undefined
-    for (;;) {
-      let broker: Broker | undefined
-      try {
-        broker = await this.cluster.brokerPool.findConnectedBroker()
-        const { topicMetadata } = await broker.metadata([topic])
-        const found = topicMetadata.find(metadata => metadata.topic === topic)
-        const partitions = [...(found?.partitionMetadata ?? [])].sort((a, b) => a.partitionId - b.partitionId)
-        this.#known.set(topic, { partitions, at: Date.now() })
-        // One that was just created has no leaders yet; in an outage they may stay away.
-        if (partitions.some(({ leader }) => leader >= 0) || Date.now() - since > creation) return
-      } catch (error) {
-        const type = errorType(error)
-        if (broker === undefined || (type !== 'UNKNOWN_TOPIC_OR_PARTITION' && type !== 'LEADER_NOT_AVAILABLE')) {
-          throw error
-        }
-        patience ??= type === 'LEADER_NOT_AVAILABLE' || (await createsTopics(broker)) ? creation : propagation
-        if (Date.now() - since > patience) throw error
-      }
-      await pass(pause)
-    }
+    const partitions = await askForPartitions(this.cluster, topic)
+    this.#known.set(topic, { partitions, at: performance.now() })
   }
 }

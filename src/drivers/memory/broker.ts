@@ -140,7 +140,9 @@ export class MemoryBroker {
   publish(topic: string, records: BrokerRecord | readonly BrokerRecord[]): RecordMetadata[] {
     checkRecords(topic, records)
     const list = Array.isArray(records) ? (records as readonly BrokerRecord[]) : [records as BrokerRecord]
-    return this.#cluster.append(list.map(record => ({ ...record, topic }))).map(result => {
+    const together = new Map()
+    const results = list.map(record => this.#cluster.append({ ...record, topic }, together))
+    return results.map(result => {
       if (!result.ok) throw result.error
       return { topic: result.topic, partition: result.partition, offset: result.offset }
     })

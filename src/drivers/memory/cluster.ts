@@ -1,13 +1,14 @@
 import { gzipSync } from 'node:zlib'
 import { type SchedulerLike, Subject } from 'rxjs'
 import type { CommitPoint } from '../../commit-point.js'
+import { type EncodableRecord, encodable, notEncodable } from '../../encodable-record.js'
 import { PublishError } from '../../errors.js'
 import { type ProduceResult, refused, written } from '../../produce-result.js'
-import { headerPairs, type ProduceRecord } from '../../publish.js'
+import type { ProduceRecord } from '../../publish.js'
 import { Connection } from './connection.js'
 import { Faults } from './faults.js'
 import { Group } from './group.js'
-import { Log, type LogRecord } from './log.js'
+import type { Log, LogRecord } from './log.js'
 import { type Partitions, Topics } from './topics.js'
 
 export interface ClusterOptions {
@@ -54,23 +55,28 @@ export class Cluster {
     return group
   }
 
-  /** Writes what can be written; records that are written together to one partition stand together. */
-  append(records: readonly ProduceRecord[], now: number = this.scheduler.now()): ProduceResult[] {
-    const baseOffsets = new Map<Log, number>()
-    return records.map(record => {
-      const log = this.#logFor(record)
-      if (!(log instanceof Log)) return refused(log)
-      const baseOffset = baseOffsets.get(log) ?? log.end
-      baseOffsets.set(log, baseOffset)
-      const offset = log.append(record, record.timestamp ?? now, baseOffset)
-      this.written.next({ log, record: log.records.at(-1)! })
-      return written(log.topic, log.partition, BigInt(offset))
-    })
+  /**
+   * Writes the record, if it can be written.
+   *
+   * @param together By log where those begin that are written together with it; they are fetched together.
+   */
+  append(record: ProduceRecord, together: Map<Log, number>, now: number = this.scheduler.now()): ProduceResult {
+    const bytes = encoded(record, now)
+    if (bytes instanceof PublishError) return refused(bytes)
+    const log = this.#logFor(record, bytes)
+    if (log instanceof PublishError) return refused(log)
+    const baseOffset = together.get(log) ?? log.end
+    together.set(log, baseOffset)
+    const offset = log.append(bytes, baseOffset)
+    this.written.next({ log, record: log.records.at(-1)! })
+    return written(log.topic, log.partition, BigInt(offset))
   }
 
   /** The log that the record goes to, or why it is refused, as a broker has it. */
-  #logFor(record: ProduceRecord): Log | PublishError {
-    const { topic: name, key, timestamp } = record
+  #logFor(
+    { topic: name, partition, timestamp, compression }: ProduceRecord,
+    bytes: EncodableRecord,
+  ): Log | PublishError {
     const refuse = (reason: string, why: string, retriable = false) =>
       new PublishError(`${reason}: ${why}`, { retriable, topic: name, reason })
     const topic = this.topics.obtain(name)
@@ -81,7 +87,7 @@ export class Cluster {
       timestampAfterMax,
       compacted,
     } = topic.config
-    const size = sizeOf(record, maxRecordBytes)
+    const size = sizeOf(bytes, compression, maxRecordBytes)
     if (size > maxRecordBytes) return refuse('MESSAGE_TOO_LARGE', `a record of ${size} bytes for topic '${name}'`)
     if (timestamp !== undefined && timestamp !== noTimestamp) {
       const ahead = timestamp - this.scheduler.now()
@@ -89,13 +95,22 @@ export class Cluster {
         return refuse('INVALID_TIMESTAMP', `a record of ${timestamp}, ${ahead} ms ahead, for topic '${name}'`)
       }
     }
-    if (compacted && (key === null || key === undefined)) {
+    if (compacted && bytes.key === null) {
       return refuse('INVALID_RECORD', `a record without a key for the compacted topic '${name}'`)
     }
-    const log = topic.logFor(record)
+    const log = topic.logFor({ key: bytes.key, value: bytes.value, partition })
     if (log !== undefined) return log
-    const message = `topic '${name}' has ${topic.partitions} partitions, and no partition ${record.partition}`
+    const message = `topic '${name}' has ${topic.partitions} partitions, and no partition ${partition}`
     return new PublishError(message, { retriable: false, topic: name })
+  }
+}
+
+/** As brokers would be sent it: what cannot be encoded is refused by itself. */
+function encoded(record: ProduceRecord, now: number): EncodableRecord | PublishError {
+  try {
+    return encodable(record, () => now)
+  } catch (cause) {
+    return notEncodable(record.topic, `topic '${record.topic}'`, cause)
   }
 }
 
@@ -103,10 +118,10 @@ export class Cluster {
 const noTimestamp = -1
 
 /** Bytes of key, value and headers; compressed, if the record is and they are too many otherwise. */
-function sizeOf({ key, value, headers, compression }: ProduceRecord, limit: number): number {
-  let size = (key == null ? 0 : Buffer.byteLength(key)) + (value == null ? 0 : Buffer.byteLength(value))
-  for (const [name, content] of headerPairs(headers)) size += Buffer.byteLength(name) + (content?.length ?? 0)
+function sizeOf({ key, value, headers }: EncodableRecord, compression: 'gzip' | undefined, limit: number): number {
+  let size = (key?.length ?? 0) + (value?.length ?? 0)
+  for (const [name, content] of headers) size += Buffer.byteLength(name) + (content?.length ?? 0)
   if (compression === undefined || size <= limit) return size
-  const parts = [key, value, ...headerPairs(headers).flat()].filter(part => part !== null && part !== undefined)
+  const parts = [key, value, ...headers.flat()].filter(part => part !== null)
   return gzipSync(Buffer.concat(parts.map(part => Buffer.from(part as string)))).length
 }

@@ -2,17 +2,19 @@ import { concatAll, defer, ignoreElements, Observable, type SchedulerLike, throw
 import type { CommitPoint } from '../../commit-point.js'
 import type { ConsumeRequest, Driver, DriverContext, DriverEvent, PartitionAssignment } from '../../driver.js'
 import { CommitError, ConfigurationError, ConnectionError, PublishError } from '../../errors.js'
-import { type ProduceResult, refused } from '../../produce-result.js'
-import type { ProduceRecord } from '../../publish.js'
+import type { Outgoing } from '../../outgoing.js'
+import { refused } from '../../produce-result.js'
 import type { RecordBatch } from '../../record-batch.js'
 import type { Cluster } from './cluster.js'
 import { Consumer } from './consumer.js'
 import { MemberProcess } from './member-process.js'
+import { Publishing } from './publishing.js'
 
 /** One client's connection to the in-process broker. */
 export class MemoryDriver implements Driver {
   readonly #cluster: Cluster
   readonly #process: MemberProcess
+  readonly #publishing: Publishing
   #consumer: Consumer | undefined
   #clientId = 'rxmika'
   #closed = false
@@ -21,6 +23,7 @@ export class MemoryDriver implements Driver {
   constructor(cluster: Cluster) {
     this.#cluster = cluster
     this.#process = new MemberProcess(cluster.scheduler)
+    this.#publishing = new Publishing(cluster, this.#process, () => !this.#dead)
   }
 
   get scheduler(): SchedulerLike {
@@ -120,15 +123,11 @@ export class MemoryDriver implements Driver {
     })
   }
 
-  produce(records: readonly ProduceRecord[]): Observable<readonly ProduceResult[]> {
-    return this.#whileAlive(
-      this.#cluster.connection.request(() => {
-        const fault = this.#closed
-          ? new PublishError('the driver is closed', { retriable: false })
-          : this.#cluster.faults.produce()
-        return fault === undefined ? this.#cluster.append(records, this.wallTime()) : records.map(() => refused(fault))
-      }),
-    )
+  produce(outgoing: Outgoing): void {
+    if (this.#dead) return
+    if (!this.#closed) return this.#publishing.write(outgoing)
+    const { topic } = outgoing
+    outgoing.settle(refused(new PublishError('the driver is closed', { retriable: false, topic })))
   }
 
   leave(): Observable<never> {
@@ -147,6 +146,7 @@ export class MemoryDriver implements Driver {
       this.leave().subscribe({
         complete: () => {
           this.#closed = true
+          this.#publishing.end()
           subscriber.complete()
         },
       }),

@@ -1,8 +1,7 @@
 import { Subject } from 'rxjs'
-import type { PublishRecord } from '../../publish.js'
-import { headerPairs } from '../../publish.js'
+import type { EncodableRecord } from '../../encodable-record.js'
 import type { HeaderPair } from '../../record-batch.js'
-import { LogBatch } from './record-batch.js'
+import { copyOf, LogBatch } from './record-batch.js'
 
 /** A record as it stands in a partition's log. */
 export interface LogRecord {
@@ -50,10 +49,11 @@ export class Log {
   }
 
   /** Copies the bytes: what the caller does with its buffers afterwards changes nothing here. */
-  append(record: Omit<PublishRecord, 'topic'>, timestamp: number, baseOffset: number): number {
-    const key = bytes(record.key)
-    const value = bytes(record.value)
-    const headers = headerPairs(record.headers).map(([name, value]): HeaderPair => [name, bytes(value)])
+  append(record: EncodableRecord, baseOffset: number): number {
+    const { timestamp } = record
+    const key = copyOf(record.key)
+    const value = copyOf(record.value)
+    const headers = record.headers.map(([name, value]): HeaderPair => [name, copyOf(value)])
     const offset = this.#end++
     const byteLength = recordBytes(key, value, headers)
     this.#records.push({ offset, timestamp, key, value, headers, byteLength, baseOffset })
@@ -114,10 +114,6 @@ export class Log {
     }
     return low
   }
-}
-
-function bytes(value: Buffer | string | null | undefined): Buffer | null {
-  return value === null || value === undefined ? null : Buffer.from(value as string)
 }
 
 function recordBytes(key: Buffer | null, value: Buffer | null, headers: readonly HeaderPair[]): number {

@@ -1,6 +1,6 @@
 import type { Subscription } from 'rxjs'
 import type { Delivery } from '../../delivery.js'
-import { Fifo } from '../fifo.js'
+import { Fifo } from '../../fifo.js'
 import { isOpen } from '../is-open.js'
 import type { CallSignal } from './call-signal.js'
 import { type AnyRecord, deliveries } from './input.js'

@@ -1,7 +1,7 @@
 import { from, type SchedulerLike, type Subscriber, Subscription } from 'rxjs'
 import { deliveryBehind, failedByHandle } from '../../delivery.js'
 import { HandlerTimeoutError } from '../../errors.js'
-import { Fifo } from '../fifo.js'
+import { Fifo } from '../../fifo.js'
 import { isPromise } from '../is-promise.js'
 import { RebalanceWatch } from '../rebalance-watch.js'
 import { failuresIn, identityOf } from './batch-failure.js'

@@ -98,6 +98,12 @@ function bodySize({ key, value, headers }: EncodableRecord, index: number, delta
   return size
 }
 
+/** How many bytes the record takes in a batch, uncompressed, whose first record has the timestamp `base`. */
+export function recordSize(record: EncodableRecord, index: number, base: number): number {
+  const body = bodySize(record, index, deltaOf(record.timestamp, base))
+  return varintSize(body) + body
+}
+
 /** Header names are few, and on every record. */
 const names = new Map<string, Buffer>()
 const namesKept = 1_000

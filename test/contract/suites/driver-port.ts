@@ -2,6 +2,7 @@ import { pino } from 'pino'
 import { Subject } from 'rxjs'
 import { ConfigurationError, type Driver, type RecordBatch } from 'rxmika'
 import { describe, expect } from 'vitest'
+import { produced } from '../../produced'
 import type { Backend } from '../backend'
 import { done, Member, placeName } from '../driver-member'
 import { numbered, scenarios, texts, type World } from '../world'
@@ -77,7 +78,7 @@ export function driverPort(backend: Backend): void {
         ['__proto__', Buffer.from('p')],
       ] as const
       const results = await done(
-        driver.produce([
+        produced(driver, [
           { topic, key: null, value: null, headers, timestamp: 1_600_000_000_000 },
           { topic, key: Buffer.alloc(0), value: Buffer.from([0, 0xff]), partition: 0 },
           { topic, value: 'v', partition: 9 },
@@ -217,7 +218,7 @@ export function driverPort(backend: Backend): void {
       await done(driver.leave())
       await done(driver.close())
       await done(driver.close())
-      const [refused] = (await done(driver.produce([{ topic, value: 'v' }]))) as unknown[]
+      const [refused] = (await done(produced(driver, [{ topic, value: 'v' }]))) as unknown[]
       expect(refused).toMatchObject({ ok: false, error: { code: 'RXMIKA_PUBLISH', retriable: false } })
       await expect(done(driver.topics([topic]))).rejects.toThrow('closed')
       expect(await new Member(driver, { topics: [topic] }).events.ended()).toMatchObject({

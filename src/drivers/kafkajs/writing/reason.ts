@@ -1,0 +1,15 @@
+import { messageOf } from '../protocol-error.js'
+import { WriteError } from './leaders.js'
+
+export interface Reason {
+  readonly why: string
+  readonly permanent: boolean
+  /** Something may have reached a broker. */
+  readonly sent: boolean
+}
+
+/** What an error of `Leaders` says. */
+export function reasonOf(error: unknown): Reason {
+  if (error instanceof WriteError) return { why: error.message, permanent: error.permanent, sent: !error.unsent }
+  return { why: messageOf(error), permanent: false, sent: true }
+}

@@ -1,0 +1,230 @@
+import { Subscription } from 'rxjs'
+import { PublishError } from '../../../errors.js'
+import { Fifo } from '../../../fifo.js'
+import type { Outgoing } from '../../../outgoing.js'
+import { partitionOfKey } from '../../../partitioner.js'
+import { partitionName } from '../../../place.js'
+import { refused } from '../../../produce-result.js'
+import { backoff } from './backoff.js'
+import type { Leaders, PartitionLeader } from './leaders.js'
+import { PartitionWriter } from './partition-writer.js'
+import { reasonOf } from './reason.js'
+import type { WritingTime } from './writing-time.js'
+
+/** So many in a row are more than a topic that is being made; asking takes its time. */
+const lastingFailures = 2
+
+/** How long what is known of a topic is good for, ms: partitions can be added. */
+const maxAge = 60_000
+/** A partition that does not exist is looked for once more where what is known is older than this, ms. */
+const maxAgeOfMissing = 1_000
+
+export interface TopicWriterHost {
+  readonly leaders: Leaders
+  readonly time: WritingTime
+  wake(writer: PartitionWriter): void
+  retire(producerId: bigint): void
+}
+
+/**
+ * The records for one topic on their way to its partitions.
+ *
+ * They wait here, in their order, until the topic's partitions are known for the first time. What is known grows old
+ * without holding up anybody: it is asked for anew beside the writing, and waited for only by partitions whose leader is
+ * in doubt.
+ */
+export class TopicWriter {
+  readonly #waiting = new Fifo<Outgoing>()
+  /** For partitions that are not known. */
+  #unplaced: Outgoing[] = []
+  readonly #leaderless = new Set<PartitionWriter>()
+  readonly #writers: PartitionWriter[] = []
+  #known: readonly PartitionLeader[] | undefined
+  #knownAt = 0
+  /** Leaders are in doubt, and are not used before they are asked for anew. */
+  #stale = false
+  #asking: Subscription | undefined
+  #failures = 0
+  #turn = 0
+  #ended = false
+
+  constructor(
+    readonly topic: string,
+    readonly host: TopicWriterHost,
+  ) {}
+
+  push(outgoing: Outgoing): void {
+    if (this.#known !== undefined) return this.#place(outgoing, this.#known)
+    this.#waiting.push(outgoing)
+    this.#ask()
+  }
+
+  /** The partition's leader; undefined: it is waited for, and the writer is woken or told. */
+  leaderOf(writer: PartitionWriter): number | undefined {
+    if (!this.#stale) {
+      if (this.host.time.monotonic() - this.#knownAt > maxAge) this.#ask()
+      const found = this.#known!.find(({ partitionId }) => partitionId === writer.partition)
+      if (found !== undefined && found.leader >= 0) return found.leader
+      this.#stale = true
+      writer.failed('it has no leader at present', undefined)
+      return undefined
+    }
+    this.#leaderless.add(writer)
+    this.#ask()
+    return undefined
+  }
+
+  leadersChanged(): void {
+    this.#stale = true
+  }
+
+  /** Tells those who wait here why. */
+  report(why: string, cause: unknown): void {
+    const lasting = this.#failures >= lastingFailures
+    const error = this.#error(why, true, cause)
+    const [waiting, unplaced] = [this.#waiting.drain(), this.#unplaced.splice(0)]
+    const dropped: Outgoing[] = []
+    for (const [from, to] of [
+      [waiting, this.#waiting],
+      [unplaced, this.#unplaced],
+    ] as const) {
+      for (const outgoing of from) {
+        if (outgoing.wanted) {
+          to.push(outgoing)
+          outgoing.delayed(error, lasting)
+        } else dropped.push(outgoing)
+      }
+    }
+    for (const outgoing of dropped) outgoing.abandoned()
+    for (const writer of this.#leaderless) writer.report(why, cause)
+  }
+
+  end(why: string): void {
+    this.#ended = true
+    this.#asking?.unsubscribe()
+    const error = this.#error(why, true, undefined)
+    for (const outgoing of [...this.#waiting.drain(), ...this.#unplaced.splice(0)]) {
+      if (outgoing.wanted) outgoing.settle(refused(error))
+      else outgoing.abandoned()
+    }
+    for (const writer of this.#writers) writer?.end(why)
+  }
+
+  // ── Which partition ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  #place(outgoing: Outgoing, known: readonly PartitionLeader[]): void {
+    const { partition, key } = outgoing
+    if (partition !== undefined && partition !== null) {
+      if (this.#exists(partition, known)) return this.#writer(partition).push(outgoing)
+      if (this.host.time.monotonic() - this.#knownAt <= maxAgeOfMissing) return this.#refuseMissing(outgoing, known)
+      this.#unplaced.push(outgoing)
+      this.#ask()
+    } else if (key !== undefined && key !== null) {
+      const bytes = typeof key === 'string' ? Buffer.from(key) : key
+      try {
+        this.#writer(partitionOfKey(bytes, known.length)).push(outgoing)
+      } catch (cause) {
+        outgoing.settle(refused(this.#error('key must be a Buffer, a string or null', false, cause)))
+      }
+    } else this.#writer(this.#nextInTurn(known)).push(outgoing)
+  }
+
+  #exists(partition: number, known: readonly PartitionLeader[]): boolean {
+    return known[partition]?.partitionId === partition
+  }
+
+  /** Not to a partition that has no leader, where there are others. */
+  #nextInTurn(known: readonly PartitionLeader[]): number {
+    for (let tried = 0; tried < known.length; tried++) {
+      const { partitionId, leader } = known[this.#turn++ % known.length]!
+      if (leader >= 0) return partitionId
+    }
+    return this.#turn++ % known.length
+  }
+
+  #refuseMissing(outgoing: Outgoing, known: readonly PartitionLeader[]): void {
+    const name = partitionName({ topic: this.topic, partition: outgoing.partition! })
+    const why = `partition ${name} does not exist (topic has ${known.length} partitions)`
+    outgoing.settle(refused(this.#error(why, false, undefined)))
+  }
+
+  #writer(partition: number): PartitionWriter {
+    let writer = this.#writers[partition]
+    if (writer === undefined) {
+      const { time, wake, retire } = this.host
+      writer = new PartitionWriter(this.topic, partition, {
+        time,
+        wake,
+        retire,
+        leadersChanged: () => this.leadersChanged(),
+      })
+      this.#writers[partition] = writer
+    }
+    return writer
+  }
+
+  // ── What is known ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #ask(): void {
+    if (this.#asking !== undefined || this.#ended) return
+    const asking = new Subscription()
+    this.#asking = asking
+    asking.add(
+      this.host.leaders.partitions(this.topic).subscribe({
+        next: partitions => {
+          this.#asking = undefined
+          this.#learned(partitions)
+        },
+        error: error => this.#failed(error),
+      }),
+    )
+  }
+
+  #learned(partitions: readonly PartitionLeader[]): void {
+    this.#known = partitions
+    this.#knownAt = this.host.time.monotonic()
+    this.#stale = false
+    this.#failures = 0
+    for (const outgoing of this.#waiting.drain()) this.#place(outgoing, partitions)
+    for (const outgoing of this.#unplaced.splice(0)) this.#place(outgoing, partitions)
+    const leaderless = [...this.#leaderless]
+    this.#leaderless.clear()
+    for (const writer of leaderless) this.host.wake(writer)
+  }
+
+  #failed(error: unknown): void {
+    const { why, permanent } = reasonOf(error)
+    if (permanent) {
+      this.#asking = undefined
+      return this.#refuseAll(why, error)
+    }
+    this.report(why, error)
+    const asking = new Subscription()
+    this.#asking = asking
+    asking.add(
+      this.host.time.scheduler.schedule(
+        () => {
+          this.#asking = undefined
+          if (this.#waiting.size > 0 || this.#unplaced.length > 0 || this.#leaderless.size > 0) this.#ask()
+        },
+        backoff(this.#failures++),
+      ),
+    )
+  }
+
+  #refuseAll(why: string, cause: unknown): void {
+    const result = refused(this.#error(why, false, cause))
+    const leaderless = [...this.#leaderless]
+    this.#leaderless.clear()
+    for (const outgoing of [...this.#waiting.drain(), ...this.#unplaced.splice(0)]) outgoing.settle(result)
+    for (const writer of leaderless) writer.refuse(why, cause, false)
+  }
+
+  #error(why: string, retriable: boolean, cause: unknown): PublishError {
+    return new PublishError(`a record could not be written to topic '${this.topic}': ${why}`, {
+      cause,
+      retriable,
+      topic: this.topic,
+    })
+  }
+}

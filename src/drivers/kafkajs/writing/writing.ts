@@ -1,0 +1,214 @@
+import { Subscription } from 'rxjs'
+import type { Outgoing } from '../../../outgoing.js'
+import { backoff } from './backoff.js'
+import type { Leaders, OutgoingBatch, ProducerId } from './leaders.js'
+import type { PartitionWriter } from './partition-writer.js'
+import type { ProduceAnswer } from './produce-bytes.js'
+import { reasonOf } from './reason.js'
+import { TopicWriter } from './topic-writer.js'
+import type { WritingTime } from './writing-time.js'
+
+/** The most that one request carries, unless a single batch is larger; brokers take 100 MiB. */
+const maxRequestBytes = 16 * 1024 * 1024
+
+/**
+ * Writes records, idempotently. Each partition goes its own way; batches that are ready in one turn of the event loop and
+ * have one leader go in one request.
+ */
+export class Writing {
+  readonly #topics = new Map<string, TopicWriter>()
+  /** Of the newest record: most come in runs of one topic. */
+  #newest: TopicWriter | undefined
+  #due: PartitionWriter[] = []
+  #turnToCome = false
+  /** Given to partitions that begin. */
+  #producerId: ProducerId | undefined
+  #asking: Subscription | undefined
+  readonly #nameless = new Set<PartitionWriter>()
+  #failures = 0
+  readonly #underWay = new Subscription()
+  #ended = false
+
+  constructor(
+    readonly leaders: Leaders,
+    readonly time: WritingTime,
+  ) {}
+
+  write(outgoing: Outgoing): void {
+    this.#topic(outgoing.topic).push(outgoing)
+  }
+
+  /** Tells everyone who waits for a connection why there is none. */
+  unreachable(why: string, cause: unknown): void {
+    for (const topic of this.#topics.values()) topic.report(why, cause)
+    for (const writer of this.#nameless) writer.report(why, cause)
+  }
+
+  end(why: string): void {
+    this.#ended = true
+    this.#asking?.unsubscribe()
+    this.#underWay.unsubscribe()
+    for (const topic of this.#topics.values()) topic.end(why)
+  }
+
+  #topic(name: string): TopicWriter {
+    if (this.#newest?.topic === name) return this.#newest
+    let topic = this.#topics.get(name)
+    if (topic === undefined) {
+      topic = new TopicWriter(name, this)
+      this.#topics.set(name, topic)
+    }
+    this.#newest = topic
+    return topic
+  }
+
+  // ── Sending ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  readonly wake = (writer: PartitionWriter): void => {
+    if (writer.due || this.#ended) return
+    writer.due = true
+    this.#due.push(writer)
+    if (this.#turnToCome) return
+    this.#turnToCome = true
+    this.time.soon(this.#turn)
+  }
+
+  readonly #turn = (): void => {
+    this.#turnToCome = false
+    const due = this.#due
+    this.#due = []
+    const byLeader = new Map<number, PartitionWriter[]>()
+    for (const writer of due) {
+      writer.due = false
+      if (this.#ended || !writer.ready() || !this.#isNamed(writer)) continue
+      const leader = this.#topic(writer.topic).leaderOf(writer)
+      if (leader === undefined) continue
+      const others = byLeader.get(leader)
+      if (others === undefined) byLeader.set(leader, [writer])
+      else others.push(writer)
+    }
+    for (const [leader, writers] of byLeader) this.#send(leader, writers)
+  }
+
+  #send(leader: number, writers: readonly PartitionWriter[]): void {
+    let batches: OutgoingBatch[] = []
+    let senders: PartitionWriter[] = []
+    let size = 0
+    for (const writer of writers) {
+      const { topic, partition } = writer
+      const bytes = writer.send()
+      if (bytes === undefined) continue
+      if (batches.length > 0 && size + bytes.length > maxRequestBytes) {
+        this.#request(leader, batches, senders)
+        batches = []
+        senders = []
+        size = 0
+      }
+      size += bytes.length
+      batches.push({ topic, partition, bytes })
+      senders.push(writer)
+    }
+    if (batches.length > 0) this.#request(leader, batches, senders)
+  }
+
+  #request(leader: number, batches: readonly OutgoingBatch[], writers: readonly PartitionWriter[]): void {
+    let answers: readonly ProduceAnswer[] = []
+    const request = new Subscription()
+    this.#underWay.add(request)
+    request.add(
+      this.leaders.produce(leader, batches).subscribe({
+        next: answered => {
+          answers = answered
+        },
+        error: error => {
+          this.#underWay.remove(request)
+          const { why, permanent, sent } = reasonOf(error)
+          for (const writer of writers) {
+            if (permanent) writer.refuse(why, error, sent)
+            else writer.unanswered(why, error, sent)
+          }
+        },
+        complete: () => {
+          this.#underWay.remove(request)
+          writers.forEach((writer, at) => {
+            const answer = answerTo(writer, answers, at)
+            if (answer === undefined) writer.unanswered('the broker did not answer for it', undefined, true)
+            else writer.answered(answer)
+          })
+        },
+      }),
+    )
+  }
+
+  // ── The producer id ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  readonly retire = (producerId: bigint): void => {
+    if (this.#producerId?.id === producerId) this.#producerId = undefined
+  }
+
+  #isNamed(writer: PartitionWriter): boolean {
+    if (!writer.needsProducerId) return true
+    if (this.#producerId !== undefined) {
+      writer.begin(this.#producerId)
+      return true
+    }
+    this.#nameless.add(writer)
+    this.#askForId()
+    return false
+  }
+
+  #askForId(): void {
+    if (this.#asking !== undefined) return
+    const asking = new Subscription()
+    this.#asking = asking
+    asking.add(
+      this.leaders.producerId().subscribe({
+        next: id => {
+          this.#asking = undefined
+          this.#failures = 0
+          this.#producerId = id
+          for (const writer of this.#takeNameless()) this.wake(writer)
+        },
+        error: error => this.#idFailed(error),
+      }),
+    )
+  }
+
+  #idFailed(error: unknown): void {
+    const { why, permanent } = reasonOf(error)
+    if (permanent) {
+      this.#asking = undefined
+      for (const writer of this.#takeNameless()) writer.refuse(why, error, false)
+      return
+    }
+    for (const writer of this.#nameless) writer.report(why, error)
+    const asking = new Subscription()
+    this.#asking = asking
+    asking.add(
+      this.time.scheduler.schedule(
+        () => {
+          this.#asking = undefined
+          // They ask again, where somebody still wants what they have.
+          for (const writer of this.#takeNameless()) this.wake(writer)
+        },
+        backoff(this.#failures++),
+      ),
+    )
+  }
+
+  #takeNameless(): readonly PartitionWriter[] {
+    const nameless = [...this.#nameless]
+    this.#nameless.clear()
+    return nameless
+  }
+}
+
+/** Brokers answer in the order of the request; one that does not is looked through. */
+function answerTo(
+  { topic, partition }: PartitionWriter,
+  answers: readonly ProduceAnswer[],
+  at: number,
+): ProduceAnswer | undefined {
+  const isOf = (answer: ProduceAnswer | undefined) => answer?.partition === partition && answer.topic === topic
+  return isOf(answers[at]) ? answers[at] : answers.find(isOf)
+}

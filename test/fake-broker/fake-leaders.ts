@@ -1,0 +1,92 @@
+import { Observable, type SchedulerLike } from 'rxjs'
+import {
+  type Leaders,
+  type OutgoingBatch,
+  type PartitionLeader,
+  type ProducerId,
+  WriteError,
+} from '../../src/drivers/kafkajs/writing/leaders'
+import { decodeProduce, encodeProduce, type ProduceAnswer } from '../../src/drivers/kafkajs/writing/produce-bytes'
+import type { FakeCluster } from './fake-cluster'
+
+/** How long a request takes each way, ms. */
+const latency = 1
+/** How long a driver waits for an answer, ms. */
+const patience = 1_000
+
+/** The way to the brokers of a fake cluster, in virtual time: bytes go in, bytes come out. */
+export class FakeLeaders implements Leaders {
+  /** What is answered to a question for metadata or a producer id in place of the truth. */
+  refusal: (what: 'partitions' | 'producerId', topic?: string) => Error | undefined = () => undefined
+  /** Who leads, as metadata has it; brokers hear of it one after the other. */
+  believed: (topic: string, partition: number) => number
+  epoch = 0
+
+  constructor(
+    readonly cluster: FakeCluster,
+    readonly scheduler: SchedulerLike,
+    readonly version = 7,
+  ) {
+    this.believed = (topic, partition) => cluster.leader(topic, partition)
+  }
+
+  partitions(topic: string): Observable<readonly PartitionLeader[]> {
+    return this.#answer(() => {
+      const refusal = this.refusal('partitions', topic)
+      const count = this.cluster.topics.get(topic)
+      if (refusal !== undefined) throw refusal
+      if (count === undefined) throw new Error('UNKNOWN_TOPIC_OR_PARTITION')
+      return Array.from({ length: count }, (_, partitionId) => ({
+        partitionId,
+        leader: this.believed(topic, partitionId),
+      }))
+    })
+  }
+
+  producerId(): Observable<ProducerId> {
+    return this.#answer(() => {
+      const refusal = this.refusal('producerId')
+      if (refusal !== undefined) throw refusal
+      return { id: this.cluster.newProducerId(), epoch: this.epoch }
+    })
+  }
+
+  produce(node: number, batches: readonly OutgoingBatch[]): Observable<readonly ProduceAnswer[]> {
+    const request = encodeProduce(batches, 10_000)
+    return new Observable(subscriber => {
+      this.scheduler.schedule(() => {
+        const ending = this.cluster.produce(node, request, this.version)
+        const [after, answer] =
+          ending === 'silence'
+            ? [patience, () => subscriber.error(unanswered('no answer'))]
+            : ending === 'cut'
+              ? [latency, () => subscriber.error(unanswered('the connection broke'))]
+              : [
+                  latency,
+                  () => {
+                    subscriber.next(decodeProduce(ending, this.version).answers)
+                    subscriber.complete()
+                  },
+                ]
+        subscriber.add(this.scheduler.schedule(answer, after))
+      }, latency)
+    })
+  }
+
+  #answer<T>(answer: () => T): Observable<T> {
+    return new Observable(subscriber =>
+      this.scheduler.schedule(() => {
+        try {
+          subscriber.next(answer())
+          subscriber.complete()
+        } catch (error) {
+          subscriber.error(error)
+        }
+      }, latency),
+    )
+  }
+}
+
+function unanswered(why: string): WriteError {
+  return new WriteError(`${why} (broker:9092)`, { cause: undefined, permanent: false, unsent: false })
+}

@@ -1,0 +1,70 @@
+/** A record batch as a leader sees it: who sent it, as which of its records, and what is in it. */
+export interface SentBatch {
+  readonly producerId: bigint
+  readonly epoch: number
+  readonly first: number
+  readonly count: number
+  readonly values: readonly (string | null)[]
+}
+
+export interface StoredBatch extends SentBatch {
+  readonly base: number
+}
+
+const remembered = 5
+const none = -1n
+
+export type Appended =
+  | { readonly code: 0; readonly base: number; readonly duplicate: boolean }
+  | { readonly code: number }
+
+/**
+ * One replica's log, with the rules by which Kafka's `ProducerStateManager` and `ProducerAppendInfo` accept a batch: a
+ * repeated one is known by its epoch and its first and last sequence number among the last five, and never by content.
+ */
+export class Replica {
+  #batches: StoredBatch[] = []
+
+  get batches(): readonly StoredBatch[] {
+    return this.#batches
+  }
+
+  get end(): number {
+    const last = this.#batches.at(-1)
+    return last === undefined ? 0 : last.base + last.count
+  }
+
+  /** Every record, by its offset. */
+  get values(): (string | null)[] {
+    return this.#batches.flatMap(({ values }) => values)
+  }
+
+  append(batch: SentBatch): Appended {
+    const { producerId, epoch, first, count } = batch
+    if (producerId !== none) {
+      const own = this.#batches.filter(stored => stored.producerId === producerId)
+      const newest = own.at(-1)
+      const repeated = own
+        .slice(-remembered)
+        .find(stored => stored.epoch === epoch && stored.first === first && stored.count === count)
+      if (repeated !== undefined && newest!.epoch === epoch) return { code: 0, base: repeated.base, duplicate: true }
+      if (newest !== undefined) {
+        if (epoch < newest.epoch) return { code: 47 }
+        if (epoch > newest.epoch && first !== 0) return { code: 45 }
+        if (epoch === newest.epoch && first !== next(newest)) return { code: 45 }
+      }
+    }
+    const base = this.end
+    this.#batches.push({ ...batch, base })
+    return { code: 0, base, duplicate: false }
+  }
+
+  /** Becomes as another is, as a follower does. */
+  follow(leader: Replica): void {
+    this.#batches = [...leader.#batches]
+  }
+}
+
+function next({ first, count }: SentBatch): number {
+  return (first + count) % 2 ** 31
+}
