@@ -490,7 +490,7 @@ describe('delivery', () => {
     broker.failNext('fetch', new Error('boom'))
     const member = consume(broker)
     run()
-    expect(member.lines.slice(1)).toEqual(['trouble fetching t-0 from offset 0 failed: boom', 'batch t-0 [a] to 0'])
+    expect(member.lines.slice(1)).toEqual(['trouble fetching from t-0@0 failed: boom', 'batch t-0 [a] to 0'])
     expect(member.events[1]).toMatchObject({ error: expect.any(FetchError) })
   })
 
