@@ -39,7 +39,7 @@ describe('leaked records', { timeout: 20_000 }, () => {
       ),
     )
     const event = await firstValueFrom(leaked)
-    expect(event).toEqual({ type: 'leaked', topic: 'orders', partition: 0, offset: 3n })
+    expect(event).toEqual({ type: 'leaked', topic: 'orders', partition: 0, offset: 3n, key: null })
     expect(client.stalls()).toMatchObject([{ topic: 'orders', offset: 3n, why: 'unsettled' }])
     await end()
   })
