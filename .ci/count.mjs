@@ -1,10 +1,12 @@
 // Prints how many tests passed and failed, from the JSON reports of Vitest. A file that broke before its tests began
-// counts as one that failed.
+// counts as one that failed. So does a step that failed without a test that did: lint, types, or an error that no test
+// caught, such as an unhandled rejection.
 import { existsSync, readFileSync } from 'node:fs'
 
 let passed = 0
 let failed = 0
-for (const file of process.argv.slice(2).filter(existsSync)) {
+const [failedSteps, ...reports] = process.argv.slice(2)
+for (const file of reports.filter(existsSync)) {
   const { numPassedTests, numFailedTests, testResults } = JSON.parse(readFileSync(file, 'utf8'))
   passed += numPassedTests
   failed += numFailedTests
@@ -17,4 +19,5 @@ for (const file of process.argv.slice(2).filter(existsSync)) {
     }
   }
 }
+if (failed === 0) failed = Number(failedSteps)
 console.log(`${passed} passed, ${failed} failed`)

@@ -45,7 +45,7 @@ const publishing = setInterval(() => {
 
 process.on('message', () => {
   clearInterval(publishing)
-  void client.close()
+  client.close()
 })
 process.channel!.unref()
 process.send!({ closed: await client.closed })

@@ -1,3 +1,15 @@
+import {
+  breaker,
+  type Client,
+  createClient,
+  deadLetter,
+  decode,
+  exponential,
+  handle,
+  redeliver,
+  retryTopic,
+} from 'rxmika'
+import { memoryBroker, runMarbles, simulate } from 'rxmika/testing'
 import { it } from 'vitest'
 import type { KnownOptions } from '../../src/options.js'
 
@@ -15,4 +27,57 @@ it('an option that an interface has and the list of known options has not does n
   // @ts-expect-error id is missing
   const part: KnownOptions<Login> = { mechanism: true, username: true }
   return [all, missing, more, union, part]
+})
+
+it('a name that is no option does not compile wherever options are written down', () => {
+  const client: Client = undefined as never
+  // Each line alone: the check is of the compiler, and none of it is called.
+  return () => [
+    // @ts-expect-error groupId is group
+    createClient({ groupId: 'billing' }),
+    // @ts-expect-error user is username
+    createClient({ sasl: { mechanism: 'plain', user: 'me', password: 'secret' } }),
+    // @ts-expect-error of TLS
+    createClient({ ssl: { rejectUnauthorised: false } }),
+    // @ts-expect-error maxInflight is maxInFlight
+    client.topic('orders', { maxInflight: 1 }),
+    // @ts-expect-error beside a decoder, too
+    client.topic('orders', { decode: String, retires: 1 }),
+    // @ts-expect-error fence is keyFence
+    client.topic('orders', { fence: { afterDeadLetter: 'continue' } }),
+    // @ts-expect-error a topic is missing
+    client.publish({ value: 'x' }),
+    // @ts-expect-error kafkajs's messages
+    client.publish({ topic: 'orders', messages: [] }),
+    // @ts-expect-error timeoutMs is timeout
+    client.publish({ topic: 'orders', value: 'x' }, { timeoutMs: 1 }),
+    // @ts-expect-error timeoutMs is timeout
+    client.closeGracefully({ timeoutMs: 1 }),
+    // @ts-expect-error untill is until
+    client.replayDlq({ untill: 'forever' }),
+    // @ts-expect-error concurency is concurrency
+    handle(() => {}, { concurency: 1 }),
+    // @ts-expect-error there is no handler
+    handle(),
+    // @ts-expect-error a number is no options
+    handle(() => {}, 5),
+    // @ts-expect-error there is no decoder
+    decode(),
+    // @ts-expect-error maximum is max
+    exponential({ initial: 1, maximum: 2 }),
+    // @ts-expect-error tries is attempts
+    redeliver(client, { tries: 1 }),
+    // @ts-expect-error maxRetries is retries
+    retryTopic(client, { maxRetries: 1 }),
+    // @ts-expect-error window is within
+    breaker(client, { failures: 1, window: 1 }),
+    // @ts-expect-error the client is missing
+    deadLetter({ topic: 'dead' }),
+    // @ts-expect-error partition is partitions
+    memoryBroker({ partition: 1 }),
+    // @ts-expect-error tial is tail
+    runMarbles(() => {}, { tial: 1 }),
+    // @ts-expect-error sed is seed
+    simulate({ scenario: () => {}, sed: 1 }),
+  ]
 })
