@@ -34,6 +34,10 @@ export interface ConsumeRequest {
   readonly rebalanceTimeout: number
   readonly sessionTimeout: number
   readonly heartbeatInterval: number
+  /** Static membership: the name of this member's place in the group. */
+  readonly instanceId?: string | undefined
+  /** Where this client is, for reading from the nearest replica. */
+  readonly rack?: string | undefined
 }
 
 export type DriverEvent =

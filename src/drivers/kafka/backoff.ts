@@ -1,0 +1,48 @@
+/**
+ * How long to wait between attempts: doubled after each failure up to a maximum, shortened by up to a half at random, so
+ * that the members of a group do not come back in step after an outage.
+ */
+export class Backoff {
+  #failures = 0
+
+  constructor(
+    /** After the first failure, ms. */
+    readonly first: number,
+    /** ms. */
+    readonly max: number,
+  ) {}
+
+  failed(): void {
+    this.#failures++
+  }
+
+  reset(): void {
+    this.#failures = 0
+  }
+
+  /** How long to wait before the next attempt, ms; 0 after a success. */
+  get delay(): number {
+    if (this.#failures === 0) return 0
+    return Math.min(this.first * 2 ** (this.#failures - 1), this.max) * (0.5 + Math.random() / 2)
+  }
+
+  /** Resolves after the delay, or at once when `signal` aborts. */
+  async wait(signal: AbortSignal): Promise<void> {
+    const { delay } = this
+    if (delay > 0) await pause(delay, signal)
+  }
+}
+
+/** Resolves after `ms`, or at once when `signal` aborts. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    if (signal.aborted) return resolve()
+    const timer = setTimeout(done, ms)
+    function done() {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    signal.addEventListener('abort', done)
+  })
+}

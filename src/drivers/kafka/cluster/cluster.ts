@@ -1,0 +1,270 @@
+import type { Clock } from '../../../clock.js'
+import { kafkaError } from '../../../protocol/errors.js'
+import { coordinatorType, findCoordinator, findOneCoordinator, foundCoordinator } from '../../../protocol/messages/find-coordinator.js'
+import { metadata } from '../../../protocol/messages/metadata.js'
+import type { AnyMessage, ResponseOf } from '../../../protocol/schema/message.js'
+import { pause } from '../backoff.js'
+import { type Address, shownAddress } from '../transport/address.js'
+import type { RequestFor } from '../transport/connection.js'
+import { RefusedConnectionError, UnansweredError } from '../transport/failures.js'
+import type { Lane, Transport } from '../transport/transport.js'
+import type { KnownTopic } from './metadata.js'
+import { ProtocolFailure } from './protocol-failure.js'
+
+/** How long a broker may take to answer what it answers at once, ms. */
+export const requestTimeout = 10_000
+
+export interface SendOptions {
+  /** How long the broker may take to answer, ms. */
+  readonly timeout?: number
+  /** The newest version to use; by default the newest that both sides speak. */
+  readonly maxVersion?: number | undefined
+}
+
+/** Topics are asked for again at most once in so many ms, however many partitions report old leaders. */
+const minRefreshInterval = 100
+/** How often is looked for a leader that is missing, ms. */
+const leaderlessInterval = 500
+
+/**
+ * What is known of the brokers, the topics that are watched and the groups' coordinators, kept new.
+ *
+ * Topics are watched by name. Looking never creates one.
+ */
+export class Cluster {
+  readonly #brokers = new Map<number, Address>()
+  readonly #topics = new Map<string, KnownTopic>()
+  readonly #names = new Map<string, string>()
+  readonly #watched = new Map<string, number>()
+  readonly #coordinators = new Map<string, Promise<number>>()
+  readonly #listeners = new Set<() => void>()
+  readonly #ended = new AbortController()
+  #refreshing: Promise<void> | undefined
+  #refreshedAt = Number.NEGATIVE_INFINITY
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(
+    readonly transport: Transport,
+    readonly bootstrap: readonly Address[],
+    readonly clock: Clock,
+    /** How soon changes that no error points to are noticed, ms. */
+    readonly maxAge: number,
+  ) {}
+
+  get ended(): AbortSignal {
+    return this.#ended.signal
+  }
+
+  // ── What is known ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  topic(name: string): KnownTopic | undefined {
+    return this.#topics.get(name)
+  }
+
+  /** The name of the topic with that id, if it is watched. */
+  nameOf(id: string): string | undefined {
+    return this.#names.get(id)
+  }
+
+  /** The broker that leads a partition; `undefined` if none does, as far as is known. */
+  leaderOf(topic: string, partition: number): number | undefined {
+    const leader = this.#topics.get(topic)?.partitions[partition]?.leader
+    return leader === undefined || leader < 0 ? undefined : leader
+  }
+
+  addressOf(node: number): Address | undefined {
+    return this.#brokers.get(node)
+  }
+
+  /** Calls back whenever brokers or topics were learnt of. Returns what ends that. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  // ── Asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Asks one broker. */
+  ask<M extends AnyMessage>(
+    node: number,
+    lane: Lane,
+    message: M,
+    request: RequestFor<M>,
+    { timeout = requestTimeout, maxVersion }: SendOptions = {},
+  ): Promise<ResponseOf<M>> {
+    const address = this.#brokers.get(node)
+    if (address === undefined) {
+      return Promise.reject(new Error(`broker ${node} is not among the brokers that the cluster names`))
+    }
+    return this.transport.send(address, lane, message, request, { timeout, maxVersion })
+  }
+
+  /** Asks any broker: those that are known in a random order, then the bootstrap addresses, until one answers. */
+  async askAny<M extends AnyMessage>(
+    message: M,
+    request: RequestFor<M>,
+  ): Promise<ResponseOf<M>> {
+    const failures: Error[] = []
+    for (const address of this.#addresses()) {
+      if (this.ended.aborted) break
+      try {
+        return await this.transport.send(address, 'control', message, request, { timeout: requestTimeout })
+      } catch (error) {
+        // One broker that does not let us in says nothing of the others.
+        if (!(error instanceof UnansweredError || error instanceof RefusedConnectionError)) throw error
+        failures.push(error)
+      }
+    }
+    throw failures.findLast(error => error instanceof UnansweredError) ?? failures.at(-1) ?? new Error('the client is closed')
+  }
+
+  #addresses(): readonly Address[] {
+    const known = shuffled([...this.#brokers.values()])
+    const names = new Set(known.map(shownAddress))
+    return [...known, ...shuffled(this.bootstrap.filter(address => !names.has(shownAddress(address))))]
+  }
+
+  // ── Topics ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Keeps what is known of these topics new. Returns what ends that. */
+  watch(names: Iterable<string>): () => void {
+    const watched = [...names]
+    for (const name of watched) this.#watched.set(name, (this.#watched.get(name) ?? 0) + 1)
+    this.#schedule()
+    return () => {
+      for (const name of watched) {
+        const count = this.#watched.get(name)! - 1
+        if (count > 0) this.#watched.set(name, count)
+        else {
+          this.#watched.delete(name)
+          this.#forget(name)
+        }
+      }
+    }
+  }
+
+  /**
+   * Asks what there is of these topics now, and of no others.
+   *
+   * @param create Has brokers create those that do not exist, where they are configured to.
+   */
+  async learn(names: readonly string[], { create = false } = {}): Promise<ReadonlyMap<string, KnownTopic>> {
+    const answer = await this.askAny(metadata, {
+      topics: names.map(name => ({ name })),
+      allowAutoTopicCreation: create,
+    })
+    for (const { nodeId, host, port } of answer.brokers) this.#brokers.set(nodeId, { host, port })
+    const nodes = new Set(answer.brokers.map(({ nodeId }) => nodeId))
+    for (const node of this.#brokers.keys()) if (!nodes.has(node)) this.#brokers.delete(node)
+    this.transport.keep([...this.#brokers.values(), ...this.bootstrap])
+    const learnt = new Map<string, KnownTopic>()
+    for (const { name, topicId, errorCode, partitions } of answer.topics) {
+      if (name === null) continue
+      const known: { leader: number; leaderEpoch: number }[] = []
+      for (const { partitionIndex, leaderId, leaderEpoch } of partitions) {
+        known[partitionIndex] = { leader: leaderId, leaderEpoch }
+      }
+      const error = errorCode === 0 ? undefined : kafkaError(errorCode)
+      learnt.set(name, { name, id: topicId, partitions: Array.from(known, each => each ?? leaderless), error })
+    }
+    for (const topic of learnt.values()) this.#know(topic)
+    for (const listener of [...this.#listeners]) listener()
+    return learnt
+  }
+
+  #know(topic: KnownTopic): void {
+    if (!this.#watched.has(topic.name)) return
+    this.#forget(topic.name)
+    this.#topics.set(topic.name, topic)
+    this.#names.set(topic.id, topic.name)
+  }
+
+  #forget(name: string): void {
+    const before = this.#topics.get(name)
+    if (before === undefined) return
+    this.#topics.delete(name)
+    if (this.#names.get(before.id) === name) this.#names.delete(before.id)
+  }
+
+  /** Asks for all that is watched. One request serves all that ask meanwhile. Rejects if no broker answers. */
+  refresh(): Promise<void> {
+    this.#refreshing ??= this.#refresh().finally(() => {
+      this.#refreshing = undefined
+      this.#schedule()
+    })
+    return this.#refreshing
+  }
+
+  async #refresh(): Promise<void> {
+    const wait = this.#refreshedAt + minRefreshInterval - this.clock.monotonic()
+    if (wait > 0) await pause(wait, this.ended)
+    this.#refreshedAt = this.clock.monotonic()
+    await this.learn([...this.#watched.keys()])
+  }
+
+  /** The next look, of its own accord: soon while a partition has no leader. */
+  #schedule(): void {
+    clearTimeout(this.#timer)
+    if (this.ended.aborted || this.#watched.size === 0) return
+    const wait = this.#isLeaderless() ? Math.min(leaderlessInterval, this.maxAge) : this.maxAge
+    this.#timer = setTimeout(() => {
+      // Whoever misses something because of it asks again and reports it.
+      this.refresh().catch(() => {})
+    }, wait)
+  }
+
+  #isLeaderless(): boolean {
+    for (const { partitions } of this.#topics.values()) if (partitions.some(({ leader }) => leader < 0)) return true
+    return false
+  }
+
+  // ── Coordinators ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The broker that coordinates a group. Rejects with a `ProtocolFailure` if the brokers do not say. */
+  coordinator(group: string): Promise<number> {
+    let found = this.#coordinators.get(group)
+    if (found === undefined) {
+      found = this.#findCoordinator(group)
+      this.#coordinators.set(group, found)
+      const asked = found
+      asked.catch(() => {
+        if (this.#coordinators.get(group) === asked) this.#coordinators.delete(group)
+      })
+    }
+    return found
+  }
+
+  async #findCoordinator(group: string): Promise<number> {
+    let version = 0
+    const answer = await this.askAny(findCoordinator, spoken => {
+      version = spoken
+      return findOneCoordinator(group, coordinatorType.group, spoken)
+    })
+    const found = foundCoordinator(answer, group, version)
+    if (found === undefined) throw new Error(`the brokers do not say which of them coordinates group '${group}'`)
+    const { errorCode, nodeId, host, port } = found
+    if (errorCode !== 0) throw new ProtocolFailure(kafkaError(errorCode), `the coordinator of group '${group}' is not known`)
+    this.#brokers.set(nodeId, { host, port })
+    return nodeId
+  }
+
+  /** The coordinator has moved or cannot be reached: it is looked for again. */
+  forgetCoordinator(group: string): void {
+    this.#coordinators.delete(group)
+  }
+
+  end(): void {
+    this.#ended.abort()
+    clearTimeout(this.#timer)
+    this.#listeners.clear()
+  }
+}
+
+const leaderless = { leader: -1, leaderEpoch: -1 }
+
+function shuffled<T>(items: readonly T[]): T[] {
+  const left = [...items]
+  const drawn: T[] = []
+  while (left.length > 0) drawn.push(...left.splice(Math.floor(Math.random() * left.length), 1))
+  return drawn
+}

@@ -1,0 +1,386 @@
+import type { Logger } from 'pino'
+import { type Observable, type Subscriber, Subscription, takeUntil, timer } from 'rxjs'
+import type { Clock } from '../../clock.js'
+import type { CommitPoint } from '../../commit-point.js'
+import type { ConsumeRequest, DriverEvent, PartitionAssignment } from '../../driver.js'
+import { CommitError, FetchError, type RxMikaError } from '../../errors.js'
+import type { Codecs } from '../../protocol/records/codecs.js'
+import { ZERO_UUID } from '../../protocol/wire/uuid.js'
+import type { Cluster } from './cluster/cluster.js'
+import { ProtocolFailure } from './cluster/protocol-failure.js'
+import { Doorbell } from './doorbell.js'
+import { Assignment } from './fetching/assignment.js'
+import { type Diverged, Fetching, type FetchingHost } from './fetching/fetching.js'
+import { ClassicMember } from './membership/classic-member.js'
+import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './membership/member.js'
+import { GrouplessMember } from './membership/groupless-member.js'
+import { type LogIdentity, sealIdentity } from './positions/log-identity.js'
+import { resetPosition } from './positions/reset.js'
+import { begunWith, TakingUp, type TakingUpHost } from './positions/taking-up.js'
+import { PartitionMap, type TopicPartition } from './topic-partition.js'
+import { fatalError } from './fatal-error.js'
+
+export interface ConsumptionHost {
+  readonly cluster: Cluster
+  readonly clock: Clock
+  readonly codecs: Codecs | undefined
+  readonly logger: Logger
+}
+
+/**
+ * One subscription to the driver's `consume`: what is assigned, and what the client is told of it. The member says what
+ * is assigned, taking up finds where to read it from, and fetching reads it.
+ */
+export class Consumption implements MemberOwner, FetchingHost {
+  readonly cluster: Cluster
+  readonly clock: Clock
+  readonly codecs: Codecs | undefined
+  readonly #fetching: Fetching
+  readonly #member: Member
+  readonly #stopWatching: (() => void)[] = []
+  /** Aborted by each rebalance, loss and the end: what was being learnt is of the past. */
+  #taking = new AbortController()
+  /** Rings when a hold is to end before its time. */
+  readonly #release = new Doorbell()
+  /** How many partitions each topic had when this consumption first saw it. */
+  readonly #firstSeen = new Map<string, number>()
+  /** With which identity positions of a topic are committed. */
+  readonly #identities = new Map<string, LogIdentity>()
+  /** Assigned, and not announced yet. */
+  #pending = new PartitionMap<TopicPartition>()
+  /** Of topics that were deleted and made again: read from their beginning. */
+  readonly #remade = new PartitionMap<TopicPartition>()
+  #closed = false
+
+  constructor(
+    readonly host: ConsumptionHost,
+    readonly request: ConsumeRequest,
+    readonly subscriber: Subscriber<DriverEvent>,
+  ) {
+    this.cluster = host.cluster
+    this.clock = host.clock
+    this.codecs = host.codecs
+    this.#fetching = new Fetching(this)
+    const { group, topics } = request
+    this.#member =
+      group === undefined
+        ? new GrouplessMember(this.cluster, topics, this)
+        : new ClassicMember(this.cluster, settingsOf(group, request), topics, this, this.clock)
+  }
+
+  /** Called once the driver knows this consumption, for the client may call back from within the first event. */
+  start(): void {
+    this.#stopWatching.push(this.cluster.watch(this.request.topics))
+    this.#stopWatching.push(this.cluster.onChange(() => this.#onMetadata()))
+    this.#member.start()
+  }
+
+  get startFrom() {
+    return this.request.startFrom
+  }
+
+  get rack(): string | undefined {
+    return this.request.rack
+  }
+
+  get delivering(): boolean {
+    return !this.#closed && !this.doubtful
+  }
+
+  get doubtful(): boolean {
+    return this.#member.doubtful
+  }
+
+  // ── What the member says ─────────────────────────────────────────────────────────────────────────────────────────
+
+  held(): readonly TopicPartition[] {
+    return [...this.#fetching.assignments.values()]
+  }
+
+  interrupted(): void {
+    this.#renewTaking()
+  }
+
+  async givingUp(partitions: readonly TopicPartition[]): Promise<void> {
+    const assignments = this.#assignmentsOf(partitions)
+    if (assignments.length === 0 || this.#closed) return
+    for (const assignment of assignments) assignment.resting = true
+    const holds: Observable<unknown>[] = []
+    this.emit({ type: 'revoking', assignments, hold: until => holds.push(until) })
+    await this.#held(holds, assignments)
+  }
+
+  /** Until all holds are over, what they are about has ended, or the time for it is up. */
+  async #held(holds: readonly Observable<unknown>[], assignments: readonly Assignment[]): Promise<void> {
+    let open = holds.length
+    const subscriptions = new Subscription()
+    const end = () => {
+      if (--open <= 0) this.#release.ring()
+    }
+    const overdue = timer(this.request.rebalanceTimeout)
+    for (const hold of holds) {
+      subscriptions.add(hold.pipe(takeUntil(overdue)).subscribe({ error: end, complete: end }))
+    }
+    while (open > 0 && !this.#closed && assignments.some(({ ended }) => !ended)) await this.#release.rung()
+    subscriptions.unsubscribe()
+  }
+
+  assigned(share: readonly TopicPartition[]): void {
+    if (this.#closed) return
+    this.#noteFirstSeen()
+    const now = PartitionMap.of(share)
+    this.#end(
+      [...this.#fetching.assignments.values()].filter(assignment => !now.has(assignment)),
+      'revoked',
+    )
+    this.#pending = PartitionMap.of(share.filter(place => !this.#fetching.assignments.has(place)))
+    this.#takeUp()
+  }
+
+  /** Begins anew with all whose positions are not known yet. */
+  #takeUp(): void {
+    const signal = this.#renewTaking()
+    const places = [...this.#pending.values()]
+    if (places.length === 0) return this.#announce([])
+    void new TakingUp(this.#takingUpHost(signal)).all(places)
+  }
+
+  lost(error: Error): void {
+    this.#pending = new PartitionMap()
+    this.#renewTaking()
+    const assignments = [...this.#fetching.assignments.values()]
+    if (assignments.length > 0) {
+      this.host.logger.warn({ err: error }, 'the group went on without this member')
+    }
+    this.#end(assignments, 'lost')
+  }
+
+  confirmed(): void {
+    this.emit({ type: 'confirmed' })
+    this.#fetching.wake()
+  }
+
+  trouble(error: RxMikaError): void {
+    this.emit({ type: 'trouble', error })
+  }
+
+  failed(error: RxMikaError): void {
+    this.fail(error)
+  }
+
+  #announce(added: readonly Assignment[]): void {
+    if (this.#closed) return
+    const retained = [...this.#fetching.assignments.values()]
+    for (const assignment of retained) assignment.resting = false
+    for (const assignment of added) {
+      this.#pending.delete(assignment)
+      this.#remade.delete(assignment)
+    }
+    this.#fetching.add(added)
+    this.emit({ type: 'assigned', added, retained })
+    this.#fetching.wake()
+  }
+
+  #assignmentsOf(partitions: readonly TopicPartition[]): Assignment[] {
+    return partitions.flatMap(place => this.#fetching.assignments.get(place) ?? [])
+  }
+
+  #end(assignments: readonly Assignment[], how: 'revoked' | 'lost'): void {
+    if (assignments.length === 0) return
+    for (const assignment of assignments) assignment.ended = true
+    this.#fetching.remove(assignments)
+    this.emit({ type: how, assignments })
+    this.#release.ring()
+  }
+
+  // ── Taking up ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #renewTaking(): AbortSignal {
+    this.#taking.abort()
+    this.#taking = new AbortController()
+    if (this.#closed) this.#taking.abort()
+    return this.#taking.signal
+  }
+
+  #takingUpHost(stale: AbortSignal): TakingUpHost {
+    const { request, cluster, clock } = this
+    return {
+      request,
+      cluster,
+      clock,
+      stale,
+      committed: topics => this.#committed(topics),
+      keep: starts => this.#keep(starts),
+      settleDoubt: () => this.#member.settleDoubt(),
+      cameLater: place => this.#remade.has(place) || place.partition >= (this.#firstSeen.get(place.topic) ?? Infinity),
+      announce: added => this.#announce(added),
+      emit: event => this.emit(event),
+      fatal: error => fatalError(error, request),
+      fail: error => this.fail(error),
+    }
+  }
+
+  async #committed(topics: readonly string[]): Promise<PartitionMap<CommittedPosition>> {
+    if (this.request.group === undefined) return new PartitionMap()
+    const known = topics.flatMap(name => this.cluster.topic(name) ?? [])
+    const committed = await this.#member.committed(known)
+    for (const { name, id, partitions } of known) {
+      this.#identities.set(name, { topicId: id, partitions: begunWith(committed.of(name)) || partitions.length })
+    }
+    return committed
+  }
+
+  async #keep(starts: Parameters<TakingUpHost['keep']>[0]): Promise<void> {
+    await this.#member.commit(
+      starts.map(({ place: { topic, partition }, start, identity }) => ({
+        topic,
+        partition,
+        offset: BigInt(start.offset),
+        leaderEpoch: start.leaderEpoch,
+        metadata: sealIdentity(identity, start.metadata),
+      })),
+    )
+  }
+
+  #noteFirstSeen(): void {
+    for (const name of this.request.topics) {
+      const known = this.cluster.topic(name)
+      if (known !== undefined && known.partitions.length > 0 && !this.#firstSeen.has(name)) {
+        this.#firstSeen.set(name, known.partitions.length)
+      }
+    }
+  }
+
+  // ── Logs that are not what they were ─────────────────────────────────────────────────────────────────────────────
+
+  /** A topic that was deleted and made again has another id: what is assigned of it belongs to a log that is gone. */
+  #onMetadata(): void {
+    if (this.#closed) return
+    this.#noteFirstSeen()
+    const replaced = [...this.#fetching.assignments.values()].filter(({ topic, topicId }) => {
+      const now = this.cluster.topic(topic)?.id ?? ZERO_UUID
+      return topicId !== ZERO_UUID && now !== ZERO_UUID && now !== topicId
+    })
+    if (replaced.length > 0) this.#replace(replaced)
+  }
+
+  #replace(replaced: readonly Assignment[]): void {
+    for (const { topic, partition, next } of replaced) {
+      const message = `topic '${topic}' was deleted and made again: ${topic}-${partition} is read from its beginning instead of from ${next}`
+      this.emit({ type: 'trouble', error: new FetchError(message, { topic, partition, offset: BigInt(next) }) })
+      this.#firstSeen.delete(topic)
+    }
+    this.#end(replaced, 'lost')
+    for (const { topic, partition } of replaced) {
+      const place = { topic, partition }
+      this.#pending.set(place, place)
+      this.#remade.set(place, place)
+    }
+    this.#takeUp()
+  }
+
+  outOfRange(assignment: Assignment, diverged: Diverged | undefined): void {
+    void resetPosition(assignment, diverged, {
+      cluster: this.cluster,
+      startFrom: this.request.startFrom,
+      moved: () => this.#fetching.wake(),
+      trouble: error => this.trouble(error),
+    })
+  }
+
+  // ── For the driver ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  pause(assignments: readonly PartitionAssignment[]): void {
+    for (const assignment of assignments) if (assignment instanceof Assignment) assignment.paused = true
+  }
+
+  resume(assignments: readonly PartitionAssignment[]): void {
+    for (const assignment of assignments) if (assignment instanceof Assignment) assignment.paused = false
+    this.#fetching.wake()
+  }
+
+  async commit(points: readonly CommitPoint[]): Promise<void> {
+    if (live(points).length === 0) return
+    if (this.request.group === undefined) {
+      throw new CommitError('nothing can be committed without a group', { retriable: false })
+    }
+    // The broker takes a late commit even of what others have by now: it is for us not to send one.
+    if (this.#member.doubtful) await this.#member.settleDoubt()
+    const sent = live(points)
+    if (sent.length === 0) {
+      throw new CommitError('what was to be committed is not assigned any more', { retriable: true })
+    }
+    try {
+      await this.#member.commit(sent.map(point => this.#sealed(point)))
+    } catch (error) {
+      // The positions matter more than what is written beside them.
+      if (!isTooLarge(error as Error)) throw error
+      await this.#member.commit(live(sent).map(point => this.#sealed({ ...point, metadata: '' })))
+    }
+  }
+
+  #sealed({ topic, partition, offset, metadata, assignment }: CommitPoint): PositionToCommit {
+    const identity = this.#identities.get(topic) ?? { topicId: ZERO_UUID, partitions: 0 }
+    const leaderEpoch = assignment instanceof Assignment ? assignment.epochBefore(Number(offset)) : -1
+    return { topic, partition, offset, leaderEpoch, metadata: sealIdentity(identity, metadata ?? '') }
+  }
+
+  // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Leaves the group in bounded time, and completes the stream. */
+  async leave(): Promise<void> {
+    this.#close()
+    this.#end([...this.#fetching.assignments.values()], 'revoked')
+    await this.#member.leave()
+    this.subscriber.complete()
+  }
+
+  /** The client unsubscribed: nothing is reported any more. */
+  abandon(): void {
+    if (this.#closed) return
+    this.#close()
+    for (const assignment of this.#fetching.assignments.values()) assignment.ended = true
+    void this.#member.leave()
+  }
+
+  #close(): void {
+    this.#closed = true
+    this.#taking.abort()
+    this.#fetching.end()
+    this.#release.ring()
+    for (const stop of this.#stopWatching) stop()
+  }
+
+  fail(error: RxMikaError): void {
+    if (this.#closed) return
+    this.#close()
+    this.#end([...this.#fetching.assignments.values()], 'lost')
+    void this.#member.leave()
+    this.subscriber.error(error)
+  }
+
+  emit(event: DriverEvent): void {
+    this.subscriber.next(event)
+  }
+}
+
+function live(points: readonly CommitPoint[]): readonly CommitPoint[] {
+  return points.filter(point => point.assignment?.ended !== true)
+}
+
+function settingsOf(group: string, request: ConsumeRequest): MemberSettings {
+  const { sessionTimeout, heartbeatInterval, rebalanceTimeout } = request
+  return {
+    group,
+    instanceId: request.instanceId,
+    rack: request.rack,
+    sessionTimeout,
+    heartbeatInterval,
+    // A rebalance is noticed with the next heartbeat only, and joining takes time too.
+    rebalanceTimeout: rebalanceTimeout + heartbeatInterval + 2_000,
+  }
+}
+
+function isTooLarge({ cause }: { readonly cause?: unknown }): boolean {
+  return cause instanceof ProtocolFailure && cause.error.name === 'OFFSET_METADATA_TOO_LARGE'
+}

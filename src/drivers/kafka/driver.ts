@@ -1,0 +1,257 @@
+import { concat, concatAll, defer, from, ignoreElements, Observable, Subject } from 'rxjs'
+import { type Clock, systemClock } from '../../clock.js'
+import type { CommitPoint } from '../../commit-point.js'
+import type {
+  ConnectionEvent,
+  ConsumeRequest,
+  Driver,
+  DriverContext,
+  DriverEvent,
+  PartitionAssignment,
+} from '../../driver.js'
+import { CommitError, ConfigurationError, ConnectionError, PublishError, type RxMikaError } from '../../errors.js'
+import type { Codecs } from '../../protocol/records/codecs.js'
+import { type ProduceResult, refused } from '../../produce-result.js'
+import type { PublishRecord } from '../../publish.js'
+import type { RecordBatch } from '../../record-batch.js'
+import type { SaslOptions } from '../../sasl.js'
+import { Reachability as OldReachability } from '../kafkajs/reachability.js'
+import { openBrokers } from '../kafkajs/connection.js'
+import { Producer } from '../kafkajs/producer.js'
+import { pause } from './backoff.js'
+import { Cluster } from './cluster/cluster.js'
+import { Consumption } from './consumption.js'
+import { readAt } from './fetching/single-read.js'
+import { latest, offsetsAt } from './positions/list-offsets.js'
+import { Outage } from './outage.js'
+import { Reachability } from './reachability.js'
+import { existingTopics } from './topics.js'
+import { parseAddress, shownAddress } from './transport/address.js'
+import { RefusedConnectionError } from './transport/failures.js'
+import type { Ssl } from './transport/socket.js'
+import { Transport } from './transport/transport.js'
+
+export interface KafkaOptions {
+  /** `host:port` or `[IPv6]:port`. */
+  readonly brokers: readonly string[]
+  readonly ssl?: Ssl
+  readonly sasl?: SaslOptions
+  readonly codecs?: Codecs
+  /** How soon added partitions and topics are noticed, ms; default 30,000. */
+  readonly metadataMaxAge?: number
+}
+
+const defaultMetadataMaxAge = 30_000
+const connectAgain = 200
+
+/** One client's connection to real brokers. */
+export class KafkaDriver implements Driver {
+  readonly #clock: Clock = systemClock
+  #transport: Transport | undefined
+  #cluster: Cluster | undefined
+  #reachability: Reachability | undefined
+  #outage: Outage | undefined
+  readonly #trouble = new Subject<RxMikaError>()
+  #context: DriverContext | undefined
+  #consumption: Consumption | undefined
+  /** Where outages are told: to whoever connects, and then to whoever consumes. */
+  #tell: ((event: ConnectionEvent) => void) | undefined
+  #closed = false
+
+  constructor(readonly options: KafkaOptions) {}
+
+  get trouble(): Observable<RxMikaError> {
+    return this.#trouble.asObservable()
+  }
+
+  get lastFailure(): RxMikaError | undefined {
+    return this.#reachability?.lastFailure
+  }
+
+  connect(context: DriverContext): Observable<ConnectionEvent> {
+    return new Observable(subscriber => {
+      this.#tell = event => subscriber.next(event)
+      this.#connect(context).then(
+        () => subscriber.complete(),
+        error => subscriber.error(error),
+      )
+    })
+  }
+
+  async #connect(context: DriverContext): Promise<void> {
+    if (this.#closed) throw closed()
+    this.#context ??= context
+    const cluster = this.#open(context)
+    while (!this.#closed) {
+      try {
+        await cluster.learn([])
+        return
+      } catch (error) {
+        if (error instanceof RefusedConnectionError) throw new ConnectionError(error.message, { cause: error })
+        await pause(connectAgain, cluster.ended)
+      }
+    }
+    throw closed()
+  }
+
+  #open({ clientId }: DriverContext): Cluster {
+    if (this.#cluster !== undefined) return this.#cluster
+    const { brokers, ssl, sasl, metadataMaxAge = defaultMetadataMaxAge } = this.options
+    const clock = this.#clock
+    const bootstrap = brokers.map(parseAddress)
+    const names = new Set(bootstrap.map(shownAddress))
+    const outage = new Outage(
+      error => this.#tell?.({ type: 'disconnected', error }),
+      () => this.#tell?.({ type: 'reconnected' }),
+    )
+    const reachability = new Reachability(
+      clock,
+      error => this.#trouble.next(error),
+      address => names.has(shownAddress(address)),
+    )
+    const transport = new Transport(
+      { clientId, clock, ...(ssl !== undefined && { ssl }), ...(sasl !== undefined && { sasl }) },
+      {
+        connecting: address => reachability.begins(address),
+        connected: address => reachability.connected(address),
+        answered: address => {
+          reachability.answers(address)
+          outage.answered()
+        },
+        failed: (address, error, wasConnecting) => {
+          reachability.fails(address, error, wasConnecting)
+          outage.failed(error)
+        },
+      },
+    )
+    this.#outage = outage
+    this.#reachability = reachability
+    this.#transport = transport
+    this.#cluster = new Cluster(transport, bootstrap, clock, metadataMaxAge)
+    return this.#cluster
+  }
+
+  topics(names: readonly string[]): Observable<ReadonlyMap<string, number>> {
+    return promised(async cancelled => {
+      const cluster = this.#connected()
+      return existingTopics(cluster, names, this.#clock, cancelled)
+    })
+  }
+
+  endOffsets(topic: string): Observable<ReadonlyMap<number, number>> {
+    return promised(async () => {
+      const cluster = this.#connected()
+      const stop = cluster.watch([topic])
+      try {
+        const known = (await cluster.learn([topic])).get(topic)
+        if (known === undefined || known.partitions.length === 0) {
+          throw new ConfigurationError(`topic '${topic}' does not exist`)
+        }
+        const partitions = known.partitions.map((_, partition) => ({ topic, partition }))
+        const ends = await offsetsAt(cluster, partitions, latest)
+        return new Map(partitions.map(place => [place.partition, ends.get(place)!.offset]))
+      } catch (cause) {
+        if (cause instanceof ConfigurationError) throw cause
+        throw new ConnectionError(`the end of topic '${topic}' is not known: ${(cause as Error).message}`, { cause })
+      } finally {
+        stop()
+      }
+    })
+  }
+
+  readAt(assignment: PartitionAssignment, offset: number): Observable<RecordBatch> {
+    return promised(() => readAt(this.#connected(), assignment, offset, this.options.codecs)).pipe(concatAll())
+  }
+
+  consume(request: ConsumeRequest): Observable<DriverEvent> {
+    return new Observable(subscriber => {
+      if (this.#cluster === undefined || this.#context === undefined || this.#closed) {
+        subscriber.error(this.#closed ? closed() : notConnected())
+        return
+      }
+      if (this.#consumption !== undefined) {
+        subscriber.error(new ConfigurationError('this driver consumes already; leave() first'))
+        return
+      }
+      this.#tell = event => subscriber.next(event)
+      const host = { cluster: this.#cluster, clock: this.#clock, codecs: this.options.codecs, logger: this.#context.logger }
+      const consumption = new Consumption(host, request, subscriber)
+      this.#consumption = consumption
+      consumption.start()
+      return () => {
+        consumption.abandon()
+        if (this.#consumption === consumption) this.#consumption = undefined
+      }
+    })
+  }
+
+  get doubtful(): boolean {
+    return this.#consumption?.doubtful === true
+  }
+
+  pause(assignments: readonly PartitionAssignment[]): void {
+    this.#consumption?.pause(assignments)
+  }
+
+  resume(assignments: readonly PartitionAssignment[]): void {
+    this.#consumption?.resume(assignments)
+  }
+
+  commit(points: readonly CommitPoint[]): Observable<never> {
+    return promised(async () => {
+      if (points.every(point => point.assignment?.ended === true)) return
+      if (this.#closed) throw new CommitError('the driver is closed', { retriable: false })
+      if (this.#consumption === undefined) throw new CommitError('the group is not joined', { retriable: true })
+      await this.#consumption.commit(points)
+    }).pipe(ignoreElements())
+  }
+
+  produce(records: readonly PublishRecord[]): Observable<readonly ProduceResult[]> {
+    return defer(() => {
+      if (this.#cluster === undefined || this.#closed) {
+        const why = this.#closed ? 'the driver is closed' : 'the driver is not connected'
+        return [records.map(({ topic }) => refused(new PublishError(why, { retriable: !this.#closed, topic })))]
+      }
+      this.#producer ??= new Producer(openBrokers(this.options as never, this.#context!).kafka, new OldReachability(() => {}) as never)
+      return this.#producer.produce(records)
+    })
+  }
+  #producer: Producer | undefined
+
+  leave(): Observable<never> {
+    return promised(async () => {
+      await this.#consumption?.leave()
+    }).pipe(ignoreElements())
+  }
+
+  close(): Observable<never> {
+    const end = defer(() => {
+      this.#closed = true
+      this.#reachability?.end()
+      this.#outage?.stop()
+      this.#cluster?.end()
+      this.#transport?.close()
+      return from(this.#producer?.end() ?? Promise.resolve()).pipe(ignoreElements())
+    })
+    return concat(this.leave(), end)
+  }
+
+  #connected(): Cluster {
+    if (this.#closed) throw closed()
+    if (this.#cluster === undefined) throw notConnected()
+    return this.#cluster
+  }
+}
+
+/** Asked on subscription; what becomes of it after the unsubscription is ignored. */
+function promised<T>(ask: (cancelled: () => boolean) => Promise<T>): Observable<T> {
+  return new Observable(subscriber => from(defer(() => ask(() => subscriber.closed))).subscribe(subscriber))
+}
+
+function closed(): ConnectionError {
+  return new ConnectionError('the driver is closed')
+}
+
+function notConnected(): ConnectionError {
+  return new ConnectionError('the driver is not connected; connect() first')
+}

@@ -1,0 +1,89 @@
+import type { Clock } from '../../../clock.js'
+import type { PartitionAssignment } from '../../../driver.js'
+import type { Uuid } from '../../../protocol/wire/uuid.js'
+
+/** Where to read a partition from. */
+export interface StartPosition {
+  readonly offset: number
+  /** Of the record before it; -1: not known. */
+  readonly leaderEpoch: number
+  readonly metadata: string
+}
+
+/** A partition that this member has, and how far it has been read. */
+export class Assignment implements PartitionAssignment {
+  paused = true
+  ended = false
+  /** A rebalance may take it: nothing of it is delivered until its outcome is known. */
+  resting = false
+  /** The next offset to fetch. */
+  next: number
+  /** Of the record before `next`, so that the leader sees whether its log is the one that was read (KIP-320). */
+  lastEpoch: number
+  /** Counts jumps of the position: what was fetched before one is not delivered after it. */
+  jumps = 0
+  /** The position whose records could not be read, once that was reported. */
+  unreadableAt: number | undefined
+  /** The broker to fetch from instead of the leader, which said so (KIP-392). */
+  replica: number | undefined
+  readonly position: number
+  readonly metadata: string
+  #heldUntil = Number.NEGATIVE_INFINITY
+  /** Where the epochs of what was read begin: the last few, for commits. */
+  readonly #epochs: { readonly from: number; readonly epoch: number }[] = []
+
+  constructor(
+    readonly topic: string,
+    readonly partition: number,
+    /** Of the log that the position belongs to. */
+    readonly topicId: Uuid,
+    start: StartPosition,
+    readonly clock: Clock,
+  ) {
+    this.position = this.next = start.offset
+    this.lastEpoch = start.leaderEpoch
+    this.metadata = start.metadata
+    if (start.leaderEpoch >= 0) this.#epochs.push({ from: start.offset - 1, epoch: start.leaderEpoch })
+  }
+
+  /** Not fetched for so many ms: the broker refused it. */
+  hold(ms: number): void {
+    this.#heldUntil = this.clock.monotonic() + ms
+  }
+
+  /** How long it is still not fetched, ms; 0: it is. */
+  get heldFor(): number {
+    return Math.max(0, this.#heldUntil - this.clock.monotonic())
+  }
+
+  /** A batch was read, up to and with `lastOffset`. */
+  advance(baseOffset: number, lastOffset: number, epoch: number): void {
+    this.next = lastOffset + 1
+    if (epoch < 0) return
+    this.lastEpoch = epoch
+    if (this.#epochs.at(-1)?.epoch === epoch) return
+    this.#epochs.push({ from: baseOffset, epoch })
+    // Positions far behind are committed without one, which leaves the check to the first fetch.
+    if (this.#epochs.length > maxEpochs) this.#epochs.shift()
+  }
+
+  /** The leader epoch of the last record below `offset`; -1: not known. */
+  epochBefore(offset: number): number {
+    for (let at = this.#epochs.length - 1; at >= 0; at--) {
+      const { from, epoch } = this.#epochs[at]!
+      if (from < offset) return epoch
+    }
+    return -1
+  }
+
+  /** Reads on elsewhere. */
+  jump(position: number, epoch = -1): void {
+    this.next = position
+    this.lastEpoch = epoch
+    this.#epochs.length = 0
+    this.jumps++
+    this.#heldUntil = Number.NEGATIVE_INFINITY
+  }
+}
+
+const maxEpochs = 16

@@ -1,0 +1,316 @@
+import { ConnectionError, FetchError } from '../../../errors.js'
+import { kafkaError } from '../../../protocol/errors.js'
+import { type FetchResponse, fetch, isolationLevel } from '../../../protocol/messages/fetch.js'
+import { UnsupportedCodecError } from '../../../protocol/records/errors.js'
+import { readPartitionRecords } from '../../../protocol/records/partition-records.js'
+import type { LazyRecordBatch } from '../../../protocol/records/lazy-record-batch.js'
+import type { RequestOf } from '../../../protocol/schema/message.js'
+import { type Uuid, ZERO_UUID } from '../../../protocol/wire/uuid.js'
+import { Backoff } from '../backoff.js'
+import { byTopic, PartitionMap } from '../topic-partition.js'
+import { RefusedConnectionError } from '../transport/failures.js'
+import type { Assignment } from './assignment.js'
+import type { Fetching } from './fetching.js'
+
+/** How long a broker may wait for something to send, ms. It bounds how late a partition that is resumed is asked for. */
+const maxWait = 100
+
+/** How long a broker may take to answer beyond that, ms. */
+const answerTimeout = 5_000
+
+/** What a partition may give in one answer: its share of what all may, and between these two, bytes. */
+const minPartitionBytes = 64 * 1024
+const maxPartitionBytes = 1024 * 1024
+const maxAnswerBytes = 4 * maxPartitionBytes
+
+/** Pauses before a partition that was refused is asked for again, ms. */
+const shortHold = 100
+const longHold = 2_000
+
+const firstPause = 100
+const maxPause = 1_000
+
+/** The newest version that has topic names; newer ones need topic ids. */
+const namedVersion = 12
+
+type FetchedPartition = FetchResponse['responses'][number]['partitions'][number]
+
+/** One partition of a request. */
+interface Sought {
+  readonly assignment: Assignment
+  readonly offset: number
+  readonly jumps: number
+}
+
+/** What the broker was asked for, and its answer. */
+interface Asked {
+  readonly sought: PartitionMap<Sought>
+  /** By topic id the name. */
+  readonly names: ReadonlyMap<Uuid, string>
+  readonly answer: Promise<FetchResponse>
+}
+
+/** What came of one partition. */
+interface Fetched {
+  readonly sought: Sought
+  readonly partition: FetchedPartition
+  readonly batches: readonly LazyRecordBatch[]
+}
+
+/** Where a partition is read on once what came is delivered. */
+interface Ahead {
+  readonly offset: number
+  readonly epoch: number
+}
+
+/**
+ * Fetches from one broker for as long as it leads something that is assigned. Where there is more to read, the broker is
+ * asked for it before what came is delivered, so that it works meanwhile; at most one answer waits like that.
+ */
+export class BrokerFetcher {
+  readonly #backoff = new Backoff(firstPause, maxPause)
+  #turn = 0
+
+  constructor(
+    readonly node: number,
+    readonly fetching: Fetching,
+  ) {}
+
+  /** Resolves when there is nothing assigned that this broker leads, or all is over. Never rejects. */
+  async run(): Promise<void> {
+    const { fetching } = this
+    let ahead: Asked | undefined
+    while (!fetching.ended && (ahead !== undefined || fetching.ledBy(this.node).length > 0)) {
+      const asked = ahead ?? this.#ask()
+      ahead = undefined
+      if (asked === undefined) {
+        await this.#untilSomething()
+        continue
+      }
+      try {
+        const fetched = this.#decoded(await asked.answer, asked)
+        this.#backoff.reset()
+        if (fetched.some(hasMore)) ahead = this.#ask(positionsAfter(fetched))
+        for (const each of fetched) this.#deliver(each)
+      } catch (error) {
+        await this.#recover(error)
+      }
+    }
+  }
+
+  /** Until something may be fetched: a pause ends, or the time of a partition that was held. */
+  async #untilSomething(): Promise<void> {
+    const held = this.fetching.ledBy(this.node).filter(({ paused, heldFor }) => !paused && heldFor > 0)
+    const soonest = Math.min(...held.map(({ heldFor }) => heldFor))
+    if (Number.isFinite(soonest)) await this.fetching.bell.wait(soonest + 1)
+    else await this.fetching.bell.rung()
+  }
+
+  // ── Asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #ask(positions?: ReadonlyMap<Assignment, Ahead>): Asked | undefined {
+    const { host } = this.fetching
+    if (!host.delivering) return undefined
+    const wanted = this.fetching
+      .ledBy(this.node)
+      .filter(({ paused, ended, resting, heldFor }) => !(paused || ended || resting) && heldFor === 0)
+    if (wanted.length === 0) return undefined
+    const sought = new PartitionMap<Sought>()
+    const partitionMaxBytes = Math.max(
+      minPartitionBytes,
+      Math.min(Math.floor(maxAnswerBytes / wanted.length), maxPartitionBytes),
+    )
+    // A broker fills an answer in the order of the request: who comes first changes.
+    const first = this.#turn++ % wanted.length
+    const topics = byTopic([...wanted.slice(first), ...wanted.slice(0, first)])
+    const request = {
+      maxWaitMs: maxWait,
+      minBytes: 1,
+      maxBytes: maxAnswerBytes,
+      isolationLevel: isolationLevel.readCommitted,
+      rackId: host.rack ?? '',
+      topics: [...topics].map(([topic, assignments]) => ({
+        topic,
+        topicId: assignments[0]!.topicId,
+        partitions: assignments.map(assignment => {
+          const { offset, epoch } = positions?.get(assignment) ?? { offset: assignment.next, epoch: assignment.lastEpoch }
+          sought.set(assignment, { assignment, offset, jumps: assignment.jumps })
+          return {
+            partition: assignment.partition,
+                        fetchOffset: offset,
+            lastFetchedEpoch: epoch,
+            partitionMaxBytes,
+          }
+        }),
+      })),
+    }
+    const hasIds = wanted.every(({ topicId }) => topicId !== ZERO_UUID)
+    const answer = host.cluster.ask(
+      this.node,
+      'fetch',
+      fetch,
+      version => (version >= 12 ? request : withoutEpochs(request)),
+      { timeout: maxWait + answerTimeout, ...(!hasIds && { maxVersion: namedVersion }) },
+    )
+    // One that is asked for ahead may be waited for by nobody.
+    answer.catch(() => {})
+    const names = new Map(wanted.map(({ topicId, topic }) => [topicId, topic]))
+    return { sought, names, answer }
+  }
+
+  // ── Answers ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #decoded({ errorCode, responses }: FetchResponse, asked: Asked): readonly Fetched[] {
+    if (errorCode !== 0) throw new Error(`broker ${this.node} refuses to be fetched from: ${kafkaError(errorCode)}`)
+    return responses.flatMap(({ topic, topicId, partitions }) => {
+      const name = topic === '' ? asked.names.get(topicId) : topic
+      return name === undefined ? [] : this.#decodedOf(name, partitions, asked)
+    })
+  }
+
+  #decodedOf(topic: string, partitions: readonly FetchedPartition[], { sought }: Asked): readonly Fetched[] {
+    const { host } = this.fetching
+    return partitions.flatMap(partition => {
+      const asked = sought.get({ topic, partition: partition.partitionIndex })
+      if (asked === undefined) return []
+      if (partition.errorCode !== 0 || partition.divergingEpoch !== null) {
+        this.#refused(asked, partition)
+        return []
+      }
+      const { records, abortedTransactions, preferredReadReplica } = partition
+      this.#follow(asked.assignment, preferredReadReplica)
+      const options = host.codecs === undefined ? {} : { codecs: host.codecs }
+      const bytes = records ?? nothing
+      const { batches, failure, isOldFormat } = readPartitionRecords(
+        bytes,
+        0,
+        bytes.length,
+        asked.offset,
+        abortedTransactions ?? [],
+        options,
+      )
+      if (failure !== undefined) this.#unreadable(asked, failure.offset, failure.error)
+      if (isOldFormat) this.#unreadable(asked, asked.offset, new Error('records of a format before Kafka 0.11 are not read'))
+      return [{ sought: asked, partition, batches }]
+    })
+  }
+
+  #deliver({ sought, batches }: Fetched): void {
+    const { assignment } = sought
+    const { host } = this.fetching
+    for (const batch of batches) {
+      // Another assignment, or another position, than when the broker was asked: what came is of the past. An earlier
+      // batch of the same answer moves the position, and may have made the client pause or leave.
+      if (assignment.ended || assignment.resting || !host.delivering || !isOfUse(sought)) return
+      if (batch.lastOffset < assignment.next) continue
+      // While a leader moves, two brokers can be asked for the same; what the other gave is left out.
+      let from = 0
+      while (from < batch.count && batch.offset(from) < assignment.next) from++
+      assignment.advance(batch.baseOffset, batch.lastOffset, batch.partitionLeaderEpoch)
+      host.emit({ type: 'batch', assignment, batch, from })
+    }
+  }
+
+  /** From now on from the replica that the leader named (KIP-392), and from the leader again when that refuses. */
+  #follow(assignment: Assignment, replica: number): void {
+    if (replica < 0 || replica === this.node) return
+    assignment.replica = replica
+    this.fetching.wake()
+  }
+
+  /** A partition that the broker refused; the others of the same answer are delivered. */
+  #refused({ assignment, offset, jumps }: Sought, { errorCode, divergingEpoch }: FetchedPartition): void {
+    if (assignment.ended || assignment.jumps !== jumps) return
+    const wasFollowing = assignment.replica !== undefined
+    assignment.replica = undefined
+    if (divergingEpoch !== null) {
+      if (offset === assignment.next) this.fetching.host.outOfRange(assignment, divergingEpoch)
+      return
+    }
+    const error = kafkaError(errorCode)
+    if (error.name === 'OFFSET_OUT_OF_RANGE') {
+      // A follower may not have it yet.
+      if (!wasFollowing && offset === assignment.next) this.fetching.host.outOfRange(assignment, undefined)
+    } else if (error.has('staleMetadata') || error.name === 'OFFSET_NOT_AVAILABLE' || error.name === 'FENCED_LEADER_EPOCH') {
+      assignment.hold(shortHold)
+      this.#refresh()
+    } else {
+      assignment.hold(longHold)
+      this.fetching.trouble(assignment, `the broker answers ${error}`)
+    }
+  }
+
+  /** Bytes that are no records, or compressed by a codec that is not there. */
+  #unreadable({ assignment }: Sought, offset: number, cause: Error): void {
+    assignment.hold(longHold)
+    // Reported once, however often it is tried again.
+    if (assignment.unreadableAt === offset) return
+    assignment.unreadableAt = offset
+    const { topic, partition } = assignment
+    const error = new FetchError(`the record batch at ${topic}-${partition}@${offset} cannot be read: ${cause.message}`, {
+      cause,
+      topic,
+      partition,
+      offset: BigInt(offset),
+    })
+    if (cause instanceof UnsupportedCodecError) this.fetching.host.fail(error)
+    else this.fetching.host.emit({ type: 'trouble', error })
+  }
+
+  #refresh(): void {
+    // Whoever waits for a leader hears of it by `onChange`; the brokers may be away.
+    this.fetching.host.cluster.refresh().catch(() => {})
+  }
+
+  async #recover(error: unknown): Promise<void> {
+    const { host } = this.fetching
+    if (this.fetching.ended) return
+    if (error instanceof RefusedConnectionError) {
+      host.fail(new ConnectionError(error.message, { cause: error }))
+      return
+    }
+    for (const assignment of this.fetching.ledBy(this.node)) assignment.replica = undefined
+    this.#backoff.failed()
+    this.#refresh()
+    await this.#backoff.wait(host.cluster.ended)
+  }
+}
+
+/** Whether the broker has more than it sent, so that it answers at once when it is asked for it. */
+function hasMore({ partition, batches }: Fetched): boolean {
+  const last = batches.at(-1)
+  // Nothing is read past an open transaction. Brokers of old say -1.
+  const { lastStableOffset, highWatermark } = partition
+  return last !== undefined && last.lastOffset + 1 < (lastStableOffset < 0 ? highWatermark : lastStableOffset)
+}
+
+/** Where to read on once all of that is delivered; what cannot be, for what comes before it was not, does not count. */
+function positionsAfter(fetched: readonly Fetched[]): ReadonlyMap<Assignment, Ahead> {
+  const positions = new Map<Assignment, Ahead>()
+  for (const { sought, batches } of fetched) {
+    const last = batches.at(-1)
+    if (last === undefined || !isOfUse(sought)) continue
+    const { assignment } = sought
+    const offset = Math.max(last.lastOffset + 1, assignment.next)
+    positions.set(assignment, { offset, epoch: offset === assignment.next ? assignment.lastEpoch : last.partitionLeaderEpoch })
+  }
+  return positions
+}
+
+/** The position has not jumped since the broker was asked, and all before what was asked for is delivered. */
+function isOfUse({ assignment, offset, jumps }: Sought): boolean {
+  return assignment.jumps === jumps && assignment.next >= offset
+}
+
+/** For versions that know nothing of the epoch of the last record. */
+function withoutEpochs({ topics, ...request }: RequestOf<typeof fetch>): RequestOf<typeof fetch> {
+  return {
+    ...request,
+    topics: topics.map(({ partitions, ...topic }) => ({
+      ...topic,
+      partitions: partitions.map(({ lastFetchedEpoch: _, ...partition }) => partition),
+    })),
+  }
+}
+
+const nothing = Buffer.alloc(0)

@@ -1,0 +1,108 @@
+import type { Clock } from '../../../clock.js'
+import type { DriverEvent } from '../../../driver.js'
+import { FetchError, type RxMikaError } from '../../../errors.js'
+import type { Codecs } from '../../../protocol/records/codecs.js'
+import type { Cluster } from '../cluster/cluster.js'
+import { Doorbell } from '../doorbell.js'
+import { PartitionMap } from '../topic-partition.js'
+import type { Assignment } from './assignment.js'
+import { BrokerFetcher } from './broker-fetcher.js'
+
+/** What fetching needs of the consumption it belongs to. */
+export interface FetchingHost {
+  readonly cluster: Cluster
+  readonly clock: Clock
+  readonly codecs: Codecs | undefined
+  readonly rack: string | undefined
+  /** False while it is in doubt whether this member still has what it had, and when all is over. */
+  readonly delivering: boolean
+  emit(event: DriverEvent): void
+  /** Ends the stream by what cannot heal. */
+  fail(error: RxMikaError): void
+  /** The position is not in the log, or the log is not the one it belongs to; the leader may say where they part. */
+  outOfRange(assignment: Assignment, diverged: Diverged | undefined): void
+}
+
+/** Where the log that was read and the log of today part (KIP-595). */
+export interface Diverged {
+  readonly epoch: number
+  readonly endOffset: number
+}
+
+/**
+ * Reads what is assigned: one loop for each broker that leads some of it. Pauses and positions are kept here alone, on
+ * the assignments.
+ */
+export class Fetching {
+  readonly assignments = new PartitionMap<Assignment>()
+  /** Rings when something may be fetched that could not be before. */
+  readonly bell = new Doorbell()
+  readonly #fetchers = new Map<number, BrokerFetcher>()
+  readonly #stopWatching: () => void
+  #ended = false
+
+  constructor(readonly host: FetchingHost) {
+    this.#stopWatching = host.cluster.onChange(() => this.wake())
+  }
+
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  add(assignments: readonly Assignment[]): void {
+    for (const assignment of assignments) this.assignments.set(assignment, assignment)
+    this.wake()
+  }
+
+  remove(assignments: readonly Assignment[]): void {
+    for (const assignment of assignments) {
+      if (this.assignments.get(assignment) === assignment) this.assignments.delete(assignment)
+    }
+  }
+
+  /** Something may be fetched that could not be before: what was paused, who leads, or whether this member delivers. */
+  wake(): void {
+    if (this.#ended) return
+    for (const assignment of this.assignments.values()) {
+      const node = this.nodeOf(assignment)
+      if (node !== undefined && !this.#fetchers.has(node)) this.#start(node)
+    }
+    this.bell.ring()
+  }
+
+  /** The broker to fetch a partition from; `undefined` if none leads it. */
+  nodeOf({ topic, partition, replica }: Assignment): number | undefined {
+    const { cluster } = this.host
+    if (replica !== undefined && cluster.addressOf(replica) !== undefined) return replica
+    return cluster.leaderOf(topic, partition)
+  }
+
+  /** What one broker is to be asked for, assigned first come first; rotated, so that none is always the last of an answer. */
+  ledBy(node: number): Assignment[] {
+    const led: Assignment[] = []
+    for (const assignment of this.assignments.values()) if (this.nodeOf(assignment) === node) led.push(assignment)
+    return led
+  }
+
+  #start(node: number): void {
+    const fetcher = new BrokerFetcher(node, this)
+    this.#fetchers.set(node, fetcher)
+    void fetcher.run().then(() => {
+      this.#fetchers.delete(node)
+      this.wake()
+    })
+  }
+
+  trouble(assignment: Assignment, why: string, cause?: unknown): void {
+    const { topic, partition, next } = assignment
+    const message = `${topic}-${partition}@${next} cannot be read: ${why}`
+    const error = new FetchError(message, { cause, topic, partition, offset: BigInt(next) })
+    this.host.emit({ type: 'trouble', error })
+  }
+
+  end(): void {
+    this.#ended = true
+    this.#stopWatching()
+    this.bell.ring()
+  }
+}

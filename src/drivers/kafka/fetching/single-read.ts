@@ -1,0 +1,60 @@
+import { FetchError } from '../../../errors.js'
+import { kafkaError } from '../../../protocol/errors.js'
+import { fetch, isolationLevel } from '../../../protocol/messages/fetch.js'
+import type { Codecs } from '../../../protocol/records/codecs.js'
+import { readPartitionRecords } from '../../../protocol/records/partition-records.js'
+import type { RecordBatch } from '../../../record-batch.js'
+import type { Cluster } from '../cluster/cluster.js'
+import { partitionName } from '../../../place.js'
+import { type TopicPartition } from '../topic-partition.js'
+
+const maxBytes = 256 * 1024
+/** The log is known to reach beyond the offset: nothing has to be waited for. */
+const maxWait = 100
+const namedVersion = 12
+
+/**
+ * One fetch over a connection that no consumption uses: it neither waits behind a long poll nor moves any position.
+ *
+ * @returns The batches from the one on that holds the first record at or after `offset`.
+ */
+export async function readAt(
+  cluster: Cluster,
+  { topic, partition }: TopicPartition,
+  offset: number,
+  codecs: Codecs | undefined,
+): Promise<readonly RecordBatch[]> {
+  const place = `${partitionName({ topic, partition })}@${offset}`
+  const fail = (why: string, cause?: unknown) =>
+    new FetchError(`${place} cannot be read: ${why}`, { cause, topic, partition, offset: BigInt(offset) })
+  const leader = cluster.leaderOf(topic, partition)
+  if (leader === undefined) throw fail('no broker leads its partition at present')
+  try {
+    const request = {
+      maxWaitMs: maxWait,
+      minBytes: 1,
+      maxBytes,
+      isolationLevel: isolationLevel.readCommitted,
+      topics: [{ topic, partitions: [{ partition, fetchOffset: offset, partitionMaxBytes: maxBytes }] }],
+    }
+    const { responses } = await cluster.ask(leader, 'control', fetch, request, { maxVersion: namedVersion })
+    const found = responses[0]?.partitions[0]
+    if (found === undefined) throw new Error('the broker did not answer for it')
+    if (found.errorCode !== 0) throw new Error(`the broker answers ${kafkaError(found.errorCode)}`)
+    const bytes = found.records ?? Buffer.alloc(0)
+    const { batches, failure } = readPartitionRecords(
+      bytes,
+      0,
+      bytes.length,
+      offset,
+      found.abortedTransactions ?? [],
+      codecs === undefined ? {} : { codecs },
+    )
+    if (failure !== undefined && batches.length === 0) throw failure.error
+    return batches
+  } catch (error) {
+    // Its leader may be another by now.
+    cluster.refresh().catch(() => {})
+    throw fail((error as Error).message, error)
+  }
+}

@@ -1,0 +1,380 @@
+import type { Clock } from '../../../clock.js'
+import { CommitError, ConfigurationError, type RxMikaError } from '../../../errors.js'
+import { kafkaError } from '../../../protocol/errors.js'
+import { heartbeat } from '../../../protocol/messages/heartbeat.js'
+import { joinGroup } from '../../../protocol/messages/join-group.js'
+import { leaveGroup, leaveOneMember } from '../../../protocol/messages/leave-group.js'
+import { syncGroup } from '../../../protocol/messages/sync-group.js'
+import { Backoff } from '../backoff.js'
+import type { Cluster } from '../cluster/cluster.js'
+import { ProtocolFailure } from '../cluster/protocol-failure.js'
+import { Doorbell } from '../doorbell.js'
+import type { KnownTopic } from '../cluster/metadata.js'
+import { PartitionMap, type TopicPartition } from '../topic-partition.js'
+import { Contact } from './contact.js'
+import { Coordinator } from './coordinator.js'
+import { shareOut } from './leader.js'
+import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './member.js'
+import { fatalFailure } from './member-failure.js'
+import { commitError, GroupOffsets, type Membership } from './offsets.js'
+import { decodeClaim, decodeShare, encodeClaim, encodeShare, offered } from './subscription.js'
+
+/** What joining may take beyond the rebalance time-out, ms: the slowest member learns of a rebalance by a heartbeat. */
+const joinGrace = 5_000
+const firstPause = 100
+const maxPause = 2_000
+const leaveTimeout = 3_000
+/** How long a commit waits for a rebalance to be over, ms. */
+const commitPatience = 10_000
+
+/** Where a member stands. Commits pass in `stable` and `giving-up`. */
+type State = 'joining' | 'stable' | 'giving-up' | 'left'
+
+/**
+ * A member of a group by the classic protocol: it joins, the group's leader shares the partitions out, and every change
+ * makes all members join again. Between two assignments of one partition nothing of it is delivered (eager).
+ *
+ *     joining ──▶ stable ──▶ giving-up ──▶ joining …        left: at any time, for good
+ *        ▲           │           │
+ *        └───────────┴───────────┘  the coordinator does not know this member any more: everything is lost
+ *
+ * Heartbeats run on a timer of their own in `stable` and `giving-up`; a JoinGroup request counts as one.
+ *
+ * @see https://kafka.apache.org/documentation/#consumerconfigs (group.protocol=classic), KIP-62, KIP-345, KIP-394
+ */
+export class ClassicMember implements Member {
+  #state: State = 'joining'
+  #memberId = ''
+  #generation = -1
+  #topics: readonly string[]
+  readonly #coordinator: Coordinator
+  readonly #contact: Contact
+  readonly #offsets: GroupOffsets
+  /** Rings when the state changes, and when a rebalance is to begin. */
+  readonly #bell = new Doorbell()
+  readonly #left = new AbortController()
+  readonly #backoff = new Backoff(firstPause, maxPause)
+  #rebalance = false
+  #heartbeats: NodeJS.Timeout | undefined
+  #beating = false
+
+  constructor(
+    readonly cluster: Cluster,
+    readonly settings: MemberSettings,
+    topics: readonly string[],
+    readonly owner: MemberOwner,
+    clock: Clock,
+  ) {
+    this.#topics = topics
+    this.#coordinator = new Coordinator(cluster, settings.group)
+    this.#contact = new Contact(clock, settings.sessionTimeout, () => owner.confirmed())
+    this.#offsets = new GroupOffsets(this.#coordinator)
+  }
+
+  start(): void {
+    void this.#live()
+  }
+
+  get doubtful(): boolean {
+    return this.#state !== 'joining' && this.#contact.doubtful
+  }
+
+  subscribe(topics: readonly string[]): void {
+    this.#topics = topics
+    this.#rejoin()
+  }
+
+  // ── Life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #live(): Promise<void> {
+    while (!this.#ended) {
+      try {
+        const share = await this.#join()
+        if (this.#ended) return
+        this.#backoff.reset()
+        this.#enter('stable')
+        this.#beat()
+        if (this.#take(share)) await this.#untilRebalance()
+        await this.#giveUp()
+      } catch (error) {
+        if (this.#ended) return
+        this.#backoff.failed()
+        if (!this.#mayGoOn(error as Error)) return
+        await this.#backoff.wait(this.#left.signal)
+      }
+    }
+  }
+
+  get #ended(): boolean {
+    return this.#state === 'left'
+  }
+
+  #enter(state: State): void {
+    if (this.#ended) return
+    this.#state = state
+    this.#bell.ring()
+  }
+
+  #rejoin(): void {
+    this.#rebalance = true
+    this.#bell.ring()
+  }
+
+  async #untilRebalance(): Promise<void> {
+    while (this.#state === 'stable' && !this.#rebalance) await this.#bell.rung()
+  }
+
+  /**
+   * Tells the owner what came of the rebalance. False: this member has to join again at once, for under
+   * cooperative-sticky a partition that moves is given to its new owner only then.
+   */
+  #take(share: readonly TopicPartition[]): boolean {
+    this.#rebalance = false
+    const given = PartitionMap.of(share)
+    const keeps = this.owner.held().every(place => given.has(place))
+    this.owner.assigned(share)
+    return keeps || this.#protocol !== 'cooperative-sticky'
+  }
+
+  #protocol = ''
+
+  async #giveUp(): Promise<void> {
+    if (this.#state !== 'stable') return
+    this.#enter('giving-up')
+    this.owner.interrupted()
+    if (this.doubtful) await this.settleDoubt()
+    const held = this.owner.held()
+    // It may have been lost while the group was asked.
+    if (held.length > 0 && (this.#state as State) === 'giving-up') await this.owner.givingUp(held)
+  }
+
+  /** Whether this member joins again after a failure; what it had may be lost, or the owner told that all is over. */
+  #mayGoOn(failure: Error): boolean {
+    this.#stopBeating()
+    const code = failure instanceof ProtocolFailure ? failure.error : undefined
+    if (code === undefined) return true
+    if (code.name === 'FENCED_INSTANCE_ID') {
+      this.#fail(
+        new ConfigurationError(
+          `another member of group '${this.settings.group}' has the instanceId '${this.settings.instanceId}'; give each member one of its own`,
+          { cause: failure },
+        ),
+      )
+      return false
+    }
+    if (code.has('memberIsOut')) {
+      // Only the id is unknown to the coordinator; of a generation that is over the id is good still.
+      if (code.name === 'UNKNOWN_MEMBER_ID') this.#memberId = ''
+      this.#lose(failure)
+      return true
+    }
+    const fatal = fatalFailure(failure as ProtocolFailure, this.settings)
+    if (fatal === undefined) return true
+    this.#fail(fatal)
+    return false
+  }
+
+  #lose(failure: Error): void {
+    this.#generation = -1
+    this.#enter('joining')
+    this.owner.lost(failure)
+  }
+
+  #fail(error: RxMikaError): void {
+    this.#end()
+    this.owner.failed(error)
+  }
+
+  // ── Joining ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Joins and resolves with what this member was given. */
+  async #join(): Promise<readonly TopicPartition[]> {
+    this.#stopBeating()
+    this.#enter('joining')
+    const { group, sessionTimeout, rebalanceTimeout, instanceId, rack } = this.settings
+    const topics = this.#topics
+    const claim = { topics, owned: this.owner.held(), generation: this.#generation }
+    const sent = this.#contact.clock.monotonic()
+    const joined = await this.#coordinator.ask(
+      joinGroup,
+      {
+        groupId: group,
+        sessionTimeoutMs: sessionTimeout,
+        rebalanceTimeoutMs: rebalanceTimeout,
+        memberId: this.#memberId,
+        ...staticMember(instanceId),
+        protocolType: 'consumer',
+        protocols: offered.map(name => ({ name, metadata: encodeClaim(name, claim, rack) })),
+        reason: null,
+      },
+      { lane: 'group', timeout: rebalanceTimeout + joinGrace },
+    )
+    // KIP-394: the coordinator gives an id first, and takes the member in when it comes back with it.
+    if (kafkaError(joined.errorCode).name === 'MEMBER_ID_REQUIRED') {
+      this.#memberId = joined.memberId
+      return this.#join()
+    }
+    this.#check(joined.errorCode, 'could not be joined')
+    if (this.#ended) return []
+    this.#memberId = joined.memberId
+    this.#generation = joined.generationId
+    this.#protocol = joined.protocolName ?? ''
+    this.#contact.begins(sent)
+    const isLeader = joined.leader === joined.memberId
+    const shares = isLeader && !joined.skipAssignment ? await this.#shareOut(joined.members) : []
+    const synced = await this.#coordinator.ask(
+      syncGroup,
+      {
+        groupId: group,
+        generationId: joined.generationId,
+        memberId: joined.memberId,
+        ...staticMember(instanceId),
+        protocolType: 'consumer',
+        protocolName: this.#protocol,
+        assignments: shares,
+      },
+      { lane: 'group', timeout: rebalanceTimeout + joinGrace },
+    )
+    this.#check(synced.errorCode, 'gave no assignment')
+    return decodeShare(synced.assignment)
+  }
+
+  async #shareOut(
+    members: readonly { readonly memberId: string; readonly metadata: Buffer }[],
+  ): Promise<{ memberId: string; assignment: Buffer }[]> {
+    const claims = new Map(members.map(({ memberId, metadata }) => [memberId, decodeClaim(this.#protocol, metadata)]))
+    const topics = new Set([...claims.values()].flatMap(claim => claim.topics))
+    const counts = new Map<string, number>()
+    // Of other members' topics, too: a leader need not subscribe to what it shares out. A topic that is gone, or that this
+    // member may not see, has no partitions and keeps nobody from the others.
+    for (const [name, { partitions }] of await this.cluster.learn([...topics])) {
+      if (partitions.length > 0) counts.set(name, partitions.length)
+    }
+    const shares = shareOut(this.#protocol, claims, counts)
+    return [...shares].map(([memberId, share]) => ({ memberId, assignment: encodeShare(share) }))
+  }
+
+  #check(code: number, what: string): void {
+    if (code !== 0) throw new ProtocolFailure(kafkaError(code), `group '${this.settings.group}' ${what}`)
+  }
+
+  // ── Heartbeats ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #beat(): void {
+    this.#stopBeating()
+    this.#heartbeats = setInterval(() => void this.#heartbeat(), this.settings.heartbeatInterval)
+  }
+
+  #stopBeating(): void {
+    clearInterval(this.#heartbeats)
+    this.#heartbeats = undefined
+  }
+
+  /** Never rejects. */
+  async #heartbeat(): Promise<void> {
+    if (this.#beating) return
+    this.#beating = true
+    try {
+      await this.#askWhetherKnown()
+    } catch {
+      // No answer: the coordinator is looked for again, and the session decides.
+    } finally {
+      this.#beating = false
+    }
+  }
+
+  /** Rejects if the group does not answer. */
+  async #askWhetherKnown(): Promise<void> {
+    const generation = this.#generation
+    const { group, instanceId } = this.settings
+    const sent = this.#contact.clock.monotonic()
+    const request = { groupId: group, generationId: generation, memberId: this.#memberId, ...staticMember(instanceId) }
+    const { errorCode } = await this.#coordinator.ask(heartbeat, request, { lane: 'control' })
+    // A heartbeat of before a join can be answered after it: it is about a generation that is over.
+    if (generation !== this.#generation || this.#ended || this.#state === 'joining') return
+    if (errorCode === 0) return this.#contact.answered(sent)
+    const failure = new ProtocolFailure(kafkaError(errorCode), `group '${group}' refused a heartbeat`)
+    const { error } = failure
+    if (error.name === 'REBALANCE_IN_PROGRESS') {
+      this.#contact.answered(sent)
+      this.#rejoin()
+    } else if (error.has('memberIsOut') || error.name === 'FENCED_INSTANCE_ID') {
+      if (this.#mayGoOn(failure)) this.#rejoin()
+    } else if (!error.has('coordinatorMoved') && error.name !== 'COORDINATOR_LOAD_IN_PROGRESS') {
+      const fatal = fatalFailure(failure, this.settings)
+      if (fatal !== undefined) this.#fail(fatal)
+    }
+  }
+
+  async settleDoubt(): Promise<void> {
+    const wait = new Backoff(firstPause, maxPause)
+    while (this.doubtful && !this.#ended) {
+      try {
+        await this.#askWhetherKnown()
+      } catch {
+        wait.failed()
+        await wait.wait(this.#left.signal)
+      }
+    }
+  }
+
+  // ── Offsets ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async commit(points: readonly PositionToCommit[]): Promise<void> {
+    const { group } = this.settings
+    const until = this.#contact.clock.monotonic() + commitPatience
+    while (this.#state === 'joining') {
+      const left = until - this.#contact.clock.monotonic()
+      if (left <= 0) break
+      await this.#bell.wait(left)
+    }
+    if (this.#state === 'joining' || this.#state === 'left') {
+      throw new CommitError(`group '${group}' is not joined at present`, { retriable: this.#state === 'joining' })
+    }
+    const sent = this.#contact.clock.monotonic()
+    try {
+      await this.#offsets.commit(points, this.#membership)
+      this.#contact.answered(sent)
+    } catch (error) {
+      if (error instanceof ProtocolFailure && error.error.has('memberIsOut') && this.#mayGoOn(error)) this.#rejoin()
+      throw commitError(error, group)
+    }
+  }
+
+  committed(topics: readonly KnownTopic[]): Promise<PartitionMap<CommittedPosition>> {
+    return this.#offsets.committed(
+      topics.map(({ name, partitions }) => ({ name, partitions: partitions.length })),
+      undefined,
+    )
+  }
+
+  get #membership(): Membership {
+    return { memberId: this.#memberId, epoch: this.#generation, instanceId: this.settings.instanceId }
+  }
+
+  // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #end(): void {
+    this.#stopBeating()
+    this.#state = 'left'
+    this.#left.abort()
+    this.#bell.ring()
+  }
+
+  async leave(): Promise<void> {
+    const wasMember = this.#memberId !== ''
+    if (this.#ended) return
+    this.#end()
+    // A static member keeps its place: it is back within the session time-out, or the coordinator gives it away then.
+    if (!wasMember || this.settings.instanceId !== undefined) return
+    const { group } = this.settings
+    const member = { memberId: this.#memberId, groupInstanceId: null }
+    // Not behind a join that may be under way on the group's connection.
+    await this.#coordinator.ask(leaveGroup, version => leaveOneMember(group, member, null, version), { lane: 'leave', timeout: leaveTimeout }).catch(() => {})
+  }
+}
+
+/** For requests whose older versions have no static members. */
+function staticMember(instanceId: string | undefined): { readonly groupInstanceId?: string } {
+  return instanceId === undefined ? {} : { groupInstanceId: instanceId }
+}

@@ -1,0 +1,334 @@
+import type { Clock } from '../../../clock.js'
+import { CommitError, ConfigurationError, ConnectionError, type RxMikaError } from '../../../errors.js'
+import { kafkaError } from '../../../protocol/errors.js'
+import { consumerGroupHeartbeat, memberEpoch as memberEpochs } from '../../../protocol/messages/consumer-group-heartbeat.js'
+import type { Uuid } from '../../../protocol/wire/uuid.js'
+import { Backoff } from '../backoff.js'
+import type { Cluster } from '../cluster/cluster.js'
+import type { KnownTopic } from '../cluster/metadata.js'
+import { ProtocolFailure } from '../cluster/protocol-failure.js'
+import { Doorbell } from '../doorbell.js'
+import { byTopic, PartitionMap, type TopicPartition } from '../topic-partition.js'
+import { Contact } from './contact.js'
+import { Coordinator } from './coordinator.js'
+import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './member.js'
+import { fatalFailure } from './member-failure.js'
+import { commitError, GroupOffsets, type Membership } from './offsets.js'
+
+const joining = memberEpochs.join
+
+const firstPause = 100
+const maxPause = 2_000
+const leaveTimeout = 3_000
+/** How long a commit waits for the epoch that it needs, ms. */
+const commitPatience = 10_000
+/** The broker's defaults, until it says otherwise: `group.consumer.heartbeat.interval.ms` and `…session.timeout.ms`. */
+const defaultHeartbeatInterval = 5_000
+const sessionIntervals = 9
+
+type Target = readonly { readonly topicId: Uuid; readonly partitions: readonly number[] }[]
+
+/**
+ * A member of a group by the consumer protocol (KIP-848). The broker shares partitions out and moves each by itself: what
+ * this member keeps goes on without a pause, and only what it is to give up is held until it is settled and committed.
+ *
+ *     joining ──▶ member ──▶ left
+ *        ▲          │ fenced or unknown: everything is lost
+ *        └──────────┘
+ *
+ * One request says everything, the heartbeat: on a timer, and at once when what this member has has changed. Its answer
+ * carries the member's epoch and, when it changed, all that this member is to have. The two are brought together one step
+ * after the other: give up what is not in the target, say so, take what is new, say so.
+ */
+export class ConsumerMember implements Member {
+  #epoch: number = joining
+  #left = false
+  #topics: readonly string[]
+  /** What the broker wants this member to have; `undefined`: nothing was said yet. */
+  #target: Target | undefined
+  #reconciling = false
+  /** What is to be said with the next heartbeat besides that this member lives. */
+  #news = true
+  #interval = defaultHeartbeatInterval
+  readonly #coordinator: Coordinator
+  readonly #contact: Contact
+  readonly #offsets: GroupOffsets
+  readonly #bell = new Doorbell()
+  readonly #ended = new AbortController()
+  readonly #backoff = new Backoff(firstPause, maxPause)
+  readonly #stopWatching: () => void
+
+  constructor(
+    readonly cluster: Cluster,
+    readonly settings: MemberSettings,
+    /** Made here and kept for the life of this process (KIP-1082). */
+    readonly memberId: string,
+    topics: readonly string[],
+    readonly owner: MemberOwner,
+    readonly clock: Clock,
+  ) {
+    this.#topics = topics
+    this.#coordinator = new Coordinator(cluster, settings.group)
+    this.#contact = new Contact(clock, defaultHeartbeatInterval * sessionIntervals, () => owner.confirmed())
+    this.#offsets = new GroupOffsets(this.#coordinator)
+    // A topic id that was not known may be now.
+    this.#stopWatching = cluster.onChange(() => void this.#reconcile())
+  }
+
+  start(): void {
+    void this.#live()
+  }
+
+  get doubtful(): boolean {
+    return this.#epoch !== joining && this.#contact.doubtful
+  }
+
+  subscribe(topics: readonly string[]): void {
+    this.#topics = topics
+    this.#tell()
+  }
+
+  /** Has the next heartbeat say everything, at once. */
+  #tell(): void {
+    this.#news = true
+    this.#bell.ring()
+  }
+
+  // ── Life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #live(): Promise<void> {
+    while (!this.#left) {
+      let wait: number
+      try {
+        wait = await this.#heartbeat()
+        this.#backoff.reset()
+      } catch (error) {
+        if (this.#left) return
+        // What was said may have been heard or not: everything is said again.
+        this.#news = true
+        const fatal = this.#failed(error as Error)
+        if (fatal !== undefined) return this.#fail(fatal)
+        this.#backoff.failed()
+        wait = this.#backoff.delay
+      }
+      if (!this.#left && !(this.#news && wait === 0)) await this.#bell.wait(wait)
+    }
+  }
+
+  /** Resolves with how long to wait until the next, ms. */
+  async #heartbeat(): Promise<number> {
+    const { group, instanceId, rack, rebalanceTimeout } = this.settings
+    const epoch = this.#epoch
+    const everything = this.#news || epoch === joining
+    this.#news = false
+    const sent = this.clock.monotonic()
+    const answer = await this.#coordinator.ask(
+      consumerGroupHeartbeat,
+      {
+        groupId: group,
+        memberId: this.memberId,
+        memberEpoch: epoch,
+        instanceId: instanceId ?? null,
+        rackId: everything ? (rack ?? null) : null,
+        rebalanceTimeoutMs: everything ? rebalanceTimeout : -1,
+        subscribedTopicNames: everything ? [...this.#topics] : null,
+        // A member that joins has nothing.
+        topicPartitions: epoch === joining ? [] : everything ? this.#owned() : null,
+      },
+      { lane: 'group' },
+    )
+    if (this.#left) return 0
+    if (answer.errorCode !== 0) {
+      const why = answer.errorMessage === null ? '' : ` (${answer.errorMessage})`
+      throw new ProtocolFailure(kafkaError(answer.errorCode), `group '${group}' refused a heartbeat${why}`)
+    }
+    this.#epoch = answer.memberEpoch
+    this.#interval = answer.heartbeatIntervalMs
+    this.#contact.sessionTimeout = this.#interval * sessionIntervals
+    this.#contact.answered(sent)
+    this.#answered.ring()
+    if (answer.assignment !== null) {
+      this.#target = answer.assignment.topicPartitions
+      void this.#reconcile()
+    }
+    return this.#news ? 0 : this.#interval
+  }
+
+  readonly #answered = new Doorbell()
+
+  /** What a failed heartbeat means; the error, where it cannot heal. */
+  #failed(failure: Error): RxMikaError | undefined {
+    if (!(failure instanceof ProtocolFailure)) return undefined
+    const { error } = failure
+    const { group, instanceId } = this.settings
+    if (error.name === 'UNRELEASED_INSTANCE_ID') {
+      this.#report(
+        new ConnectionError(
+          `the place of instanceId '${instanceId}' in group '${group}' is not free yet: its last member was not gone for ` +
+            'longer than the session time-out, or is another process; it is asked for again',
+          { cause: failure },
+        ),
+      )
+      return undefined
+    }
+    if (error.name === 'FENCED_INSTANCE_ID') {
+      return new ConfigurationError(
+        `another member of group '${group}' has the instanceId '${instanceId}'; give each member one of its own`,
+        { cause: failure },
+      )
+    }
+    if (error.has('memberIsOut')) {
+      this.#lose(failure)
+      return undefined
+    }
+    return fatalFailure(failure, this.settings)
+  }
+
+  #reportedAt = Number.NEGATIVE_INFINITY
+
+  /** Once a minute at most. */
+  #report(error: RxMikaError): void {
+    const now = this.clock.monotonic()
+    if (now - this.#reportedAt < 60_000) return
+    this.#reportedAt = now
+    this.owner.trouble(error)
+  }
+
+  #lose(failure: Error): void {
+    this.#epoch = joining
+    this.#target = undefined
+    this.#has = new PartitionMap()
+    this.owner.lost(failure)
+  }
+
+  #fail(error: RxMikaError): void {
+    this.#end()
+    this.owner.failed(error)
+  }
+
+  // ── Reconciling ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** What this member says that it has. */
+  #has = new PartitionMap<TopicPartition>()
+
+  #owned(): { topicId: Uuid; partitions: number[] }[] {
+    return [...byTopic(this.#has.values())].flatMap(([name, places]) => {
+      const topic = this.cluster.topic(name)
+      return topic === undefined ? [] : [{ topicId: topic.id, partitions: places.map(({ partition }) => partition) }]
+    })
+  }
+
+  /** Brings what this member has and what it is to have together, one change after the other. */
+  async #reconcile(): Promise<void> {
+    if (this.#reconciling) return
+    this.#reconciling = true
+    try {
+      while (this.#target !== undefined && !this.#left) {
+        const wanted = this.#wanted(this.#target)
+        const surplus = [...this.#has.values()].filter(place => !wanted.has(place))
+        if (surplus.length > 0) {
+          const before = this.#has
+          await this.owner.givingUp(surplus)
+          // Everything was lost meanwhile.
+          if (this.#has !== before) continue
+          for (const place of surplus) this.#has.delete(place)
+        } else if (this.#has.size < wanted.size) {
+          for (const place of wanted.values()) this.#has.set(place, place)
+        } else break
+        this.owner.assigned([...this.#has.values()])
+        this.#tell()
+      }
+    } finally {
+      this.#reconciling = false
+    }
+  }
+
+  /** By name. Of a topic whose id is not known here yet nothing is taken until it is. */
+  #wanted(target: Target): PartitionMap<TopicPartition> {
+    const wanted = new PartitionMap<TopicPartition>()
+    let unknown = false
+    for (const { topicId, partitions } of target) {
+      const topic = this.cluster.nameOf(topicId)
+      if (topic === undefined) unknown = true
+      else for (const partition of partitions) wanted.set({ topic, partition }, { topic, partition })
+    }
+    // Metadata that comes has this called again.
+    if (unknown) this.cluster.refresh().catch(() => {})
+    return wanted
+  }
+
+  async settleDoubt(): Promise<void> {
+    while (this.doubtful && !this.#left) {
+      this.#tell()
+      await this.#answered.wait(firstPause)
+    }
+  }
+
+  // ── Offsets ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async commit(points: readonly PositionToCommit[]): Promise<void> {
+    const { group } = this.settings
+    const until = this.clock.monotonic() + commitPatience
+    for (;;) {
+      if (this.#left) throw new CommitError(`group '${group}' was left`, { retriable: false })
+      if (this.#epoch === joining) throw new CommitError(`group '${group}' is not joined at present`, { retriable: true })
+      const sent = this.clock.monotonic()
+      const { epoch } = this.#membership
+      try {
+        await this.#offsets.commit(points, this.#membership)
+        this.#contact.answered(sent)
+        return
+      } catch (error) {
+        const code = error instanceof ProtocolFailure ? error.error : undefined
+        // The epoch rose on its way: sent again with the new one, which the next heartbeat brings.
+        if (code?.name === 'STALE_MEMBER_EPOCH' && this.clock.monotonic() < until) {
+          if (this.#epoch === epoch) {
+            this.#bell.ring()
+            await this.#answered.wait(this.#interval)
+          }
+          continue
+        }
+        if (code?.has('memberIsOut')) {
+          this.#lose(error as Error)
+          this.#tell()
+        }
+        throw commitError(error, group)
+      }
+    }
+  }
+
+  committed(topics: readonly KnownTopic[]): Promise<PartitionMap<CommittedPosition>> {
+    return this.#offsets.committed(
+      topics.map(({ name, partitions }) => ({ name, partitions: partitions.length })),
+      this.#membership,
+    )
+  }
+
+  get #membership(): Membership {
+    return { memberId: this.memberId, epoch: this.#epoch, instanceId: this.settings.instanceId }
+  }
+
+  // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #end(): void {
+    this.#left = true
+    this.#stopWatching()
+    this.#ended.abort()
+    this.#bell.ring()
+    this.#answered.ring()
+  }
+
+  /** A static member keeps its place: it is back within the session time-out, or the coordinator gives it away then. */
+  async leave(): Promise<void> {
+    if (this.#left) return
+    this.#end()
+    const { group, instanceId } = this.settings
+    const request = {
+      groupId: group,
+      memberId: this.memberId,
+      memberEpoch: instanceId === undefined ? memberEpochs.leave : memberEpochs.leaveStatic,
+      instanceId: instanceId ?? null,
+    }
+    await this.#coordinator.ask(consumerGroupHeartbeat, request, { lane: 'leave', timeout: leaveTimeout }).catch(() => {})
+  }
+}

@@ -1,0 +1,41 @@
+import { kafkaError } from '../../../protocol/errors.js'
+import type { AnyMessage, ResponseOf } from '../../../protocol/schema/message.js'
+import { type Cluster, requestTimeout } from '../cluster/cluster.js'
+import type { RequestFor } from '../transport/connection.js'
+import { UnansweredError } from '../transport/failures.js'
+import type { Lane } from '../transport/transport.js'
+
+/** The broker that coordinates a group: found when it is needed, and again when it moves or goes away. */
+export class Coordinator {
+  constructor(
+    readonly cluster: Cluster,
+    readonly group: string,
+  ) {}
+
+  /** Asks the coordinator. An answer that says that it is another is returned, and the next request goes to that one. */
+  async ask<M extends AnyMessage>(
+    message: M,
+    request: RequestFor<M>,
+    {
+      lane = 'control',
+      timeout = requestTimeout,
+      maxVersion,
+    }: { readonly lane?: Lane; readonly timeout?: number; readonly maxVersion?: number } = {},
+  ): Promise<ResponseOf<M>> {
+    const node = await this.cluster.coordinator(this.group)
+    try {
+      const answer = await this.cluster.ask(node, lane, message, request, { timeout, maxVersion })
+      const { errorCode } = answer as { readonly errorCode?: number }
+      if (errorCode !== undefined && kafkaError(errorCode).has('coordinatorMoved')) this.moved()
+      return answer
+    } catch (error) {
+      if (error instanceof UnansweredError) this.moved()
+      throw error
+    }
+  }
+
+  /** Another broker coordinates the group now. */
+  moved(): void {
+    this.cluster.forgetCoordinator(this.group)
+  }
+}

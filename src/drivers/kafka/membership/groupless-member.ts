@@ -1,0 +1,60 @@
+import { CommitError } from '../../../errors.js'
+import type { Cluster } from '../cluster/cluster.js'
+import { PartitionMap, type TopicPartition } from '../topic-partition.js'
+import type { Member, MemberOwner } from './member.js'
+
+/**
+ * Reads every partition of its topics, without any group: nothing is joined, committed or left behind, and no right but
+ * to read the topics is needed. Partitions that are added later are taken up when they are seen.
+ */
+export class GrouplessMember implements Member {
+  readonly doubtful = false
+  #topics: readonly string[]
+  #stopWatching: (() => void) | undefined
+
+  constructor(
+    readonly cluster: Cluster,
+    topics: readonly string[],
+    readonly owner: MemberOwner,
+  ) {
+    this.#topics = topics
+  }
+
+  start(): void {
+    this.#stopWatching = this.cluster.onChange(() => this.#look())
+    // A failure is tried again by whoever keeps the metadata new.
+    this.cluster.refresh().catch(() => {})
+  }
+
+  #taken = new PartitionMap<TopicPartition>()
+
+  #look(): void {
+    const seen: TopicPartition[] = []
+    for (const topic of this.#topics) {
+      const count = this.cluster.topic(topic)?.partitions.length ?? 0
+      for (let partition = 0; partition < count; partition++) seen.push({ topic, partition })
+    }
+    if (seen.every(place => this.#taken.has(place))) return
+    this.#taken = PartitionMap.of(seen)
+    this.owner.assigned(seen)
+  }
+
+  async settleDoubt(): Promise<void> {}
+
+  async commit(): Promise<void> {
+    throw new CommitError('nothing can be committed without a group', { retriable: false })
+  }
+
+  async committed(): Promise<PartitionMap<never>> {
+    return new PartitionMap()
+  }
+
+  subscribe(topics: readonly string[]): void {
+    this.#topics = topics
+    this.#look()
+  }
+
+  async leave(): Promise<void> {
+    this.#stopWatching?.()
+  }
+}

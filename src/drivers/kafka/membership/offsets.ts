@@ -1,0 +1,116 @@
+import { CommitError } from '../../../errors.js'
+import { kafkaError } from '../../../protocol/errors.js'
+import { offsetCommit } from '../../../protocol/messages/offset-commit.js'
+import { committedOffsets, fetchCommittedOffsets, offsetFetch } from '../../../protocol/messages/offset-fetch.js'
+import { ProtocolFailure } from '../cluster/protocol-failure.js'
+import { partitionName } from '../../../place.js'
+import { byTopic, PartitionMap } from '../topic-partition.js'
+import type { Coordinator } from './coordinator.js'
+import type { CommittedPosition, PositionToCommit } from './member.js'
+
+/** Who commits: the coordinator refuses what it does not know. */
+export interface Membership {
+  readonly memberId: string
+  /** The generation of the classic protocol, or the member's epoch. */
+  readonly epoch: number
+  readonly instanceId: string | undefined
+}
+
+/** The newest version that has topic names. */
+const namedVersion = 9
+
+/** A group's committed positions. */
+export class GroupOffsets {
+  constructor(readonly coordinator: Coordinator) {}
+
+  /**
+   * The positions of all partitions of these topics; none where there is none.
+   *
+   * Rejects with a `ProtocolFailure` if the coordinator does not say: a stale epoch is never taken for "no position".
+   */
+  async committed(
+    topics: readonly { readonly name: string; readonly partitions: number }[],
+    membership: Membership | undefined,
+  ): Promise<PartitionMap<CommittedPosition>> {
+    const { group } = this.coordinator
+    let version = 0
+    const query = {
+      groupId: group,
+      memberId: membership?.memberId ?? null,
+      memberEpoch: membership?.epoch ?? -1,
+      // Positions that a transaction is about to write are waited for (KIP-447).
+      requireStable: true,
+      topics: topics.map(({ name, partitions }) => ({
+        name,
+        topicId: '',
+        partitions: Array.from({ length: partitions }, (_, partition) => partition),
+      })),
+    }
+    const answer = await this.coordinator.ask(
+      offsetFetch,
+      spoken => {
+        version = spoken
+        return fetchCommittedOffsets(query, spoken)
+      },
+      { maxVersion: namedVersion },
+    )
+    const found = committedOffsets(answer, group, version)
+    if (found === undefined) throw new Error(`the coordinator of group '${group}' did not answer for it`)
+    this.#check(found.errorCode)
+    const positions = new PartitionMap<CommittedPosition>()
+    for (const { name, partitions } of found.topics) {
+      for (const { partitionIndex, committedOffset, committedLeaderEpoch, metadata, errorCode } of partitions) {
+        this.#check(errorCode)
+        if (committedOffset < 0) continue
+        const place = { topic: name, partition: partitionIndex }
+        positions.set(place, { offset: committedOffset, leaderEpoch: committedLeaderEpoch, metadata: metadata ?? '' })
+      }
+    }
+    return positions
+  }
+
+  #check(errorCode: number): void {
+    if (errorCode === 0) return
+    const error = kafkaError(errorCode)
+    if (error.has('coordinatorMoved')) this.coordinator.moved()
+    throw new ProtocolFailure(error, `the committed positions of group '${this.coordinator.group}' are not known`)
+  }
+
+  /** Commits in one request. Rejects with a `ProtocolFailure` for the first partition that is refused. */
+  async commit(points: readonly PositionToCommit[], { memberId, epoch, instanceId }: Membership): Promise<void> {
+    const { group } = this.coordinator
+    const topics = [...byTopic(points)].map(([name, each]) => ({
+      name,
+      partitions: each.map(({ partition, offset, leaderEpoch, metadata }) => ({
+        partitionIndex: partition,
+        committedOffset: Number(offset),
+        committedLeaderEpoch: leaderEpoch,
+        committedMetadata: metadata,
+      })),
+    }))
+    const request = { groupId: group, generationIdOrMemberEpoch: epoch, memberId, topics }
+    const answer = await this.coordinator.ask(
+      offsetCommit,
+      version => (version >= 7 ? { ...request, groupInstanceId: instanceId ?? null } : request),
+      { maxVersion: namedVersion },
+    )
+    for (const { name, partitions } of answer.topics) {
+      for (const { partitionIndex, errorCode } of partitions) {
+        if (errorCode === 0) continue
+        const error = kafkaError(errorCode)
+        if (error.has('coordinatorMoved')) this.coordinator.moved()
+        const place = partitionName({ topic: name, partition: partitionIndex })
+        throw new ProtocolFailure(error, `group '${group}' could not commit ${place}`)
+      }
+    }
+  }
+}
+
+/** What the client is told of a commit that failed. */
+export function commitError(cause: unknown, group: string): CommitError {
+  if (cause instanceof CommitError) return cause
+  const message = cause instanceof Error ? cause.message : String(cause)
+  const isFinal =
+    cause instanceof ProtocolFailure && (cause.error.has('notAuthorized') || cause.error.name === 'INVALID_GROUP_ID')
+  return new CommitError(`group '${group}' could not commit: ${message}`, { cause, retriable: !isFinal })
+}

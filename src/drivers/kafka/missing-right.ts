@@ -1,0 +1,20 @@
+/** Errors of rights name the operation that Kafka's ACLs would have to allow, and on what. */
+
+export function cannotReadAsGroup(group: string): string {
+  return `may not read as group '${group}': the client's user needs READ on that group (GROUP_AUTHORIZATION_FAILED)`
+}
+
+/** @param topics Full names. Where several are given, it is one of them. */
+export function cannotReadTopic(topics: readonly string[]): string {
+  const names = topics.map(topic => `'${topic}'`).join(', ')
+  const [what, where] = topics.length === 1 ? [`topic ${names}`, 'that topic'] : [`one of the topics ${names}`, 'each']
+  return `may not read ${what}: the client's user needs READ on ${where} (TOPIC_AUTHORIZATION_FAILED)`
+}
+
+/** A broker does not say whether a topic is there to whoever may not see it. */
+export function cannotSeeTopic(topic: string): string {
+  return (
+    `may not use topic '${topic}', or it does not exist and may not be created: the client's user needs READ on it, ` +
+    'or WRITE to publish (TOPIC_AUTHORIZATION_FAILED)'
+  )
+}

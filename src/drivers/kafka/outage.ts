@@ -1,0 +1,36 @@
+/** How long no broker may answer before that is an outage, ms: a connection that broke is made anew at once. */
+const outageAfter = 500
+
+/** Tells an outage of all brokers once when it begins and once when it is over. */
+export class Outage {
+  #timer: NodeJS.Timeout | undefined
+  #told = false
+  #last: Error | undefined
+
+  constructor(
+    readonly began: (error: Error) => void,
+    readonly ended: () => void,
+  ) {}
+
+  answered(): void {
+    this.stop()
+    if (!this.#told) return
+    this.#told = false
+    this.ended()
+  }
+
+  failed(error: Error): void {
+    this.#last = error
+    if (this.#told || this.#timer !== undefined) return
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      this.#told = true
+      this.began(this.#last ?? error)
+    }, outageAfter)
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+}

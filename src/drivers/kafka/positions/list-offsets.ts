@@ -1,0 +1,69 @@
+import { kafkaError } from '../../../protocol/errors.js'
+import { EARLIEST, LATEST, listOffsets } from '../../../protocol/messages/list-offsets.js'
+import { isolationLevel } from '../../../protocol/messages/fetch.js'
+import type { Cluster } from '../cluster/cluster.js'
+import { ProtocolFailure } from '../cluster/protocol-failure.js'
+import { partitionName } from '../../../place.js'
+import { byTopic, PartitionMap, type TopicPartition } from '../topic-partition.js'
+
+export const latest = Number(LATEST)
+export const earliest = Number(EARLIEST)
+
+export interface ListedOffset {
+  readonly offset: number
+  readonly leaderEpoch: number
+}
+
+/** No broker leads a partition at present. */
+export class LeaderlessError extends Error {
+  constructor(partition: TopicPartition) {
+    super(`no broker leads ${partitionName(partition)} at present`)
+    this.name = 'LeaderlessError'
+  }
+}
+
+/**
+ * The first offset at or after `timestamp` of each partition, or its beginning or end; offset -1 where there is none.
+ * Asks each leader once. Rejects if one of them does not answer, or refuses a partition.
+ *
+ * @param timestamp ms since 1970, `earliest` or `latest`.
+ */
+export async function offsetsAt(
+  cluster: Cluster,
+  partitions: readonly TopicPartition[],
+  timestamp: number,
+): Promise<PartitionMap<ListedOffset>> {
+  const byLeader = new Map<number, TopicPartition[]>()
+  for (const each of partitions) {
+    const leader = cluster.leaderOf(each.topic, each.partition)
+    if (leader === undefined) throw new LeaderlessError(each)
+    const led = byLeader.get(leader)
+    if (led === undefined) byLeader.set(leader, [each])
+    else led.push(each)
+  }
+  const found = new PartitionMap<ListedOffset>()
+  await Promise.all(
+    [...byLeader].map(async ([leader, led]) => {
+      const topics = [...byTopic(led)].map(([name, each]) => ({
+        name,
+        partitions: each.map(({ partition }) => ({ partitionIndex: partition, timestamp: BigInt(timestamp) })),
+      }))
+      const answer = await cluster.ask(leader, 'control', listOffsets, version =>
+        // Brokers before 0.11 have no transactions.
+        version >= 2 ? { isolationLevel: isolationLevel.readCommitted, topics } : { topics },
+      )
+      for (const { name, partitions: listed } of answer.topics) {
+        for (const { partitionIndex, errorCode, offset, leaderEpoch } of listed) {
+          if (errorCode !== 0) {
+            throw new ProtocolFailure(kafkaError(errorCode), `the offsets of ${name}-${partitionIndex} are not known`)
+          }
+          found.set({ topic: name, partition: partitionIndex }, { offset, leaderEpoch })
+        }
+      }
+    }),
+  )
+  for (const each of partitions) {
+    if (!found.has(each)) throw new LeaderlessError(each)
+  }
+  return found
+}

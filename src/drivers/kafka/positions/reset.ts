@@ -1,0 +1,88 @@
+import type { StartFrom } from '../../../driver.js'
+import { FetchError, type RxMikaError } from '../../../errors.js'
+import { kafkaError } from '../../../protocol/errors.js'
+import { offsetForLeaderEpoch } from '../../../protocol/messages/offset-for-leader-epoch.js'
+import type { Cluster } from '../cluster/cluster.js'
+import type { Assignment } from '../fetching/assignment.js'
+import type { Diverged } from '../fetching/fetching.js'
+import { partitionName } from '../../../place.js'
+import { earliest, latest, LeaderlessError, type ListedOffset, offsetsAt } from './list-offsets.js'
+
+/** How long the partition rests while its new position is looked for, ms; it is refused again, and looked for again, after. */
+const hold = 2_000
+
+export interface ResetHost {
+  readonly cluster: Cluster
+  readonly startFrom: StartFrom
+  moved(): void
+  trouble(error: RxMikaError): void
+}
+
+/**
+ * Moves a position that is not in its partition's log, and reports from where to where.
+ *
+ * Retention deleted what it pointed at: reading goes on where `startFrom` says. The log was cut off (an unclean election,
+ * a cluster restored from a backup): reading goes on where the log of today parts from the one that was read, as far as
+ * leader epochs tell (KIP-320).
+ *
+ * @param diverged Where they part, if the leader said so.
+ */
+export async function resetPosition(
+  assignment: Assignment,
+  diverged: Diverged | undefined,
+  { cluster, startFrom, moved, trouble }: ResetHost,
+): Promise<void> {
+  const from = assignment.next
+  const { jumps } = assignment
+  assignment.hold(hold)
+  const { topic, partition } = assignment
+  const report = (message: string, cause?: unknown) =>
+    trouble(new FetchError(message, { cause, topic, partition, offset: BigInt(from) }))
+  try {
+    const beginning = (await offsetsAt(cluster, [assignment], earliest)).get(assignment)!
+    const cut = diverged ?? (from > beginning.offset ? await partingOf(assignment, cluster) : undefined)
+    const to =
+      cut !== undefined && cut.endOffset >= beginning.offset && cut.endOffset < from
+        ? { offset: cut.endOffset, leaderEpoch: cut.epoch }
+        : await startOf(assignment, beginning, startFrom, cluster)
+    if (assignment.ended || assignment.jumps !== jumps || assignment.next !== from) return
+    assignment.jump(to.offset, to.leaderEpoch)
+    const why = cut === undefined ? 'is out of range' : 'is beyond what the log has in common with the one that was read'
+    report(`the position ${partitionName(assignment)}@${from} ${why}; reading goes on at ${to.offset}`)
+    moved()
+  } catch (error) {
+    // Asked again by the next fetch, which is refused again.
+    if (!assignment.ended) {
+      report(`the position ${partitionName(assignment)}@${from} is out of range, and no other is known: ${(error as Error).message}`, error)
+    }
+  }
+}
+
+/** Where the log of today and the one that was read part; `undefined` if that is not known. */
+async function partingOf(assignment: Assignment, cluster: Cluster): Promise<Diverged | undefined> {
+  const { topic, partition, lastEpoch } = assignment
+  if (lastEpoch < 0) return undefined
+  const leader = cluster.leaderOf(topic, partition)
+  if (leader === undefined) throw new LeaderlessError(assignment)
+  const answer = await cluster.ask(leader, 'control', offsetForLeaderEpoch, {
+    topics: [{ topic, partitions: [{ partition, currentLeaderEpoch: -1, leaderEpoch: lastEpoch }] }],
+  })
+  const found = answer.topics[0]?.partitions[0]
+  if (found === undefined || found.errorCode !== 0) {
+    throw new Error(`the leader answers ${found === undefined ? 'nothing' : kafkaError(found.errorCode)}`)
+  }
+  return found.endOffset < 0 ? undefined : { epoch: found.leaderEpoch, endOffset: found.endOffset }
+}
+
+async function startOf(
+  assignment: Assignment,
+  beginning: ListedOffset,
+  startFrom: StartFrom,
+  cluster: Cluster,
+): Promise<ListedOffset> {
+  if (startFrom === 'earliest' || startFrom === 'committed') return { ...beginning, leaderEpoch: -1 }
+  const at = startFrom === 'latest' ? latest : startFrom.getTime()
+  const found = (await offsetsAt(cluster, [assignment], at)).get(assignment)!
+  if (found.offset >= 0) return { ...found, leaderEpoch: -1 }
+  return { ...(await offsetsAt(cluster, [assignment], latest)).get(assignment)!, leaderEpoch: -1 }
+}

@@ -1,0 +1,232 @@
+import type { ConsumeRequest, DriverEvent } from '../../../driver.js'
+import { ConfigurationError, FetchError, type RxMikaError } from '../../../errors.js'
+import type { Clock } from '../../../clock.js'
+import { ZERO_UUID } from '../../../protocol/wire/uuid.js'
+import { pause } from '../backoff.js'
+import type { Cluster } from '../cluster/cluster.js'
+import { Assignment, type StartPosition } from '../fetching/assignment.js'
+import type { CommittedPosition } from '../membership/member.js'
+import { partitionName } from '../../../place.js'
+import { PartitionMap, type TopicPartition } from '../topic-partition.js'
+import { earliest, latest, type ListedOffset, offsetsAt } from './list-offsets.js'
+import { type LogIdentity, unsealIdentity } from './log-identity.js'
+
+const firstPause = 100
+const maxPause = 1_000
+/** How long partitions whose positions are known wait for the others, ms: normally all are announced at once. */
+const patience = 1_000
+/** An attempt that fails so often in a row is reported. */
+const reportedAfter = 3
+
+/** What taking up needs of the consumption it belongs to. */
+export interface TakingUpHost {
+  readonly request: ConsumeRequest
+  readonly cluster: Cluster
+  readonly clock: Clock
+  /** Aborts when a later rebalance has begun, or all is over: what is learnt then is of the past. */
+  readonly stale: AbortSignal
+  /** The group's positions of all partitions of these topics; empty without a group. */
+  committed(topics: readonly string[]): Promise<PartitionMap<CommittedPosition>>
+  /** Commits where reading begins, with the identity of each log. */
+  keep(starts: readonly { readonly place: TopicPartition; readonly start: StartPosition; readonly identity: LogIdentity }[]): Promise<void>
+  /** Resolves once the group has said whether this member is still one of it. */
+  settleDoubt(): Promise<void>
+  /** Whether a partition came to be while this member was reading. */
+  cameLater(place: TopicPartition): boolean
+  announce(added: readonly Assignment[]): void
+  emit(event: DriverEvent): void
+  fatal(error: unknown): RxMikaError | undefined
+  fail(error: RxMikaError): void
+}
+
+/**
+ * Finds where to read newly assigned partitions from. Those of each leader by themselves, so that one that is away holds
+ * back its own only.
+ */
+export class TakingUp {
+  readonly #known: Assignment[] = []
+  #announced = false
+
+  constructor(readonly host: TakingUpHost) {}
+
+  async all(partitions: readonly TopicPartition[]): Promise<void> {
+    const { host } = this
+    await Promise.race([this.#eachLeaders(partitions, 0), pause(patience, host.stale)])
+    await host.settleDoubt()
+    if (host.stale.aborted) return
+    this.#announced = true
+    host.announce(this.#known)
+  }
+
+  async #eachLeaders(partitions: readonly TopicPartition[], failures: number): Promise<void> {
+    await Promise.all(this.#byLeader(partitions).map(led => this.#those(led, failures)))
+  }
+
+  #byLeader(partitions: readonly TopicPartition[]): readonly TopicPartition[][] {
+    const led = new Map<number | undefined, TopicPartition[]>()
+    for (const each of partitions) {
+      const leader = this.host.cluster.leaderOf(each.topic, each.partition)
+      const others = led.get(leader)
+      if (others === undefined) led.set(leader, [each])
+      else others.push(each)
+    }
+    return [...led.values()]
+  }
+
+  async #those(partitions: readonly TopicPartition[], failures: number): Promise<void> {
+    const { host } = this
+    try {
+      const found = await this.#assignments(partitions)
+      // Learning can take longer than a session: others may have the partitions by now, and be further on.
+      await host.settleDoubt()
+      if (host.stale.aborted) return
+      if (this.#announced) host.announce(found)
+      else this.#known.push(...found)
+    } catch (error) {
+      if (host.stale.aborted) return
+      const fatal = host.fatal(error)
+      if (fatal !== undefined) return host.fail(fatal)
+      if (failures + 1 === reportedAfter) this.#report(partitions, error as Error)
+      await Promise.race([host.cluster.refresh().catch(() => {}), pause(maxPause, host.stale)])
+      await pause(Math.min(firstPause * 2 ** failures, maxPause), host.stale)
+      if (!host.stale.aborted) await this.#eachLeaders(partitions, failures + 1)
+    }
+  }
+
+  #report(partitions: readonly TopicPartition[], cause: Error): void {
+    const places = partitions.map(partitionName).join(', ')
+    const { topic, partition } = partitions[0]!
+    const message = `where to read ${places} from is not known yet: ${cause.message}`
+    this.host.emit({ type: 'trouble', error: new FetchError(message, { cause, topic, partition }) })
+  }
+
+  async #assignments(partitions: readonly TopicPartition[]): Promise<readonly Assignment[]> {
+    const { host } = this
+    const { cluster, request } = host
+    const topics = [...new Set(partitions.map(({ topic }) => topic))]
+    const [committed, beginnings] = await Promise.all([
+      host.committed(topics),
+      offsetsAt(cluster, partitions, earliest),
+    ])
+    const starts = new PartitionMap<StartPosition>()
+    const begun: TopicPartition[] = []
+    const moved: { place: TopicPartition; from: CommittedPosition }[] = []
+    for (const place of partitions) {
+      const position = committed.get(place)
+      if (position === undefined) {
+        if (this.#beginsLate(place, committed)) starts.set(place, at(beginnings.get(place)!))
+        else begun.push(place)
+      } else if (this.#isOfAnotherLog(place, position)) {
+        moved.push({ place, from: position })
+        starts.set(place, at(beginnings.get(place)!))
+      } else if (position.offset < beginnings.get(place)!.offset) {
+        moved.push({ place, from: position })
+        if (request.startFrom === 'committed') starts.set(place, at(beginnings.get(place)!))
+        else begun.push(place)
+      } else {
+        starts.set(place, { ...position, metadata: unsealIdentity(position.metadata).metadata })
+      }
+    }
+    await this.#begin(begun, beginnings, starts)
+    await this.#keep(partitions, committed, starts)
+    if (host.stale.aborted) return []
+    for (const { place, from } of moved) this.#reportMove(place, from, starts.get(place)!)
+    return partitions.map(place => {
+      const topicId = cluster.topic(place.topic)?.id ?? ZERO_UUID
+      return new Assignment(place.topic, place.partition, topicId, starts.get(place)!, host.clock)
+    })
+  }
+
+  /** Where the group has positions in the topic, a partition without one came to be after the group began (KIP-842). */
+  #beginsLate(place: TopicPartition, committed: PartitionMap<CommittedPosition>): boolean {
+    if (this.host.request.startFrom instanceof Date) return false
+    if (this.host.cameLater(place)) return true
+    const others = committed.of(place.topic)
+    if (others === undefined) return false
+    for (const { metadata } of others.values()) {
+      const { partitions } = unsealIdentity(metadata).identity
+      // Members that take the topic up at the same time see each other's first commits: those partitions were there.
+      if (partitions > 0) return place.partition >= partitions
+    }
+    return true
+  }
+
+  #isOfAnotherLog(place: TopicPartition, { metadata }: CommittedPosition): boolean {
+    const { topicId } = unsealIdentity(metadata).identity
+    const now = this.host.cluster.topic(place.topic)?.id ?? ZERO_UUID
+    return topicId !== ZERO_UUID && now !== ZERO_UUID && topicId !== now
+  }
+
+  /** Where `startFrom` says. */
+  async #begin(
+    places: readonly TopicPartition[],
+    beginnings: PartitionMap<ListedOffset>,
+    starts: PartitionMap<StartPosition>,
+  ): Promise<void> {
+    if (places.length === 0) return
+    const { request, cluster } = this.host
+    const { startFrom } = request
+    if (startFrom === 'committed') {
+      const names = places.map(partitionName).join(', ')
+      throw new ConfigurationError(
+        `startFrom is 'committed', and group '${request.group}' has committed no position for ${names}`,
+      )
+    }
+    if (startFrom === 'earliest') {
+      for (const place of places) starts.set(place, at(beginnings.get(place)!))
+      return
+    }
+    const found = await offsetsAt(cluster, places, startFrom === 'latest' ? latest : startFrom.getTime())
+    const none = places.filter(place => found.get(place)!.offset < 0)
+    const ends = none.length === 0 ? found : await offsetsAt(cluster, none, latest)
+    for (const place of places) {
+      const start = found.get(place)!
+      starts.set(place, at(start.offset < 0 ? ends.get(place)! : start))
+    }
+  }
+
+  /**
+   * Commits where reading begins before anything is read: were a partition taken up again before its first commit, its
+   * end would be another, and what was written in between would be passed over.
+   */
+  async #keep(
+    places: readonly TopicPartition[],
+    committed: PartitionMap<CommittedPosition>,
+    starts: PartitionMap<StartPosition>,
+  ): Promise<void> {
+    const { request, cluster, stale } = this.host
+    if (request.group === undefined || request.startFrom === 'earliest' || stale.aborted) return
+    const fresh = places.filter(place => committed.get(place)?.offset !== starts.get(place)!.offset)
+    if (fresh.length === 0) return
+    await this.host.keep(
+      fresh.map(place => {
+        const topic = cluster.topic(place.topic)
+        const identity = { topicId: topic?.id ?? ZERO_UUID, partitions: begunWith(committed.of(place.topic)) || (topic?.partitions.length ?? 0) }
+        return { place, start: starts.get(place)!, identity }
+      }),
+    )
+  }
+
+  #reportMove(place: TopicPartition, from: CommittedPosition, to: StartPosition): void {
+    const why = this.#isOfAnotherLog(place, from) ? 'the topic was deleted and made again' : 'it is out of range'
+    const { topic, partition } = place
+    const message = `the committed position ${partitionName(place)}@${from.offset} is of no use, because ${why}; reading goes on at ${to.offset}`
+    this.host.emit({
+      type: 'trouble',
+      error: new FetchError(message, { topic, partition, offset: BigInt(from.offset) }),
+    })
+  }
+}
+
+function at({ offset, leaderEpoch }: ListedOffset): StartPosition {
+  return { offset, leaderEpoch: leaderEpoch ?? -1, metadata: '' }
+}
+
+/** How many partitions the topic had when its group began; 0: not known. */
+export function begunWith(positions: ReadonlyMap<number, CommittedPosition> | undefined): number {
+  for (const { metadata } of positions?.values() ?? []) {
+    const { partitions } = unsealIdentity(metadata).identity
+    if (partitions > 0) return partitions
+  }
+  return 0
+}

@@ -1,0 +1,273 @@
+import type { Socket } from 'node:net'
+import type { Clock } from '../../../clock.js'
+import { apiVersions, servedVersions } from '../../../protocol/messages/api-versions.js'
+import { correlationIdOf, encodeRequestFrame, responseBody } from '../../../protocol/messages/headers.js'
+import type { AnyMessage, RequestOf, ResponseOf, VersionRange } from '../../../protocol/schema/message.js'
+import type { Address } from './address.js'
+import { RefusedConnectionError, UnansweredError, UnsupportedRequestError } from './failures.js'
+import { FrameReader } from './frames.js'
+
+/** How much later than due a timer may fire before that shows that this process stood still, ms. */
+const maxTimerDelay = 1_000
+
+const maxCorrelationId = 0x7fff_ffff
+
+/** A request, or what makes it for the version that both sides speak. */
+export type RequestFor<M extends AnyMessage> = RequestOf<M> | ((version: number) => RequestOf<M>)
+
+interface Pending {
+  readonly name: string
+  readonly timeout: number
+  /** Reads the answer; what it throws says that the bytes cannot be read. */
+  readonly accept: (frame: Buffer) => void
+  readonly fail: (error: Error) => void
+  deadline: number
+  timer: NodeJS.Timeout | undefined
+}
+
+/** What an answer says about throttling, where it says anything. */
+interface Throttled {
+  readonly throttleTimeMs?: number
+}
+
+/**
+ * One connection to one broker: requests go out in the order of the calls, and answers come in that order.
+ *
+ * A broker that throttles this client (KIP-219) says for how long; requests of that time are held here before they are
+ * written, and their time-outs begin when they are. A request that is not answered in time ends the connection, because
+ * nothing behind it would be answered either.
+ */
+export class Connection {
+  /** By API key what the broker speaks; empty until it was asked. */
+  versions: ReadonlyMap<number, VersionRange> = new Map()
+  /** Logged in, where that is asked for. */
+  ready = false
+  /** Whether nothing was under way when it ended. */
+  wasIdle = true
+  readonly #pending = new Map<number, Pending>()
+  readonly #frames = new FrameReader()
+  #correlationId = 0
+  #throttledUntil = Number.NEGATIVE_INFINITY
+  #closed: Error | undefined
+  /** What requests wait for before they are written: a login that is repeated. */
+  #gate: Promise<void> | undefined
+  #idle: (() => void) | undefined
+  #later: NodeJS.Timeout | undefined
+
+  constructor(
+    readonly address: Address,
+    readonly clientId: string,
+    readonly socket: Socket,
+    readonly clock: Clock,
+    readonly onClosed: (error: Error) => void,
+  ) {
+    socket.on('data', chunk => this.#receive(chunk as Buffer))
+    socket.on('error', cause => this.close(cause.message, cause))
+    socket.on('close', () => this.close('closed the connection'))
+  }
+
+  get closed(): boolean {
+    return this.#closed !== undefined
+  }
+
+  /** Asks the broker which requests it speaks. The first request of a connection. */
+  async learnVersions(timeout: number): Promise<void> {
+    this.versions = servedVersions(await this.exchange(apiVersions, {}, timeout, apiVersions.versions.min))
+  }
+
+  /**
+   * Sends a request and resolves with its answer, in the newest version that both sides speak.
+   *
+   * Rejects with `UnansweredError` if there is none within `timeout` ms after it was written.
+   */
+  send<M extends AnyMessage>(
+    message: M,
+    request: RequestFor<M>,
+    timeout: number,
+    maxVersion?: number,
+  ): Promise<ResponseOf<M>> {
+    const version = this.#versionFor(message, maxVersion)
+    // Written in this turn where nothing holds it back: whoever asks ahead goes on with other work then.
+    const throttle = this.#throttledUntil - this.clock.monotonic()
+    if (this.#gate === undefined && throttle <= 0) return this.exchange(message, request, timeout, version)
+    return this.#sendLater(message, request, timeout, version, throttle)
+  }
+
+  async #sendLater<M extends AnyMessage>(
+    message: M,
+    request: RequestFor<M>,
+    timeout: number,
+    version: number | undefined,
+    throttle: number,
+  ): Promise<ResponseOf<M>> {
+    if (this.#gate !== undefined) await this.#gate
+    if (throttle > 0) await this.#wait(throttle)
+    return this.exchange(message, request, timeout, version)
+  }
+
+  /** Undefined: the broker and this client have none in common. */
+  #versionFor(message: AnyMessage, maxVersion = Number.POSITIVE_INFINITY): number | undefined {
+    const broker = this.versions.get(message.key)
+    return broker && message.versionFor({ min: broker.min, max: Math.min(broker.max, maxVersion) })
+  }
+
+  /** As `send`, past what holds requests back: for the first request and the login. */
+  exchange<M extends AnyMessage>(
+    message: M,
+    request: RequestFor<M>,
+    timeout: number,
+    version: number | undefined,
+  ): Promise<ResponseOf<M>> {
+    if (version === undefined) return Promise.reject(new UnsupportedRequestError(message.name, this.address))
+    return new Promise((resolve, reject) => {
+      if (this.#closed !== undefined) {
+        const why = `not connected: ${this.#closed.message}`
+        reject(new UnansweredError(why, this.address, { sent: false, cause: this.#closed }))
+        return
+      }
+      const correlationId = this.#nextCorrelationId()
+      const value = typeof request === 'function' ? request(version) : request
+      // What cannot be encoded is thrown here, before anything is written.
+      const body = message.encodeRequest(value, version)
+      const pending: Pending = {
+        name: message.name,
+        timeout,
+        deadline: this.clock.monotonic() + timeout,
+        timer: undefined,
+        accept: frame => {
+          const answer = message.decodeResponse(responseBody(message, version, frame), version) as ResponseOf<M>
+          this.#throttle(answer as Throttled)
+          resolve(answer)
+        },
+        fail: reject,
+      }
+      this.#pending.set(correlationId, pending)
+      this.#arm(pending, timeout)
+      const header = { apiVersion: version, correlationId, clientId: this.clientId }
+      this.socket.write(encodeRequestFrame(message, header, body))
+    })
+  }
+
+  #nextCorrelationId(): number {
+    this.#correlationId = this.#correlationId === maxCorrelationId ? 1 : this.#correlationId + 1
+    return this.#correlationId
+  }
+
+  /** Holds new requests back and waits until none is under way, does `work`, and lets them go on. */
+  async alone(work: () => Promise<void>): Promise<void> {
+    const before = this.#gate
+    let open!: () => void
+    this.#gate = new Promise(resolve => {
+      open = resolve
+    })
+    try {
+      await before
+      if (this.#pending.size > 0) {
+        await new Promise<void>(resolve => {
+          this.#idle = resolve
+        })
+      }
+      if (this.#closed !== undefined) throw this.#closed
+      await work()
+    } finally {
+      this.#gate = undefined
+      open()
+    }
+  }
+
+  /** Does `work` alone, after `ms`; where it fails the connection ends. Keeps no process alive. */
+  aloneAfter(ms: number, work: () => Promise<void>): void {
+    this.#later = setTimeout(() => {
+      this.alone(work).catch((error: Error) => this.close(error.message, error))
+    }, ms).unref()
+  }
+
+  /** Ends the connection; requests without an answer are rejected with the reason. */
+  close(why: string, cause?: unknown): void {
+    this.#end(new UnansweredError(why, this.address, { sent: true, cause }))
+  }
+
+  #end(error: Error): void {
+    if (this.#closed !== undefined) return
+    this.#closed = error
+    this.ready = false
+    this.wasIdle = this.#pending.size === 0
+    clearTimeout(this.#later)
+    this.socket.destroy()
+    for (const pending of this.#pending.values()) {
+      clearTimeout(pending.timer)
+      pending.fail(error)
+    }
+    this.#pending.clear()
+    this.#idle?.()
+    this.onClosed(error)
+  }
+
+  // ── Answers ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #receive(chunk: Buffer): void {
+    const isKafka = this.#frames.push(chunk, frame => this.#answered(frame))
+    if (isKafka) return
+    const why =
+      'the peer does not speak the Kafka protocol; a port for TLS perhaps, or for something else (see the option ssl)'
+    this.#end(new RefusedConnectionError(why, this.address))
+  }
+
+  #answered(frame: Buffer): void {
+    const correlationId = correlationIdOf(frame)
+    const pending = this.#pending.get(correlationId)
+    if (pending === undefined) {
+      this.close(`answered a request that was not sent (correlation id ${correlationId})`)
+      return
+    }
+    this.#pending.delete(correlationId)
+    clearTimeout(pending.timer)
+    try {
+      pending.accept(frame)
+    } catch (cause) {
+      const why = `the answer to ${pending.name} cannot be read: ${(cause as Error).message}`
+      const error = new UnansweredError(why, this.address, { sent: true, cause })
+      pending.fail(error)
+      this.#end(error)
+    }
+    if (this.#pending.size > 0) return
+    this.#idle?.()
+    this.#idle = undefined
+  }
+
+  #throttle({ throttleTimeMs = 0 }: Throttled): void {
+    if (throttleTimeMs <= 0) return
+    this.#throttledUntil = Math.max(this.#throttledUntil, this.clock.monotonic() + throttleTimeMs)
+    // Answers to what was written before are delayed by as much.
+    for (const pending of this.#pending.values()) pending.deadline += throttleTimeMs
+  }
+
+  /** Resolves after `ms`, or when the connection is closed. */
+  #wait(ms: number): Promise<void> {
+    return new Promise(resolve => {
+      const { socket } = this
+      const done = () => {
+        clearTimeout(timer)
+        socket.off('close', done)
+        resolve()
+      }
+      const timer = setTimeout(done, ms)
+      socket.once('close', done)
+    })
+  }
+
+  #arm(pending: Pending, ms: number): void {
+    pending.timer = setTimeout(() => this.#expire(pending), ms)
+  }
+
+  #expire(pending: Pending): void {
+    const late = this.clock.monotonic() - pending.deadline
+    if (late < 0) return this.#arm(pending, -late)
+    // This process stood still: the answer may lie in the socket, which is read only after the timers.
+    if (late > maxTimerDelay) {
+      pending.deadline = this.clock.monotonic() + pending.timeout
+      return this.#arm(pending, pending.timeout)
+    }
+    this.close(`did not answer ${pending.name} within ${pending.timeout} ms`)
+  }
+}

@@ -1,0 +1,70 @@
+import net from 'node:net'
+import tls from 'node:tls'
+import { type Address, shownAddress } from './address.js'
+import { RefusedConnectionError, UnansweredError } from './failures.js'
+
+export type Ssl = boolean | tls.ConnectionOptions
+
+/** A certificate that is not accepted, by either side, or a peer that speaks no TLS. */
+const tlsRefusal =
+  /^(ERR_TLS_|ERR_SSL_|EPROTO$|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(GET|VERIFY|DECRYPT)|HOSTNAME_MISMATCH)/
+
+/**
+ * Opens a socket, with TLS where `ssl` is set.
+ *
+ * Rejects with an `UnansweredError` if nothing answers within `timeout` ms or the attempt fails in a way that can heal,
+ * and with a `RefusedConnectionError` if TLS does not fit.
+ */
+export function openSocket(address: Address, ssl: Ssl | undefined, timeout: number): Promise<net.Socket> {
+  return new Promise((resolve, reject) => {
+    const { host, port } = address
+    const encrypted = ssl !== undefined && ssl !== false
+    const options = ssl === true || !encrypted ? {} : (ssl as tls.ConnectionOptions)
+    const socket = encrypted
+      ? tls.connect({ host, port, ...(net.isIP(host) === 0 ? { servername: host } : {}), ...options })
+      : net.connect({ host, port })
+    const fail = (error: Error) => {
+      clearTimeout(timer)
+      socket.destroy()
+      reject(error)
+    }
+    const timer = setTimeout(() => {
+      const step = encrypted && !socket.connecting ? 'the TLS handshake' : 'connecting'
+      fail(new UnansweredError(`${step} took longer than ${timeout} ms`, address, { sent: false }))
+    }, timeout)
+    socket.once('error', (cause: NodeJS.ErrnoException) => fail(connectionFailure(address, cause, encrypted)))
+    // A peer that closes during the handshake may not speak TLS, or may just be going away.
+    socket.once('close', () =>
+      fail(new UnansweredError('closed the connection while it was opened', address, { sent: false })),
+    )
+    socket.once(encrypted ? 'secureConnect' : 'connect', () => {
+      clearTimeout(timer)
+      socket.removeAllListeners('error')
+      socket.removeAllListeners('close')
+      socket.setKeepAlive(true, 60_000)
+      // Requests are small and each is waited for: Nagle's algorithm would hold back the second half of one.
+      socket.setNoDelay(true)
+      resolve(socket)
+    })
+  })
+}
+
+function connectionFailure(address: Address, cause: NodeJS.ErrnoException, encrypted: boolean): Error {
+  const code = cause.code ?? ''
+  if (encrypted && tlsRefusal.test(code)) {
+    return new RefusedConnectionError(`TLS does not fit: ${cause.message}; see the option ssl`, address, { cause })
+  }
+  return new UnansweredError(reasonOf(cause, address), address, { sent: false, cause })
+}
+
+function reasonOf(cause: NodeJS.ErrnoException, address: Address): string {
+  switch (cause.code) {
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return `the name ${address.host} does not resolve (${cause.code})`
+    case 'ECONNREFUSED':
+      return 'the connection is refused (ECONNREFUSED); nothing listens on that port'
+    default:
+      return cause.message.replace(` ${shownAddress(address)}`, '')
+  }
+}

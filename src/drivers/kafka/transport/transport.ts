@@ -1,0 +1,180 @@
+import type { Clock } from '../../../clock.js'
+import type { AnyMessage, ResponseOf } from '../../../protocol/schema/message.js'
+import type { SaslOptions } from '../../../sasl.js'
+import { type Address, shownAddress } from './address.js'
+import { Backoff } from '../backoff.js'
+import { Connection, type RequestFor } from './connection.js'
+import { UnansweredError } from './failures.js'
+import { logIn } from './login.js'
+import { openSocket, type Ssl } from './socket.js'
+
+export interface TransportOptions {
+  readonly clientId: string
+  readonly ssl?: Ssl
+  readonly sasl?: SaslOptions
+  readonly clock: Clock
+}
+
+export interface TransportListener {
+  /** A broker answered. */
+  answered(address: Address): void
+  /** A connection is being opened. */
+  connecting(address: Address): void
+  /** It stands, and the broker answered on it. */
+  connected(address: Address): void
+  /** A connection could not be opened, or ended before its time. */
+  failed(address: Address, error: Error, wasConnecting: boolean): void
+}
+
+/**
+ * What a connection is for. A broker answers a connection's requests one after the other, so what may take long has a
+ * connection of its own: long polls, joins that wait for the group, writes that wait for replicas.
+ */
+export type Lane = 'control' | 'fetch' | 'group' | 'leave' | 'write'
+
+const connectTimeout = 5_000
+const loginTimeout = 10_000
+const firstPause = 50
+const maxPause = 1_000
+/** A login is repeated after this share of its session, as Java's client does at the latest. */
+const sessionShare = 0.85
+
+/** Connections to brokers, opened when they are needed and made anew when they break. */
+export class Transport {
+  readonly #connections = new Map<string, Connecting>()
+  readonly #pauses = new Map<string, Backoff>()
+  #closed = false
+
+  constructor(
+    readonly options: TransportOptions,
+    readonly listener: TransportListener,
+  ) {}
+
+  /**
+   * Sends a request to a broker. Rejects with an `UnansweredError` if there is no answer within `timeout` ms after it
+   * was written, and with a `RefusedConnectionError` if the broker and this client do not fit.
+   */
+  send<M extends AnyMessage>(
+    address: Address,
+    lane: Lane,
+    message: M,
+    request: RequestFor<M>,
+    { timeout, maxVersion }: { readonly timeout: number; readonly maxVersion?: number | undefined },
+  ): Promise<ResponseOf<M>> {
+    const open = this.#connections.get(`${lane} ${shownAddress(address)}`)?.connection
+    // In this turn where the connection stands.
+    const sent = open?.ready === true
+      ? open.send(message, request, timeout, maxVersion)
+      : this.connection(address, lane).then(connection => connection.send(message, request, timeout, maxVersion))
+    return sent.then(answer => {
+      this.listener.answered(address)
+      return answer
+    })
+  }
+
+  /** The connection of a lane; opened if there is none. */
+  connection(address: Address, lane: Lane): Promise<Connection> {
+    if (this.#closed) return Promise.reject(new UnansweredError('the client is closed', address, { sent: false }))
+    const key = `${lane} ${shownAddress(address)}`
+    let connecting = this.#connections.get(key)
+    if (connecting === undefined) {
+      connecting = new Connecting()
+      this.#connections.set(key, connecting)
+      const entry = connecting
+      entry.opened = this.#open(address, entry, () => {
+        if (this.#connections.get(key) === entry) this.#connections.delete(key)
+      })
+    }
+    return connecting.opened
+  }
+
+  async #open(address: Address, entry: Connecting, forget: () => void): Promise<Connection> {
+    const { clientId, ssl, sasl, clock } = this.options
+    const pause = this.#pause(address)
+    try {
+      await pause.wait(entry.ended)
+      if (entry.ended.aborted) throw new UnansweredError('the client is closed', address, { sent: false })
+      this.listener.connecting(address)
+      const socket = await openSocket(address, ssl, connectTimeout)
+      let wasReady = false
+      const connection = new Connection(address, clientId, socket, clock, error => {
+        forget()
+        // One that was open and rested may be closed by the broker at any time: only what waits on it has failed.
+        if (!this.#closed && wasReady && !connection.wasIdle) this.listener.failed(address, error, false)
+      })
+      entry.connection = connection
+      if (entry.ended.aborted) connection.close('the client is closed')
+      await connection.learnVersions(connectTimeout)
+      if (sasl !== undefined) this.#keepLoggedIn(connection, sasl, await logIn(connection, sasl, loginTimeout))
+      connection.ready = true
+      wasReady = true
+      this.listener.connected(address)
+      pause.reset()
+      return connection
+    } catch (error) {
+      forget()
+      entry.connection?.close((error as Error).message, error)
+      pause.failed()
+      if (!this.#closed) this.listener.failed(address, error as Error, true)
+      throw error
+    }
+  }
+
+  #keepLoggedIn(connection: Connection, sasl: SaslOptions, lifetime: number | undefined): void {
+    if (lifetime === undefined) return
+    connection.aloneAfter(lifetime * sessionShare, async () => {
+      const next = await logIn(connection, sasl, loginTimeout)
+      this.#keepLoggedIn(connection, sasl, next)
+    })
+  }
+
+  #pause(address: Address): Backoff {
+    const key = shownAddress(address)
+    let pause = this.#pauses.get(key)
+    if (pause === undefined) {
+      pause = new Backoff(firstPause, maxPause)
+      this.#pauses.set(key, pause)
+    }
+    return pause
+  }
+
+  /** Forgets what is kept of brokers that are no longer of the cluster. */
+  keep(addresses: readonly Address[]): void {
+    const known = new Set(addresses.map(shownAddress))
+    for (const key of this.#pauses.keys()) if (!known.has(key)) this.#pauses.delete(key)
+  }
+
+  /** Whether any connection stands. */
+  get connected(): boolean {
+    for (const { connection } of this.#connections.values()) if (connection?.ready === true) return true
+    return false
+  }
+
+  /** Ends a lane's connection, and whatever waits on it. */
+  drop(address: Address, lane: Lane, why: string): void {
+    this.#connections.get(`${lane} ${shownAddress(address)}`)?.end(why)
+  }
+
+  /** Ends every connection. */
+  close(): void {
+    this.#closed = true
+    for (const connecting of this.#connections.values()) connecting.end('the client is closed')
+    this.#connections.clear()
+  }
+}
+
+/** A connection that is open, or being opened. */
+class Connecting {
+  opened!: Promise<Connection>
+  connection: Connection | undefined
+  readonly #abort = new AbortController()
+
+  get ended(): AbortSignal {
+    return this.#abort.signal
+  }
+
+  end(why: string): void {
+    this.#abort.abort()
+    this.connection?.close(why)
+  }
+}

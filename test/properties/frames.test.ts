@@ -1,0 +1,48 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { FrameReader } from '../../src/drivers/kafka/transport/frames'
+
+const framed = (payloads: readonly Buffer[]) =>
+  Buffer.concat(
+    payloads.flatMap(payload => {
+      const size = Buffer.alloc(4)
+      size.writeInt32BE(payload.length)
+      return [size, payload]
+    }),
+  )
+
+/** The bytes in pieces of these sizes, the last one with all that is left. */
+const cut = (bytes: Buffer, sizes: readonly number[]) => {
+  const pieces: Buffer[] = []
+  let at = 0
+  for (const size of sizes) {
+    if (at >= bytes.length) break
+    pieces.push(bytes.subarray(at, at + size))
+    at += size
+  }
+  if (at < bytes.length) pieces.push(bytes.subarray(at))
+  return pieces
+}
+
+const payload = fc.uint8Array({ minLength: 4, maxLength: 200 }).map(bytes => Buffer.from(bytes))
+
+describe('frames', () => {
+  it('come out whole and in order, however their bytes were cut', () => {
+    fc.assert(
+      fc.property(fc.array(payload), fc.array(fc.integer({ min: 1, max: 70 })), (payloads, sizes) => {
+        const reader = new FrameReader()
+        const read: string[] = []
+        for (const piece of cut(framed(payloads), sizes)) {
+          expect(reader.push(piece, frame => read.push(frame.toString('hex')))).toBe(true)
+        }
+        expect(read).toEqual(payloads.map(bytes => bytes.toString('hex')))
+      }),
+    )
+  })
+
+  it('does not read on where a peer announces what no broker sends', () => {
+    for (const hello of ['HTTP/1.1 400 Bad Request\r\n', Buffer.from([21, 3, 3, 0, 2, 2, 70]), Buffer.from([255, 255, 255, 255])]) {
+      expect(new FrameReader().push(Buffer.from(hello), () => {})).toBe(false)
+    }
+  })
+})
