@@ -15,6 +15,8 @@ import { ClassicMember } from './membership/classic-member.js'
 import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './membership/member.js'
 import { GrouplessMember } from './membership/groupless-member.js'
 import { type LogIdentity, sealIdentity } from './positions/log-identity.js'
+import { cannotReadTopic } from './missing-right.js'
+import { RepeatLimit } from './repeat-limit.js'
 import { resetPosition } from './positions/reset.js'
 import { begunWith, TakingUp, type TakingUpHost } from './positions/taking-up.js'
 import { PartitionMap, type TopicPartition } from './topic-partition.js'
@@ -50,6 +52,7 @@ export class Consumption implements MemberOwner, FetchingHost {
   #pending = new PartitionMap<TopicPartition>()
   /** Of topics that were deleted and made again: read from their beginning. */
   readonly #remade = new PartitionMap<TopicPartition>()
+  readonly #forbidden = new RepeatLimit(60_000)
   #closed = false
 
   constructor(
@@ -277,6 +280,12 @@ export class Consumption implements MemberOwner, FetchingHost {
       this.#remade.set(place, place)
     }
     this.#takeUp()
+  }
+
+  forbidden({ topic, partition, next, wasRead }: Assignment): void {
+    const error = new FetchError(cannotReadTopic([topic]), { topic, partition, offset: BigInt(next) })
+    if (!wasRead) this.fail(error)
+    else if (this.#forbidden.allows(topic)) this.trouble(error)
   }
 
   outOfRange(assignment: Assignment, diverged: Diverged | undefined): void {

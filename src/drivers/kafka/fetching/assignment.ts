@@ -16,6 +16,8 @@ export class Assignment implements PartitionAssignment {
   ended = false
   /** A rebalance may take it: nothing of it is delivered until its outcome is known. */
   resting = false
+  /** A broker has answered a fetch of it. */
+  wasRead = false
   /** The next offset to fetch. */
   next: number
   /** Of the record before `next`, so that the leader sees whether its log is the one that was read (KIP-320). */

@@ -177,6 +177,7 @@ export class BrokerFetcher {
         this.#refused(asked, partition)
         return []
       }
+      asked.assignment.wasRead = true
       const { records, abortedTransactions, preferredReadReplica } = partition
       this.#follow(asked.assignment, preferredReadReplica)
       const options = host.codecs === undefined ? {} : { codecs: host.codecs }
@@ -234,6 +235,9 @@ export class BrokerFetcher {
     } else if (error.has('staleMetadata') || error.name === 'OFFSET_NOT_AVAILABLE' || error.name === 'FENCED_LEADER_EPOCH') {
       assignment.hold(shortHold)
       this.#refresh()
+    } else if (error.has('notAuthorized')) {
+      assignment.hold(longHold)
+      this.fetching.host.forbidden(assignment)
     } else {
       assignment.hold(longHold)
       this.fetching.trouble(assignment, `the broker answers ${error}`)

@@ -5,8 +5,12 @@ import type { Codecs } from '../../../protocol/records/codecs.js'
 import type { Cluster } from '../cluster/cluster.js'
 import { Doorbell } from '../doorbell.js'
 import { PartitionMap } from '../topic-partition.js'
+import { RepeatLimit } from '../repeat-limit.js'
 import type { Assignment } from './assignment.js'
 import { BrokerFetcher } from './broker-fetcher.js'
+
+/** The same refusal of the same partition is reported at most this often, ms. */
+const reportEvery = 60_000
 
 /** What fetching needs of the consumption it belongs to. */
 export interface FetchingHost {
@@ -20,6 +24,8 @@ export interface FetchingHost {
   /** Ends the stream by what cannot heal. */
   fail(error: RxMikaError): void
   /** The position is not in the log, or the log is not the one it belongs to; the leader may say where they part. */
+  /** This client may not read the topic. */
+  forbidden(assignment: Assignment): void
   outOfRange(assignment: Assignment, diverged: Diverged | undefined): void
 }
 
@@ -93,9 +99,13 @@ export class Fetching {
     })
   }
 
+  readonly #limit = new RepeatLimit(reportEvery)
+
+  /** Once a minute at most for the same reason. */
   trouble(assignment: Assignment, why: string, cause?: unknown): void {
     const { topic, partition, next } = assignment
-    const message = `${topic}-${partition}@${next} cannot be read: ${why}`
+    if (!this.#limit.allows(`${topic}-${partition} ${why}`)) return
+    const message = `${topic}-${partition}@${next} cannot be read: ${why}; it is tried again`
     const error = new FetchError(message, { cause, topic, partition, offset: BigInt(next) })
     this.host.emit({ type: 'trouble', error })
   }

@@ -11,6 +11,7 @@ import { ProtocolFailure } from '../cluster/protocol-failure.js'
 import { Doorbell } from '../doorbell.js'
 import type { KnownTopic } from '../cluster/metadata.js'
 import { PartitionMap, type TopicPartition } from '../topic-partition.js'
+import { Admission } from './admission.js'
 import { Contact } from './contact.js'
 import { Coordinator } from './coordinator.js'
 import { shareOut } from './leader.js'
@@ -50,6 +51,7 @@ export class ClassicMember implements Member {
   readonly #coordinator: Coordinator
   readonly #contact: Contact
   readonly #offsets: GroupOffsets
+  readonly #admission: Admission
   /** Rings when the state changes, and when a rebalance is to begin. */
   readonly #bell = new Doorbell()
   readonly #left = new AbortController()
@@ -69,6 +71,8 @@ export class ClassicMember implements Member {
     this.#coordinator = new Coordinator(cluster, settings.group)
     this.#contact = new Contact(clock, settings.sessionTimeout, () => owner.confirmed())
     this.#offsets = new GroupOffsets(this.#coordinator)
+    const { group, rebalanceTimeout } = settings
+    this.#admission = new Admission(clock, group, rebalanceTimeout, error => owner.trouble(error))
   }
 
   start(): void {
@@ -92,6 +96,7 @@ export class ClassicMember implements Member {
         const share = await this.#join()
         if (this.#ended) return
         this.#backoff.reset()
+        this.#admission.admitted()
         this.#enter('stable')
         this.#beat()
         if (this.#take(share)) await this.#untilRebalance()
@@ -99,6 +104,7 @@ export class ClassicMember implements Member {
       } catch (error) {
         if (this.#ended) return
         this.#backoff.failed()
+        this.#admission.refused(error as Error)
         if (!this.#mayGoOn(error as Error)) return
         await this.#backoff.wait(this.#left.signal)
       }
@@ -191,6 +197,7 @@ export class ClassicMember implements Member {
   async #join(): Promise<readonly TopicPartition[]> {
     this.#stopBeating()
     this.#enter('joining')
+    this.#admission.asked()
     const { group, sessionTimeout, rebalanceTimeout, instanceId, rack } = this.settings
     const topics = this.#topics
     const claim = { topics, owned: this.owner.held(), generation: this.#generation }
@@ -356,6 +363,7 @@ export class ClassicMember implements Member {
 
   #end(): void {
     this.#stopBeating()
+    this.#admission.end()
     this.#state = 'left'
     this.#left.abort()
     this.#bell.ring()

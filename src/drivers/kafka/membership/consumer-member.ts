@@ -9,6 +9,8 @@ import type { KnownTopic } from '../cluster/metadata.js'
 import { ProtocolFailure } from '../cluster/protocol-failure.js'
 import { Doorbell } from '../doorbell.js'
 import { byTopic, PartitionMap, type TopicPartition } from '../topic-partition.js'
+import { Admission } from './admission.js'
+import { UnsupportedRequestError } from '../transport/failures.js'
 import { Contact } from './contact.js'
 import { Coordinator } from './coordinator.js'
 import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './member.js'
@@ -53,6 +55,7 @@ export class ConsumerMember implements Member {
   readonly #coordinator: Coordinator
   readonly #contact: Contact
   readonly #offsets: GroupOffsets
+  readonly #admission: Admission
   readonly #bell = new Doorbell()
   readonly #ended = new AbortController()
   readonly #backoff = new Backoff(firstPause, maxPause)
@@ -71,6 +74,8 @@ export class ConsumerMember implements Member {
     this.#coordinator = new Coordinator(cluster, settings.group)
     this.#contact = new Contact(clock, defaultHeartbeatInterval * sessionIntervals, () => owner.confirmed())
     this.#offsets = new GroupOffsets(this.#coordinator)
+    const { group, rebalanceTimeout } = settings
+    this.#admission = new Admission(clock, group, rebalanceTimeout, error => owner.trouble(error))
     // A topic id that was not known may be now.
     this.#stopWatching = cluster.onChange(() => void this.#reconcile())
   }
@@ -100,7 +105,9 @@ export class ConsumerMember implements Member {
     while (!this.#left) {
       let wait: number
       try {
+        if (this.#epoch === joining) this.#admission.asked()
         wait = await this.#heartbeat()
+        this.#admission.admitted()
         this.#backoff.reset()
       } catch (error) {
         if (this.#left) return
@@ -158,6 +165,8 @@ export class ConsumerMember implements Member {
 
   /** What a failed heartbeat means; the error, where it cannot heal. */
   #failed(failure: Error): RxMikaError | undefined {
+    if (failure instanceof UnsupportedRequestError) return unsupported(failure)
+    this.#admission.refused(failure)
     if (!(failure instanceof ProtocolFailure)) return undefined
     const { error } = failure
     const { group, instanceId } = this.settings
@@ -181,6 +190,7 @@ export class ConsumerMember implements Member {
       this.#lose(failure)
       return undefined
     }
+    if (error.name === 'UNSUPPORTED_VERSION') return unsupported(failure)
     return fatalFailure(failure, this.settings)
   }
 
@@ -312,6 +322,7 @@ export class ConsumerMember implements Member {
 
   #end(): void {
     this.#left = true
+    this.#admission.end()
     this.#stopWatching()
     this.#ended.abort()
     this.#bell.ring()
@@ -331,4 +342,11 @@ export class ConsumerMember implements Member {
     }
     await this.#coordinator.ask(consumerGroupHeartbeat, request, { lane: 'leave', timeout: leaveTimeout }).catch(() => {})
   }
+}
+
+function unsupported(cause: Error): ConfigurationError {
+  return new ConfigurationError(
+    "groupProtocol 'consumer' needs brokers of Kafka 4.0 or newer with group.version 1 (KIP-848); use 'classic', or 'auto'",
+    { cause },
+  )
 }
