@@ -33,6 +33,8 @@ export interface DeliveryOwner {
   readonly partition: number
   /** The partition was revoked or lost, or the client closed: settling changes nothing any more. */
   readonly ended: boolean
+  /** A rebalance may take the partition: nothing of it is to begin until that is decided. */
+  readonly givingUp: boolean
   /** The client's: one object for all of its assignments. */
   readonly rebalances: Rebalances
 }

@@ -9,6 +9,12 @@ import type { RecordBatch } from './record-batch.js'
 export type StartFrom = 'earliest' | 'latest' | 'committed' | Date
 
 /**
+ * `'classic'`: every change of the group has all members give everything up and share it out anew; `'consumer'` (KIP-848):
+ * the broker moves single partitions, and what is kept goes on meanwhile; `'auto'`: the driver decides.
+ */
+export type GroupProtocol = 'classic' | 'consumer' | 'auto'
+
+/**
  * One assignment of one partition: made by the driver when the partition is assigned, the same object until it is
  * revoked or lost, never used again after. Everything that concerns the partition names this object, so that nothing
  * of an earlier assignment can touch a later one.
@@ -34,10 +40,14 @@ export interface ConsumeRequest {
   readonly rebalanceTimeout: number
   readonly sessionTimeout: number
   readonly heartbeatInterval: number
-  /** Static membership: the name of this member's place in the group. */
+  /** Which protocol the group is joined by; absent: the driver decides. */
+  readonly groupProtocol?: GroupProtocol
+  /** Static membership: the name of this member's place in the group (KIP-345). */
   readonly instanceId?: string | undefined
-  /** Where this client is, for reading from the nearest replica. */
+  /** Where this client is, for reading from the nearest replica (KIP-392). */
   readonly rack?: string | undefined
+  /** How soon partitions and topics that are added are noticed, ms. */
+  readonly metadataMaxAge?: number
 }
 
 export type DriverEvent =
@@ -60,7 +70,8 @@ export type DriverEvent =
     }
   /**
    * A rebalance begins, and these may be given up. Commits pass until `until` given to `hold` completes or
-   * `rebalanceTimeout` is over; heartbeats go on meanwhile. No batch comes before the next `assigned`.
+   * `rebalanceTimeout` is over; heartbeats go on meanwhile. No batch of these comes before the next `assigned`; what else
+   * is held goes on.
    */
   | {
       readonly type: 'revoking'

@@ -37,7 +37,7 @@ export interface AssignmentHost {
   readonly stallAfter: number
   readonly ownHeaders: { isOwn(name: string): boolean } | undefined
   readonly rebalances: Rebalances
-  /** False in a rebalance and while closing: nothing new is delivered. */
+  /** False while closing: nothing new is delivered. */
   readonly delivering: boolean
   /** What is assigned may be somebody else's by now: nothing is delivered until that is known, and `drain` called. */
   readonly doubtful: boolean
@@ -124,6 +124,8 @@ export class Assignment implements RecordOwner {
   /** Records that were delivered, and wait for another subscriber: nobody waits for them. */
   left = 0
   ended = false
+  /** A rebalance may take it: nothing of it is delivered until that is decided. */
+  givingUp = false
   /** Everything below is completed or was never to be delivered. */
   position: number
   /** The last position that was handed to the commits, and the last the broker confirmed. */
@@ -228,6 +230,10 @@ export class Assignment implements RecordOwner {
     return new DOMException(`${partitionName(this)} is no longer assigned here`, 'AbortError')
   }
 
+  get #delivering(): boolean {
+    return this.host.delivering && !this.givingUp
+  }
+
   // ── In: batches from the driver ──────────────────────────────────────────────────────────────────────────────────
 
   accept(batch: RecordBatch, from: number): void {
@@ -247,7 +253,7 @@ export class Assignment implements RecordOwner {
     if (this.#draining || this.ended || this.host.doubtful) return
     this.#draining = true
     try {
-      if (this.host.delivering) {
+      if (this.#delivering) {
         this.#deliverWaiting()
         this.#deliverQueued()
       }
@@ -274,7 +280,7 @@ export class Assignment implements RecordOwner {
    * `repeat()`). What waits for it is delivered in another turn: one that fails for ever must not hold up all else.
    */
   #drainAgain(): void {
-    if (this.#turnTaken || this.#waiting.size === 0 || this.ended || !this.host.delivering || !this.reading.active)
+    if (this.#turnTaken || this.#waiting.size === 0 || this.ended || !this.#delivering || !this.reading.active)
       return
     for (const stream of this.#waiting.keys()) if (stream.open) return this.drainLater()
   }
@@ -292,7 +298,7 @@ export class Assignment implements RecordOwner {
   #deliverWaiting(): void {
     for (const [stream, records] of this.#waiting) {
       let at = 0
-      while (at < records.length && stream.open && !this.ended && this.host.delivering && this.reading.active) {
+      while (at < records.length && stream.open && !this.ended && this.#delivering && this.reading.active) {
         if (at % looked === looked - 1 && this.host.doubtful) break
         const record = records[at++]!
         if (record.settled) continue
@@ -323,7 +329,7 @@ export class Assignment implements RecordOwner {
     let queued = this.#queue[0]
     if (queued === undefined) return
     let marked = false
-    while (queued !== undefined && !this.ended && this.host.delivering) {
+    while (queued !== undefined && !this.ended && this.#delivering) {
       const { batch } = queued
       if (queued.index < batch.count) {
         if (queued.index % looked === looked - 1 && this.host.doubtful) return

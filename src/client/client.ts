@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { Observable, OperatorFunction } from 'rxjs'
-import type { Driver, StartFrom } from '../driver.js'
+import type { Driver, GroupProtocol, StartFrom } from '../driver.js'
 import type { RxMikaError } from '../errors.js'
 import type { ClientEvent, ClientState, Stall, StallsOptions } from '../events.js'
 import type { Completed, Failed } from '../failure.js'
@@ -56,8 +56,26 @@ export interface ClientOptions {
   readonly rebalanceTimeout?: number
   /** After so long without a heartbeat the group gives this member's partitions to others, ms; default 30,000. */
   readonly sessionTimeout?: number
-  /** How often the group is told that this member lives, ms; less than `sessionTimeout`, default 3,000. */
+  /**
+   * How often the group is told that this member lives, ms; less than `sessionTimeout`, default 3,000. By the consumer
+   * protocol the brokers decide this and the session time-out.
+   */
   readonly heartbeatInterval?: number
+  /**
+   * How the group is joined: `'classic'`, `'consumer'` (KIP-848, from Kafka 4.0 on: partitions move one by one, and what
+   * is kept goes on without a pause), or `'auto'` (default), which is `'classic'` at present. Members of both kinds may be
+   * in one group.
+   */
+  readonly groupProtocol?: GroupProtocol
+  /**
+   * Static membership (KIP-345): the name of this member's place in the group, another one for each member. A member that
+   * is back within the session time-out has its partitions again without a rebalance, so a close does not leave the group.
+   */
+  readonly instanceId?: string
+  /** Where this client is: partitions are read from the nearest replica where brokers say which that is (KIP-392). */
+  readonly rack?: string
+  /** How soon partitions and topics that are added are noticed, ms; default 30,000. */
+  readonly metadataMaxAge?: number
   /** A position held back this long is reported as stalled, ms; default 60,000. */
   readonly stallAfter?: number
   /** Decompression beyond gzip and snappy, and zstd where Node has it. A record in any other codec closes the client. */

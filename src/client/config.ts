@@ -1,6 +1,6 @@
 import { types } from 'node:util'
 import { type Logger, pino } from 'pino'
-import type { StartFrom } from '../driver.js'
+import type { GroupProtocol, StartFrom } from '../driver.js'
 import { ConfigurationError } from '../errors.js'
 import { checkDuration, checkFunction, checkOptions, invalid, invalidSecret, type KnownOptions } from '../options.js'
 import { isTopicName } from '../retry/headers.js'
@@ -27,6 +27,10 @@ export interface Config {
   readonly rebalanceTimeout: number
   readonly sessionTimeout: number
   readonly heartbeatInterval: number
+  readonly groupProtocol: GroupProtocol
+  readonly instanceId: string | undefined
+  readonly rack: string | undefined
+  readonly metadataMaxAge: number
   readonly stallAfter: number
   readonly codecs: Codecs
 }
@@ -49,6 +53,10 @@ const known: KnownOptions<ClientOptions> = {
   rebalanceTimeout: true,
   sessionTimeout: true,
   heartbeatInterval: true,
+  groupProtocol: true,
+  instanceId: true,
+  rack: true,
+  metadataMaxAge: true,
   stallAfter: true,
   codecs: true,
 }
@@ -104,6 +112,10 @@ export function configure(options: ClientOptions): Config {
     rebalanceTimeout: duration('rebalanceTimeout', options.rebalanceTimeout, 10_000),
     sessionTimeout,
     heartbeatInterval,
+    groupProtocol: groupProtocol(options.groupProtocol),
+    instanceId: instanceId(options.instanceId, group),
+    rack: name('rack', options.rack, ''),
+    metadataMaxAge: duration('metadataMaxAge', options.metadataMaxAge, 30_000, 100),
     stallAfter: duration('stallAfter', options.stallAfter, 60_000),
     codecs: codecs(options.codecs),
   }
@@ -118,6 +130,19 @@ function reader(env: Environment = process.env): (name: string) => string | unde
     if (value !== undefined && typeof value !== 'string') throw invalid(key, value, 'must be a string')
     return value === undefined || value.trim() === '' ? undefined : value.trim()
   }
+}
+
+function groupProtocol(value: GroupProtocol = 'auto'): GroupProtocol {
+  if (value === 'classic' || value === 'consumer' || value === 'auto') return value
+  throw invalid('groupProtocol', value, "must be 'classic', 'consumer' or 'auto'")
+}
+
+function instanceId(value: string | undefined, group: string | undefined): string | undefined {
+  const id = name('instanceId', value, '')
+  if (id !== undefined && group === undefined) {
+    throw new ConfigurationError(`instanceId '${id}' names a place in a group; set the option group`)
+  }
+  return id
 }
 
 function name(option: string, value: string | undefined, suffix: string): string | undefined {

@@ -338,6 +338,7 @@ class KafkaClient implements Client, AssignmentHost {
       (_assignment, record) => this.reports.event({ type: 'leaked', ...recordPlace(record) }),
     )
     const { group, startFrom, rebalanceTimeout, sessionTimeout, heartbeatInterval } = this.#config
+    const { groupProtocol, instanceId, rack, metadataMaxAge } = this.#config
     const topics = [...this.#readings.keys()]
     this.#work.add(
       this.#commits.committed.subscribe({
@@ -356,6 +357,10 @@ class KafkaClient implements Client, AssignmentHost {
           rebalanceTimeout: rebalanceTimeout + lastCommits,
           sessionTimeout,
           heartbeatInterval,
+          groupProtocol,
+          instanceId,
+          rack,
+          metadataMaxAge,
         })
       }),
     )
@@ -432,7 +437,7 @@ class KafkaClient implements Client, AssignmentHost {
   // ── From the driver ──────────────────────────────────────────────────────────────────────────────────────────────
 
   get delivering(): boolean {
-    return !this.rebalances.underWay && this.#closing === undefined
+    return this.#closing === undefined
   }
 
   get doubtful(): boolean {
@@ -451,14 +456,9 @@ class KafkaClient implements Client, AssignmentHost {
       case 'batch':
         return this.#assignments.get(event.assignment)?.accept(event.batch, event.from)
       case 'assigned':
-        return this.#onAssigned(event.added)
+        return this.#onAssigned(event.added, event.retained)
       case 'revoking':
-        this.rebalances.set(true)
-        this.#config.logger.info(
-          { partitions: this.#assignments.size, inFlight: this.#count('inFlight') },
-          'a rebalance begins: what is in flight may settle, and is committed',
-        )
-        return event.hold(this.#settleForRebalance())
+        return event.hold(this.#giveUp(event.assignments))
       case 'revoked':
       case 'lost':
         return this.#endAssignments(event.assignments, event.type)
@@ -475,7 +475,11 @@ class KafkaClient implements Client, AssignmentHost {
     }
   }
 
-  #onAssigned(added: readonly PartitionAssignment[]): void {
+  #onAssigned(added: readonly PartitionAssignment[], retained: readonly PartitionAssignment[]): void {
+    for (const handle of retained) {
+      const assignment = this.#assignments.get(handle)
+      if (assignment !== undefined) assignment.givingUp = false
+    }
     const signals = this.#config.group === undefined ? undefined : this.#commits.barrier
     for (const handle of added) {
       const reading = this.#readings.get(handle.topic)
@@ -485,26 +489,38 @@ class KafkaClient implements Client, AssignmentHost {
       this.reports.event({ type: 'assigned', ...placeOf(assignment, handle.position) })
     }
     this.#config.logger.info({ added: added.length, partitions: this.#assignments.size }, 'partitions are assigned')
-    this.rebalances.set(false)
+    if (![...this.#assignments.values()].some(({ givingUp }) => givingUp)) this.rebalances.end()
     if (this.currentState === 'starting') this.#run()
     for (const assignment of this.#assignments.values()) assignment.drain()
     this.#replays.progressed()
   }
 
   /** Lets what is in flight settle, then commits, so that the next owner is given nothing that was done here. */
-  #settleForRebalance(): Observable<unknown> {
-    const { rebalanceTimeout } = this.#config
+  #giveUp(handles: readonly PartitionAssignment[]): Observable<unknown> {
+    const { rebalanceTimeout, logger } = this.#config
+    const giving = this.#assignmentsOf(handles)
+    for (const assignment of giving) assignment.givingUp = true
+    this.rebalances.begin()
+    const inFlight = giving.reduce((all, assignment) => all + assignment.inFlight, 0)
+    logger.info(
+      { partitions: giving.length, inFlight },
+      'a rebalance begins: what is in flight may settle, and is committed',
+    )
     return concat(
-      bounded(() => until(() => this.#isDrained(), this.#changes), rebalanceTimeout, this.scheduler),
+      bounded(() => until(() => giving.every(each => each.inFlight === 0), this.#changes), rebalanceTimeout, this.scheduler),
       defer(() => {
         this.#commits.flush()
-        return until(() => this.#commits.settled, this.#changes)
+        return until(() => giving.every(each => each.ended || each.isCommitted), this.#changes)
       }),
     )
   }
 
+  #assignmentsOf(handles: readonly PartitionAssignment[]): Assignment[] {
+    return handles.flatMap(handle => this.#assignments.get(handle) ?? [])
+  }
+
   #endAssignments(handles: readonly PartitionAssignment[], why: 'revoked' | 'lost'): void {
-    const over = handles.map(handle => this.#assignments.get(handle)).filter(assignment => assignment !== undefined)
+    const over = this.#assignmentsOf(handles)
     for (const assignment of over) {
       this.#assignments.delete(assignment.handle)
       this.#commits.forget(assignment.handle)
@@ -625,7 +641,7 @@ class KafkaClient implements Client, AssignmentHost {
           end = this.#whatIsLeft()
           // What is settled from here on cannot be committed: it shall not be told that it was.
           this.#endAssignments([...this.#assignments.keys()], 'revoked')
-          this.rebalances.set(false)
+          this.rebalances.end()
           return this.#connecting ? this.#driver.leave() : EMPTY
         },
         published: () => this.#publications.open === 0,

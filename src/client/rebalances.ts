@@ -10,9 +10,16 @@ export class ClientRebalances implements Rebalances {
     return this.#underWay
   }
 
-  set(underWay: boolean): void {
-    if (underWay === this.#underWay) return
-    this.#underWay = underWay
+  /** More partitions may be given up. */
+  begin(): void {
+    this.#underWay = true
+    this.changes.next()
+  }
+
+  /** Every partition that could be given up was, or stays. */
+  end(): void {
+    if (!this.#underWay) return
+    this.#underWay = false
     this.changes.next()
   }
 }

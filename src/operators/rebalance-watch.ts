@@ -27,9 +27,9 @@ export class RebalanceWatch {
     return this.#underWay.size > 0
   }
 
-  /** The record's client gives partitions up now: nothing of it is to begin. */
+  /** The record's partition may be given up now: nothing of it is to begin. */
   concerns({ owner }: Delivery): boolean {
-    return this.#underWay.has(owner.rebalances)
+    return owner.givingUp
   }
 
   end(): void {

@@ -19,6 +19,11 @@ export type Settlement = { readonly offset: number } & (
 
 /** An assignment without a client: it notes what its records were settled with, in order. */
 export class FakeOwner implements RecordOwner {
+  /** Of this partition, where the client gives partitions up. */
+  get givingUp(): boolean {
+    return this.rebalances.underWay
+  }
+
   readonly settlements: Settlement[] = []
   readonly ownHeaders = new GroupHeaders('billing')
   readonly rebalances: Rebalances = { underWay: false, changes: NEVER }

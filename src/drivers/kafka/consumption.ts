@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Logger } from 'pino'
 import { type Observable, type Subscriber, Subscription, takeUntil, timer } from 'rxjs'
 import type { Clock } from '../../clock.js'
@@ -12,6 +13,7 @@ import { Doorbell } from './doorbell.js'
 import { Assignment } from './fetching/assignment.js'
 import { type Diverged, Fetching, type FetchingHost } from './fetching/fetching.js'
 import { ClassicMember } from './membership/classic-member.js'
+import { ConsumerMember } from './membership/consumer-member.js'
 import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './membership/member.js'
 import { GrouplessMember } from './membership/groupless-member.js'
 import { type LogIdentity, sealIdentity } from './positions/log-identity.js'
@@ -48,6 +50,8 @@ export class Consumption implements MemberOwner, FetchingHost {
   readonly #firstSeen = new Map<string, number>()
   /** With which identity positions of a topic are committed. */
   readonly #identities = new Map<string, LogIdentity>()
+  /** Kept by a rebalance: they go on when its outcome is announced. */
+  #resumed: readonly Assignment[] = []
   /** Assigned, and not announced yet. */
   #pending = new PartitionMap<TopicPartition>()
   /** Of topics that were deleted and made again: read from their beginning. */
@@ -64,11 +68,16 @@ export class Consumption implements MemberOwner, FetchingHost {
     this.clock = host.clock
     this.codecs = host.codecs
     this.#fetching = new Fetching(this)
-    const { group, topics } = request
-    this.#member =
-      group === undefined
-        ? new GrouplessMember(this.cluster, topics, this)
-        : new ClassicMember(this.cluster, settingsOf(group, request), topics, this, this.clock)
+    this.#member = this.#makeMember(request)
+  }
+
+  #makeMember(request: ConsumeRequest): Member {
+    const { group, topics, groupProtocol } = request
+    if (group === undefined) return new GrouplessMember(this.cluster, topics, this)
+    const settings = settingsOf(group, request)
+    return groupProtocol === 'consumer'
+      ? new ConsumerMember(this.cluster, settings, randomUUID(), topics, this, this.clock)
+      : new ClassicMember(this.cluster, settings, topics, this, this.clock)
   }
 
   /** Called once the driver knows this consumption, for the client may call back from within the first event. */
@@ -108,6 +117,7 @@ export class Consumption implements MemberOwner, FetchingHost {
     const assignments = this.#assignmentsOf(partitions)
     if (assignments.length === 0 || this.#closed) return
     for (const assignment of assignments) assignment.resting = true
+    this.#resumed = this.#resumed.filter(assignment => !assignment.resting)
     const holds: Observable<unknown>[] = []
     this.emit({ type: 'revoking', assignments, hold: until => holds.push(until) })
     await this.#held(holds, assignments)
@@ -136,6 +146,7 @@ export class Consumption implements MemberOwner, FetchingHost {
       [...this.#fetching.assignments.values()].filter(assignment => !now.has(assignment)),
       'revoked',
     )
+    this.#resumed = [...this.#fetching.assignments.values()].filter(({ resting }) => resting)
     this.#pending = PartitionMap.of(share.filter(place => !this.#fetching.assignments.has(place)))
     this.#takeUp()
   }
@@ -173,8 +184,9 @@ export class Consumption implements MemberOwner, FetchingHost {
 
   #announce(added: readonly Assignment[]): void {
     if (this.#closed) return
-    const retained = [...this.#fetching.assignments.values()]
-    for (const assignment of retained) assignment.resting = false
+    for (const assignment of this.#resumed) assignment.resting = false
+    this.#resumed = []
+    const retained = [...this.#fetching.assignments.values()].filter(({ resting }) => !resting)
     for (const assignment of added) {
       this.#pending.delete(assignment)
       this.#remade.delete(assignment)

@@ -174,6 +174,7 @@ export class KafkaDriver implements Driver {
         return
       }
       this.#tell = event => subscriber.next(event)
+      if (request.metadataMaxAge !== undefined) this.#cluster.maxAge = request.metadataMaxAge
       const host = { cluster: this.#cluster, clock: this.#clock, codecs: this.options.codecs, logger: this.#context.logger }
       const consumption = new Consumption(host, request, subscriber)
       this.#consumption = consumption

@@ -48,7 +48,7 @@ export class Cluster {
     readonly bootstrap: readonly Address[],
     readonly clock: Clock,
     /** How soon changes that no error points to are noticed, ms. */
-    readonly maxAge: number,
+    public maxAge: number,
   ) {}
 
   get ended(): AbortSignal {
