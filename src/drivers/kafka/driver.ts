@@ -21,13 +21,14 @@ import { Producer } from '../kafkajs/producer.js'
 import { pause } from './backoff.js'
 import { Cluster } from './cluster/cluster.js'
 import { Consumption } from './consumption.js'
+import { refusedConnection } from './fatal-error.js'
 import { readAt } from './fetching/single-read.js'
 import { latest, offsetsAt } from './positions/list-offsets.js'
 import { Outage } from './outage.js'
 import { Reachability } from './reachability.js'
 import { existingTopics } from './topics.js'
 import { parseAddress, shownAddress } from './transport/address.js'
-import { RefusedConnectionError } from './transport/failures.js'
+import { RefusedConnectionError, UnansweredError } from './transport/failures.js'
 import type { Ssl } from './transport/socket.js'
 import { Transport } from './transport/transport.js'
 
@@ -42,7 +43,9 @@ export interface KafkaOptions {
 }
 
 const defaultMetadataMaxAge = 30_000
-const connectAgain = 200
+const connectAgain = 300
+/** A broker that lets one connect, and so often in turn closes at the first request, does not mean to answer: some 3 s. */
+const maxCuts = 7
 
 /** One client's connection to real brokers. */
 export class KafkaDriver implements Driver {
@@ -82,12 +85,14 @@ export class KafkaDriver implements Driver {
     if (this.#closed) throw closed()
     this.#context ??= context
     const cluster = this.#open(context)
-    while (!this.#closed) {
+    for (let cuts = 0; !this.#closed; ) {
       try {
         await cluster.learn([])
         return
       } catch (error) {
-        if (error instanceof RefusedConnectionError) throw new ConnectionError(error.message, { cause: error })
+        if (error instanceof RefusedConnectionError) throw refusedConnection(error)
+        cuts = error instanceof UnansweredError && error.closedByPeer ? cuts + 1 : 0
+        if (cuts === maxCuts) throw turnedAway(error as Error)
         await pause(connectAgain, cluster.ended)
       }
     }
@@ -103,6 +108,7 @@ export class KafkaDriver implements Driver {
     const outage = new Outage(
       error => this.#tell?.({ type: 'disconnected', error }),
       () => this.#tell?.({ type: 'reconnected' }),
+      () => transport.connected,
     )
     const reachability = new Reachability(
       clock,
@@ -247,6 +253,14 @@ export class KafkaDriver implements Driver {
 /** Asked on subscription; what becomes of it after the unsubscription is ignored. */
 function promised<T>(ask: (cancelled: () => boolean) => Promise<T>): Observable<T> {
   return new Observable(subscriber => from(defer(() => ask(() => subscriber.closed))).subscribe(subscriber))
+}
+
+function turnedAway(cause: Error): ConnectionError {
+  return new ConnectionError(
+    'the brokers refuse us: they let us connect, and closed the connection at our first request ' +
+      `${maxCuts} times in turn; where they want a login, set sasl (or KAFKA_SASL_MECHANISM): ${cause.message}`,
+    { cause },
+  )
 }
 
 function closed(): ConnectionError {

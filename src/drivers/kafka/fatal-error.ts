@@ -8,7 +8,7 @@ import { RefusedConnectionError, UnsupportedRequestError } from './transport/fai
 export function fatalError(error: unknown, { group, topics }: ConsumeRequest): RxMikaError | undefined {
   if (isRxMikaError(error, 'RXMIKA_CONFIGURATION')) return error
   if (error instanceof RefusedConnectionError || error instanceof UnsupportedRequestError) {
-    return new ConnectionError(error.message, { cause: error })
+    return refusedConnection(error)
   }
   if (!(error instanceof ProtocolFailure) || !error.error.has('notAuthorized')) return undefined
   if (error.error.name === 'GROUP_AUTHORIZATION_FAILED' && group !== undefined) {
@@ -16,4 +16,9 @@ export function fatalError(error: unknown, { group, topics }: ConsumeRequest): R
   }
   const [topic] = topics
   return new FetchError(cannotReadTopic(topics), { cause: error, ...(topics.length === 1 && { topic }) })
+}
+
+/** What trying again does not change. */
+export function refusedConnection(cause: Error): ConnectionError {
+  return new ConnectionError(`the brokers refuse us: ${cause.message}`, { cause })
 }

@@ -10,6 +10,8 @@ export class Outage {
   constructor(
     readonly began: (error: Error) => void,
     readonly ended: () => void,
+    /** Some connection stands: what is away is not everything. */
+    readonly isConnected: () => boolean,
   ) {}
 
   answered(): void {
@@ -24,6 +26,7 @@ export class Outage {
     if (this.#told || this.#timer !== undefined) return
     this.#timer = setTimeout(() => {
       this.#timer = undefined
+      if (this.isConnected()) return
       this.#told = true
       this.began(this.#last ?? error)
     }, outageAfter)

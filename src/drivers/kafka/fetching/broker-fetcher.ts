@@ -1,4 +1,4 @@
-import { ConnectionError, FetchError } from '../../../errors.js'
+import { FetchError } from '../../../errors.js'
 import { kafkaError } from '../../../protocol/errors.js'
 import { type FetchResponse, fetch, isolationLevel } from '../../../protocol/messages/fetch.js'
 import { UnsupportedCodecError } from '../../../protocol/records/errors.js'
@@ -8,6 +8,7 @@ import type { RequestOf } from '../../../protocol/schema/message.js'
 import { type Uuid, ZERO_UUID } from '../../../protocol/wire/uuid.js'
 import { Backoff } from '../backoff.js'
 import { byTopic, PartitionMap } from '../topic-partition.js'
+import { refusedConnection } from '../fatal-error.js'
 import { RefusedConnectionError } from '../transport/failures.js'
 import type { Assignment } from './assignment.js'
 import type { Fetching } from './fetching.js'
@@ -270,7 +271,7 @@ export class BrokerFetcher {
     const { host } = this.fetching
     if (this.fetching.ended) return
     if (error instanceof RefusedConnectionError) {
-      host.fail(new ConnectionError(error.message, { cause: error }))
+      host.fail(refusedConnection(error))
       return
     }
     for (const assignment of this.fetching.ledBy(this.node)) assignment.replica = undefined

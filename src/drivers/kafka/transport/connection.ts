@@ -63,7 +63,10 @@ export class Connection {
   ) {
     socket.on('data', chunk => this.#receive(chunk as Buffer))
     socket.on('error', cause => this.close(cause.message, cause))
-    socket.on('close', () => this.close('closed the connection'))
+    socket.on('close', () => {
+      const options = { sent: true, closedByPeer: true }
+      this.#end(new UnansweredError('closed the connection', address, options))
+    })
   }
 
   get closed(): boolean {

@@ -10,12 +10,19 @@ export class UnansweredError extends Error {
   readonly sent: boolean
   /** The message without the address. */
   readonly why: string
+  /** The broker closed the connection while a request was under way. */
+  readonly closedByPeer: boolean
 
-  constructor(why: string, address: Address, options: { readonly sent: boolean; readonly cause?: unknown }) {
+  constructor(
+    why: string,
+    address: Address,
+    options: { readonly sent: boolean; readonly closedByPeer?: boolean; readonly cause?: unknown },
+  ) {
     super(`broker ${shownAddress(address)}: ${why}`, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'UnansweredError'
     this.address = address
     this.why = why
+    this.closedByPeer = options.closedByPeer ?? false
     this.sent = options.sent
   }
 }
