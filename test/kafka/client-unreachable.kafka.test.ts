@@ -79,7 +79,7 @@ describeOwnKafka('a client whose group does not let it in', () => {
       const topic = await world.topic('orders')
       const other = new Kafka({ brokers: kafka.server.brokers, logLevel: logLevel.NOTHING }).consumer({
         groupId: group,
-        partitionAssigners: [options => ({ ...PartitionAssigners.roundRobin(options), ...named('range') })],
+        partitionAssigners: [options => ({ ...PartitionAssigners.roundRobin(options), ...named('of-its-own') })],
       })
       onTestFinished(() => other.disconnect())
       await other.connect()

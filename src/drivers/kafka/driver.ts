@@ -99,7 +99,7 @@ export class KafkaDriver implements Driver {
     throw closed()
   }
 
-  #open({ clientId }: DriverContext): Cluster {
+  #open({ clientId, logger }: DriverContext): Cluster {
     if (this.#cluster !== undefined) return this.#cluster
     const { brokers, ssl, sasl, metadataMaxAge = defaultMetadataMaxAge } = this.options
     const clock = this.#clock
@@ -116,7 +116,7 @@ export class KafkaDriver implements Driver {
       address => names.has(shownAddress(address)),
     )
     const transport = new Transport(
-      { clientId, clock, ...(ssl !== undefined && { ssl }), ...(sasl !== undefined && { sasl }) },
+      { clientId, clock, logger, ...(ssl !== undefined && { ssl }), ...(sasl !== undefined && { sasl }) },
       {
         connecting: address => reachability.begins(address),
         connected: address => reachability.connected(address),

@@ -1,6 +1,7 @@
 import { FetchError } from '../../../errors.js'
 import { kafkaError } from '../../../protocol/errors.js'
 import { type FetchResponse, fetch, isolationLevel } from '../../../protocol/messages/fetch.js'
+import { ExpansionBudget } from '../../../protocol/records/expansion-budget.js'
 import { UnsupportedCodecError } from '../../../protocol/records/errors.js'
 import { readPartitionRecords } from '../../../protocol/records/partition-records.js'
 import type { LazyRecordBatch } from '../../../protocol/records/lazy-record-batch.js'
@@ -162,14 +163,20 @@ export class BrokerFetcher {
   // ── Answers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #decoded({ errorCode, responses }: FetchResponse, asked: Asked): readonly Fetched[] {
+    const budget = new ExpansionBudget()
     if (errorCode !== 0) throw new Error(`broker ${this.node} refuses to be fetched from: ${kafkaError(errorCode)}`)
     return responses.flatMap(({ topic, topicId, partitions }) => {
       const name = topic === '' ? asked.names.get(topicId) : topic
-      return name === undefined ? [] : this.#decodedOf(name, partitions, asked)
+      return name === undefined ? [] : this.#decodedOf(name, partitions, asked, budget)
     })
   }
 
-  #decodedOf(topic: string, partitions: readonly FetchedPartition[], { sought }: Asked): readonly Fetched[] {
+  #decodedOf(
+    topic: string,
+    partitions: readonly FetchedPartition[],
+    { sought }: Asked,
+    budget: ExpansionBudget,
+  ): readonly Fetched[] {
     const { host } = this.fetching
     return partitions.flatMap(partition => {
       const asked = sought.get({ topic, partition: partition.partitionIndex })
@@ -190,6 +197,7 @@ export class BrokerFetcher {
         asked.offset,
         abortedTransactions ?? [],
         options,
+        budget,
       )
       if (failure !== undefined) this.#unreadable(asked, failure.offset, failure.error)
       if (isOldFormat) this.#unreadable(asked, asked.offset, new Error('records of a format before Kafka 0.11 are not read'))

@@ -1,6 +1,7 @@
 // The only file that knows kafkajs: its SASL mechanisms log in over a connection of ours.
 // @ts-expect-error kafkajs publishes no types of it; the version is pinned, and the tests on a real Kafka hold its shape.
 import SASLAuthenticator from 'kafkajs/src/broker/saslAuthenticator/index.js'
+import type { Logger } from 'pino'
 import type { SaslOptions } from '../../../sasl.js'
 import type { AnyMessage } from '../../../protocol/schema/message.js'
 import type { Connection } from './connection.js'
@@ -35,8 +36,13 @@ const saslAuthenticate = 36
  *
  * @returns How long the session lasts, ms; `undefined`: without end.
  */
-export async function logIn(connection: Connection, sasl: SaslOptions, timeout: number): Promise<number | undefined> {
-  const carrier = new LoginCarrier(connection, sasl, timeout)
+export async function logIn(
+  connection: Connection,
+  sasl: SaslOptions,
+  timeout: number,
+  logger: Logger,
+): Promise<number | undefined> {
+  const carrier = new LoginCarrier(connection, sasl, timeout, logger)
   const versions = Object.fromEntries(
     [saslHandshake, saslAuthenticate].map(key => {
       const range = connection.versions.get(key)
@@ -77,6 +83,7 @@ class LoginCarrier {
     readonly connection: Connection,
     readonly options: SaslOptions,
     readonly timeout: number,
+    readonly logger: Logger,
   ) {
     this.host = connection.address.host
     this.port = connection.address.port
@@ -89,6 +96,7 @@ class LoginCarrier {
       return await options.oauthBearerProvider()
     } catch (cause) {
       const why = `there is no token to log in with: ${cause instanceof Error ? cause.message : String(cause)}`
+      this.logger.warn({ err: cause }, 'there is no token to log in with; it is asked for again')
       this.failure = new UnansweredError(why, this.connection.address, { sent: false, cause })
       throw this.failure
     }

@@ -52,7 +52,10 @@ export function openSocket(address: Address, ssl: Ssl | undefined, timeout: numb
 function connectionFailure(address: Address, cause: NodeJS.ErrnoException, encrypted: boolean): Error {
   const code = cause.code ?? ''
   if (encrypted && tlsRefusal.test(code)) {
-    return new RefusedConnectionError(`TLS does not fit: ${cause.message}; see the option ssl`, address, { cause })
+    return new RefusedConnectionError(`TLS does not fit: ${cause.message}; see the option ssl`, address, {
+      // Node's own error holds the certificates, which fill logs.
+      cause: Object.assign(new Error(cause.message), { code }),
+    })
   }
   return new UnansweredError(reasonOf(cause, address), address, { sent: false, cause })
 }

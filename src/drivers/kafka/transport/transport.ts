@@ -1,3 +1,4 @@
+import type { Logger } from 'pino'
 import type { Clock } from '../../../clock.js'
 import type { AnyMessage, ResponseOf } from '../../../protocol/schema/message.js'
 import type { SaslOptions } from '../../../sasl.js'
@@ -13,6 +14,7 @@ export interface TransportOptions {
   readonly ssl?: Ssl
   readonly sasl?: SaslOptions
   readonly clock: Clock
+  readonly logger: Logger
 }
 
 export interface TransportListener {
@@ -105,7 +107,7 @@ export class Transport {
       entry.connection = connection
       if (entry.ended.aborted) connection.close('the client is closed')
       await connection.learnVersions(connectTimeout)
-      if (sasl !== undefined) this.#keepLoggedIn(connection, sasl, await logIn(connection, sasl, loginTimeout))
+      if (sasl !== undefined) this.#keepLoggedIn(connection, sasl, await logIn(connection, sasl, loginTimeout, this.options.logger))
       connection.ready = true
       wasReady = true
       this.listener.connected(address)
@@ -123,7 +125,7 @@ export class Transport {
   #keepLoggedIn(connection: Connection, sasl: SaslOptions, lifetime: number | undefined): void {
     if (lifetime === undefined) return
     connection.aloneAfter(lifetime * sessionShare, async () => {
-      const next = await logIn(connection, sasl, loginTimeout)
+      const next = await logIn(connection, sasl, loginTimeout, this.options.logger)
       this.#keepLoggedIn(connection, sasl, next)
     })
   }
