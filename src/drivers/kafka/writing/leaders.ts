@@ -1,5 +1,4 @@
 import type { Observable } from 'rxjs'
-import type { ProduceAnswer } from './produce-bytes.js'
 
 /** A producer id, as a broker gave it out. */
 export interface ProducerId {
@@ -22,6 +21,15 @@ export interface OutgoingBatch {
   readonly topic: string
   readonly partition: number
   readonly bytes: Buffer
+}
+
+/** What the leader says to one batch. */
+export interface ProduceAnswer {
+  readonly topic: string
+  readonly partition: number
+  /** 0: written. */
+  readonly errorCode: number
+  readonly baseOffset: bigint
 }
 
 /**
