@@ -280,8 +280,7 @@ export class Assignment implements RecordOwner {
    * `repeat()`). What waits for it is delivered in another turn: one that fails for ever must not hold up all else.
    */
   #drainAgain(): void {
-    if (this.#turnTaken || this.#waiting.size === 0 || this.ended || !this.#delivering || !this.reading.active)
-      return
+    if (this.#turnTaken || this.#waiting.size === 0 || this.ended || !this.#delivering || !this.reading.active) return
     for (const stream of this.#waiting.keys()) if (stream.open) return this.drainLater()
   }
 

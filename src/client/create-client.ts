@@ -19,7 +19,7 @@ import {
 import { type Clock, clockOf } from '../clock.js'
 import type { Committed } from '../commit-point.js'
 import type { Driver, DriverEvent, PartitionAssignment } from '../driver.js'
-import { kafkajsDriver } from '../drivers/kafkajs/index.js'
+import { kafkaDriver } from '../drivers/kafka/index.js'
 import {
   ClientClosedError,
   CommitError,
@@ -139,7 +139,7 @@ class KafkaClient implements Client, AssignmentHost {
     this.#config = config
     this.#driver =
       options.driver ??
-      kafkajsDriver({ brokers: config.brokers, ssl: config.ssl, sasl: config.sasl, codecs: config.codecs })
+      kafkaDriver({ brokers: config.brokers, ssl: config.ssl, sasl: config.sasl, codecs: config.codecs })
     const clock = clockOf(this.#driver)
     this.#wallClock = new WallClock(clock)
     this.clock = { ...clock, wall: () => this.#wallClock.now() }
@@ -507,7 +507,11 @@ class KafkaClient implements Client, AssignmentHost {
       'a rebalance begins: what is in flight may settle, and is committed',
     )
     return concat(
-      bounded(() => until(() => giving.every(each => each.inFlight === 0), this.#changes), rebalanceTimeout, this.scheduler),
+      bounded(
+        () => until(() => giving.every(each => each.inFlight === 0), this.#changes),
+        rebalanceTimeout,
+        this.scheduler,
+      ),
       defer(() => {
         this.#commits.flush()
         return until(() => giving.every(each => each.ended || each.isCommitted), this.#changes)

@@ -1,7 +1,7 @@
 import { type Admin, Kafka, logLevel, type Producer } from 'kafkajs'
 import { Observable, type Subscriber } from 'rxjs'
 import type { Driver } from 'rxmika'
-import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
+import { kafkaDriver } from '../../src/drivers/kafka/index'
 import { createTopic } from '../kafka/create-topic'
 import type { Backend, MortalDriver } from './backend'
 import { readPartition } from './wire-reader'
@@ -24,8 +24,8 @@ export function kafkaBackend(brokers: () => readonly string[]): Backend {
       await Promise.all([admin.disconnect(), producer.disconnect()])
     },
     connection: () => ({ brokers: [...brokers()] }),
-    driver: () => kafkajsDriver({ brokers: brokers() }),
-    mortalDriver: () => mortal(kafkajsDriver({ brokers: brokers() })),
+    driver: () => kafkaDriver({ brokers: brokers() }),
+    mortalDriver: () => mortal(kafkaDriver({ brokers: brokers() })),
     // Records that a test gives a timestamp long past would be deleted, for copies too, whenever the broker looks.
     createTopic: (topic, numPartitions) =>
       createTopic(config(), { topic, numPartitions, configEntries: [{ name: 'retention.ms', value: '-1' }] }),

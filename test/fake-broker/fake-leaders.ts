@@ -3,11 +3,12 @@ import {
   type Leaders,
   type OutgoingBatch,
   type PartitionLeader,
+  type ProduceAnswer,
   type ProducerId,
   WriteError,
-} from '../../src/drivers/kafkajs/writing/leaders'
-import { decodeProduce, encodeProduce, type ProduceAnswer } from '../../src/drivers/kafkajs/writing/produce-bytes'
+} from '../../src/drivers/kafka/writing/leaders'
 import type { FakeCluster } from './fake-cluster'
+import { decodeProduce, encodeProduce } from './produce-bytes'
 
 /** How long a request takes each way, ms. */
 const latency = 1

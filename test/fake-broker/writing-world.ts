@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { Writing } from '../../src/drivers/kafkajs/writing/writing'
+import { Writing } from '../../src/drivers/kafka/writing/writing'
 import type { Outgoing, ProduceResult, PublishError, PublishRecord } from '../../src/index'
 import { Clock } from '../unit/clock'
 import { FakeCluster } from './fake-cluster'

@@ -2,7 +2,7 @@ import { type Admin, Kafka, logLevel } from 'kafkajs'
 import { tap } from 'rxjs'
 import { afterAll, beforeAll, expect } from 'vitest'
 import { decodeFinished, encodeFinished } from '../../src/client/finished-work'
-import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
+import { kafkaDriver } from '../../src/drivers/kafka/index'
 import { Collected } from '../contract/collected'
 import { done, Member } from '../contract/driver-member'
 import { kafkaBackend } from '../contract/kafka-backend'
@@ -110,7 +110,7 @@ describeOwnKafka('work that is finished behind the position, on Kafka', () => {
       const group = world.name('group')
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 5))
-      const driver = kafkajsDriver({ brokers: server.brokers })
+      const driver = kafkaDriver({ brokers: server.brokers })
       world.drivers.push(driver)
       await done(driver.connect({ clientId: 'foreign', logger: silent }))
       const foreign = new Member(driver, { group, topics: [topic] }, { paused: true })

@@ -2,7 +2,7 @@ import * as zlib from 'node:zlib'
 import { pino } from 'pino'
 import { type Codecs, type Driver, FetchError, type ProduceResult } from 'rxmika'
 import { afterAll, beforeAll, expect } from 'vitest'
-import { type KafkajsOptions, kafkajsDriver } from '../../src/drivers/kafkajs/index'
+import { type KafkaOptions, kafkaDriver } from '../../src/drivers/kafka/index'
 import { Collected } from '../contract/collected'
 import { done, Member } from '../contract/driver-member'
 import { kafkaBackend } from '../contract/kafka-backend'
@@ -18,8 +18,8 @@ describeKafka('what a driver reads and writes', () => {
   beforeAll(() => backend.open())
   afterAll(() => backend.close())
 
-  async function connected(world: World, options: Pick<KafkajsOptions, 'codecs'> = {}): Promise<Driver> {
-    const driver = kafkajsDriver({ brokers: kafkaBrokers, ...options })
+  async function connected(world: World, options: Pick<KafkaOptions, 'codecs'> = {}): Promise<Driver> {
+    const driver = kafkaDriver({ brokers: kafkaBrokers, ...options })
     world.drivers.push(driver)
     await done(driver.connect({ clientId: 'codec', logger: pino({ level: 'silent' }) }))
     return driver

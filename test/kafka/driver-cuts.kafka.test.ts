@@ -1,7 +1,7 @@
 import { pino } from 'pino'
 import { CommitError, type Driver, FetchError, type ProduceResult } from 'rxmika'
 import { expect } from 'vitest'
-import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
+import { kafkaDriver } from '../../src/drivers/kafka/index'
 import { done, Member } from '../contract/driver-member'
 import { numbered, texts, type World } from '../contract/world'
 import { produced } from '../produced'
@@ -14,7 +14,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
   const { backend, scenario } = kafka
 
   async function connected(world: World): Promise<Driver> {
-    const driver = kafkajsDriver({ brokers: kafka.server.brokers })
+    const driver = kafkaDriver({ brokers: kafka.server.brokers })
     world.drivers.push(driver)
     await done(driver.connect({ clientId: 'cut', logger: pino({ level: 'silent' }) }))
     return driver

@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import { pino } from 'pino'
 import { createClient, type Driver, type DriverEvent, type ProduceResult, type PublishRecord } from 'rxmika'
 import { expect, onTestFinished } from 'vitest'
-import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
+import { kafkaDriver } from '../../src/drivers/kafka/index'
 import { Collected } from '../contract/collected'
 import { done, Member } from '../contract/driver-member'
 import { Run, texts, type World } from '../contract/world'
@@ -24,7 +24,7 @@ describeOwnKafka('a driver whose brokers die', () => {
   const silent = pino({ level: 'silent' })
 
   function opened(world: World): Driver {
-    const driver = kafkajsDriver({ brokers: kafka.server.brokers })
+    const driver = kafkaDriver({ brokers: kafka.server.brokers })
     world.drivers.push(driver)
     return driver
   }

@@ -1,14 +1,12 @@
-import { fileURLToPath } from 'node:url'
 import { Kafka, logLevel } from 'kafkajs'
 import { pino } from 'pino'
 import type { Driver } from 'rxmika'
 import { afterAll, beforeAll, expect } from 'vitest'
-import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
+import { kafkaDriver } from '../../src/drivers/kafka/index'
 import { done, Member } from '../contract/driver-member'
 import { kafkaBackend } from '../contract/kafka-backend'
 import { numbered, scenarios, type World } from '../contract/world'
 import { describeKafka, kafkaBrokers } from './describe-kafka'
-import { run } from './run'
 
 describeKafka('a driver in a group', () => {
   const backend = kafkaBackend(() => kafkaBrokers)
@@ -17,7 +15,7 @@ describeKafka('a driver in a group', () => {
   afterAll(() => backend.close())
 
   async function connected(world: World): Promise<Driver> {
-    const driver = kafkajsDriver({ brokers: kafkaBrokers })
+    const driver = kafkaDriver({ brokers: kafkaBrokers })
     world.drivers.push(driver)
     await done(driver.connect({ clientId: 'grouped', logger: pino({ level: 'silent' }) }))
     return driver
@@ -32,13 +30,6 @@ describeKafka('a driver in a group', () => {
     const sizes = () => members.map(({ owned }) => owned.size).sort()
     await Promise.race(members.map(({ events }) => events.until(() => String(sizes()) === String(counts))))
   }
-
-  // In a process of its own: one that goes round for ever could not even fail.
-  scenario('leaves, and its process ends, although kafkajs begins to fetch anew while it stops', async world => {
-    const program = fileURLToPath(new URL('./leaving-program.ts', import.meta.url))
-    const place = [kafkaBrokers.join(','), world.name('group'), await world.topic('orders')]
-    expect(await run(process.execPath, ['--import', 'tsx', program, ...place], 20_000)).toBe('left\n')
-  })
 
   scenario('gives up no more partitions than must move, as members come and go', async world => {
     const topic = await world.topic('orders', 12)

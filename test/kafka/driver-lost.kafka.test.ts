@@ -2,7 +2,7 @@ import { pino } from 'pino'
 import { Subject, timer } from 'rxjs'
 import type { ConsumeRequest } from 'rxmika'
 import { expect } from 'vitest'
-import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
+import { kafkaDriver } from '../../src/drivers/kafka/index'
 import { done, Member } from '../contract/driver-member'
 import { numbered, texts, type World } from '../contract/world'
 import { api } from './broker-proxy'
@@ -22,7 +22,7 @@ describeOwnKafka('a driver whose group goes on without it', () => {
     request: Pick<ConsumeRequest, 'group' | 'topics'>,
     options?: ConstructorParameters<typeof Member>[2],
   ): Promise<Member> {
-    const driver = kafkajsDriver({ brokers })
+    const driver = kafkaDriver({ brokers })
     world.drivers.push(driver)
     await done(driver.connect({ clientId: 'member', logger: pino({ level: 'silent' }) }))
     return new Member(driver, { ...timeouts, ...request }, options)

@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { pino } from 'pino'
 import { expect } from 'vitest'
-import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
+import { kafkaDriver } from '../../src/drivers/kafka/index'
 import { done, Member } from '../contract/driver-member'
 import { numbered } from '../contract/world'
 import { describeOwnKafka } from './describe-kafka'
@@ -36,7 +36,7 @@ describeOwnKafka('what a driver keeps', () => {
   scenario('is nothing of assignments that have ended, nor of connections, whoever joins and leaves', async world => {
     const topic = await world.topic('orders', 2)
     await backend.publish(topic, [...numbered(0, 5), ...numbered(0, 5, 1)])
-    const driver = kafkajsDriver({ brokers: kafka.brokers() })
+    const driver = kafkaDriver({ brokers: kafka.brokers() })
     world.drivers.push(driver)
     await done(driver.connect({ clientId: 'memory', logger: pino({ level: 'silent' }) }))
     const assignments: WeakRef<object>[] = []
@@ -60,7 +60,7 @@ describeOwnKafka('what a driver keeps', () => {
     await backend.publish(topic, [...numbered(0, 5), ...numbered(0, 5, 1)])
     const group = world.name('group')
     const connected = async () => {
-      const driver = kafkajsDriver({ brokers: kafka.brokers() })
+      const driver = kafkaDriver({ brokers: kafka.brokers() })
       world.drivers.push(driver)
       await done(driver.connect({ clientId: 'memory', logger: pino({ level: 'silent' }) }))
       return driver

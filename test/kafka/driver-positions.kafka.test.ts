@@ -2,7 +2,7 @@ import { type Admin, Kafka, logLevel } from 'kafkajs'
 import { pino } from 'pino'
 import { type Driver, type DriverEvent, FetchError, type StartFrom } from 'rxmika'
 import { afterAll, beforeAll, expect } from 'vitest'
-import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
+import { kafkaDriver } from '../../src/drivers/kafka/index'
 import { done, Member } from '../contract/driver-member'
 import { kafkaBackend } from '../contract/kafka-backend'
 import { numbered, scenarios, texts, type World } from '../contract/world'
@@ -29,7 +29,7 @@ describeOwnKafka('where a driver reads', () => {
   const scenario = scenarios(backend)
 
   async function connected(world: World): Promise<Driver> {
-    const driver = kafkajsDriver({ brokers: server.brokers })
+    const driver = kafkaDriver({ brokers: server.brokers })
     world.drivers.push(driver)
     await done(driver.connect({ clientId: world.name('reader'), logger: pino({ level: 'silent' }) }))
     return driver

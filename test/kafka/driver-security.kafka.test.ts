@@ -3,7 +3,7 @@ import { pino } from 'pino'
 import { tap } from 'rxjs'
 import { type ClientOptions, ConnectionError, type ProduceResult } from 'rxmika'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { type KafkajsOptions, kafkajsDriver } from '../../src/drivers/kafkajs/index'
+import { type KafkaOptions, kafkaDriver } from '../../src/drivers/kafka/index'
 import { Collected } from '../contract/collected'
 import { done, Member } from '../contract/driver-member'
 import { kafkaBackend } from '../contract/kafka-backend'
@@ -13,7 +13,7 @@ import { describeOwnKafka } from './describe-kafka'
 import { type KafkaServer, startKafka } from './kafka-server'
 import type { Sasl } from './security'
 
-type Security = Pick<KafkajsOptions, 'ssl' | 'sasl'>
+type Security = Pick<KafkaOptions, 'ssl' | 'sasl'>
 
 const password = 'correct-horse'
 const wrong = 'wrong-staple'
@@ -31,7 +31,7 @@ function token(subject: string): string {
   return `${parts.map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')}.`
 }
 
-function login({ mechanism, username, password }: Sasl): NonNullable<KafkajsOptions['sasl']> {
+function login({ mechanism, username, password }: Sasl): NonNullable<KafkaOptions['sasl']> {
   if (mechanism === 'OAUTHBEARER') {
     return { mechanism: 'oauthbearer', oauthBearerProvider: async () => ({ value: token(username) }) }
   }
@@ -47,7 +47,7 @@ function allOf(error: unknown): string {
 /** A record by way of the driver, and one by way of a client, to the broker and back. */
 async function letsIn(world: World, brokers: readonly string[], security: Security): Promise<void> {
   const topic = await world.topic('orders')
-  const driver = kafkajsDriver({ brokers, ...security })
+  const driver = kafkaDriver({ brokers, ...security })
   world.drivers.push(driver)
   await done(driver.connect({ clientId: 'secured', logger: pino({ level: 'silent' }) }))
   const [written] = (await done(produced(driver, [{ topic, value: '0' }]))) as readonly ProduceResult[]
@@ -70,14 +70,10 @@ async function letsIn(world: World, brokers: readonly string[], security: Securi
 const backendCommitted = (world: World, group: string, topic: string) => world.backend.committed(group, topic, 0)
 
 /** Neither waits for what will not be; what they say, at all levels, names the cause and keeps the password to itself. */
-async function refuses(
-  world: World,
-  options: Security & Pick<KafkajsOptions, 'brokers'>,
-  cause: RegExp,
-): Promise<void> {
+async function refuses(world: World, options: Security & Pick<KafkaOptions, 'brokers'>, cause: RegExp): Promise<void> {
   const lines: string[] = []
   const logger = pino({ level: 'trace' }, { write: line => void lines.push(line) })
-  const driver = kafkajsDriver(options)
+  const driver = kafkaDriver(options)
   world.drivers.push(driver)
   const connecting = new Collected(driver.connect({ clientId: 'refused', logger }))
   const { error } = await connecting.ended()
@@ -149,7 +145,7 @@ for (const tls of [false, true]) {
         return { value: token('late-user') }
       }
       const sasl = { mechanism: 'oauthbearer', oauthBearerProvider } as const
-      const driver = kafkajsDriver({ brokers: server.brokers, ssl: ssl(), sasl })
+      const driver = kafkaDriver({ brokers: server.brokers, ssl: ssl(), sasl })
       world.drivers.push(driver)
       const lines: string[] = []
       const logger = pino({ level: 'warn' }, { write: line => void lines.push(line) })
@@ -203,7 +199,7 @@ describeOwnKafka('a driver that speaks TLS', () => {
   scenario('takes a host name that the certificate has, and refuses one that it has not', async world => {
     const [, port] = server.brokers[0]!.split(':')
     const ssl = { ca: server.ca! }
-    const named = kafkajsDriver({ brokers: [`localhost:${port}`], ssl })
+    const named = kafkaDriver({ brokers: [`localhost:${port}`], ssl })
     world.drivers.push(named)
     await done(named.connect({ clientId: 'named', logger: pino({ level: 'silent' }) }))
     await refuses(world, { brokers: server.brokers, ssl: { ...ssl, servername: 'kafka.test' } }, /kafka\.test/)
@@ -213,7 +209,7 @@ describeOwnKafka('a driver that speaks TLS', () => {
     const topic = await world.topic('orders')
     const values = numbered(0, 200).map(({ value }) => ({ value: value.padStart(1_000, '.') }))
     await backend.publish(topic, values)
-    const driver = kafkajsDriver({ brokers: server.brokers, ssl: { ca: server.ca! } })
+    const driver = kafkaDriver({ brokers: server.brokers, ssl: { ca: server.ca! } })
     world.drivers.push(driver)
     await done(driver.connect({ clientId: 'many', logger: pino({ level: 'silent' }) }))
     const member = new Member(driver, { topics: [topic] })

@@ -1,7 +1,7 @@
 import { pino } from 'pino'
 import { lastValueFrom } from 'rxjs'
 import type { DriverEvent, PartitionAssignment } from 'rxmika'
-import { kafkajsDriver } from '../../src/drivers/kafkajs/index'
+import { kafkaDriver } from '../../src/drivers/kafka/index'
 import '../strict'
 import type { CommitOrder, MemberReport, MemberTask } from './member-process'
 
@@ -9,7 +9,7 @@ import type { CommitOrder, MemberReport, MemberTask } from './member-process'
 
 const { brokers, request } = JSON.parse(process.argv[2]!) as MemberTask
 const report = (message: MemberReport) => process.send!(message)
-const driver = kafkajsDriver({ brokers })
+const driver = kafkaDriver({ brokers })
 /** By partition the newest assignment, also when it has ended: it is for the driver to send nothing for that. */
 const assignments = new Map<number, PartitionAssignment>()
 

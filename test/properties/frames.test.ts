@@ -41,7 +41,11 @@ describe('frames', () => {
   })
 
   it('does not read on where a peer announces what no broker sends', () => {
-    for (const hello of ['HTTP/1.1 400 Bad Request\r\n', Buffer.from([21, 3, 3, 0, 2, 2, 70]), Buffer.from([255, 255, 255, 255])]) {
+    for (const hello of [
+      'HTTP/1.1 400 Bad Request\r\n',
+      Buffer.from([21, 3, 3, 0, 2, 2, 70]),
+      Buffer.from([255, 255, 255, 255]),
+    ]) {
       expect(new FrameReader().push(Buffer.from(hello), () => {})).toBe(false)
     }
   })

@@ -4,7 +4,7 @@ import {
   type StickyAssignment,
   type StickyMember,
   stickyAssignment,
-} from '../../src/drivers/kafkajs/sticky-assignment.js'
+} from '../../src/drivers/kafka/membership/sticky-assignment.js'
 
 const fresh = (id: string, topics: readonly string[]): StickyMember => ({ id, topics, owned: [], generation: -1 })
 

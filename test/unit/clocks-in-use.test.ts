@@ -12,8 +12,6 @@ const allowed: Readonly<Record<string, string>> = {
   'src/testing/record-marbles.ts': 'dates the entries of a recording',
   'src/drivers/memory/member-process.ts': 'hands on the function by which a Clock knows real time',
   'src/drivers/memory/cluster.ts': 'the timestamp of a record that the test itself writes',
-  'src/drivers/kafkajs/producer.ts': 'the timestamp of a record; its durations are to follow with the writer',
-  'src/drivers/kafkajs/topic-directory.ts': 'to follow with the writer',
   'src/client/publications.ts': 'to follow with the writer',
 }
 

@@ -1,4 +1,4 @@
-import { concat, concatAll, defer, from, ignoreElements, Observable, Subject } from 'rxjs'
+import { concat, concatAll, defer, EMPTY, from, ignoreElements, Observable, Subject } from 'rxjs'
 import { type Clock, systemClock } from '../../clock.js'
 import type { CommitPoint } from '../../commit-point.js'
 import type {
@@ -10,27 +10,26 @@ import type {
   PartitionAssignment,
 } from '../../driver.js'
 import { CommitError, ConfigurationError, ConnectionError, PublishError, type RxMikaError } from '../../errors.js'
+import type { Outgoing } from '../../outgoing.js'
+import { refused } from '../../produce-result.js'
 import type { Codecs } from '../../protocol/records/codecs.js'
-import { type ProduceResult, refused } from '../../produce-result.js'
-import type { PublishRecord } from '../../publish.js'
 import type { RecordBatch } from '../../record-batch.js'
 import type { SaslOptions } from '../../sasl.js'
-import { Reachability as OldReachability } from '../kafkajs/reachability.js'
-import { openBrokers } from '../kafkajs/connection.js'
-import { Producer } from '../kafkajs/producer.js'
 import { pause } from './backoff.js'
 import { Cluster } from './cluster/cluster.js'
 import { Consumption } from './consumption.js'
 import { refusedConnection } from './fatal-error.js'
 import { readAt } from './fetching/single-read.js'
-import { latest, offsetsAt } from './positions/list-offsets.js'
 import { Outage } from './outage.js'
+import { latest, offsetsAt } from './positions/list-offsets.js'
 import { Reachability } from './reachability.js'
 import { existingTopics } from './topics.js'
 import { parseAddress, shownAddress } from './transport/address.js'
 import { RefusedConnectionError, UnansweredError } from './transport/failures.js'
 import type { Ssl } from './transport/socket.js'
 import { Transport } from './transport/transport.js'
+import { ClusterLeaders } from './writing/cluster-leaders.js'
+import { Writing } from './writing/writing.js'
 
 export interface KafkaOptions {
   /** `host:port` or `[IPv6]:port`. */
@@ -56,6 +55,7 @@ export class KafkaDriver implements Driver {
   #outage: Outage | undefined
   readonly #trouble = new Subject<RxMikaError>()
   #context: DriverContext | undefined
+  #writing: Writing | undefined
   #consumption: Consumption | undefined
   /** Where outages are told: to whoever connects, and then to whoever consumes. */
   #tell: ((event: ConnectionEvent) => void) | undefined
@@ -125,6 +125,7 @@ export class KafkaDriver implements Driver {
           outage.answered()
         },
         failed: (address, error, wasConnecting) => {
+          this.#writing?.unreachable(error.message, error)
           reachability.fails(address, error, wasConnecting)
           outage.failed(error)
         },
@@ -133,8 +134,15 @@ export class KafkaDriver implements Driver {
     this.#outage = outage
     this.#reachability = reachability
     this.#transport = transport
-    this.#cluster = new Cluster(transport, bootstrap, clock, metadataMaxAge)
-    return this.#cluster
+    const cluster = new Cluster(transport, bootstrap, clock, metadataMaxAge)
+    this.#cluster = cluster
+    this.#writing = new Writing(new ClusterLeaders(cluster), {
+      scheduler: clock.scheduler,
+      monotonic: clock.monotonic,
+      wall: clock.wall,
+      soon: work => void setImmediate(work),
+    })
+    return cluster
   }
 
   topics(names: readonly string[]): Observable<ReadonlyMap<string, number>> {
@@ -181,7 +189,12 @@ export class KafkaDriver implements Driver {
       }
       this.#tell = event => subscriber.next(event)
       if (request.metadataMaxAge !== undefined) this.#cluster.maxAge = request.metadataMaxAge
-      const host = { cluster: this.#cluster, clock: this.#clock, codecs: this.options.codecs, logger: this.#context.logger }
+      const host = {
+        cluster: this.#cluster,
+        clock: this.#clock,
+        codecs: this.options.codecs,
+        logger: this.#context.logger,
+      }
       const consumption = new Consumption(host, request, subscriber)
       this.#consumption = consumption
       consumption.start()
@@ -213,17 +226,11 @@ export class KafkaDriver implements Driver {
     }).pipe(ignoreElements())
   }
 
-  produce(records: readonly PublishRecord[]): Observable<readonly ProduceResult[]> {
-    return defer(() => {
-      if (this.#cluster === undefined || this.#closed) {
-        const why = this.#closed ? 'the driver is closed' : 'the driver is not connected'
-        return [records.map(({ topic }) => refused(new PublishError(why, { retriable: !this.#closed, topic })))]
-      }
-      this.#producer ??= new Producer(openBrokers(this.options as never, this.#context!).kafka, new OldReachability(() => {}) as never)
-      return this.#producer.produce(records)
-    })
+  produce(outgoing: Outgoing): void {
+    if (this.#writing !== undefined && !this.#closed) return this.#writing.write(outgoing)
+    const why = this.#closed ? 'the driver is closed' : 'the driver is not connected'
+    outgoing.settle(refused(new PublishError(why, { retriable: !this.#closed, topic: outgoing.topic })))
   }
-  #producer: Producer | undefined
 
   leave(): Observable<never> {
     return promised(async () => {
@@ -234,11 +241,12 @@ export class KafkaDriver implements Driver {
   close(): Observable<never> {
     const end = defer(() => {
       this.#closed = true
+      this.#writing?.end('the driver is closed')
       this.#reachability?.end()
       this.#outage?.stop()
       this.#cluster?.end()
       this.#transport?.close()
-      return from(this.#producer?.end() ?? Promise.resolve()).pipe(ignoreElements())
+      return EMPTY
     })
     return concat(this.leave(), end)
   }

@@ -115,8 +115,11 @@ export class Reachability {
   #unreachable(address: Address, error: Error | undefined): ConnectionError {
     const origin = this.isBootstrap(address) ? "of the option 'brokers'" : 'as the brokers advertise it'
     const why = error === undefined ? 'it does not answer' : reasonOf(error)
-    return new ConnectionError(`broker ${shownAddress(address)} (${origin}) cannot be reached: ${why}; it is tried again`, {
-      cause: error,
-    })
+    return new ConnectionError(
+      `broker ${shownAddress(address)} (${origin}) cannot be reached: ${why}; it is tried again`,
+      {
+        cause: error,
+      },
+    )
   }
 }

@@ -30,7 +30,9 @@ export async function existingTopics(
       for (const { name, partitions, error } of (await cluster.learn(missing, { create: true })).values()) {
         if (error?.name === 'INVALID_TOPIC_EXCEPTION' || error?.has('notAuthorized')) {
           throw new ConfigurationError(
-            error.has('notAuthorized') ? cannotSeeTopic(name) : `topic '${name}' cannot be used: its name is refused (${error})`,
+            error.has('notAuthorized')
+              ? cannotSeeTopic(name)
+              : `topic '${name}' cannot be used: its name is refused (${error})`,
           )
         }
         if (partitions.length > 0) counts.set(name, partitions.length)

@@ -1,6 +1,11 @@
 import type { Clock } from '../../../clock.js'
 import { kafkaError } from '../../../protocol/errors.js'
-import { coordinatorType, findCoordinator, findOneCoordinator, foundCoordinator } from '../../../protocol/messages/find-coordinator.js'
+import {
+  coordinatorType,
+  findCoordinator,
+  findOneCoordinator,
+  foundCoordinator,
+} from '../../../protocol/messages/find-coordinator.js'
 import { metadata } from '../../../protocol/messages/metadata.js'
 import type { AnyMessage, ResponseOf } from '../../../protocol/schema/message.js'
 import { pause } from '../backoff.js'
@@ -100,10 +105,7 @@ export class Cluster {
   }
 
   /** Asks any broker: those that are known in a random order, then the bootstrap addresses, until one answers. */
-  async askAny<M extends AnyMessage>(
-    message: M,
-    request: RequestFor<M>,
-  ): Promise<ResponseOf<M>> {
+  async askAny<M extends AnyMessage>(message: M, request: RequestFor<M>): Promise<ResponseOf<M>> {
     const failures: Error[] = []
     for (const address of this.#addresses()) {
       if (this.ended.aborted) break
@@ -115,7 +117,11 @@ export class Cluster {
         failures.push(error)
       }
     }
-    throw failures.findLast(error => error instanceof UnansweredError) ?? failures.at(-1) ?? new Error('the client is closed')
+    throw (
+      failures.findLast(error => error instanceof UnansweredError) ??
+      failures.at(-1) ??
+      new Error('the client is closed')
+    )
   }
 
   #addresses(): readonly Address[] {
@@ -243,7 +249,8 @@ export class Cluster {
     const found = foundCoordinator(answer, group, version)
     if (found === undefined) throw new Error(`the brokers do not say which of them coordinates group '${group}'`)
     const { errorCode, nodeId, host, port } = found
-    if (errorCode !== 0) throw new ProtocolFailure(kafkaError(errorCode), `the coordinator of group '${group}' is not known`)
+    if (errorCode !== 0)
+      throw new ProtocolFailure(kafkaError(errorCode), `the coordinator of group '${group}' is not known`)
     this.#brokers.set(nodeId, { host, port })
     return nodeId
   }

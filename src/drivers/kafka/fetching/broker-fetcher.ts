@@ -1,15 +1,15 @@
 import { FetchError } from '../../../errors.js'
 import { kafkaError } from '../../../protocol/errors.js'
 import { type FetchResponse, fetch, isolationLevel } from '../../../protocol/messages/fetch.js'
-import { ExpansionBudget } from '../../../protocol/records/expansion-budget.js'
 import { UnsupportedCodecError } from '../../../protocol/records/errors.js'
-import { readPartitionRecords } from '../../../protocol/records/partition-records.js'
+import { ExpansionBudget } from '../../../protocol/records/expansion-budget.js'
 import type { LazyRecordBatch } from '../../../protocol/records/lazy-record-batch.js'
+import { readPartitionRecords } from '../../../protocol/records/partition-records.js'
 import type { RequestOf } from '../../../protocol/schema/message.js'
 import { type Uuid, ZERO_UUID } from '../../../protocol/wire/uuid.js'
 import { Backoff } from '../backoff.js'
-import { byTopic, PartitionMap } from '../topic-partition.js'
 import { refusedConnection } from '../fatal-error.js'
+import { byTopic, PartitionMap } from '../topic-partition.js'
 import { RefusedConnectionError } from '../transport/failures.js'
 import type { Assignment } from './assignment.js'
 import type { Fetching } from './fetching.js'
@@ -135,11 +135,14 @@ export class BrokerFetcher {
         topic,
         topicId: assignments[0]!.topicId,
         partitions: assignments.map(assignment => {
-          const { offset, epoch } = positions?.get(assignment) ?? { offset: assignment.next, epoch: assignment.lastEpoch }
+          const { offset, epoch } = positions?.get(assignment) ?? {
+            offset: assignment.next,
+            epoch: assignment.lastEpoch,
+          }
           sought.set(assignment, { assignment, offset, jumps: assignment.jumps })
           return {
             partition: assignment.partition,
-                        fetchOffset: offset,
+            fetchOffset: offset,
             lastFetchedEpoch: epoch,
             partitionMaxBytes,
           }
@@ -200,7 +203,8 @@ export class BrokerFetcher {
         budget,
       )
       if (failure !== undefined) this.#unreadable(asked, failure.offset, failure.error)
-      if (isOldFormat) this.#unreadable(asked, asked.offset, new Error('records of a format before Kafka 0.11 are not read'))
+      if (isOldFormat)
+        this.#unreadable(asked, asked.offset, new Error('records of a format before Kafka 0.11 are not read'))
       return [{ sought: asked, partition, batches }]
     })
   }
@@ -241,7 +245,11 @@ export class BrokerFetcher {
     if (error.name === 'OFFSET_OUT_OF_RANGE') {
       // A follower may not have it yet.
       if (!wasFollowing && offset === assignment.next) this.fetching.host.outOfRange(assignment, undefined)
-    } else if (error.has('staleMetadata') || error.name === 'OFFSET_NOT_AVAILABLE' || error.name === 'FENCED_LEADER_EPOCH') {
+    } else if (
+      error.has('staleMetadata') ||
+      error.name === 'OFFSET_NOT_AVAILABLE' ||
+      error.name === 'FENCED_LEADER_EPOCH'
+    ) {
       assignment.hold(shortHold)
       this.#refresh()
     } else if (error.has('notAuthorized')) {
@@ -260,12 +268,15 @@ export class BrokerFetcher {
     if (assignment.unreadableAt === offset) return
     assignment.unreadableAt = offset
     const { topic, partition } = assignment
-    const error = new FetchError(`the record batch at ${topic}-${partition}@${offset} cannot be read: ${cause.message}`, {
-      cause,
-      topic,
-      partition,
-      offset: BigInt(offset),
-    })
+    const error = new FetchError(
+      `the record batch at ${topic}-${partition}@${offset} cannot be read: ${cause.message}`,
+      {
+        cause,
+        topic,
+        partition,
+        offset: BigInt(offset),
+      },
+    )
     if (cause instanceof UnsupportedCodecError) this.fetching.host.fail(error)
     else this.fetching.host.emit({ type: 'trouble', error })
   }
@@ -305,7 +316,10 @@ function positionsAfter(fetched: readonly Fetched[]): ReadonlyMap<Assignment, Ah
     if (last === undefined || !isOfUse(sought)) continue
     const { assignment } = sought
     const offset = Math.max(last.lastOffset + 1, assignment.next)
-    positions.set(assignment, { offset, epoch: offset === assignment.next ? assignment.lastEpoch : last.partitionLeaderEpoch })
+    positions.set(assignment, {
+      offset,
+      epoch: offset === assignment.next ? assignment.lastEpoch : last.partitionLeaderEpoch,
+    })
   }
   return positions
 }

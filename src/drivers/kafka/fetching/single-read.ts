@@ -1,12 +1,12 @@
 import { FetchError } from '../../../errors.js'
+import { partitionName } from '../../../place.js'
 import { kafkaError } from '../../../protocol/errors.js'
 import { fetch, isolationLevel } from '../../../protocol/messages/fetch.js'
 import type { Codecs } from '../../../protocol/records/codecs.js'
 import { readPartitionRecords } from '../../../protocol/records/partition-records.js'
 import type { RecordBatch } from '../../../record-batch.js'
 import type { Cluster } from '../cluster/cluster.js'
-import { partitionName } from '../../../place.js'
-import { type TopicPartition } from '../topic-partition.js'
+import type { TopicPartition } from '../topic-partition.js'
 
 const maxBytes = 256 * 1024
 /** The log is known to reach beyond the offset: nothing has to be waited for. */

@@ -7,9 +7,9 @@ import { leaveGroup, leaveOneMember } from '../../../protocol/messages/leave-gro
 import { syncGroup } from '../../../protocol/messages/sync-group.js'
 import { Backoff } from '../backoff.js'
 import type { Cluster } from '../cluster/cluster.js'
+import type { KnownTopic } from '../cluster/metadata.js'
 import { ProtocolFailure } from '../cluster/protocol-failure.js'
 import { Doorbell } from '../doorbell.js'
-import type { KnownTopic } from '../cluster/metadata.js'
 import { PartitionMap, type TopicPartition } from '../topic-partition.js'
 import { Admission } from './admission.js'
 import { Contact } from './contact.js'
@@ -378,7 +378,12 @@ export class ClassicMember implements Member {
     const { group } = this.settings
     const member = { memberId: this.#memberId, groupInstanceId: null }
     // Not behind a join that may be under way on the group's connection.
-    await this.#coordinator.ask(leaveGroup, version => leaveOneMember(group, member, null, version), { lane: 'leave', timeout: leaveTimeout }).catch(() => {})
+    await this.#coordinator
+      .ask(leaveGroup, version => leaveOneMember(group, member, null, version), {
+        lane: 'leave',
+        timeout: leaveTimeout,
+      })
+      .catch(() => {})
   }
 }
 

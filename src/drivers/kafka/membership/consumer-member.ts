@@ -1,7 +1,10 @@
 import type { Clock } from '../../../clock.js'
 import { CommitError, ConfigurationError, ConnectionError, type RxMikaError } from '../../../errors.js'
 import { kafkaError } from '../../../protocol/errors.js'
-import { consumerGroupHeartbeat, memberEpoch as memberEpochs } from '../../../protocol/messages/consumer-group-heartbeat.js'
+import {
+  consumerGroupHeartbeat,
+  memberEpoch as memberEpochs,
+} from '../../../protocol/messages/consumer-group-heartbeat.js'
 import type { Uuid } from '../../../protocol/wire/uuid.js'
 import { Backoff } from '../backoff.js'
 import type { Cluster } from '../cluster/cluster.js'
@@ -9,8 +12,8 @@ import type { KnownTopic } from '../cluster/metadata.js'
 import { ProtocolFailure } from '../cluster/protocol-failure.js'
 import { Doorbell } from '../doorbell.js'
 import { byTopic, PartitionMap, type TopicPartition } from '../topic-partition.js'
-import { Admission } from './admission.js'
 import { UnsupportedRequestError } from '../transport/failures.js'
+import { Admission } from './admission.js'
 import { Contact } from './contact.js'
 import { Coordinator } from './coordinator.js'
 import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './member.js'
@@ -281,7 +284,8 @@ export class ConsumerMember implements Member {
     const until = this.clock.monotonic() + commitPatience
     for (;;) {
       if (this.#left) throw new CommitError(`group '${group}' was left`, { retriable: false })
-      if (this.#epoch === joining) throw new CommitError(`group '${group}' is not joined at present`, { retriable: true })
+      if (this.#epoch === joining)
+        throw new CommitError(`group '${group}' is not joined at present`, { retriable: true })
       const sent = this.clock.monotonic()
       const { epoch } = this.#membership
       try {
@@ -340,7 +344,9 @@ export class ConsumerMember implements Member {
       memberEpoch: instanceId === undefined ? memberEpochs.leave : memberEpochs.leaveStatic,
       instanceId: instanceId ?? null,
     }
-    await this.#coordinator.ask(consumerGroupHeartbeat, request, { lane: 'leave', timeout: leaveTimeout }).catch(() => {})
+    await this.#coordinator
+      .ask(consumerGroupHeartbeat, request, { lane: 'leave', timeout: leaveTimeout })
+      .catch(() => {})
   }
 }
 

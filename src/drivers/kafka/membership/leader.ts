@@ -21,7 +21,9 @@ export function shareOut(
     const share = [...topics].flatMap(([topic, partitions]) => partitions.map(partition => ({ topic, partition })))
     shares.set(
       id,
-      owners === undefined ? share : share.filter(({ topic, partition }) => (owners.get(topic)?.get(partition) ?? id) === id),
+      owners === undefined
+        ? share
+        : share.filter(({ topic, partition }) => (owners.get(topic)?.get(partition) ?? id) === id),
     )
   }
   return shares

@@ -1,9 +1,9 @@
+import { partitionName } from '../../../place.js'
 import { kafkaError } from '../../../protocol/errors.js'
-import { EARLIEST, LATEST, listOffsets } from '../../../protocol/messages/list-offsets.js'
 import { isolationLevel } from '../../../protocol/messages/fetch.js'
+import { EARLIEST, LATEST, listOffsets } from '../../../protocol/messages/list-offsets.js'
 import type { Cluster } from '../cluster/cluster.js'
 import { ProtocolFailure } from '../cluster/protocol-failure.js'
-import { partitionName } from '../../../place.js'
 import { byTopic, PartitionMap, type TopicPartition } from '../topic-partition.js'
 
 export const latest = Number(LATEST)

@@ -1,12 +1,12 @@
 import type { StartFrom } from '../../../driver.js'
 import { FetchError, type RxMikaError } from '../../../errors.js'
+import { partitionName } from '../../../place.js'
 import { kafkaError } from '../../../protocol/errors.js'
 import { offsetForLeaderEpoch } from '../../../protocol/messages/offset-for-leader-epoch.js'
 import type { Cluster } from '../cluster/cluster.js'
 import type { Assignment } from '../fetching/assignment.js'
 import type { Diverged } from '../fetching/fetching.js'
-import { partitionName } from '../../../place.js'
-import { earliest, latest, LeaderlessError, type ListedOffset, offsetsAt } from './list-offsets.js'
+import { earliest, LeaderlessError, type ListedOffset, latest, offsetsAt } from './list-offsets.js'
 
 /** How long the partition rests while its new position is looked for, ms; it is refused again, and looked for again, after. */
 const hold = 2_000
@@ -47,13 +47,17 @@ export async function resetPosition(
         : await startOf(assignment, beginning, startFrom, cluster)
     if (assignment.ended || assignment.jumps !== jumps || assignment.next !== from) return
     assignment.jump(to.offset, to.leaderEpoch)
-    const why = cut === undefined ? 'is out of range' : 'is beyond what the log has in common with the one that was read'
+    const why =
+      cut === undefined ? 'is out of range' : 'is beyond what the log has in common with the one that was read'
     report(`the position ${partitionName(assignment)}@${from} ${why}; reading goes on at ${to.offset}`)
     moved()
   } catch (error) {
     // Asked again by the next fetch, which is refused again.
     if (!assignment.ended) {
-      report(`the position ${partitionName(assignment)}@${from} is out of range, and no other is known: ${(error as Error).message}`, error)
+      report(
+        `the position ${partitionName(assignment)}@${from} is out of range, and no other is known: ${(error as Error).message}`,
+        error,
+      )
     }
   }
 }

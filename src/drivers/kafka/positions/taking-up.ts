@@ -1,14 +1,14 @@
+import type { Clock } from '../../../clock.js'
 import type { ConsumeRequest, DriverEvent } from '../../../driver.js'
 import { ConfigurationError, FetchError, type RxMikaError } from '../../../errors.js'
-import type { Clock } from '../../../clock.js'
+import { partitionName } from '../../../place.js'
 import { ZERO_UUID } from '../../../protocol/wire/uuid.js'
 import { pause } from '../backoff.js'
 import type { Cluster } from '../cluster/cluster.js'
 import { Assignment, type StartPosition } from '../fetching/assignment.js'
 import type { CommittedPosition } from '../membership/member.js'
-import { partitionName } from '../../../place.js'
 import { PartitionMap, type TopicPartition } from '../topic-partition.js'
-import { earliest, latest, type ListedOffset, offsetsAt } from './list-offsets.js'
+import { earliest, type ListedOffset, latest, offsetsAt } from './list-offsets.js'
 import { type LogIdentity, unsealIdentity } from './log-identity.js'
 
 const firstPause = 100
@@ -28,7 +28,13 @@ export interface TakingUpHost {
   /** The group's positions of all partitions of these topics; empty without a group. */
   committed(topics: readonly string[]): Promise<PartitionMap<CommittedPosition>>
   /** Commits where reading begins, with the identity of each log. */
-  keep(starts: readonly { readonly place: TopicPartition; readonly start: StartPosition; readonly identity: LogIdentity }[]): Promise<void>
+  keep(
+    starts: readonly {
+      readonly place: TopicPartition
+      readonly start: StartPosition
+      readonly identity: LogIdentity
+    }[],
+  ): Promise<void>
   /** Resolves once the group has said whether this member is still one of it. */
   settleDoubt(): Promise<void>
   /** Whether a partition came to be while this member was reading. */
@@ -201,7 +207,10 @@ export class TakingUp {
     await this.host.keep(
       fresh.map(place => {
         const topic = cluster.topic(place.topic)
-        const identity = { topicId: topic?.id ?? ZERO_UUID, partitions: begunWith(committed.of(place.topic)) || (topic?.partitions.length ?? 0) }
+        const identity = {
+          topicId: topic?.id ?? ZERO_UUID,
+          partitions: begunWith(committed.of(place.topic)) || (topic?.partitions.length ?? 0),
+        }
         return { place, start: starts.get(place)!, identity }
       }),
     )

@@ -37,7 +37,10 @@ export class RefusedConnectionError extends Error {
   readonly why: string
 
   constructor(why: string, address: Address, options?: { readonly cause?: unknown }) {
-    super(`broker ${shownAddress(address)}: ${why}`, options?.cause === undefined ? undefined : { cause: options.cause })
+    super(
+      `broker ${shownAddress(address)}: ${why}`,
+      options?.cause === undefined ? undefined : { cause: options.cause },
+    )
     this.name = 'RefusedConnectionError'
     this.address = address
     this.why = why
@@ -47,7 +50,9 @@ export class RefusedConnectionError extends Error {
 /** The broker and this client have no version of a request in common. */
 export class UnsupportedRequestError extends Error {
   constructor(name: string, address: Address) {
-    super(`broker ${shownAddress(address)} does not support ${name}, or only in versions that this client does not speak`)
+    super(
+      `broker ${shownAddress(address)} does not support ${name}, or only in versions that this client does not speak`,
+    )
     this.name = 'UnsupportedRequestError'
   }
 }

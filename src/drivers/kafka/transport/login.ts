@@ -2,8 +2,8 @@
 // @ts-expect-error kafkajs publishes no types of it; the version is pinned, and the tests on a real Kafka hold its shape.
 import SASLAuthenticator from 'kafkajs/src/broker/saslAuthenticator/index.js'
 import type { Logger } from 'pino'
-import type { SaslOptions } from '../../../sasl.js'
 import type { AnyMessage } from '../../../protocol/schema/message.js'
+import type { SaslOptions } from '../../../sasl.js'
 import type { Connection } from './connection.js'
 import { RefusedConnectionError, UnansweredError } from './failures.js'
 
@@ -62,9 +62,13 @@ export async function logIn(
   } catch (cause) {
     // kafkajs takes every failure for a refusal; what we saw ourselves says more.
     if (carrier.failure !== undefined) throw carrier.failure
-    throw new RefusedConnectionError(`the login is refused: ${(cause as Error).message}; see the option sasl`, address, {
-      cause,
-    })
+    throw new RefusedConnectionError(
+      `the login is refused: ${(cause as Error).message}; see the option sasl`,
+      address,
+      {
+        cause,
+      },
+    )
   }
 }
 
@@ -88,7 +92,10 @@ class LoginCarrier {
     this.host = connection.address.host
     this.port = connection.address.port
     // A copy: kafkajs keeps the authenticator it made on it, and this one is made anew for each login.
-    this.sasl = { ...options, ...(options.mechanism === 'oauthbearer' && { oauthBearerProvider: () => this.#token(options) }) }
+    this.sasl = {
+      ...options,
+      ...(options.mechanism === 'oauthbearer' && { oauthBearerProvider: () => this.#token(options) }),
+    }
   }
 
   async #token(options: Extract<SaslOptions, { mechanism: 'oauthbearer' }>): Promise<{ readonly value: string }> {
@@ -118,7 +125,12 @@ class LoginCarrier {
   }
 
   #carry(key: number, name: string, version: number, body: Buffer): Promise<Buffer> {
-    return this.connection.exchange(alreadyEncoded(key, name), body as never, this.timeout, version) as unknown as Promise<Buffer>
+    return this.connection.exchange(
+      alreadyEncoded(key, name),
+      body as never,
+      this.timeout,
+      version,
+    ) as unknown as Promise<Buffer>
   }
 
   /**

@@ -2,8 +2,8 @@ import type { Logger } from 'pino'
 import type { Clock } from '../../../clock.js'
 import type { AnyMessage, ResponseOf } from '../../../protocol/schema/message.js'
 import type { SaslOptions } from '../../../sasl.js'
-import { type Address, shownAddress } from './address.js'
 import { Backoff } from '../backoff.js'
+import { type Address, shownAddress } from './address.js'
 import { Connection, type RequestFor } from './connection.js'
 import { UnansweredError } from './failures.js'
 import { logIn } from './login.js'
@@ -65,9 +65,10 @@ export class Transport {
   ): Promise<ResponseOf<M>> {
     const open = this.#connections.get(`${lane} ${shownAddress(address)}`)?.connection
     // In this turn where the connection stands.
-    const sent = open?.ready === true
-      ? open.send(message, request, timeout, maxVersion)
-      : this.connection(address, lane).then(connection => connection.send(message, request, timeout, maxVersion))
+    const sent =
+      open?.ready === true
+        ? open.send(message, request, timeout, maxVersion)
+        : this.connection(address, lane).then(connection => connection.send(message, request, timeout, maxVersion))
     return sent.then(answer => {
       this.listener.answered(address)
       return answer
@@ -107,7 +108,8 @@ export class Transport {
       entry.connection = connection
       if (entry.ended.aborted) connection.close('the client is closed')
       await connection.learnVersions(connectTimeout)
-      if (sasl !== undefined) this.#keepLoggedIn(connection, sasl, await logIn(connection, sasl, loginTimeout, this.options.logger))
+      if (sasl !== undefined)
+        this.#keepLoggedIn(connection, sasl, await logIn(connection, sasl, loginTimeout, this.options.logger))
       connection.ready = true
       wasReady = true
       this.listener.connected(address)

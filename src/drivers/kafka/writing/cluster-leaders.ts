@@ -118,7 +118,8 @@ function numbered(partitions: readonly { readonly leader: number }[]): readonly 
 
 function writeError(cause: unknown): WriteError {
   const refused =
-    cause instanceof ProtocolFailure && (cause.error.has('notAuthorized') || cause.error.name === 'INVALID_TOPIC_EXCEPTION')
+    cause instanceof ProtocolFailure &&
+    (cause.error.has('notAuthorized') || cause.error.name === 'INVALID_TOPIC_EXCEPTION')
   const permanent = refused || cause instanceof RefusedConnectionError
   const unsent = !(cause instanceof UnansweredError) || !cause.sent
   return new WriteError((cause as Error).message, { cause, permanent, unsent })

@@ -9,7 +9,7 @@ import { type KafkaError, kafkaError } from '../../../protocol/errors.js'
 import { encodeRecordBatch, recordSize } from '../../../protocol/records/record-batch-encoder.js'
 import { backoff } from './backoff.js'
 import { Batch } from './batch.js'
-import { noProducerId, type ProducerId, type ProduceAnswer } from './leaders.js'
+import { noProducerId, type ProduceAnswer, type ProducerId } from './leaders.js'
 import type { WritingTime } from './writing-time.js'
 
 /** The most that is sent to a partition at once. Brokers take batches of up to 1 MiB (`max.message.bytes`). */

@@ -1,4 +1,3 @@
-import { messageOf } from '../protocol-error.js'
 import { WriteError } from './leaders.js'
 
 export interface Reason {
@@ -11,5 +10,5 @@ export interface Reason {
 /** What an error of `Leaders` says. */
 export function reasonOf(error: unknown): Reason {
   if (error instanceof WriteError) return { why: error.message, permanent: error.permanent, sent: !error.unsent }
-  return { why: messageOf(error), permanent: false, sent: true }
+  return { why: error instanceof Error ? error.message : String(error), permanent: false, sent: true }
 }

@@ -1,7 +1,7 @@
 import { Subscription } from 'rxjs'
 import type { Outgoing } from '../../../outgoing.js'
 import { backoff } from './backoff.js'
-import type { Leaders, OutgoingBatch, ProducerId, ProduceAnswer } from './leaders.js'
+import type { Leaders, OutgoingBatch, ProduceAnswer, ProducerId } from './leaders.js'
 import type { PartitionWriter } from './partition-writer.js'
 import { reasonOf } from './reason.js'
 import { TopicWriter } from './topic-writer.js'

@@ -1,13 +1,4 @@
-import type { OutgoingBatch } from './leaders.js'
-
-/** What the leader says to one batch. */
-export interface ProduceAnswer {
-  readonly topic: string
-  readonly partition: number
-  /** 0: written. */
-  readonly errorCode: number
-  readonly baseOffset: bigint
-}
+import type { OutgoingBatch, ProduceAnswer } from '../../src/drivers/kafka/writing/leaders'
 
 export const produceKey = 0
 /** The versions known here: 3 brought today's batches, 7 is the last that kafkajs speaks too. */
