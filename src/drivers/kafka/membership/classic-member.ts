@@ -201,7 +201,7 @@ export class ClassicMember implements Member {
     const { group, sessionTimeout, rebalanceTimeout, instanceId, rack } = this.settings
     const topics = this.#topics
     const claim = { topics, owned: this.owner.held(), generation: this.#generation }
-    const sent = this.#contact.clock.monotonic()
+    const sent = this.#contact.now()
     const joined = await this.#coordinator.ask(
       joinGroup,
       {
@@ -294,7 +294,7 @@ export class ClassicMember implements Member {
   async #askWhetherKnown(): Promise<void> {
     const generation = this.#generation
     const { group, instanceId } = this.settings
-    const sent = this.#contact.clock.monotonic()
+    const sent = this.#contact.now()
     const request = { groupId: group, generationId: generation, memberId: this.#memberId, ...staticMember(instanceId) }
     const { errorCode } = await this.#coordinator.ask(heartbeat, request, { lane: 'control' })
     // A heartbeat of before a join can be answered after it: it is about a generation that is over.
@@ -338,7 +338,7 @@ export class ClassicMember implements Member {
     if (this.#state === 'joining' || this.#state === 'left') {
       throw new CommitError(`group '${group}' is not joined at present`, { retriable: this.#state === 'joining' })
     }
-    const sent = this.#contact.clock.monotonic()
+    const sent = this.#contact.now()
     try {
       await this.#offsets.commit(points, this.#membership)
       this.#contact.answered(sent)

@@ -131,7 +131,7 @@ export class ConsumerMember implements Member {
     const epoch = this.#epoch
     const everything = this.#news || epoch === joining
     this.#news = false
-    const sent = this.clock.monotonic()
+    const sent = this.#contact.now()
     const answer = await this.#coordinator.ask(
       consumerGroupHeartbeat,
       {
@@ -286,7 +286,7 @@ export class ConsumerMember implements Member {
       if (this.#left) throw new CommitError(`group '${group}' was left`, { retriable: false })
       if (this.#epoch === joining)
         throw new CommitError(`group '${group}' is not joined at present`, { retriable: true })
-      const sent = this.clock.monotonic()
+      const sent = this.#contact.now()
       const { epoch } = this.#membership
       try {
         await this.#offsets.commit(points, this.#membership)

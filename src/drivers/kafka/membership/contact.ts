@@ -1,4 +1,5 @@
 import type { Clock } from '../../../clock.js'
+import { longestSince, type Moment, momentOf } from './moment.js'
 
 /**
  * When the group last answered this member.
@@ -7,7 +8,7 @@ import type { Clock } from '../../../clock.js'
  * answer may have lain in the socket of a process that stood still.
  */
 export class Contact {
-  #at: number
+  #at: Moment
 
   constructor(
     readonly clock: Clock,
@@ -16,23 +17,29 @@ export class Contact {
     /** The session was in doubt, and is not any more. */
     readonly onConfirmed: () => void,
   ) {
-    this.#at = clock.monotonic()
+    this.#at = momentOf(clock)
   }
 
   /** The session may be over. */
   get doubtful(): boolean {
-    return this.clock.monotonic() - this.#at > this.sessionTimeout
+    return longestSince(this.#at, this.clock) > this.sessionTimeout
+  }
+
+  /** For what is sent now: `begins` and `answered` take it back. */
+  now(): Moment {
+    return momentOf(this.clock)
   }
 
   /** A session begins, by what was sent at `sent`. */
-  begins(sent: number): void {
+  begins(sent: Moment): void {
     this.#at = sent
   }
 
   /** The group answered what was sent at `sent`. */
-  answered(sent: number): void {
+  answered(sent: Moment): void {
     const { doubtful } = this
-    this.#at = Math.max(this.#at, sent)
+    // Answers of two connections may come in another order than what they answer was sent.
+    if (sent.monotonic >= this.#at.monotonic) this.#at = sent
     if (doubtful && !this.doubtful) this.onConfirmed()
   }
 }

@@ -1,0 +1,164 @@
+import { filter, Subject } from 'rxjs'
+import { createClient, type Driver, type DriverEvent } from 'rxmika'
+import { memoryBroker } from 'rxmika/testing'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { systemClock } from '../../src/clock'
+import { Contact } from '../../src/drivers/kafka/membership/contact'
+import { Collected } from '../contract/collected'
+
+/** A driver on a broker of its own, in doubt when told to be. */
+function doubting() {
+  const broker = memoryBroker({ partitions: 1 })
+  const inner = broker.driver()
+  const told = new Subject<DriverEvent>()
+  const doubt = { doubtful: false }
+  const driver: Driver = new Proxy(inner, {
+    get(target, name) {
+      if (name === 'doubtful') return doubt.doubtful
+      const value = Reflect.get(target, name)
+      if (name !== 'consume') return typeof value === 'function' ? value.bind(target) : value
+      return (request: Parameters<Driver['consume']>[0]) => {
+        inner.consume(request).subscribe(told)
+        return told
+      }
+    },
+  })
+  return { broker, driver, told, doubt }
+}
+
+describe('a client whose group may have gone on without it', () => {
+  it('hands out no more than 64 records once the doubt has begun', async () => {
+    const { broker, driver, told, doubt } = doubting()
+    const client = createClient({ env: {}, driver, group: 'g', logger: false })
+    let seen = 0
+    client.topic('t').subscribe(() => {
+      if (++seen === 10) doubt.doubtful = true
+    })
+    broker.publish(
+      't',
+      Array.from({ length: 500 }, (_, at) => ({ value: `${at}` })),
+    )
+    const assigned = new Collected(client.events.pipe(filter(({ type }) => type === 'assigned')))
+    client.start()
+    await assigned.count(1)
+    while (seen < 10) await new Promise(setImmediate)
+    expect(seen).toBeLessThanOrEqual(10 + 64)
+
+    doubt.doubtful = false
+    told.next({ type: 'confirmed' })
+    expect(seen).toBe(500)
+    await client.close()
+  })
+
+  it('hands out no more than 64 records of what an ended pipeline left, once the doubt has begun', async () => {
+    const { broker, driver, told, doubt } = doubting()
+    const client = createClient({ env: {}, driver, group: 'g', logger: false })
+    const records = client.topic('t')
+    const first = new Collected(records)
+    broker.publish(
+      't',
+      Array.from({ length: 500 }, (_, at) => ({ value: `${at}` })),
+    )
+    client.start()
+    await first.count(500)
+    first.unsubscribe()
+    let seen = 0
+    records.subscribe(() => {
+      if (++seen === 10) doubt.doubtful = true
+    })
+    expect(seen).toBeGreaterThanOrEqual(10)
+    expect(seen).toBeLessThanOrEqual(10 + 64)
+
+    doubt.doubtful = false
+    told.next({ type: 'confirmed' })
+    expect(seen).toBe(500)
+    await client.close()
+  })
+
+  it('hands out nothing of what waits in it, until the group confirms it', async () => {
+    const { broker, driver, told, doubt } = doubting()
+    const client = createClient({ env: {}, driver, group: 'g', logger: false, commitInterval: 1 })
+    const seen = new Collected(client.topic('t', { maxInFlight: 1 }))
+    client.start()
+    broker.publish('t', [{ value: 'a' }, { value: 'b' }, { value: 'c' }])
+    await seen.count(1)
+
+    doubt.doubtful = true
+    const settled = new Collected(client.events.pipe(filter(({ type }) => type === 'committed')))
+    expect(seen.values[0]!.ack()).toBe(true)
+    await settled.count(1)
+    expect(seen.values).toHaveLength(1)
+
+    doubt.doubtful = false
+    told.next({ type: 'confirmed' })
+    await seen.count(2)
+    expect(String(seen.values[1]!.value)).toBe('b')
+    await client.close()
+  })
+})
+
+describe('a member of a group', () => {
+  beforeEach(() => void vi.useFakeTimers())
+  afterEach(() => void vi.useRealTimers())
+
+  /** One that asks its coordinator; an answer takes `underWay` ms, of which a machine that is suspended counts none. */
+  function member() {
+    const told: string[] = []
+    const contact = new Contact(systemClock, 6_000, () => told.push('confirmed'))
+    const heartbeat = (underWay = 0) => {
+      const sent = contact.now()
+      vi.setSystemTime(Date.now() + underWay)
+      contact.answered(sent)
+    }
+    return { told, contact, heartbeat }
+  }
+
+  it('is in doubt when nothing was heard for longer than a session, and not any more when it is', () => {
+    const { told, contact, heartbeat } = member()
+    vi.setSystemTime(Date.now() + 6_000)
+    expect(contact.doubtful).toBe(false)
+    heartbeat()
+    expect(told).toEqual([])
+    // Set back by an hour, and told of since: it counts from there.
+    vi.setSystemTime(Date.now() - 3_600_000)
+    heartbeat()
+
+    vi.setSystemTime(Date.now() + 6_001)
+    expect(contact.doubtful).toBe(true)
+    heartbeat()
+    expect(contact.doubtful).toBe(false)
+    expect(told).toEqual(['confirmed'])
+  })
+
+  it('counts an answer from when its question was sent: it says how things were before it was frozen', () => {
+    const { told, contact, heartbeat } = member()
+    heartbeat(6_001)
+    expect(contact.doubtful).toBe(true)
+    expect(told).toEqual([])
+    heartbeat()
+    expect(contact.doubtful).toBe(false)
+    expect(told).toEqual(['confirmed'])
+  })
+
+  it('counts the time that passed, whatever the wall clock says: set back meanwhile, it hides nothing', () => {
+    const { contact, heartbeat } = member()
+    vi.advanceTimersByTime(6_001)
+    vi.setSystemTime(Date.now() - 3_600_000)
+    expect(contact.doubtful).toBe(true)
+    heartbeat()
+    expect(contact.doubtful).toBe(false)
+  })
+
+  it('takes no earlier question for a later one, in whatever order two connections answer', () => {
+    const { contact } = member()
+    const first = contact.now()
+    vi.advanceTimersByTime(5_000)
+    const second = contact.now()
+    contact.answered(second)
+    contact.answered(first)
+    vi.advanceTimersByTime(5_000)
+    expect(contact.doubtful).toBe(false)
+    vi.advanceTimersByTime(1_001)
+    expect(contact.doubtful).toBe(true)
+  })
+})
