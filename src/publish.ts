@@ -1,6 +1,6 @@
 import type { HeaderPair } from './record-batch.js'
 
-/** Headers as kafkajs has them: one value or several under a name. */
+/** Headers by name: one value, or several under the same name. */
 export type RecordHeaders = { [name: string]: HeaderValue | HeaderValue[] | undefined }
 export type HeaderValue = Buffer | string | null
 

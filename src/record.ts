@@ -15,7 +15,7 @@ import type { HeaderPair, RecordBatch } from './record-batch.js'
 
 export type { DeliveryPhase, Outrun, Rebalances } from './delivery.js'
 
-/** A record's headers in kafkajs's shape: a name's only value, or all of them in order. Without this library's own. */
+/** A record's headers by name: the only value of a name, or all of them in order. Without this library's own. */
 export type ConsumedHeaders = { readonly [name: string]: Buffer | null | readonly (Buffer | null)[] | undefined }
 
 /** Where a delivery was read. */

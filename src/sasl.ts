@@ -1,4 +1,4 @@
-/** How a client logs in, as kafkajs has it. Mechanisms are those of Kafka (KIP-12, KIP-84, KIP-255) and, for MSK, `aws`. */
+/** How a client logs in. Mechanisms are those of Kafka (KIP-12, KIP-84, KIP-255) and, for MSK, `aws`. */
 export type SaslOptions =
   | {
       readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'

@@ -48,7 +48,7 @@ export interface ClientOptions {
   readonly signal?: AbortSignal
   /** Default: pino at `info`; false for none. */
   readonly logger?: Logger | false
-  /** Default: kafkajs. */
+  /** Default: sockets to real brokers. */
   readonly driver?: Driver
   /** At most one offset commit per this many ms; default 100. */
   readonly commitInterval?: number

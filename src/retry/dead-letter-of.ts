@@ -27,7 +27,7 @@ export interface DeadLetter {
   readonly failedAt?: number
 }
 
-/** A header's value or values as clients have them: kafkajs gives bytes, texts where they were given, or lists of both. */
+/** A header's value or values as clients have them: bytes, text, or lists of both, as kafkajs gives them, too. */
 type AnyHeader = Uint8Array | string | null | undefined
 export type AnyHeaders =
   | { readonly [name: string]: AnyHeader | readonly AnyHeader[] }

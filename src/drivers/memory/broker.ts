@@ -50,7 +50,7 @@ export interface StoredRecord {
   readonly timestamp: number
   readonly key: Buffer | null
   readonly value: Buffer | null
-  /** In kafkajs's shape. */
+  /** By name: one value, or several in their order. */
   readonly headers: ConsumedHeaders
   /** In the order of the record. */
   readonly headerPairs: readonly HeaderPair[]

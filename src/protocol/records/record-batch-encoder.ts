@@ -24,8 +24,8 @@ const crcFrom = 21
 const gzipAttribute = 1
 
 /**
- * A record batch of format 2, uncompressed unless `compression` is given. Written here and not by kafkajs: its encoder loses the order of headers,
- * throws on a null header, and makes a buffer of 512 bytes for every record.
+ * A record batch of format 2, uncompressed unless `compression` is given. It keeps the order of headers and null headers, which
+ * kafkajs's encoder does not, and makes no buffer for each record.
  */
 export function encodeRecordBatch(
   records: readonly EncodableRecord[],
