@@ -1,7 +1,6 @@
 import { tap } from 'rxjs'
-import { CommitError, FetchError, RxMikaError } from 'rxmika'
+import { CommitError, ConnectionError } from 'rxmika'
 import { expect } from 'vitest'
-import { errorCode } from '../../src/protocol/errors'
 import { Collected } from '../contract/collected'
 import { numbered, texts } from '../contract/world'
 import { api, withUnknownServerError } from './broker-proxy'
@@ -54,62 +53,26 @@ describeOwnKafka('a client whose connections are cut', () => {
     })
   }
 
-  scenario('says once which code keeps it from reading a partition, and reads on when that is over', async world => {
-    const topic = await world.topic('orders')
-    await backend.publish(topic, numbered(0, 2))
-    const refusal = {
-      api: api.fetch,
-      at: (answer: Buffer) => withErrorCode(answer, topic, errorCode.UNSUPPORTED_COMPRESSION_TYPE),
-      when: ofTopic(topic),
-    }
-    const refused = kafka.proxy.interfere(refusal).then(() => kafka.proxy.interfere(refusal))
-    const run = world.client({ group: world.name('group'), brokers: kafka.server.brokers })
-    run.expected = [FetchError]
-    const seen = new Collected(run.client.topic(topic).pipe(tap(record => record.ack())))
-    run.client.start()
-    await Promise.all([refused, run.committed(topic, 0, 2)])
-    expect(texts(seen)).toEqual(['0', '1'])
-    expect(run.errors.values).toMatchObject([{ topic, partition: 0, offset: 0n }])
-    expect(run.errors.values[0]!.message).toMatch(`${topic}-0@0`)
-    expect(run.errors.values[0]!.message).toMatch(/zstd.*UNSUPPORTED_COMPRESSION_TYPE/)
-  })
-
-  scenario('says that its consumer crashes again and again for the same reason', async world => {
+  scenario('says why its group does not let it in, and goes on when it does', async world => {
     const topic = await world.topic('orders')
     const group = world.name('group')
-    const spoil = () => kafka.proxy.interfere({ api: api.syncGroup, at: withUnknownServerError })
-    const spoilt = spoil().then(spoil).then(spoil)
+    let refusing = true
+    const refuse = (): Promise<void> =>
+      kafka.proxy
+        .interfere({ api: api.syncGroup, at: withUnknownServerError })
+        .then(() => (refusing ? refuse() : undefined))
+    void refuse()
     const run = world.client({ group, brokers: kafka.server.brokers })
-    run.expected = [FetchError]
+    run.expected = [ConnectionError]
     run.client.topic(topic).subscribe()
     run.client.start()
-    await Promise.all([spoilt, run.errors.count(1)])
-    expect(run.errors.values[0]!.message).toMatch(`group '${group}' has crashed 3 times in a row`)
+    await run.errors.count(1)
+    refusing = false
+    expect(run.errors.values[0]!.message).toContain(`group '${group}' does not let this member in`)
+    expect(run.errors.values[0]!.message).toContain('UNKNOWN_SERVER_ERROR')
     await run.event('state', ({ state }) => state === 'running')
-    expect(run.errors.values).toHaveLength(1)
-  })
-
-  scenario('says that its consumer was made anew, and goes on', async world => {
-    const group = world.name('group')
-    const topic = await world.topic('orders')
-    await backend.publish(topic, numbered(0, 2))
-    const spoilt = kafka.proxy.interfere({ api: api.syncGroup, at: withUnknownServerError })
-    const run = world.client({ group, brokers: kafka.server.brokers })
-    run.expected = [RxMikaError]
-    const seen = new Collected(run.client.topic(topic).pipe(tap(record => record.ack())))
-    run.client.start()
-    await Promise.all([spoilt, run.event('restarted'), run.committed(topic, 0, 2)])
-    expect(texts(seen)).toEqual(['0', '1'])
   })
 })
-
-/** Of the topic's first partition in an answer to Fetch, in the versions before 12, which have no compact encodings. */
-function withErrorCode(answer: Buffer, topic: string, code: number): Buffer {
-  const spoilt = Buffer.from(answer)
-  // The topic's name, the number of its partitions, and the number of the first.
-  spoilt.writeInt16BE(code, answer.indexOf(topic) + Buffer.byteLength(topic) + 4 + 4)
-  return spoilt
-}
 
 /** Names stand as they are in requests and answers of the versions in use. */
 function ofTopic(topic: string): (frame: Buffer) => boolean {
