@@ -85,7 +85,7 @@ export type DriverEvent =
   | { readonly type: 'confirmed' }
   | { readonly type: 'disconnected'; readonly error: unknown }
   | { readonly type: 'reconnected' }
-  /** For drivers over a client that can crash: it had, and was made anew. */
+  /** The driver had to begin anew, because what it stands on crashed. */
   | { readonly type: 'restarted'; readonly error: unknown }
   /** Something went wrong that heals by itself, or concerns one partition. */
   | { readonly type: 'trouble'; readonly error: RxMikaError }

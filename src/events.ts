@@ -83,6 +83,6 @@ export type ClientEvent =
   | ({ readonly type: 'late-settlement' } & RecordPlace)
   | { readonly type: 'disconnected'; readonly error: unknown }
   | { readonly type: 'reconnected' }
-  /** The driver had to begin anew. The Kafka driver never does, and the memory broker's neither: for drivers of other makers. */
+  /** A driver had to begin anew. The drivers of this package never emit it. */
   | { readonly type: 'restarted'; readonly error: unknown }
   | { readonly type: 'state'; readonly state: ClientState; readonly error?: RxMikaError }

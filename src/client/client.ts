@@ -30,8 +30,9 @@ export interface ClientOptions {
   /** `KAFKA_SASL_MECHANISM` (`PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`), `KAFKA_SASL_USERNAME`, `KAFKA_SASL_PASSWORD`. */
   readonly sasl?: SaslOptions
   /**
-   * For partitions where the group has no commit; default `'earliest'`. `'committed'`: having none closes the client by an
-   * error; it needs a group. `KAFKA_CONSUMER_START_FROM`: one of these words, or a time as in RFC 3339.
+   * Where to begin on partitions for which the group has no committed offset; default `'earliest'`. With `'committed'`, which
+   * needs a group, the client closes with an error if there is none. A partition that is added to a topic later is read from its
+   * beginning, unless this is a `Date`. `KAFKA_CONSUMER_START_FROM`: one of these words, or a time as in RFC 3339.
    */
   readonly startFrom?: StartFrom
   /** Appended to the group and to every topic name. `KAFKA_GLOBAL_SUFFIX`. */
