@@ -73,6 +73,8 @@ export interface Delivery {
   readonly shared: boolean
   /** The two are deliveries of one record under one assignment: `redeliver` made one from the other. */
   isSameRecord(other: Delivery): boolean
+  /** It is a record read before the other one's, under the same assignment. */
+  precedes(other: Delivery): boolean
   /** Calls back once the record, or another delivery of it here, is completed or no longer assigned here; at once if it is. */
   whenDone(done: () => void): void
   /**

@@ -336,6 +336,10 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
     return other instanceof DeliveredRecord && other.#owner === this.#owner && other.#slot === this.#slot
   }
 
+  precedes(other: Delivery): boolean {
+    return other instanceof DeliveredRecord && other.#owner === this.#owner && this.#slot < other.#slot
+  }
+
   whenDone(done: () => void): void {
     this.#owner.whenDone(this, done)
   }

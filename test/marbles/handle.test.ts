@@ -190,6 +190,7 @@ describe('handle: order', () => {
         waitsFor: 0,
         blockedIn: 0,
         standsFor: () => false,
+        follows: () => false,
         blocked() {},
         unblocked() {},
       }

@@ -125,6 +125,14 @@ export class BranchRecord<V> implements ConsumeRecord<V>, Delivery {
     )
   }
 
+  precedes(other: Delivery): boolean {
+    return (
+      other instanceof BranchRecord &&
+      other.#branch === this.#branch &&
+      this.#delivery.precedes(other.#forked.delivery!)
+    )
+  }
+
   whenDone(done: () => void): void {
     this.#delivery.whenDone(done)
   }

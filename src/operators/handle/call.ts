@@ -43,6 +43,10 @@ export class Call<I> implements LaneUser<Call<I>> {
     return deliveries(this.input).some(one => one.isSameRecord(record))
   }
 
+  follows(record: Delivery): boolean {
+    return deliveries(this.input).some(one => record.precedes(one))
+  }
+
   blocked(): void {
     for (const record of this.#waiting()) record.hold('behind')
   }

@@ -14,6 +14,8 @@ export interface LaneUser<U extends LaneUser<U>> {
   blockedIn: number
   /** A delivery that it stands for, this one or an earlier one of the same record. */
   standsFor(record: Delivery): boolean
+  /** One of its records was read after this one. */
+  follows(record: Delivery): boolean
   /** Nobody is to wait for it, until `unblocked`. */
   blocked(): void
   unblocked(): void
@@ -102,9 +104,12 @@ export class Lanes<U extends LaneUser<U>> {
     // Only `redeliver` gives a record again to whoever has it.
     if (delivery === undefined || delivery.redeliveries === 0 || this.order !== 'key') return undefined
     const key = delivery.key?.toString('latin1')
-    let place = key === undefined ? undefined : this.#byKey.get(key)?.head
-    while (place !== undefined && !place.user.standsFor(delivery)) place = place.behind
-    return place
+    const head = key === undefined ? undefined : this.#byKey.get(key)?.head
+    const place = first(head, user => user.standsFor(delivery))
+    if (place !== undefined || !delivery.shared) return place
+    // A branch that acked an earlier delivery without this operator (`keep`) has no place for it. It goes before those that
+    // were read after it: their places are kept until other branches are done with them, which these may be after it alone.
+    return first(head, user => user.follows(delivery))
   }
 
   /** The user's place in the lane of that key, once it has come to be the first there. */
@@ -200,4 +205,10 @@ function unblock<U extends LaneUser<U>>(place: Place<U>): void {
     behind.user.unblocked()
     for (let other = behind.user.places; other !== undefined; other = other.beside) unblocking.push(other)
   }
+}
+
+function first<U extends LaneUser<U>>(head: Place<U> | undefined, is: (user: U) => boolean): Place<U> | undefined {
+  let place = head
+  while (place !== undefined && !is(place.user)) place = place.behind
+  return place
 }
