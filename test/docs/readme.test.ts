@@ -15,6 +15,7 @@ describe('the code in the texts', () => {
       'docs/architecture.md',
       'docs/guarantees.md',
       'docs/failure-routes.md',
+      'docs/skipping-records.md',
       'docs/decisions.md',
     ]
     expect(typeErrors(Object.fromEntries(texts.map(text => [text, codeBlocks(text)])))).toEqual([])
