@@ -197,7 +197,8 @@ describe('when the wall clock is set', () => {
         for (const first of handled.filter(({ value }) => value.startsWith('fails'))) {
           const again = handled.findLast(({ value }) => value === first.value)!
           if (again === first) continue
-          expect(again.at - first.at).toBeGreaterThanOrEqual(1_000)
+          // Less than 20 ms forward is no step, for NTP slews the clock by as much.
+          expect(again.at - first.at).toBeGreaterThan(1_000 - 20)
           expect(again.at - first.at).toBeLessThan(1_600)
         }
         client.close()

@@ -228,6 +228,7 @@ export class Consumption implements MemberOwner, FetchingHost {
       keep: starts => this.#keep(starts),
       settleDoubt: () => this.#member.settleDoubt(),
       cameLater: place => this.#remade.has(place) || place.partition >= (this.#firstSeen.get(place.topic) ?? Infinity),
+      isRemade: place => this.#remade.has(place),
       announce: added => this.#announce(added),
       emit: event => this.emit(event),
       fatal: error => fatalError(error, request),

@@ -58,6 +58,10 @@ export class ClassicMember implements Member {
   readonly #backoff = new Backoff(firstPause, maxPause)
   #rebalance = false
   #heartbeats: NodeJS.Timeout | undefined
+  /** As the leader: how many partitions each topic had that was shared out. Who leads looks whether that changes. */
+  #shared: ReadonlyMap<string, number> = new Map()
+  #stopWatchingShared: (() => void) | undefined
+  readonly #stopWatching: () => void
   #beating = false
 
   constructor(
@@ -73,6 +77,7 @@ export class ClassicMember implements Member {
     this.#offsets = new GroupOffsets(this.#coordinator)
     const { group, rebalanceTimeout } = settings
     this.#admission = new Admission(clock, group, rebalanceTimeout, error => owner.trouble(error))
+    this.#stopWatching = cluster.onChange(() => this.#onMetadata())
   }
 
   start(): void {
@@ -228,7 +233,8 @@ export class ClassicMember implements Member {
     this.#protocol = joined.protocolName ?? ''
     this.#contact.begins(sent)
     const isLeader = joined.leader === joined.memberId
-    const shares = isLeader && !joined.skipAssignment ? await this.#shareOut(joined.members) : []
+    this.#forgetShared()
+    const shares = isLeader ? await this.#shareOut(joined.members) : []
     const synced = await this.#coordinator.ask(
       syncGroup,
       {
@@ -238,7 +244,8 @@ export class ClassicMember implements Member {
         ...staticMember(instanceId),
         protocolType: 'consumer',
         protocolName: this.#protocol,
-        assignments: shares,
+        // KIP-814: the leader is back in its place, and all keep what they have.
+        assignments: joined.skipAssignment ? [] : shares,
       },
       { lane: 'group', timeout: rebalanceTimeout + joinGrace },
     )
@@ -257,8 +264,27 @@ export class ClassicMember implements Member {
     for (const [name, { partitions }] of await this.cluster.learn([...topics])) {
       if (partitions.length > 0) counts.set(name, partitions.length)
     }
+    this.#stopWatchingShared = this.cluster.watch(topics)
+    this.#shared = new Map([...topics].map(name => [name, counts.get(name) ?? 0]))
     const shares = shareOut(this.#protocol, claims, counts)
     return [...shares].map(([memberId, share]) => ({ memberId, assignment: encodeShare(share) }))
+  }
+
+  /** Partitions that came to be are shared out once their group's leader has all join again. */
+  #onMetadata(): void {
+    if (this.#state !== 'stable') return
+    for (const [name, count] of this.#shared) {
+      const known = this.cluster.topic(name)
+      // A topic that is gone, or that cannot be seen now, is no reason to stop all others.
+      if (known === undefined || known.error !== undefined || known.partitions.length === count) continue
+      return this.#rejoin()
+    }
+  }
+
+  #forgetShared(): void {
+    this.#stopWatchingShared?.()
+    this.#stopWatchingShared = undefined
+    this.#shared = new Map()
   }
 
   #check(code: number, what: string): void {
@@ -364,6 +390,8 @@ export class ClassicMember implements Member {
   #end(): void {
     this.#stopBeating()
     this.#admission.end()
+    this.#stopWatching()
+    this.#forgetShared()
     this.#state = 'left'
     this.#left.abort()
     this.#bell.ring()

@@ -39,6 +39,8 @@ export interface TakingUpHost {
   settleDoubt(): Promise<void>
   /** Whether a partition came to be while this member was reading. */
   cameLater(place: TopicPartition): boolean
+  /** Whether it was reported already that the partition's log is another now. */
+  isRemade(place: TopicPartition): boolean
   announce(added: readonly Assignment[]): void
   emit(event: DriverEvent): void
   fatal(error: unknown): RxMikaError | undefined
@@ -136,7 +138,9 @@ export class TakingUp {
     await this.#begin(begun, beginnings, starts)
     await this.#keep(partitions, committed, starts)
     if (host.stale.aborted) return []
-    for (const { place, from } of moved) this.#reportMove(place, from, starts.get(place)!)
+    for (const { place, from } of moved) {
+      if (!host.isRemade(place)) this.#reportMove(place, from, starts.get(place)!)
+    }
     return partitions.map(place => {
       const topicId = cluster.topic(place.topic)?.id ?? ZERO_UUID
       return new Assignment(place.topic, place.partition, topicId, starts.get(place)!, host.clock)

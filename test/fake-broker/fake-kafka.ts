@@ -1,0 +1,356 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { errorCode } from '../../src/protocol/errors'
+import { messages } from '../../src/protocol/messages/all'
+import type { fetch } from '../../src/protocol/messages/fetch'
+import type { findCoordinator } from '../../src/protocol/messages/find-coordinator'
+import { EARLIEST, type listOffsets } from '../../src/protocol/messages/list-offsets'
+import type { metadata } from '../../src/protocol/messages/metadata'
+import type { offsetCommit } from '../../src/protocol/messages/offset-commit'
+import type { offsetFetch } from '../../src/protocol/messages/offset-fetch'
+import type { offsetForLeaderEpoch } from '../../src/protocol/messages/offset-for-leader-epoch'
+import type { AnyMessage, ReceivedRequestOf, SentResponseOf } from '../../src/protocol/schema/message'
+import type { Asked, Fate, Fault } from './asked'
+import { BrokerServer } from './broker-server'
+import { ClassicGroup } from './classic-group'
+import { ConsumerGroup } from './consumer-group'
+import { type FakeLog, FakeTopic } from './fake-log'
+
+type Received<M extends AnyMessage> = ReceivedRequestOf<M>
+type Sent<M extends AnyMessage> = SentResponseOf<M>
+
+export interface Committed {
+  readonly offset: number
+  readonly leaderEpoch: number
+  readonly metadata: string | null
+}
+
+const asItIs: Fate = {}
+
+/**
+ * A cluster in this process that speaks the protocol on ports of 127.0.0.1: brokers 0, 1, …, of which the first
+ * coordinates every group until `coordinator` says otherwise. What goes wrong the test says, by faults.
+ */
+export class FakeKafka {
+  readonly brokers: readonly BrokerServer[]
+  readonly topics = new Map<string, FakeTopic>()
+  readonly classic = new ClassicGroup()
+  readonly consumer = new ConsumerGroup(100, topics => this.#places(topics))
+  /** By `topic-partition`. */
+  readonly committed = new Map<string, Committed>()
+  /** Every request, in the order of arrival. */
+  readonly asked: Asked[] = []
+  coordinator = 0
+  readonly #faults: { readonly name: string; readonly fault: Fault }[] = []
+
+  constructor(nodes = 1) {
+    this.brokers = Array.from({ length: nodes }, (_, node) => {
+      return new BrokerServer({
+        fate: (message, version, request) => this.#fate({ node, name: message.name, version, request }),
+        answer: (message, _version, request) => this.#answer(node, message.name, request as never),
+      })
+    })
+  }
+
+  static async start(nodes = 1): Promise<FakeKafka> {
+    const kafka = new FakeKafka(nodes)
+    for (const broker of kafka.brokers) await broker.start()
+    return kafka
+  }
+
+  stop(): void {
+    for (const broker of this.brokers) broker.stop()
+  }
+
+  get addresses(): string[] {
+    return this.brokers.map(({ port }) => `127.0.0.1:${port}`)
+  }
+
+  // ── What the test says ───────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Makes a topic, or makes it again. One leader for each partition. */
+  create(name: string, ...leaders: number[]): FakeTopic {
+    const topic = new FakeTopic(name, leaders)
+    this.topics.set(name, topic)
+    return topic
+  }
+
+  log(name: string, partition = 0): FakeLog {
+    return this.topics.get(name)!.logs[partition]!
+  }
+
+  /** What becomes of requests of this name; of several faults the newest that says something counts. Returns its end. */
+  on(name: string, fault: Fault): () => void {
+    const entry = { name, fault }
+    this.#faults.unshift(entry)
+    return () => {
+      const at = this.#faults.indexOf(entry)
+      if (at >= 0) this.#faults.splice(at, 1)
+    }
+  }
+
+  /** Of the next request of this name alone, or of the next `times`. */
+  next(name: string, fate: Fate, times = 1): void {
+    let left = times
+    const end = this.on(name, () => {
+      if (--left === 0) end()
+      return fate
+    })
+  }
+
+  count(name: string): number {
+    return this.asked.filter(asked => asked.name === name).length
+  }
+
+  // ── What the brokers do ──────────────────────────────────────────────────────────────────────────────────────────
+
+  #fate(asked: Asked): Fate {
+    this.asked.push(asked)
+    for (const { name, fault } of [...this.#faults]) {
+      const fate = name === asked.name ? fault(asked) : undefined
+      if (fate !== undefined) return fate
+    }
+    return asItIs
+  }
+
+  #answer(node: number, name: string, request: never): unknown {
+    switch (name) {
+      case 'ApiVersions':
+        return { errorCode: 0, apiKeys: served }
+      case 'Metadata':
+        return this.#metadata(request)
+      case 'FindCoordinator':
+        return this.#findCoordinator(request)
+      case 'ListOffsets':
+        return this.#listOffsets(node, request)
+      case 'OffsetForLeaderEpoch':
+        return this.#offsetForLeaderEpoch(node, request)
+      case 'Fetch':
+        return this.#fetch(node, request)
+      case 'InitProducerId':
+        return { errorCode: 0, producerId: 1n, producerEpoch: 0 }
+      default:
+        return this.#coordinate(node, name, request)
+    }
+  }
+
+  #coordinate(node: number, name: string, request: never): unknown {
+    if (node !== this.coordinator) return this.#notCoordinator(name, request)
+    switch (name) {
+      case 'JoinGroup':
+        return this.classic.join(request)
+      case 'SyncGroup':
+        return this.classic.sync(request)
+      case 'Heartbeat':
+        return this.classic.heartbeat(request)
+      case 'LeaveGroup':
+        return this.classic.leave(request)
+      case 'ConsumerGroupHeartbeat':
+        return this.consumer.heartbeat(request)
+      case 'OffsetFetch':
+        return this.#offsetFetch(request, 0)
+      case 'OffsetCommit':
+        return this.#offsetCommit(request)
+      default:
+        throw new Error(`the fake brokers do not speak ${name}`)
+    }
+  }
+
+  #notCoordinator(name: string, request: never): unknown {
+    const code = errorCode.NOT_COORDINATOR
+    switch (name) {
+      case 'OffsetFetch':
+        return this.#offsetFetch(request, code)
+      case 'OffsetCommit':
+        return this.#offsetCommit(request, code)
+      case 'JoinGroup':
+        return { errorCode: code, generationId: -1, protocolName: '', leader: '', memberId: '', members: [] }
+      case 'SyncGroup':
+        return { errorCode: code, assignment: Buffer.alloc(0) }
+      case 'ConsumerGroupHeartbeat':
+        return { throttleTimeMs: 0, errorCode: code, memberEpoch: 0, heartbeatIntervalMs: 0 }
+      default:
+        return { errorCode: code }
+    }
+  }
+
+  #metadata({ topics }: Received<typeof metadata>): Sent<typeof metadata> {
+    return {
+      brokers: this.brokers.map(({ port }, nodeId) => ({ nodeId, host: '127.0.0.1', port })),
+      topics: (topics ?? []).map(({ name }) => {
+        const topic = this.topics.get(name!)
+        if (topic === undefined) return { errorCode: errorCode.UNKNOWN_TOPIC_OR_PARTITION, name, partitions: [] }
+        if (topic.forbidden) return { errorCode: errorCode.TOPIC_AUTHORIZATION_FAILED, name, partitions: [] }
+        const partitions = topic.logs.map(({ leader, epoch }, partitionIndex) => ({
+          errorCode: leader < 0 ? errorCode.LEADER_NOT_AVAILABLE : 0,
+          partitionIndex,
+          leaderId: leader,
+          leaderEpoch: epoch,
+          replicaNodes: [],
+          isrNodes: [],
+        }))
+        return { errorCode: 0, name, topicId: topic.id, partitions }
+      }),
+    }
+  }
+
+  #findCoordinator({ coordinatorKeys }: Received<typeof findCoordinator>): Sent<typeof findCoordinator> {
+    const nodeId = this.coordinator
+    const { port } = this.brokers[nodeId]!
+    return {
+      coordinators: coordinatorKeys.map(key => {
+        return { key, nodeId, host: '127.0.0.1', port, errorCode: 0, errorMessage: null }
+      }),
+    }
+  }
+
+  /** A partition's log, or why this broker does not give it. */
+  #led(node: number, topic: FakeTopic | undefined, partition: number): FakeLog | number {
+    if (topic?.forbidden === true) return errorCode.TOPIC_AUTHORIZATION_FAILED
+    const log = topic?.logs[partition]
+    if (log === undefined) return errorCode.UNKNOWN_TOPIC_OR_PARTITION
+    return log.leader === node ? log : errorCode.NOT_LEADER_OR_FOLLOWER
+  }
+
+  #listOffsets(node: number, { topics }: Received<typeof listOffsets>): Sent<typeof listOffsets> {
+    return {
+      topics: topics.map(({ name, partitions }) => ({
+        name,
+        partitions: partitions.map(({ partitionIndex, timestamp }) => {
+          const log = this.#led(node, this.topics.get(name), partitionIndex)
+          if (typeof log === 'number') return { partitionIndex, errorCode: log }
+          return {
+            partitionIndex,
+            errorCode: 0,
+            offset: timestamp === EARLIEST ? log.start : log.end,
+            leaderEpoch: log.epoch,
+          }
+        }),
+      })),
+    }
+  }
+
+  #offsetForLeaderEpoch(
+    node: number,
+    { topics }: Received<typeof offsetForLeaderEpoch>,
+  ): Sent<typeof offsetForLeaderEpoch> {
+    return {
+      topics: topics.map(({ topic, partitions }) => ({
+        topic,
+        partitions: partitions.map(({ partition, leaderEpoch }) => {
+          const log = this.#led(node, this.topics.get(topic), partition)
+          if (typeof log === 'number') return { partition, errorCode: log }
+          const { epoch, endOffset } = log.endOf(leaderEpoch)
+          return { partition, errorCode: 0, leaderEpoch: epoch, endOffset }
+        }),
+      })),
+    }
+  }
+
+  async #fetch(node: number, request: Received<typeof fetch>): Promise<Sent<typeof fetch>> {
+    const until = performance.now() + request.maxWaitMs
+    for (;;) {
+      const answer = this.#fetchNow(node, request)
+      const isEmpty = answer.responses.every(({ partitions }) =>
+        partitions.every(
+          ({ errorCode, records, divergingEpoch }) =>
+            errorCode === 0 && records?.length === 0 && divergingEpoch === null,
+        ),
+      )
+      if (!isEmpty || performance.now() >= until) return answer
+      await sleep(5)
+    }
+  }
+
+  #fetchNow(node: number, { topics }: Received<typeof fetch>): Sent<typeof fetch> {
+    const byId = new Map([...this.topics.values()].map(topic => [topic.id, topic]))
+    return {
+      responses: topics.map(({ topicId, partitions }) => ({
+        topicId,
+        partitions: partitions.map(({ partition, fetchOffset, lastFetchedEpoch, partitionMaxBytes }) => {
+          const topic = byId.get(topicId)
+          const log = topic === undefined ? errorCode.UNKNOWN_TOPIC_ID : this.#led(node, topic, partition)
+          const none = {
+            partitionIndex: partition,
+            highWatermark: -1,
+            divergingEpoch: null,
+            abortedTransactions: null,
+            records: Buffer.alloc(0),
+          }
+          if (typeof log === 'number') return { ...none, errorCode: log }
+          const told = {
+            ...none,
+            errorCode: 0,
+            highWatermark: log.end,
+            lastStableOffset: log.end,
+            logStartOffset: log.start,
+          }
+          if (lastFetchedEpoch >= 0) {
+            const parting = log.endOf(lastFetchedEpoch)
+            if (parting.epoch >= 0 && (parting.epoch < lastFetchedEpoch || parting.endOffset < fetchOffset)) {
+              return { ...told, divergingEpoch: parting }
+            }
+          }
+          if (fetchOffset < log.start || fetchOffset > log.end)
+            return { ...told, errorCode: errorCode.OFFSET_OUT_OF_RANGE }
+          return { ...told, records: log.read(fetchOffset, partitionMaxBytes) }
+        }),
+      })),
+    }
+  }
+
+  #offsetFetch({ groups }: Received<typeof offsetFetch>, code: number): Sent<typeof offsetFetch> {
+    return {
+      groups: groups.map(({ groupId, topics }) => ({
+        groupId,
+        errorCode: code,
+        topics: (topics ?? []).map(({ name, partitionIndexes }) => ({
+          name,
+          partitions: partitionIndexes.map(partitionIndex => {
+            const {
+              offset = -1,
+              leaderEpoch = -1,
+              metadata = '',
+            } = this.committed.get(`${name}-${partitionIndex}`) ?? {}
+            return {
+              partitionIndex,
+              committedOffset: offset,
+              committedLeaderEpoch: leaderEpoch,
+              metadata,
+              errorCode: 0,
+            }
+          }),
+        })),
+      })),
+    }
+  }
+
+  #offsetCommit(request: Received<typeof offsetCommit>, refusal?: number): Sent<typeof offsetCommit> {
+    const { memberId, generationIdOrMemberEpoch: epoch, topics } = request
+    const group = this.consumer.members.has(memberId) ? this.consumer : this.classic
+    const code = refusal ?? group.commitCode(memberId, epoch)
+    return {
+      topics: topics.map(({ name, partitions }) => ({
+        name,
+        partitions: partitions.map(({ partitionIndex, committedOffset, committedLeaderEpoch, committedMetadata }) => {
+          if (code === 0) {
+            const at = { offset: committedOffset, leaderEpoch: committedLeaderEpoch, metadata: committedMetadata }
+            this.committed.set(`${name}-${partitionIndex}`, at)
+          }
+          return { partitionIndex, errorCode: code }
+        }),
+      })),
+    }
+  }
+
+  #places(topics: readonly string[]): readonly string[] {
+    return topics.flatMap(name => {
+      const topic = this.topics.get(name)
+      return topic === undefined ? [] : topic.logs.map((_, partition) => `${topic.id}/${partition}`)
+    })
+  }
+}
+
+/** Everything that is spoken here but producing, whose brokers are played by `FakeCluster`. */
+const served = messages
+  .filter(({ name }) => name !== 'Produce')
+  .map(({ key, versions }) => ({ apiKey: key, minVersion: versions.min, maxVersion: versions.max }))

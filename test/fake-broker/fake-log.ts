@@ -1,0 +1,94 @@
+import { randomBytes } from 'node:crypto'
+import { encodeRecordBatch } from '../../src/protocol/records/record-batch-encoder'
+
+interface Stored {
+  readonly base: number
+  readonly count: number
+  readonly epoch: number
+  readonly bytes: Buffer
+}
+
+/** One partition's log, and who leads it; -1: nobody. */
+export class FakeLog {
+  epoch = 0
+  /** The first offset that is still there. */
+  start = 0
+  #batches: Stored[] = []
+  #epochs: { readonly epoch: number; readonly from: number }[] = [{ epoch: 0, from: 0 }]
+
+  constructor(public leader: number) {}
+
+  get end(): number {
+    const last = this.#batches.at(-1)
+    return last === undefined ? this.start : last.base + last.count
+  }
+
+  /** One batch. */
+  append(...values: string[]): void {
+    const records = values.map(value => ({ key: null, value: Buffer.from(value), headers: [], timestamp: 1 }))
+    const bytes = encodeRecordBatch(records, { producerId: -1n, epoch: -1, first: -1 })
+    // What the leader writes; no checksum covers it.
+    bytes.writeBigInt64BE(BigInt(this.end), 0)
+    bytes.writeInt32BE(this.epoch, 12)
+    this.#batches.push({ base: this.end, count: values.length, epoch: this.epoch, bytes })
+  }
+
+  /** Another leader, which has only what stands before `offset`. */
+  cutOff(offset: number): void {
+    this.#batches = this.#batches.filter(({ base }) => base < offset)
+    this.newEpoch()
+  }
+
+  /** A leader begins; it notes where. */
+  newEpoch(): void {
+    this.epoch++
+    this.#epochs = [...this.#epochs.filter(({ from }) => from < this.end), { epoch: this.epoch, from: this.end }]
+  }
+
+  /** Retention has deleted what stands before `offset`. */
+  deleteBefore(offset: number): void {
+    this.#batches = this.#batches.filter(({ base }) => base >= offset)
+    this.start = offset
+  }
+
+  /** Where the largest epoch ends that is not above this one; -1 where nothing is known. */
+  endOf(epoch: number): { readonly epoch: number; readonly endOffset: number } {
+    const at = this.#epochs.findLastIndex(entry => entry.epoch <= epoch)
+    if (at < 0) return { epoch: -1, endOffset: -1 }
+    return { epoch: this.#epochs[at]!.epoch, endOffset: this.#epochs[at + 1]?.from ?? this.end }
+  }
+
+  /** Whole batches from the one that holds `offset` on; the first whatever its size. */
+  read(offset: number, maxBytes: number): Buffer {
+    const read: Buffer[] = []
+    let size = 0
+    for (const { base, count, bytes } of this.#batches) {
+      if (base + count <= offset) continue
+      if (read.length > 0 && size + bytes.length > maxBytes) break
+      read.push(bytes)
+      size += bytes.length
+    }
+    return Buffer.concat(read)
+  }
+}
+
+/** A topic; made again under its name it is another, with another id. */
+export class FakeTopic {
+  readonly id = randomBytes(16).toString('base64url')
+  readonly logs: FakeLog[]
+  /** This client may not see it. */
+  forbidden = false
+
+  constructor(
+    readonly name: string,
+    readonly leaders: readonly number[],
+  ) {
+    this.logs = leaders.map(leader => new FakeLog(leader))
+  }
+
+  addPartition(leader: number): FakeLog {
+    const log = new FakeLog(leader)
+    this.logs.push(log)
+    return log
+  }
+}

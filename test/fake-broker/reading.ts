@@ -1,0 +1,135 @@
+import { pino } from 'pino'
+import { lastValueFrom, type Subscription } from 'rxjs'
+import type { ConsumeRequest, DriverEvent, PartitionAssignment } from '../../src/driver'
+import { KafkaDriver } from '../../src/drivers/kafka/driver'
+import type { RxMikaError } from '../../src/errors'
+import { FakeKafka } from './fake-kafka'
+
+/** A vitest context, or a `Scope`. */
+interface Ending {
+  onTestFinished(end: () => unknown): void
+}
+
+/** Some brokers, until the test is over. */
+export async function brokers({ onTestFinished }: Ending, nodes = 1): Promise<FakeKafka> {
+  const kafka = await FakeKafka.start(nodes)
+  onTestFinished(() => kafka.stop())
+  return kafka
+}
+
+/** A driver that reads from fake brokers what it is assigned, and everything that it was told. */
+export class Reading {
+  readonly events: DriverEvent[] = []
+  /** As `topic-partition@offset value`. */
+  readonly records: string[] = []
+  readonly troubles: RxMikaError[] = []
+  /** What ended it. */
+  error: unknown
+  readonly driver: KafkaDriver
+  /** By partition name, while it is assigned. */
+  readonly assigned = new Map<string, PartitionAssignment>()
+  onRevoking: (event: Extract<DriverEvent, { type: 'revoking' }>) => void = () => {}
+  onBatch: () => void = () => {}
+  readonly #waiting = new Set<() => void>()
+  #subscription: Subscription | undefined
+
+  constructor(brokers: readonly string[]) {
+    this.driver = new KafkaDriver({ brokers })
+    this.driver.trouble.subscribe(error => this.#trouble(error))
+  }
+
+  static async start(
+    { onTestFinished }: Ending,
+    kafka: FakeKafka,
+    topics: readonly string[],
+    request: Partial<ConsumeRequest> = {},
+  ): Promise<Reading> {
+    const reading = new Reading(kafka.addresses)
+    onTestFinished(async () => {
+      await lastValueFrom(reading.driver.close(), { defaultValue: undefined })
+      reading.#subscription?.unsubscribe()
+    })
+    await lastValueFrom(reading.driver.connect({ clientId: 'reading', logger: pino({ enabled: false }) }), {
+      defaultValue: undefined,
+    })
+    reading.#consume({
+      group: 'billing',
+      topics,
+      startFrom: 'earliest',
+      rebalanceTimeout: 1_000,
+      sessionTimeout: 6_000,
+      heartbeatInterval: 50,
+      ...request,
+    })
+    return reading
+  }
+
+  #consume(request: ConsumeRequest): void {
+    this.#subscription = this.driver.consume(request).subscribe({
+      next: event => this.#told(event),
+      error: error => {
+        this.error = error
+        this.#changed()
+      },
+    })
+  }
+
+  #told(event: DriverEvent): void {
+    this.events.push(event)
+    if (event.type === 'assigned') {
+      for (const each of event.added) this.assigned.set(`${each.topic}-${each.partition}`, each)
+      this.driver.resume(event.added)
+    } else if (event.type === 'revoked' || event.type === 'lost') {
+      for (const each of event.assignments) this.assigned.delete(`${each.topic}-${each.partition}`)
+    } else if (event.type === 'revoking') this.onRevoking(event)
+    else if (event.type === 'trouble') this.#trouble(event.error)
+    else if (event.type === 'batch') {
+      const { topic, partition } = event.assignment
+      for (let at = event.from; at < event.batch.count; at++) {
+        this.records.push(`${topic}-${partition}@${event.batch.offset(at)} ${event.batch.value(at)}`)
+      }
+      this.onBatch()
+    }
+    this.#changed()
+  }
+
+  #trouble(error: RxMikaError): void {
+    this.troubles.push(error)
+    this.#changed()
+  }
+
+  #changed(): void {
+    for (const look of [...this.#waiting]) look()
+  }
+
+  /** Resolves when something that it is told makes this true. The test's own time-out bounds it. */
+  until(isSo: () => boolean): Promise<void> {
+    return new Promise(resolve => {
+      const look = () => {
+        if (!isSo()) return
+        this.#waiting.delete(look)
+        resolve()
+      }
+      this.#waiting.add(look)
+      look()
+    })
+  }
+
+  /** By the event types, without batches. */
+  get story(): string[] {
+    return this.events.filter(({ type }) => type !== 'batch').map(({ type }) => type)
+  }
+
+  has(...values: string[]): boolean {
+    return values.every(value => this.records.some(record => record.endsWith(` ${value}`)))
+  }
+
+  commit(name: string, offset: number): Promise<unknown> {
+    const assignment = this.assigned.get(name)!
+    const { topic, partition } = assignment
+    return lastValueFrom(
+      this.driver.commit([{ topic, partition, offset: BigInt(offset), metadata: '', assignment }] as never),
+      { defaultValue: undefined },
+    )
+  }
+}

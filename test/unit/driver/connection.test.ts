@@ -1,0 +1,241 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
+import { pino } from 'pino'
+import { lastValueFrom } from 'rxjs'
+import { describe, expect, it, vi } from 'vitest'
+import { systemClock } from '../../../src/clock'
+import { KafkaDriver } from '../../../src/drivers/kafka/driver'
+import { Reachability } from '../../../src/drivers/kafka/reachability'
+import { Transport } from '../../../src/drivers/kafka/transport/transport'
+import { heartbeat } from '../../../src/protocol/messages/heartbeat'
+import { brokers, Reading } from '../../fake-broker/reading'
+
+const logger = pino({ enabled: false })
+const told = { answered: () => {}, connecting: () => {}, connected: () => {}, failed: () => {} }
+
+describe('a connection', () => {
+  const request = { groupId: 'billing', generationId: 1, memberId: 'm' }
+
+  it('holds what a broker that throttles it would hold, and counts none of that time as silence', async test => {
+    const kafka = await brokers(test)
+    const { port } = kafka.brokers[0]!
+    const failed: string[] = []
+    const transport = new Transport(
+      { clientId: 'c', clock: systemClock, logger },
+      { ...told, failed: (_, error) => failed.push(error.message) },
+    )
+    test.onTestFinished(() => transport.close())
+    const ask = (timeout: number) =>
+      transport.send({ host: '127.0.0.1', port }, 'control', heartbeat, request, { timeout })
+    await ask(1_000)
+    // The broker mutes the connection for as long as it says (KIP-219): what was sent before is answered after that.
+    kafka.next('Heartbeat', { change: answer => ({ ...answer, throttleTimeMs: 1_000 }) })
+    kafka.on('Heartbeat', () => (kafka.count('Heartbeat') === 3 ? { delay: 900 } : undefined))
+    const began = performance.now()
+    const [first, second] = await Promise.all([ask(300), ask(300)])
+    expect(first.throttleTimeMs).toBe(1_000)
+    expect(second.errorCode).toBe(25)
+    expect(performance.now() - began).toBeGreaterThan(800)
+    // Written once the time is over.
+    await ask(300)
+    expect(performance.now() - began).toBeGreaterThan(1_000)
+    expect(failed).toEqual([])
+  })
+
+  it('takes the answer that lies in its socket, however late a process that stood still looks at it', async test => {
+    const kafka = await brokers(test)
+    const { port } = kafka.brokers[0]!
+    const failed: string[] = []
+    let stoodStill = 0
+    const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + stoodStill }
+    const transport = new Transport(
+      { clientId: 'c', clock, logger },
+      { ...told, failed: (_, error) => failed.push(error.message) },
+    )
+    test.onTestFinished(() => transport.close())
+    const ask = () => transport.send({ host: '127.0.0.1', port }, 'control', heartbeat, request, { timeout: 200 })
+    await ask()
+    kafka.next('Heartbeat', { delay: 300 })
+    const asked = ask()
+    // By the time its timer fires, an hour has passed.
+    stoodStill = 3_600_000
+    expect((await asked).errorCode).toBe(25)
+    expect(failed).toEqual([])
+  })
+
+  it('is ended by silence, and what waits behind it fails with it', async test => {
+    const kafka = await brokers(test)
+    const { port } = kafka.brokers[0]!
+    const transport = new Transport({ clientId: 'c', clock: systemClock, logger }, told)
+    test.onTestFinished(() => transport.close())
+    const ask = (timeout: number) =>
+      transport.send({ host: '127.0.0.1', port }, 'control', heartbeat, request, { timeout })
+    kafka.next('Heartbeat', { ending: 'silence' })
+    const [first, second] = await Promise.allSettled([ask(200), ask(5_000)])
+    const why = 'did not answer Heartbeat within 200 ms'
+    expect(first).toMatchObject({ status: 'rejected', reason: { why, sent: true } })
+    expect(second).toMatchObject({ status: 'rejected', reason: { why, sent: true } })
+    expect((await ask(1_000)).errorCode).toBe(25)
+  })
+})
+
+describe('a driver', () => {
+  it('that is throttled for seconds is not disconnected, reports nothing and reads on', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    kafka.log('orders').append('a')
+    const reading = await Reading.start(test, kafka, ['orders'])
+    await reading.until(() => reading.has('a'))
+    kafka.next('Fetch', { change: answer => ({ ...answer, throttleTimeMs: 3_000 }) })
+    kafka.log('orders').append('b')
+    await reading.until(() => reading.has('b'))
+    kafka.log('orders').append('c')
+    await reading.until(() => reading.has('c'))
+    expect(reading.troubles).toEqual([])
+    expect(reading.story).toEqual(['assigned'])
+  }, 15_000)
+
+  it('whose connections are cut reads on where it was, and reports nothing', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    kafka.log('orders').append('a')
+    const reading = await Reading.start(test, kafka, ['orders'])
+    await reading.until(() => reading.has('a'))
+    kafka.brokers[0]!.cut()
+    kafka.log('orders').append('b')
+    await reading.until(() => reading.has('b'))
+    expect(reading.records).toEqual(['orders-0@0 a', 'orders-0@1 b'])
+    expect(reading.troubles).toEqual([])
+  })
+})
+
+describe.concurrent('brokers that cannot be reached are reported within 5 s, by address and reason:', () => {
+  async function report(address: string, ends: (end: () => Promise<void>) => void) {
+    const driver = new KafkaDriver({ brokers: [address] })
+    ends(async () => {
+      await lastValueFrom(driver.close(), { defaultValue: undefined })
+    })
+    const began = performance.now()
+    const message = await new Promise<string>(resolve => {
+      driver.trouble.subscribe(error => resolve(error.message))
+      driver.connect({ clientId: 'c', logger }).subscribe({ error: error => resolve(error.message) })
+    })
+    return { message, took: performance.now() - began }
+  }
+
+  it('a port on which nothing listens', async ({ onTestFinished, expect }) => {
+    const kafka = await brokers({ onTestFinished })
+    kafka.stop()
+    const [address] = kafka.addresses
+    const { message, took } = await report(address!, onTestFinished)
+    expect(message).toBe(
+      `broker ${address} (of the option 'brokers') cannot be reached: ` +
+        'the connection is refused (ECONNREFUSED); nothing listens on that port; it is tried again',
+    )
+    expect(took).toBeLessThan(5_000)
+  }, 10_000)
+
+  it('a name that does not resolve', async ({ onTestFinished, expect }) => {
+    const { message, took } = await report('no-such-host.invalid:9092', onTestFinished)
+    expect(message).toMatch(/no-such-host\.invalid:9092.*(ENOTFOUND|EAI_AGAIN)/)
+    expect(took).toBeLessThan(5_000)
+  }, 10_000)
+
+  it('a port that takes connections and says nothing', async ({ onTestFinished, expect }) => {
+    const server = createServer(socket => socket.on('error', () => {}).resume()).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    onTestFinished(() => void server.close())
+    const address = `127.0.0.1:${(server.address() as AddressInfo).port}`
+    const { message, took } = await report(address, onTestFinished)
+    expect(message).toContain(address)
+    expect(message).toContain('does not answer')
+    expect(took).toBeLessThan(5_000)
+  }, 10_000)
+
+  it('a port that speaks something else, for good', async ({ onTestFinished, expect }) => {
+    const server = createServer(socket => socket.on('error', () => {}).end('HTTP/1.1 400 Bad Request\r\n\r\n'))
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    onTestFinished(() => void server.close())
+    const address = `127.0.0.1:${(server.address() as AddressInfo).port}`
+    const { message } = await report(address, onTestFinished)
+    expect(message).toContain(address)
+    expect(message).toContain('does not speak the Kafka protocol')
+  })
+})
+
+describe('what is known of brokers that cannot be reached', () => {
+  const kafka1 = { host: 'kafka-1', port: 9092 }
+  const kafka2 = { host: 'kafka-2', port: 9092 }
+
+  function reachability({ onTestFinished }: { onTestFinished(end: () => void): void }) {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    const reported: string[] = []
+    const known = new Reachability(
+      systemClock,
+      ({ message }) => reported.push(message),
+      () => false,
+    )
+    onTestFinished(() => {
+      known.end()
+      vi.useRealTimers()
+    })
+    return { reported, known }
+  }
+
+  /** Each second an attempt. */
+  function tryFor(known: Reachability, seconds: number, reason: string, broker = kafka1) {
+    for (let second = 0; second < seconds; second++) {
+      known.begins(broker)
+      known.fails(broker, new Error(reason), true)
+      vi.advanceTimersByTime(1_000)
+    }
+  }
+
+  it('is reported once a minute for as long as it lasts', test => {
+    const { known, reported } = reachability(test)
+    tryFor(known, 5, 'ECONNREFUSED')
+    expect(reported).toHaveLength(1)
+    expect(reported[0]).toContain('kafka-1:9092 (as the brokers advertise it)')
+    tryFor(known, 55, 'ECONNREFUSED')
+    expect(reported).toHaveLength(1)
+    tryFor(known, 5, 'ECONNREFUSED')
+    expect(reported).toHaveLength(2)
+  })
+
+  it('is not reported for what is over within seconds, and no more often for what comes and goes', test => {
+    const { known, reported } = reachability(test)
+    tryFor(known, 2, 'ECONNREFUSED')
+    known.answers(kafka1)
+    expect(known.lastFailure).toBeUndefined()
+    vi.advanceTimersByTime(10_000)
+    expect(reported).toEqual([])
+    for (let outage = 0; outage < 5; outage++) {
+      tryFor(known, 6, 'ECONNREFUSED')
+      known.answers(kafka1)
+    }
+    expect(reported).toHaveLength(1)
+  })
+
+  it('is forgotten of a broker that was tried once and that nobody asks for any more', test => {
+    const { known, reported } = reachability(test)
+    tryFor(known, 1, 'ECONNREFUSED')
+    vi.advanceTimersByTime(1_000)
+    expect(known.lastFailure?.message).toContain('kafka-1:9092')
+    vi.advanceTimersByTime(60_000)
+    expect(known.lastFailure).toBeUndefined()
+    expect(reported).toEqual([])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it('is the newest failure of those that still fail', test => {
+    const { known } = reachability(test)
+    tryFor(known, 1, 'ECONNREFUSED')
+    tryFor(known, 1, 'ENOTFOUND', kafka2)
+    expect(known.lastFailure?.message).toContain('kafka-2:9092')
+    known.answers(kafka2)
+    expect(known.lastFailure?.message).toContain('kafka-1:9092')
+    known.answers(kafka1)
+    expect(known.lastFailure).toBeUndefined()
+  })
+})

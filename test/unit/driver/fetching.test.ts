@@ -1,0 +1,266 @@
+import { describe, expect, it, vi } from 'vitest'
+import { errorCode, kafkaErrors } from '../../../src/protocol/errors'
+import { refusing } from '../../fake-broker/asked'
+import { brokers, Reading } from '../../fake-broker/reading'
+import { Scope } from '../../fake-broker/scope'
+
+const upTo = (count: number) => Array.from({ length: count }, (_, at) => `${at}`)
+
+/** Others learn of a new leader before it says so itself (KIP-207), or tell that it is elsewhere: asked again soon. */
+const soon = kafkaErrors.filter(error => error.has('staleMetadata') || error.name === 'OFFSET_NOT_AVAILABLE')
+const handled = new Set([errorCode.NONE, errorCode.OFFSET_OUT_OF_RANGE, errorCode.TOPIC_AUTHORIZATION_FAILED])
+const notAuthorized = kafkaErrors.filter(error => error.has('notAuthorized'))
+const others = kafkaErrors.filter(
+  error => !handled.has(error.code) && !soon.includes(error) && !notAuthorized.includes(error),
+)
+
+describe.concurrent('a fetch that the broker refuses', () => {
+  it.each(soon.map(({ name, code }) => ({ name, code })))(
+    'is asked again soon, of newer metadata and without a report, for $name',
+    async ({ code }) => {
+      await using test = new Scope()
+      const kafka = await brokers(test)
+      kafka.create('orders', 0)
+      kafka.log('orders').append('a')
+      kafka.next('Fetch', refusing(code))
+      const reading = await Reading.start(test, kafka, ['orders'])
+      const before = kafka.count('Metadata')
+      await reading.until(() => reading.has('a'))
+      expect(kafka.count('Metadata')).toBeGreaterThan(before)
+      expect(reading.troubles).toEqual([])
+    },
+  )
+
+  it.each([...others.map(({ name, code }) => ({ name, code })), { name: 'UNKNOWN_CODE', code: 999 }])(
+    'is reported by place and code, once, and holds no other partition, for $name',
+    async ({ name, code }) => {
+      await using test = new Scope()
+      const kafka = await brokers(test)
+      kafka.create('orders', 0, 0)
+      kafka.log('orders').append('refused')
+      kafka.log('orders', 1).append('beside')
+      kafka.on('Fetch', () => ({
+        change: answer => ({
+          ...answer,
+          responses: answer.responses.map((topic: { partitions: { partitionIndex: number }[] }) => ({
+            ...topic,
+            partitions: topic.partitions.map(each =>
+              each.partitionIndex === 0 ? { ...each, errorCode: code, records: Buffer.alloc(0) } : each,
+            ),
+          })),
+        }),
+      }))
+      const reading = await Reading.start(test, kafka, ['orders'])
+      await reading.until(() => reading.has('beside') && reading.troubles.length > 0)
+      expect(reading.troubles.map(({ message }) => message)).toEqual([
+        `orders-0@0 cannot be read: the broker answers ${name} (${code}); it is tried again`,
+      ])
+      expect(reading.error).toBeUndefined()
+    },
+  )
+
+  it.each(notAuthorized.map(({ name, code }) => ({ name, code })))(
+    'ends reading where the right is missing from the first, by the name of the topic, for $name',
+    async ({ code }) => {
+      await using test = new Scope()
+      const kafka = await brokers(test)
+      kafka.create('orders', 0)
+      kafka.on('Fetch', () => refusing(code))
+      const reading = await Reading.start(test, kafka, ['orders'])
+      await reading.until(() => reading.error !== undefined)
+      expect(reading.error).toMatchObject({ code: 'RXMIKA_FETCH', topic: 'orders' })
+      expect(String(reading.error)).toMatch(/'orders'.*READ/)
+    },
+  )
+})
+
+describe('a driver that reads', () => {
+  /** What one answer does not hold: 1 MiB a partition. */
+  const large = (value: string) => `${'x'.repeat(300_000)} ${value}`
+  const offsetsAsked = (kafka: Awaited<ReturnType<typeof brokers>>): number[] =>
+    kafka.asked.filter(({ name }) => name === 'Fetch').map(({ request }) => request.topics[0].partitions[0].fetchOffset)
+
+  it('delivers each record once and in order, and asks for none twice', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    for (const value of upTo(12)) kafka.log('orders').append(large(value))
+    const reading = await Reading.start(test, kafka, ['orders'])
+    await reading.until(() => reading.records.length === 12)
+    expect(reading.records.map(record => record.split(' ').at(-1))).toEqual(upTo(12))
+    const offsets = offsetsAsked(kafka).filter(offset => offset < 12)
+    expect(new Set(offsets).size).toBe(offsets.length)
+  })
+
+  it('asks for what comes next before it delivers what came', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    for (const value of upTo(12)) kafka.log('orders').append(large(value))
+    const reading = await Reading.start(test, kafka, ['orders'])
+    // Asked for after the first delivery, nothing more would be asked for at all.
+    reading.onBatch = () => reading.driver.pause([...reading.assigned.values()])
+    await vi.waitUntil(() => offsetsAsked(kafka).some(offset => offset > 0))
+    reading.onBatch = () => {}
+    reading.driver.resume([...reading.assigned.values()])
+    await reading.until(() => reading.records.length === 12)
+    expect(reading.records.map(record => record.split(' ').at(-1))).toEqual(upTo(12))
+  })
+
+  it('delivers nothing of a partition that was paused while its answer was on its way, and asks for it again', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0, 0)
+    for (const value of upTo(5)) kafka.log('orders').append(value)
+    const reading = await Reading.start(test, kafka, ['orders'])
+    await reading.until(() => reading.records.length === 5)
+    reading.driver.pause([reading.assigned.get('orders-0')!])
+    kafka.log('orders', 1).append('other')
+    await reading.until(() => reading.has('other'))
+    kafka.log('orders').append('late')
+    kafka.log('orders', 1).append('another')
+    await reading.until(() => reading.has('another'))
+    reading.driver.resume([reading.assigned.get('orders-0')!])
+    await reading.until(() => reading.has('late'))
+    expect(reading.records.filter(record => record.startsWith('orders-0'))).toEqual([
+      ...upTo(5).map(value => `orders-0@${value} ${value}`),
+      'orders-0@5 late',
+    ])
+  })
+
+  it('reads a topic that was made again from its beginning, and reports it', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    kafka.log('orders').append('a', 'b', 'c')
+    const reading = await Reading.start(test, kafka, ['orders'], { startFrom: 'latest', metadataMaxAge: 100 })
+    kafka.log('orders').append('d')
+    await reading.until(() => reading.assigned.size > 0)
+    kafka.log('orders').append('e')
+    await reading.until(() => reading.has('e'))
+    kafka.create('orders', 0)
+    kafka.log('orders').append('new')
+    await reading.until(() => reading.has('new'))
+    expect(reading.records.at(-1)).toBe('orders-0@0 new')
+    expect(reading.troubles.map(({ message }) => message)).toEqual([
+      "topic 'orders' was deleted and made again: orders-0 is read from its beginning instead of from 5",
+    ])
+    expect(reading.story).toContain('lost')
+  })
+
+  it('moves a position to where its log parts from the one that was read, and reports it', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    for (const value of ['a', 'b', 'c', 'd']) kafka.log('orders').append(value)
+    const reading = await Reading.start(test, kafka, ['orders'])
+    await reading.until(() => reading.has('d'))
+    kafka.log('orders').cutOff(2)
+    for (const value of ['C', 'D', 'E']) kafka.log('orders').append(value)
+    await reading.until(() => reading.has('E'))
+    expect(reading.records.slice(4)).toEqual(['orders-0@2 C', 'orders-0@3 D', 'orders-0@4 E'])
+    expect(reading.troubles.map(({ message }) => message)).toEqual([
+      'the position orders-0@4 is beyond what the log has in common with the one that was read; reading goes on at 2',
+    ])
+  })
+
+  it('finds a log cut off while nobody read it, by the epoch that was committed', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    for (const value of ['a', 'b', 'c', 'd']) kafka.log('orders').append(value)
+    kafka.committed.set('orders-0', { offset: 4, leaderEpoch: 0, metadata: '' })
+    kafka.log('orders').cutOff(2)
+    for (const value of ['C', 'D', 'E']) kafka.log('orders').append(value)
+    const reading = await Reading.start(test, kafka, ['orders'])
+    await reading.until(() => reading.has('E'))
+    expect(reading.records).toEqual(['orders-0@2 C', 'orders-0@3 D', 'orders-0@4 E'])
+    expect(reading.troubles).toHaveLength(1)
+  })
+
+  it('moves a position that retention has deleted to the beginning, and reports from where to where', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    for (const value of ['a', 'b', 'c', 'd']) kafka.log('orders').append(value)
+    kafka.committed.set('orders-0', { offset: 1, leaderEpoch: -1, metadata: '' })
+    kafka.log('orders').deleteBefore(3)
+    const reading = await Reading.start(test, kafka, ['orders'])
+    await reading.until(() => reading.has('d'))
+    expect(reading.records).toEqual(['orders-0@3 d'])
+    expect(reading.troubles.map(({ message }) => message)).toEqual([expect.stringMatching(/orders-0@1.*goes on at 3/)])
+  })
+
+  it('reads partitions that were added later from their beginning, with startFrom latest, and commits where', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    kafka.log('orders').append('before')
+    const reading = await Reading.start(test, kafka, ['orders'], { startFrom: 'latest', metadataMaxAge: 100 })
+    await reading.until(() => reading.assigned.size === 1)
+    expect(kafka.committed.get('orders-0')?.offset).toBe(1)
+    kafka.topics.get('orders')!.addPartition(0).append('first')
+    await reading.until(() => reading.has('first'))
+    expect(reading.records).toEqual(['orders-1@0 first'])
+    expect(kafka.committed.get('orders-1')?.offset).toBe(0)
+  })
+
+  it('follows a leader that moves', async test => {
+    const kafka = await brokers(test, 2)
+    kafka.create('orders', 0)
+    kafka.log('orders').append('a')
+    const reading = await Reading.start(test, kafka, ['orders'])
+    await reading.until(() => reading.has('a'))
+    kafka.log('orders').leader = 1
+    kafka.log('orders').newEpoch()
+    kafka.log('orders').append('b')
+    await reading.until(() => reading.has('b'))
+    expect(reading.records).toEqual(['orders-0@0 a', 'orders-0@1 b'])
+    expect(reading.troubles).toEqual([])
+  })
+})
+
+describe('one topic stops no other', () => {
+  const ways = [
+    { title: 'is gone', breaks: (kafka: Awaited<ReturnType<typeof brokers>>) => void kafka.topics.delete('broken') },
+    {
+      title: 'has no leader',
+      breaks: (kafka: Awaited<ReturnType<typeof brokers>>) => {
+        kafka.log('broken').leader = -1
+      },
+    },
+    {
+      title: 'is forbidden',
+      breaks: (kafka: Awaited<ReturnType<typeof brokers>>) => {
+        kafka.topics.get('broken')!.forbidden = true
+      },
+    },
+  ]
+
+  it.each(ways)('where it $title from the first', async ({ breaks }) => {
+    await using test = new Scope()
+    const kafka = await brokers(test)
+    kafka.create('broken', 0)
+    kafka.create('orders', 0)
+    kafka.log('orders').append('a')
+    breaks(kafka)
+    const reading = await Reading.start(test, kafka, ['broken', 'orders'])
+    await reading.until(() => reading.has('a'))
+    kafka.log('orders').append('b')
+    await reading.until(() => reading.has('b'))
+    expect(reading.error).toBeUndefined()
+  })
+
+  it.each(ways)(
+    'where it $title while it is read, also for another member that this one shares out for',
+    async ({ breaks }) => {
+      await using test = new Scope()
+      const kafka = await brokers(test)
+      kafka.create('broken', 0)
+      kafka.create('orders', 0, 0)
+      kafka.log('orders').append('a')
+      const reading = await Reading.start(test, kafka, ['broken', 'orders'])
+      await reading.until(() => reading.has('a'))
+      breaks(kafka)
+      const other = await Reading.start(test, kafka, ['broken', 'orders'])
+      await other.until(() => other.assigned.size > 0)
+      for (const partition of [0, 1]) kafka.log('orders', partition).append(`after ${partition}`)
+      const both = () => [...reading.records, ...other.records]
+      const all = () => ['0', '1'].every(value => both().some(record => record.endsWith(`after ${value}`)))
+      await Promise.race([reading.until(all), other.until(all)])
+      expect([reading.error, other.error]).toEqual([undefined, undefined])
+    },
+  )
+})
