@@ -6,13 +6,14 @@ import type { CommitPoint } from '../../commit-point.js'
 import type { ConsumeRequest, DriverEvent, PartitionAssignment } from '../../driver.js'
 import { CommitError, FetchError, type RxMikaError } from '../../errors.js'
 import type { Codecs } from '../../protocol/records/codecs.js'
-import { ZERO_UUID } from '../../protocol/wire/uuid.js'
+import { type Uuid, ZERO_UUID } from '../../protocol/wire/uuid.js'
 import type { Cluster } from './cluster/cluster.js'
 import { ProtocolFailure } from './cluster/protocol-failure.js'
 import { Doorbell } from './doorbell.js'
 import { fatalError } from './fatal-error.js'
 import { Assignment } from './fetching/assignment.js'
 import { type Diverged, Fetching, type FetchingHost } from './fetching/fetching.js'
+import { GoneTopics } from './gone-topics.js'
 import { ClassicMember } from './membership/classic-member.js'
 import { ConsumerMember } from './membership/consumer-member.js'
 import { GrouplessMember } from './membership/groupless-member.js'
@@ -48,6 +49,8 @@ export class Consumption implements MemberOwner, FetchingHost {
   readonly #release = new Doorbell()
   /** How many partitions each topic had when this consumption first saw it. */
   readonly #firstSeen = new Map<string, number>()
+  /** The id of each topic when it was last seen. */
+  readonly #ids = new Map<string, Uuid>()
   /** With which identity positions of a topic are committed. */
   readonly #identities = new Map<string, LogIdentity>()
   /** Kept by a rebalance: they go on when its outcome is announced. */
@@ -57,6 +60,7 @@ export class Consumption implements MemberOwner, FetchingHost {
   /** Of topics that were deleted and made again: read from their beginning. */
   readonly #remade = new PartitionMap<TopicPartition>()
   readonly #forbidden = new RepeatLimit(60_000)
+  readonly #gone: GoneTopics
   #closed = false
 
   constructor(
@@ -67,6 +71,7 @@ export class Consumption implements MemberOwner, FetchingHost {
     this.cluster = host.cluster
     this.clock = host.clock
     this.codecs = host.codecs
+    this.#gone = new GoneTopics(host.cluster, host.clock, error => this.trouble(error))
     this.#fetching = new Fetching(this)
     this.#member = this.#makeMember(request)
   }
@@ -261,10 +266,24 @@ export class Consumption implements MemberOwner, FetchingHost {
   #noteFirstSeen(): void {
     for (const name of this.request.topics) {
       const known = this.cluster.topic(name)
-      if (known !== undefined && known.partitions.length > 0 && !this.#firstSeen.has(name)) {
-        this.#firstSeen.set(name, known.partitions.length)
+      if (known === undefined || known.partitions.length === 0) continue
+      if (!this.#firstSeen.has(name)) this.#firstSeen.set(name, known.partitions.length)
+      const before = this.#ids.get(name)
+      this.#ids.set(name, known.id)
+      if (before !== undefined && before !== known.id && before !== ZERO_UUID && known.id !== ZERO_UUID) {
+        this.#wasRemade(name)
       }
     }
+  }
+
+  /** All its partitions came while this consumption was reading, whoever of the group reads them. */
+  #wasRemade(topic: string): void {
+    this.#firstSeen.set(topic, 0)
+    // What is assigned of it is reported with the position that it had.
+    if ([...this.#fetching.assignments.values()].some(assignment => assignment.topic === topic)) return
+    this.trouble(
+      new FetchError(`topic '${topic}' was deleted and made again: it is read from its beginning`, { topic }),
+    )
   }
 
   // ── Logs that are not what they were ─────────────────────────────────────────────────────────────────────────────
@@ -273,6 +292,7 @@ export class Consumption implements MemberOwner, FetchingHost {
   #onMetadata(): void {
     if (this.#closed) return
     this.#noteFirstSeen()
+    this.#gone.look(this.request.topics)
     const replaced = [...this.#fetching.assignments.values()].filter(({ topic, topicId }) => {
       const now = this.cluster.topic(topic)?.id ?? ZERO_UUID
       return topicId !== ZERO_UUID && now !== ZERO_UUID && now !== topicId
@@ -284,7 +304,6 @@ export class Consumption implements MemberOwner, FetchingHost {
     for (const { topic, partition, next } of replaced) {
       const message = `topic '${topic}' was deleted and made again: ${topic}-${partition} is read from its beginning instead of from ${next}`
       this.emit({ type: 'trouble', error: new FetchError(message, { topic, partition, offset: BigInt(next) }) })
-      this.#firstSeen.delete(topic)
     }
     this.#end(replaced, 'lost')
     for (const { topic, partition } of replaced) {

@@ -8,6 +8,7 @@ import {
 } from '../../../protocol/messages/find-coordinator.js'
 import { metadata } from '../../../protocol/messages/metadata.js'
 import type { AnyMessage, ResponseOf } from '../../../protocol/schema/message.js'
+import { ZERO_UUID } from '../../../protocol/wire/uuid.js'
 import { pause } from '../backoff.js'
 import { type Address, shownAddress } from '../transport/address.js'
 import type { RequestFor } from '../transport/connection.js'
@@ -30,6 +31,8 @@ export interface SendOptions {
 const minRefreshInterval = 100
 /** How often is looked for a leader that is missing, ms. */
 const leaderlessInterval = 500
+/** How often is looked whether a topic that is missing is there, ms. */
+const missingInterval = 2_000
 
 /**
  * What is known of the brokers, the topics that are watched and the groups' coordinators, kept new.
@@ -182,7 +185,7 @@ export class Cluster {
     if (!this.#watched.has(topic.name)) return
     this.#forget(topic.name)
     this.#topics.set(topic.name, topic)
-    this.#names.set(topic.id, topic.name)
+    if (topic.id !== ZERO_UUID) this.#names.set(topic.id, topic.name)
   }
 
   #forget(name: string): void {
@@ -208,20 +211,24 @@ export class Cluster {
     await this.learn([...this.#watched.keys()])
   }
 
-  /** The next look, of its own accord: soon while a partition has no leader. */
+  /** The next look, of its own accord: soon while a partition has no leader, or a topic is missing. */
   #schedule(): void {
     clearTimeout(this.#timer)
     if (this.ended.aborted || this.#watched.size === 0) return
-    const wait = this.#isLeaderless() ? Math.min(leaderlessInterval, this.maxAge) : this.maxAge
+    const wait = Math.min(this.maxAge, this.#soonest())
     this.#timer = setTimeout(() => {
       // Whoever misses something because of it asks again and reports it.
       this.refresh().catch(() => {})
     }, wait)
   }
 
-  #isLeaderless(): boolean {
-    for (const { partitions } of this.#topics.values()) if (partitions.some(({ leader }) => leader < 0)) return true
-    return false
+  #soonest(): number {
+    let soonest = Number.POSITIVE_INFINITY
+    for (const { partitions } of this.#topics.values()) {
+      if (partitions.some(({ leader }) => leader < 0)) return leaderlessInterval
+      if (partitions.length === 0) soonest = missingInterval
+    }
+    return soonest
   }
 
   // ── Coordinators ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -31,6 +31,11 @@ const commitPatience = 10_000
 const defaultHeartbeatInterval = 5_000
 const sessionIntervals = 9
 
+/** A partition of one topic, whatever else is called by its name before or after. */
+interface Owned extends TopicPartition {
+  readonly topicId: Uuid
+}
+
 type Target = readonly { readonly topicId: Uuid; readonly partitions: readonly number[] }[]
 
 /**
@@ -158,7 +163,9 @@ export class ConsumerMember implements Member {
     this.#contact.answered(sent)
     this.#answered.ring()
     if (answer.assignment !== null) {
-      this.#target = answer.assignment.topicPartitions
+      const target = answer.assignment.topicPartitions
+      this.#unacknowledged ||= JSON.stringify(target) !== JSON.stringify(this.#target)
+      this.#target = target
       void this.#reconcile()
     }
     return this.#news ? 0 : this.#interval
@@ -222,13 +229,21 @@ export class ConsumerMember implements Member {
   // ── Reconciling ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** What this member says that it has. */
-  #has = new PartitionMap<TopicPartition>()
+  #has = new PartitionMap<Owned>()
 
   #owned(): { topicId: Uuid; partitions: number[] }[] {
-    return [...byTopic(this.#has.values())].flatMap(([name, places]) => {
-      const topic = this.cluster.topic(name)
-      return topic === undefined ? [] : [{ topicId: topic.id, partitions: places.map(({ partition }) => partition) }]
-    })
+    return [...byTopic(this.#has.values())].map(([, places]) => ({
+      topicId: places[0]!.topicId,
+      partitions: places.map(({ partition }) => partition),
+    }))
+  }
+
+  /** Until it is told what this member has, the broker waits for it to give up what it was to have before. */
+  #unacknowledged = false
+
+  #acknowledge(): void {
+    this.#unacknowledged = false
+    this.#tell()
   }
 
   /** Brings what this member has and what it is to have together, one change after the other. */
@@ -238,7 +253,8 @@ export class ConsumerMember implements Member {
     try {
       while (this.#target !== undefined && !this.#left) {
         const wanted = this.#wanted(this.#target)
-        const surplus = [...this.#has.values()].filter(place => !wanted.has(place))
+        // A topic that was deleted and made again has another id: what this member has of it is of the one that is gone.
+        const surplus = [...this.#has.values()].filter(place => wanted.get(place)?.topicId !== place.topicId)
         if (surplus.length > 0) {
           const before = this.#has
           await this.owner.givingUp(surplus)
@@ -247,9 +263,12 @@ export class ConsumerMember implements Member {
           for (const place of surplus) this.#has.delete(place)
         } else if (this.#has.size < wanted.size) {
           for (const place of wanted.values()) this.#has.set(place, place)
-        } else break
+        } else {
+          if (this.#unacknowledged) this.#acknowledge()
+          break
+        }
         this.owner.assigned([...this.#has.values()])
-        this.#tell()
+        this.#acknowledge()
       }
     } finally {
       this.#reconciling = false
@@ -257,13 +276,18 @@ export class ConsumerMember implements Member {
   }
 
   /** By name. Of a topic whose id is not known here yet nothing is taken until it is. */
-  #wanted(target: Target): PartitionMap<TopicPartition> {
-    const wanted = new PartitionMap<TopicPartition>()
+  #wanted(target: Target): PartitionMap<Owned> {
+    const wanted = new PartitionMap<Owned>()
     let unknown = false
     for (const { topicId, partitions } of target) {
       const topic = this.cluster.nameOf(topicId)
       if (topic === undefined) unknown = true
-      else for (const partition of partitions) wanted.set({ topic, partition }, { topic, partition })
+      else {
+        for (const partition of partitions) {
+          const place = { topic, partition, topicId }
+          wanted.set(place, place)
+        }
+      }
     }
     // Metadata that comes has this called again.
     if (unknown) this.cluster.refresh().catch(() => {})

@@ -32,9 +32,11 @@ export class GrouplessMember implements Member {
     const seen: TopicPartition[] = []
     for (const topic of this.#topics) {
       const count = this.cluster.topic(topic)?.partitions.length ?? 0
+      // One that is gone may be made again: what was taken of it waits.
+      if (count === 0) for (const place of this.#taken.values()) if (place.topic === topic) seen.push(place)
       for (let partition = 0; partition < count; partition++) seen.push({ topic, partition })
     }
-    if (seen.every(place => this.#taken.has(place))) return
+    if (seen.length === this.#taken.size && seen.every(place => this.#taken.has(place))) return
     this.#taken = PartitionMap.of(seen)
     this.owner.assigned(seen)
   }

@@ -1,0 +1,45 @@
+import type { Clock } from '../../clock.js'
+import { FetchError } from '../../errors.js'
+import type { Cluster } from './cluster/cluster.js'
+
+/** How long brokers have to say that a topic does not exist, ms: one that is made anew is missing for a moment. */
+const patience = 3_000
+
+/** Reports topics that were there and are gone, each once until it is back. */
+export class GoneTopics {
+  readonly #seen = new Set<string>()
+  readonly #goneSince = new Map<string, number>()
+  readonly #reported = new Set<string>()
+
+  constructor(
+    readonly cluster: Cluster,
+    readonly clock: Clock,
+    readonly report: (error: FetchError) => void,
+  ) {}
+
+  /** Whenever brokers or topics were learnt of. */
+  look(topics: readonly string[]): void {
+    for (const topic of topics) {
+      const known = this.cluster.topic(topic)
+      if (known === undefined) continue
+      if (known.error?.name === 'UNKNOWN_TOPIC_OR_PARTITION') this.#missing(topic)
+      else if (known.error === undefined) {
+        this.#seen.add(topic)
+        this.#goneSince.delete(topic)
+        this.#reported.delete(topic)
+      }
+    }
+  }
+
+  #missing(topic: string): void {
+    if (!this.#seen.has(topic) || this.#reported.has(topic)) return
+    const now = this.clock.monotonic()
+    const since = this.#goneSince.get(topic)
+    if (since === undefined) this.#goneSince.set(topic, now)
+    else if (now - since >= patience) {
+      this.#reported.add(topic)
+      const message = `topic '${topic}' is gone: the brokers do not know it any more; what is written once it is made again is read`
+      this.report(new FetchError(message, { topic }))
+    }
+  }
+}
