@@ -48,7 +48,7 @@ type Target = readonly { readonly topicId: Uuid; readonly partitions: readonly n
  *
  * One request says everything, the heartbeat: on a timer, and at once when what this member has has changed. Its answer
  * carries the member's epoch and, when it changed, all that this member is to have. The two are brought together one step
- * after the other: give up what is not in the target, say so, take what is new, say so.
+ * after the other: give up what is not in the target, take what is new, and say so.
  */
 export class ConsumerMember implements Member {
   #epoch: number = joining

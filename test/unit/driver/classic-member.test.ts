@@ -1,0 +1,177 @@
+import { NEVER } from 'rxjs'
+import { describe, expect, it, vi } from 'vitest'
+import { errorCode } from '../../../src/protocol/errors'
+import { refusing } from '../../fake-broker/asked'
+import { brokers, Reading } from '../../fake-broker/reading'
+import { Scope } from '../../fake-broker/scope'
+
+type Test = { onTestFinished(end: () => unknown): void }
+
+/** A member that has read `a` of orders-0, and what it is to read once it is back. */
+async function member(test: Test, request: Parameters<typeof Reading.start>[3] = {}, nodes = 1) {
+  const kafka = await brokers(test, nodes)
+  kafka.create('orders', 0)
+  kafka.log('orders').append('a')
+  const reading = await Reading.start(test, kafka, ['orders'], request)
+  await reading.until(() => reading.has('a'))
+  const readsOn = async () => {
+    kafka.log('orders').append('b')
+    await reading.until(() => reading.has('b'))
+  }
+  return { kafka, reading, readsOn }
+}
+
+describe('a member of a classic group', () => {
+  it('joins with the id that it is given first (MEMBER_ID_REQUIRED)', async test => {
+    const { kafka } = await member(test)
+    const ids = kafka.asked.filter(({ name }) => name === 'JoinGroup').map(({ request }) => request.memberId)
+    expect(ids).toEqual(['', 'member-1'])
+  })
+
+  it('gives up, commits and joins again where a heartbeat says REBALANCE_IN_PROGRESS', async test => {
+    const { kafka, reading, readsOn } = await member(test)
+    const committed: unknown[] = []
+    reading.onRevoking = ({ hold }) => {
+      hold(NEVER)
+      // A commit passes while the rebalance is held; the time-out ends the hold.
+      void reading.commit('orders-0', 1).then(() => committed.push(kafka.committed.get('orders-0')?.offset))
+    }
+    kafka.classic.rebalance()
+    await reading.until(() => reading.story.length === 3)
+    expect(reading.story).toEqual(['assigned', 'revoking', 'assigned'])
+    expect(committed).toEqual([1])
+    await readsOn()
+    expect(reading.records).toEqual(['orders-0@0 a', 'orders-0@1 b'])
+    expect(reading.troubles).toEqual([])
+  })
+
+  it.each(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION'] as const)(
+    'has lost everything at once where a heartbeat says %s, and joins again',
+    async name => {
+      await using test = new Scope()
+      const { kafka, reading, readsOn } = await member(test)
+      if (name === 'UNKNOWN_MEMBER_ID') kafka.classic.kick('member-1')
+      else kafka.next('Heartbeat', refusing(errorCode[name]))
+      await reading.until(() => reading.story.length === 3)
+      expect(reading.story).toEqual(['assigned', 'lost', 'assigned'])
+      await readsOn()
+      const ids = kafka.asked.filter(each => each.name === 'JoinGroup').map(({ request }) => request.memberId)
+      // Of a generation that is over the id is good still.
+      expect(ids[2]).toBe(name === 'UNKNOWN_MEMBER_ID' ? '' : 'member-1')
+    },
+  )
+
+  it.each(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION'] as const)(
+    'has lost everything at once where a commit says %s, and joins again',
+    async name => {
+      await using test = new Scope()
+      const { kafka, reading, readsOn } = await member(test, { heartbeatInterval: 60_000 })
+      if (name === 'UNKNOWN_MEMBER_ID') kafka.classic.kick('member-1')
+      else kafka.next('OffsetCommit', refusing(errorCode[name]))
+      await expect(reading.commit('orders-0', 1)).rejects.toThrow(name)
+      await reading.until(() => reading.story.length === 3)
+      expect(reading.story).toEqual(['assigned', 'lost', 'assigned'])
+      await readsOn()
+    },
+  )
+
+  it('ends where another has its instanceId (FENCED_INSTANCE_ID)', async test => {
+    const { kafka, reading } = await member(test, { instanceId: 'one' })
+    const other = await Reading.start(test, kafka, ['orders'], { instanceId: 'one' })
+    await reading.until(() => reading.error !== undefined)
+    expect(reading.error).toMatchObject({ code: 'RXMIKA_CONFIGURATION' })
+    expect(String(reading.error)).toContain("instanceId 'one'")
+    await other.until(() => other.has('a'))
+  })
+
+  it.each(['JoinGroup', 'SyncGroup', 'Heartbeat'])(
+    'finds its coordinator again where %s says that it moved',
+    async name => {
+      await using test = new Scope()
+      const kafka = await brokers(test, 2)
+      kafka.create('orders', 0)
+      kafka.log('orders').append('a')
+      // With the first answer the group is at another broker.
+      let moved = false
+      kafka.on(name, () => {
+        if (moved) return undefined
+        moved = true
+        kafka.coordinator = 1
+        return refusing(errorCode.NOT_COORDINATOR)
+      })
+      const reading = await Reading.start(test, kafka, ['orders'])
+      await reading.until(() => reading.has('a'))
+      await vi.waitUntil(() => kafka.asked.some(each => each.node === 1 && each.name === 'Heartbeat'))
+      await reading.commit('orders-0', 1)
+      expect(kafka.committed.get('orders-0')?.offset).toBe(1)
+      expect(reading.troubles).toEqual([])
+    },
+  )
+
+  it.each(['JoinGroup', 'SyncGroup', 'FindCoordinator', 'OffsetFetch', 'ListOffsets'])(
+    'joins all the same where the connection is cut in the middle of %s, before and after the broker acted',
+    async name => {
+      await using test = new Scope()
+      const kafka = await brokers(test)
+      kafka.create('orders', 0)
+      kafka.log('orders').append('a')
+      let cuts = 0
+      kafka.on(name, () => {
+        if (++cuts === 1) return { ending: 'cut' }
+        // Acted upon, and the answer is lost.
+        if (cuts === 2) setTimeout(() => kafka.brokers[0]!.cut(), 20)
+        return cuts === 2 ? { delay: 1_000 } : undefined
+      })
+      const reading = await Reading.start(test, kafka, ['orders'])
+      await reading.until(() => reading.has('a'))
+      expect(cuts).toBeGreaterThan(2)
+      expect(reading.records).toEqual(['orders-0@0 a'])
+      expect(reading.error).toBeUndefined()
+    },
+  )
+
+  it.each([
+    ['GROUP_AUTHORIZATION_FAILED', 'RXMIKA_FETCH', 'READ'],
+    ['INVALID_GROUP_ID', 'RXMIKA_CONFIGURATION', 'billing'],
+    ['INVALID_SESSION_TIMEOUT', 'RXMIKA_CONFIGURATION', 'sessionTimeout'],
+  ] as const)('ends where the group refuses it with %s', async (name, code, says) => {
+    await using test = new Scope()
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    kafka.on('JoinGroup', () => refusing(errorCode[name]))
+    const reading = await Reading.start(test, kafka, ['orders'])
+    await reading.until(() => reading.error !== undefined)
+    expect(reading.error).toMatchObject({ code })
+    expect(String(reading.error)).toContain(says)
+  })
+
+  it('reports a group that goes on refusing it within 5 s, by the reason, and is let in when it is over', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    kafka.log('orders').append('a')
+    const heal = kafka.on('JoinGroup', () => refusing(errorCode.GROUP_MAX_SIZE_REACHED))
+    const began = performance.now()
+    const reading = await Reading.start(test, kafka, ['orders'])
+    await reading.until(() => reading.troubles.length > 0)
+    expect(performance.now() - began).toBeLessThan(5_000)
+    expect(reading.troubles[0]!.message).toContain('GROUP_MAX_SIZE_REACHED (81)')
+    heal()
+    await reading.until(() => reading.has('a'))
+    expect(reading.troubles).toHaveLength(1)
+  }, 15_000)
+
+  it('shares a topic with others, each partition read by one of them at a time', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0, 0, 0, 0)
+    const one = await Reading.start(test, kafka, ['orders'])
+    await one.until(() => one.assigned.size === 4)
+    const other = await Reading.start(test, kafka, ['orders'])
+    await Promise.all([one.until(() => one.assigned.size === 2), other.until(() => other.assigned.size === 2)])
+    expect([...one.assigned.keys(), ...other.assigned.keys()].sort()).toEqual(
+      [0, 1, 2, 3].map(partition => `orders-${partition}`),
+    )
+    for (const partition of [0, 1, 2, 3]) kafka.log('orders', partition).append(`${partition}`)
+    await Promise.all([one.until(() => one.records.length === 2), other.until(() => other.records.length === 2)])
+    expect(new Set([...one.records, ...other.records]).size).toBe(4)
+  })
+})

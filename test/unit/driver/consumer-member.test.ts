@@ -1,0 +1,136 @@
+import { Subject } from 'rxjs'
+import { describe, expect, it, vi } from 'vitest'
+import { errorCode } from '../../../src/protocol/errors'
+import { refusing } from '../../fake-broker/asked'
+import { brokers, Reading } from '../../fake-broker/reading'
+import { Scope } from '../../fake-broker/scope'
+
+type Test = { onTestFinished(end: () => unknown): void }
+
+async function member(test: Test, request: Parameters<typeof Reading.start>[3] = {}) {
+  const kafka = await brokers(test)
+  const orders = kafka.create('orders', 0, 0)
+  kafka.log('orders').append('a')
+  const reading = await Reading.start(test, kafka, ['orders'], { groupProtocol: 'consumer', ...request })
+  await reading.until(() => reading.has('a') && reading.assigned.size === 2)
+  const [memberId] = kafka.consumer.members.keys()
+  return { kafka, reading, memberId: memberId!, place: (partition: number) => `${orders.id}/${partition}` }
+}
+
+describe('a member of a consumer group', () => {
+  it.each(['FENCED_MEMBER_EPOCH', 'UNKNOWN_MEMBER_ID'] as const)(
+    'has lost everything at once for %s, and joins again with its own id',
+    async name => {
+      await using test = new Scope()
+      const { kafka, reading, memberId } = await member(test)
+      kafka.next('ConsumerGroupHeartbeat', refusing(errorCode[name]))
+      await reading.until(() => reading.story.includes('lost') && reading.assigned.size === 2)
+      const joins = kafka.asked.filter(each => each.name === 'ConsumerGroupHeartbeat' && each.request.memberEpoch === 0)
+      expect(joins.map(({ request }) => request.memberId)).toEqual([memberId, memberId])
+      // It has nothing when it joins.
+      expect(joins.map(({ request }) => request.topicPartitions)).toEqual([[], []])
+      kafka.log('orders').append('b')
+      await reading.until(() => reading.has('b'))
+      expect(reading.troubles).toEqual([])
+    },
+  )
+
+  it('sends a commit again with the new epoch where the old one is stale, once a heartbeat brought it', async test => {
+    const { kafka, reading, memberId, place } = await member(test)
+    const before = kafka.consumer.members.get(memberId)!.epoch
+    // The epoch has risen, and the member has not heard of it.
+    kafka.consumer.change(memberId, [place(0), place(1)])
+    kafka.consumer.members.get(memberId)!.epoch = kafka.consumer.epoch
+    kafka.on('ConsumerGroupHeartbeat', ({ request }) =>
+      request.memberEpoch === before
+        ? { change: answer => ({ ...answer, errorCode: 0, memberEpoch: before + 1 }) }
+        : undefined,
+    )
+    await reading.commit('orders-0', 1)
+    expect(kafka.committed.get('orders-0')?.offset).toBe(1)
+    const epochs = kafka.asked
+      .filter(({ name }) => name === 'OffsetCommit')
+      .map(({ request }) => request.generationIdOrMemberEpoch)
+    expect(epochs.at(-1)).toBe(before + 1)
+    expect(reading.story).not.toContain('lost')
+  })
+
+  it('asks for the place of its instanceId until it is free, and reports that it is not, once', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    kafka.log('orders').append('a')
+    kafka.next('ConsumerGroupHeartbeat', refusing(errorCode.UNRELEASED_INSTANCE_ID), 3)
+    const request = { groupProtocol: 'consumer', instanceId: 'one' } as const
+    const reading = await Reading.start(test, kafka, ['orders'], request)
+    await reading.until(() => reading.has('a'))
+    expect(reading.troubles.map(({ message }) => message)).toEqual([expect.stringContaining("instanceId 'one'")])
+    expect(reading.error).toBeUndefined()
+  })
+
+  it('takes nothing of a topic whose id it does not know yet, looks for it, and takes it then', async test => {
+    const { kafka, reading, memberId, place } = await member(test)
+    const orders = kafka.topics.get('orders')!
+    // Made again: the coordinator knows of it before this member does, and whom it asks.
+    const again = kafka.create('orders', 0, 0)
+    kafka.topics.set('orders', orders)
+    const asked = kafka.count('Metadata')
+    kafka.consumer.change(memberId, [place(0), `${again.id}/1`])
+    await vi.waitUntil(() => kafka.count('Metadata') > asked)
+    await reading.until(() => reading.assigned.size === 1)
+    kafka.topics.set('orders', again)
+    again.logs[1]!.append('new')
+    kafka.consumer.change(memberId, [`${again.id}/0`, `${again.id}/1`])
+    await reading.until(() => reading.has('new'))
+  })
+
+  it('gives up what is to go, and says so, before it takes what is new; the rest goes on meanwhile', async test => {
+    const kafka = await brokers(test)
+    const orders = kafka.create('orders', 0, 0, 0)
+    const place = (partition: number) => `${orders.id}/${partition}`
+    const reading = await Reading.start(test, kafka, ['orders'], {
+      groupProtocol: 'consumer',
+      rebalanceTimeout: 10_000,
+    })
+    await reading.until(() => reading.assigned.size === 3)
+    const [memberId] = kafka.consumer.members.keys()
+    kafka.consumer.change(memberId!, [place(0), place(1)])
+    await reading.until(() => reading.assigned.size === 2)
+
+    const release = new Subject<void>()
+    const givenUp: string[] = []
+    reading.onRevoking = ({ assignments, hold }) => {
+      givenUp.push(...assignments.map(({ topic, partition }) => `${topic}-${partition}`))
+      hold(release)
+    }
+    kafka.consumer.change(memberId!, [place(1), place(2)])
+    await reading.until(() => givenUp.length > 0)
+    expect(givenUp).toEqual(['orders-0'])
+    // What is kept is read, what goes can be committed, and what is new is not taken yet.
+    kafka.log('orders', 1).append('kept')
+    await reading.until(() => reading.has('kept'))
+    await reading.commit('orders-0', 0)
+    expect([...reading.assigned.keys()].sort()).toEqual(['orders-0', 'orders-1'])
+    release.complete()
+    await reading.until(() => reading.assigned.has('orders-2'))
+    expect([...reading.assigned.keys()].sort()).toEqual(['orders-1', 'orders-2'])
+    const owned = kafka.asked
+      .filter(({ name, request }) => name === 'ConsumerGroupHeartbeat' && request.topicPartitions !== null)
+      .map(({ request }) =>
+        request.topicPartitions
+          .flatMap((each: { partitions: number[] }) => each.partitions)
+          .sort()
+          .join(),
+      )
+    expect(owned.at(-1)).toBe('1,2')
+    expect(owned.filter(said => said.includes('0') && said.includes('2'))).toEqual(['0,1,2'])
+  })
+
+  it('shares a topic with another member: no partition is read by both', async test => {
+    const { kafka, reading } = await member(test)
+    const other = await Reading.start(test, kafka, ['orders'], { groupProtocol: 'consumer' })
+    await Promise.all([reading.until(() => reading.assigned.size === 1), other.until(() => other.assigned.size === 1)])
+    expect([...reading.assigned.keys(), ...other.assigned.keys()].sort()).toEqual(['orders-0', 'orders-1'])
+    expect(reading.troubles).toEqual([])
+    expect(other.troubles).toEqual([])
+  })
+})
