@@ -24,6 +24,9 @@ export default defineConfig({
           setupFiles,
           exclude: ['**/*.kafka.test.ts'],
           typecheck: { enabled: false },
+          // Generated tests use the processor, and wait for nothing: this limit finds what hangs, also on a machine that is
+          // busy with the Kafka tests beside them.
+          testTimeout: 30_000,
           // Each file gives back what it fakes: one process for many saves a third of their time.
           isolate: false,
         },
