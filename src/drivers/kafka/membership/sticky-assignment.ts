@@ -1,7 +1,5 @@
-export interface TopicPartition {
-  readonly topic: string
-  readonly partition: number
-}
+import { partitionName } from '../../../place.js'
+import type { TopicPartition } from '../topic-partition.js'
 
 export interface StickyMember {
   readonly id: string
@@ -33,7 +31,7 @@ export function stickyAssignment(
   const unowned: TopicPartition[] = []
   for (const topic of topics) {
     for (let partition = 0; partition < partitionCounts.get(topic)!; partition++) {
-      const owner = owners.get(nameOf(topic, partition))
+      const owner = owners.get(partitionName({ topic, partition }))
       if (owner !== undefined) owner.take(topic, partition)
       else unowned.push({ topic, partition })
     }
@@ -85,9 +83,9 @@ function claims(shares: readonly Share[]): Map<string, Share> {
   for (const share of shares) {
     for (const { topic, partition } of share.member.owned) {
       if (!share.topics.has(topic)) continue
-      const rival = owners.get(nameOf(topic, partition))
+      const rival = owners.get(partitionName({ topic, partition }))
       if (rival === undefined || rival.member.generation < share.member.generation) {
-        owners.set(nameOf(topic, partition), share)
+        owners.set(partitionName({ topic, partition }), share)
       }
     }
   }
@@ -163,10 +161,6 @@ function topicToGive(giver: Share, to: Share, topics: readonly string[]): string
     }
   }
   return best
-}
-
-function nameOf(topic: string, partition: number): string {
-  return `${topic}/${partition}`
 }
 
 function compare(one: string, other: string): number {
