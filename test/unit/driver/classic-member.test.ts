@@ -174,4 +174,18 @@ describe('a member of a classic group', () => {
     await Promise.all([one.until(() => one.records.length === 2), other.until(() => other.records.length === 2)])
     expect(new Set([...one.records, ...other.records]).size).toBe(4)
   })
+
+  it('has partitions shared out that are added to a topic which only another member reads', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    kafka.create('payments', 0)
+    const leader = await Reading.start(test, kafka, ['orders'], { metadataMaxAge: 100 })
+    await leader.until(() => leader.assigned.size === 1)
+    const other = await Reading.start(test, kafka, ['payments'])
+    await other.until(() => other.assigned.size === 1)
+    kafka.topics.get('payments')!.addPartition(0).append('first')
+    await other.until(() => other.has('first'))
+    expect(other.records).toEqual(['payments-1@0 first'])
+    expect([...leader.assigned.keys()]).toEqual(['orders-0'])
+  })
 })
