@@ -64,16 +64,24 @@ export class WritingWorld {
   readonly writing: Writing
   readonly sent: Sent[] = []
 
-  constructor(options: { readonly nodes?: number; readonly topics?: Readonly<Record<string, number>> } = {}) {
-    const { nodes = 2, topics = { t: 2 } } = options
+  constructor(
+    options: {
+      readonly nodes?: number
+      readonly topics?: Readonly<Record<string, number>>
+      /** See `Writing.minTopics`. */
+      readonly minTopics?: number
+    } = {},
+  ) {
+    const { nodes = 2, topics = { t: 2 }, minTopics } = options
     this.cluster = new FakeCluster(nodes, new Map(Object.entries(topics)))
     this.leaders = new FakeLeaders(this.cluster, this.clock)
-    this.writing = new Writing(this.leaders, {
+    const time = {
       scheduler: this.clock,
       monotonic: () => this.clock.frame,
       wall: () => 1_700_000_000_000 + this.clock.frame,
-      soon: work => void this.clock.schedule(work),
-    })
+      soon: (work: () => void) => void this.clock.schedule(work),
+    }
+    this.writing = new Writing(this.leaders, time, minTopics)
   }
 
   send(value: string, record: Partial<PublishRecord> = {}): Sent {

@@ -1,6 +1,9 @@
 import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
+import { encodeRequestFrame } from '../../src/protocol/messages/headers'
+import { produce } from '../../src/protocol/messages/produce'
 import { freePorts } from './free-ports'
+import { type ProduceFate, ProducePassage, type ProxiedBatch } from './produce-passage'
 
 /** Kafka's keys of the requests that are interfered with. */
 export const api = {
@@ -33,9 +36,13 @@ interface Armed extends Interference {
 
 /** Stands before one broker, knows the requests that pass, and interferes at the worst moment. */
 export class BrokerProxy {
-  readonly #armed = new Set<Armed>()
+  readonly armed = new Set<Armed>()
   readonly #links = new Set<Link>()
   #server: Server | undefined
+  /** What is to become of each batch that is to be written; absent: all pass as they are. */
+  fate: ((batch: ProxiedBatch) => ProduceFate) | undefined
+  /** Batches that were held back, and their producers' connections are gone. */
+  #late: ProxiedBatch[] = []
 
   private constructor(
     readonly port: number,
@@ -55,7 +62,7 @@ export class BrokerProxy {
 
   async open(): Promise<this> {
     this.#server = createServer(client => {
-      const link = new Link(client, connect(this.target), this.#armed)
+      const link = new Link(client, connect(this.target), this)
       this.#links.add(link)
       client.once('close', () => this.#links.delete(link))
     }).listen(this.port, '127.0.0.1')
@@ -73,9 +80,43 @@ export class BrokerProxy {
     for (const link of this.#links) link.end()
   }
 
+  hold(late: readonly ProxiedBatch[]): void {
+    this.#late.push(...late)
+  }
+
+  /**
+   * What was held back reaches the broker, in its order and by a connection that nobody waits at.
+   *
+   * @returns the broker's codes
+   */
+  async arriveLate(): Promise<number[]> {
+    const late = this.#late
+    this.#late = []
+    if (late.length === 0) return []
+    const broker = connect(this.target)
+    const codes: number[] = []
+    const answered = new Promise<void>((resolve, reject) => {
+      broker.on('error', reject)
+      onFrames(broker, frame => {
+        const { responses } = produce.decodeResponse(frame.subarray(9), produce.versions.max - 1)
+        codes.push(responses[0]!.partitionResponses[0]!.errorCode)
+        if (codes.length === late.length) resolve()
+      })
+    })
+    // The newest version that has names.
+    const apiVersion = produce.versions.max - 1
+    late.forEach(({ topic, partition, records }, correlationId) => {
+      const topicData = [{ name: topic, partitionData: [{ index: partition, records }] }]
+      const body = produce.encodeRequest({ acks: -1, timeoutMs: 10_000, topicData }, apiVersion)
+      broker.write(encodeRequestFrame(produce, { apiVersion, correlationId, clientId: 'late' }, body))
+    })
+    await answered.finally(() => broker.destroy())
+    return codes
+  }
+
   /** Interferes once; resolves when that is done. */
   interfere(interference: Interference): Promise<void> {
-    return new Promise(done => this.#armed.add({ ...interference, done }))
+    return new Promise(done => this.armed.add({ ...interference, done }))
   }
 }
 
@@ -83,11 +124,13 @@ export class BrokerProxy {
 class Link {
   /** By correlation id what was asked. */
   readonly #asked = new Map<number, number>()
+  /** By correlation id what becomes of the batches of a request. */
+  readonly #passages = new Map<number, ProducePassage>()
 
   constructor(
     readonly client: Socket,
     readonly broker: Socket,
-    readonly armed: Set<Armed>,
+    readonly proxy: BrokerProxy,
   ) {
     for (const socket of [client, broker]) {
       socket.setNoDelay(true)
@@ -102,14 +145,30 @@ class Link {
     const key = frame.readInt16BE(4)
     this.#asked.set(frame.readInt32BE(8), key)
     const cut = this.#take(armed => armed.api === key && armed.at === 'request', frame)
-    if (cut === undefined) this.broker.write(frame)
+    if (cut === undefined) this.broker.write(key === api.produce ? this.#produced(frame) : frame)
     else {
       this.end()
       cut.done()
     }
   }
 
-  #answer(frame: Buffer): void {
+  /** What of the request goes on to the broker. */
+  #produced(frame: Buffer): Buffer {
+    if (this.proxy.fate === undefined) return frame
+    const passage = new ProducePassage(frame, this.proxy.fate)
+    this.proxy.hold(passage.late)
+    this.#passages.set(frame.readInt32BE(8), passage)
+    return passage.request
+  }
+
+  #answer(whole: Buffer): void {
+    const passage = this.#passages.get(whole.readInt32BE(4))
+    this.#passages.delete(whole.readInt32BE(4))
+    if (passage?.cut === true) {
+      this.end()
+      return
+    }
+    const frame = passage === undefined ? whole : passage.answer(whole)
     const correlation = frame.readInt32BE(4)
     const key = this.#asked.get(correlation)
     this.#asked.delete(correlation)
@@ -131,9 +190,9 @@ class Link {
   }
 
   #take(fits: (armed: Armed) => boolean, frame: Buffer): Armed | undefined {
-    for (const armed of this.armed) {
+    for (const armed of this.proxy.armed) {
       if (!fits(armed) || armed.when?.(frame) === false) continue
-      this.armed.delete(armed)
+      this.proxy.armed.delete(armed)
       return armed
     }
     return undefined

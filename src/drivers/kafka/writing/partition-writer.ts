@@ -23,6 +23,8 @@ const maxPlaceBytes = 16
 const maxEpoch = 32_767
 /** So many in a row, a second and a half, are more than a leader that moves. */
 const lastingFailures = 5
+/** How long a batch that was given up may still be on its way, ms: three times as long as an answer is waited for. */
+const maxDoubt = 60_000
 /** Sequence numbers go on at 0 after the largest int32. */
 const sequences = 2 ** 31
 
@@ -70,6 +72,8 @@ export class PartitionWriter {
   #sequence = 0
   #failures = 0
   #timer: Subscription | undefined
+  /** When an identity was given up which no leader is known to refuse yet; by the monotonic clock. */
+  #doubtfulSince: number | undefined
 
   constructor(
     readonly topic: string,
@@ -80,6 +84,16 @@ export class PartitionWriter {
   push(outgoing: Outgoing): void {
     this.#queue.push(outgoing)
     if (this.#state === 'idle' && !this.due) this.host.wake(this)
+  }
+
+  /**
+   * Nothing is lost by forgetting this writer, but its sequence: whoever writes to the partition next needs a producer id
+   * that this one never had.
+   */
+  get isForgettable(): boolean {
+    if (this.#state !== 'idle' || this.due || this.#next !== undefined) return false
+    if (this.#batches.length > 0 || this.#queue.size > 0) return false
+    return this.#doubtfulSince === undefined || this.host.time.monotonic() - this.#doubtfulSince > maxDoubt
   }
 
   /** Whether there is a batch to be sent now. Leaves out what nobody wants, and refuses what cannot be encoded. */
@@ -211,6 +225,7 @@ export class PartitionWriter {
 
   #written({ outgoings }: Batch, baseOffset: bigint): void {
     this.#sequence = (this.#sequence + outgoings.length) % sequences
+    this.#doubtfulSince = undefined
     this.#finish()
     outgoings.forEach((outgoing, at) => {
       outgoing.settle(written(this.topic, this.partition, baseOffset + BigInt(at)))
@@ -267,6 +282,7 @@ export class PartitionWriter {
       batch.bytes = undefined
     }
     this.#sequence = 0
+    this.#doubtfulSince = this.host.time.monotonic()
     if (!wholly && this.#epoch < maxEpoch) this.#epoch++
     else {
       this.host.retire(this.#producerId)

@@ -34,6 +34,8 @@ export interface TopicWriterHost {
  * in doubt.
  */
 export class TopicWriter {
+  /** In which of its host's ages it was used last. */
+  age = 0
   readonly #waiting = new Fifo<Outgoing>()
   /** For partitions that are not known. */
   #unplaced: Outgoing[] = []
@@ -57,6 +59,13 @@ export class TopicWriter {
     if (this.#known !== undefined) return this.#place(outgoing, this.#known)
     this.#waiting.push(outgoing)
     this.#ask()
+  }
+
+  /** Nothing is under way or waits, and what is known can be asked for again. See `PartitionWriter.isForgettable`. */
+  get isForgettable(): boolean {
+    if (this.#asking !== undefined || this.#waiting.size > 0) return false
+    if (this.#unplaced.length > 0 || this.#leaderless.size > 0) return false
+    return this.#writers.every(writer => writer.isForgettable)
   }
 
   /** The partition's leader; undefined: it is waited for, and the writer is woken or told. */

@@ -10,12 +10,18 @@ import type { WritingTime } from './writing-time.js'
 /** The most that one request carries, unless a single batch is larger; brokers take 100 MiB. */
 const maxRequestBytes = 16 * 1024 * 1024
 
+/** So many topics are remembered in any case. */
+const manyTopics = 1_000
+
 /**
  * Writes records, idempotently. Each partition goes its own way; batches that are ready in one turn of the event loop and
  * have one leader go in one request.
  */
 export class Writing {
   readonly #topics = new Map<string, TopicWriter>()
+  /** At so many topics those are forgotten that were not used of late: names may come from outside, without end. */
+  #maxTopics: number
+  #age = 0
   /** Of the newest record: most come in runs of one topic. */
   #newest: TopicWriter | undefined
   #due: PartitionWriter[] = []
@@ -31,7 +37,11 @@ export class Writing {
   constructor(
     readonly leaders: Leaders,
     readonly time: WritingTime,
-  ) {}
+    /** So many topics are remembered in any case, and at most twice as many as are in use. */
+    readonly minTopics = manyTopics,
+  ) {
+    this.#maxTopics = minTopics
+  }
 
   write(outgoing: Outgoing): void {
     this.#topic(outgoing.topic).push(outgoing)
@@ -54,11 +64,32 @@ export class Writing {
     if (this.#newest?.topic === name) return this.#newest
     let topic = this.#topics.get(name)
     if (topic === undefined) {
+      if (this.#topics.size >= this.#maxTopics) this.#forget()
       topic = new TopicWriter(name, this)
       this.#topics.set(name, topic)
     }
+    topic.age = this.#age
     this.#newest = topic
     return topic
+  }
+
+  /**
+   * Forgets the topics that were not used since this was called last. One of them may be written to again, from sequence
+   * 0: so nobody begins with the present producer id any more, which they may have had.
+   */
+  #forget(): void {
+    for (const [name, topic] of this.#topics) {
+      if (topic.age === this.#age || topic === this.#newest || !topic.isForgettable) continue
+      this.#topics.delete(name)
+      this.#producerId = undefined
+    }
+    this.#age++
+    this.#maxTopics = Math.max(this.minTopics, 2 * this.#topics.size)
+  }
+
+  /** How many topics are remembered. */
+  get remembered(): number {
+    return this.#topics.size
   }
 
   // ── Sending ──────────────────────────────────────────────────────────────────────────────────────────────────────
