@@ -159,11 +159,9 @@ describe('headers of this group that nobody of this group wrote', () => {
               .filter(fate => fate === 'malformed' || fate === 'no-consumer')
               .sort(),
           )
-          for (const copy of dead) {
-            const original = published.find(({ timestamp }) => timestamp === copy.timestamp)
-            if (original === undefined) continue
-            expect([copy.key, copy.value]).toEqual([original.key, original.value])
-          }
+          // Not by the timestamp: a header from outside may say that a record was published when another one was.
+          const contents = published.map(({ key, value }) => JSON.stringify([key, value]))
+          for (const { key, value } of dead) expect(contents).toContain(JSON.stringify([key, value]))
           // And no copy is malformed again.
           for (const copy of dead) expect(billing.read(copy.headerPairs, at).kind).toBe('own')
           close()
