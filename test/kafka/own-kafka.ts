@@ -20,7 +20,7 @@ export function ownKafka({
   proxied = false,
   ...options
 }: KafkaOptions & { readonly proxied?: boolean } = {}): OwnKafka {
-  const inside = proxied || options.tls === true || options.sasl !== undefined
+  const inside = proxied || options.unreachable === true || options.tls === true || options.sasl !== undefined
   let server: KafkaServer
   let proxy: BrokerProxy | undefined
   const advertise = async (address: string) => {
