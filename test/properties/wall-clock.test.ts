@@ -90,4 +90,53 @@ describe('a copy that was put off', () => {
       expect(due(headers, wallClock)).toBe(20_000 - at - 1)
     }
   })
+
+  it('counts a step for as long as the delay is, from when it was noticed, however often the clock is looked at', () => {
+    const machine = new Machine()
+    const wallClock = new WallClock(machine.clock)
+    machine.wallNow += hour
+    wallClock.now()
+    for (let at = 0; at < 59; at++) {
+      machine.pass(100)
+      expect(wallClock.nowFor(6_000)).toBe(machine.wallNow - hour)
+    }
+    machine.pass(100)
+    expect(wallClock.nowFor(6_000)).toBe(machine.wallNow)
+    expect(wallClock.nowFor(6_001)).toBe(machine.wallNow - hour)
+  })
+
+  it('takes less than 20 ms for rounding, unless it adds up', () => {
+    const machine = new Machine()
+    const wallClock = new WallClock(machine.clock)
+    machine.wallNow += 19
+    expect(wallClock.nowFor(1_000)).toBe(machine.wallNow)
+    machine.wallNow += 1
+    expect(wallClock.nowFor(1_000)).toBe(machine.wallNow - 20)
+  })
+
+  it('undoes as much as the clock was set back, and no more', () => {
+    const machine = new Machine()
+    const wallClock = new WallClock(machine.clock)
+    for (const by of [hour, 2 * hour, -2 * hour]) {
+      machine.wallNow += by
+      wallClock.now()
+    }
+    expect(wallClock.nowFor(1_000)).toBe(machine.wallNow - hour)
+  })
+
+  it('keeps 16 steps: the oldest two are one, of the later date', () => {
+    const machine = new Machine()
+    const wallClock = new WallClock(machine.clock)
+    const set = () => {
+      machine.pass(1_000)
+      machine.wallNow += hour
+      wallClock.now()
+    }
+    for (let at = 0; at < 16; at++) set()
+    // The first is 15 s old, and the second 14.
+    expect(wallClock.nowFor(15_000)).toBe(machine.wallNow - 15 * hour)
+    set()
+    expect(wallClock.nowFor(16_000)).toBe(machine.wallNow - 17 * hour)
+    expect(wallClock.nowFor(15_000)).toBe(machine.wallNow - 15 * hour)
+  })
 })
