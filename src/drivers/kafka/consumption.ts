@@ -24,6 +24,7 @@ import { resetPosition } from './positions/reset.js'
 import { begunWith, TakingUp, type TakingUpHost } from './positions/taking-up.js'
 import { RepeatLimit } from './repeat-limit.js'
 import { PartitionMap, type TopicPartition } from './topic-partition.js'
+import { unexpected } from './unexpected.js'
 
 export interface ConsumptionHost {
   readonly cluster: Cluster
@@ -161,7 +162,7 @@ export class Consumption implements MemberOwner, FetchingHost {
     const signal = this.#renewTaking()
     const places = [...this.#pending.values()]
     if (places.length === 0) return this.#announce([])
-    void new TakingUp(this.#takingUpHost(signal)).all(places)
+    new TakingUp(this.#takingUpHost(signal)).all(places).catch(cause => this.fail(unexpected(cause)))
   }
 
   lost(error: Error): void {
@@ -321,12 +322,12 @@ export class Consumption implements MemberOwner, FetchingHost {
   }
 
   outOfRange(assignment: Assignment, diverged: Diverged | undefined): void {
-    void resetPosition(assignment, diverged, {
+    resetPosition(assignment, diverged, {
       cluster: this.cluster,
       startFrom: this.request.startFrom,
       moved: () => this.#fetching.wake(),
       trouble: error => this.trouble(error),
-    })
+    }).catch(cause => this.fail(unexpected(cause)))
   }
 
   // ── For the driver ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -381,7 +382,8 @@ export class Consumption implements MemberOwner, FetchingHost {
     if (this.#closed) return
     this.#close()
     for (const assignment of this.#fetching.assignments.values()) assignment.ended = true
-    void this.#member.leave()
+    // Nobody waits for it, and there is nothing to be done where it fails: the session ends by itself.
+    this.#member.leave().catch(() => {})
   }
 
   #close(): void {
@@ -396,7 +398,8 @@ export class Consumption implements MemberOwner, FetchingHost {
     if (this.#closed) return
     this.#close()
     this.#end([...this.#fetching.assignments.values()], 'lost')
-    void this.#member.leave()
+    // Nobody waits for it, and there is nothing to be done where it fails: the session ends by itself.
+    this.#member.leave().catch(() => {})
     this.subscriber.error(error)
   }
 

@@ -6,6 +6,7 @@ import type { Cluster } from '../cluster/cluster.js'
 import { Doorbell } from '../doorbell.js'
 import { RepeatLimit } from '../repeat-limit.js'
 import { PartitionMap } from '../topic-partition.js'
+import { unexpected } from '../unexpected.js'
 import type { Assignment } from './assignment.js'
 import { BrokerFetcher } from './broker-fetcher.js'
 
@@ -93,10 +94,13 @@ export class Fetching {
   #start(node: number): void {
     const fetcher = new BrokerFetcher(node, this)
     this.#fetchers.set(node, fetcher)
-    void fetcher.run().then(() => {
-      this.#fetchers.delete(node)
-      this.wake()
-    })
+    fetcher
+      .run()
+      .then(() => {
+        this.#fetchers.delete(node)
+        this.wake()
+      })
+      .catch(cause => this.host.fail(unexpected(cause)))
   }
 
   readonly #limit = new RepeatLimit(reportEvery)

@@ -11,6 +11,7 @@ import type { KnownTopic } from '../cluster/metadata.js'
 import { ProtocolFailure } from '../cluster/protocol-failure.js'
 import { Doorbell } from '../doorbell.js'
 import { PartitionMap, type TopicPartition } from '../topic-partition.js'
+import { unexpected } from '../unexpected.js'
 import { Admission } from './admission.js'
 import { Contact } from './contact.js'
 import { Coordinator } from './coordinator.js'
@@ -81,7 +82,7 @@ export class ClassicMember implements Member {
   }
 
   start(): void {
-    void this.#live()
+    this.#live().catch(cause => this.#fail(unexpected(cause)))
   }
 
   get doubtful(): boolean {
@@ -295,7 +296,9 @@ export class ClassicMember implements Member {
 
   #beat(): void {
     this.#stopBeating()
-    this.#heartbeats = setInterval(() => void this.#heartbeat(), this.settings.heartbeatInterval)
+    this.#heartbeats = setInterval(() => {
+      this.#heartbeat().catch(cause => this.#fail(unexpected(cause)))
+    }, this.settings.heartbeatInterval)
   }
 
   #stopBeating(): void {

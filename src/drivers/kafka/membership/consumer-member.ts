@@ -13,6 +13,7 @@ import { ProtocolFailure } from '../cluster/protocol-failure.js'
 import { Doorbell } from '../doorbell.js'
 import { byTopic, PartitionMap, type TopicPartition } from '../topic-partition.js'
 import { UnsupportedRequestError } from '../transport/failures.js'
+import { unexpected } from '../unexpected.js'
 import { Admission } from './admission.js'
 import { Contact } from './contact.js'
 import { Coordinator } from './coordinator.js'
@@ -85,11 +86,11 @@ export class ConsumerMember implements Member {
     const { group, rebalanceTimeout } = settings
     this.#admission = new Admission(clock, group, rebalanceTimeout, error => owner.trouble(error))
     // A topic id that was not known may be now.
-    this.#stopWatching = cluster.onChange(() => void this.#reconcile())
+    this.#stopWatching = cluster.onChange(() => this.#reconcileSoon())
   }
 
   start(): void {
-    void this.#live()
+    this.#live().catch(cause => this.#fail(unexpected(cause)))
   }
 
   get doubtful(): boolean {
@@ -166,7 +167,7 @@ export class ConsumerMember implements Member {
       const target = answer.assignment.topicPartitions
       this.#unacknowledged ||= JSON.stringify(target) !== JSON.stringify(this.#target)
       this.#target = target
-      void this.#reconcile()
+      this.#reconcileSoon()
     }
     return this.#news ? 0 : this.#interval
   }
@@ -244,6 +245,10 @@ export class ConsumerMember implements Member {
   #acknowledge(): void {
     this.#unacknowledged = false
     this.#tell()
+  }
+
+  #reconcileSoon(): void {
+    this.#reconcile().catch(cause => this.#fail(unexpected(cause)))
   }
 
   /** Brings what this member has and what it is to have together, one change after the other. */
