@@ -79,7 +79,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
       const failed = await mika.delivered(2)
       expect(failed.map(({ outcome }) => outcome)).toEqual(['retried', 'retried'])
       await mika.stop()
-      await expect(backend.records(retryTopic + suffix)).rejects.toThrow('a compressed batch cannot be read here')
+      await expect(backend.records(retryTopic + suffix)).rejects.toThrow('a batch compressed by codec 2 cannot be read here')
 
       const run = world.client({ group, retryTopic, dlqTopic, suffix })
       const seen = new Collected(
@@ -232,7 +232,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
     })
   })
 
-  scenario('gives its group up before this library has it: they share no assignment protocol', async world => {
+  scenario('is in one group with this library, by cooperative-sticky, and leaves it what it had', async world => {
     const { orders, retryTopic, dlqTopic } = await shop(world)
     const names = { group: world.name('group'), retryTopic, dlqTopic }
     const record = (value: string) => ({ key: null, value: Buffer.from(value), timestamp: at })
@@ -243,15 +243,14 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
     const run = world.client(names)
     const seen = new Collected(run.client.topic(orders, { retries: 1, dlq: true }).pipe(tap(record => record.ack())))
     run.client.start()
-    await run.event('restarted', ({ error }) => /protocol/i.test(String(error)))
-    expect(run.client.currentState).toBe('starting')
-    await mika.produce(orders, [record('c')])
-    await mika.delivered(3)
-    await mika.stop()
     await run.event('state', ({ state }) => state === 'running')
+    // Whoever of the two has the partition by now.
+    await mika.produce(orders, [record('c')])
+    await mika.stop()
     await lastValueFrom(run.client.publish({ topic: orders, value: 'd' }))
     await run.committed(orders, 0, 4)
-    expect(texts(seen)).toEqual(['d'])
+    expect(texts(seen).at(-1)).toBe('d')
+    expect(['c', 'd']).toEqual(expect.arrayContaining(texts(seen)))
   })
 
   describe('in another group', () => {
