@@ -79,7 +79,9 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
       const failed = await mika.delivered(2)
       expect(failed.map(({ outcome }) => outcome)).toEqual(['retried', 'retried'])
       await mika.stop()
-      await expect(backend.records(retryTopic + suffix)).rejects.toThrow('a batch compressed by codec 2 cannot be read here')
+      await expect(backend.records(retryTopic + suffix)).rejects.toThrow(
+        'a batch compressed by codec 2 cannot be read here',
+      )
 
       const run = world.client({ group, retryTopic, dlqTopic, suffix })
       const seen = new Collected(
