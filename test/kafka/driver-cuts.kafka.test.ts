@@ -167,17 +167,6 @@ describeOwnKafka('a driver whose connections are cut', () => {
     expect(types(member).filter(type => type !== 'batch')).toEqual(['assigned', 'trouble'])
   })
 
-  scenario('writes again what an answer to a produce leaves out', async world => {
-    const topic = await world.topic('orders', 2)
-    const driver = await connected(world)
-    const shortened = kafka.proxy.interfere({ api: api.produce, at: withoutLastPartition })
-    const records = [...numbered(0, 3), ...numbered(3, 6, 1)].map(record => ({ topic, ...record }))
-    const results = (await done(produced(driver, records))) as readonly ProduceResult[]
-    await shortened
-    expect(results).toEqual(records.map((_, at) => placeOf(topic, at < 3 ? [0, at] : [1, at - 3])))
-    expect(texts(await backend.records(topic))).toEqual(['0', '1', '2', '3', '4', '5'])
-  })
-
   scenario('tells what became of sends that are not answered when it closes', async world => {
     const topic = await world.topic('orders')
     const driver = await connected(world)
@@ -234,13 +223,4 @@ function withAnother(value: string): (answer: Buffer) => Buffer {
     spoilt.write('?', spoilt.indexOf(value))
     return spoilt
   }
-}
-
-/** Of a Produce response of version 7 with one topic: a partition takes 30 bytes, and 4 follow. */
-function withoutLastPartition(answer: Buffer): Buffer {
-  const countAt = 14 + answer.readInt16BE(12)
-  const shorter = Buffer.concat([answer.subarray(0, answer.length - 34), answer.subarray(answer.length - 4)])
-  shorter.writeInt32BE(answer.readInt32BE(countAt) - 1, countAt)
-  shorter.writeInt32BE(shorter.length - 4, 0)
-  return shorter
 }
