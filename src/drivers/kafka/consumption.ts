@@ -93,10 +93,6 @@ export class Consumption implements MemberOwner, FetchingHost {
     this.#member.start()
   }
 
-  get startFrom() {
-    return this.request.startFrom
-  }
-
   get rack(): string | undefined {
     return this.request.rack
   }
