@@ -23,7 +23,7 @@ export type KnownOptions<Options> = { readonly [name in NameOf<Options>]: true }
  * @param where Where the options were given, as messages begin: `handle`, `topic 'orders'`.
  * @throws ConfigurationError naming the option and the nearest that exists, or all that exist if none is near.
  */
-export function checkOptions<Options>(where: string, options: Options, known: KnownOptions<Options>): void {
+export function checkOptions<Options>(where: string, options: Options, known: KnownOptions<NoInfer<Options>>): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new ConfigurationError(`${where}: options must be an object (got ${kindOf(options)})`)
   }
