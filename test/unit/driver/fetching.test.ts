@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from 'vitest'
+import { Assignment } from '../../../src/drivers/kafka/fetching/assignment'
 import { errorCode, kafkaErrors } from '../../../src/protocol/errors'
 import { refusing } from '../../fake-broker/asked'
 import { brokers, Reading } from '../../fake-broker/reading'
@@ -75,6 +76,22 @@ describe.concurrent('a fetch that the broker refuses', () => {
 })
 
 describe('a driver that reads', () => {
+  it('goes on where the hold of a partition ends between two looks at the clock', async test => {
+    const held = vi.spyOn(Assignment.prototype, 'heldFor', 'get').mockReturnValue(0)
+    test.onTestFinished(() => held.mockRestore())
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    kafka.log('orders').append('a')
+    kafka.on('Fetch', () => {
+      if (kafka.count('Fetch') > 1) return undefined
+      // Held when the broker is to be asked again, and not any more when it is looked for how long.
+      held.mockReturnValueOnce(40)
+      return refusing(errorCode.UNKNOWN_SERVER_ERROR)
+    })
+    const reading = await Reading.start(test, kafka, ['orders'], { metadataMaxAge: 3_600_000 })
+    await reading.until(() => reading.has('a'))
+  })
+
   /** What one answer does not hold: 1 MiB a partition. */
   const large = (value: string) => `${'x'.repeat(300_000)} ${value}`
   const offsetsAsked = (kafka: Awaited<ReturnType<typeof brokers>>): number[] =>

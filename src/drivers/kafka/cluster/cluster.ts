@@ -84,6 +84,17 @@ export class Cluster {
     return this.#brokers.get(node)
   }
 
+  /** Whether any broker is connected: an outage of all is reported by itself. */
+  get isConnected(): boolean {
+    return this.transport.connected
+  }
+
+  /** Whether a broker has told this client to wait before it asks again (KIP-219). */
+  isThrottled(node: number, lane: Lane): boolean {
+    const address = this.#brokers.get(node)
+    return address !== undefined && this.transport.isThrottled(address, lane)
+  }
+
   /** Calls back whenever brokers or topics were learnt of. Returns what ends that. */
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener)

@@ -18,6 +18,10 @@ export class Assignment implements PartitionAssignment {
   resting = false
   /** A broker has answered a fetch of it. */
   wasRead = false
+  /** A broker has answered a fetch of it since that was last looked at, or refused it in a way that is reported. */
+  answered = false
+  /** Why it was not read when a broker was last asked; `undefined` after an answer. */
+  refusal: string | undefined
   /** The next offset to fetch. */
   next: number
   /** Of the record before `next`, so that the leader sees whether its log is the one that was read (KIP-320). */

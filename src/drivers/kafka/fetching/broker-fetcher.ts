@@ -102,10 +102,16 @@ export class BrokerFetcher {
 
   /** Until something may be fetched: a pause ends, or the time of a partition that was held. */
   async #untilSomething(): Promise<void> {
-    const held = this.fetching.ledBy(this.node).filter(({ paused, heldFor }) => !paused && heldFor > 0)
-    const soonest = Math.min(...held.map(({ heldFor }) => heldFor))
-    if (Number.isFinite(soonest)) await this.fetching.bell.wait(soonest + 1)
-    else await this.fetching.bell.rung()
+    const { bell, host } = this.fetching
+    const soonest = Math.min(...this.#fetchable().map(({ heldFor }) => heldFor))
+    if (!host.delivering || !Number.isFinite(soonest)) await bell.rung()
+    // A hold may have ended since the broker was to be asked: nothing rings for that.
+    else if (soonest > 0) await bell.wait(soonest + 1)
+  }
+
+  /** What this broker leads and nothing but a hold keeps from being fetched. */
+  #fetchable(): readonly Assignment[] {
+    return this.fetching.ledBy(this.node).filter(({ paused, ended, resting }) => !(paused || ended || resting))
   }
 
   // ── Asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -113,9 +119,7 @@ export class BrokerFetcher {
   #ask(positions?: ReadonlyMap<Assignment, Ahead>): Asked | undefined {
     const { host } = this.fetching
     if (!host.delivering) return undefined
-    const wanted = this.fetching
-      .ledBy(this.node)
-      .filter(({ paused, ended, resting, heldFor }) => !(paused || ended || resting) && heldFor === 0)
+    const wanted = this.#fetchable().filter(({ heldFor }) => heldFor === 0)
     if (wanted.length === 0) return undefined
     const sought = new PartitionMap<Sought>()
     const partitionMaxBytes = Math.max(
@@ -189,6 +193,8 @@ export class BrokerFetcher {
         return []
       }
       asked.assignment.wasRead = true
+      asked.assignment.answered = true
+      asked.assignment.refusal = undefined
       const { records, abortedTransactions, preferredReadReplica } = partition
       this.#follow(asked.assignment, preferredReadReplica)
       const options = host.codecs === undefined ? {} : { codecs: host.codecs }
@@ -237,6 +243,7 @@ export class BrokerFetcher {
     if (assignment.ended || assignment.jumps !== jumps) return
     const wasFollowing = assignment.replica !== undefined
     assignment.replica = undefined
+    assignment.answered = true
     if (divergingEpoch !== null) {
       if (offset === assignment.next) this.fetching.host.outOfRange(assignment, divergingEpoch)
       return
@@ -251,6 +258,9 @@ export class BrokerFetcher {
       error.name === 'FENCED_LEADER_EPOCH'
     ) {
       assignment.hold(shortHold)
+      // It heals in a moment, or is reported as what is not read.
+      assignment.answered = false
+      assignment.refusal = `the broker answers ${error}`
       this.#refresh()
     } else if (error.has('notAuthorized')) {
       assignment.hold(longHold)
@@ -293,7 +303,11 @@ export class BrokerFetcher {
       host.fail(refusedConnection(error))
       return
     }
-    for (const assignment of this.fetching.ledBy(this.node)) assignment.replica = undefined
+    const why = error instanceof Error ? error.message : String(error)
+    for (const assignment of this.fetching.ledBy(this.node)) {
+      assignment.replica = undefined
+      assignment.refusal = why
+    }
     this.#backoff.failed()
     this.#refresh()
     await this.#backoff.wait(host.cluster.ended)

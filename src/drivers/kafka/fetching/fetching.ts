@@ -9,6 +9,7 @@ import { PartitionMap } from '../topic-partition.js'
 import { unexpected } from '../unexpected.js'
 import type { Assignment } from './assignment.js'
 import { BrokerFetcher } from './broker-fetcher.js'
+import { UnreadWatch } from './unread-watch.js'
 
 /** The same refusal of the same partition is reported at most this often, ms. */
 const reportEvery = 60_000
@@ -46,10 +47,12 @@ export class Fetching {
   readonly bell = new Doorbell()
   readonly #fetchers = new Map<number, BrokerFetcher>()
   readonly #stopWatching: () => void
+  readonly #unread: UnreadWatch
   #ended = false
 
   constructor(readonly host: FetchingHost) {
     this.#stopWatching = host.cluster.onChange(() => this.wake())
+    this.#unread = new UnreadWatch(this)
   }
 
   get ended(): boolean {
@@ -82,6 +85,12 @@ export class Fetching {
     const { cluster } = this.host
     if (replica !== undefined && cluster.addressOf(replica) !== undefined) return replica
     return cluster.leaderOf(topic, partition)
+  }
+
+  /** Whether the broker to fetch from has told this client to wait (KIP-219). */
+  isThrottled(assignment: Assignment): boolean {
+    const node = this.nodeOf(assignment)
+    return node !== undefined && this.host.cluster.isThrottled(node, 'fetch')
   }
 
   /** What one broker is to be asked for, assigned first come first; rotated, so that none is always the last of an answer. */
@@ -117,6 +126,7 @@ export class Fetching {
   end(): void {
     this.#ended = true
     this.#stopWatching()
+    this.#unread.end()
     this.bell.ring()
   }
 }

@@ -69,6 +69,11 @@ export class Connection {
     })
   }
 
+  /** The broker has asked this client to wait before the next request. */
+  get isThrottled(): boolean {
+    return this.#throttledUntil > this.clock.monotonic()
+  }
+
   get closed(): boolean {
     return this.#closed !== undefined
   }

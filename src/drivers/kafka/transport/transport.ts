@@ -154,6 +154,11 @@ export class Transport {
     return false
   }
 
+  /** Whether the broker has told a lane's connection to wait before the next request. */
+  isThrottled(address: Address, lane: Lane): boolean {
+    return this.#connections.get(`${lane} ${shownAddress(address)}`)?.connection?.isThrottled === true
+  }
+
   /** Ends a lane's connection, and whatever waits on it. */
   drop(address: Address, lane: Lane, why: string): void {
     this.#connections.get(`${lane} ${shownAddress(address)}`)?.end(why)
