@@ -144,6 +144,8 @@ export interface Driver {
    * at or after `offset`, if there is one, perhaps some that follow, and completes.
    */
   readAt(assignment: PartitionAssignment, offset: number): Observable<RecordBatch>
+  /** Characters of metadata that a commit may have beside a position. Absent: 4,096, as Kafka has it by default. */
+  readonly maxCommitMetadata?: number
   /**
    * One request; completes when the broker confirmed it; errors with `CommitError`. Points whose assignment has ended
    * are not sent. Any other error counts as one that may pass.

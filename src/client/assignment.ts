@@ -666,13 +666,13 @@ export class Assignment implements RecordOwner {
     this.host.deliveryEnded()
   }
 
-  /** What is to be remembered beside a committed position; `leftOut` ranges have no room there. */
-  remember(position: bigint): Remembered {
+  /** What is to be remembered beside a committed position, in `limit` characters; `leftOut` ranges have no room there. */
+  remember(position: bigint, limit?: number): Remembered {
     if (this.window.completedBehind === 0 && this.#finished.length === 0) return nothingToRemember
     // What an earlier assignment finished and this one has not come to yet is as true as before.
     const ahead = this.#finished.filter(([, last]) => last >= this.#readTo)
     const finished = ahead.map(([first, last]): FinishedRange => [Math.max(first, this.#readTo), last])
-    return encodeFinished(Number(position), [...this.window.finishedRanges(), ...finished])
+    return encodeFinished(Number(position), [...this.window.finishedRanges(), ...finished], limit)
   }
 
   /** The broker has confirmed everything that was handed to the commits. */

@@ -87,7 +87,7 @@ export class Commits {
   }
 
   #request(assignment: Assignment, offset: bigint): void {
-    const { metadata, leftOut } = assignment.remember(offset)
+    const { metadata, leftOut } = assignment.remember(offset, this.driver.maxCommitMetadata)
     if (offset === assignment.requested && metadata === assignment.requestedMetadata) return
     if (leftOut > 0) this.told.forgotten(assignment, leftOut)
     assignment.requested = offset

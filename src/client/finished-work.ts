@@ -13,7 +13,11 @@ export const metadataLimit = 4_096
 const runs = 'rxmika/1r:'
 const bitmap = 'rxmika/1b:'
 const checkLength = 4
-const payloadLimit = Math.floor((metadataLimit - runs.length) / 4) * 3 - checkLength
+
+/** Bytes of ranges that a text of at most `limit` characters has room for. */
+function payloadLimit(limit: number): number {
+  return Math.max(0, Math.floor((limit - runs.length) / 4) * 3 - checkLength)
+}
 
 /** The metadata, and how many of the ranges found no place in it: the last ones. */
 export interface Remembered {
@@ -21,11 +25,15 @@ export interface Remembered {
   readonly leftOut: number
 }
 
-/** @param ranges Ascending, apart from each other, and none below `position`. */
-export function encodeFinished(position: number, ranges: readonly FinishedRange[]): Remembered {
+/**
+ * @param ranges Ascending, apart from each other, and none below `position`.
+ * @param limit Characters that the metadata may have.
+ */
+export function encodeFinished(position: number, ranges: readonly FinishedRange[], limit = metadataLimit): Remembered {
   if (ranges.length === 0) return { metadata: '', leftOut: 0 }
-  const asRuns = encodeRuns(position, ranges)
-  const asBitmap = encodeBitmap(position, ranges)
+  const most = payloadLimit(limit)
+  const asRuns = encodeRuns(position, ranges, most)
+  const asBitmap = encodeBitmap(position, ranges, most)
   const bitmapIsBetter =
     asBitmap.leftOut < asRuns.leftOut ||
     (asBitmap.leftOut === asRuns.leftOut && asBitmap.bytes.length < asRuns.bytes.length)
@@ -68,7 +76,11 @@ function checksum(position: number, payload: Buffer): number {
 }
 
 /** Per range two varints: the distance from the end of the last one (or the position), and the range's length less one. */
-function encodeRuns(position: number, ranges: readonly FinishedRange[]): { bytes: Buffer; leftOut: number } {
+function encodeRuns(
+  position: number,
+  ranges: readonly FinishedRange[],
+  most: number,
+): { bytes: Buffer; leftOut: number } {
   const bytes: number[] = []
   let from = position
   let written = 0
@@ -76,7 +88,7 @@ function encodeRuns(position: number, ranges: readonly FinishedRange[]): { bytes
     const before = bytes.length
     pushVarint(bytes, first - from)
     pushVarint(bytes, last - first)
-    if (bytes.length > payloadLimit) {
+    if (bytes.length > most) {
       bytes.length = before
       break
     }
@@ -111,8 +123,12 @@ function decodeRuns(position: number, bytes: Buffer): FinishedRange[] {
 }
 
 /** A bit per offset from the position on. */
-function encodeBitmap(position: number, ranges: readonly FinishedRange[]): { bytes: Buffer; leftOut: number } {
-  const fitting = ranges.filter(([, last]) => last - position < payloadLimit * 8)
+function encodeBitmap(
+  position: number,
+  ranges: readonly FinishedRange[],
+  most: number,
+): { bytes: Buffer; leftOut: number } {
+  const fitting = ranges.filter(([, last]) => last - position < most * 8)
   const bytes = Buffer.alloc(fitting.length === 0 ? 0 : ((fitting.at(-1)![1] - position) >> 3) + 1)
   for (const [first, last] of fitting) {
     for (let bit = first - position; bit <= last - position; bit++) bytes[bit >> 3]! |= 1 << (bit & 7)

@@ -1,7 +1,8 @@
 import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
-import { encodeRequestFrame } from '../../src/protocol/messages/headers'
+import { encodeRequestFrame, encodeResponseFrame, responseBody } from '../../src/protocol/messages/headers'
 import { produce } from '../../src/protocol/messages/produce'
+import { syncGroup } from '../../src/protocol/messages/sync-group'
 import { freePorts } from './free-ports'
 import { type ProduceFate, ProducePassage, type ProxiedBatch } from './produce-passage'
 
@@ -23,9 +24,15 @@ export interface Interference {
   /**
    * `'request'`: the connection is cut before the broker hears of it; `'answer'`: cut when the broker has answered, and
    * nothing of that passes; `'mid-size'`, `'mid-answer'`: a part of it does; `'silence'`: the answer is swallowed, and the
-   * connection stays; a function gives another answer.
+   * connection stays; a function gives another answer, of the version that was asked for.
    */
-  readonly at: 'request' | 'answer' | 'mid-size' | 'mid-answer' | 'silence' | ((answer: Buffer) => Buffer)
+  readonly at:
+    | 'request'
+    | 'answer'
+    | 'mid-size'
+    | 'mid-answer'
+    | 'silence'
+    | ((answer: Buffer, version: number) => Buffer)
   /** Of which request or answer; absent: the next. */
   readonly when?: (frame: Buffer) => boolean
 }
@@ -123,7 +130,7 @@ export class BrokerProxy {
 /** One connection, and the one behind it. */
 class Link {
   /** By correlation id what was asked. */
-  readonly #asked = new Map<number, number>()
+  readonly #asked = new Map<number, { readonly key: number; readonly version: number }>()
   /** By correlation id what becomes of the batches of a request. */
   readonly #passages = new Map<number, ProducePassage>()
 
@@ -143,7 +150,7 @@ class Link {
 
   #request(frame: Buffer): void {
     const key = frame.readInt16BE(4)
-    this.#asked.set(frame.readInt32BE(8), key)
+    this.#asked.set(frame.readInt32BE(8), { key, version: frame.readInt16BE(6) })
     const cut = this.#take(armed => armed.api === key && armed.at === 'request', frame)
     if (cut === undefined) this.broker.write(key === api.produce ? this.#produced(frame) : frame)
     else {
@@ -170,7 +177,7 @@ class Link {
     }
     const frame = passage === undefined ? whole : passage.answer(whole)
     const correlation = frame.readInt32BE(4)
-    const key = this.#asked.get(correlation)
+    const { key, version } = this.#asked.get(correlation)!
     this.#asked.delete(correlation)
     const interference = this.#take(armed => armed.api === key && armed.at !== 'request', frame)
     if (interference === undefined) {
@@ -178,7 +185,7 @@ class Link {
       return
     }
     const { at, done } = interference
-    if (typeof at === 'function') this.client.write(at(frame), () => done())
+    if (typeof at === 'function') this.client.write(at(frame, version), () => done())
     else if (at === 'silence') done()
     else {
       const passing = at === 'answer' ? 0 : at === 'mid-size' ? 2 : frame.length >> 1
@@ -218,9 +225,9 @@ function onFrames(socket: Socket, next: (frame: Buffer) => void): void {
   })
 }
 
-/** Of a SyncGroup response from version 1 on: an error that kafkajs does not try again after. */
-export function withUnknownServerError(answer: Buffer): Buffer {
-  const spoilt = Buffer.from(answer)
-  spoilt.writeInt16BE(-1, 12)
-  return spoilt
+/** Instead of the answer to a SyncGroup. */
+export function withUnknownServerError(answer: Buffer, version: number): Buffer {
+  const given = syncGroup.decodeResponse(responseBody(syncGroup, version, answer.subarray(4)), version)
+  const body = syncGroup.encodeResponse({ ...given, errorCode: -1 }, version)
+  return encodeResponseFrame(syncGroup, version, answer.readInt32BE(4), body)
 }

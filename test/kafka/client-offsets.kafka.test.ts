@@ -118,7 +118,7 @@ describeKafka('a client’s positions on Kafka', () => {
       await run.committed(topic, 0, 11)
       expect(texts(seen)).toEqual(numbered(to, 11).map(({ value }) => value))
       expect(run.errors.values).toMatchObject([{ code: 'RXMIKA_FETCH', topic, partition: 0, offset: 2n }])
-      expect(run.errors.values[0]!.message).toContain(`2 of ${topic}/0`)
+      expect(run.errors.values[0]!.message).toContain(`${topic}-0@2`)
       expect(run.errors.values[0]!.message).toContain(String(to))
       expect(await lag(world, topic)).toBe(0)
     })

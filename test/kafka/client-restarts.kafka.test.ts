@@ -2,15 +2,15 @@ import { type Admin, Kafka, logLevel } from 'kafkajs'
 import { tap } from 'rxjs'
 import { afterAll, beforeAll, expect } from 'vitest'
 import { decodeFinished, encodeFinished } from '../../src/client/finished-work'
-import { kafkaDriver } from '../../src/drivers/kafka/index'
+import { unsealIdentity } from '../../src/drivers/kafka/positions/log-identity'
+import { offsetCommit } from '../../src/protocol/messages/offset-commit'
 import { Collected } from '../contract/collected'
-import { done, Member } from '../contract/driver-member'
 import { kafkaBackend } from '../contract/kafka-backend'
 import { numbered, scenarios, texts, type World } from '../contract/world'
 import { ClientProcess } from './client-process'
 import { describeOwnKafka } from './describe-kafka'
 import { type KafkaServer, startKafka } from './kafka-server'
-import { silent } from './silent'
+import { RawConnection } from './protocol/raw-connection'
 
 /** The group goes on without a killed member after this, ms. */
 const timeouts = { sessionTimeout: 1_500, heartbeatInterval: 200 }
@@ -38,6 +38,18 @@ describeOwnKafka('work that is finished behind the position, on Kafka', () => {
     return fetched!.partitions[0]!.metadata ?? ''
   }
 
+  /** As another client of the group, which has no members then. */
+  async function commitAsAnother(groupId: string, topic: string, text: string): Promise<void> {
+    const connection = await RawConnection.to(server.brokers[0]!)
+    try {
+      const partitions = [{ partitionIndex: 0, committedOffset: 1, committedMetadata: text }]
+      const { topics } = await connection.ask(offsetCommit, { groupId, topics: [{ name: topic, partitions }] }, 8)
+      expect(topics[0]!.partitions[0]!.errorCode).toBe(0)
+    } finally {
+      connection.end()
+    }
+  }
+
   /** A client in its own process, for which one record is stuck at the front, and all behind it are done and committed. */
   async function stuckInFront(world: World): Promise<ClientProcess> {
     const group = world.name('group')
@@ -57,7 +69,7 @@ describeOwnKafka('work that is finished behind the position, on Kafka', () => {
   async function allFinished(world: World): Promise<void> {
     for (;;) {
       const beside = await metadata(world.name('group'), world.name('orders'))
-      const ranges = decodeFinished(0, beside)
+      const ranges = decodeFinished(0, unsealIdentity(beside).metadata)
       if (ranges.some(([first, last]) => first === 1 && last === count - 1)) return
     }
   }
@@ -110,14 +122,8 @@ describeOwnKafka('work that is finished behind the position, on Kafka', () => {
       const group = world.name('group')
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 5))
-      const driver = kafkaDriver({ brokers: server.brokers })
-      world.drivers.push(driver)
-      await done(driver.connect({ clientId: 'foreign', logger: silent }))
-      const foreign = new Member(driver, { group, topics: [topic] }, { paused: true })
-      await foreign.seen('assigned')
       const text = foreignText ?? encodeFinished(2, [[3, 4]]).metadata
-      await foreign.commit(foreign.owned.get(`${topic}/0`)!, 1, text)
-      await done(driver.leave())
+      await commitAsAnother(group, topic, text)
       expect(await metadata(group, topic)).toBe(text)
 
       const run = world.client({ group })

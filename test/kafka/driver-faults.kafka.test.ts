@@ -83,7 +83,6 @@ describeOwnKafka('a driver whose brokers die', () => {
     const replicaAssignment = [coordinator, other].map((node, partition) => ({ partition, replicas: [node] }))
     await createTopic({ brokers: kafka.server.brokers }, { topic: split, replicaAssignment })
     const reader = new Member(await connected(world), { topics: [split] })
-    const reported = new Collected(reader.driver.trouble!)
     const producer = writing(await connected(world), topic, 6)
     await Promise.all([member.read(60), reader.seen('assigned')])
 
@@ -111,10 +110,11 @@ describeOwnKafka('a driver whose brokers die', () => {
     console.info(`read beside a partition without a leader, ${Date.now() - died} ms after its death`)
 
     // What waits for that broker is reported by name.
-    await reported.until(errors => errors.some(({ message }) => message.startsWith(`${split}-0 has no leader`)))
-    expect(reported.values.filter(({ code }) => code === 'RXMIKA_FETCH')).toMatchObject([
-      { topic: split, partition: 0 },
-    ])
+    for (const each of [reader, joining]) {
+      await each.seen('trouble')
+      expect(troubles(each)).toMatchObject([{ code: 'RXMIKA_FETCH', topic: split, partition: 0 }])
+      expect(troubles(each)[0]!.message).toMatch(`${split}-0 has no leader`)
+    }
 
     await kafka.server.restart(coordinator)
     const answered = Date.now()
@@ -132,7 +132,7 @@ describeOwnKafka('a driver whose brokers die', () => {
     expect(new Set(texts(member.reads))).toEqual(new Set(written))
     expect(member.reads).toHaveLength(written.length)
     expect(inOrder(texts(member.reads))).toBe(true)
-    expect([types(member), types(reader)]).toEqual([['assigned'], ['assigned']])
+    expect([types(member), types(reader)]).toEqual([['assigned'], ['assigned', 'trouble']])
     expect(types(joining).filter(type => type !== 'trouble')).toEqual(['assigned', 'assigned'])
   })
 
@@ -215,6 +215,9 @@ async function acknowledged(driver: Driver, record: PublishRecord): Promise<Prod
 }
 
 const types = (member: Member) => member.events.values.map(({ type }) => type).filter(type => type !== 'batch')
+
+const troubles = (member: Member) =>
+  member.events.values.flatMap(event => (event.type === 'trouble' ? [event.error] : []))
 
 /** The first value of each partition. */
 function firstOfEach(written: readonly string[]): string[] {

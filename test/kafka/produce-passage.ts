@@ -27,9 +27,9 @@ export interface ProduceFate {
   readonly append: boolean | 'late'
   /**
    * The code of the answer; absent: the broker's own, or NOT_ENOUGH_REPLICAS where it was not asked. `'cut'`: the
-   * connection ends instead of the answer, when the broker has given it.
+   * connection ends instead of the answer, when the broker has given it. `'left-out'`: the answer says nothing of the batch.
    */
-  readonly answer?: number | 'cut'
+  readonly answer?: number | 'cut' | 'left-out'
 }
 
 const notEnoughReplicas = 19
@@ -69,7 +69,8 @@ export class ProducePassage {
   answer(frame: Buffer): Buffer {
     const version = this.#version
     const answered = produce.decodeResponse(responseBody(produce, version, frame.subarray(4)), version)
-    const responses = this.#fates.map(({ topic, partition, answer }) => {
+    const answeredFor = this.#fates.filter(({ answer }) => answer !== 'left-out')
+    const responses = answeredFor.map(({ topic, partition, answer }) => {
       const own = answered.responses
         .find(({ name }) => name === topic)
         ?.partitionResponses.find(({ index }) => index === partition)

@@ -78,6 +78,17 @@ describe('finished work in commit metadata', () => {
     expect(read.length).toBeGreaterThan(8_000)
   })
 
+  it('keeps to a lower limit, too, which a driver may set', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 200 }), limit => {
+        const sparse = Array.from({ length: 300 }, (_, at): FinishedRange => [at * 3 + 1, at * 3 + 1])
+        const { metadata, leftOut } = encodeFinished(0, sparse, limit)
+        expect(metadata.length).toBeLessThanOrEqual(limit)
+        expect(decodeFinished(0, metadata)).toEqual(sparse.slice(0, sparse.length - leftOut))
+      }),
+    )
+  })
+
   it('takes the bitmap where it is shorter, and keeps 10,000 records in any order in it', () => {
     const alternating = Array.from({ length: 5_000 }, (_, at): FinishedRange => [at * 2 + 1, at * 2 + 1])
     const { metadata, leftOut } = encodeFinished(0, alternating)

@@ -7,6 +7,7 @@ import type { ConsumeRequest, DriverEvent, PartitionAssignment } from '../../dri
 import { CommitError, FetchError, type RxMikaError } from '../../errors.js'
 import type { Codecs } from '../../protocol/records/codecs.js'
 import { type Uuid, ZERO_UUID } from '../../protocol/wire/uuid.js'
+import { pause } from './backoff.js'
 import type { Cluster } from './cluster/cluster.js'
 import { ProtocolFailure } from './cluster/protocol-failure.js'
 import { Doorbell } from './doorbell.js'
@@ -14,6 +15,7 @@ import { fatalError } from './fatal-error.js'
 import { Assignment } from './fetching/assignment.js'
 import { type Diverged, Fetching, type FetchingHost } from './fetching/fetching.js'
 import { GoneTopics } from './gone-topics.js'
+import { LeaderlessPartitions } from './leaderless-partitions.js'
 import { ClassicMember } from './membership/classic-member.js'
 import { ConsumerMember } from './membership/consumer-member.js'
 import { GrouplessMember } from './membership/groupless-member.js'
@@ -25,6 +27,9 @@ import { begunWith, TakingUp, type TakingUpHost } from './positions/taking-up.js
 import { RepeatLimit } from './repeat-limit.js'
 import { PartitionMap, type TopicPartition } from './topic-partition.js'
 import { unexpected } from './unexpected.js'
+
+/** How long leaving the group may take, ms. The session of a member that does not leave ends by itself. */
+const leavePatience = 2_500
 
 export interface ConsumptionHost {
   readonly cluster: Cluster
@@ -61,7 +66,9 @@ export class Consumption implements MemberOwner, FetchingHost {
   /** Of topics that were deleted and made again: read from their beginning. */
   readonly #remade = new PartitionMap<TopicPartition>()
   readonly #forbidden = new RepeatLimit(60_000)
+  readonly #tooLarge = new RepeatLimit(60_000)
   readonly #gone: GoneTopics
+  readonly #leaderless: LeaderlessPartitions
   #closed = false
 
   constructor(
@@ -73,6 +80,7 @@ export class Consumption implements MemberOwner, FetchingHost {
     this.clock = host.clock
     this.codecs = host.codecs
     this.#gone = new GoneTopics(host.cluster, host.clock, error => this.trouble(error))
+    this.#leaderless = new LeaderlessPartitions(host.cluster, host.clock, error => this.trouble(error))
     this.#fetching = new Fetching(this)
     this.#member = this.#makeMember(request)
   }
@@ -290,6 +298,7 @@ export class Consumption implements MemberOwner, FetchingHost {
     if (this.#closed) return
     this.#noteFirstSeen()
     this.#gone.look(this.request.topics)
+    this.#leaderless.look([...this.#fetching.assignments.values(), ...this.#pending.values()])
     const replaced = [...this.#fetching.assignments.values()].filter(({ topic, topicId }) => {
       const now = this.cluster.topic(topic)?.id ?? ZERO_UUID
       return topicId !== ZERO_UUID && now !== ZERO_UUID && now !== topicId
@@ -353,8 +362,17 @@ export class Consumption implements MemberOwner, FetchingHost {
     } catch (error) {
       // The positions matter more than what is written beside them.
       if (!isTooLarge(error as Error)) throw error
+      this.#reportMetadata(error)
       await this.#member.commit(live(sent).map(point => this.#sealed({ ...point, metadata: '' })))
     }
+  }
+
+  /** The broker has a limit below Kafka's default: what is finished behind positions is redelivered. */
+  #reportMetadata(cause: unknown): void {
+    if (!this.#tooLarge.allows('')) return
+    const message =
+      "the broker refuses what is remembered beside positions: records that are finished behind them are redelivered; raise the broker's offset.metadata.max.bytes to 4096"
+    this.trouble(new CommitError(message, { cause, retriable: true }))
   }
 
   #sealed({ topic, partition, offset, metadata, assignment }: CommitPoint): PositionToCommit {
@@ -369,7 +387,9 @@ export class Consumption implements MemberOwner, FetchingHost {
   async leave(): Promise<void> {
     this.#close()
     this.#end([...this.#fetching.assignments.values()], 'revoked')
-    await this.#member.leave()
+    const left = new AbortController()
+    // Asking the group can mean to look for its coordinator and to connect to it first.
+    await Promise.race([this.#member.leave().finally(() => left.abort()), pause(leavePatience, left.signal)])
     this.subscriber.complete()
   }
 

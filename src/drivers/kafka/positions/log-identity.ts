@@ -14,7 +14,7 @@ export interface LogIdentity {
   readonly partitions: number
 }
 
-/** Characters it takes at most; the limit of a commit's metadata is the broker's `offset.metadata.max.bytes`. */
+/** Characters it takes at most, of those that a broker allows beside a position. */
 export const identityLength = 'rxmika/t,;'.length + ZERO_UUID.length + 6
 
 const format = /^rxmika\/t([A-Za-z0-9_-]{22}),(\d{1,6});/

@@ -8,7 +8,7 @@ import type { Cluster } from '../cluster/cluster.js'
 import { Assignment, type StartPosition } from '../fetching/assignment.js'
 import type { CommittedPosition } from '../membership/member.js'
 import { PartitionMap, type TopicPartition } from '../topic-partition.js'
-import { earliest, type ListedOffset, latest, offsetsAt } from './list-offsets.js'
+import { earliest, LeaderlessError, type ListedOffset, latest, offsetsAt } from './list-offsets.js'
 import { type LogIdentity, unsealIdentity } from './log-identity.js'
 
 const firstPause = 100
@@ -94,7 +94,9 @@ export class TakingUp {
       if (host.stale.aborted) return
       const fatal = host.fatal(error)
       if (fatal !== undefined) return host.fail(fatal)
-      if (failures + 1 === reportedAfter) this.#report(partitions, error as Error)
+      // A partition without a leader is reported as that.
+      if (failures + 1 === reportedAfter && !(error instanceof LeaderlessError))
+        this.#report(partitions, error as Error)
       await Promise.race([host.cluster.refresh().catch(() => {}), pause(maxPause, host.stale)])
       await pause(Math.min(firstPause * 2 ** failures, maxPause), host.stale)
       if (!host.stale.aborted) await this.#eachLeaders(partitions, failures + 1)
