@@ -1,13 +1,22 @@
 import { getMaxListeners, setMaxListeners } from 'node:events'
 import { concat, defer, EMPTY, NEVER, Observable, type SchedulerLike, type Subject, take, takeUntil, timer } from 'rxjs'
 import { catchError, ignoreElements } from 'rxjs/operators'
+import type { Clock } from '../clock.js'
 
-/** How long each step of closing may take, ms. What a broker that is gone cannot do is given up. */
-export const closingSteps = { commit: 5_000, publish: 5_000, leave: 10_000, disconnect: 5_000 } as const
+/** What closing may take once it does not wait for records any more, ms. What a broker that is gone cannot do is given up. */
+export const closingBounds = {
+  /** After the time-out of `closeGracefully`: whoever set it may kill the process soon after. */
+  afterTimeout: 1_500,
+  /** After `close()`, and where everything was settled before the time-out. */
+  afterWaiting: 5_000,
+} as const
+
+/** What of that is kept for the steps behind each, ms: one that a broker does not answer leaves time for the others. */
+const kept = { commit: 500, leave: 300, publish: 100, disconnect: 0 } as const
 
 /** What closing does, in this order; each step is bounded, so the end always comes. */
 export interface ClosingSteps {
-  readonly scheduler: SchedulerLike
+  readonly clock: Clock
   /** Something changed that a step may wait for. */
   readonly changes: Subject<void>
   /** Everything delivered was settled and routed. */
@@ -44,22 +53,31 @@ export function bounded(work: () => Observable<unknown>, ms: number, scheduler: 
  * disconnects.
  *
  * @param patience Emits when there is to be no more waiting for records.
+ * @param timeout When `patience` emits at the latest, ms from now: all is over `closingBounds.afterTimeout` ms after that.
  */
-export function closing(steps: ClosingSteps, patience: Observable<unknown>): Observable<never> {
-  const { scheduler, changes } = steps
+export function closing(
+  steps: ClosingSteps,
+  patience: Observable<unknown>,
+  timeout = Number.POSITIVE_INFINITY,
+): Observable<never> {
+  const { clock, changes } = steps
+  const latest = clock.monotonic() + timeout + closingBounds.afterTimeout
   return concat(
     until(() => steps.drained(), changes).pipe(takeUntil(patience.pipe(take(1)))),
-    bounded(
-      () => {
-        steps.flushCommits()
-        return until(() => steps.committed(), changes)
-      },
-      closingSteps.commit,
-      scheduler,
-    ),
-    bounded(() => steps.leave(), closingSteps.leave, scheduler),
-    bounded(() => until(() => steps.published(), changes), closingSteps.publish, scheduler),
-    bounded(() => steps.disconnect(), closingSteps.disconnect, scheduler),
+    defer(() => {
+      const end = Math.min(latest, clock.monotonic() + closingBounds.afterWaiting)
+      const step = (name: keyof typeof kept, work: () => Observable<unknown>) =>
+        defer(() => bounded(work, Math.max(0, end - kept[name] - clock.monotonic()), clock.scheduler))
+      return concat(
+        step('commit', () => {
+          steps.flushCommits()
+          return until(() => steps.committed(), changes)
+        }),
+        step('leave', () => steps.leave()),
+        step('publish', () => until(() => steps.published(), changes)),
+        step('disconnect', () => steps.disconnect()),
+      )
+    }),
   )
 }
 

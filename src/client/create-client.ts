@@ -57,7 +57,7 @@ import type {
   PublishOptions,
   TopicOptions,
 } from './client.js'
-import { aborted, bounded, closing, closingSteps, until } from './closing.js'
+import { aborted, bounded, closing, until } from './closing.js'
 import { Commits } from './commits.js'
 import { type Config, configure, topicName } from './config.js'
 import { DlqReplays } from './dlq-replay.js'
@@ -583,7 +583,7 @@ class KafkaClient implements Client, AssignmentHost {
   // ── Closing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   close(): Promise<CloseReport> {
-    this.#close(undefined)
+    this.#close()
     this.#closing?.patience.next(undefined)
     return this.closed
   }
@@ -591,8 +591,9 @@ class KafkaClient implements Client, AssignmentHost {
   closeGracefully(options?: CloseOptions): Promise<CloseReport> {
     const { timeout, signal } = configureClose(options)
     if (this.#finished) return this.closed
-    if (this.#closing === undefined) this.#close(merge(timer(timeout, this.scheduler), aborted(signal)))
-    else {
+    if (this.#closing === undefined) {
+      this.#close(merge(timer(timeout, this.scheduler), aborted(signal)), { timeout })
+    } else {
       const { patience } = this.#closing
       this.#work.add(aborted(signal).subscribe(patience))
     }
@@ -609,7 +610,7 @@ class KafkaClient implements Client, AssignmentHost {
       ? this.#names.inError(cause)
       : new ClientClosedError(`the client closes: ${cause}`, { cause })
     if (this.#finished) return
-    if (this.#closing === undefined) this.#close(undefined, error)
+    if (this.#closing === undefined) this.#close(undefined, { fatal: error })
     else {
       this.#closing.fatal ??= error
       this.#closing.patience.next(error)
@@ -617,7 +618,10 @@ class KafkaClient implements Client, AssignmentHost {
   }
 
   /** @param patience How long to wait for records; undefined: not at all. */
-  #close(patience: Observable<unknown> | undefined, fatal?: RxMikaError): void {
+  #close(
+    patience?: Observable<unknown>,
+    { timeout, fatal }: { readonly timeout?: number; readonly fatal?: RxMikaError } = {},
+  ): void {
     if (this.#closing !== undefined) return
     const closingNow = { patience: new Subject<unknown>(), fatal }
     this.#closing = closingNow
@@ -630,7 +634,7 @@ class KafkaClient implements Client, AssignmentHost {
     let end: CloseReport = { drained: true, unsettled: 0, left: [] }
     const steps = closing(
       {
-        scheduler: this.scheduler,
+        clock: this.clock,
         changes: this.#changes,
         drained: () => patience === undefined || (this.#isDrained() && this.#count('resting') === 0),
         flushCommits: () => this.#commits.flush(),
@@ -652,6 +656,7 @@ class KafkaClient implements Client, AssignmentHost {
         disconnect: () => (this.#connecting ? this.#driver.close() : EMPTY),
       },
       patience === undefined ? closingNow.patience : merge(patience, closingNow.patience),
+      timeout,
     )
     steps.subscribe({ complete: () => this.#finish(end, closingNow.fatal) })
   }
@@ -668,7 +673,7 @@ class KafkaClient implements Client, AssignmentHost {
     if (committed) return { drained: unsettled === 0, unsettled, left }
     const error =
       this.#refusedCommit ??
-      new CommitError(`the last commit was not confirmed within ${closingSteps.commit} ms`, { retriable: true })
+      new CommitError('the last commit was not confirmed before the client had to be closed', { retriable: true })
     return { drained: false, unsettled, left, error }
   }
 

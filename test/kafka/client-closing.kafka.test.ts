@@ -9,9 +9,11 @@ import { freePorts } from './free-ports'
 import { ownKafka } from './own-kafka'
 
 /** What closing may take beyond the patience of its caller, ms. */
-const longestClose = 25_000
-/** Between the end of the client and that of its process, ms: nothing is left that the event loop waits for. */
-const linger = 3_000
+const longestClose = 6_000
+/** From the end of a time-out to that of the process, ms: nothing is left that the event loop waits for. */
+const afterTimeout = 2_000
+/** Between the end of the client and that of its process, ms. */
+const linger = 1_000
 
 describeOwnKafka('a process whose client closes', () => {
   const kafka = ownKafka()
@@ -135,6 +137,21 @@ describeOwnKafka('a process whose client closes', () => {
     for (const partition of [0, 1, 2]) expect(await backend.committed('billing', 'orders', partition)).toBe(2n)
   })
 
+  scenario('ends by itself within 2 s of its time-out while its broker hangs', async world => {
+    const client = await working(world, { acks: 'none' })
+    client.order({ do: 'ack', partition: 0, offset: 0 })
+    await kafka.server.pause(1)
+    try {
+      const since = Date.now()
+      client.order({ do: 'closeGracefully', timeout: 1_000 })
+      await client.exited
+      expect(Date.now() - since).toBeLessThan(1_000 + afterTimeout)
+      expect(client.all('closed')).toMatchObject([{ report: { drained: false, unsettled: 3 } }])
+    } finally {
+      kafka.server.resume(1)
+    }
+  })
+
   // The last, for it leaves no broker behind.
   scenario(
     'ends by itself when its brokers were killed, however it is closed, and says what is not settled',
@@ -183,6 +200,8 @@ describeOwnKafka('a process whose client closes', () => {
           const since = Date.now()
           client.order(order)
           expect(await endsByItself(client, since, longestClose)).toMatchObject(report)
+          const { timeout = 600_000 } = order as { readonly timeout?: number }
+          expect(Date.now() - since).toBeLessThan(timeout + afterTimeout)
           expect(client.all('event').some(({ event }) => event === 'committed')).toBe(false)
         }),
       ])

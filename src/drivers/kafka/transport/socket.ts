@@ -10,12 +10,17 @@ const tlsRefusal =
   /^(ERR_TLS_|ERR_SSL_|EPROTO$|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(GET|VERIFY|DECRYPT)|HOSTNAME_MISMATCH)/
 
 /**
- * Opens a socket, with TLS where `ssl` is set.
+ * Opens a socket, with TLS where `ssl` is set. Gives up at once when `ended` aborts.
  *
  * Rejects with an `UnansweredError` if nothing answers within `timeout` ms or the attempt fails in a way that can heal,
  * and with a `RefusedConnectionError` if TLS does not fit.
  */
-export function openSocket(address: Address, ssl: Ssl | undefined, timeout: number): Promise<net.Socket> {
+export function openSocket(
+  address: Address,
+  ssl: Ssl | undefined,
+  timeout: number,
+  ended: AbortSignal,
+): Promise<net.Socket> {
   return new Promise((resolve, reject) => {
     const { host, port } = address
     const encrypted = ssl !== undefined && ssl !== false
@@ -25,12 +30,15 @@ export function openSocket(address: Address, ssl: Ssl | undefined, timeout: numb
       : net.connect({ host, port })
     const fail = (error: Error) => {
       clearTimeout(timer)
+      ended.removeEventListener('abort', giveUp)
       socket.destroy()
       reject(error)
     }
+    const giveUp = () => fail(new UnansweredError('the client is closed', address, { sent: false }))
+    ended.addEventListener('abort', giveUp)
     const timer = setTimeout(() => {
       const step = encrypted && !socket.connecting ? 'the TLS handshake' : 'connecting'
-      fail(new UnansweredError(`${step} took longer than ${timeout} ms`, address, { sent: false }))
+      fail(new UnansweredError(`${step} took longer than ${timeout} ms`, address, { sent: false, silent: true }))
     }, timeout)
     socket.once('error', (cause: NodeJS.ErrnoException) => fail(connectionFailure(address, cause, encrypted)))
     // A peer that closes during the handshake may not speak TLS, or may just be going away.
@@ -39,6 +47,7 @@ export function openSocket(address: Address, ssl: Ssl | undefined, timeout: numb
     )
     socket.once(encrypted ? 'secureConnect' : 'connect', () => {
       clearTimeout(timer)
+      ended.removeEventListener('abort', giveUp)
       socket.removeAllListeners('error')
       socket.removeAllListeners('close')
       socket.setKeepAlive(true, 60_000)

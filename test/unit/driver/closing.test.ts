@@ -1,0 +1,92 @@
+import fc from 'fast-check'
+import { createClient } from 'rxmika'
+import { describe, expect, it } from 'vitest'
+import { closingBounds } from '../../../src/client/closing'
+import type { FakeKafka } from '../../fake-broker/fake-kafka'
+import { brokers } from '../../fake-broker/reading'
+import { Scope } from '../../fake-broker/scope'
+
+/** What a timer of a busy machine may be late by, ms. */
+const late = 500
+const timeout = 200
+const nodes = [0, 1, 2] as const
+
+/** The request at which the brokers begin to hang. */
+const moments = {
+  classic: ['ApiVersions', 'Metadata', 'JoinGroup', 'SyncGroup', 'Fetch', 'OffsetCommit', 'LeaveGroup'],
+  consumer: ['ConsumerGroupHeartbeat', 'OffsetFetch', 'ListOffsets', 'Fetch', 'OffsetCommit'],
+} as const
+
+interface Hang {
+  readonly groupProtocol: 'classic' | 'consumer'
+  readonly moment: string
+  readonly hanging: readonly number[]
+  readonly how: 'close' | 'closeGracefully'
+  /** How long after that the client is closed, ms. */
+  readonly after: number
+}
+
+const hang: fc.Arbitrary<Hang> = fc.constantFrom('classic' as const, 'consumer' as const).chain(groupProtocol =>
+  fc.record({
+    groupProtocol: fc.constant(groupProtocol),
+    moment: fc.constantFrom<string[]>(...moments[groupProtocol]),
+    hanging: fc.subarray([...nodes], { minLength: 1 }),
+    how: fc.constantFrom('close' as const, 'closeGracefully' as const),
+    after: fc.nat(300),
+  }),
+)
+
+/** Resolves when the first request of this name has reached a broker: from then on some of them answer nothing. */
+function hangAt(kafka: FakeKafka, { moment, hanging }: Hang): Promise<void> {
+  return new Promise(resolve => {
+    const end = kafka.on(moment, () => {
+      end()
+      for (const node of hanging) kafka.hang(node)
+      resolve()
+      return undefined
+    })
+  })
+}
+
+/** How long the close took, ms. */
+async function closing(given: Hang): Promise<number> {
+  await using scope = new Scope()
+  const kafka = await brokers(scope, nodes.length)
+  kafka.create('orders', ...nodes)
+  for (const partition of nodes) kafka.log('orders', partition).append('a', 'b')
+  const hangs = hangAt(kafka, given)
+  const client = createClient({
+    ...{ brokers: kafka.addresses, group: 'billing', groupProtocol: given.groupProtocol },
+    ...{ env: {}, logger: false, commitInterval: 10 },
+  })
+  let delivered!: () => void
+  const some = new Promise<void>(resolve => {
+    delivered = resolve
+  })
+  // One of each partition is settled: there is something to be committed, and something that is waited for.
+  client.topic('orders').subscribe({
+    next: record => {
+      if (record.offset === 0n) record.ack()
+      delivered()
+    },
+    error: () => {},
+  })
+  client.start()
+  await Promise.race([hangs, given.moment === 'LeaveGroup' ? some : hangs])
+  await new Promise(resolve => setTimeout(resolve, given.after))
+  const since = performance.now()
+  await (given.how === 'close' ? client.close() : client.closeGracefully({ timeout }))
+  return performance.now() - since
+}
+
+describe('a client of brokers that hang', () => {
+  // Drawn anew each time, and all at once: what they do is wait.
+  it('is closed in bounded time, whichever of them hang, and whenever they begin to', async () => {
+    const drawn = fc.sample(hang, 40)
+    const took = await Promise.all(drawn.map(closing))
+    for (const [at, given] of drawn.entries()) {
+      const bound = given.how === 'close' ? closingBounds.afterWaiting : timeout + closingBounds.afterTimeout
+      expect(took[at], JSON.stringify(given)).toBeLessThan(bound + late)
+    }
+  })
+})
