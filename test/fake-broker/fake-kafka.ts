@@ -40,13 +40,17 @@ export class FakeKafka {
   /** Every request, in the order of arrival. */
   readonly asked: Asked[] = []
   coordinator = 0
+  readonly #hanging = new Map<number, Promise<void>>()
   readonly #faults: { readonly name: string; readonly fault: Fault }[] = []
 
   constructor(nodes = 1) {
     this.brokers = Array.from({ length: nodes }, (_, node) => {
       return new BrokerServer({
         fate: (message, version, request) => this.#fate({ node, name: message.name, version, request }),
-        answer: (message, _version, request) => this.#answer(node, message.name, request as never),
+        answer: async (message, _version, request) => {
+          await this.#hanging.get(node)
+          return this.#answer(node, message.name, request as never)
+        },
       })
     })
   }
@@ -95,6 +99,21 @@ export class FakeKafka {
       if (--left === 0) end()
       return fate
     })
+  }
+
+  /** The process of one broker stands still: it accepts connections and answers nothing, until the end that is returned. */
+  hang(node: number): () => void {
+    let end!: () => void
+    this.#hanging.set(
+      node,
+      new Promise(resolve => {
+        end = resolve
+      }),
+    )
+    return () => {
+      this.#hanging.delete(node)
+      end()
+    }
   }
 
   count(name: string): number {

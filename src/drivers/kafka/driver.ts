@@ -22,6 +22,7 @@ import { refusedConnection } from './fatal-error.js'
 import { readAt } from './fetching/single-read.js'
 import { Outage } from './outage.js'
 import { latest, offsetsAt } from './positions/list-offsets.js'
+import { identityLength } from './positions/log-identity.js'
 import { Reachability } from './reachability.js'
 import { existingTopics } from './topics.js'
 import { parseAddress, shownAddress } from './transport/address.js'
@@ -43,6 +44,8 @@ export interface KafkaOptions {
 
 const defaultMetadataMaxAge = 30_000
 const connectAgain = 300
+/** Kafka's default for `offset.metadata.max.bytes`; what is written there is ASCII. */
+const brokersMetadataLimit = 4_096
 /** A broker that lets one connect, and so often in turn closes at the first request, does not mean to answer: some 3 s. */
 const maxCuts = 7
 
@@ -123,6 +126,11 @@ export class KafkaDriver implements Driver {
         answered: address => {
           reachability.answers(address)
           outage.answered()
+        },
+        silent: (address, error) => {
+          this.#writing?.unreachable(error.message, error)
+          reachability.silent(address, error)
+          outage.failed(error)
         },
         failed: (address, error, wasConnecting) => {
           this.#writing?.unreachable(error.message, error)
@@ -215,6 +223,10 @@ export class KafkaDriver implements Driver {
 
   resume(assignments: readonly PartitionAssignment[]): void {
     this.#consumption?.resume(assignments)
+  }
+
+  get maxCommitMetadata(): number {
+    return brokersMetadataLimit - identityLength
   }
 
   commit(points: readonly CommitPoint[]): Observable<never> {

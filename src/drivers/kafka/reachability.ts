@@ -2,7 +2,7 @@ import type { Clock } from '../../clock.js'
 import { ConnectionError } from '../../errors.js'
 import { RepeatLimit } from './repeat-limit.js'
 import { type Address, shownAddress } from './transport/address.js'
-import { reasonOf } from './transport/failures.js'
+import { kindOf, reasonOf } from './transport/failures.js'
 
 /** How long a broker is tried in vain until that is reported, ms. A connection that breaks is made anew much sooner. */
 const patience = 3_000
@@ -68,6 +68,12 @@ export class Reachability {
     this.#failures.set(name, this.#unreachable(address, error))
   }
 
+  /** It is connected, and has not answered for some seconds: reported at once. */
+  silent(address: Address, error: Error): void {
+    this.fails(address, error, false)
+    this.#tell(address, error)
+  }
+
   answers(address: Address): void {
     const name = shownAddress(address)
     const trying = this.#trying.get(name)
@@ -106,10 +112,15 @@ export class Reachability {
       this.#failures.delete(name)
       return
     }
+    this.#tell(address, error)
+    this.#lookIn(lookAgain, address, trying)
+  }
+
+  #tell(address: Address, error: Error | undefined): void {
+    const name = shownAddress(address)
     const failure = this.#failures.get(name) ?? this.#unreachable(address, error)
     this.#failures.set(name, failure)
-    if (this.#limit.allows(`${name} ${reasonOf(error)}`)) this.report(failure)
-    this.#lookIn(lookAgain, address, trying)
+    if (this.#limit.allows(`${name} ${kindOf(error)}`)) this.report(failure)
   }
 
   #unreachable(address: Address, error: Error | undefined): ConnectionError {

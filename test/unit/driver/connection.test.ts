@@ -11,7 +11,7 @@ import { heartbeat } from '../../../src/protocol/messages/heartbeat'
 import { brokers, Reading } from '../../fake-broker/reading'
 
 const logger = pino({ enabled: false })
-const told = { answered: () => {}, connecting: () => {}, connected: () => {}, failed: () => {} }
+const told = { answered: () => {}, connecting: () => {}, connected: () => {}, silent: () => {}, failed: () => {} }
 
 describe('a connection', () => {
   const request = { groupId: 'billing', generationId: 1, memberId: 'm' }
@@ -80,6 +80,46 @@ describe('a connection', () => {
 })
 
 describe('a driver', () => {
+  it('reports a broker that hangs within 5 s, once, by its address and what it does not answer', async test => {
+    const kafka = await brokers(test, 2)
+    kafka.create('orders', 0, 1)
+    // The second leads a partition; the first coordinates the group and is asked for nothing but heartbeats.
+    for (const [hanging, topic, name] of [
+      [1, 'orders', 'Fetch'],
+      [0, 'payments', 'Heartbeat'],
+    ] as const) {
+      kafka.create('payments', 1)
+      kafka.log(topic, topic === 'orders' ? 1 : 0).append('a')
+      const heartbeatInterval = 3_000
+      const reading = await Reading.start(test, kafka, [topic], { group: topic, heartbeatInterval })
+      await reading.until(() => reading.has('a'))
+      const since = performance.now()
+      const goOn = kafka.hang(hanging)
+      await reading.until(() => reading.troubles.length > 0)
+      expect(performance.now() - since, name).toBeLessThan(5_000)
+      expect(reading.troubles[0]).toMatchObject({ code: 'RXMIKA_CONNECTION' })
+      expect(reading.troubles[0]!.message).toContain(kafka.addresses[hanging]!)
+      expect(reading.troubles[0]!.message).toContain(`has not answered ${name} for`)
+      // The other answers: no outage.
+      expect(reading.story).not.toContain('disconnected')
+      goOn()
+    }
+  }, 20_000)
+
+  it('says that it is disconnected when all brokers hang, and that it is not when they answer again', async test => {
+    const kafka = await brokers(test, 2)
+    kafka.create('orders', 0, 1)
+    const reading = await Reading.start(test, kafka, ['orders'])
+    await reading.until(() => reading.assigned.size === 2)
+    const goOn = [0, 1].map(node => kafka.hang(node))
+    const since = performance.now()
+    await reading.until(() => reading.story.includes('disconnected'))
+    expect(performance.now() - since).toBeLessThan(5_000)
+    for (const end of goOn) end()
+    kafka.log('orders').append('a')
+    await reading.until(() => reading.story.includes('reconnected') && reading.has('a'))
+  }, 20_000)
+
   it('that is throttled for seconds is not disconnected, reports nothing and reads on', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)

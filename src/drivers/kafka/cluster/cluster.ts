@@ -25,6 +25,8 @@ export interface SendOptions {
   readonly timeout?: number
   /** The newest version to use; by default the newest that both sides speak. */
   readonly maxVersion?: number | undefined
+  /** How long it may be silent until that is told, ms. */
+  readonly quiet?: number | undefined
 }
 
 /** Topics are asked for again at most once in so many ms, however many partitions report old leaders. */
@@ -109,13 +111,13 @@ export class Cluster {
     lane: Lane,
     message: M,
     request: RequestFor<M>,
-    { timeout = requestTimeout, maxVersion }: SendOptions = {},
+    { timeout = requestTimeout, maxVersion, quiet }: SendOptions = {},
   ): Promise<ResponseOf<M>> {
     const address = this.#brokers.get(node)
     if (address === undefined) {
       return Promise.reject(new Error(`broker ${node} is not among the brokers that the cluster names`))
     }
-    return this.transport.send(address, lane, message, request, { timeout, maxVersion })
+    return this.transport.send(address, lane, message, request, { timeout, maxVersion, quiet })
   }
 
   /** Asks any broker: those that are known in a random order, then the bootstrap addresses, until one answers. */

@@ -13,7 +13,7 @@ import { Doorbell } from '../doorbell.js'
 import { PartitionMap, type TopicPartition } from '../topic-partition.js'
 import { unexpected } from '../unexpected.js'
 import { Admission } from './admission.js'
-import { Contact } from './contact.js'
+import { Contact, heartbeatQuiet } from './contact.js'
 import { Coordinator } from './coordinator.js'
 import { shareOut } from './leader.js'
 import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './member.js'
@@ -322,10 +322,13 @@ export class ClassicMember implements Member {
   /** Rejects if the group does not answer. */
   async #askWhetherKnown(): Promise<void> {
     const generation = this.#generation
-    const { group, instanceId } = this.settings
+    const { group, instanceId, heartbeatInterval } = this.settings
     const sent = this.#contact.now()
     const request = { groupId: group, generationId: generation, memberId: this.#memberId, ...staticMember(instanceId) }
-    const { errorCode } = await this.#coordinator.ask(heartbeat, request, { lane: 'control' })
+    const { errorCode } = await this.#coordinator.ask(heartbeat, request, {
+      lane: 'control',
+      quiet: heartbeatQuiet(heartbeatInterval),
+    })
     // A heartbeat of before a join can be answered after it: it is about a generation that is over.
     if (generation !== this.#generation || this.#ended || this.#state === 'joining') return
     if (errorCode === 0) return this.#contact.answered(sent)

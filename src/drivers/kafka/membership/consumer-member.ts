@@ -15,7 +15,7 @@ import { byTopic, PartitionMap, type TopicPartition } from '../topic-partition.j
 import { UnsupportedRequestError } from '../transport/failures.js'
 import { unexpected } from '../unexpected.js'
 import { Admission } from './admission.js'
-import { Contact } from './contact.js'
+import { Contact, heartbeatQuiet } from './contact.js'
 import { Coordinator } from './coordinator.js'
 import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './member.js'
 import { fatalFailure } from './member-failure.js'
@@ -151,7 +151,7 @@ export class ConsumerMember implements Member {
         // A member that joins has nothing.
         topicPartitions: epoch === joining ? [] : everything ? this.#owned() : null,
       },
-      { lane: 'group' },
+      { lane: 'group', quiet: heartbeatQuiet(this.#interval) },
     )
     if (this.#left) return 0
     if (answer.errorCode !== 0) {

@@ -2,6 +2,14 @@ import type { Clock } from '../../../clock.js'
 import { longestSince, type Moment, momentOf } from './moment.js'
 
 /**
+ * How long a coordinator may be silent about a heartbeat until that is told, ms: a broker that hangs is reported within
+ * 5 s, and may have begun to just after the heartbeat before.
+ */
+export function heartbeatQuiet(interval: number): number {
+  return Math.max(1_000, Math.min(4_500 - interval, 3_000))
+}
+
+/**
  * When the group last answered this member.
  *
  * The coordinator counts a session from the moment it gets a heartbeat, so ours counts from when that was sent: an

@@ -1,6 +1,6 @@
 import { kafkaError } from '../../../protocol/errors.js'
 import type { AnyMessage, ResponseOf } from '../../../protocol/schema/message.js'
-import { type Cluster, requestTimeout } from '../cluster/cluster.js'
+import { type Cluster, requestTimeout, type SendOptions } from '../cluster/cluster.js'
 import type { RequestFor } from '../transport/connection.js'
 import { UnansweredError } from '../transport/failures.js'
 import type { Lane } from '../transport/transport.js'
@@ -16,15 +16,11 @@ export class Coordinator {
   async ask<M extends AnyMessage>(
     message: M,
     request: RequestFor<M>,
-    {
-      lane = 'control',
-      timeout = requestTimeout,
-      maxVersion,
-    }: { readonly lane?: Lane; readonly timeout?: number; readonly maxVersion?: number } = {},
+    { lane = 'control', timeout = requestTimeout, maxVersion, quiet }: SendOptions & { readonly lane?: Lane } = {},
   ): Promise<ResponseOf<M>> {
     const node = await this.cluster.coordinator(this.group)
     try {
-      const answer = await this.cluster.ask(node, lane, message, request, { timeout, maxVersion })
+      const answer = await this.cluster.ask(node, lane, message, request, { timeout, maxVersion, quiet })
       const { errorCode } = answer as { readonly errorCode?: number }
       if (errorCode !== undefined && kafkaError(errorCode).has('coordinatorMoved')) this.moved()
       return answer

@@ -10,6 +10,9 @@ import { FrameReader } from './frames.js'
 /** How much later than due a timer may fire before that shows that this process stood still, ms. */
 const maxTimerDelay = 1_000
 
+/** How long a broker may be silent until that is told, ms; the request goes on waiting for its time-out. */
+export const defaultQuiet = 3_000
+
 const maxCorrelationId = 0x7fff_ffff
 
 /** A request, or what makes it for the version that both sides speak. */
@@ -21,6 +24,12 @@ interface Pending {
   /** Reads the answer; what it throws says that the bytes cannot be read. */
   readonly accept: (frame: Buffer) => void
   readonly fail: (error: Error) => void
+  /** How long the broker may be silent until that is told, ms. */
+  readonly quiet: number
+  readonly sentAt: number
+  /** What held it back is not the broker's silence, ms. */
+  throttled: number
+  toldQuiet: boolean
   deadline: number
   timer: NodeJS.Timeout | undefined
 }
@@ -51,6 +60,7 @@ export class Connection {
   #closed: Error | undefined
   /** What requests wait for before they are written: a login that is repeated. */
   #gate: Promise<void> | undefined
+  #answeredAt = Number.NEGATIVE_INFINITY
   #idle: (() => void) | undefined
   #later: NodeJS.Timeout | undefined
 
@@ -60,6 +70,8 @@ export class Connection {
     readonly socket: Socket,
     readonly clock: Clock,
     readonly onClosed: (error: Error) => void,
+    /** A request waits, and nothing has come for some seconds. */
+    readonly onQuiet: (error: UnansweredError) => void = () => {},
   ) {
     socket.on('data', chunk => this.#receive(chunk as Buffer))
     socket.on('error', cause => this.close(cause.message, cause))
@@ -87,18 +99,21 @@ export class Connection {
    * Sends a request and resolves with its answer, in the newest version that both sides speak.
    *
    * Rejects with `UnansweredError` if there is none within `timeout` ms after it was written.
+   *
+   * @param quiet After how many ms of the broker's silence `onQuiet` is called; `Infinity` for what may take long.
    */
   send<M extends AnyMessage>(
     message: M,
     request: RequestFor<M>,
     timeout: number,
     maxVersion?: number,
+    quiet = defaultQuiet,
   ): Promise<ResponseOf<M>> {
     const version = this.#versionFor(message, maxVersion)
     // Written in this turn where nothing holds it back: whoever asks ahead goes on with other work then.
     const throttle = this.#throttledUntil - this.clock.monotonic()
-    if (this.#gate === undefined && throttle <= 0) return this.exchange(message, request, timeout, version)
-    return this.#sendLater(message, request, timeout, version, throttle)
+    if (this.#gate === undefined && throttle <= 0) return this.exchange(message, request, timeout, version, quiet)
+    return this.#sendLater(message, request, timeout, version, throttle, quiet)
   }
 
   async #sendLater<M extends AnyMessage>(
@@ -107,10 +122,11 @@ export class Connection {
     timeout: number,
     version: number | undefined,
     throttle: number,
+    quiet: number,
   ): Promise<ResponseOf<M>> {
     if (this.#gate !== undefined) await this.#gate
     if (throttle > 0) await this.#wait(throttle)
-    return this.exchange(message, request, timeout, version)
+    return this.exchange(message, request, timeout, version, quiet)
   }
 
   /** Undefined: the broker and this client have none in common. */
@@ -125,6 +141,7 @@ export class Connection {
     request: RequestFor<M>,
     timeout: number,
     version: number | undefined,
+    quiet = defaultQuiet,
   ): Promise<ResponseOf<M>> {
     if (version === undefined) return Promise.reject(new UnsupportedRequestError(message.name, this.address))
     return new Promise((resolve, reject) => {
@@ -137,10 +154,15 @@ export class Connection {
       const value = typeof request === 'function' ? request(version) : request
       // What cannot be encoded is thrown here, before anything is written.
       const body = message.encodeRequest(value, version)
+      const now = this.clock.monotonic()
       const pending: Pending = {
         name: message.name,
         timeout,
-        deadline: this.clock.monotonic() + timeout,
+        quiet,
+        sentAt: now,
+        throttled: 0,
+        toldQuiet: quiet >= timeout,
+        deadline: now + timeout,
         timer: undefined,
         accept: frame => {
           const answer = message.decodeResponse(responseBody(message, version, frame), version) as ResponseOf<M>
@@ -150,7 +172,7 @@ export class Connection {
         fail: reject,
       }
       this.#pending.set(correlationId, pending)
-      this.#arm(pending, timeout)
+      this.#arm(pending, Math.min(quiet, timeout))
       const header = { apiVersion: version, correlationId, clientId: this.clientId }
       this.socket.write(encodeRequestFrame(message, header, body))
     })
@@ -223,6 +245,7 @@ export class Connection {
 
   #answered(frame: Buffer): void {
     const correlationId = correlationIdOf(frame)
+    this.#answeredAt = this.clock.monotonic()
     const pending = this.#pending.get(correlationId)
     if (pending === undefined) {
       this.close(`answered a request that was not sent (correlation id ${correlationId})`)
@@ -247,7 +270,10 @@ export class Connection {
     if (throttleTimeMs <= 0) return
     this.#throttledUntil = Math.max(this.#throttledUntil, this.clock.monotonic() + throttleTimeMs)
     // Answers to what was written before are delayed by as much.
-    for (const pending of this.#pending.values()) pending.deadline += throttleTimeMs
+    for (const pending of this.#pending.values()) {
+      pending.deadline += throttleTimeMs
+      pending.throttled += throttleTimeMs
+    }
   }
 
   /** Resolves after `ms`, or when the connection is closed. */
@@ -269,13 +295,31 @@ export class Connection {
   }
 
   #expire(pending: Pending): void {
-    const late = this.clock.monotonic() - pending.deadline
-    if (late < 0) return this.#arm(pending, -late)
+    const now = this.clock.monotonic()
+    const late = now - pending.deadline
+    if (late < 0) return this.#arm(pending, Math.min(-late, this.#untilQuiet(pending, now)))
     // This process stood still: the answer may lie in the socket, which is read only after the timers.
     if (late > maxTimerDelay) {
       pending.deadline = this.clock.monotonic() + pending.timeout
       return this.#arm(pending, pending.timeout)
     }
-    this.close(`did not answer ${pending.name} within ${pending.timeout} ms`)
+    const why = `did not answer ${pending.name} within ${pending.timeout} ms`
+    this.#end(new UnansweredError(why, this.address, { sent: true, silent: true }))
+  }
+
+  /** How long until the broker's silence is to be told, ms. Told once for each request. */
+  #untilQuiet(pending: Pending, now: number): number {
+    if (pending.toldQuiet) return Number.POSITIVE_INFINITY
+    // What waits behind other requests is not what the broker is silent about.
+    const quietAt = Math.max(pending.sentAt + pending.throttled, this.#answeredAt) + pending.quiet
+    if (now < quietAt) return quietAt - now
+    pending.toldQuiet = true
+    // This process may have stood still: sockets are read after the timers, and before this.
+    setImmediate(() => {
+      if (![...this.#pending.values()].includes(pending)) return
+      const why = `has not answered ${pending.name} for ${pending.quiet} ms`
+      this.onQuiet(new UnansweredError(why, this.address, { sent: true, silent: true }))
+    })
+    return Number.POSITIVE_INFINITY
   }
 }

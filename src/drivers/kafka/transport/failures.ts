@@ -12,17 +12,25 @@ export class UnansweredError extends Error {
   readonly why: string
   /** The broker closed the connection while a request was under way. */
   readonly closedByPeer: boolean
+  /** The connection stands, or is being opened, and nothing comes. */
+  readonly silent: boolean
 
   constructor(
     why: string,
     address: Address,
-    options: { readonly sent: boolean; readonly closedByPeer?: boolean; readonly cause?: unknown },
+    options: {
+      readonly sent: boolean
+      readonly closedByPeer?: boolean
+      readonly silent?: boolean
+      readonly cause?: unknown
+    },
   ) {
     super(`broker ${shownAddress(address)}: ${why}`, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'UnansweredError'
     this.address = address
     this.why = why
     this.closedByPeer = options.closedByPeer ?? false
+    this.silent = options.silent ?? false
     this.sent = options.sent
   }
 }
@@ -61,4 +69,10 @@ export class UnsupportedRequestError extends Error {
 export function reasonOf(error: Error | undefined): string {
   if (error instanceof UnansweredError || error instanceof RefusedConnectionError) return error.why
   return error === undefined ? 'it does not answer' : error.message
+}
+
+/** What makes two failures of one broker the same: how long it was silent, and at which request, does not. */
+export function kindOf(error: Error | undefined): string {
+  const isSilent = error === undefined || (error instanceof UnansweredError && error.silent)
+  return isSilent ? 'silent' : reasonOf(error)
 }

@@ -4,7 +4,7 @@ import type { AnyMessage, ResponseOf } from '../../../protocol/schema/message.js
 import type { SaslOptions } from '../../../sasl.js'
 import { Backoff } from '../backoff.js'
 import { type Address, shownAddress } from './address.js'
-import { Connection, type RequestFor } from './connection.js'
+import { Connection, defaultQuiet, type RequestFor } from './connection.js'
 import { UnansweredError } from './failures.js'
 import { logIn } from './login.js'
 import { openSocket, type Ssl } from './socket.js'
@@ -17,6 +17,14 @@ export interface TransportOptions {
   readonly logger: Logger
 }
 
+export interface TransportSendOptions {
+  /** How long the broker may take to answer, ms. */
+  readonly timeout: number
+  readonly maxVersion?: number | undefined
+  /** How long it may be silent until that is told, ms. Joins wait for others, and are not counted by default. */
+  readonly quiet?: number | undefined
+}
+
 export interface TransportListener {
   /** A broker answered. */
   answered(address: Address): void
@@ -24,6 +32,8 @@ export interface TransportListener {
   connecting(address: Address): void
   /** It stands, and the broker answered on it. */
   connected(address: Address): void
+  /** A broker has given no answer for some seconds; its connection stands. */
+  silent(address: Address, error: Error): void
   /** A connection could not be opened, or ended before its time. */
   failed(address: Address, error: Error, wasConnecting: boolean): void
 }
@@ -45,6 +55,8 @@ const sessionShare = 0.85
 export class Transport {
   readonly #connections = new Map<string, Connecting>()
   readonly #pauses = new Map<string, Backoff>()
+  /** Brokers that have been silent for some seconds. */
+  readonly #silent = new Set<string>()
   #closed = false
 
   constructor(
@@ -61,15 +73,18 @@ export class Transport {
     lane: Lane,
     message: M,
     request: RequestFor<M>,
-    { timeout, maxVersion }: { readonly timeout: number; readonly maxVersion?: number | undefined },
+    { timeout, maxVersion, quiet = lane === 'group' ? Number.POSITIVE_INFINITY : defaultQuiet }: TransportSendOptions,
   ): Promise<ResponseOf<M>> {
     const open = this.#connections.get(`${lane} ${shownAddress(address)}`)?.connection
     // In this turn where the connection stands.
     const sent =
       open?.ready === true
-        ? open.send(message, request, timeout, maxVersion)
-        : this.connection(address, lane).then(connection => connection.send(message, request, timeout, maxVersion))
+        ? open.send(message, request, timeout, maxVersion, quiet)
+        : this.connection(address, lane).then(connection =>
+            connection.send(message, request, timeout, maxVersion, quiet),
+          )
     return sent.then(answer => {
+      if (this.#silent.size > 0) this.#silent.delete(shownAddress(address))
       this.listener.answered(address)
       return answer
     })
@@ -98,13 +113,23 @@ export class Transport {
       await pause.wait(entry.ended)
       if (entry.ended.aborted) throw new UnansweredError('the client is closed', address, { sent: false })
       this.listener.connecting(address)
-      const socket = await openSocket(address, ssl, connectTimeout)
+      const socket = await openSocket(address, ssl, connectTimeout, entry.ended)
       let wasReady = false
-      const connection = new Connection(address, clientId, socket, clock, error => {
-        forget()
-        // One that was open and rested may be closed by the broker at any time: only what waits on it has failed.
-        if (!this.#closed && wasReady && !connection.wasIdle) this.listener.failed(address, error, false)
-      })
+      const connection = new Connection(
+        address,
+        clientId,
+        socket,
+        clock,
+        error => {
+          forget()
+          // One that was open and rested may be closed by the broker at any time: only what waits on it has failed.
+          if (!this.#closed && wasReady && !connection.wasIdle) this.listener.failed(address, error, false)
+        },
+        error => {
+          this.#silent.add(shownAddress(address))
+          this.listener.silent(address, error)
+        },
+      )
       entry.connection = connection
       if (entry.ended.aborted) connection.close('the client is closed')
       await connection.learnVersions(connectTimeout)
@@ -146,11 +171,14 @@ export class Transport {
   keep(addresses: readonly Address[]): void {
     const known = new Set(addresses.map(shownAddress))
     for (const key of this.#pauses.keys()) if (!known.has(key)) this.#pauses.delete(key)
+    for (const key of this.#silent) if (!known.has(key)) this.#silent.delete(key)
   }
 
-  /** Whether any connection stands. */
+  /** Whether any connection stands to a broker that is not silent. */
   get connected(): boolean {
-    for (const { connection } of this.#connections.values()) if (connection?.ready === true) return true
+    for (const { connection } of this.#connections.values()) {
+      if (connection?.ready === true && !this.#silent.has(shownAddress(connection.address))) return true
+    }
     return false
   }
 

@@ -19,6 +19,8 @@ import {
 
 /** How long a leader may wait for its replicas, ms. */
 const acknowledgementTimeout = 10_000
+/** How long a leader may be silent until that is told, ms: it waits for its replicas, which takes much less. */
+const quiet = 4_000
 /** How long a topic may take to appear that the brokers create because it was asked for, ms. */
 const creation = 3_000
 /** How long one that stands already may be unknown to a broker, ms: they hear of it one after the other. */
@@ -93,7 +95,7 @@ export class ClusterLeaders implements Leaders {
         partitionData: each.map(({ partition, bytes }) => ({ index: partition, records: bytes })),
       })),
     }
-    const options = { timeout: acknowledgementTimeout + requestTimeout, maxVersion: namedVersion }
+    const options = { timeout: acknowledgementTimeout + requestTimeout, maxVersion: namedVersion, quiet }
     try {
       const { responses } = await this.cluster.ask(node, 'write', produce, request, options)
       return responses.flatMap(({ name, partitionResponses }) =>
