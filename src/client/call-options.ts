@@ -1,8 +1,10 @@
+import type { StallsOptions } from '../events.js'
 import { checkDuration, checkFunction, checkOptions, invalid, type KnownOptions } from '../options.js'
 import type { CloseOptions, DlqReplayOptions, PublishOptions } from './client.js'
 
 const knownOfPublish: KnownOptions<PublishOptions> = { timeout: true }
 const knownOfClose: KnownOptions<CloseOptions> = { timeout: true, signal: true }
+const knownOfStalls: KnownOptions<StallsOptions> = { all: true }
 const knownOfReplay: KnownOptions<DlqReplayOptions> = { until: true, filter: true }
 
 /** What `publish` is called with beside records. @throws ConfigurationError */
@@ -38,4 +40,12 @@ export function checkSignal(option: string, signal: unknown): void {
   if (typeof addEventListener !== 'function' || typeof aborted !== 'boolean') {
     throw invalid(option, signal, 'must be an AbortSignal')
   }
+}
+
+/** @throws ConfigurationError naming what is wrong, and its value. */
+export function configureStalls(options: StallsOptions = {}): { readonly all: boolean } {
+  checkOptions('stalls', options, knownOfStalls)
+  const { all = false } = options
+  if (typeof all !== 'boolean') throw invalid('stalls: all', all, 'must be a boolean')
+  return { all }
 }

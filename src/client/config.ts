@@ -1,6 +1,6 @@
 import { types } from 'node:util'
 import { type Logger, pino } from 'pino'
-import type { GroupProtocol, StartFrom } from '../driver.js'
+import type { ConsumeRequest, GroupProtocol, StartFrom } from '../driver.js'
 import { ConfigurationError } from '../errors.js'
 import { checkDuration, checkFunction, checkOptions, invalid, invalidSecret, type KnownOptions } from '../options.js'
 import { isTopicName } from '../retry/headers.js'
@@ -118,6 +118,19 @@ export function configure(options: ClientOptions): Config {
     metadataMaxAge: duration('metadataMaxAge', options.metadataMaxAge, 30_000, 100),
     stallAfter: duration('stallAfter', options.stallAfter, 60_000),
     codecs: codecs(options.codecs),
+  }
+}
+
+/** What a rebalance may take beyond `rebalanceTimeout`, for the last commits, ms. */
+const lastCommits = 2_000
+
+/** @param topics Full names. */
+export function consumeRequest(config: Config, topics: readonly string[]): ConsumeRequest {
+  const { group, startFrom, rebalanceTimeout, sessionTimeout, heartbeatInterval } = config
+  const { groupProtocol, instanceId, rack, metadataMaxAge } = config
+  return {
+    ...{ group, topics, startFrom, rebalanceTimeout: rebalanceTimeout + lastCommits },
+    ...{ sessionTimeout, heartbeatInterval, groupProtocol, instanceId, rack, metadataMaxAge },
   }
 }
 

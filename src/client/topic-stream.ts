@@ -2,8 +2,17 @@ import { Observable, type Subscriber } from 'rxjs'
 import { TopicAlreadySubscribedError } from '../errors.js'
 import type { StallReason } from '../events.js'
 import type { ConsumeRecord, DeliveredRecord } from '../record.js'
-import type { Assignment } from './assignment.js'
 import type { FailureRoute } from './failure-route.js'
+
+/** What reads records for the stream, such as an assignment. */
+export interface StreamFeed {
+  /** Delivers what may be delivered now. */
+  drain(): void
+  /** Delivers in another turn, which leaves all else its own. */
+  drainLater(): void
+  /** The stream's subscription ended: what it left unsettled waits, in order, for the next one. */
+  rewind(stream: TopicStream): void
+}
 
 export type StreamEnd = { readonly error?: unknown }
 
@@ -27,7 +36,7 @@ export class TopicStream {
     readonly name: string,
     readonly route: FailureRoute,
     /** The assignments that may hold records of this topic. */
-    readonly assignments: () => Iterable<Assignment>,
+    readonly assignments: () => Iterable<StreamFeed>,
   ) {
     this.records = new Observable(subscriber => this.#subscribe(subscriber))
   }

@@ -1,0 +1,280 @@
+import { asyncScheduler, concat, defer, type Observable, type SchedulerLike, Subject } from 'rxjs'
+import type { Clock } from '../clock.js'
+import type { Committed } from '../commit-point.js'
+import type { Driver, DriverEvent, PartitionAssignment } from '../driver.js'
+import { CommitError, FetchError } from '../errors.js'
+import type { Stall } from '../events.js'
+import type { RecordBatch } from '../record-batch.js'
+import { recordPlace } from '../record-place.js'
+import { Assignment, type AssignmentHost } from './assignment.js'
+import type { CloseReport } from './client.js'
+import { bounded, until } from './closing.js'
+import { Commits } from './commits.js'
+import type { Config } from './config.js'
+import type { DlqReplays } from './dlq-replay.js'
+import { LeakWatch } from './leak-watch.js'
+import { ClientRebalances } from './rebalances.js'
+import type { Reports } from './reports.js'
+import type { Topics } from './topics.js'
+
+const resolved = Promise.resolve()
+
+export interface ConsumingHost {
+  readonly config: Config
+  readonly driver: Driver
+  readonly clock: Clock
+  readonly reports: Reports
+  readonly topics: Topics
+  readonly ownHeaders: AssignmentHost['ownHeaders']
+  readonly replays: DlqReplays
+  readonly life: {
+    readonly closing: boolean
+    /** The client is running: what is assigned is known. */
+    run(): void
+    /** Closes the client with this error. */
+    closeBy(error: unknown): void
+  }
+}
+
+/** What is assigned to a client: driver events in, commits out, and what a rebalance or a close waits for. */
+export class Consuming implements AssignmentHost {
+  readonly rebalances = new ClientRebalances()
+  /** Something changed that a close or a rebalance waits for. */
+  readonly changes = new Subject<void>()
+  readonly commits: Commits
+  readonly clock: Clock
+  readonly reports: Reports
+  readonly ownHeaders: AssignmentHost['ownHeaders']
+  readonly stallAfter: number
+  readonly #scheduler: SchedulerLike
+  readonly #assignments = new Map<PartitionAssignment, Assignment>()
+  #leaks: LeakWatch | undefined
+  /** Why the newest commit was not accepted, unless one was since. */
+  #refusedCommit: CommitError | undefined
+
+  constructor(readonly host: ConsumingHost) {
+    const { driver, config, clock, reports } = host
+    this.clock = clock
+    this.#scheduler = clock.scheduler
+    this.reports = reports
+    this.ownHeaders = host.ownHeaders
+    this.stallAfter = config.stallAfter
+    this.commits = new Commits(driver, clock, config.commitInterval, {
+      refused: error => {
+        this.#refusedCommit = error
+        reports.error(error)
+      },
+      forgotten: (assignment, ranges) =>
+        reports.event({ type: 'forgotten', ...placeOf(assignment, assignment.requested), ranges }),
+      broken: error => host.life.closeBy(new FetchError('the driver delivered records out of order', { cause: error })),
+    })
+  }
+
+  get assignments(): Iterable<Assignment> {
+    return this.#assignments.values()
+  }
+
+  /** Finds what pipelines drop, from now on. */
+  watchLeaks(): void {
+    this.#leaks ??= new LeakWatch(
+      () => this.#assignments.values(),
+      (_assignment, record) => this.reports.event({ type: 'leaked', ...recordPlace(record) }),
+    )
+  }
+
+  // ── From the driver ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  onEvent(event: DriverEvent): void {
+    switch (event.type) {
+      case 'batch':
+        return this.#assignments.get(event.assignment)?.accept(event.batch, event.from)
+      case 'assigned':
+        return this.#onAssigned(event.added, event.retained)
+      case 'revoking':
+        return event.hold(this.#giveUp(event.assignments))
+      case 'revoked':
+      case 'lost':
+        return this.#end(event.assignments, event.type)
+      case 'confirmed':
+        for (const assignment of this.#assignments.values()) assignment.drain()
+        return
+      case 'trouble':
+        return this.reports.error(event.error)
+      case 'disconnected':
+      case 'restarted':
+        return this.reports.event({ type: event.type, error: event.error })
+      case 'reconnected':
+        return this.reports.event({ type: 'reconnected' })
+    }
+  }
+
+  #onAssigned(added: readonly PartitionAssignment[], retained: readonly PartitionAssignment[]): void {
+    const { config, topics } = this.host
+    for (const handle of retained) {
+      const assignment = this.#assignments.get(handle)
+      if (assignment !== undefined) assignment.givingUp = false
+    }
+    const signals = config.group === undefined ? undefined : this.commits.barrier
+    for (const handle of added) {
+      const reading = topics.reading(handle.topic)
+      if (reading === undefined || handle.ended) continue
+      const assignment = new Assignment(handle, topics.host.names.user(handle.topic), reading, this, signals)
+      this.#assignments.set(handle, assignment)
+      this.reports.event({ type: 'assigned', ...placeOf(assignment, handle.position) })
+    }
+    config.logger.info({ added: added.length, partitions: this.#assignments.size }, 'partitions are assigned')
+    if (![...this.#assignments.values()].some(({ givingUp }) => givingUp)) this.rebalances.end()
+    if (this.reports.currentState === 'starting') this.host.life.run()
+    for (const assignment of this.#assignments.values()) assignment.drain()
+    this.host.replays.progressed()
+  }
+
+  /** Lets what is in flight settle, then commits, so that the next owner is given nothing that was done here. */
+  #giveUp(handles: readonly PartitionAssignment[]): Observable<unknown> {
+    const { rebalanceTimeout, logger } = this.host.config
+    const giving = this.#of(handles)
+    for (const assignment of giving) assignment.givingUp = true
+    this.rebalances.begin()
+    const inFlight = giving.reduce((all, assignment) => all + assignment.inFlight, 0)
+    logger.info(
+      { partitions: giving.length, inFlight },
+      'a rebalance begins: what is in flight may settle, and is committed',
+    )
+    return concat(
+      bounded(
+        () => until(() => giving.every(each => each.inFlight === 0), this.changes),
+        rebalanceTimeout,
+        this.#scheduler,
+      ),
+      defer(() => {
+        this.commits.flush()
+        return until(() => giving.every(each => each.ended || each.isCommitted), this.changes)
+      }),
+    )
+  }
+
+  #of(handles: readonly PartitionAssignment[]): Assignment[] {
+    return handles.flatMap(handle => this.#assignments.get(handle) ?? [])
+  }
+
+  #end(handles: readonly PartitionAssignment[], why: 'revoked' | 'lost'): void {
+    const over = this.#of(handles)
+    for (const assignment of over) {
+      this.#assignments.delete(assignment.handle)
+      this.commits.forget(assignment.handle)
+      assignment.end()
+    }
+    for (const assignment of over) {
+      assignment.letGo()
+      this.reports.event({ type: why, ...placeOf(assignment, assignment.committed) })
+    }
+    this.host.topics.forgetEnded()
+    if (over.length > 0) this.host.config.logger.info({ partitions: over.length }, `partitions are ${why}`)
+  }
+
+  onCommitted(committed: Committed): void {
+    this.#refusedCommit = undefined
+    const assignment = this.commits.confirm(committed)
+    if (assignment !== undefined) this.reports.event({ type: 'committed', ...placeOf(assignment, committed.offset) })
+    assignment?.openGate()
+    this.changes.next()
+  }
+
+  // ── For assignments ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  get delivering(): boolean {
+    return !this.host.life.closing
+  }
+
+  get doubtful(): boolean {
+    return this.host.driver.doubtful === true
+  }
+
+  soon(work: () => void): void {
+    // In real time a microtask: a timer, as `asyncScheduler` has it, takes a millisecond, which is long where `maxInFlight`
+    // is 1. Of a promise, for fake timers leave those alone; and not by `asapScheduler`, which makes an action for each.
+    if (this.#scheduler === asyncScheduler) resolved.then(work).catch(error => this.host.life.closeBy(error))
+    else this.#scheduler.schedule(work)
+  }
+
+  pauseFetching({ handle }: Assignment): void {
+    this.host.driver.pause([handle])
+  }
+
+  resumeFetching({ handle }: Assignment): void {
+    this.host.driver.resume([handle])
+  }
+
+  readAt({ handle }: Assignment, offset: number): Observable<RecordBatch> {
+    return this.host.driver.readAt(handle, offset)
+  }
+
+  commitDue(): void {
+    if (this.host.config.group !== undefined) this.commits.due()
+  }
+
+  deliveryEnded(): void {
+    if (this.host.life.closing || this.rebalances.underWay) this.changes.next()
+  }
+
+  // ── What it waits for, and what is left ──────────────────────────────────────────────────────────────────────────
+
+  /** What is held back: of each partition the first record, or all. */
+  stalls(all: boolean): Stall[] {
+    const stalls: Stall[] = []
+    for (const assignment of this.#assignments.values()) {
+      if (all) {
+        for (const stall of assignment.stalls()) stalls.push(stall)
+        continue
+      }
+      const stall = assignment.stall()
+      if (stall !== undefined) stalls.push(stall)
+    }
+    return stalls
+  }
+
+  /** Of the DLQ topic; undefined while it is not known which these are. */
+  dlqAssignments(): Assignment[] | undefined {
+    const { currentState } = this.reports
+    if (currentState === 'idle' || currentState === 'starting' || this.rebalances.underWay) return undefined
+    return [...this.#assignments.values()].filter(assignment => assignment.reading.kind === 'dlq')
+  }
+
+  count(which: 'inFlight' | 'stuck' | 'resting' | 'left'): number {
+    let all = 0
+    for (const assignment of this.#assignments.values()) all += assignment[which]
+    return all
+  }
+
+  /** What is not completed, or completed and not committed, when nothing can be committed any more. */
+  whatIsLeft(): CloseReport {
+    const unsettled = this.count('inFlight') + this.count('stuck') + this.count('resting') + this.count('left')
+    const left: Stall[] = []
+    for (const assignment of this.#assignments.values()) {
+      const stall = assignment.leftBehind()
+      if (stall !== undefined) left.push(stall)
+    }
+    const committed = this.commits.settled && left.every(({ why }) => why !== 'committing')
+    if (committed) return { drained: unsettled === 0, unsettled, left }
+    const error =
+      this.#refusedCommit ??
+      new CommitError('the last commit was not confirmed before the client had to be closed', { retriable: true })
+    return { drained: false, unsettled, left, error }
+  }
+
+  /** Everything that is assigned ends, and nothing is committed any more. */
+  leave(): void {
+    this.commits.stop()
+    this.#end([...this.#assignments.keys()], 'revoked')
+    this.rebalances.end()
+  }
+
+  end(): void {
+    this.leave()
+    this.#leaks?.end()
+  }
+}
+
+function placeOf(assignment: Assignment, offset: number | bigint) {
+  return { topic: assignment.topic, partition: assignment.partition, offset: BigInt(offset) }
+}

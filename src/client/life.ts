@@ -1,0 +1,233 @@
+import {
+  concat,
+  defer,
+  EMPTY,
+  ignoreElements,
+  merge,
+  type Observable,
+  ReplaySubject,
+  Subject,
+  Subscription,
+  share,
+  takeUntil,
+  tap,
+  timer,
+} from 'rxjs'
+import type { Clock } from '../clock.js'
+import type { ConnectionEvent, Driver } from '../driver.js'
+import { ClientClosedError, isRxMikaError, type RxMikaError } from '../errors.js'
+import { Readable } from '../readable.js'
+import { configureClose } from './call-options.js'
+import type { CloseOptions, CloseReport } from './client.js'
+import { aborted, closing } from './closing.js'
+import type { Config } from './config.js'
+import type { Consuming } from './consuming.js'
+import type { DlqReplays } from './dlq-replay.js'
+import type { Publications } from './publications.js'
+import type { Publisher } from './publisher.js'
+import type { Reports } from './reports.js'
+import type { TopicNames } from './topic-names.js'
+import type { Topics } from './topics.js'
+
+export interface LifeHost {
+  readonly config: Config
+  readonly driver: Driver
+  readonly clock: Clock
+  readonly reports: Reports
+  readonly names: TopicNames
+  /** Told of the connection, as it comes and goes. */
+  onConnection(event: ConnectionEvent): void
+}
+
+/** What begins and ends with a client. */
+export interface Parts {
+  readonly topics: Topics
+  readonly consuming: Consuming
+  readonly replays: DlqReplays
+  readonly publisher: Publisher
+  readonly publications: Publications
+}
+
+/** A report as users get it: its fields are its own, and it reads well in a log. */
+class ReportObject extends Readable {}
+
+export function replayCutOff(): ClientClosedError {
+  return new ClientClosedError(
+    'the client closed before the replay of the DLQ topic was caught up; what is left is replayed by the next',
+  )
+}
+
+/** A client from its start to its end: connected when it is needed, and closed once, by whoever comes first. */
+export class Life {
+  readonly closed: Promise<CloseReport>
+  /** Completes when the brokers answer; connects on the first subscription, for all of them. */
+  readonly connected: Observable<never>
+  /** Completes when the client is running. */
+  readonly joined = new ReplaySubject<never>()
+  /** Everything that goes on until the client is closed. */
+  readonly #work = new Subscription()
+  #connecting = false
+  #closing: { readonly patience: Subject<unknown>; fatal: RxMikaError | undefined } | undefined
+  /** What goes before consuming is given up then, for it would fail on a driver that is closed. */
+  readonly #closingBegins = new Subject<void>()
+  #reportEnd!: (report: CloseReport) => void
+  #finished = false
+  #parts!: Parts
+
+  constructor(readonly host: LifeHost) {
+    const { driver, config, reports } = host
+    this.#work.add(driver.trouble?.subscribe(error => reports.error(error)))
+    this.connected = defer(() => {
+      this.#connecting = true
+      return driver.connect({ clientId: config.clientId, logger: config.logger })
+    }).pipe(
+      tap(event => host.onConnection(event)),
+      ignoreElements(),
+      share({
+        connector: () => new ReplaySubject(),
+        resetOnComplete: false,
+        resetOnError: false,
+        resetOnRefCountZero: false,
+      }),
+    )
+    this.closed = new Promise(resolve => {
+      this.#reportEnd = resolve
+    })
+  }
+
+  /** @param signal Closes the client when it is aborted. */
+  owns(parts: Parts, signal: AbortSignal | undefined): void {
+    this.#parts = parts
+    const abort = (reason: unknown) =>
+      this.closeBy(new ClientClosedError('the client was closed by its abort signal', { cause: reason }))
+    // Aborted from the beginning: whoever makes the client is to be told, too.
+    if (signal?.aborted) parts.consuming.soon(() => abort(signal.reason))
+    else this.#work.add(aborted(signal).subscribe(abort))
+  }
+
+  get closing(): boolean {
+    return this.#closing !== undefined
+  }
+
+  // ── The beginning ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Goes on with the work until the client is closed; an error of it closes the client, and so does its end.
+   *
+   * @param before Completes once the work can begin.
+   */
+  work(before: Observable<never>, work: () => Observable<unknown>): void {
+    this.#work.add(
+      concat(
+        before.pipe(takeUntil(this.#closingBegins)),
+        defer(() => (this.closing ? EMPTY : work())),
+      ).subscribe({
+        error: error => this.closeBy(error),
+        complete: () => {
+          if (!this.closing) this.closeBy(new ClientClosedError('the driver stopped consuming'))
+        },
+      }),
+    )
+  }
+
+  run(): void {
+    this.host.reports.moveTo('running')
+    this.joined.complete()
+  }
+
+  // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  close(): Promise<CloseReport> {
+    this.#close()
+    this.#closing?.patience.next(undefined)
+    return this.closed
+  }
+
+  closeGracefully(options: CloseOptions | undefined): Promise<CloseReport> {
+    const { timeout, signal } = configureClose(options)
+    if (this.#finished) return this.closed
+    if (this.#closing === undefined) {
+      this.#close(merge(timer(timeout, this.host.clock.scheduler), aborted(signal)), { timeout })
+    } else {
+      const { patience } = this.#closing
+      this.#work.add(aborted(signal).subscribe(patience))
+    }
+    return this.closed
+  }
+
+  /** What cannot heal: closes at once, tells the streams, and is the last of `errors`. */
+  closeBy(cause: unknown): void {
+    const error = isRxMikaError(cause)
+      ? this.host.names.inError(cause)
+      : new ClientClosedError(`the client closes: ${cause}`, { cause })
+    if (this.#finished) return
+    if (this.#closing === undefined) this.#close(undefined, { fatal: error })
+    else {
+      this.#closing.fatal ??= error
+      this.#closing.patience.next(error)
+    }
+  }
+
+  /** @param patience How long to wait for records; undefined: not at all. */
+  #close(
+    patience?: Observable<unknown>,
+    { timeout, fatal }: { readonly timeout?: number; readonly fatal?: RxMikaError } = {},
+  ): void {
+    if (this.#closing !== undefined) return
+    const { config, reports, driver, clock } = this.host
+    const { topics, consuming, replays, publications } = this.#parts
+    const { commits, changes } = consuming
+    const closingNow = { patience: new Subject<unknown>(), fatal }
+    this.#closing = closingNow
+    this.#closingBegins.next()
+    if (fatal !== undefined) config.logger.fatal({ err: fatal }, fatal.message)
+    reports.moveTo('draining', fatal)
+    // The streams end first: operators that hold records back (bufferTime, concatMap) let go of them on completion.
+    topics.endStreams(fatal === undefined ? {} : { error: fatal })
+    replays.end(fatal ?? replayCutOff())
+    let end: CloseReport = { drained: true, unsettled: 0, left: [] }
+    const steps = closing(
+      {
+        clock,
+        changes,
+        drained: () =>
+          patience === undefined || (consuming.count('inFlight') === 0 && consuming.count('resting') === 0),
+        flushCommits: () => commits.flush(),
+        committed: () => {
+          if (!commits.settled) return false
+          // What was settled while that commit was under way goes into one more.
+          commits.flush()
+          return commits.settled
+        },
+        leave: () => {
+          end = consuming.whatIsLeft()
+          // What is settled from here on cannot be committed: it shall not be told that it was.
+          consuming.leave()
+          return this.#connecting ? driver.leave() : EMPTY
+        },
+        published: () => publications.open === 0,
+        disconnect: () => (this.#connecting ? driver.close() : EMPTY),
+      },
+      patience === undefined ? closingNow.patience : merge(patience, closingNow.patience),
+      timeout,
+    )
+    steps.subscribe({ complete: () => this.#finish(end, closingNow.fatal) })
+  }
+
+  #finish(end: CloseReport, fatal: RxMikaError | undefined): void {
+    const { reports } = this.host
+    const { topics, consuming, publisher, publications } = this.#parts
+    this.#finished = true
+    consuming.leave()
+    this.#work.unsubscribe()
+    consuming.end()
+    publisher.end()
+    topics.endRoutes()
+    publications.end()
+    reports.endTallies()
+    reports.moveTo('closed', fatal)
+    reports.end(fatal)
+    const report = fatal === undefined ? end : { ...end, drained: false, error: fatal }
+    this.#reportEnd(Object.assign(new ReportObject(), report) as unknown as CloseReport)
+  }
+}
