@@ -10,6 +10,7 @@ export type {
   DlqReplayProgress,
   Environment,
   PublishOptions,
+  RecordStream,
   SslOptions,
   TopicOptions,
 } from './client/client.js'

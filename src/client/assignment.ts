@@ -284,6 +284,10 @@ export class Assignment implements RecordOwner {
     for (const stream of this.#waiting.keys()) if (stream.open) return this.drainLater()
   }
 
+  soon(work: () => void): void {
+    this.host.soon(work)
+  }
+
   /** Delivers in another turn, which leaves all else its own. */
   drainLater(): void {
     if (this.#laterTaken) return

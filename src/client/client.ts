@@ -167,6 +167,23 @@ export interface DlqReplayProgress {
   readonly remaining: number
 }
 
+/**
+ * The records of a topic: an Observable, and an async iterable. What operators make of it is an Observable.
+ *
+ * As an Observable it is given records as they come, up to `maxInFlight` of each partition. In a loop it takes one record at
+ * a time: what is not asked for is not delivered, so a slow body holds one record in flight. Settle each record in the body.
+ * Leaving the loop (`break`, `return`, `throw`) unsubscribes, and what was taken and not settled is delivered again to the
+ * next subscriber. The loop ends when the client closes, and throws the error that closed it. `return()` of an iterator
+ * ends a `next()` that waits.
+ *
+ * @example
+ * for await (const record of client.topic('orders')) {
+ *   await charge(record)
+ *   record.ack()
+ * }
+ */
+export type RecordStream<V = Buffer | null> = Observable<ConsumeRecord<V>> & AsyncIterable<ConsumeRecord<V>>
+
 /** A connection to Kafka whose topics are Observables. Made by `createClient`. */
 export interface Client extends RoutingClient, AsyncDisposable {
   /**
@@ -175,12 +192,10 @@ export interface Client extends RoutingClient, AsyncDisposable {
    *
    * @throws TopicAlreadyRegisteredError; ConfigurationError, also after `start()`; ClientClosedError
    */
-  topic(name: string, options?: TopicOptions): Observable<ConsumeRecord>
-  topic<T>(
-    name: string,
-    options: DecodedTopicOptions<T> & { readonly tombstones: 'ack' | 'fail' },
-  ): Observable<ConsumeRecord<T>>
-  topic<T>(name: string, options: DecodedTopicOptions<T>): Observable<ConsumeRecord<T | null>>
+  topic<T>(name: string, options: DecodedTopicOptions<T> & { readonly tombstones: 'ack' | 'fail' }): RecordStream<T>
+  topic<T>(name: string, options: DecodedTopicOptions<T>): RecordStream<T | null>
+  // Behind those with a decoder: this one would have its function's parameters be of any type.
+  topic(name: string, options?: TopicOptions): RecordStream
   /**
    * Connects, joins and delivers; with no topic registered it connects, and publishes. Idempotent. Returns `errors`.
    *

@@ -5,7 +5,6 @@ import { kafkaDriver } from '../drivers/kafka/index.js'
 import { ConfigurationError, DlqNotConfiguredError, type RxMikaError } from '../errors.js'
 import type { ClientState, Stall, StallsOptions } from '../events.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
-import type { ConsumeRecord } from '../record.js'
 import { GroupHeaders } from '../retry/headers.js'
 import { routing } from '../routing.js'
 import { checkReplay, configurePublish, configureStalls } from './call-options.js'
@@ -18,6 +17,7 @@ import type {
   DlqReplayOptions,
   DlqReplayProgress,
   PublishOptions,
+  RecordStream,
   TopicOptions,
 } from './client.js'
 import { type Config, configure, consumeRequest, topicName } from './config.js'
@@ -141,16 +141,13 @@ class KafkaClient implements Client {
     )
   }
 
-  topic(name: string, options?: TopicOptions): Observable<ConsumeRecord>
-  topic<T>(
-    name: string,
-    options: DecodedTopicOptions<T> & { readonly tombstones: 'ack' | 'fail' },
-  ): Observable<ConsumeRecord<T>>
-  topic<T>(name: string, options: DecodedTopicOptions<T>): Observable<ConsumeRecord<T | null>>
+  topic<T>(name: string, options: DecodedTopicOptions<T> & { readonly tombstones: 'ack' | 'fail' }): RecordStream<T>
+  topic<T>(name: string, options: DecodedTopicOptions<T>): RecordStream<T | null>
+  topic(name: string, options?: TopicOptions): RecordStream
   topic<T>(
     name: string,
     options: TopicOptions & Partial<DecodedTopicOptions<T>> = {},
-  ): Observable<ConsumeRecord<T | Buffer | null>> {
+  ): RecordStream<T | Buffer | null> {
     return this.#topics.register(name, options)
   }
 

@@ -1,8 +1,9 @@
 import { Observable, type Subscriber } from 'rxjs'
 import { TopicAlreadySubscribedError } from '../errors.js'
 import type { StallReason } from '../events.js'
-import type { ConsumeRecord, DeliveredRecord } from '../record.js'
+import { type ConsumeRecord, type DeliveredRecord, deliveryOf } from '../record.js'
 import type { FailureRoute } from './failure-route.js'
+import { TopicRecords } from './topic-records.js'
 
 /** What reads records for the stream, such as an assignment. */
 export interface StreamFeed {
@@ -10,6 +11,8 @@ export interface StreamFeed {
   drain(): void
   /** Delivers in another turn, which leaves all else its own. */
   drainLater(): void
+  /** Runs the work in another turn and at the same time. */
+  soon(work: () => void): void
   /** The stream's subscription ended: what it left unsettled waits, in order, for the next one. */
   rewind(stream: TopicStream): void
 }
@@ -21,9 +24,13 @@ export type StreamEnd = { readonly error?: unknown }
  * records of the topic, from its own partitions or as copies on the retry and DLQ topics.
  */
 export class TopicStream {
-  readonly records: Observable<ConsumeRecord>
+  readonly records: TopicRecords<ConsumeRecord>
   #subscriber: Subscriber<ConsumeRecord> | undefined
   #paused = false
+  /** The subscriber asks for each record, and has not asked for the next. */
+  #resting = false
+  /** Where the subscriber that asks has its newest record from. */
+  #lastFrom: object | undefined
   #end: StreamEnd | undefined
   #told = false
   /** A record is being delivered, or a subscriber given what waits for it. */
@@ -38,11 +45,18 @@ export class TopicStream {
     /** The assignments that may hold records of this topic. */
     readonly assignments: () => Iterable<StreamFeed>,
   ) {
-    this.records = new Observable(subscriber => this.#subscribe(subscriber))
+    this.records = new TopicRecords(new Observable(subscriber => this.#subscribe(subscriber, false)), {
+      records: new Observable(subscriber => this.#subscribe(subscriber, true)),
+      ask: () => this.#ask(),
+      rest: record => {
+        this.#resting = true
+        this.#lastFrom = deliveryOf(record)?.owner
+      },
+    })
   }
 
   get open(): boolean {
-    return this.#subscriber !== undefined && !this.#paused
+    return this.#subscriber !== undefined && !this.#paused && !this.#resting
   }
 
   closedBecause(): StallReason | undefined {
@@ -81,10 +95,12 @@ export class TopicStream {
     this.#tell(subscriber)
   }
 
-  #subscribe(subscriber: Subscriber<ConsumeRecord>): (() => void) | undefined {
+  /** @param asks It is given the first record, and each further one when it asks. */
+  #subscribe(subscriber: Subscriber<ConsumeRecord>, asks: boolean): (() => void) | undefined {
     if (this.#end !== undefined) {
-      // Told once, it stays silent: repeat() or retry() at the end of the pipeline would subscribe for ever otherwise.
-      if (!this.#told) this.#tell(subscriber)
+      // Told once, it stays silent: repeat() or retry() at the end of the pipeline would subscribe for ever otherwise. A loop
+      // over records has no such operator, and would hang.
+      if (asks || !this.#told) this.#tell(subscriber)
       return
     }
     if (this.#subscriber !== undefined) {
@@ -96,6 +112,8 @@ export class TopicStream {
     subscriber.add(() => {
       if (this.#subscriber !== subscriber) return
       this.#subscriber = undefined
+      this.#resting = false
+      this.#lastFrom = undefined
       for (const assignment of this.assignments()) assignment.rewind(this)
     })
     // retry() and repeat() subscribe again from within what ended the one before. A pipeline that ends each time would
@@ -109,6 +127,25 @@ export class TopicStream {
     for (const assignment of this.assignments()) assignment.drain()
     this.#delivering = false
     this.#endedAtOnce = subscriber.closed
+  }
+
+  /** In a turn of its own: whoever asks may be in the middle of anything. Assignments have their turns, too. */
+  #ask(): void {
+    const feeds = [...this.assignments()]
+    const subscriber = this.#subscriber
+    const next = feeds.indexOf(this.#lastFrom as StreamFeed) + 1
+    const turn = () => {
+      if (this.#subscriber !== subscriber) return
+      // Not sooner: what was settled by who asks has its assignment deliver, before it is its turn.
+      this.#resting = false
+      for (const feed of [...feeds.slice(next), ...feeds.slice(0, next)]) {
+        if (!this.open) return
+        feed.drain()
+      }
+    }
+    const [first] = feeds
+    if (first === undefined) this.#resting = false
+    else first.soon(turn)
   }
 
   #tell(subscriber: Subscriber<ConsumeRecord>): void {

@@ -8,14 +8,13 @@ import {
 } from '../errors.js'
 import type { Completed, Failed } from '../failure.js'
 import { invalid } from '../options.js'
-import type { ConsumeRecord } from '../record.js'
 import { deadLetter } from '../retry/dead-letter.js'
 import type { GroupHeaders } from '../retry/headers.js'
 import { redeliver } from '../retry/redeliver.js'
 import { retryTopic } from '../retry/retry-topic.js'
 import type { RoutingClient } from '../routing.js'
 import type { Assignment, Reading } from './assignment.js'
-import type { DecodedTopicOptions, TopicOptions } from './client.js'
+import type { DecodedTopicOptions, RecordStream, TopicOptions } from './client.js'
 import { type Config, topicName } from './config.js'
 import type { DlqReplays } from './dlq-replay.js'
 import type { FailureRoute } from './failure-route.js'
@@ -59,10 +58,7 @@ export class Topics {
   }
 
   /** @throws TopicAlreadyRegisteredError; ClientClosedError; ConfigurationError */
-  register<T>(
-    name: string,
-    options: TopicOptions & Partial<DecodedTopicOptions<T>>,
-  ): Observable<ConsumeRecord<T | Buffer | null>> {
+  register<T>(name: string, options: TopicOptions & Partial<DecodedTopicOptions<T>>): RecordStream<T | Buffer | null> {
     const { config, reports, failures } = this.host
     if (name === undefined) throw invalid('topic', name, 'must be a non-empty string')
     const fullName = topicName('topic', name, config.suffix)!
@@ -82,7 +78,7 @@ export class Topics {
     const stream = new TopicStream(name, route, () => this.host.assignments())
     this.#streams.set(fullName, stream)
     this.#readings.set(fullName, new TopicReading(stream, topic.maxInFlight, topic.batch, topic.keyFence))
-    return topic.decode === undefined ? stream.records : stream.records.pipe(topic.decode)
+    return topic.decode === undefined ? stream.records : stream.records.through(topic.decode)
   }
 
   #stepsOf({ onFail, retries, backoff, dlq, keyFence }: TopicConfig<unknown>) {

@@ -1,5 +1,6 @@
 import { tap } from 'rxjs'
 import type { Client } from '../client/client.js'
+import type { TopicRecords } from '../client/topic-records.js'
 import type { GroupCommit, MemoryBroker, StoredRecord } from '../drivers/memory/index.js'
 import type { RxMikaError } from '../errors.js'
 import type { ClientEvent, ClientState } from '../events.js'
@@ -43,11 +44,11 @@ export class Sightings {
     client.errors.subscribe(value => this.#add(this.errors, { value, client }))
     client.events.subscribe(value => this.#add(this.events, { value, client }))
     client.state.subscribe(value => this.#add(this.states, { value, client }))
-    const topic = client.topic as (...args: unknown[]) => ReturnType<Client['topic']>
+    const topic = client.topic as (...args: unknown[]) => TopicRecords<ConsumeRecord<unknown>>
     client.topic = ((...args: unknown[]) => {
       const records = topic.apply(client, args)
       this.consumers.add(client)
-      return records.pipe(
+      return records.through(
         tap(value => {
           this.#add(this.deliveries, { value, client })
           delivered(value)

@@ -5,6 +5,7 @@ import { closing } from './suites/closing'
 import { consuming } from './suites/consuming'
 import { driverPort } from './suites/driver-port'
 import { failing } from './suites/failing'
+import { iterating } from './suites/iterating'
 import { publishing } from './suites/publishing'
 import { replaying } from './suites/replaying'
 import { reporting } from './suites/reporting'
@@ -21,6 +22,7 @@ export function contract(name: string, backend: Backend): void {
     driverPort(backend)
     starting(backend)
     consuming(backend)
+    iterating(backend)
     failing(backend)
     replaying(backend)
     byteForByte(backend)

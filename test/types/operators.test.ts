@@ -1,7 +1,7 @@
-import { bufferTime, EMPTY, filter, map, type Observable, type OperatorFunction, of, pipe } from 'rxjs'
+import { bufferTime, EMPTY, filter, from, map, mergeMap, type Observable, type OperatorFunction, of, pipe } from 'rxjs'
 import { expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
-import type { Client } from '../../src/client/client.js'
+import type { Client, RecordStream } from '../../src/client/client.js'
 import { type Decoder, decode } from '../../src/operators/decode.js'
 import { fork } from '../../src/operators/fork/fork.js'
 import { BatchFailure } from '../../src/operators/handle/batch-failure.js'
@@ -178,9 +178,38 @@ it('has no null where tombstones do not go on', () => {
   >()
   const client = {} as Client
   const topic = () => client.topic('orders', { decode: json<Order>(), tombstones: 'ack' })
-  expectTypeOf(topic).returns.toEqualTypeOf<Observable<ConsumeRecord<Order>>>()
+  expectTypeOf(topic).returns.toEqualTypeOf<RecordStream<Order>>()
   const withNull = () => client.topic('orders', { decode: json<Order>(), retries: 1 })
-  expectTypeOf(withNull).returns.toEqualTypeOf<Observable<ConsumeRecord<Order | null>>>()
+  expectTypeOf(withNull).returns.toEqualTypeOf<RecordStream<Order | null>>()
   // @ts-expect-error nothing is decoded
   void (() => client.topic('orders', { tombstones: 'ack' }))
+})
+
+it('types the parameters of a decoder that stands beside other options', () => {
+  const client = {} as Client
+  const topic = () => client.topic('orders', { retries: 1, decode: (bytes, { attempt }) => bytes.length + attempt })
+  expectTypeOf(topic).returns.toEqualTypeOf<RecordStream<number | null>>()
+  const acked = () => client.topic('orders', { dlq: true, tombstones: 'ack', decode: async bytes => bytes.toString() })
+  expectTypeOf(acked).returns.toEqualTypeOf<RecordStream<string>>()
+})
+
+it('types what a loop over a topic is given, as its options decode it', () => {
+  const client = {} as Client
+  void (async () => {
+    for await (const record of client.topic('orders')) expectTypeOf(record).toEqualTypeOf<ConsumeRecord>()
+    for await (const record of client.topic('orders', { decode: schema })) {
+      expectTypeOf(record).toEqualTypeOf<ConsumeRecord<{ id: string; cents: number } | null>>()
+    }
+    for await (const record of client.topic('orders', { decode: json<Order>(), tombstones: 'fail' })) {
+      expectTypeOf(record).toEqualTypeOf<ConsumeRecord<Order>>()
+    }
+    // @ts-expect-error what operators make of a topic is an Observable alone
+    for await (const record of client.topic('orders').pipe(map(String))) void record
+    // @ts-expect-error one record at a time is taken, and awaited
+    for (const record of client.topic('orders')) void record
+  })
+  // It stays what RxJS takes, with one type of value.
+  expectTypeOf(of(1).pipe(mergeMap(() => client.topic('orders')))).toEqualTypeOf<Observable<ConsumeRecord>>()
+  const observed = () => from(client.topic('orders', { decode: schema }))
+  expectTypeOf(observed).returns.toEqualTypeOf<Observable<ConsumeRecord<{ id: string; cents: number } | null>>>()
 })

@@ -1,0 +1,153 @@
+import { type Observable, type OperatorFunction, of, type Subscription } from 'rxjs'
+import type { ConsumeRecord } from '../record.js'
+
+/** A topic stream whose subscriber is handed one record at a time, when it asks. */
+export interface AskedStream {
+  /** Subscribing asks for the first record. */
+  readonly records: Observable<ConsumeRecord>
+  /** The next record is wanted. */
+  ask(): void
+  /** This record came: no other is handed out before the next `ask`. */
+  rest(record: ConsumeRecord): void
+}
+
+type Result<R> = IteratorResult<R, undefined>
+
+/** A call of `next` whose record has not come. */
+interface Call<R> {
+  resolve(result: Result<R>): void
+  reject(error: unknown): void
+}
+
+const done: Result<never> = Object.freeze({ done: true, value: undefined })
+
+/** Where JavaScript keeps what every async iterator inherits: helpers such as `map` and `take`, in engines that have them. */
+const inherited: object = Object.getPrototypeOf(Object.getPrototypeOf(async function* () {}.prototype))
+
+/**
+ * Iterates over a topic's records, one at a time.
+ *
+ * It subscribes with the first `next`. Each `next` asks the stream for a record, and no record is delivered without being
+ * asked for. Calls that are made before an earlier one has its record wait for their turn.
+ *
+ * It ends when the stream does, by its error, and by `return` and `throw`, which a loop calls that is left. A record that was
+ * handed out unsettled is then delivered again, to the next subscriber, as RxJS's `take` has it.
+ */
+export class RecordIterator<R> implements AsyncIterableIterator<R>, AsyncDisposable {
+  readonly #stream: AskedStream
+  readonly #steps: OperatorFunction<ConsumeRecord, R> | undefined
+  readonly #calls: Call<R>[] = []
+  #subscription: Subscription | undefined
+  /** A record that is going through its steps. */
+  #underWay: Subscription | undefined
+  /** No more records come. */
+  #completed = false
+  /** An error that no call has been told of. */
+  #failure: { readonly error: unknown } | undefined
+  #over = false
+
+  constructor(stream: AskedStream, steps: OperatorFunction<ConsumeRecord, R> | undefined) {
+    this.#stream = stream
+    this.#steps = steps
+  }
+
+  /** Resolves to the next record. Rejects, once, with the error that ended the stream. */
+  next(): Promise<Result<R>> {
+    if (this.#failure !== undefined) {
+      const { error } = this.#failure
+      this.#failure = undefined
+      return Promise.reject(error)
+    }
+    if (this.#over) return Promise.resolve(done)
+    return new Promise((resolve, reject) => {
+      this.#calls.push({ resolve, reject })
+      // Behind another call this one has its turn when that has its record.
+      if (this.#calls.length > 1) return
+      if (this.#subscription === undefined) this.#subscribe()
+      else this.#stream.ask()
+    })
+  }
+
+  /** Unsubscribes; calls of `next` that wait resolve as done. */
+  return(): Promise<Result<R>> {
+    this.#end()
+    return Promise.resolve(done)
+  }
+
+  /** Unsubscribes, as `return`, and rejects with `error`. */
+  throw(error?: unknown): Promise<Result<R>> {
+    this.#end()
+    return Promise.reject(error)
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#end()
+  }
+
+  #subscribe(): void {
+    const subscription = this.#stream.records.subscribe({
+      next: record => this.#take(record),
+      error: error => this.#fail(error),
+      complete: () => {
+        this.#completed = true
+        if (this.#underWay === undefined) this.#end()
+      },
+    })
+    this.#subscription = subscription
+    // Ended while it was subscribed to.
+    if (this.#over) subscription.unsubscribe()
+  }
+
+  #take(record: ConsumeRecord): void {
+    this.#stream.rest(record)
+    if (this.#steps === undefined) return this.#give(record as unknown as R)
+    let ended = false
+    const underWay = of(record)
+      .pipe(this.#steps)
+      .subscribe({
+        next: value => this.#give(value),
+        error: error => this.#fail(error),
+        complete: () => {
+          ended = true
+          this.#underWay = undefined
+          if (this.#completed) this.#end()
+          // It did not come through: the call still waits.
+          else if (!this.#over && this.#calls.length > 0) this.#stream.ask()
+        },
+      })
+    if (this.#over) underWay.unsubscribe()
+    else if (!ended) this.#underWay = underWay
+  }
+
+  #give(value: R): void {
+    this.#calls.shift()?.resolve({ done: false, value })
+    // With steps, when the record has been through them.
+    if (this.#steps === undefined && this.#calls.length > 0) this.#stream.ask()
+  }
+
+  #fail(error: unknown): void {
+    const call = this.#calls.shift()
+    if (call === undefined) this.#failure = { error }
+    else call.reject(error)
+    this.#finish()
+  }
+
+  #end(): void {
+    this.#failure = undefined
+    this.#finish()
+  }
+
+  #finish(): void {
+    this.#over = true
+    this.#underWay?.unsubscribe()
+    this.#underWay = undefined
+    this.#subscription?.unsubscribe()
+    for (const call of this.#calls.splice(0)) call.resolve(done)
+  }
+}
+
+Object.setPrototypeOf(RecordIterator.prototype, inherited)
