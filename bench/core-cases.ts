@@ -3,12 +3,12 @@ import { pathToFileURL } from 'node:url'
 import { Observable, Subject, type Subscriber } from 'rxjs'
 import type { BarrierSignal, ConsumeRecord } from 'rxmika'
 
-/** One build of the library, by its folder: this one's, or that of another commit. */
+/** One compilation of the library's sources, by its folder: of these, or of another commit's. */
 export class Build {
   constructor(readonly folder: string) {}
 
   async load() {
-    const file = (name: string) => import(pathToFileURL(join(this.folder, 'dist/esm', name)).href)
+    const file = (name: string) => import(pathToFileURL(join(this.folder, name)).href)
     const rxmika: typeof import('rxmika') = await file('index.js')
     const testing: typeof import('rxmika/testing') = await file('testing/index.js')
     const { DeliveredRecord }: typeof import('../src/record.js') = await file('record.js')

@@ -24,10 +24,10 @@ const here = fileURLToPath(new URL('..', import.meta.url))
 const run = promisify(execFile)
 
 await compile()
-const other = options.against === undefined ? undefined : buildOf(options.against)
+const other = options.against === undefined ? undefined : treeOf(options.against)
 try {
-  const builds = new Map([['this', here]])
-  if (other !== undefined) builds.set(options.against!, other)
+  const builds = new Map([['this', modulesOf(here)]])
+  if (other !== undefined) builds.set(options.against!, modulesOf(other))
   const times = new Map(names.map(name => [name, new Map([...builds.keys()].map(build => [build, [] as number[]]))]))
   for (let round = 0; round < rounds; round++) {
     for (const name of names) {
@@ -64,11 +64,18 @@ function row(name: string, byBuild: ReadonlyMap<string, readonly number[]>) {
   }
 }
 
-/** The commit's build, in a worktree of its own that borrows this one's packages. */
-function buildOf(commit: string): string {
+/** The commit's sources, in a worktree of its own that borrows this one's packages. */
+function treeOf(commit: string): string {
   const folder = join(mkdtempSync(join(tmpdir(), 'rxmika-')), 'tree')
   execFileSync('git', ['worktree', 'add', '--detach', folder, commit], { cwd: here, stdio: 'ignore' })
   symlinkSync(join(here, 'node_modules'), join(folder, 'node_modules'))
-  execFileSync('npm', ['run', '--silent', 'build'], { cwd: folder, stdio: 'inherit' })
+  return folder
+}
+
+/** A tree's modules, each compiled by itself: the cases need some that the package keeps to itself. */
+function modulesOf(tree: string): string {
+  const folder = join(tree, '.compiled', 'modules')
+  const options = ['--noCheck', '--declaration', 'false', '--outDir', folder]
+  execFileSync('npx', ['tsc', '-p', 'tsconfig.build.json', ...options], { cwd: tree, stdio: 'inherit' })
   return folder
 }

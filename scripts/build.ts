@@ -1,10 +1,122 @@
-// Compiled by TypeScript itself, twice, file by file: what is published reads like the sources, and no optimiser stands
-// between the code that is tested and the code that runs (see docs/decisions.md).
-import { execFileSync } from 'node:child_process'
-import { rmSync, writeFileSync } from 'node:fs'
+// The package as it is published: one implementation, in CommonJS, with a file for each entry point and files for what
+// they share. The ES modules re-export it, so a program that both imports and requires the package holds it once.
+// esbuild removes the types file by file, as it does for the tests, Rollup joins the files, and TypeScript writes the
+// declarations. Nothing minifies, drops or moves code: see docs/decisions.md.
+import { execFile } from 'node:child_process'
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname, join, normalize, relative, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import { decode, encode, type SourceMapMappings } from '@jridgewell/sourcemap-codec'
+import { transform } from 'esbuild'
+import { type Plugin, rollup } from 'rollup'
 
-rmSync('dist', { recursive: true, force: true })
-for (const project of ['tsconfig.build.json', 'tsconfig.build.cjs.json']) {
-  execFileSync('npx', ['tsc', '-p', project], { stdio: 'inherit' })
+const types = 'dist/types'
+const shebang = /^#!.*\n/
+
+await rm('dist', { recursive: true, force: true })
+const entries = await entryPoints()
+await Promise.all([writeCode(), writeDeclarations()])
+await rm(types, { recursive: true })
+
+/** The entry points that package.json names, as `index` or `testing/index`. */
+async function entryPoints(): Promise<string[]> {
+  const { exports, bin = {} } = JSON.parse(await readFile('package.json', 'utf8'))
+  const files = JSON.stringify([exports, bin]).matchAll(/"(?:\.\/)?dist\/(?:esm|cjs)\/([^"]+)\.js"/g)
+  return [...new Set([...files].map(([, name]) => name!))]
 }
-writeFileSync('dist/cjs/package.json', '{ "type": "commonjs" }\n')
+
+async function writeCode(): Promise<void> {
+  const bundle = await rollup({
+    input: Object.fromEntries(entries.map(entry => [entry, resolve('src', `${entry}.ts`)])),
+    external: name => !name.startsWith('.') && !name.startsWith(resolve('src')),
+    plugins: [typescriptSources()],
+    treeshake: false,
+    onwarn: warning => {
+      throw new Error(warning.message)
+    },
+  })
+  const { output } = await bundle.write({
+    dir: 'dist/cjs',
+    format: 'cjs',
+    exports: 'named',
+    interop: 'auto',
+    generatedCode: 'es2015',
+    chunkFileNames: 'shared/[name].js',
+    // Where a test runner replaces `require`, `import()` would go past it.
+    dynamicImportInCjs: false,
+    hoistTransitiveImports: false,
+    sourcemap: true,
+  })
+  await writeFile('dist/cjs/package.json', '{ "type": "commonjs" }\n')
+  for (const chunk of output) {
+    if (chunk.type !== 'chunk') continue
+    const map = { ...chunk.map!, mappings: encode(byLine(decode(chunk.map!.mappings))) }
+    await writeFile(`dist/cjs/${chunk.fileName}.map`, JSON.stringify(map))
+    if (!chunk.isEntry) continue
+    const [program = ''] = shebang.exec(chunk.code) ?? []
+    const names = chunk.exports.toSorted().join(', ')
+    const statement = names === '' ? 'import' : `export { ${names} } from`
+    await write(`dist/esm/${chunk.name}.js`, `${program}${statement} '${fromEsModule(chunk.name)}'\n`)
+  }
+}
+
+/** The declarations that a user can reach. The others describe insides, and are more than half of them. */
+async function writeDeclarations(): Promise<void> {
+  await tsc('--emitDeclarationOnly', '--outDir', types)
+  const reached = new Set<string>()
+  const open = entries.map(entry => `${entry}.d.ts`)
+  for (let file = open.pop(); file !== undefined; file = open.pop()) {
+    if (reached.has(file)) continue
+    reached.add(file)
+    const text = await readFile(join(types, file), 'utf8')
+    for (const [, name] of text.matchAll(/(?:from|import\()\s*['"](\.[^'"]+)\.js['"]/g)) {
+      open.push(`${normalize(join(dirname(file), name!))}.d.ts`)
+    }
+    await mkdir(dirname(join('dist/cjs', file)), { recursive: true })
+    await cp(join(types, file), join('dist/cjs', file))
+  }
+  for (const entry of entries) await write(`dist/esm/${entry}.d.ts`, `export * from '${fromEsModule(entry)}'\n`)
+}
+
+async function tsc(...options: readonly string[]): Promise<void> {
+  try {
+    await promisify(execFile)('npx', ['tsc', '-p', 'tsconfig.build.json', ...options])
+  } catch (error) {
+    throw new Error(`tsc ${options.join(' ')}\n${(error as { stdout: string }).stdout}`)
+  }
+}
+
+/** Finds the sources by the names that imports have, and removes their types. */
+function typescriptSources(): Plugin {
+  return {
+    name: 'typescript-sources',
+    resolveId(name, importer) {
+      return name.startsWith('.') ? resolve(dirname(importer!), name.replace(/\.js$/, '.ts')) : null
+    },
+    async load(file) {
+      const source = await readFile(file, 'utf8')
+      const tsconfigRaw = { compilerOptions: { verbatimModuleSyntax: true, target: 'es2022' } }
+      return transform(source, {
+        loader: 'ts',
+        target: 'es2022',
+        sourcemap: true,
+        sourcefile: file,
+        tsconfigRaw,
+      })
+    },
+  }
+}
+
+/** Stack traces and breakpoints need lines. The place of each word in them would be a quarter of the package. */
+function byLine(mappings: SourceMapMappings): SourceMapMappings {
+  return mappings.map(line => line.filter((segment, at) => at === 0 || segment[2] !== line[at - 1]![2]))
+}
+
+function fromEsModule(entry: string): string {
+  return relative(dirname(`dist/esm/${entry}`), `dist/cjs/${entry}.js`).replaceAll('\\', '/')
+}
+
+async function write(file: string, text: string): Promise<void> {
+  await mkdir(dirname(file), { recursive: true })
+  await writeFile(file, text)
+}

@@ -1,6 +1,18 @@
 import { getMaxListeners, setMaxListeners } from 'node:events'
-import { concat, defer, EMPTY, NEVER, Observable, type SchedulerLike, type Subject, take, takeUntil, timer } from 'rxjs'
-import { catchError, ignoreElements } from 'rxjs/operators'
+import {
+  catchError,
+  concat,
+  defer,
+  EMPTY,
+  ignoreElements,
+  NEVER,
+  Observable,
+  type SchedulerLike,
+  type Subject,
+  take,
+  takeUntil,
+  timer,
+} from 'rxjs'
 import type { Clock } from '../clock.js'
 
 /** What closing may take once it does not wait for records any more, ms. What a broker that is gone cannot do is given up. */

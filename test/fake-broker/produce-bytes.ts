@@ -1,9 +1,5 @@
 import type { OutgoingBatch, ProduceAnswer } from '../../src/drivers/kafka/writing/leaders'
 
-export const produceKey = 0
-/** The versions known here: 3 brought today's batches, 7 is the last that kafkajs speaks too. */
-export const newestProduceVersion = 7
-
 /** @param timeout How long the leader may wait for its replicas, ms. */
 export function encodeProduce(batches: readonly OutgoingBatch[], timeout: number): Buffer {
   const parts: Buffer[] = [prefix(batches.length, timeout)]

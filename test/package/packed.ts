@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { cp, lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -55,7 +55,8 @@ export class PackedPackage {
     try {
       const [source, project] = [join(folder, 'source'), join(folder, 'project')]
       await Promise.all([mkdir(source), mkdir(project)])
-      const parts = ['package.json', 'README.md', 'src', 'scripts', ...(await readdir(root)).filter(isTsconfig)]
+      const texts = ['README.md', 'LICENSE', 'CHANGELOG.md', 'docs']
+      const parts = ['package.json', ...texts, 'src', 'scripts', ...(await readdir(root)).filter(isTsconfig)]
       await Promise.all(parts.map(part => cp(join(root, part), join(source, part), { recursive: true })))
       await symlink(modules, join(source, 'node_modules'))
       await tool(source, 'npm', ['run', 'build'])
@@ -115,9 +116,19 @@ export class PackedPackage {
   }
 
   /** Evaluates code in the user's project. */
-  evaluate(format: Format, code: string): Promise<string> {
+  evaluate(format: Format, code: string, ...options: readonly string[]): Promise<string> {
     const type = format === 'esm' ? 'module' : 'commonjs'
-    return this.#node([`--input-type=${type}`, '--eval', code])
+    return this.#node([...options, `--input-type=${type}`, '--eval', code])
+  }
+
+  /** What the installed packages occupy on the disk, without these, bytes. */
+  async installedSize(without: readonly string[]): Promise<number> {
+    const modules = join(this.project, 'node_modules')
+    const entries = await readdir(modules, { recursive: true, withFileTypes: true })
+    const paths = entries.map(({ parentPath, name }) => join(parentPath, name))
+    const counted = paths.filter(path => !without.some(name => path.startsWith(join(modules, name))))
+    const sizes = await Promise.all(counted.map(async path => (await lstat(path)).blocks * 512))
+    return sizes.reduce((sum, size) => sum + size, 0)
   }
 
   /** Rejects by what is written to stderr, too: a warning, an error that nobody handled. */

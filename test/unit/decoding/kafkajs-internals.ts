@@ -74,21 +74,3 @@ export const kafkaJSCrc32c: (bytes: Buffer) => number = require('kafkajs/src/pro
 
 export const decodeByKafkaJS = (version: number, payload: Buffer): Promise<KafkaJSFetchResponse> =>
   require(`kafkajs/src/protocol/requests/fetch/v${version}/response`).decode(payload)
-
-/** The class that hands fetched messages to `eachBatch`. */
-export const KafkaJSBatch: new (
-  topic: string,
-  fetchedOffset: string,
-  partition: KafkaJSPartition,
-) => {
-  readonly messages: readonly unknown[]
-  isEmpty(): boolean
-  lastOffset(): string
-} = require('kafkajs/src/consumer/batch')
-
-/** How a connected broker finds the encoder and decoder of a request. */
-export const kafkaJSLookup: (versions: Record<number, { minVersion: number; maxVersion: number }>) => never =
-  require('kafkajs/src/protocol/requests').lookup
-
-export const kafkaJSRequests: { readonly Fetch: unknown; readonly Metadata: unknown } =
-  require('kafkajs/src/protocol/requests').requests

@@ -1,6 +1,4 @@
 // The only file that knows kafkajs: its SASL mechanisms log in over a connection of ours.
-// @ts-expect-error kafkajs publishes no types of it; the version is pinned, and the tests on a real Kafka hold its shape.
-import SASLAuthenticator from 'kafkajs/src/broker/saslAuthenticator/index.js'
 import type { Logger } from 'pino'
 import type { AnyMessage } from '../../../protocol/schema/message.js'
 import type { SaslOptions } from '../../../sasl.js'
@@ -54,7 +52,10 @@ export async function logIn(
     throw new RefusedConnectionError('it is older than Kafka 1.0 and cannot be logged in to', address)
   }
   try {
-    const authenticator: Authenticator = new SASLAuthenticator(carrier, silentLogger, versions, true)
+    // Loaded by who logs in, and nobody else: it takes as long as half of this package.
+    // @ts-expect-error kafkajs has no types for it; the version is pinned, and the tests on a real Kafka hold its shape.
+    const { default: SaslAuthenticator } = await import('kafkajs/src/broker/saslAuthenticator/index.js')
+    const authenticator: Authenticator = new SaslAuthenticator(carrier, silentLogger, versions, true)
     await authenticator.authenticate()
     await carrier.finish()
     const lifetime = Number(authenticator.sessionLifetime)
