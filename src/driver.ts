@@ -90,6 +90,51 @@ export type DriverEvent =
   /** Something went wrong that heals by itself, or concerns one partition. */
   | { readonly type: 'trouble'; readonly error: RxMikaError }
 
+/** Where an assignment is to be read on: an offset, or the first record not older than a date, and so on. */
+export interface Seek {
+  readonly assignment: PartitionAssignment
+  readonly to: number | 'earliest' | 'latest' | Date
+}
+
+export interface Moved {
+  readonly from: PartitionAssignment
+  readonly to: PartitionAssignment
+}
+
+/** A bounded read of one topic, beside any group; see {@link Driver.read}. */
+export interface ReadRequest {
+  /** Full name. */
+  readonly topic: string
+  /** Absent: every partition; with `until: 'forever'` also those that are added later. */
+  readonly partitions?: readonly number[] | undefined
+  /**
+   * A date: the first record that is not older, or the end if there is none. A map: the position of each partition; a
+   * partition that is missing in it is not read, and a position below the log's start is its start.
+   */
+  readonly from: 'earliest' | 'latest' | Date | ReadonlyMap<number, number>
+  /**
+   * `'caught-up'`: the end that each partition has when the read begins. A date: before the first record that is not older,
+   * and if there is none, as `'caught-up'`.
+   */
+  readonly until: 'caught-up' | 'forever' | Date
+  /** For reading from the nearest replica (KIP-392). */
+  readonly rack?: string | undefined
+  /** True: nothing more is fetched, except for fetches already in flight. Absent: never paused. */
+  readonly paused?: Observable<boolean>
+}
+
+export type ReadEvent =
+  /** Records with the indexes `from … to - 1`; per partition in offset order, without overlap. There may be none. */
+  | {
+      readonly type: 'batch'
+      readonly partition: number
+      readonly batch: RecordBatch
+      readonly from: number
+      readonly to: number
+    }
+  /** Something that heals by itself, or a position that moved because the log did. */
+  | { readonly type: 'trouble'; readonly error: RxMikaError }
+
 /** Whether the brokers can be reached. */
 export type ConnectionEvent = Extract<DriverEvent, { readonly type: 'disconnected' | 'reconnected' }>
 
@@ -146,6 +191,24 @@ export interface Driver {
   readAt(assignment: PartitionAssignment, offset: number): Observable<RecordBatch>
   /** Characters of metadata that a commit may have beside a position. Absent: 4,096, as Kafka has it by default. */
   readonly maxCommitMetadata?: number
+  /**
+   * Reads a topic between two bounds, beside `consume` and any other read. Begins on subscription; completes once every
+   * partition is read to its end, past gaps, markers and aborted transactions. Unsubscribing ends its fetches and closes
+   * its connections. Joins no group, commits nothing and creates no topic: READ on the topic is enough.
+   *
+   * While the leader of a partition is away, the others are read. Errors with `ConfigurationError` if the topic or a
+   * partition does not exist, and with `FetchError` if the topic is deleted, forbidden or cannot be decoded.
+   */
+  read(request: ReadRequest): Observable<ReadEvent>
+  /**
+   * Moves assignments: each gets another in its place, paused, that begins at the new position. Emits them once they are
+   * moved, those of several leaders one after the other, and completes when none is left. Until then the old ones go on.
+   * The old assignment has ended when its successor is emitted, so that nothing read or committed for it counts any more.
+   *
+   * An assignment that ended otherwise is left out. Of several calls for one partition the last one counts. A position that
+   * is not in the log is reported as `trouble`, and reading begins where `startFrom` says. Commits nothing.
+   */
+  seek(moves: readonly Seek[]): Observable<readonly Moved[]>
   /**
    * One request; completes when the broker confirmed it; errors with `CommitError`. Points whose assignment has ended
    * are not sent. Any other error counts as one that may pass.

@@ -10,6 +10,7 @@ export type {
   DlqReplayProgress,
   Environment,
   PublishOptions,
+  ReadOptions,
   RecordStream,
   SslOptions,
   TopicOptions,
@@ -23,7 +24,11 @@ export type {
   Driver,
   DriverContext,
   DriverEvent,
+  Moved,
   PartitionAssignment,
+  ReadEvent,
+  ReadRequest,
+  Seek,
   StartFrom,
 } from './driver.js'
 export * from './errors.js'
@@ -33,6 +38,7 @@ export * from './operators/index.js'
 export type { Outgoing } from './outgoing.js'
 export type { ProduceResult, Refused, Written } from './produce-result.js'
 export type { HeaderValue, PublishRecord, RecordHeaders, RecordMetadata } from './publish.js'
+export type { ReadRecord } from './read-record.js'
 export type { ConsumedHeaders, ConsumeRecord, Outrun, RecordSource } from './record.js'
 export type { HeaderPair, RecordBatch } from './record-batch.js'
 export * from './retry/index.js'

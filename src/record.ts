@@ -1,4 +1,5 @@
 import type { InspectOptions } from 'node:util'
+import { type ConsumedHeaders, headersByName, lastHeader, type OwnHeaders } from './consumed-headers.js'
 import {
   type Delivery,
   type DeliveryOwner,
@@ -13,10 +14,8 @@ import type { Disposition } from './failure.js'
 import { inspected, inspectedAs, readable } from './readable.js'
 import type { HeaderPair, RecordBatch } from './record-batch.js'
 
+export type { ConsumedHeaders } from './consumed-headers.js'
 export type { DeliveryPhase, Outrun, Rebalances } from './delivery.js'
-
-/** A record's headers by name: the only value of a name, or all of them in order. Without this library's own. */
-export type ConsumedHeaders = { readonly [name: string]: Buffer | null | readonly (Buffer | null)[] | undefined }
 
 /** Where a delivery was read. */
 export interface RecordSource {
@@ -39,6 +38,7 @@ export interface ConsumeRecord<V = Buffer | null> {
   readonly timestamp: number
   readonly key: Buffer | null
   readonly value: V
+  /** Without this library's own. */
   readonly headers: ConsumedHeaders
   /** The last value of that name; null is a value, undefined means there is none. */
   header(name: string): Buffer | null | undefined
@@ -75,7 +75,7 @@ export interface Origin {
 export interface RecordOwner extends DeliveryOwner {
   readonly signal: AbortSignal
   /** Which headers are this library's own for this group; undefined: none are. */
-  readonly ownHeaders: { isOwn(name: string): boolean } | undefined
+  readonly ownHeaders: OwnHeaders | undefined
   acked(record: DeliveredRecord): void
   /** A failed record's route is done with it. */
   routed(record: DeliveredRecord, disposition: Disposition): void
@@ -263,27 +263,11 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
   }
 
   get headers(): ConsumedHeaders {
-    // Without a prototype: a header may be named `constructor` or `__proto__`.
-    const headers: Record<string, Buffer | null | (Buffer | null)[]> = Object.create(null)
-    const own = this.#owner.ownHeaders
-    for (const [name, value] of this.headerPairs) {
-      if (own?.isOwn(name)) continue
-      const before = headers[name]
-      if (before === undefined) headers[name] = value
-      else if (Array.isArray(before)) before.push(value)
-      else headers[name] = [before, value]
-    }
-    return headers
+    return headersByName(this.headerPairs, this.#owner.ownHeaders)
   }
 
   header(name: string): Buffer | null | undefined {
-    if (this.#owner.ownHeaders?.isOwn(name)) return undefined
-    const pairs = this.headerPairs
-    for (let at = pairs.length - 1; at >= 0; at--) {
-      const pair = pairs[at]!
-      if (pair[0] === name) return pair[1]
-    }
-    return undefined
+    return this.#owner.ownHeaders?.isOwn(name) ? undefined : lastHeader(this.headerPairs, name)
   }
 
   get source(): RecordSource {

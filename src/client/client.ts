@@ -6,6 +6,7 @@ import type { ClientEvent, ClientState, Stall, StallsOptions } from '../events.j
 import type { Completed, Failed } from '../failure.js'
 import type { Decoder, Tombstones } from '../operators/decode.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
+import type { ReadRecord } from '../read-record.js'
 import type { ConsumeRecord } from '../record.js'
 import type { Backoff } from '../retry/backoff.js'
 import type { RoutingClient } from '../routing.js'
@@ -117,6 +118,22 @@ export type DecodedTopicOptions<T> = TopicOptions & {
   readonly tombstones?: Tombstones
 }
 
+export interface ReadOptions {
+  /** Default: every partition; with `until: 'forever'` also those that are added later. */
+  readonly partitions?: readonly number[]
+  /**
+   * Where reading begins; default `'earliest'`. A date: at the first record that is not older, or at the end if there is none.
+   * A map: at the offset of each partition; a partition that is missing in it is not read, and an offset below the log's
+   * start is its start.
+   */
+  readonly from?: 'earliest' | 'latest' | Date | ReadonlyMap<number, bigint>
+  /**
+   * Where it ends. `'caught-up'` (default): at the end that each partition has at subscription. A date: before the first
+   * record that is not older, and if there is none, as `'caught-up'`. `'forever'`: nowhere.
+   */
+  readonly until?: 'caught-up' | 'forever' | Date
+}
+
 export interface PublishOptions {
   /** How long the brokers may take to acknowledge all of the records, ms; default 30,000. */
   readonly timeout?: number
@@ -220,6 +237,28 @@ export interface Client extends RoutingClient, AsyncDisposable {
    * @throws ConfigurationError when called with what cannot be published; the message names it.
    */
   publish(records: PublishRecord | readonly PublishRecord[], options?: PublishOptions): Observable<RecordMetadata[]>
+  /**
+   * Reads a topic from one place to another and completes, beside any group: nothing is joined, committed or settled, and no
+   * right is needed but to READ the topic. Cold: each subscription is a read of its own, with connections of its own, which
+   * unsubscribing closes. Needs no `start()`. Records of one partition come in their order.
+   *
+   * It completes at its end also over gaps, markers, aborted transactions and empty partitions. While the leader of a
+   * partition is away, the others are read, and that one when it is back. If retention deletes what comes next, reading goes
+   * on at the log's new start, and a `FetchError` on `errors` says from where to where.
+   *
+   * As an Observable it pushes as fast as `next` returns: an operator that waits (`concatMap` with a promise) queues what it
+   * is given, without a bound. `for await` takes one record at a time, and fetches no faster than the loop goes.
+   *
+   * Errors with `ConfigurationError` if the topic or a partition does not exist, with `FetchError` if the topic is deleted or
+   * may not be read, or if records cannot be decoded, and with `ClientClosedError` if the client closes.
+   *
+   * ```
+   * read(topic)   --a-b-c--|    a, b and c were there at subscription
+   * ```
+   *
+   * @throws ConfigurationError when called with an option that is invalid or unknown.
+   */
+  read(topic: string, options?: ReadOptions): Observable<ReadRecord> & AsyncIterable<ReadRecord>
   /** @throws TopicNotRegisteredError */
   pause(topic: string): void
   /** @throws TopicNotRegisteredError */

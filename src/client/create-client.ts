@@ -4,6 +4,7 @@ import type { Driver } from '../driver.js'
 import { kafkaDriver } from '../drivers/kafka/index.js'
 import { ConfigurationError, DlqNotConfiguredError, type RxMikaError } from '../errors.js'
 import type { ClientState, Stall, StallsOptions } from '../events.js'
+import { invalid } from '../options.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
 import { GroupHeaders } from '../retry/headers.js'
 import { routing } from '../routing.js'
@@ -17,6 +18,7 @@ import type {
   DlqReplayOptions,
   DlqReplayProgress,
   PublishOptions,
+  ReadOptions,
   RecordStream,
   TopicOptions,
 } from './client.js'
@@ -28,6 +30,9 @@ import { Life, replayCutOff } from './life.js'
 import { Publications } from './publications.js'
 import { publishable } from './publishable.js'
 import { Publisher } from './publisher.js'
+import { configureRead } from './read-options.js'
+import type { ReadStream } from './read-stream.js'
+import { Reads } from './reads.js'
 import { Reports } from './reports.js'
 import { TopicNames } from './topic-names.js'
 import { Topics } from './topics.js'
@@ -54,6 +59,7 @@ class KafkaClient implements Client {
   readonly #consuming: Consuming
   readonly #replays: DlqReplays
   readonly #publications: Publications
+  readonly #reads: Reads
 
   constructor(options: ClientOptions) {
     const config = configure(options)
@@ -98,6 +104,7 @@ class KafkaClient implements Client {
       unreachable: () => driver.lastFailure,
       ended: () => consuming.deliveryEnded(),
     })
+    const reads = new Reads({ ...common, rack: config.rack, connected: life.connected })
     this.#config = config
     this.#driver = driver
     this.#reports = reports
@@ -106,8 +113,9 @@ class KafkaClient implements Client {
     this.#consuming = consuming
     this.#replays = replays
     this.#publications = publications
+    this.#reads = reads
     this.closed = life.closed
-    life.owns({ topics, consuming, replays, publisher, publications }, options.signal)
+    life.owns({ topics, consuming, replays, reads, publisher, publications }, options.signal)
   }
 
   start(): Observable<RxMikaError> {
@@ -166,6 +174,12 @@ class KafkaClient implements Client {
     const full = list.map(record => ({ ...record, topic: topicName('publish: topic', record.topic, suffix)! }))
     const topics = list.map(({ topic }) => topic)
     return this.#publications.publish(full, topics, timeout)
+  }
+
+  read(topic: string, options?: ReadOptions): ReadStream {
+    if (topic === undefined) throw invalid('read: topic', topic, 'must be a non-empty string')
+    const fullName = topicName('read: topic', topic, this.#config.suffix)!
+    return this.#reads.read(topic, { topic: fullName, ...configureRead(options) })
   }
 
   replayDlq(options?: DlqReplayOptions): Observable<DlqReplayProgress> {

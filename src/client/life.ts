@@ -25,6 +25,7 @@ import type { Consuming } from './consuming.js'
 import type { DlqReplays } from './dlq-replay.js'
 import type { Publications } from './publications.js'
 import type { Publisher } from './publisher.js'
+import type { Reads } from './reads.js'
 import type { Reports } from './reports.js'
 import type { TopicNames } from './topic-names.js'
 import type { Topics } from './topics.js'
@@ -44,6 +45,7 @@ export interface Parts {
   readonly topics: Topics
   readonly consuming: Consuming
   readonly replays: DlqReplays
+  readonly reads: Reads
   readonly publisher: Publisher
   readonly publications: Publications
 }
@@ -175,7 +177,7 @@ export class Life {
   ): void {
     if (this.#closing !== undefined) return
     const { config, reports, driver, clock } = this.host
-    const { topics, consuming, replays, publications } = this.#parts
+    const { topics, consuming, replays, reads, publications } = this.#parts
     const { commits, changes } = consuming
     const closingNow = { patience: new Subject<unknown>(), fatal }
     this.#closing = closingNow
@@ -185,6 +187,7 @@ export class Life {
     // The streams end first: operators that hold records back (bufferTime, concatMap) let go of them on completion.
     topics.endStreams(fatal === undefined ? {} : { error: fatal })
     replays.end(fatal ?? replayCutOff())
+    reads.end(fatal)
     let end: CloseReport = { drained: true, unsettled: 0, left: [] }
     const steps = closing(
       {

@@ -7,6 +7,7 @@ import { driverPort } from './suites/driver-port'
 import { failing } from './suites/failing'
 import { iterating } from './suites/iterating'
 import { publishing } from './suites/publishing'
+import { reading } from './suites/reading'
 import { replaying } from './suites/replaying'
 import { reporting } from './suites/reporting'
 import { restarting } from './suites/restarting'
@@ -25,6 +26,7 @@ export function contract(name: string, backend: Backend): void {
     iterating(backend)
     failing(backend)
     replaying(backend)
+    reading(backend)
     byteForByte(backend)
     switching(backend)
     publishing(backend)

@@ -81,6 +81,8 @@ function mortal(driver: Driver): MortalDriver {
       topics: names => whileAlive(driver.topics(names)),
       endOffsets: topic => whileAlive(driver.endOffsets(topic)),
       consume: request => whileAlive(driver.consume(request)),
+      read: request => whileAlive(driver.read(request)),
+      seek: moves => whileAlive(driver.seek(moves)),
       pause: assignments => dead || driver.pause(assignments),
       resume: assignments => dead || driver.resume(assignments),
       commit: points => whileAlive(driver.commit(points)),

@@ -1,14 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { lastValueFrom } from 'rxjs'
-import {
-  type Client,
-  type ClientEvent,
-  type ClientOptions,
-  type ConsumeRecord,
-  createClient,
-  type Driver,
-  type RxMikaError,
-} from 'rxmika'
+import { type Client, type ClientEvent, type ClientOptions, createClient, type Driver, type RxMikaError } from 'rxmika'
 import { expect, it } from 'vitest'
 import type { Backend, MortalDriver } from './backend'
 import { Collected } from './collected'
@@ -128,7 +120,9 @@ export class Run {
 }
 
 /** Values as text. */
-export function texts(records: readonly { readonly value: Buffer | null }[] | Collected<ConsumeRecord>): string[] {
+export function texts(
+  records: readonly { readonly value: Buffer | null }[] | Collected<{ readonly value: Buffer | null }>,
+): string[] {
   return (records instanceof Collected ? records.values : records).map(({ value }) => String(value))
 }
 

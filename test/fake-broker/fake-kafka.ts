@@ -240,7 +240,8 @@ export class FakeKafka {
           return {
             partitionIndex,
             errorCode: 0,
-            offset: timestamp === EARLIEST ? log.start : log.end,
+            // Others ask for the first offset that is there, too: on this broker itself (KIP-405).
+            offset: timestamp <= EARLIEST ? log.start : log.end,
             leaderEpoch: log.epoch,
           }
         }),

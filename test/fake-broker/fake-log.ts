@@ -14,13 +14,15 @@ export class FakeLog {
   /** The first offset that is still there. */
   start = 0
   #batches: Stored[] = []
+  /** Offsets up to here are taken, by records that compaction has removed or by markers. */
+  #takenTo = 0
   #epochs: { readonly epoch: number; readonly from: number }[] = [{ epoch: 0, from: 0 }]
 
   constructor(public leader: number) {}
 
   get end(): number {
     const last = this.#batches.at(-1)
-    return last === undefined ? this.start : last.base + last.count
+    return Math.max(this.#takenTo, last === undefined ? this.start : last.base + last.count)
   }
 
   /** One batch. */
@@ -33,9 +35,15 @@ export class FakeLog {
     this.#batches.push({ base: this.end, count: values.length, epoch: this.epoch, bytes })
   }
 
+  /** Takes offsets in which no record stands, as compaction leaves them. */
+  gap(offsets: number): void {
+    this.#takenTo = this.end + offsets
+  }
+
   /** Another leader, which has only what stands before `offset`. */
   cutOff(offset: number): void {
     this.#batches = this.#batches.filter(({ base }) => base < offset)
+    this.#takenTo = Math.min(this.#takenTo, offset)
     this.newEpoch()
   }
 

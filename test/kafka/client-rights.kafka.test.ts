@@ -125,6 +125,27 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
     expect(run.events.values.map(({ type }) => type)).not.toContain('restarted')
   })
 
+  scenario(
+    'reads a topic from one place to another with READ on it alone, and says so where that is missing',
+    async world => {
+      const { topic, group, options } = await service(world, [
+        ...['read billing', 'read retries', 'write retries', 'read dead', 'write dead'],
+      ])
+      await backend.publish(topic, [{ value: '0' }])
+      const run = world.client({ group, ...options })
+      const read = new Collected(run.client.read(topic))
+      expect(await read.ended()).toEqual({})
+      expect(texts(read)).toEqual(['0'])
+
+      const other = await world.topic('other')
+      const { error } = await new Collected(run.client.read(other)).ended()
+      expect(error).toBeInstanceOf(RxMikaError)
+      expect(String(error)).toMatch(new RegExp(`'${other}'.*READ`))
+      // It closes nothing, and creates nothing.
+      expect(run.client.currentState).toBe('idle')
+    },
+  )
+
   scenario('closes by an error that names the group, without any right to it', async world => {
     const { group, topic, options } = await service(world, ['read billing'])
     const run = world.client({ group, ...options })

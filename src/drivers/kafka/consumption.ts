@@ -3,8 +3,9 @@ import type { Logger } from 'pino'
 import { type Observable, type Subscriber, Subscription, takeUntil, timer } from 'rxjs'
 import type { Clock } from '../../clock.js'
 import type { CommitPoint } from '../../commit-point.js'
-import type { ConsumeRequest, DriverEvent, PartitionAssignment } from '../../driver.js'
+import type { ConsumeRequest, DriverEvent, Moved, PartitionAssignment, Seek } from '../../driver.js'
 import { CommitError, FetchError, type RxMikaError } from '../../errors.js'
+import { partitionName } from '../../place.js'
 import type { Codecs } from '../../protocol/records/codecs.js'
 import { type Uuid, ZERO_UUID } from '../../protocol/wire/uuid.js'
 import { pause } from './backoff.js'
@@ -21,8 +22,10 @@ import { ConsumerMember } from './membership/consumer-member.js'
 import { GrouplessMember } from './membership/groupless-member.js'
 import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './membership/member.js'
 import { cannotReadTopic } from './missing-right.js'
+import { byLeader } from './positions/by-leader.js'
 import { type LogIdentity, sealIdentity } from './positions/log-identity.js'
 import { resetPosition } from './positions/reset.js'
+import { type Sought, soughtPositions } from './positions/sought.js'
 import { begunWith, TakingUp, type TakingUpHost } from './positions/taking-up.js'
 import { RepeatLimit } from './repeat-limit.js'
 import { PartitionMap, type TopicPartition } from './topic-partition.js'
@@ -30,6 +33,16 @@ import { unexpected } from './unexpected.js'
 
 /** How long leaving the group may take, ms. The session of a member that does not leave ends by itself. */
 const leavePatience = 2_500
+
+const firstSeekPause = 100
+const maxSeekPause = 1_000
+/** A seek that fails this often in a row is reported. */
+const reportedAfter = 3
+
+interface SeekTurn extends Seek {
+  readonly assignment: Assignment
+  readonly turn: number
+}
 
 export interface ConsumptionHost {
   readonly cluster: Cluster
@@ -105,6 +118,8 @@ export class Consumption implements MemberOwner, FetchingHost {
     return this.request.rack
   }
 
+  readonly lane = 'fetch'
+
   get delivering(): boolean {
     return !this.#closed && !this.doubtful
   }
@@ -144,7 +159,9 @@ export class Consumption implements MemberOwner, FetchingHost {
     for (const hold of holds) {
       subscriptions.add(hold.pipe(takeUntil(overdue)).subscribe({ error: end, complete: end }))
     }
-    while (open > 0 && !this.#closed && assignments.some(({ ended }) => !ended)) await this.#release.rung()
+    // One that was moved by a seek is still held, by its successor.
+    const isHeld = (one: Assignment) => this.#fetching.assignments.get(one)?.lineage === one.lineage
+    while (open > 0 && !this.#closed && assignments.some(isHeld)) await this.#release.rung()
     subscriptions.unsubscribe()
   }
 
@@ -320,6 +337,10 @@ export class Consumption implements MemberOwner, FetchingHost {
     this.#takeUp()
   }
 
+  unreadable(error: FetchError): void {
+    this.trouble(error)
+  }
+
   forbidden({ topic, partition, next, wasRead }: Assignment): void {
     const error = new FetchError(cannotReadTopic([topic]), { topic, partition, offset: BigInt(next) })
     if (!wasRead) this.fail(error)
@@ -344,6 +365,78 @@ export class Consumption implements MemberOwner, FetchingHost {
   resume(assignments: readonly PartitionAssignment[]): void {
     for (const assignment of assignments) if (assignment instanceof Assignment) assignment.paused = false
     this.#fetching.wake()
+  }
+
+  /** Moves assignments, those of each leader by themselves; one that is away holds back its own only. */
+  seek(seeks: readonly Seek[], subscriber: Subscriber<readonly Moved[]>): void {
+    const turns = seeks.flatMap(({ assignment, to }): readonly SeekTurn[] =>
+      assignment instanceof Assignment ? [{ assignment, to, turn: assignment.lineage.ask() }] : [],
+    )
+    const ended = new AbortController()
+    subscriber.add(() => ended.abort())
+    this.#seekAll(turns, subscriber, ended.signal, 0).then(
+      () => subscriber.complete(),
+      error => subscriber.error(error),
+    )
+  }
+
+  async #seekAll(
+    turns: readonly SeekTurn[],
+    subscriber: Subscriber<readonly Moved[]>,
+    ended: AbortSignal,
+    failures: number,
+  ): Promise<void> {
+    const open = turns.filter(turn => this.#currentOf(turn) !== undefined)
+    const places = PartitionMap.of(open.map(({ assignment }) => assignment))
+    await Promise.all(
+      byLeader(this.cluster, [...places.values()]).map(async ({ led }) => {
+        const of = PartitionMap.of(led)
+        const those = open.filter(({ assignment }) => of.has(assignment))
+        try {
+          const sought = await soughtPositions(this.cluster, those, this.request.startFrom)
+          if (subscriber.closed || this.#closed) return
+          const moved = sought.flatMap((each, at) => this.#move(each, those[at]!) ?? [])
+          if (moved.length > 0) subscriber.next(moved)
+        } catch (error) {
+          if (subscriber.closed || this.#closed) return
+          const fatal = fatalError(error, this.request)
+          if (fatal !== undefined) throw fatal
+          if (failures + 1 === reportedAfter) this.#reportSeek(those, error as Error)
+          await Promise.race([this.cluster.refresh().catch(() => {}), pause(maxSeekPause, ended)])
+          await pause(Math.min(firstSeekPause * 2 ** failures, maxSeekPause), ended)
+          if (!subscriber.closed && !this.#closed) await this.#seekAll(those, subscriber, ended, failures + 1)
+        }
+      }),
+    )
+  }
+
+  /** The assignment to be moved: the one that was asked for, or what has followed it by other seeks. */
+  #currentOf({ assignment }: SeekTurn): Assignment | undefined {
+    const current = this.#fetching.assignments.get(assignment)
+    return current?.lineage === assignment.lineage ? current : undefined
+  }
+
+  #move({ offset, trouble }: Sought, turn: SeekTurn): Moved | undefined {
+    const from = this.#currentOf(turn)
+    if (from === undefined || !from.lineage.take(turn.turn)) return undefined
+    if (trouble !== undefined) this.trouble(trouble)
+    const { topic, partition, topicId, lineage } = from
+    const start = { offset, leaderEpoch: -1, metadata: '' }
+    const to = new Assignment(topic, partition, topicId, start, this.clock, lineage)
+    to.resting = from.resting
+    to.wasRead = from.wasRead
+    from.ended = true
+    this.#resumed = this.#resumed.map(each => (each === from ? to : each))
+    this.#fetching.remove([from])
+    this.#fetching.add([to])
+    return { from, to }
+  }
+
+  #reportSeek(turns: readonly SeekTurn[], cause: Error): void {
+    const places = turns.map(({ assignment }) => partitionName(assignment)).join(', ')
+    const { topic, partition } = turns[0]!.assignment
+    const message = `where to read ${places} on is not known yet: ${cause.message}`
+    this.trouble(new FetchError(message, { cause, topic, partition }))
   }
 
   async commit(points: readonly CommitPoint[]): Promise<void> {

@@ -7,7 +7,11 @@ import type {
   Driver,
   DriverContext,
   DriverEvent,
+  Moved,
   PartitionAssignment,
+  ReadEvent,
+  ReadRequest,
+  Seek,
 } from '../../driver.js'
 import { CommitError, ConfigurationError, ConnectionError, PublishError, type RxMikaError } from '../../errors.js'
 import type { Outgoing } from '../../outgoing.js'
@@ -24,6 +28,7 @@ import { Outage } from './outage.js'
 import { latest, offsetsAt } from './positions/list-offsets.js'
 import { identityLength } from './positions/log-identity.js'
 import { Reachability } from './reachability.js'
+import { BoundedRead } from './reading/bounded-read.js'
 import { existingTopics } from './topics.js'
 import { parseAddress, shownAddress } from './transport/address.js'
 import { RefusedConnectionError, UnansweredError } from './transport/failures.js'
@@ -60,6 +65,8 @@ export class KafkaDriver implements Driver {
   #context: DriverContext | undefined
   #writing: Writing | undefined
   #consumption: Consumption | undefined
+  readonly #reads = new Set<BoundedRead>()
+  #readCount = 0
   /** Where outages are told: to whoever connects, and then to whoever consumes. */
   #tell: ((event: ConnectionEvent) => void) | undefined
   #closed = false
@@ -122,7 +129,8 @@ export class KafkaDriver implements Driver {
       { clientId, clock, logger, ...(ssl !== undefined && { ssl }), ...(sasl !== undefined && { sasl }) },
       {
         connecting: address => reachability.begins(address),
-        connected: address => reachability.connected(address),
+        connected: address => reachability.tried(address),
+        abandoned: address => reachability.tried(address),
         answered: address => {
           reachability.answers(address)
           outage.answered()
@@ -185,6 +193,24 @@ export class KafkaDriver implements Driver {
     return promised(() => readAt(this.#connected(), assignment, offset, this.options.codecs)).pipe(concatAll())
   }
 
+  read(request: ReadRequest): Observable<ReadEvent> {
+    return new Observable(subscriber => {
+      if (this.#cluster === undefined || this.#closed) {
+        subscriber.error(this.#closed ? closed() : notConnected())
+        return
+      }
+      const lane = `read ${++this.#readCount}` as const
+      const host = { cluster: this.#cluster, clock: this.#clock, codecs: this.options.codecs, lane }
+      const read = new BoundedRead(host, request, subscriber)
+      this.#reads.add(read)
+      subscriber.add(() => {
+        this.#reads.delete(read)
+        read.end()
+      })
+      read.start()
+    })
+  }
+
   consume(request: ConsumeRequest): Observable<DriverEvent> {
     return new Observable(subscriber => {
       if (this.#cluster === undefined || this.#context === undefined || this.#closed) {
@@ -229,6 +255,13 @@ export class KafkaDriver implements Driver {
     return brokersMetadataLimit - identityLength
   }
 
+  seek(moves: readonly Seek[]): Observable<readonly Moved[]> {
+    return new Observable(subscriber => {
+      if (this.#consumption === undefined) subscriber.complete()
+      else this.#consumption.seek(moves, subscriber)
+    })
+  }
+
   commit(points: readonly CommitPoint[]): Observable<never> {
     return promised(async () => {
       if (points.every(point => point.assignment?.ended === true)) return
@@ -253,6 +286,7 @@ export class KafkaDriver implements Driver {
   close(): Observable<never> {
     const end = defer(() => {
       this.#closed = true
+      for (const read of [...this.#reads]) read.fail(closed())
       this.#writing?.end('the driver is closed')
       this.#reachability?.end()
       this.#outage?.stop()

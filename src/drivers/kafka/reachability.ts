@@ -51,8 +51,8 @@ export class Reachability {
     this.#entry(address).connecting++
   }
 
-  /** It succeeded: the connection stands, and a broker answered on it. */
-  connected(address: Address): void {
+  /** The attempt is over without a failure: the connection stands, or nobody wants it any more. */
+  tried(address: Address): void {
     const trying = this.#trying.get(shownAddress(address))
     if (trying !== undefined && trying.connecting > 0) trying.connecting--
   }

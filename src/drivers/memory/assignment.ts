@@ -21,6 +21,8 @@ export class Assignment implements PartitionAssignment {
     readonly log: Log,
     readonly position: number,
     readonly metadata: string,
+    /** What assignments have in common that follow each other by `seek`. */
+    readonly lineage: object = {},
   ) {
     this.topic = log.topic
     this.partition = log.partition

@@ -9,7 +9,7 @@ import {
   takeUntil,
   timer,
 } from 'rxjs'
-import type { ConsumeRequest, DriverEvent, PartitionAssignment } from '../../driver.js'
+import type { ConsumeRequest, DriverEvent, Moved, PartitionAssignment, Seek } from '../../driver.js'
 import { ConfigurationError, ConnectionError, type RxMikaError } from '../../errors.js'
 import { partitionName } from '../../place.js'
 import { Assignment } from './assignment.js'
@@ -128,12 +128,9 @@ export class Consumer {
 
   assign(starts: readonly Start[]): void {
     const retained = [...this.assignments.values()]
-    const added = starts.map(({ log, position, metadata }) => {
-      const assignment = new Assignment(log, position, metadata)
-      assignment.held.add(log.changed.subscribe(() => this.#fetchNext(assignment)))
-      this.assignments.set(partitionName(assignment), assignment)
-      return assignment
-    })
+    const added = starts.map(({ log, position, metadata }) =>
+      this.#addAssignment(new Assignment(log, position, metadata)),
+    )
     const rebalances = this.#rebalances
     this.#post(() => {
       this.#emit({ type: 'assigned', added, retained })
@@ -165,6 +162,33 @@ export class Consumer {
     if (own === undefined) return
     own.paused = false
     this.#fetchNext(own)
+  }
+
+  seek(moves: readonly Seek[]): readonly Moved[] {
+    if (this.#dead || this.#left) return []
+    return moves.flatMap(({ assignment, to }) => {
+      const from = this.assignments.get(partitionName(assignment))
+      if (from === undefined || !(assignment instanceof Assignment) || from.lineage !== assignment.lineage) return []
+      const { log, lineage } = from
+      const next = this.#addAssignment(new Assignment(log, this.#sought(log, to), '', lineage))
+      from.end()
+      return [{ from, to: next }]
+    })
+  }
+
+  #sought(log: Log, to: Seek['to']): number {
+    if (typeof to !== 'number') return startPosition(log, to)
+    if (log.inRange(to)) return to
+    const { startFrom } = this.request
+    const position = startPosition(log, startFrom === 'committed' ? 'earliest' : startFrom)
+    this.trouble(outOfRange(log, to, position))
+    return position
+  }
+
+  #addAssignment(assignment: Assignment): Assignment {
+    assignment.held.add(assignment.log.changed.subscribe(() => this.#fetchNext(assignment)))
+    this.assignments.set(partitionName(assignment), assignment)
+    return assignment
   }
 
   /** Undefined: it has ended, or is another consumer's. */

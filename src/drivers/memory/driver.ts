@@ -1,10 +1,21 @@
 import { concatAll, defer, ignoreElements, Observable, type SchedulerLike, throwError } from 'rxjs'
 import type { CommitPoint } from '../../commit-point.js'
-import type { ConsumeRequest, Driver, DriverContext, DriverEvent, PartitionAssignment } from '../../driver.js'
+import type {
+  ConsumeRequest,
+  Driver,
+  DriverContext,
+  DriverEvent,
+  Moved,
+  PartitionAssignment,
+  ReadEvent,
+  ReadRequest,
+  Seek,
+} from '../../driver.js'
 import { CommitError, ConfigurationError, ConnectionError, PublishError } from '../../errors.js'
 import type { Outgoing } from '../../outgoing.js'
 import { refused } from '../../produce-result.js'
 import type { RecordBatch } from '../../record-batch.js'
+import { BoundedRead } from './bounded-read.js'
 import type { Cluster } from './cluster.js'
 import { Consumer } from './consumer.js'
 import { MemberProcess } from './member-process.js'
@@ -67,6 +78,15 @@ export class MemoryDriver implements Driver {
     }).pipe(concatAll())
   }
 
+  read(request: ReadRequest): Observable<ReadEvent> {
+    return this.#whileAlive(
+      new Observable(subscriber => {
+        if (this.#closed) subscriber.error(new ConnectionError('the driver is closed'))
+        else new BoundedRead(this.#cluster, this.#process, request, subscriber)
+      }),
+    )
+  }
+
   consume(request: ConsumeRequest): Observable<DriverEvent> {
     return new Observable(subscriber => {
       if (this.#dead) return
@@ -97,6 +117,13 @@ export class MemoryDriver implements Driver {
     for (const assignment of assignments) {
       this.#consumer?.resume(assignment)
     }
+  }
+
+  seek(moves: readonly Seek[]): Observable<readonly Moved[]> {
+    return this.#request(() => {
+      const moved = this.#consumer?.seek(moves) ?? []
+      return moved.length > 0 ? [moved] : []
+    }).pipe(concatAll())
   }
 
   commit(points: readonly CommitPoint[]): Observable<never> {

@@ -11,7 +11,14 @@ import { heartbeat } from '../../../src/protocol/messages/heartbeat'
 import { brokers, Reading } from '../../fake-broker/reading'
 
 const logger = pino({ enabled: false })
-const told = { answered: () => {}, connecting: () => {}, connected: () => {}, silent: () => {}, failed: () => {} }
+const told = {
+  answered: () => {},
+  connecting: () => {},
+  connected: () => {},
+  silent: () => {},
+  abandoned: () => {},
+  failed: () => {},
+}
 
 describe('a connection', () => {
   const request = { groupId: 'billing', generationId: 1, memberId: 'm' }

@@ -10,6 +10,24 @@ export interface StartPosition {
   readonly metadata: string
 }
 
+/** What assignments have in common that follow each other by `seek`. */
+export class Lineage {
+  #asked = 0
+  #moved = 0
+
+  /** The turn of a seek that begins. */
+  ask(): number {
+    return ++this.#asked
+  }
+
+  /** False if a seek that was asked for later was made already. */
+  take(turn: number): boolean {
+    if (turn < this.#moved) return false
+    this.#moved = turn
+    return true
+  }
+}
+
 /** A partition that this member has, and how far it has been read. */
 export class Assignment implements PartitionAssignment {
   paused = true
@@ -45,6 +63,7 @@ export class Assignment implements PartitionAssignment {
     readonly topicId: Uuid,
     start: StartPosition,
     readonly clock: Clock,
+    readonly lineage = new Lineage(),
   ) {
     this.position = this.next = start.offset
     this.lastEpoch = start.leaderEpoch

@@ -57,6 +57,8 @@ interface Fetched {
   readonly sought: Sought
   readonly partition: FetchedPartition
   readonly batches: readonly LazyRecordBatch[]
+  /** The broker sent no bytes for it. */
+  readonly isEmpty: boolean
 }
 
 /** Where a partition is read on once what came is delivered. */
@@ -94,6 +96,7 @@ export class BrokerFetcher {
         this.#backoff.reset()
         if (fetched.some(hasMore)) ahead = this.#ask(positionsAfter(fetched))
         for (const each of fetched) this.#deliver(each)
+        if (fetched.every(({ isEmpty }) => isEmpty)) for (const each of fetched) this.#foundNothing(each)
       } catch (error) {
         await this.#recover(error)
       }
@@ -156,7 +159,7 @@ export class BrokerFetcher {
     const hasIds = wanted.every(({ topicId }) => topicId !== ZERO_UUID)
     const answer = host.cluster.ask(
       this.node,
-      'fetch',
+      host.lane,
       fetch,
       version => (version >= 12 ? request : withoutEpochs(request)),
       { timeout: maxWait + answerTimeout, ...(!hasIds && { maxVersion: namedVersion }) },
@@ -211,7 +214,7 @@ export class BrokerFetcher {
       if (failure !== undefined) this.#unreadable(asked, failure.offset, failure.error)
       if (isOldFormat)
         this.#unreadable(asked, asked.offset, new Error('records of a format before Kafka 0.11 are not read'))
-      return [{ sought: asked, partition, batches }]
+      return [{ sought: asked, partition, batches, isEmpty: bytes.length === 0 }]
     })
   }
 
@@ -229,6 +232,17 @@ export class BrokerFetcher {
       assignment.advance(batch.baseOffset, batch.lastOffset, batch.partitionLeaderEpoch)
       host.emit({ type: 'batch', assignment, batch, from })
     }
+  }
+
+  /**
+   * An answer without a byte had room for all. Where the stable end of the log is beyond what was asked for, compaction left
+   * nothing in between.
+   */
+  #foundNothing({ sought, partition }: Fetched): void {
+    const { assignment, offset } = sought
+    const end = stableEnd(partition)
+    if (assignment.ended || !isOfUse(sought) || assignment.next !== offset || end <= offset) return
+    this.fetching.host.foundNothing?.(assignment, end)
   }
 
   /** From now on from the replica that the leader named (KIP-392), and from the leader again when that refuses. */
@@ -288,7 +302,7 @@ export class BrokerFetcher {
       },
     )
     if (cause instanceof UnsupportedCodecError) this.fetching.host.fail(error)
-    else this.fetching.host.emit({ type: 'trouble', error })
+    else this.fetching.host.unreadable(error)
   }
 
   #refresh(): void {
@@ -317,9 +331,12 @@ export class BrokerFetcher {
 /** Whether the broker has more than it sent, so that it answers at once when it is asked for it. */
 function hasMore({ partition, batches }: Fetched): boolean {
   const last = batches.at(-1)
-  // Nothing is read past an open transaction. Brokers of old say -1.
-  const { lastStableOffset, highWatermark } = partition
-  return last !== undefined && last.lastOffset + 1 < (lastStableOffset < 0 ? highWatermark : lastStableOffset)
+  return last !== undefined && last.lastOffset + 1 < stableEnd(partition)
+}
+
+/** Nothing is read past an open transaction. Brokers of old say -1. */
+function stableEnd({ lastStableOffset, highWatermark }: FetchedPartition): number {
+  return lastStableOffset < 0 ? highWatermark : lastStableOffset
 }
 
 /** Where to read on once all of that is delivered; what cannot be, for what comes before it was not, does not count. */

@@ -6,6 +6,7 @@ import type { Cluster } from '../cluster/cluster.js'
 import { Doorbell } from '../doorbell.js'
 import { RepeatLimit } from '../repeat-limit.js'
 import { PartitionMap } from '../topic-partition.js'
+import type { Lane } from '../transport/transport.js'
 import { unexpected } from '../unexpected.js'
 import type { Assignment } from './assignment.js'
 import { BrokerFetcher } from './broker-fetcher.js'
@@ -20,16 +21,27 @@ export interface FetchingHost {
   readonly clock: Clock
   readonly codecs: Codecs | undefined
   readonly rack: string | undefined
+  /** The connections to fetch over. */
+  readonly lane: Lane
   /** False while it is in doubt whether this member still has what it had, and when all is over. */
   readonly delivering: boolean
-  emit(event: DriverEvent): void
+  emit(event: FetchingEvent): void
   /** Ends the stream by what cannot heal. */
   fail(error: RxMikaError): void
-  /** The position is not in the log, or the log is not the one it belongs to; the leader may say where they part. */
+  /** Bytes at the position are no records. They are asked for again, and reported once. */
+  unreadable(error: FetchError): void
+  /**
+   * There is no record between the position and `end`, as far as a broker that had room in its answer found. Absent: the
+   * position stays until there is a record behind the gap.
+   */
+  foundNothing?(assignment: Assignment, end: number): void
   /** This client may not read the topic. */
   forbidden(assignment: Assignment): void
+  /** The position is not in the log, or the log is not the one it belongs to; the leader may say where they part. */
   outOfRange(assignment: Assignment, diverged: Diverged | undefined): void
 }
+
+export type FetchingEvent = Extract<DriverEvent, { readonly type: 'batch' | 'trouble' }>
 
 /** Where the log that was read and the log of today part (KIP-595). */
 export interface Diverged {

@@ -5,6 +5,7 @@ import { EARLIEST, LATEST, listOffsets } from '../../../protocol/messages/list-o
 import type { Cluster } from '../cluster/cluster.js'
 import { ProtocolFailure } from '../cluster/protocol-failure.js'
 import { byTopic, PartitionMap, type TopicPartition } from '../topic-partition.js'
+import { byLeader } from './by-leader.js'
 
 export const latest = Number(LATEST)
 export const earliest = Number(EARLIEST)
@@ -27,30 +28,25 @@ export class LeaderlessError extends Error {
  * Asks each leader once. Rejects if one of them does not answer, or refuses a partition.
  *
  * @param timestamp ms since 1970, `earliest` or `latest`.
+ * @param isolation Under read committed, `latest` is the last stable offset; under read uncommitted, the high watermark.
  */
 export async function offsetsAt(
   cluster: Cluster,
   partitions: readonly TopicPartition[],
   timestamp: number,
+  isolation: number = isolationLevel.readCommitted,
 ): Promise<PartitionMap<ListedOffset>> {
-  const byLeader = new Map<number, TopicPartition[]>()
-  for (const each of partitions) {
-    const leader = cluster.leaderOf(each.topic, each.partition)
-    if (leader === undefined) throw new LeaderlessError(each)
-    const led = byLeader.get(leader)
-    if (led === undefined) byLeader.set(leader, [each])
-    else led.push(each)
-  }
   const found = new PartitionMap<ListedOffset>()
   await Promise.all(
-    [...byLeader].map(async ([leader, led]) => {
+    byLeader(cluster, partitions).map(async ({ leader, led }) => {
+      if (leader === undefined) throw new LeaderlessError(led[0]!)
       const topics = [...byTopic(led)].map(([name, each]) => ({
         name,
         partitions: each.map(({ partition }) => ({ partitionIndex: partition, timestamp: BigInt(timestamp) })),
       }))
       const answer = await cluster.ask(leader, 'control', listOffsets, version =>
         // Brokers before 0.11 have no transactions.
-        version >= 2 ? { isolationLevel: isolationLevel.readCommitted, topics } : { topics },
+        version >= 2 ? { isolationLevel: isolation, topics } : { topics },
       )
       for (const { name, partitions: listed } of answer.topics) {
         for (const { partitionIndex, errorCode, offset, leaderEpoch } of listed) {

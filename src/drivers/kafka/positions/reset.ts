@@ -63,7 +63,7 @@ export async function resetPosition(
 }
 
 /** Where the log of today and the one that was read part; `undefined` if that is not known. */
-async function partingOf(assignment: Assignment, cluster: Cluster): Promise<Diverged | undefined> {
+export async function partingOf(assignment: Assignment, cluster: Cluster): Promise<Diverged | undefined> {
   const { topic, partition, lastEpoch } = assignment
   if (lastEpoch < 0) return undefined
   const leader = cluster.leaderOf(topic, partition)
@@ -78,7 +78,7 @@ async function partingOf(assignment: Assignment, cluster: Cluster): Promise<Dive
   return found.endOffset < 0 ? undefined : { epoch: found.leaderEpoch, endOffset: found.endOffset }
 }
 
-async function startOf(
+export async function startOf(
   assignment: Assignment,
   beginning: ListedOffset,
   startFrom: StartFrom,

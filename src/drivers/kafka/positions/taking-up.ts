@@ -8,6 +8,7 @@ import type { Cluster } from '../cluster/cluster.js'
 import { Assignment, type StartPosition } from '../fetching/assignment.js'
 import type { CommittedPosition } from '../membership/member.js'
 import { PartitionMap, type TopicPartition } from '../topic-partition.js'
+import { byLeader } from './by-leader.js'
 import { earliest, LeaderlessError, type ListedOffset, latest, offsetsAt } from './list-offsets.js'
 import { type LogIdentity, unsealIdentity } from './log-identity.js'
 
@@ -67,18 +68,7 @@ export class TakingUp {
   }
 
   async #eachLeaders(partitions: readonly TopicPartition[], failures: number): Promise<void> {
-    await Promise.all(this.#byLeader(partitions).map(led => this.#those(led, failures)))
-  }
-
-  #byLeader(partitions: readonly TopicPartition[]): readonly TopicPartition[][] {
-    const led = new Map<number | undefined, TopicPartition[]>()
-    for (const each of partitions) {
-      const leader = this.host.cluster.leaderOf(each.topic, each.partition)
-      const others = led.get(leader)
-      if (others === undefined) led.set(leader, [each])
-      else others.push(each)
-    }
-    return [...led.values()]
+    await Promise.all(byLeader(this.host.cluster, partitions).map(({ led }) => this.#those(led, failures)))
   }
 
   async #those(partitions: readonly TopicPartition[], failures: number): Promise<void> {

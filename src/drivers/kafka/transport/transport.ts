@@ -34,6 +34,8 @@ export interface TransportListener {
   connected(address: Address): void
   /** A broker has given no answer for some seconds; its connection stands. */
   silent(address: Address, error: Error): void
+  /** Nobody wants the connection that was being opened any more. */
+  abandoned(address: Address): void
   /** A connection could not be opened, or ended before its time. */
   failed(address: Address, error: Error, wasConnecting: boolean): void
 }
@@ -42,7 +44,10 @@ export interface TransportListener {
  * What a connection is for. A broker answers a connection's requests one after the other, so what may take long has a
  * connection of its own: long polls, joins that wait for the group, writes that wait for replicas.
  */
-export type Lane = 'control' | 'fetch' | 'group' | 'leave' | 'write'
+export type Lane = 'control' | 'fetch' | 'group' | 'leave' | 'write' | ReadLane
+
+/** Each bounded read has connections of its own, which are closed when it ends. */
+export type ReadLane = `read ${number}`
 
 const connectTimeout = 5_000
 const loginTimeout = 10_000
@@ -109,9 +114,11 @@ export class Transport {
   async #open(address: Address, entry: Connecting, forget: () => void): Promise<Connection> {
     const { clientId, ssl, sasl, clock } = this.options
     const pause = this.#pause(address)
+    let begun = false
     try {
       await pause.wait(entry.ended)
       if (entry.ended.aborted) throw new UnansweredError('the client is closed', address, { sent: false })
+      begun = true
       this.listener.connecting(address)
       const socket = await openSocket(address, ssl, connectTimeout, entry.ended)
       let wasReady = false
@@ -122,8 +129,9 @@ export class Transport {
         clock,
         error => {
           forget()
+          const meant = this.#closed || entry.ended.aborted
           // One that was open and rested may be closed by the broker at any time: only what waits on it has failed.
-          if (!this.#closed && wasReady && !connection.wasIdle) this.listener.failed(address, error, false)
+          if (!meant && wasReady && !connection.wasIdle) this.listener.failed(address, error, false)
         },
         error => {
           this.#silent.add(shownAddress(address))
@@ -143,6 +151,10 @@ export class Transport {
     } catch (error) {
       forget()
       entry.connection?.close((error as Error).message, error)
+      if (entry.ended.aborted) {
+        if (begun) this.listener.abandoned(address)
+        throw error
+      }
       pause.failed()
       if (!this.#closed) this.listener.failed(address, error as Error, true)
       throw error
@@ -187,9 +199,13 @@ export class Transport {
     return this.#connections.get(`${lane} ${shownAddress(address)}`)?.connection?.isThrottled === true
   }
 
-  /** Ends a lane's connection, and whatever waits on it. */
-  drop(address: Address, lane: Lane, why: string): void {
-    this.#connections.get(`${lane} ${shownAddress(address)}`)?.end(why)
+  /** Ends the lane's connections to all brokers, and whatever waits on them. That is not reported as a failure. */
+  drop(lane: Lane, why: string): void {
+    for (const [key, connecting] of this.#connections) {
+      if (!key.startsWith(`${lane} `)) continue
+      this.#connections.delete(key)
+      connecting.end(why)
+    }
   }
 
   /** Ends every connection. */

@@ -1,0 +1,391 @@
+import { type Subscriber, Subscription } from 'rxjs'
+import type { Clock } from '../../../clock.js'
+import type { ReadEvent, ReadRequest } from '../../../driver.js'
+import { ConfigurationError, FetchError, type RxMikaError } from '../../../errors.js'
+import { partitionName, placeName } from '../../../place.js'
+import { EARLIEST, listOffsets } from '../../../protocol/messages/list-offsets.js'
+import type { Codecs } from '../../../protocol/records/codecs.js'
+import { type Uuid, ZERO_UUID } from '../../../protocol/wire/uuid.js'
+import type { RecordBatch } from '../../../record-batch.js'
+import { pause } from '../backoff.js'
+import type { Cluster } from '../cluster/cluster.js'
+import type { KnownTopic } from '../cluster/metadata.js'
+import { ProtocolFailure } from '../cluster/protocol-failure.js'
+import { refusedConnection } from '../fatal-error.js'
+import { Assignment } from '../fetching/assignment.js'
+import { type Diverged, Fetching, type FetchingEvent, type FetchingHost } from '../fetching/fetching.js'
+import { GoneTopics } from '../gone-topics.js'
+import { cannotReadTopic, cannotSeeTopic } from '../missing-right.js'
+import { byLeader } from '../positions/by-leader.js'
+import { earliest, latest, offsetsAt } from '../positions/list-offsets.js'
+import { partingOf } from '../positions/reset.js'
+import type { TopicPartition } from '../topic-partition.js'
+import { RefusedConnectionError, UnansweredError, UnsupportedRequestError } from '../transport/failures.js'
+import type { ReadLane } from '../transport/transport.js'
+import { unexpected } from '../unexpected.js'
+import { type Bounds, boundsOf, isPositions } from './bounds.js'
+
+/** How long a topic that does not exist is asked for again, ms: it may have been created a moment ago. */
+const patience = 3_000
+const firstPause = 100
+const maxPause = 1_000
+/** After this many failures in a row an attempt to find the bounds is reported. */
+const reportedAfter = 3
+/** How long a partition rests while its position is looked for, ms. */
+const hold = 2_000
+/** Asks for the first offset that is on the broker itself, and not in tiered storage (KIP-405). */
+const EARLIEST_LOCAL = -4n
+const earliestLocalSince = 8
+
+export interface BoundedReadHost {
+  readonly cluster: Cluster
+  readonly clock: Clock
+  readonly codecs: Codecs | undefined
+  readonly lane: ReadLane
+}
+
+/**
+ * One subscription to the driver's `read`: finds where each partition begins and ends, and fetches what is between.
+ *
+ * It has fetchers and connections of its own, so it neither waits for what the client consumes nor holds it up.
+ */
+export class BoundedRead implements FetchingHost {
+  readonly cluster: Cluster
+  readonly clock: Clock
+  readonly codecs: Codecs | undefined
+  readonly lane: ReadLane
+  readonly #fetching: Fetching
+  readonly #ends = new Map<Assignment, number>()
+  /** Partitions whose bounds are not known yet. */
+  #unknown = 0
+  /** The topic was found, and its partitions are taken up. */
+  #begun = false
+  /** How many partitions the topic had when it was last seen. */
+  #partitions = 0
+  #topicId: Uuid = ZERO_UUID
+  #paused = false
+  readonly #over = new AbortController()
+  readonly #held = new Subscription()
+  readonly #gone: GoneTopics
+
+  constructor(
+    host: BoundedReadHost,
+    readonly request: ReadRequest,
+    readonly subscriber: Subscriber<ReadEvent>,
+  ) {
+    this.cluster = host.cluster
+    this.clock = host.clock
+    this.codecs = host.codecs
+    this.lane = host.lane
+    this.#fetching = new Fetching(this)
+    this.#gone = new GoneTopics(host.cluster, host.clock, () => this.fail(this.#error('was deleted while it was read')))
+  }
+
+  get rack(): string | undefined {
+    return this.request.rack
+  }
+
+  get delivering(): boolean {
+    return !this.#over.signal.aborted
+  }
+
+  start(): void {
+    const { topic, paused } = this.request
+    this.#held.add(this.cluster.watch([topic]))
+    this.#held.add(this.cluster.onChange(() => this.#onMetadata()))
+    this.#held.add(paused?.subscribe(is => this.#pause(is)))
+    this.#begin().catch(cause => this.fail(unexpected(cause)))
+  }
+
+  async #begin(): Promise<void> {
+    const known = await this.#existing()
+    if (known === undefined) return
+    const { topic, partitions, from } = this.request
+    const count = known.partitions.length
+    const positions = isPositions(from) ? from : undefined
+    const asked = partitions ?? positions?.keys() ?? Array.from({ length: count }).keys()
+    const wanted = [...asked].filter(partition => positions?.has(partition) !== false)
+    const missing = wanted.find(partition => partition >= count)
+    if (missing !== undefined) {
+      const message = `read: partition ${partitionName({ topic, partition: missing })} does not exist (the topic has ${count} partitions)`
+      return this.fail(new ConfigurationError(message))
+    }
+    this.#topicId = known.id
+    this.#partitions = count
+    this.#begun = true
+    this.#takeUp(wanted, this.request)
+    this.#completeOnceDone()
+  }
+
+  /** The topic, once brokers know it; undefined if the read ended first. */
+  async #existing(): Promise<KnownTopic | undefined> {
+    const { topic } = this.request
+    const until = this.clock.monotonic() + patience
+    for (let wait = firstPause; this.delivering; wait = Math.min(2 * wait, maxPause)) {
+      try {
+        const known = (await this.cluster.learn([topic])).get(topic)
+        if (!this.delivering) return undefined
+        if (known !== undefined && known.partitions.length > 0) return known
+        if (known?.error?.has('notAuthorized')) throw new ConfigurationError(cannotSeeTopic(topic))
+        if (this.clock.monotonic() >= until) throw new ConfigurationError(`topic '${topic}' does not exist`)
+      } catch (error) {
+        if (error instanceof RefusedConnectionError || error instanceof UnsupportedRequestError) {
+          throw refusedConnection(error)
+        }
+        // Brokers that are away are reported by the driver, for all that waits for them.
+        if (!(error instanceof UnansweredError)) throw error
+      }
+      await pause(wait, this.#over.signal)
+    }
+    return undefined
+  }
+
+  // ── Bounds ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #takeUp(partitions: readonly number[], bounds: Pick<ReadRequest, 'from' | 'until'>): void {
+    const { topic } = this.request
+    this.#unknown += partitions.length
+    this.#eachLeaders(
+      partitions.map(partition => ({ topic, partition })),
+      bounds,
+      0,
+    ).catch(cause => this.fail(unexpected(cause)))
+  }
+
+  async #eachLeaders(
+    places: readonly TopicPartition[],
+    bounds: Pick<ReadRequest, 'from' | 'until'>,
+    failures: number,
+  ): Promise<void> {
+    await Promise.all(byLeader(this.cluster, places).map(({ led }) => this.#those(led, bounds, failures)))
+  }
+
+  /** Partitions of one leader: while it is away, those of the others are read. */
+  async #those(
+    places: readonly TopicPartition[],
+    bounds: Pick<ReadRequest, 'from' | 'until'>,
+    failures: number,
+  ): Promise<void> {
+    try {
+      const found = await boundsOf(this.cluster, places, bounds)
+      if (!this.delivering) return
+      this.#unknown -= places.length
+      for (const each of found) if (each.trouble !== undefined) this.#trouble(each.trouble)
+      this.#add(found)
+      this.#completeOnceDone()
+    } catch (error) {
+      if (!this.delivering) return
+      if (error instanceof ProtocolFailure && error.error.has('notAuthorized')) return this.#forbid(error)
+      if (error instanceof RefusedConnectionError) return this.fail(refusedConnection(error))
+      if (failures + 1 === reportedAfter) {
+        const why = `is not known yet: ${(error as Error).message}`
+        this.#trouble(this.#error(why, `where ${places.map(partitionName).join(', ')} begins and ends`, error))
+      }
+      await Promise.race([this.cluster.refresh().catch(() => {}), pause(maxPause, this.#over.signal)])
+      await pause(Math.min(firstPause * 2 ** failures, maxPause), this.#over.signal)
+      if (this.delivering) await this.#eachLeaders(places, bounds, failures + 1)
+    }
+  }
+
+  #add(found: readonly Bounds[]): void {
+    const added: Assignment[] = []
+    for (const { place, start, end } of found) {
+      if (start >= end) continue
+      const position = { offset: start, leaderEpoch: -1, metadata: '' }
+      const assignment = new Assignment(place.topic, place.partition, this.#topicId, position, this.clock)
+      assignment.paused = this.#paused
+      this.#ends.set(assignment, end)
+      added.push(assignment)
+    }
+    if (this.delivering) this.#fetching.add(added)
+  }
+
+  #pause(is: boolean): void {
+    this.#paused = is
+    for (const assignment of this.#ends.keys()) assignment.paused = is
+    if (!is) this.#fetching.wake()
+  }
+
+  // ── What fetching says ───────────────────────────────────────────────────────────────────────────────────────────
+
+  emit(event: FetchingEvent): void {
+    if (event.type === 'trouble') return this.#trouble(event.error)
+    const { batch, from } = event
+    const assignment = event.assignment as Assignment
+    const end = this.#ends.get(assignment)
+    if (end === undefined) return
+    const to = indexAt(batch, end)
+    if (from < to) this.subscriber.next({ type: 'batch', partition: assignment.partition, batch, from, to })
+    this.#look(assignment)
+  }
+
+  foundNothing(assignment: Assignment, end: number): void {
+    const from = assignment.next
+    // Once for a gap, however often the broker is asked meanwhile.
+    assignment.hold(hold)
+    this.#isOnBroker(assignment)
+      .then(isThere => {
+        if (!isThere || assignment.ended || assignment.next !== from || !this.delivering) return
+        assignment.jump(end)
+        this.#look(assignment)
+        this.#fetching.wake()
+      })
+      // Asked again after the hold.
+      .catch(() => {})
+  }
+
+  /** What lies in tiered storage a broker may leave out of its answer, for it takes time. */
+  async #isOnBroker({ topic, partition, next }: Assignment): Promise<boolean> {
+    const leader = this.cluster.leaderOf(topic, partition)
+    if (leader === undefined) return false
+    const answer = await this.cluster.ask(leader, 'control', listOffsets, version => ({
+      topics: [
+        {
+          name: topic,
+          partitions: [
+            { partitionIndex: partition, timestamp: version >= earliestLocalSince ? EARLIEST_LOCAL : EARLIEST },
+          ],
+        },
+      ],
+    }))
+    const found = answer.topics[0]?.partitions[0]
+    return found !== undefined && found.errorCode === 0 && found.offset >= 0 && found.offset <= next
+  }
+
+  unreadable(error: FetchError): void {
+    this.fail(error)
+  }
+
+  forbidden(): void {
+    this.#forbid()
+  }
+
+  #forbid(cause?: unknown): void {
+    const { topic } = this.request
+    this.fail(new FetchError(cannotReadTopic([topic]), { cause, topic }))
+  }
+
+  outOfRange(assignment: Assignment, diverged: Diverged | undefined): void {
+    assignment.hold(hold)
+    // Refused again, and looked for again, after the hold.
+    this.#reset(assignment, diverged).catch(error => {
+      if (assignment.ended || !this.delivering) return
+      this.#trouble(
+        this.#error(
+          `and no other is known: ${error.message}`,
+          `the position ${placeOf(assignment)} is out of range,`,
+          error,
+        ),
+      )
+    })
+  }
+
+  /**
+   * Retention deleted what the position points at: reading goes on where the log begins now. The log was cut off (an unclean
+   * election): it goes on where the logs part, and ends where the log of today does, if that is before.
+   */
+  async #reset(assignment: Assignment, diverged: Diverged | undefined): Promise<void> {
+    const { next: from, jumps } = assignment
+    const [beginnings, ends] = await Promise.all([
+      offsetsAt(this.cluster, [assignment], earliest),
+      offsetsAt(this.cluster, [assignment], latest),
+    ])
+    const beginning = beginnings.get(assignment)!.offset
+    const end = ends.get(assignment)!.offset
+    const parting = diverged ?? (from > beginning ? await partingOf(assignment, this.cluster) : undefined)
+    if (assignment.ended || assignment.jumps !== jumps || assignment.next !== from || !this.delivering) return
+    const cut = parting === undefined ? end : Math.max(parting.endOffset, beginning)
+    const to = from < beginning ? beginning : Math.min(cut, end)
+    const bound = this.#ends.get(assignment)!
+    if (from > beginning && bound !== Number.POSITIVE_INFINITY) this.#ends.set(assignment, Math.min(bound, end))
+    assignment.jump(to, to === parting?.endOffset ? parting.epoch : -1)
+    const why =
+      from < beginning ? 'the records from there on were deleted by retention' : 'the log was cut off before it'
+    this.#trouble(
+      this.#error(`${why}; reading goes on at ${to}`, `the position ${placeOf(assignment, from)} is out of range:`),
+    )
+    this.#look(assignment)
+    this.#fetching.wake()
+  }
+
+  // ── The topic ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #onMetadata(): void {
+    const { topic, partitions, from, until } = this.request
+    this.#gone.look([topic])
+    const known = this.cluster.topic(topic)
+    if (!this.#begun || !this.delivering || known === undefined || known.partitions.length === 0) return
+    if (known.id !== this.#topicId && known.id !== ZERO_UUID && this.#topicId !== ZERO_UUID) {
+      return this.fail(this.#error('was deleted and made again while it was read'))
+    }
+    const before = this.#partitions
+    if (known.partitions.length <= before) return
+    this.#partitions = known.partitions.length
+    if (until !== 'forever' || partitions !== undefined || isPositions(from)) return
+    const added = Array.from({ length: this.#partitions - before }, (_, at) => before + at)
+    // It came while the topic was read: nothing of it is passed over.
+    this.#takeUp(added, { from: 'earliest', until })
+  }
+
+  // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Ends the partition if it is read to its end. */
+  #look(assignment: Assignment): void {
+    if (assignment.next < this.#ends.get(assignment)! || !this.delivering) return
+    assignment.ended = true
+    this.#ends.delete(assignment)
+    this.#fetching.remove([assignment])
+    this.#completeOnceDone()
+  }
+
+  #completeOnceDone(): void {
+    if (!this.#begun || this.#unknown > 0 || this.#ends.size > 0 || !this.delivering) return
+    // New partitions of a topic without any that is read: they are waited for.
+    if (this.request.until === 'forever' && this.request.partitions === undefined && !isPositions(this.request.from))
+      return
+    this.end()
+    this.subscriber.complete()
+  }
+
+  fail(error: RxMikaError): void {
+    if (!this.delivering) return
+    this.end()
+    this.subscriber.error(error)
+  }
+
+  /** Stops fetching and closes the connections. */
+  end(): void {
+    if (!this.delivering) return
+    this.#over.abort()
+    this.#held.unsubscribe()
+    for (const assignment of this.#ends.keys()) assignment.ended = true
+    this.#ends.clear()
+    this.#fetching.end()
+    this.cluster.transport.drop(this.lane, 'the read has ended')
+  }
+
+  #trouble(error: RxMikaError): void {
+    if (this.delivering) this.subscriber.next({ type: 'trouble', error })
+  }
+
+  #error(what: string, subject = `topic '${this.request.topic}'`, cause?: unknown): FetchError {
+    return new FetchError(`${subject} ${what}`, { cause, topic: this.request.topic })
+  }
+}
+
+function placeOf({ topic, partition, next }: Assignment, offset = next): string {
+  return placeName({ topic, partition, offset })
+}
+
+/** The index of the first record at `offset` or after it. */
+function indexAt(batch: RecordBatch, offset: number): number {
+  if (batch.lastOffset < offset) return batch.count
+  let low = 0
+  let high = batch.count
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (batch.offset(middle) < offset) low = middle + 1
+    else high = middle
+  }
+  return low
+}
