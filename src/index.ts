@@ -24,6 +24,7 @@ export type {
   Driver,
   DriverContext,
   DriverEvent,
+  GroupProtocol,
   Moved,
   PartitionAssignment,
   ReadEvent,

@@ -56,11 +56,15 @@ export interface ClientOptions {
   readonly commitInterval?: number
   /** How long records in flight may take to settle before partitions are given up, ms; default 10,000. */
   readonly rebalanceTimeout?: number
-  /** After so long without a heartbeat the group gives this member's partitions to others, ms; default 30,000. */
+  /**
+   * After so long without a heartbeat the group gives this member's partitions to others, ms; default 30,000. By the
+   * consumer protocol the brokers decide that (`group.consumer.session.timeout.ms`, 45 s by default); here nothing is
+   * delivered any more once the group has not answered for so long, until it does, so it must not be more than theirs.
+   */
   readonly sessionTimeout?: number
   /**
-   * How often the group is told that this member lives, ms; less than `sessionTimeout`, default 3,000. By the consumer
-   * protocol the brokers decide this and the session time-out.
+   * How often the group is told that this member lives, and asked whether its partitions changed, ms; less than
+   * `sessionTimeout`, default 3,000. By the consumer protocol more often, where the brokers say so.
    */
   readonly heartbeatInterval?: number
   /**

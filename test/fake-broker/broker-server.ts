@@ -59,11 +59,12 @@ export class BrokerServer {
     const message = messageOf(header.apiKey)!
     const { apiVersion: version, correlationId } = header
     const request = message.decodeRequest(body, version)
-    const { ending, delay = 0, change } = this.answering.fate(message, version, request)
+    const { ending, late = 0, delay = 0, change } = this.answering.fate(message, version, request)
     if (ending === 'cut') {
       socket.destroy()
       return
     }
+    if (late > 0) await new Promise(resolve => setTimeout(resolve, late).unref())
     const own = await this.answering.answer(message, version, request)
     // Nothing behind it is answered either.
     if (ending === 'silence') return await new Promise(() => {})

@@ -125,7 +125,10 @@ export class Reading {
   }
 
   commit(name: string, offset: number): Promise<unknown> {
-    const assignment = this.assigned.get(name)!
+    return this.commitOf(this.assigned.get(name)!, offset)
+  }
+
+  commitOf(assignment: PartitionAssignment, offset: number): Promise<unknown> {
     const { topic, partition } = assignment
     return lastValueFrom(
       this.driver.commit([{ topic, partition, offset: BigInt(offset), metadata: '', assignment }] as never),

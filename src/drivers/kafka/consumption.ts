@@ -252,7 +252,7 @@ export class Consumption implements MemberOwner, FetchingHost {
       clock,
       stale,
       committed: topics => this.#committed(topics),
-      keep: starts => this.#keep(starts),
+      keep: starts => this.#keep(starts, stale),
       settleDoubt: () => this.#member.settleDoubt(),
       cameLater: place => this.#remade.has(place) || place.partition >= (this.#firstSeen.get(place.topic) ?? Infinity),
       isRemade: place => this.#remade.has(place),
@@ -273,16 +273,15 @@ export class Consumption implements MemberOwner, FetchingHost {
     return committed
   }
 
-  async #keep(starts: Parameters<TakingUpHost['keep']>[0]): Promise<void> {
-    await this.#member.commit(
-      starts.map(({ place: { topic, partition }, start, identity }) => ({
-        topic,
-        partition,
-        offset: BigInt(start.offset),
-        leaderEpoch: start.leaderEpoch,
-        metadata: sealIdentity(identity, start.metadata),
-      })),
-    )
+  async #keep(starts: Parameters<TakingUpHost['keep']>[0], stale: AbortSignal): Promise<void> {
+    const positions = starts.map(({ place: { topic, partition }, start, identity }) => ({
+      topic,
+      partition,
+      offset: BigInt(start.offset),
+      leaderEpoch: start.leaderEpoch,
+      metadata: sealIdentity(identity, start.metadata),
+    }))
+    await this.#member.commit(() => (stale.aborted ? [] : positions))
   }
 
   #noteFirstSeen(): void {
@@ -446,17 +445,13 @@ export class Consumption implements MemberOwner, FetchingHost {
     }
     // The broker takes a late commit even of what others have by now: it is for us not to send one.
     if (this.#member.doubtful) await this.#member.settleDoubt()
-    const sent = live(points)
-    if (sent.length === 0) {
-      throw new CommitError('what was to be committed is not assigned any more', { retriable: true })
-    }
     try {
-      await this.#member.commit(sent.map(point => this.#sealed(point)))
+      await this.#member.commit(() => live(points).map(point => this.#sealed(point)))
     } catch (error) {
       // The positions matter more than what is written beside them.
       if (!isTooLarge(error as Error)) throw error
       this.#reportMetadata(error)
-      await this.#member.commit(live(sent).map(point => this.#sealed({ ...point, metadata: '' })))
+      await this.#member.commit(() => live(points).map(point => this.#sealed({ ...point, metadata: '' })))
     }
   }
 

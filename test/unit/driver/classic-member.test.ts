@@ -21,6 +21,12 @@ async function member(test: Test, request: Parameters<typeof Reading.start>[3] =
   return { kafka, reading, readsOn }
 }
 
+const outcome = (commit: Promise<unknown>): Promise<string> =>
+  commit.then(
+    () => 'committed',
+    ({ code }) => code,
+  )
+
 describe('a member of a classic group', () => {
   it('joins with the id that it is given first (MEMBER_ID_REQUIRED)', async test => {
     const { kafka } = await member(test)
@@ -74,6 +80,44 @@ describe('a member of a classic group', () => {
       await readsOn()
     },
   )
+
+  it('sends no position of a partition that went to another while the commit waited for the rebalance', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0, 0)
+    const one = await Reading.start(test, kafka, ['orders'], { rebalanceTimeout: 100 })
+    await one.until(() => one.assigned.size === 2)
+    const before = [...one.assigned.values()]
+    // Both are settled too late for the rebalance to wait for it, while the group is being joined.
+    let outcomes: Promise<unknown>[] = []
+    kafka.on('JoinGroup', ({ request }) => {
+      if (request.memberId !== 'member-1') return undefined
+      outcomes = before.map(assignment => outcome(one.commitOf(assignment, 7)))
+      return { delay: 100 }
+    })
+    const other = await Reading.start(test, kafka, ['orders'])
+    await Promise.all([one.until(() => one.assigned.size === 1), other.until(() => other.assigned.size === 1)])
+    expect(await Promise.all(outcomes)).toEqual(before.map(({ ended }) => (ended ? 'RXMIKA_COMMIT' : 'committed')))
+    expect(kafka.committed.size).toBe(1)
+  })
+
+  it('keeps what it has where a commit of the generation before is refused', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    const reading = await Reading.start(test, kafka, ['orders'], { rebalanceTimeout: 100 })
+    await reading.until(() => reading.assigned.size === 1)
+    // Sent while this member gives up, and answered when the group has gone on.
+    let late = Promise.resolve('')
+    reading.onRevoking = ({ hold }) => {
+      hold(NEVER)
+      kafka.next('OffsetCommit', { delay: 400, ...refusing(errorCode.ILLEGAL_GENERATION) })
+      late = outcome(reading.commit('orders-0', 1))
+    }
+    kafka.classic.rebalance()
+    await reading.until(() => reading.story.filter(type => type === 'assigned').length === 2)
+    expect(await late).toBe('RXMIKA_COMMIT')
+    await vi.waitUntil(() => kafka.asked.at(-1)?.name === 'Heartbeat')
+    expect(reading.story).toEqual(['assigned', 'revoking', 'assigned'])
+  })
 
   it('ends where another has its instanceId (FENCED_INSTANCE_ID)', async test => {
     const { kafka, reading } = await member(test, { instanceId: 'one' })

@@ -1,4 +1,4 @@
-import { Subject } from 'rxjs'
+import { lastValueFrom, Subject } from 'rxjs'
 import { describe, expect, it, vi } from 'vitest'
 import { errorCode } from '../../../src/protocol/errors'
 import { refusing } from '../../fake-broker/asked'
@@ -55,11 +55,111 @@ describe('a member of a consumer group', () => {
     expect(reading.story).not.toContain('lost')
   })
 
+  it('sends no position of a partition that it gave up while the commit waited for the new epoch', async test => {
+    const { kafka, reading, memberId, place } = await member(test, { heartbeatInterval: 60_000 })
+    const given = reading.assigned.get('orders-1')!
+    const kept = reading.assigned.get('orders-0')!
+    kafka.next('OffsetCommit', refusing(errorCode.STALE_MEMBER_EPOCH), 4)
+    kafka.consumer.change(memberId, [place(0)])
+    const outcomes = [given, kept].map(assignment =>
+      reading.commitOf(assignment, 1).then(
+        () => 'committed',
+        ({ code }) => code,
+      ),
+    )
+    // Each is refused twice. The heartbeat that the first refusal asks for brings what this member is to have now; until it
+    // has said that it gave up, it may commit.
+    expect(await Promise.all(outcomes)).toEqual(['RXMIKA_COMMIT', 'committed'])
+    const sent = kafka.asked
+      .filter(({ name }) => name === 'OffsetCommit')
+      .slice(4)
+      .flatMap(({ request }) =>
+        request.topics.flatMap((topic: { partitions: { partitionIndex: number }[] }) => topic.partitions),
+      )
+    expect(sent.map(({ partitionIndex }) => partitionIndex)).toEqual([0])
+    expect(reading.story).not.toContain('lost')
+  })
+
+  it('keeps what it joined again for where a commit of before it was lost is refused', async test => {
+    const { kafka, reading } = await member(test, { heartbeatInterval: 100 })
+    kafka.next('OffsetCommit', { delay: 500, ...refusing(errorCode.UNKNOWN_MEMBER_ID) })
+    const late = reading.commit('orders-0', 1).catch(({ code }) => code)
+    kafka.next('ConsumerGroupHeartbeat', refusing(errorCode.FENCED_MEMBER_EPOCH))
+    await reading.until(() => reading.story.includes('lost') && reading.assigned.size === 2)
+    expect(await late).toBe('RXMIKA_COMMIT')
+    const heartbeats = kafka.count('ConsumerGroupHeartbeat')
+    await vi.waitUntil(() => kafka.count('ConsumerGroupHeartbeat') > heartbeats + 1)
+    const joins = kafka.asked.filter(({ request }) => request.memberEpoch === 0)
+    expect(joins).toHaveLength(2)
+    expect(reading.story.filter(type => type === 'lost')).toHaveLength(1)
+  })
+
+  it('takes a stale epoch at OffsetFetch for no position, and asks again with the one that it has then', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    kafka.log('orders').append('a')
+    kafka.log('orders').append('b')
+    kafka.committed.set('orders-0', { offset: 1, leaderEpoch: -1, metadata: '' })
+    kafka.next('OffsetFetch', refusing(errorCode.STALE_MEMBER_EPOCH), 2)
+    const reading = await Reading.start(test, kafka, ['orders'], { groupProtocol: 'consumer' })
+    await reading.until(() => reading.records.length > 0)
+    expect(reading.records).toEqual(['orders-0@1 b'])
+    expect(kafka.count('OffsetFetch')).toBe(3)
+    expect(reading.troubles).toEqual([])
+  })
+
+  it('is no member any more once it has left, though its join was still under way', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    const epochs: number[] = []
+    const acts = kafka.consumer.heartbeat.bind(kafka.consumer)
+    kafka.consumer.heartbeat = request => {
+      epochs.push(request.memberEpoch)
+      return acts(request)
+    }
+    kafka.next('ConsumerGroupHeartbeat', { late: 200 })
+    const reading = await Reading.start(test, kafka, ['orders'], { groupProtocol: 'consumer' })
+    await vi.waitUntil(() => kafka.count('ConsumerGroupHeartbeat') === 1)
+    await lastValueFrom(reading.driver.leave(), { defaultValue: undefined })
+    await vi.waitUntil(() => epochs.length === 2)
+    expect(epochs).toEqual([0, -1])
+    expect(kafka.consumer.members.size).toBe(0)
+  })
+
+  it('says what it has once for each target, whatever the order in which partitions are named', async test => {
+    const { kafka, reading } = await member(test)
+    const said = () => kafka.asked.filter(({ request }) => (request.topicPartitions?.length ?? 0) > 0).length
+    await vi.waitUntil(() => said() > 0)
+    const before = said()
+    const orders = kafka.topics.get('orders')!
+    for (const partitions of [
+      [1, 0],
+      [0, 1],
+    ]) {
+      const heartbeats = kafka.count('ConsumerGroupHeartbeat')
+      const assignment = { topicPartitions: [{ topicId: orders.id, partitions }] }
+      kafka.next('ConsumerGroupHeartbeat', { change: answer => ({ ...answer, assignment }) })
+      await vi.waitUntil(() => kafka.count('ConsumerGroupHeartbeat') > heartbeats + 1)
+    }
+    expect(said()).toBe(before)
+    expect(reading.assigned.size).toBe(2)
+  })
+
+  it('asks for a heartbeat as often as it is told to, and not less often than the broker wants', async test => {
+    const { kafka } = await member(test, { heartbeatInterval: 20 })
+    // The fake coordinator says 100 ms.
+    const before = kafka.count('ConsumerGroupHeartbeat')
+    const began = performance.now()
+    await vi.waitUntil(() => kafka.count('ConsumerGroupHeartbeat') >= before + 10, { interval: 5 })
+    expect(performance.now() - began).toBeLessThan(10 * 100)
+  })
+
   it('asks for the place of its instanceId until it is free, and reports that it is not, once', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     kafka.log('orders').append('a')
-    kafka.next('ConsumerGroupHeartbeat', refusing(errorCode.UNRELEASED_INSTANCE_ID), 3)
+    // For longer than the patience with a group that refuses a member for another reason.
+    kafka.next('ConsumerGroupHeartbeat', refusing(errorCode.UNRELEASED_INSTANCE_ID), 6)
     const request = { groupProtocol: 'consumer', instanceId: 'one' } as const
     const reading = await Reading.start(test, kafka, ['orders'], request)
     await reading.until(() => reading.has('a'))
@@ -123,6 +223,16 @@ describe('a member of a consumer group', () => {
       )
     expect(owned.at(-1)).toBe('1,2')
     expect(owned.filter(said => said.includes('0') && said.includes('2'))).toEqual(['0,1,2'])
+  })
+
+  it('is told that it has nothing where others have everything', async test => {
+    const { kafka } = await member(test)
+    const [first] = kafka.consumer.members.keys()
+    const all = kafka.topics.get('orders')!.logs.map((_, partition) => `${kafka.topics.get('orders')!.id}/${partition}`)
+    kafka.consumer.wanted.set(first!, all)
+    const other = await Reading.start(test, kafka, ['orders'], { groupProtocol: 'consumer' })
+    await other.until(() => other.story.includes('assigned'))
+    expect(other.events).toEqual([{ type: 'assigned', added: [], retained: [] }])
   })
 
   it('shares a topic with another member: no partition is read by both', async test => {

@@ -12,13 +12,12 @@ import { ProtocolFailure } from '../cluster/protocol-failure.js'
 import { Doorbell } from '../doorbell.js'
 import { PartitionMap, type TopicPartition } from '../topic-partition.js'
 import { unexpected } from '../unexpected.js'
-import { Admission } from './admission.js'
-import { Contact, heartbeatQuiet } from './contact.js'
-import { Coordinator } from './coordinator.js'
+import { heartbeatQuiet } from './contact.js'
+import { Group } from './group.js'
 import { shareOut } from './leader.js'
 import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './member.js'
 import { fatalFailure } from './member-failure.js'
-import { commitError, GroupOffsets, type Membership } from './offsets.js'
+import { commitError, type Membership } from './offsets.js'
 import { decodeClaim, decodeShare, encodeClaim, encodeShare, offered } from './subscription.js'
 
 /** What joining may take beyond the rebalance time-out, ms: the slowest member learns of a rebalance by a heartbeat. */
@@ -49,10 +48,7 @@ export class ClassicMember implements Member {
   #memberId = ''
   #generation = -1
   #topics: readonly string[]
-  readonly #coordinator: Coordinator
-  readonly #contact: Contact
-  readonly #offsets: GroupOffsets
-  readonly #admission: Admission
+  readonly #group: Group
   /** Rings when the state changes, and when a rebalance is to begin. */
   readonly #bell = new Doorbell()
   readonly #left = new AbortController()
@@ -73,11 +69,7 @@ export class ClassicMember implements Member {
     clock: Clock,
   ) {
     this.#topics = topics
-    this.#coordinator = new Coordinator(cluster, settings.group)
-    this.#contact = new Contact(clock, settings.sessionTimeout, () => owner.confirmed())
-    this.#offsets = new GroupOffsets(this.#coordinator)
-    const { group, rebalanceTimeout } = settings
-    this.#admission = new Admission(clock, group, rebalanceTimeout, error => owner.trouble(error))
+    this.#group = new Group(cluster, settings, owner, clock)
     this.#stopWatching = cluster.onChange(() => this.#onMetadata())
   }
 
@@ -86,7 +78,7 @@ export class ClassicMember implements Member {
   }
 
   get doubtful(): boolean {
-    return this.#state !== 'joining' && this.#contact.doubtful
+    return this.#state !== 'joining' && this.#group.contact.doubtful
   }
 
   subscribe(topics: readonly string[]): void {
@@ -102,7 +94,7 @@ export class ClassicMember implements Member {
         const share = await this.#join()
         if (this.#ended) return
         this.#backoff.reset()
-        this.#admission.admitted()
+        this.#group.admission.admitted()
         this.#enter('stable')
         this.#beat()
         if (this.#take(share)) await this.#untilRebalance()
@@ -110,7 +102,7 @@ export class ClassicMember implements Member {
       } catch (error) {
         if (this.#ended) return
         this.#backoff.failed()
-        this.#admission.refused(error as Error)
+        this.#group.admission.refused(error as Error)
         if (!this.#mayGoOn(error as Error)) return
         await this.#backoff.wait(this.#left.signal)
       }
@@ -203,12 +195,12 @@ export class ClassicMember implements Member {
   async #join(): Promise<readonly TopicPartition[]> {
     this.#stopBeating()
     this.#enter('joining')
-    this.#admission.asked()
+    this.#group.admission.asked()
     const { group, sessionTimeout, rebalanceTimeout, instanceId, rack } = this.settings
     const topics = this.#topics
     const claim = { topics, owned: this.owner.held(), generation: this.#generation }
-    const sent = this.#contact.now()
-    const joined = await this.#coordinator.ask(
+    const sent = this.#group.contact.now()
+    const joined = await this.#group.coordinator.ask(
       joinGroup,
       {
         groupId: group,
@@ -232,11 +224,11 @@ export class ClassicMember implements Member {
     this.#memberId = joined.memberId
     this.#generation = joined.generationId
     this.#protocol = joined.protocolName ?? ''
-    this.#contact.begins(sent)
+    this.#group.contact.begins(sent)
     const isLeader = joined.leader === joined.memberId
     this.#forgetShared()
     const shares = isLeader ? await this.#shareOut(joined.members) : []
-    const synced = await this.#coordinator.ask(
+    const synced = await this.#group.coordinator.ask(
       syncGroup,
       {
         groupId: group,
@@ -323,19 +315,19 @@ export class ClassicMember implements Member {
   async #askWhetherKnown(): Promise<void> {
     const generation = this.#generation
     const { group, instanceId, heartbeatInterval } = this.settings
-    const sent = this.#contact.now()
+    const sent = this.#group.contact.now()
     const request = { groupId: group, generationId: generation, memberId: this.#memberId, ...staticMember(instanceId) }
-    const { errorCode } = await this.#coordinator.ask(heartbeat, request, {
+    const { errorCode } = await this.#group.coordinator.ask(heartbeat, request, {
       lane: 'control',
       quiet: heartbeatQuiet(heartbeatInterval),
     })
     // A heartbeat of before a join can be answered after it: it is about a generation that is over.
     if (generation !== this.#generation || this.#ended || this.#state === 'joining') return
-    if (errorCode === 0) return this.#contact.answered(sent)
+    if (errorCode === 0) return this.#group.contact.answered(sent)
     const failure = new ProtocolFailure(kafkaError(errorCode), `group '${group}' refused a heartbeat`)
     const { error } = failure
     if (error.name === 'REBALANCE_IN_PROGRESS') {
-      this.#contact.answered(sent)
+      this.#group.contact.answered(sent)
       this.#rejoin()
     } else if (error.has('memberIsOut') || error.name === 'FENCED_INSTANCE_ID') {
       if (this.#mayGoOn(failure)) this.#rejoin()
@@ -359,32 +351,34 @@ export class ClassicMember implements Member {
 
   // ── Offsets ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async commit(points: readonly PositionToCommit[]): Promise<void> {
+  async commit(points: () => readonly PositionToCommit[]): Promise<void> {
     const { group } = this.settings
-    const until = this.#contact.clock.monotonic() + commitPatience
+    const until = this.#group.clock.monotonic() + commitPatience
     while (this.#state === 'joining') {
-      const left = until - this.#contact.clock.monotonic()
+      const left = until - this.#group.clock.monotonic()
       if (left <= 0) break
       await this.#bell.wait(left)
     }
     if (this.#state === 'joining' || this.#state === 'left') {
       throw new CommitError(`group '${group}' is not joined at present`, { retriable: this.#state === 'joining' })
     }
-    const sent = this.#contact.now()
+    let generation = this.#generation
     try {
-      await this.#offsets.commit(points, this.#membership)
-      this.#contact.answered(sent)
+      await this.#group.commit(points, () => {
+        generation = this.#generation
+        return this.#membership
+      })
     } catch (error) {
-      if (error instanceof ProtocolFailure && error.error.has('memberIsOut') && this.#mayGoOn(error)) this.#rejoin()
+      // What is said of a generation that is over says nothing of the next, which may be being joined already.
+      const isCurrent = generation === this.#generation && (this.#state as State) !== 'joining'
+      const isOut = error instanceof ProtocolFailure && error.error.has('memberIsOut')
+      if (isOut && isCurrent && this.#mayGoOn(error)) this.#rejoin()
       throw commitError(error, group)
     }
   }
 
   committed(topics: readonly KnownTopic[]): Promise<PartitionMap<CommittedPosition>> {
-    return this.#offsets.committed(
-      topics.map(({ name, partitions }) => ({ name, partitions: partitions.length })),
-      undefined,
-    )
+    return this.#group.committed(topics, () => undefined)
   }
 
   get #membership(): Membership {
@@ -395,7 +389,7 @@ export class ClassicMember implements Member {
 
   #end(): void {
     this.#stopBeating()
-    this.#admission.end()
+    this.#group.admission.end()
     this.#stopWatching()
     this.#forgetShared()
     this.#state = 'left'
@@ -412,7 +406,7 @@ export class ClassicMember implements Member {
     const { group } = this.settings
     const member = { memberId: this.#memberId, groupInstanceId: null }
     // Not behind a join that may be under way on the group's connection.
-    await this.#coordinator
+    await this.#group.coordinator
       .ask(leaveGroup, version => leaveOneMember(group, member, null, version), {
         lane: 'leave',
         timeout: leaveTimeout,

@@ -14,23 +14,23 @@ import { Doorbell } from '../doorbell.js'
 import { byTopic, PartitionMap, type TopicPartition } from '../topic-partition.js'
 import { UnsupportedRequestError } from '../transport/failures.js'
 import { unexpected } from '../unexpected.js'
-import { Admission } from './admission.js'
-import { Contact, heartbeatQuiet } from './contact.js'
-import { Coordinator } from './coordinator.js'
+import { heartbeatQuiet } from './contact.js'
+import { Group } from './group.js'
 import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './member.js'
 import { fatalFailure } from './member-failure.js'
-import { commitError, GroupOffsets, type Membership } from './offsets.js'
+import { commitError, type Membership } from './offsets.js'
 
 const joining = memberEpochs.join
 
 const firstPause = 100
 const maxPause = 2_000
 const leaveTimeout = 3_000
+/** After so many answers without a word of it a member that was given nothing has nothing. */
+const minQuietAnswers = 2
+/** How often a topic is looked for that the coordinator knows and this client does not, ms. */
+const lookAgain = 500
 /** How long a commit waits for the epoch that it needs, ms. */
 const commitPatience = 10_000
-/** The broker's defaults, until it says otherwise: `group.consumer.heartbeat.interval.ms` and `…session.timeout.ms`. */
-const defaultHeartbeatInterval = 5_000
-const sessionIntervals = 9
 
 /** A partition of one topic, whatever else is called by its name before or after. */
 interface Owned extends TopicPartition {
@@ -54,19 +54,18 @@ type Target = readonly { readonly topicId: Uuid; readonly partitions: readonly n
 export class ConsumerMember implements Member {
   #epoch: number = joining
   #left = false
+  /** The group may know of this member. */
+  #asked = false
   #topics: readonly string[]
   /** What the broker wants this member to have; `undefined`: nothing was said yet. */
   #target: Target | undefined
   #reconciling = false
   /** What is to be said with the next heartbeat besides that this member lives. */
   #news = true
-  #interval = defaultHeartbeatInterval
-  readonly #coordinator: Coordinator
-  readonly #contact: Contact
-  readonly #offsets: GroupOffsets
-  readonly #admission: Admission
+  /** Until the next heartbeat, ms: as the broker says, or sooner. */
+  #interval: number
+  readonly #group: Group
   readonly #bell = new Doorbell()
-  readonly #ended = new AbortController()
   readonly #backoff = new Backoff(firstPause, maxPause)
   readonly #stopWatching: () => void
 
@@ -80,11 +79,8 @@ export class ConsumerMember implements Member {
     readonly clock: Clock,
   ) {
     this.#topics = topics
-    this.#coordinator = new Coordinator(cluster, settings.group)
-    this.#contact = new Contact(clock, defaultHeartbeatInterval * sessionIntervals, () => owner.confirmed())
-    this.#offsets = new GroupOffsets(this.#coordinator)
-    const { group, rebalanceTimeout } = settings
-    this.#admission = new Admission(clock, group, rebalanceTimeout, error => owner.trouble(error))
+    this.#interval = settings.heartbeatInterval
+    this.#group = new Group(cluster, settings, owner, clock)
     // A topic id that was not known may be now.
     this.#stopWatching = cluster.onChange(() => this.#reconcileSoon())
   }
@@ -94,7 +90,7 @@ export class ConsumerMember implements Member {
   }
 
   get doubtful(): boolean {
-    return this.#epoch !== joining && this.#contact.doubtful
+    return this.#epoch !== joining && this.#group.contact.doubtful
   }
 
   subscribe(topics: readonly string[]): void {
@@ -114,9 +110,9 @@ export class ConsumerMember implements Member {
     while (!this.#left) {
       let wait: number
       try {
-        if (this.#epoch === joining) this.#admission.asked()
+        if (this.#epoch === joining) this.#group.admission.asked()
         wait = await this.#heartbeat()
-        this.#admission.admitted()
+        this.#group.admission.admitted()
         this.#backoff.reset()
       } catch (error) {
         if (this.#left) return
@@ -133,12 +129,13 @@ export class ConsumerMember implements Member {
 
   /** Resolves with how long to wait until the next, ms. */
   async #heartbeat(): Promise<number> {
-    const { group, instanceId, rack, rebalanceTimeout } = this.settings
+    const { group, instanceId, rack, rebalanceTimeout, heartbeatInterval } = this.settings
     const epoch = this.#epoch
     const everything = this.#news || epoch === joining
     this.#news = false
-    const sent = this.#contact.now()
-    const answer = await this.#coordinator.ask(
+    const sent = this.#group.contact.now()
+    this.#asked = true
+    const answer = await this.#group.coordinator.ask(
       consumerGroupHeartbeat,
       {
         groupId: group,
@@ -159,16 +156,15 @@ export class ConsumerMember implements Member {
       throw new ProtocolFailure(kafkaError(answer.errorCode), `group '${group}' refused a heartbeat${why}`)
     }
     this.#epoch = answer.memberEpoch
-    this.#interval = answer.heartbeatIntervalMs
-    this.#contact.sessionTimeout = this.#interval * sessionIntervals
-    this.#contact.answered(sent)
+    this.#interval = Math.min(answer.heartbeatIntervalMs, heartbeatInterval)
+    this.#group.contact.answered(sent)
     this.#answered.ring()
     if (answer.assignment !== null) {
       const target = answer.assignment.topicPartitions
-      this.#unacknowledged ||= JSON.stringify(target) !== JSON.stringify(this.#target)
+      this.#unacknowledged ||= this.#target === undefined || !isSame(target, this.#target)
       this.#target = target
-      this.#reconcileSoon()
-    }
+    } else this.#quietAnswers++
+    if (answer.assignment !== null || !this.#announced) this.#reconcileSoon()
     return this.#news ? 0 : this.#interval
   }
 
@@ -177,20 +173,23 @@ export class ConsumerMember implements Member {
   /** What a failed heartbeat means; the error, where it cannot heal. */
   #failed(failure: Error): RxMikaError | undefined {
     if (failure instanceof UnsupportedRequestError) return unsupported(failure)
-    this.#admission.refused(failure)
-    if (!(failure instanceof ProtocolFailure)) return undefined
+    if (!(failure instanceof ProtocolFailure)) {
+      this.#group.admission.refused(failure)
+      return undefined
+    }
     const { error } = failure
     const { group, instanceId } = this.settings
     if (error.name === 'UNRELEASED_INSTANCE_ID') {
       this.#report(
         new ConnectionError(
-          `the place of instanceId '${instanceId}' in group '${group}' is not free yet: its last member was not gone for ` +
-            'longer than the session time-out, or is another process; it is asked for again',
+          `the place of instanceId '${instanceId}' in group '${group}' is not free: another member has it, or had it and did ` +
+            'not leave, and then it is free once its session is over; it is asked for again',
           { cause: failure },
         ),
       )
       return undefined
     }
+    this.#group.admission.refused(failure)
     if (error.name === 'FENCED_INSTANCE_ID') {
       return new ConfigurationError(
         `another member of group '${group}' has the instanceId '${instanceId}'; give each member one of its own`,
@@ -218,6 +217,8 @@ export class ConsumerMember implements Member {
   #lose(failure: Error): void {
     this.#epoch = joining
     this.#target = undefined
+    this.#announced = false
+    this.#quietAnswers = 0
     this.#has = new PartitionMap()
     this.owner.lost(failure)
   }
@@ -237,6 +238,19 @@ export class ConsumerMember implements Member {
       topicId: places[0]!.topicId,
       partitions: places.map(({ partition }) => partition),
     }))
+  }
+
+  /** The owner was told what came of joining. */
+  #announced = false
+  /** How many answers since said nothing of what this member is to have. */
+  #quietAnswers = 0
+
+  /**
+   * That others have everything is what came of joining, too. Not of the first answer: what they are to give up comes
+   * with a later one, and they learn of that by a heartbeat of theirs.
+   */
+  #hasNothing(target: Target): boolean {
+    return !this.#announced && target.length === 0 && this.#quietAnswers >= minQuietAnswers
   }
 
   /** Until it is told what this member has, the broker waits for it to give up what it was to have before. */
@@ -266,12 +280,13 @@ export class ConsumerMember implements Member {
           // Everything was lost meanwhile.
           if (this.#has !== before) continue
           for (const place of surplus) this.#has.delete(place)
-        } else if (this.#has.size < wanted.size) {
+        } else if (this.#has.size < wanted.size || this.#hasNothing(this.#target)) {
           for (const place of wanted.values()) this.#has.set(place, place)
         } else {
           if (this.#unacknowledged) this.#acknowledge()
           break
         }
+        this.#announced = true
         this.owner.assigned([...this.#has.values()])
         this.#acknowledge()
       }
@@ -294,9 +309,20 @@ export class ConsumerMember implements Member {
         }
       }
     }
-    // Metadata that comes has this called again.
-    if (unknown) this.cluster.refresh().catch(() => {})
+    if (unknown) this.#lookForTopics()
     return wanted
+  }
+
+  #looking: NodeJS.Timeout | undefined
+
+  /** The coordinator can know of a topic before the broker does that is asked, or give what was deleted meanwhile. */
+  #lookForTopics(): void {
+    if (this.#looking !== undefined || this.#left) return
+    this.cluster.refresh().catch(() => {})
+    this.#looking = setTimeout(() => {
+      this.#looking = undefined
+      this.#reconcileSoon()
+    }, lookAgain)
   }
 
   async settleDoubt(): Promise<void> {
@@ -308,18 +334,20 @@ export class ConsumerMember implements Member {
 
   // ── Offsets ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async commit(points: readonly PositionToCommit[]): Promise<void> {
+  async commit(points: () => readonly PositionToCommit[]): Promise<void> {
     const { group } = this.settings
     const until = this.clock.monotonic() + commitPatience
     for (;;) {
       if (this.#left) throw new CommitError(`group '${group}' was left`, { retriable: false })
       if (this.#epoch === joining)
         throw new CommitError(`group '${group}' is not joined at present`, { retriable: true })
-      const sent = this.#contact.now()
-      const { epoch } = this.#membership
+      const had = this.#has
+      let epoch = this.#epoch
       try {
-        await this.#offsets.commit(points, this.#membership)
-        this.#contact.answered(sent)
+        await this.#group.commit(points, () => {
+          epoch = this.#epoch
+          return this.#membership
+        })
         return
       } catch (error) {
         const code = error instanceof ProtocolFailure ? error.error : undefined
@@ -331,7 +359,8 @@ export class ConsumerMember implements Member {
           }
           continue
         }
-        if (code?.has('memberIsOut')) {
+        // What is said of a membership that is over says nothing of the next.
+        if (code?.has('memberIsOut') && this.#has === had) {
           this.#lose(error as Error)
           this.#tell()
         }
@@ -341,10 +370,7 @@ export class ConsumerMember implements Member {
   }
 
   committed(topics: readonly KnownTopic[]): Promise<PartitionMap<CommittedPosition>> {
-    return this.#offsets.committed(
-      topics.map(({ name, partitions }) => ({ name, partitions: partitions.length })),
-      this.#membership,
-    )
+    return this.#group.committed(topics, () => this.#membership)
   }
 
   get #membership(): Membership {
@@ -355,9 +381,9 @@ export class ConsumerMember implements Member {
 
   #end(): void {
     this.#left = true
-    this.#admission.end()
+    this.#group.admission.end()
     this.#stopWatching()
-    this.#ended.abort()
+    clearTimeout(this.#looking)
     this.#bell.ring()
     this.#answered.ring()
   }
@@ -366,6 +392,7 @@ export class ConsumerMember implements Member {
   async leave(): Promise<void> {
     if (this.#left) return
     this.#end()
+    if (!this.#asked) return
     const { group, instanceId } = this.settings
     const request = {
       groupId: group,
@@ -373,10 +400,18 @@ export class ConsumerMember implements Member {
       memberEpoch: instanceId === undefined ? memberEpochs.leave : memberEpochs.leaveStatic,
       instanceId: instanceId ?? null,
     }
-    await this.#coordinator
-      .ask(consumerGroupHeartbeat, request, { lane: 'leave', timeout: leaveTimeout })
+    // On the connection of the heartbeats: a join that is under way must not come to the coordinator after this.
+    await this.#group.coordinator
+      .ask(consumerGroupHeartbeat, request, { lane: 'group', timeout: leaveTimeout })
       .catch(() => {})
   }
+}
+
+/** Whatever the order in which the broker names them. */
+function isSame(one: Target, other: Target): boolean {
+  const places = (target: Target) =>
+    target.flatMap(({ topicId, partitions }) => partitions.map(partition => `${topicId} ${partition}`)).sort()
+  return places(one).join() === places(other).join()
 }
 
 function unsupported(cause: Error): ConfigurationError {

@@ -21,7 +21,7 @@ export class Contact {
   constructor(
     readonly clock: Clock,
     /** ms. */
-    public sessionTimeout: number,
+    readonly sessionTimeout: number,
     /** The session was in doubt, and is not any more. */
     readonly onConfirmed: () => void,
   ) {

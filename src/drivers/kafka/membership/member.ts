@@ -13,8 +13,11 @@ export interface Member {
   readonly doubtful: boolean
   /** Resolves once the group has answered whether this member is still one of it. */
   settleDoubt(): Promise<void>
-  /** Commits positions. Rejects with a `CommitError`. Waits for a rebalance that is under way. */
-  commit(points: readonly PositionToCommit[]): Promise<void>
+  /**
+   * Commits positions. Rejects with a `CommitError`. Waits for a rebalance that is under way, so `points` is asked just
+   * before each sending: it gives what is this member's then.
+   */
+  commit(points: () => readonly PositionToCommit[]): Promise<void>
   /** The positions that the group has committed, of all partitions of these topics. */
   committed(topics: readonly KnownTopic[]): Promise<PartitionMap<CommittedPosition>>
   /** The set of topics changed. */
@@ -66,9 +69,13 @@ export interface MemberSettings {
   /** Static membership (KIP-345); `undefined`: the member is a new one each time. */
   readonly instanceId: string | undefined
   readonly rack: string | undefined
-  /** ms. */
+  /**
+   * After this long without an answer others may have what this member has, ms. The classic protocol tells it to the
+   * brokers. By the consumer protocol the brokers have their own (`group.consumer.session.timeout.ms`), and tell nobody; so
+   * this one must not be longer.
+   */
   readonly sessionTimeout: number
-  /** ms. */
+  /** At most so long between two heartbeats, ms. By the consumer protocol less, where the brokers say so. */
   readonly heartbeatInterval: number
   /** ms. */
   readonly rebalanceTimeout: number

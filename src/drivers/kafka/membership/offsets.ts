@@ -3,6 +3,7 @@ import { partitionName } from '../../../place.js'
 import { kafkaError } from '../../../protocol/errors.js'
 import { offsetCommit } from '../../../protocol/messages/offset-commit.js'
 import { committedOffsets, fetchCommittedOffsets, offsetFetch } from '../../../protocol/messages/offset-fetch.js'
+import type { KnownTopic } from '../cluster/metadata.js'
 import { ProtocolFailure } from '../cluster/protocol-failure.js'
 import { byTopic, PartitionMap } from '../topic-partition.js'
 import type { Coordinator } from './coordinator.js'
@@ -29,28 +30,28 @@ export class GroupOffsets {
    * Rejects with a `ProtocolFailure` if the coordinator does not say: a stale epoch is never taken for "no position".
    */
   async committed(
-    topics: readonly { readonly name: string; readonly partitions: number }[],
-    membership: Membership | undefined,
+    topics: readonly KnownTopic[],
+    membership: () => Membership | undefined,
   ): Promise<PartitionMap<CommittedPosition>> {
     const { group } = this.coordinator
     let version = 0
-    const query = {
+    const query = ({ memberId, epoch }: { memberId: string | null; epoch: number }) => ({
       groupId: group,
-      memberId: membership?.memberId ?? null,
-      memberEpoch: membership?.epoch ?? -1,
+      memberId,
+      memberEpoch: epoch,
       // Positions that a transaction is about to write are waited for (KIP-447).
       requireStable: true,
       topics: topics.map(({ name, partitions }) => ({
         name,
         topicId: '',
-        partitions: Array.from({ length: partitions }, (_, partition) => partition),
+        partitions: partitions.map((_, partition) => partition),
       })),
-    }
+    })
     const answer = await this.coordinator.ask(
       offsetFetch,
       spoken => {
         version = spoken
-        return fetchCommittedOffsets(query, spoken)
+        return fetchCommittedOffsets(query(membership() ?? noMember), spoken)
       },
       { maxVersion: namedVersion },
     )
@@ -76,22 +77,26 @@ export class GroupOffsets {
     throw new ProtocolFailure(error, `the committed positions of group '${this.coordinator.group}' are not known`)
   }
 
-  /** Commits in one request. Rejects with a `ProtocolFailure` for the first partition that is refused. */
-  async commit(points: readonly PositionToCommit[], { memberId, epoch, instanceId }: Membership): Promise<void> {
+  /**
+   * Commits in one request. Rejects with a `ProtocolFailure` for the first partition that is refused.
+   *
+   * The coordinator takes positions of partitions that others have by now, and rewinds their owners. So `points` and
+   * `membership` are asked when the request is written, and not before: until then a coordinator may have to be found, a
+   * connection to be opened, and throttling to be waited for.
+   */
+  async commit(points: () => readonly PositionToCommit[], membership: () => Membership): Promise<void> {
     const { group } = this.coordinator
-    const topics = [...byTopic(points)].map(([name, each]) => ({
-      name,
-      partitions: each.map(({ partition, offset, leaderEpoch, metadata }) => ({
-        partitionIndex: partition,
-        committedOffset: Number(offset),
-        committedLeaderEpoch: leaderEpoch,
-        committedMetadata: metadata,
-      })),
-    }))
-    const request = { groupId: group, generationIdOrMemberEpoch: epoch, memberId, topics }
     const answer = await this.coordinator.ask(
       offsetCommit,
-      version => (version >= 7 ? { ...request, groupInstanceId: instanceId ?? null } : request),
+      version => {
+        const now = points()
+        if (now.length === 0) {
+          throw new CommitError('what was to be committed is not assigned any more', { retriable: true })
+        }
+        const { memberId, epoch, instanceId } = membership()
+        const request = { groupId: group, generationIdOrMemberEpoch: epoch, memberId, topics: topicsOf(now) }
+        return version >= 7 ? { ...request, groupInstanceId: instanceId ?? null } : request
+      },
       { maxVersion: namedVersion },
     )
     for (const { name, partitions } of answer.topics) {
@@ -104,6 +109,20 @@ export class GroupOffsets {
       }
     }
   }
+}
+
+const noMember = { memberId: null, epoch: -1 }
+
+function topicsOf(points: readonly PositionToCommit[]) {
+  return [...byTopic(points)].map(([name, each]) => ({
+    name,
+    partitions: each.map(({ partition, offset, leaderEpoch, metadata }) => ({
+      partitionIndex: partition,
+      committedOffset: Number(offset),
+      committedLeaderEpoch: leaderEpoch,
+      committedMetadata: metadata,
+    })),
+  }))
 }
 
 /** What the client is told of a commit that failed. */
