@@ -4,4 +4,8 @@ import { missingTopics } from './suites/starting'
 
 contract('on the in-process broker', memoryBackend())
 contract('on the in-process broker, far away', memoryBackend({ latency: 5 }))
+contract(
+  'on the in-process broker, far away, by the consumer protocol',
+  memoryBackend({ latency: 5, groupProtocol: 'consumer' }),
+)
 missingTopics(memoryBackend({ autoCreate: false }))

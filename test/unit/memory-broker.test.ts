@@ -918,6 +918,118 @@ describe('groups', () => {
   })
 })
 
+describe('groups by the consumer protocol', () => {
+  const consumer = { groupProtocol: 'consumer' } as const
+
+  it('go on with what members keep while single partitions move', () => {
+    const { broker, run, at } = virtual({ partitions: 4, ...consumer })
+    const held = new Subject<never>()
+    const one = consume(broker, { hold: () => held })
+    at(10, () => consume(broker))
+    at(20, () =>
+      broker.publish(
+        't',
+        [0, 1, 2, 3].map(partition => ({ value: 'a', partition })),
+      ),
+    )
+    at(30, () => expect(broker.group('g')?.state).toBe('rebalancing'))
+    at(40, () => held.complete())
+    run()
+    const moved = one.events.flatMap(event => (event.type === 'revoking' ? event.assignments : []))
+    expect(moved).toHaveLength(2)
+    const kept = [0, 1, 2, 3]
+      .map(partition => `t-${partition}`)
+      .filter(each => !moved.some(other => name(other) === each))
+    expect(one.values).toEqual(kept.map(each => `${each}:a`))
+    expect(one.lines.filter(each => !each.startsWith('batch'))).toEqual([
+      'assigned [t-0 t-1 t-2 t-3] retained []',
+      `revoking [${names(moved)}]`,
+      `revoked [${names(moved)}]`,
+      `assigned [] retained [${kept.join(' ')}]`,
+    ])
+    expect(broker.group('g')?.state).toBe('stable')
+  })
+
+  it('give a partition to its next owner only when the one before has given it up', () => {
+    const { broker, run, at } = virtual({ partitions: 2, ...consumer })
+    const one = consume(broker, { hold: () => NEVER, rebalanceTimeout: 100 })
+    const owners: string[] = []
+    let other: Member | undefined
+    at(10, () => {
+      other = consume(broker, { on: event => event.type === 'assigned' && owners.push(line(event)) })
+    })
+    at(50, () => expect(owners).toEqual(['assigned [] retained []']))
+    run()
+    expect([one.lines.at(-1), owners.at(-1)]).toEqual(['assigned [] retained [t-1]', 'assigned [t-0] retained []'])
+    expect(other!.owned.size).toBe(1)
+  })
+
+  it('take the commits of what a member has, or gives up and has not yet, and no others', () => {
+    const { broker, run, at } = virtual({ partitions: 2, ...consumer })
+    const one = consume(broker, { hold: () => NEVER, rebalanceTimeout: 100 })
+    const answers: ReturnType<typeof commit>[] = []
+    at(10, () => consume(broker))
+    at(50, () => answers.push(commit(one, { partition: 0, offset: 1n }), commit(one, { partition: 1, offset: 1n })))
+    at(500, () => answers.push(commit(one, { partition: 0, offset: 2n })))
+    run()
+    expect(answers.map(({ state }) => state)).toEqual(['done', 'done', 'failed'])
+    expect(String(answers[2]!.error)).toContain('STALE_MEMBER_EPOCH')
+    expect(broker.committed('g', 't', 0)).toBe(1n)
+  })
+
+  it('assign a revoked or lost partition anew, to another member or the same', () => {
+    for (const fault of ['revoke', 'lose'] as const) {
+      const { broker, run, at } = virtual({ partitions: 2, ...consumer })
+      const one = consume(broker)
+      at(10, () => broker[fault]('g', 't', 0))
+      run()
+      expect(one.lines.slice(1)).toEqual([
+        ...(fault === 'revoke' ? ['revoking [t-0]', 'revoked [t-0]', 'assigned [] retained [t-1]'] : ['lost [t-0]']),
+        'assigned [t-0] retained [t-1]',
+      ])
+    }
+  })
+
+  it('go on without a killed member once its session is over', () => {
+    const { broker, run, at } = virtual({ partitions: 2, ...consumer })
+    const one = consume(broker)
+    const other = consume(broker)
+    at(10, () => broker.kill(one.driver, { after: 100 }))
+    at(100, () => expect(other.owned.size).toBe(1))
+    run()
+    expect(other.owned.size).toBe(2)
+  })
+
+  it('are of the protocol of their first member, whatever the broker has for those who leave it open', () => {
+    const { broker, run, at } = virtual({ partitions: 2 })
+    const one = consume(broker, consumer)
+    at(10, () => consume(broker, { groupProtocol: 'classic' }))
+    at(100, () => broker.publish('t', [{ value: 'a', partition: 1 }]))
+    run()
+    // By the classic protocol it would have given up both.
+    expect(one.lines.filter(each => each.startsWith('revoking'))).toEqual(['revoking [t-0]'])
+    expect(one.values).toEqual(['t-1:a'])
+  })
+
+  it('keep their positions where the protocol changes while nobody is there', () => {
+    const { broker, run, at } = virtual({ partitions: 1 })
+    broker.publish('t', [{ value: 'a' }, { value: 'b' }])
+    const one = consume(broker, { groupProtocol: 'classic' })
+    let other: Member | undefined
+    at(10, () => commit(one, { partition: 0, offset: 1n }))
+    at(20, () => one.driver.leave().subscribe())
+    at(30, () => {
+      other = consume(broker, consumer)
+    })
+    run()
+    expect(other!.values).toEqual(['t-0:b'])
+  })
+
+  it('refuse a protocol that there is not', () => {
+    expect(() => memoryBroker({ groupProtocol: 'eager' as never })).toThrow(/groupProtocol.*'eager'/)
+  })
+})
+
 describe('the sharing out', () => {
   it('is even to one, and leaves what need not move', () => {
     const owners = ['a', 'a', 'a', 'a', 'a', 'b']

@@ -309,6 +309,30 @@ describe('runMarbles: faults', () => {
       expectEvents({ r: 'revoked', a: 'assigned' }, { topic: 'orders' }).toBe('a------(ra)')
     }))
 
+  it('by the classic protocol lets everything rest until the last that moves is given up', () =>
+    runMarbles(
+      ({ createClient, records, ack, revoke, expectDeliveries }) => {
+        createClient({ groupProtocol: 'classic' }).topic('orders').subscribe()
+        records('orders', ['           a-------', 'b--c----'])
+        revoke('orders', ['            -r------', '--------'])
+        ack('                          b----a--')
+        expectDeliveries('orders').toBe(['a-------', 'b----c--'])
+      },
+      { partitions: 2 },
+    ))
+
+  it('by the consumer protocol goes on with what is kept while another partition moves', () =>
+    runMarbles(
+      ({ createClient, records, ack, revoke, expectDeliveries }) => {
+        createClient({ groupProtocol: 'consumer' }).topic('orders').subscribe()
+        records('orders', ['           a-------', 'b--c----'])
+        revoke('orders', ['            -r------', '--------'])
+        ack('                          b----a--')
+        expectDeliveries('orders').toBe(['a-------', 'b--c----'])
+      },
+      { partitions: 2 },
+    ))
+
   it('loses a partition: what is settled after it changes nothing', () =>
     runMarbles(({ createClient, records, ack, at, lose, expectDeliveries, expectCommits, expectEvents }) => {
       const taken: ConsumeRecord[] = []

@@ -69,8 +69,11 @@ const inOrder: HistoryCheck = ({ clients }) => {
 const oneTopic = { orders: { partitions: 1, records: 6 } }
 
 describe('simulate', () => {
-  it('runs the real client under every fault, and finds its promises kept', { timeout: 60_000 }, () => {
-    const report = simulate({ scenario: two, runs: 300 })
+  it.each([
+    ['classic', 'runs the real client under every fault, and finds its promises kept'],
+    ['consumer', 'does so where partitions move one by one and what is kept goes on'],
+  ] as const)('%s groups: %s', { timeout: 60_000 }, (groupProtocol, _) => {
+    const report = simulate({ scenario: two, runs: 300, groupProtocol })
     expect(report.runs).toBe(300)
     expect(report.deliveries).toBeGreaterThan(600)
     const graceful = ['revoke', 'closeGracefully']

@@ -8,6 +8,8 @@ export class Assignment implements PartitionAssignment {
   readonly partition: number
   paused = true
   ended = false
+  /** To be given up: nothing of it is fetched any more. */
+  resting = false
   /** The next offset to fetch. */
   next: number
   /** The first fetch may begin in the middle of what was written together. */

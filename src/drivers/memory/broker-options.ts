@@ -9,6 +9,7 @@ export const knownOfBroker: KnownOptions<MemoryBrokerOptions> = {
   autoCreate: true,
   maxBatchRecords: true,
   maxRecordBytes: true,
+  groupProtocol: true,
 }
 
 /** @throws ConfigurationError naming the option that is unknown or invalid, and its value. */
@@ -27,4 +28,8 @@ export function checkBrokerOptions(options: MemoryBrokerOptions): void {
   if (typeof autoCreate !== 'boolean') throw invalid('memoryBroker: autoCreate', autoCreate, 'must be a boolean')
   checkInteger('memoryBroker: maxBatchRecords', maxBatchRecords, 1)
   checkInteger('memoryBroker: maxRecordBytes', maxRecordBytes, 0)
+  const { groupProtocol = 'classic' } = options
+  if (groupProtocol !== 'classic' && groupProtocol !== 'consumer') {
+    throw invalid('memoryBroker: groupProtocol', groupProtocol, "must be 'classic' or 'consumer'")
+  }
 }

@@ -28,6 +28,12 @@ export interface MemoryBrokerOptions {
   readonly maxBatchRecords?: number
   /** A record with more bytes in key, value and headers is refused for good; default Kafka's 1,048,588. */
   readonly maxRecordBytes?: number
+  /**
+   * How members join their group whose client leaves it open (`groupProtocol: 'auto'`): `'classic'`, by which everything rests
+   * during a rebalance, or `'consumer'`, by which partitions move one by one and what is kept goes on (KIP-848). A group's
+   * first member decides for the group. Default `'classic'`.
+   */
+  readonly groupProtocol?: 'classic' | 'consumer'
 }
 
 /** A record to publish; its topic is named beside it. */
@@ -109,6 +115,7 @@ export class MemoryBroker {
       autoCreate: options.autoCreate ?? true,
       maxBatchRecords: options.maxBatchRecords ?? 500,
       maxRecordBytes: options.maxRecordBytes ?? 1_048_588,
+      groupProtocol: options.groupProtocol ?? 'classic',
     })
     this.written = this.#cluster.written.pipe(map(({ log, record }) => storedRecord(log, record)))
     this.commits = this.#cluster.commits.pipe(

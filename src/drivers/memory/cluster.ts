@@ -1,13 +1,16 @@
 import { gzipSync } from 'node:zlib'
 import { type SchedulerLike, Subject } from 'rxjs'
 import type { CommitPoint } from '../../commit-point.js'
+import type { GroupProtocol } from '../../driver.js'
 import { type EncodableRecord, encodable, notEncodable } from '../../encodable-record.js'
 import { PublishError } from '../../errors.js'
 import { type ProduceResult, refused, written } from '../../produce-result.js'
 import type { ProduceRecord } from '../../publish.js'
+import { ClassicGroup } from './classic-group.js'
 import { Connection } from './connection.js'
+import { ConsumerGroup } from './consumer-group.js'
 import { Faults } from './faults.js'
-import { Group } from './group.js'
+import type { Group } from './group.js'
 import type { Log, LogRecord } from './log.js'
 import { type Partitions, Topics } from './topics.js'
 
@@ -18,7 +21,11 @@ export interface ClusterOptions {
   readonly autoCreate: boolean
   readonly maxBatchRecords: number
   readonly maxRecordBytes: number
+  /** Of members that leave it open. */
+  readonly groupProtocol: 'classic' | 'consumer'
 }
+
+const groups = { classic: ClassicGroup, consumer: ConsumerGroup }
 
 /** What the drivers of one broker share: topics, groups, and the way to them. */
 export class Cluster {
@@ -49,8 +56,12 @@ export class Cluster {
     return [...this.#groups.keys()]
   }
 
-  obtainGroup(name: string): Group {
-    const group = this.#groups.get(name) ?? new Group(name, this.topics, this.connection)
+  /** The group as its next member finds it: by that member's protocol if it is alone, else by the one of those who are there. */
+  obtainGroup(name: string, protocol: GroupProtocol = 'auto'): Group {
+    const before = this.#groups.get(name)
+    const Protocol = groups[protocol === 'auto' ? this.options.groupProtocol : protocol]
+    if (before instanceof Protocol || (before !== undefined && before.members.size > 0)) return before
+    const group = new Protocol(name, this.topics, this.connection, before?.offsets)
     this.#groups.set(name, group)
     return group
   }

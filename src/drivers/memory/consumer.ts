@@ -36,7 +36,7 @@ export class Consumer {
   memberId: string | undefined
   generation = 0
   readonly assignments = new Map<string, Assignment>()
-  readonly group: Group | undefined
+  group: Group | undefined
   #rebalancing = true
   /** Counts the rebalances begun: an outcome that comes after the next has begun starts no fetching. */
   #rebalances = 0
@@ -54,7 +54,7 @@ export class Consumer {
     readonly clientId: string,
     readonly subscriber: Subscriber<DriverEvent>,
   ) {
-    this.group = request.group === undefined ? undefined : cluster.obtainGroup(request.group)
+    this.group = this.#obtainGroup()
     this.#held.add(cluster.connection.changes.subscribe(online => this.#connectionChanged(online)))
     this.#held.add(cluster.connection.reach(() => this.#join()))
   }
@@ -62,10 +62,17 @@ export class Consumer {
   #join(): void {
     const { topics } = this.cluster
     const missing = this.request.topics.filter(name => topics.obtain(name) === undefined)
+    // Whoever was there before may be gone, and the group be of this member's protocol now.
+    this.group = this.#obtainGroup()
     if (missing.length > 0) {
       this.fail(new ConfigurationError(`there is no topic '${missing.join("', '")}', and the broker creates none`))
     } else if (this.group === undefined) this.#readAll()
     else this.group.join(this)
+  }
+
+  #obtainGroup(): Group | undefined {
+    const { group, groupProtocol } = this.request
+    return group === undefined ? undefined : this.cluster.obtainGroup(group, groupProtocol)
   }
 
   #readAll(): void {
@@ -91,29 +98,47 @@ export class Consumer {
     // A member that was expelled meanwhile joins again as another.
     const current = () => rebalance === this.#rebalances && !this.expelled
     this.#post(() => {
-      if (!current()) return
-      const assignments = [...this.assignments.values()]
-      const holds: Observable<unknown>[] = []
-      if (assignments.length > 0) {
-        this.#emit({ type: 'revoking', assignments, hold: until => holds.push(until) })
-      }
-      const timeout = timer(this.request.rebalanceTimeout, this.process.scheduler)
-      const letGo = holds.map(until =>
-        until.pipe(
-          ignoreElements(),
-          catchError(() => EMPTY),
-        ),
-      )
-      const arrived = () => {
-        if (current()) rejoin()
-      }
-      const complete = () => this.process.run(() => this.#held.add(this.cluster.connection.reach(arrived)))
-      this.#held.add(
-        merge(...letGo)
-          .pipe(takeUntil(timeout))
-          .subscribe({ complete }),
-      )
+      if (current()) this.#letGo([...this.assignments.values()], current, rejoin)
     })
+  }
+
+  /** As `giveUp`, of these alone: what else there is goes on. */
+  giveUpSome(assignments: readonly Assignment[], done: () => void): void {
+    if (this.#dead) return
+    for (const assignment of assignments) assignment.resting = true
+    const current = () => !this.expelled
+    this.#post(() => {
+      if (current())
+        this.#letGo(
+          assignments.filter(({ ended }) => !ended),
+          current,
+          done,
+        )
+    })
+  }
+
+  /** Calls `done` when the client has let go of these, or has had its time to. */
+  #letGo(assignments: readonly Assignment[], current: () => boolean, done: () => void): void {
+    const holds: Observable<unknown>[] = []
+    if (assignments.length > 0) {
+      this.#emit({ type: 'revoking', assignments, hold: until => holds.push(until) })
+    }
+    const timeout = timer(this.request.rebalanceTimeout, this.process.scheduler)
+    const letGo = holds.map(until =>
+      until.pipe(
+        ignoreElements(),
+        catchError(() => EMPTY),
+      ),
+    )
+    const arrived = () => {
+      if (current()) done()
+    }
+    const complete = () => this.process.run(() => this.#held.add(this.cluster.connection.reach(arrived)))
+    this.#held.add(
+      merge(...letGo)
+        .pipe(takeUntil(timeout))
+        .subscribe({ complete }),
+    )
   }
 
   revoke(names: readonly string[]): void {
@@ -127,7 +152,7 @@ export class Consumer {
   }
 
   assign(starts: readonly Start[]): void {
-    const retained = [...this.assignments.values()]
+    const retained = [...this.assignments.values()].filter(({ resting }) => !resting)
     const added = starts.map(({ log, position, metadata }) =>
       this.#addAssignment(new Assignment(log, position, metadata)),
     )
@@ -171,6 +196,7 @@ export class Consumer {
       if (from === undefined || !(assignment instanceof Assignment) || from.lineage !== assignment.lineage) return []
       const { log, lineage } = from
       const next = this.#addAssignment(new Assignment(log, this.#sought(log, to), '', lineage))
+      next.resting = from.resting
       from.end()
       return [{ from, to: next }]
     })
@@ -271,8 +297,8 @@ export class Consumer {
     }, this.cluster.connection.latency)
   }
 
-  #canFetch({ ended, paused, next, log }: Assignment): boolean {
-    if (ended || paused || this.#rebalancing || this.#dead || !this.cluster.connection.online) return false
+  #canFetch({ ended, paused, resting, next, log }: Assignment): boolean {
+    if (ended || paused || resting || this.#rebalancing || this.#dead || !this.cluster.connection.online) return false
     return next !== log.end
   }
 

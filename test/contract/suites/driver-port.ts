@@ -151,7 +151,7 @@ export function driverPort(backend: Backend): void {
       expect(two.owned.size).toBe(0)
       await Promise.all([...before.values()].map(assignment => one.commit(assignment, 1)))
       letGo.complete()
-      await Promise.all([one.seen('assigned', 2), two.seen('assigned')])
+      await Promise.all([one.seen('assigned', 2), two.events.until(() => two.owned.size > 0)])
       expect([one.owned.size, two.owned.size]).toEqual([1, 1])
       const [kept] = [...one.owned.values()]
       const [given] = [...two.owned.values()]

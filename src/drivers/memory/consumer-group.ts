@@ -1,0 +1,133 @@
+import type { CommitPoint } from '../../commit-point.js'
+import { partitionName } from '../../place.js'
+import type { Assignment } from './assignment.js'
+import type { Consumer } from './consumer.js'
+import { Group } from './group.js'
+import type { Log } from './log.js'
+import { stickyAssignment } from './sticky-assignment.js'
+
+/**
+ * A group by the consumer protocol (KIP-848): a target says who is to have what, and each member is brought there by
+ * itself. It gives up what is not in its part of the target, and takes what is in it once nobody else has it. What it keeps
+ * goes on meanwhile, and one member that is slow to give up holds nobody up but who is to have that.
+ */
+export class ConsumerGroup extends Group {
+  #target: ReadonlyMap<string, Consumer> = new Map()
+  #logs: ReadonlyMap<string, Log> = new Map()
+  /** Members that are giving something up, or are told of something at present: one step after the other. */
+  readonly #busy = new Set<Consumer>()
+
+  join(member: Consumer): void {
+    member.memberId = this.newMemberId(member)
+    this.members.add(member)
+    this.#busy.delete(member)
+    this.#retarget()
+    // Told what came of joining, also where that is nothing.
+    if (!this.#busy.has(member)) this.#take(member)
+  }
+
+  leave(member: Consumer): void {
+    if (!this.members.delete(member)) return
+    this.#busy.delete(member)
+    for (const [name, avoided] of this.avoid) if (avoided === member) this.avoid.delete(name)
+    this.#retarget()
+  }
+
+  revoke(topic: string, partition: number): void {
+    this.avoid.set(partitionName({ topic, partition }), this.owner(topic, partition))
+    this.#retarget()
+  }
+
+  lose(topic: string, partition: number): void {
+    const name = partitionName({ topic, partition })
+    const owner = this.owner(topic, partition)
+    this.avoid.set(name, owner)
+    owner.lose(name)
+    this.#retarget()
+    // Where nobody else is to have it, the same member has it again, as another assignment.
+    this.avoid.delete(name)
+    this.#bringAll()
+  }
+
+  /** As brokers from 4.3 on have it (KIP-1251): of what a member has, or is to give up and has not yet. */
+  protected refusal(member: Consumer, _epoch: number, point: CommitPoint): string | undefined {
+    const name = partitionName(point)
+    return member.assignments.has(name) ? undefined : `STALE_MEMBER_EPOCH: ${name} is not assigned to this member`
+  }
+
+  #retarget(): void {
+    if (this.members.size === 0) {
+      this.state = 'empty'
+      this.avoid.clear()
+      this.#target = new Map()
+      return
+    }
+    this.generation++
+    for (const member of this.members) member.generation = this.generation
+    const claims = this.claims(name => this.holder(name) ?? this.#memberOf(this.#target.get(name)))
+    this.#logs = new Map(claims.map(({ name, log }) => [name, log]))
+    this.#target = stickyAssignment(claims)
+    this.#bringAll()
+  }
+
+  #memberOf(member: Consumer | undefined): Consumer | undefined {
+    return member !== undefined && this.members.has(member) ? member : undefined
+  }
+
+  #bringAll(): void {
+    for (const member of [...this.members]) this.#bring(member)
+    const isReached = [...this.#target].every(([name, member]) => member.assignments.has(name) && !this.avoid.has(name))
+    this.state = isReached ? 'stable' : 'rebalancing'
+  }
+
+  /** The next step of one member to its part of the target. */
+  #bring(member: Consumer): void {
+    if (this.#busy.has(member)) return
+    const surplus = [...member.assignments].flatMap(([name, assignment]) => {
+      return this.#target.get(name) !== member || this.avoid.get(name) === member ? [assignment] : []
+    })
+    if (surplus.length > 0) this.#giveUp(member, surplus)
+    else if (this.#free(member).length > 0) this.#take(member)
+  }
+
+  #giveUp(member: Consumer, surplus: readonly Assignment[]): void {
+    this.#busy.add(member)
+    member.giveUpSome(surplus, () => {
+      if (!this.#isBusy(member)) return
+      this.#busy.delete(member)
+      for (const each of surplus) this.avoid.delete(partitionName(each))
+      member.revoke(surplus.map(partitionName))
+      member.assign([])
+      this.#bringAll()
+    })
+  }
+
+  /** It may have left meanwhile, and may even have joined again. */
+  #isBusy(member: Consumer): boolean {
+    return this.members.has(member) && this.#busy.has(member)
+  }
+
+  /** What is to be this member's, and nobody has. */
+  #free(member: Consumer): readonly Log[] {
+    return [...this.#target].flatMap(([name, owner]) =>
+      owner === member && this.holder(name) === undefined && this.avoid.get(name) !== member
+        ? [this.#logs.get(name)!]
+        : [],
+    )
+  }
+
+  /** With the answer to the member's next heartbeat. */
+  #take(member: Consumer): void {
+    this.#busy.add(member)
+    this.connection.reach(() => {
+      if (!this.#isBusy(member)) return
+      this.#busy.delete(member)
+      try {
+        member.assign(this.starts(member, this.#free(member)))
+      } catch (error) {
+        member.fail(error)
+      }
+      this.#bringAll()
+    })
+  }
+}
