@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { GroupProtocol } from 'rxmika'
 import { watchdog } from '../test/kafka/watchdog'
 import { check, type Verdict } from './check'
 import { startCluster } from './cluster'
@@ -20,6 +21,10 @@ export interface ChaosOptions {
   readonly minutes: number
   readonly members?: number
   readonly brokers?: number
+  /** How members join their group; default `'auto'`. */
+  readonly groupProtocol?: GroupProtocol
+  /** The version of Apache Kafka; default the newest that this project knows. */
+  readonly kafka?: string | undefined
   /** Of those; all by default. */
   readonly kinds?: readonly FaultKind[]
   /** Told what happens, as it does. */
@@ -29,6 +34,8 @@ export interface ChaosOptions {
 export interface ChaosReport {
   readonly evidence: Evidence
   readonly verdict: Verdict
+  /** The version of Apache Kafka. */
+  readonly kafka: string
   /** What the members wrote and logged. */
   readonly folder: string
 }
@@ -45,21 +52,23 @@ export async function chaos({
   minutes,
   members = 4,
   brokers = 3,
+  groupProtocol = 'auto',
+  kafka: version,
   kinds,
   say = () => {},
 }: ChaosOptions): Promise<ChaosReport> {
   const folder = await mkdtemp(join(tmpdir(), 'rxmika-chaos-'))
-  const cluster = await startCluster(brokers)
+  const cluster = await startCluster(brokers, version)
   const { internal } = cluster.kafka
   // Members end with this process, even when it is killed and they stand still.
   const guard = watchdog(KILL_MEMBERS, folder)
-  const stage = new Stage(cluster, folder, say)
+  const stage = new Stage(cluster, folder, groupProtocol, say)
   const publishing = new Publishing(internal, seed)
   const wire = new Wire(internal)
   try {
     await Promise.all([wire.connect(), publishing.start()])
     await stage.fill(members)
-    say(`${members} members on ${brokers} brokers`)
+    say(`${members} members on ${brokers} brokers of Kafka ${cluster.kafka.version}`)
 
     const duration = minutes * 60_000
     const faults = schedule({ seed, duration, members, brokers, kinds })
@@ -70,7 +79,7 @@ export async function chaos({
     await stage.clear()
 
     const evidence = await gather(stage, wire, publishing)
-    return { evidence, verdict: check(evidence), folder }
+    return { evidence, verdict: check(evidence), kafka: cluster.kafka.version, folder }
   } finally {
     await guard.end()
     await Promise.allSettled([publishing.stop(), wire.disconnect()])

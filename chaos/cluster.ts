@@ -1,7 +1,7 @@
 import { createTopic } from '../test/kafka/create-topic'
 import { type KafkaServer, startKafka } from '../test/kafka/kafka-server'
 import { TcpProxy } from './tcp-proxy'
-import { dlqTopic, retryTopic, sharedPartitions, workTopics } from './workload'
+import { dlqTopic, retryTopic, sessionTimeout, sharedPartitions, workTopics } from './workload'
 
 /** A Kafka whose clients reach each broker by a proxy, and who checks it does not. */
 export interface Cluster {
@@ -11,8 +11,14 @@ export interface Cluster {
   stop(): Promise<void>
 }
 
+/** By the consumer protocol the brokers say how long a session lasts, and not the members. */
+const sessions = {
+  'group.consumer.min.session.timeout.ms': sessionTimeout,
+  'group.consumer.session.timeout.ms': sessionTimeout,
+}
+
 /** With the topics of the workload. */
-export async function startCluster(brokers: number): Promise<Cluster> {
+export async function startCluster(brokers: number, version?: string): Promise<Cluster> {
   const proxies: TcpProxy[] = []
   const refuse = () => {
     for (const proxy of proxies) proxy.refuse()
@@ -24,7 +30,7 @@ export async function startCluster(brokers: number): Promise<Cluster> {
   }
   let kafka: KafkaServer | undefined
   try {
-    kafka = await startKafka({ brokers, advertise })
+    kafka = await startKafka({ brokers, advertise, config: sessions, ...(version !== undefined && { version }) })
     await createTopics(kafka.internal)
   } catch (error) {
     refuse()

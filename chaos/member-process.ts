@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { GroupProtocol } from 'rxmika'
 import { now } from './clock'
 import type { MemberTask } from './member'
 
@@ -37,10 +38,11 @@ export class MemberProcess {
     readonly name: string,
     brokers: readonly string[],
     folder: string,
+    groupProtocol: GroupProtocol,
   ) {
     this.journal = join(folder, `${name}.journal`)
     this.log = join(folder, `${name}.log`)
-    const task: MemberTask = { name, brokers, journal: this.journal }
+    const task: MemberTask = { name, brokers, groupProtocol, journal: this.journal }
     // There from the start, for a member that is killed before its first line.
     closeSync(openSync(this.journal, 'a'))
     const log = openSync(this.log, 'a')

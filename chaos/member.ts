@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pino from 'pino'
 import { defer, merge, mergeMap, type Observable, tap, timer } from 'rxjs'
-import { type ClientEvent, type ConsumeRecord, createClient, handle, steps } from 'rxmika'
+import { type ClientEvent, type ConsumeRecord, createClient, type GroupProtocol, handle, steps } from 'rxmika'
 import { openJournal, type RecordLine } from './journal'
 import { notDrained } from './member-process'
 import {
@@ -22,11 +22,12 @@ import {
 export interface MemberTask {
   readonly name: string
   readonly brokers: readonly string[]
+  readonly groupProtocol: GroupProtocol
   /** Where its journal is written. */
   readonly journal: string
 }
 
-const { name, brokers, journal }: MemberTask = JSON.parse(process.argv[2]!)
+const { name, brokers, groupProtocol, journal }: MemberTask = JSON.parse(process.argv[2]!)
 const write = openJournal(journal, name)
 
 const client = createClient({
@@ -34,6 +35,7 @@ const client = createClient({
   brokers,
   clientId: name,
   group,
+  groupProtocol,
   retryTopic,
   dlqTopic,
   sessionTimeout,

@@ -29,6 +29,20 @@ export function summary(
   }
 }
 
+/** The same in one line, for a campaign of many runs. */
+export function line(
+  run: { readonly seed: number; readonly minutes: number; readonly groupProtocol: string; readonly kafka: string },
+  { violations, ...counts }: ReturnType<typeof summary>,
+): string {
+  const { seed, minutes, groupProtocol, kafka } = run
+  const { faults, published, acked, duplicates } = counts
+  const letters = counts['dead letters']
+  return (
+    `chaos: ${violations === 0 ? 'ok' : `${violations} VIOLATIONS`}: seed ${seed}, ${groupProtocol}, Kafka ${kafka}, ${minutes} min: ` +
+    `${faults} faults, ${published} published, ${acked} acked, ${letters} dead letters, ${duplicates} duplicates`
+  )
+}
+
 /** Beyond a fault's end, what comes to a standstill is not put down to it, ms. */
 const aftermath = 3_000
 

@@ -1,8 +1,13 @@
-// npm run chaos -- --seed 1 --minutes 5: exits with 0 when nothing is violated.
+// npm run chaos -- --seed 1 --minutes 5 --group-protocol consumer --kafka 4.1.0: exits with 0 when nothing is violated. The
+// last line of the output is the run in one line.
 import { parseArgs } from 'node:util'
+import type { GroupProtocol } from 'rxmika'
 import { chaos, forget } from './chaos'
-import { history, recoveries, summary, told } from './report'
+import { history, line, recoveries, summary, told } from './report'
 import { faultKinds } from './schedule'
+
+/** The newest release of a version that is named without its last number. */
+const newest: Readonly<Record<string, string | undefined>> = { '3.9': '3.9.1', '4.1': '4.1.0', '4.4': '4.4.0' }
 
 const { values } = parseArgs({
   options: {
@@ -10,6 +15,10 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '2' },
     members: { type: 'string', default: '4' },
     brokers: { type: 'string', default: '3' },
+    /** How members join their group: classic, consumer or auto. */
+    'group-protocol': { type: 'string', default: 'auto' },
+    /** The version of Apache Kafka; its jars are collected by Maven where they are not there yet. */
+    kafka: { type: 'string' },
     /** Of join, leave, kill, freeze, broker and cut, separated by commas; `none` for a quiet run. */
     faults: { type: 'string' },
     /** Keeps what the members wrote, whatever the outcome. */
@@ -18,22 +27,29 @@ const { values } = parseArgs({
 })
 const seed = Number(values.seed)
 const minutes = Number(values.minutes)
+const groupProtocol = values['group-protocol'] as GroupProtocol
+if (!['classic', 'consumer', 'auto'].includes(groupProtocol)) {
+  throw new Error(`--group-protocol must be classic, consumer or auto (got ${groupProtocol})`)
+}
+const version = values.kafka && (newest[values.kafka] ?? values.kafka)
 const kinds =
   values.faults === undefined ? faultKinds : faultKinds.filter(kind => values.faults!.split(',').includes(kind))
 const began = performance.now()
 const say = (text: string) =>
   console.error(`${((performance.now() - began) / 1_000).toFixed(1).padStart(7)} s  ${text}`)
 
-say(`seed ${seed}, ${minutes} minutes of ${kinds.join(', ') || 'quiet'}`)
+say(`seed ${seed}, ${groupProtocol}, ${minutes} minutes of ${kinds.join(', ') || 'quiet'}`)
 const report = await chaos({
   seed,
   minutes,
   members: Number(values.members),
   brokers: Number(values.brokers),
+  groupProtocol,
+  kafka: version,
   kinds,
   say,
 })
-const { evidence, verdict } = report
+const { evidence, verdict, kafka } = report
 console.table([summary(evidence, verdict, { seed, minutes })])
 console.table(recoveries(evidence))
 console.table([told(evidence)])
@@ -45,7 +61,9 @@ for (const { rule, text, id } of verdict.violations.slice(0, shown)) {
 }
 if (verdict.violations.length > shown) console.log(`\nand ${verdict.violations.length - shown} more`)
 if (verdict.violations.length > 0) {
-  console.log(`\nAgain: npm run chaos -- --seed ${seed} --minutes ${minutes}\nJournals and logs: ${report.folder}`)
+  const run = `--seed ${seed} --minutes ${minutes} --group-protocol ${groupProtocol} --kafka ${kafka}`
+  console.log(`\nAgain: npm run chaos -- ${run}\nJournals and logs: ${report.folder}`)
   process.exitCode = 1
 } else if (values.keep) console.log(report.folder)
 else await forget(report)
+console.log(line({ seed, minutes, groupProtocol, kafka }, summary(evidence, verdict, { seed, minutes })))

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { GroupProtocol } from 'rxmika'
 import { now } from './clock'
 import type { Cluster } from './cluster'
 import { MemberProcess } from './member-process'
@@ -33,6 +34,7 @@ export class Stage {
     readonly cluster: Cluster,
     /** Where members write. */
     readonly folder: string,
+    readonly groupProtocol: GroupProtocol,
     readonly say: (text: string) => void,
   ) {}
 
@@ -45,7 +47,7 @@ export class Stage {
   #seat(seat: number): MemberProcess {
     const life = (this.#lives.get(seat) ?? 0) + 1
     this.#lives.set(seat, life)
-    const member = new MemberProcess(`m${seat}.${life}`, this.cluster.kafka.brokers, this.folder)
+    const member = new MemberProcess(`m${seat}.${life}`, this.cluster.kafka.brokers, this.folder, this.groupProtocol)
     this.#seats.set(seat, member)
     this.members.push(member)
     return member

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { answers } from './answers'
 import { freePorts } from './free-ports'
-import { kafkaClassPath } from './java'
+import { KAFKA_VERSION, kafkaClassPath } from './java'
 import { KafkaNode, KILL_NODES } from './kafka-node'
 import { type Sasl, secure } from './security'
 import { type NodePorts, type Properties, serverProperties } from './server-properties'
@@ -28,6 +28,8 @@ export interface KafkaOptions {
 }
 
 export interface KafkaServer {
+  /** Of Apache Kafka. */
+  version: string
   /** `host:port` of each node; that of node 1 is the first. */
   brokers: string[]
   /** `host:port` of each node for the other nodes: plain text, and past what `advertise` put in between. */
@@ -78,6 +80,7 @@ export const startKafka = async (options: KafkaOptions = {}): Promise<KafkaServe
 
     await start(...nodes)
     return {
+      version: options.version ?? KAFKA_VERSION,
       brokers: nodes.map(({ advertised }) => advertised),
       internal,
       ca,
