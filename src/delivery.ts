@@ -90,7 +90,17 @@ export interface Delivery {
    * For an operator that hands out records of its own in place of this one: leak detection asks the holder. Its `deref`
    * returns undefined as soon as one of them that is not settled can no longer be reached.
    */
-  handOut(holder: { deref(): unknown }): void
+  handOut(holder: RecordHolder): void
+}
+
+/** What stands for records that were handed out in place of another. */
+export interface RecordHolder {
+  /** Undefined once one of them that is not settled can no longer be reached. */
+  deref(): unknown
+  /** Whether one that is not settled can still be reached. Default: false. */
+  readonly isBusy?: boolean
+  /** Fails those that can no longer be reached. Default: the record that they stand for fails. */
+  failLost?(reason: unknown, options: { readonly retry?: boolean }): void
 }
 
 /** The delivery behind a record, mapped or not; undefined for a record that no client delivered. */
@@ -108,8 +118,8 @@ export function isByHandle(options: { readonly retry?: boolean; readonly [byHand
   return options?.[byHandle] === true
 }
 
-/** What a record was in when it failed, as its copies say: its decoder, or the work of its pipeline. */
-export type FailureStage = 'decode' | 'handle'
+/** What a record was in when it failed, as its copies say: its decoder, the work of its pipeline, or nobody's hands. */
+export type FailureStage = 'decode' | 'handle' | 'pipeline'
 
 /** The same symbol in every copy of this package in the process. */
 const stage: unique symbol = Symbol.for('rxmika.stage') as never
@@ -117,8 +127,12 @@ const stage: unique symbol = Symbol.for('rxmika.stage') as never
 /** What `decode` gives `fail` when its decoder rejects: a failure like any other, but for where it happened. */
 export const failedByDecoder: { readonly retry?: boolean } = Object.freeze({ retry: true, [stage]: 'decode' })
 
+/** What a record fails with that its pipeline dropped unsettled. */
+export const failedByLeak: { readonly retry?: boolean } = Object.freeze({ retry: true, [stage]: 'pipeline' })
+
 export function failureStage(
   options: { readonly retry?: boolean; readonly [stage]?: unknown } | undefined,
 ): FailureStage {
-  return options?.[stage] === 'decode' ? 'decode' : 'handle'
+  const of = options?.[stage]
+  return of === 'decode' || of === 'pipeline' ? of : 'handle'
 }

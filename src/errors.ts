@@ -61,6 +61,21 @@ export class TopicAlreadySubscribedError extends RxMikaError {
   }
 }
 
+/** With `leaks: 'fail'` or `'redeliver'`: the pipeline dropped the record without `ack()` or `fail()`. The place is where it was read. */
+export class LeakedRecordError extends RxMikaError {
+  constructor(
+    readonly topic: string,
+    readonly partition: number,
+    readonly offset: bigint,
+  ) {
+    super(
+      'RXMIKA_LEAKED_RECORD',
+      `the pipeline dropped the record at ${placeName({ topic, partition, offset })} without ack() or fail(); use keep() for filter, ` +
+        'latest() for debounceTime, fork() for share, or ack what you drop',
+    )
+  }
+}
+
 export class DlqNotConfiguredError extends RxMikaError {
   constructor() {
     super('RXMIKA_DLQ_NOT_CONFIGURED', 'there is no DLQ topic to replay; set the option dlqTopic')

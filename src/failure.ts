@@ -13,7 +13,10 @@ export class Failed {
     readonly attempt: number,
     /** False: steps that would try again let it pass. */
     readonly retryable: boolean,
-    /** `decode`: its decoder rejected. (One that says that the bytes are bad fails the record with a `DecodeError`.) Default `handle`. */
+    /**
+     * `decode`: its decoder rejected. (One that says that the bytes are bad fails the record with a `DecodeError`.) `pipeline`:
+     * its pipeline dropped it. Default `handle`.
+     */
     readonly stage?: FailureStage,
   ) {}
 }

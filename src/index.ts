@@ -9,6 +9,7 @@ export type {
   DlqReplayOptions,
   DlqReplayProgress,
   Environment,
+  LeakAction,
   PublishOptions,
   ReadOptions,
   RecordStream,

@@ -9,6 +9,7 @@ import {
   failureStage,
   isByHandle,
   type Outrun,
+  type RecordHolder,
 } from './delivery.js'
 import type { Disposition } from './failure.js'
 import { inspected, inspectedAs, readable } from './readable.js'
@@ -115,7 +116,7 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
   /** `over`: completed or withheld by other means than `ack` and `fail`, or settled when it was too late. */
   #settlement: 'acked' | 'over' | Failure | undefined
   #phase: DeliveryPhase = 'waiting'
-  #handed: { deref(): unknown } | 'leaked' | undefined
+  #handed: RecordHolder | 'leaked' | undefined
   #stream: unknown
   readonly #owner: RecordOwner
   #batch: RecordBatch
@@ -202,11 +203,11 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
    * A stand-in for a record that is held only weakly, so that it is found when its pipeline drops it: that record. Or what
    * knows of the records that were handed out in its place (`handOut`).
    */
-  get handed(): { deref(): unknown } | 'leaked' | undefined {
+  get handed(): RecordHolder | 'leaked' | undefined {
     return this.#handed
   }
 
-  set handed(handed: { deref(): unknown } | 'leaked' | undefined) {
+  set handed(handed: RecordHolder | 'leaked' | undefined) {
     this.#handed = handed
   }
 
@@ -336,7 +337,7 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
     return this.#owner.release(this)
   }
 
-  handOut(holder: { deref(): unknown }): void {
+  handOut(holder: RecordHolder): void {
     this.#handed = holder
   }
 

@@ -557,6 +557,13 @@ export class Assignment implements RecordOwner {
     this.#roomMade()
   }
 
+  /** Delivers a record again, as the next attempt, that its pipeline dropped. What still has a part of it settles nothing. */
+  redeliverLeaked(record: DeliveredRecord): void {
+    record.conclude()
+    this.redeliver(record, 0)
+    this.host.deliveryEnded()
+  }
+
   #move(record: DeliveredRecord, phase: DeliveryPhase): void {
     this.#count(record.phase, -1)
     record.phase = phase

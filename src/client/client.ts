@@ -21,6 +21,9 @@ export type SslOptions = boolean | import('node:tls').ConnectionOptions
 export type CodecName = 'gzip' | 'snappy' | 'lz4' | 'zstd'
 export type Codecs = { readonly [name in CodecName]?: (compressed: Buffer) => Buffer }
 
+/** What happens to records that a pipeline dropped unsettled; see `ClientOptions.leaks`. */
+export type LeakAction = 'report' | 'fail' | 'redeliver'
+
 export interface ClientOptions {
   /** Where the keys named below are read when an option is absent; default `process.env`. */
   readonly env?: Environment
@@ -82,6 +85,13 @@ export interface ClientOptions {
   readonly rack?: string
   /** How soon partitions and topics that are added are noticed, ms; default 30,000. */
   readonly metadataMaxAge?: number
+  /**
+   * What happens to a record that a pipeline dropped unsettled (`filter`, `switchMap`, `take`…), beside its `leaked` event.
+   * `'report'` (default): nothing, and its partition's position stays. `'fail'`: it goes down its topic's route with a
+   * `LeakedRecordError`, `stage` `pipeline`. `'redeliver'`: it is delivered again as the next attempt; one that leaks once more
+   * after three times goes on as with `'fail'`. A leak is found when the record is garbage-collected.
+   */
+  readonly leaks?: LeakAction
   /** A position held back this long is reported as stalled, ms; default 60,000. */
   readonly stallAfter?: number
   /** Decompression beyond gzip and snappy, and zstd where Node has it. A record in any other codec closes the client. */

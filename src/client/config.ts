@@ -7,7 +7,7 @@ import { isTopicName } from '../retry/headers.js'
 import type { SaslOptions } from '../sasl.js'
 import { checkBrokers } from './brokers.js'
 import { checkSignal } from './call-options.js'
-import type { ClientOptions, Codecs, Environment, SslOptions } from './client.js'
+import type { ClientOptions, Codecs, Environment, LeakAction, SslOptions } from './client.js'
 import { checkSsl } from './ssl.js'
 
 /** A client's options, checked, with the environment's values and the defaults filled in. */
@@ -32,6 +32,7 @@ export interface Config {
   readonly rack: string | undefined
   readonly metadataMaxAge: number
   readonly stallAfter: number
+  readonly leaks: LeakAction
   readonly codecs: Codecs
 }
 
@@ -58,6 +59,7 @@ const known: KnownOptions<ClientOptions> = {
   rack: true,
   metadataMaxAge: true,
   stallAfter: true,
+  leaks: true,
   codecs: true,
 }
 
@@ -117,6 +119,7 @@ export function configure(options: ClientOptions): Config {
     rack: name('rack', options.rack, ''),
     metadataMaxAge: duration('metadataMaxAge', options.metadataMaxAge, 30_000, 100),
     stallAfter: duration('stallAfter', options.stallAfter, 60_000),
+    leaks: leakAction(options.leaks),
     codecs: codecs(options.codecs),
   }
 }
@@ -143,6 +146,11 @@ function reader(env: Environment = process.env): (name: string) => string | unde
     if (value !== undefined && typeof value !== 'string') throw invalid(key, value, 'must be a string')
     return value === undefined || value.trim() === '' ? undefined : value.trim()
   }
+}
+
+function leakAction(value: LeakAction = 'report'): LeakAction {
+  if (value === 'report' || value === 'fail' || value === 'redeliver') return value
+  throw invalid('leaks', value, "must be 'report', 'fail' or 'redeliver'")
 }
 
 function groupProtocol(value: GroupProtocol = 'auto'): GroupProtocol {

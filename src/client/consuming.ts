@@ -5,7 +5,6 @@ import type { Driver, DriverEvent, PartitionAssignment } from '../driver.js'
 import { CommitError, FetchError } from '../errors.js'
 import type { Stall } from '../events.js'
 import type { RecordBatch } from '../record-batch.js'
-import { recordPlace } from '../record-place.js'
 import { Assignment, type AssignmentHost } from './assignment.js'
 import type { CloseReport } from './client.js'
 import { bounded, until } from './closing.js'
@@ -76,10 +75,7 @@ export class Consuming implements AssignmentHost {
 
   /** Finds what pipelines drop, from now on. */
   watchLeaks(): void {
-    this.#leaks ??= new LeakWatch(
-      () => this.#assignments.values(),
-      (_assignment, record) => this.reports.event({ type: 'leaked', ...recordPlace(record) }),
-    )
+    this.#leaks ??= new LeakWatch(() => this.#assignments.values(), this.host.config.leaks, this.reports)
   }
 
   // ── From the driver ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -69,7 +69,7 @@ class KafkaClient implements Client {
     const wallClock = new WallClock(machine)
     const clock = { ...machine, wall: () => wallClock.now() }
     const names = new TopicNames(suffix)
-    const reports = new Reports(config.logger, names, clock.scheduler)
+    const reports = new Reports(config.logger, names, clock.scheduler, config.leaks)
     const publisher = new Publisher(driver, clock.scheduler)
     const ownHeaders = group === undefined ? undefined : new GroupHeaders(group)
     const common = { config, driver, clock, names, reports }

@@ -7,6 +7,7 @@ import { Readable } from '../readable.js'
 import type { DeliveredRecord } from '../record.js'
 import { recordPlace } from '../record-place.js'
 import { messageOf, nameOf } from '../retry/reason.js'
+import type { LeakAction } from './client.js'
 import { Tallies, type Tally } from './tallies.js'
 import type { TopicNames } from './topic-names.js'
 
@@ -50,6 +51,8 @@ export class Reports {
     readonly logger: Logger,
     readonly names: TopicNames,
     scheduler: SchedulerLike,
+    /** What becomes of records that leak, which the log says. */
+    readonly leaks: LeakAction = 'report',
   ) {
     this.state.next(this.#current)
     this.#tallies = new Tallies(scheduler, summaryOf, tally => this.#say(tally))
@@ -175,9 +178,10 @@ export class Reports {
       case 'leaked':
         return this.logger.warn(
           fields,
-          `${records} dropped by the pipeline without ack() or fail(), ${at}; commits of the partition stop there. ` +
-            'Operators such as filter, switchMap, debounceTime, take and share drop records: use keep() for filter, latest() for ' +
-            'debounceTime, fork() for share, or ack what you drop',
+          `${records} dropped by the pipeline without ack() or fail(), ${at}; ${leakedThen[this.leaks]}. Operators such as ` +
+            'filter, distinct, switchMap, exhaustMap, debounceTime, throttleTime, auditTime, take and share drop records: use keep() ' +
+            'for filter, latest() for debounceTime, throttleTime and auditTime, handle() for switchMap and exhaustMap, fork() for ' +
+            'share, or ack what you drop',
         )
       case 'skipped':
         return this.logger.info(
@@ -211,6 +215,12 @@ function summaryOf(event: Counted): Summary {
     reason: shortened(messageOf(reason)),
     first: event.type === 'outrun' ? event.first : undefined,
   }
+}
+
+const leakedThen: Readonly<Record<LeakAction, string>> = {
+  report: 'commits of the partition stop there',
+  fail: 'it fails with a LeakedRecordError, down its route',
+  redeliver: 'it is delivered again, three times at most, and fails then',
 }
 
 const oneSettles = 'Settle each record in one place: with share(), only one branch may hold handle(), ack() or fail()'

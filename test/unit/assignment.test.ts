@@ -150,10 +150,7 @@ describe('the leak watch', () => {
     subscribe()
     assignment.accept(batchOf(2_500), 0)
     clock.runTo(5_000)
-    const watch = new LeakWatch(
-      () => [assignment],
-      () => {},
-    )
+    const watch = new LeakWatch(() => [assignment], 'report', assignment.host.reports)
     const watched = () => [...assignment.window].filter(({ handed }) => handed !== undefined)
     for (let times = 0; times < 3; times++) {
       vi.advanceTimersByTime(1_000)

@@ -83,6 +83,8 @@ describe('an invalid option is a ConfigurationError that names it and the value 
     [{ heartbeatInterval: Number.NaN }, 'heartbeatInterval', 'NaN'],
     [{ sessionTimeout: 3_000, heartbeatInterval: 3_000 }, 'heartbeatInterval', 'sessionTimeout', '3000'],
     [{ stallAfter: -1 }, 'stallAfter', '-1'],
+    [{ leaks: 'retry' as never }, 'leaks', 'retry'],
+    [{ leaks: true as never }, 'leaks', 'true'],
     [{ codecs: { lz4: 'fast' } }, 'codecs.lz4', "'fast'"],
     [{ codecs: { brotli: (bytes: Buffer) => bytes } }, 'codecs', "'brotli'"],
     [{ codecs: 'lz4' }, 'codecs', "'lz4'"],
@@ -268,7 +270,7 @@ describe('what a client is configured with', () => {
   it('has the documented defaults', () => {
     expect(configure({ env: {} })).toMatchObject({
       ...{ brokers: ['localhost:29092'], ssl: false, sasl: undefined, startFrom: 'earliest', suffix: '' },
-      ...{ group: undefined, retryTopic: undefined, dlqTopic: undefined },
+      ...{ group: undefined, retryTopic: undefined, dlqTopic: undefined, leaks: 'report' },
       ...{ rebalanceTimeout: 10_000, sessionTimeout: 30_000, heartbeatInterval: 3_000, stallAfter: 60_000 },
     })
   })

@@ -1,5 +1,5 @@
 import * as fc from 'fast-check'
-import { type ConsumeRecord, createClient, FetchError, type TopicOptions } from 'rxmika'
+import { type ConsumeRecord, createClient, FetchError, type LeakAction, type TopicOptions } from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
 import { Reports } from '../../src/client/reports.js'
@@ -117,13 +117,24 @@ describe('the log of dead letters', () => {
 })
 
 describe('reports', () => {
-  function reports(level: Parameters<typeof logged>[0] = 'info') {
+  function reports(level: Parameters<typeof logged>[0] = 'info', leaks?: LeakAction) {
     const clock = new Clock()
     const { logger, lines } = logged(level)
-    return { clock, lines, reports: new Reports(logger, new TopicNames('-dev'), clock) }
+    return { clock, lines, reports: new Reports(logger, new TopicNames('-dev'), clock, leaks) }
   }
 
   const place = { topic: 'orders', partition: 3, offset: 7n, key: null }
+
+  it.each([
+    ['report', 'commits of the partition stop there'],
+    ['fail', 'fails with a LeakedRecordError'],
+    ['redeliver', 'delivered again, three times at most'],
+  ] as const)('say what becomes of a dropped record with leaks: %s', (leaks, consequence) => {
+    const { clock, lines, reports: told } = reports('info', leaks)
+    told.event({ type: 'leaked', ...place })
+    clock.runTo(5_000)
+    expect(lines).toMatchObject([{ msg: expect.stringContaining(consequence) }])
+  })
 
   it('log a record that the pipeline dropped, with the operators that do it and what to use instead', () => {
     const { clock, lines, reports: told } = reports()

@@ -1,5 +1,12 @@
 import type { InspectOptions } from 'node:util'
-import { type Delivery, type DeliveryOwner, type DeliveryPhase, delivery, type Outrun } from '../../delivery.js'
+import {
+  type Delivery,
+  type DeliveryOwner,
+  type DeliveryPhase,
+  delivery,
+  type Outrun,
+  type RecordHolder,
+} from '../../delivery.js'
 import { inspected, inspectedAs, readable } from '../../readable.js'
 import { type ConsumeRecord, MappedRecord, seenFrom } from '../../record.js'
 import type { FailOptions, ForkedRecord } from './forked-record.js'
@@ -10,7 +17,7 @@ export class BranchRecord<V> implements ConsumeRecord<V>, Delivery {
   readonly #branch: number
   /** Reported as `behind` or `resting` by an operator of the branch. */
   #held: 'behind' | 'resting' | undefined
-  #handed: { deref(): unknown } | undefined
+  #handed: RecordHolder | undefined
 
   constructor(forked: ForkedRecord<V>, branch: number) {
     this.#forked = forked
@@ -154,12 +161,23 @@ export class BranchRecord<V> implements ConsumeRecord<V>, Delivery {
     this.#delivery.outrun(outrun)
   }
 
-  handOut(holder: { deref(): unknown }): void {
+  handOut(holder: RecordHolder): void {
     this.#handed = holder
   }
 
   /** Nobody can settle it any more: it was forked again, and one of its branches dropped it. */
   get isLeaked(): boolean {
     return !this.settled && this.#handed !== undefined && this.#handed.deref() === undefined
+  }
+
+  /** Somebody can still settle it, or a part of it. */
+  get isBusy(): boolean {
+    return !this.settled && (!this.isLeaked || this.#handed?.isBusy === true)
+  }
+
+  /** Fails what of it nobody can settle any more. */
+  failLost(reason: unknown, options: FailOptions): void {
+    if (this.#handed?.failLost === undefined) this.fail(reason, options)
+    else this.#handed.failLost(reason, options)
   }
 }

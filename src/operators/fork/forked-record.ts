@@ -155,6 +155,24 @@ export class ForkedRecord<V> {
 
   // ── Leaks ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** A part that is not settled can still be reached. */
+  get isBusy(): boolean {
+    return this.#parts.some(part => {
+      const record = part instanceof WeakRef ? part.deref() : part
+      return record instanceof BranchRecord && record.isBusy
+    })
+  }
+
+  /** Fails the parts that nobody can settle any more; so the record fails once the others are done. */
+  failLost(reason: unknown, options: FailOptions): void {
+    this.#parts.forEach((part, branch) => {
+      const record = part instanceof WeakRef ? part.deref() : part
+      if (record instanceof BranchRecord) {
+        if (record.isLeaked) record.failLost(reason, options)
+      } else if (part === undefined || part instanceof WeakRef) this.fail(branch, undefined, reason, options)
+    })
+  }
+
   /** Undefined: a branch can no longer settle its part. From the first call on, branches alone keep their parts. */
   deref(): ConsumeRecord<V> | undefined {
     let leaked = false
