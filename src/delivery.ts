@@ -1,4 +1,5 @@
 import type { Observable } from 'rxjs'
+import type { ClientMessage } from './channels.js'
 import type { HeaderPair } from './record-batch.js'
 
 /**
@@ -37,6 +38,8 @@ export interface DeliveryOwner {
   readonly givingUp: boolean
   /** The client's: one object for all of its assignments. */
   readonly rebalances: Rebalances
+  /** The client, as tracing channels name it. Absent from owners of an earlier version. */
+  readonly client?: ClientMessage
 }
 
 /** A `fail` that came after an `ack` of the same delivery, or an `ack` after a `fail`: the first one counts. */

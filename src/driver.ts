@@ -28,6 +28,11 @@ export interface PartitionAssignment {
   readonly metadata: string
   /** True once revoked, lost or closed. Set by the driver before it says so. */
   readonly ended: boolean
+  /**
+   * The offset that the next record of the log will get, as heard within the last seconds. Absent or undefined: not heard
+   * lately, because the partition is not fetched, and `endOffsets` is to be asked.
+   */
+  readonly endOffset?: number | undefined
 }
 
 export interface ConsumeRequest {
@@ -171,6 +176,11 @@ export interface Driver {
    * are asked answer. For the `cause` of what times out. Absent: never known.
    */
   readonly lastFailure?: RxMikaError | undefined
+  /**
+   * From now on a broker is asked something every few seconds if nothing else is, so that `disconnected` comes within 10 s of
+   * an outage, whatever the client does. Called more than once, it does no more. Absent: `disconnected` comes in any case.
+   */
+  keepAsking?(): void
   /**
    * Completes when the brokers answer; errors with `ConnectionError` or `ConfigurationError` only when that cannot heal.
    * Tells meanwhile when they do not, and when they do after that.

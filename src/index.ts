@@ -1,4 +1,14 @@
 export type {
+  ClientMessage,
+  CommitMessage,
+  PartitionPlace,
+  ProcessMessage,
+  PublishMessage,
+  RebalanceMessage,
+  ReceiveMessage,
+  SettleMessage,
+} from './channels.js'
+export type {
   Client,
   ClientOptions,
   CloseOptions,
@@ -36,6 +46,7 @@ export type {
 export * from './errors.js'
 export type { ClientEvent, ClientState, Place, RecordPlace, Stall, StallReason, StallsOptions } from './events.js'
 export { type Completed, type Disposition, Failed } from './failure.js'
+export type { ClientHealth, ClientMetrics, PartitionMetrics, TopicMetrics } from './metrics.js'
 export * from './operators/index.js'
 export type { Outgoing } from './outgoing.js'
 export type { ProduceResult, Refused, Written } from './produce-result.js'

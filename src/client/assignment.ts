@@ -1,11 +1,13 @@
 import { setMaxListeners } from 'node:events'
 import type { Observable, Subscription } from 'rxjs'
+import { type ClientMessage, receiveChannel, settleChannel, traceSync } from '../channels.js'
 import type { Clock } from '../clock.js'
 import type { FailureStage } from '../delivery.js'
 import type { PartitionAssignment } from '../driver.js'
 import { FetchError, KeyFenceError } from '../errors.js'
 import type { RecordPlace, Stall, StallReason } from '../events.js'
 import { type Disposition, Failed } from '../failure.js'
+import type { PartitionMetrics } from '../metrics.js'
 import type { BarrierSignal } from '../operators/completion-barrier.js'
 import { partitionName, placeName } from '../place.js'
 import { Readable } from '../readable.js'
@@ -19,6 +21,7 @@ import {
 } from '../record.js'
 import type { RecordBatch } from '../record-batch.js'
 import { recordPlace } from '../record-place.js'
+import type { Counters, TopicCounts } from './counters.js'
 import { DelayedRecords } from './delayed-records.js'
 import { DeliveryWindow } from './delivery-window.js'
 import type { FailureRoute } from './failure-route.js'
@@ -34,6 +37,9 @@ export type Admission = { readonly stream: TopicStream; readonly dueIn: number }
 export interface AssignmentHost {
   readonly clock: Clock
   readonly reports: Reports
+  /** The client, as tracing channels name it. */
+  readonly identity: ClientMessage
+  readonly counters: Counters
   readonly stallAfter: number
   readonly ownHeaders: { isOwn(name: string): boolean } | undefined
   readonly rebalances: Rebalances
@@ -105,6 +111,11 @@ function isLeftBehind(phase: DeliveryPhase): boolean {
   return phase !== 'done' && phase !== 'waiting' && phase !== 'fenced' && phase !== 'not-due'
 }
 
+/** A log that was cut, or an end that was heard some time ago, is no backlog. */
+function lagOf(end: bigint, position: bigint): bigint {
+  return end > position ? end - position : 0n
+}
+
 const nobody = undefined as unknown as DeliveredRecord
 
 const nothingToRemember: Remembered = { metadata: '', leftOut: 0 }
@@ -123,6 +134,16 @@ export class Assignment implements RecordOwner {
   resting = 0
   /** Records that were delivered, and wait for another subscriber: nobody waits for them. */
   left = 0
+  /** Of the `stuck` those that are held outside of their pipeline. */
+  #held = 0
+  /** Retries whose time has not come. */
+  #notDue = 0
+  /** The end of the log, as last heard. */
+  endOffset: number | undefined
+  /** Of a topic of its own: the counts of all its records. */
+  readonly #counts: TopicCounts | undefined
+  /** Somebody listened to `rxmika:receive` when it was last asked, which is once for many deliveries. */
+  #traced = false
   ended = false
   /** A rebalance may take it: nothing of it is delivered until that is decided. */
   givingUp = false
@@ -182,6 +203,7 @@ export class Assignment implements RecordOwner {
     this.requestedMetadata = this.#committedMetadata = handle.metadata
     this.#finished = signals === undefined ? [] : decodeFinished(handle.position, handle.metadata)
     this.#signals = signals?.(this)
+    this.#counts = reading.kind === 'topic' ? host.counters.of(topic) : undefined
     this.#fence = reading.keyFence && new KeyFence(reading.keyFence)
     this.#delayed = new DelayedRecords({
       clock: host.clock,
@@ -214,6 +236,10 @@ export class Assignment implements RecordOwner {
 
   get rebalances(): Rebalances {
     return this.host.rebalances
+  }
+
+  get client(): ClientMessage {
+    return this.host.identity
   }
 
   get signal(): AbortSignal {
@@ -252,6 +278,7 @@ export class Assignment implements RecordOwner {
     // Whoever subscribes again from within a delivery calls this once more: the loop below goes on by itself.
     if (this.#draining || this.ended || this.host.doubtful) return
     this.#draining = true
+    this.#traced = receiveChannel.hasSubscribers
     try {
       if (this.#delivering) {
         this.#deliverWaiting()
@@ -415,7 +442,14 @@ export class Assignment implements RecordOwner {
 
   #hand(record: DeliveredRecord, stream: TopicStream): void {
     this.#move(record, 'unsettled')
-    stream.next(record)
+    this.countsOf(record).delivered++
+    if (this.#traced) traceSync(receiveChannel, { ...this.client, record }, () => stream.next(record))
+    else stream.next(record)
+  }
+
+  /** A copy counts under the topic that it was first published to. */
+  countsOf(record: DeliveredRecord): TopicCounts {
+    return this.#counts ?? this.host.counters.of(record.origin?.topic ?? this.topic)
   }
 
   #wait(record: DeliveredRecord, stream: TopicStream): void {
@@ -482,10 +516,20 @@ export class Assignment implements RecordOwner {
   // ── Out: settlements ─────────────────────────────────────────────────────────────────────────────────────────────
 
   acked(record: DeliveredRecord): void {
-    this.complete(record)
+    this.countsOf(record).acked++
+    if (!settleChannel.hasSubscribers) return this.complete(record)
+    const message = { ...this.client, record, how: 'ack' as const, reason: undefined }
+    traceSync(settleChannel, message, () => this.complete(record))
   }
 
   failed(record: DeliveredRecord, reason: unknown, retry: boolean, stage: FailureStage): void {
+    this.countsOf(record).failed++
+    if (!settleChannel.hasSubscribers) return this.#route(record, reason, retry, stage)
+    const message = { ...this.client, record, how: 'fail' as const, reason }
+    traceSync(settleChannel, message, () => this.#route(record, reason, retry, stage))
+  }
+
+  #route(record: DeliveredRecord, reason: unknown, retry: boolean, stage: FailureStage): void {
     this.#move(record, 'routing')
     this.window.replace(record)
     this.reading.routeOf(record).next(new Failed(record, reason, record.attempt, retry, stage))
@@ -499,7 +543,15 @@ export class Assignment implements RecordOwner {
   routed(record: DeliveredRecord, disposition: Disposition): void {
     if (this.ended || record.phase === 'done') return
     if (disposition === 'dead-lettered') this.#fence?.deadLettered(record)
+    this.#countRouted(record, disposition)
     this.complete(record)
+  }
+
+  #countRouted(record: DeliveredRecord, disposition: Disposition): void {
+    const counts = this.countsOf(record)
+    if (disposition === 'retried') counts.retried++
+    else if (disposition === 'dead-lettered') counts.deadLettered++
+    else if (disposition === 'discarded') counts.discarded++
   }
 
   /** The record's work is over, whatever it was. */
@@ -577,10 +629,16 @@ export class Assignment implements RecordOwner {
       case 'routing':
         this.inFlight += change
         break
-      case 'behind':
       case 'held':
       case 'unroutable':
+        this.#held += change
         this.stuck += change
+        break
+      case 'behind':
+        this.stuck += change
+        break
+      case 'not-due':
+        this.#notDue += change
         break
       case 'resting':
         this.resting += change
@@ -795,6 +853,36 @@ export class Assignment implements RecordOwner {
     return stalls
   }
 
+  /** As `client.metrics()` has it. */
+  metrics(): PartitionMetrics {
+    const { topic, partition, inFlight, stuck, resting, endOffset } = this
+    const position = BigInt(this.position)
+    const committed = this.#signals === undefined ? undefined : this.committed
+    return {
+      ...{ topic, partition, position, committed },
+      endOffset: endOffset === undefined ? undefined : BigInt(endOffset),
+      lag: endOffset === undefined ? undefined : lagOf(BigInt(endOffset), committed ?? position),
+      inFlight: inFlight + resting + stuck - this.#held,
+      oldestUnsettledSince: this.#oldestUnsettledSince(),
+      delayed: this.#notDue,
+      held: this.#held,
+      finishedBehind: this.window.completedBehind,
+    }
+  }
+
+  #oldestUnsettledSince(): number | undefined {
+    let at = 0
+    const marks = this.#deliveredAt
+    for (const { phase, slot } of this.window) {
+      if (phase !== 'unsettled' && phase !== 'behind' && phase !== 'resting') continue
+      while (at + 1 < marks.length && marks[at + 1]!.slot <= slot) at++
+      const { clock } = this.host
+      const since = marks[at]?.at ?? clock.monotonic()
+      return clock.wall() - (clock.monotonic() - since)
+    }
+    return undefined
+  }
+
   /** What is not done at the end: the first record of those that were delivered, or the commit that is not confirmed. */
   leftBehind(): Stall | undefined {
     for (const record of this.window) {
@@ -871,6 +959,8 @@ export class Assignment implements RecordOwner {
     this.stuck = 0
     this.resting = 0
     this.left = 0
+    this.#held = 0
+    this.#notDue = 0
     this.#queue.length = 0
     this.#waiting.clear()
     this.#delayed.end()

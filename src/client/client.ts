@@ -4,6 +4,7 @@ import type { Driver, GroupProtocol, StartFrom } from '../driver.js'
 import type { RxMikaError } from '../errors.js'
 import type { ClientEvent, ClientState, Stall, StallsOptions } from '../events.js'
 import type { Completed, Failed } from '../failure.js'
+import type { ClientHealth, ClientMetrics } from '../metrics.js'
 import type { Decoder, Tombstones } from '../operators/decode.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
 import type { ReadRecord } from '../read-record.js'
@@ -290,6 +291,17 @@ export interface Client extends RoutingClient, AsyncDisposable {
    * is held, in delivery order, and not only the first of its partition: there may be hundreds of thousands.
    */
   stalls(options?: StallsOptions): Stall[]
+  /**
+   * A snapshot of counts and positions, cheap enough for each scrape. The end of a partition that is not fetched (paused,
+   * without a subscriber, full) is asked for by this call, and is in the next snapshot.
+   */
+  metrics(): ClientMetrics
+  /**
+   * For probes. `ready`: it has its assignment and brokers answer; an outage shows within 10 s of its beginning, from the first
+   * call on. `live` is false once an error, an abort included, closed the client, or nothing can go on; it stays true after an
+   * ordinary close. `reasons` says why, in plain text.
+   */
+  health(): ClientHealth
   /** Stops now; commits what is completed; leaves the group. */
   close(): Promise<CloseReport>
   /**

@@ -1,4 +1,5 @@
-import { Observable, Subject, type Subscriber, type Subscription } from 'rxjs'
+import { Observable, Subject, type Subscriber, type Subscription, tap } from 'rxjs'
+import { type ClientMessage, type CommitMessage, commitChannel, Operation } from '../channels.js'
 import type { Clock } from '../clock.js'
 import type { CommitPoint, Committed } from '../commit-point.js'
 import type { Driver, PartitionAssignment } from '../driver.js'
@@ -6,6 +7,7 @@ import type { CommitError } from '../errors.js'
 import { commitOffsets } from '../operators/commit-offsets.js'
 import { type BarrierSignal, completionBarrier } from '../operators/completion-barrier.js'
 import type { Assignment } from './assignment.js'
+import type { TopicNames } from './topic-names.js'
 
 export interface CommitsListener {
   /** The broker refused a commit, for now or for good. */
@@ -34,6 +36,7 @@ export class Commits {
   #timer: Subscription | undefined
   #lastFlush = Number.NEGATIVE_INFINITY
   #stopped = false
+  #requests = 0
 
   /** What the broker has confirmed; errors when no commit of this client will ever pass. */
   readonly committed: Observable<Committed>
@@ -43,8 +46,37 @@ export class Commits {
     readonly clock: Clock,
     readonly interval: number,
     readonly told: CommitsListener,
+    readonly names: TopicNames,
+    readonly identity: ClientMessage,
   ) {
-    this.committed = this.#points.pipe(commitOffsets(driver, { onError: error => told.refused(error) }))
+    const { scheduler } = driver
+    this.committed = this.#points.pipe(
+      commitOffsets(
+        { commit: points => this.#commit(points), ...(scheduler && { scheduler }) },
+        { onError: error => told.refused(error) },
+      ),
+    )
+  }
+
+  /** How many requests the broker has confirmed. */
+  get requests(): number {
+    return this.#requests
+  }
+
+  #commit(points: readonly CommitPoint[]): Observable<never> {
+    const counted = this.driver.commit(points).pipe(tap({ complete: () => this.#requests++ }))
+    if (!commitChannel.hasSubscribers) return counted
+    return new Observable(subscriber => {
+      const positions = points.map(({ topic, partition, offset }) => ({
+        ...{ topic: this.names.user(topic), partition, offset },
+      }))
+      const operation = new Operation<CommitMessage>(commitChannel, { ...this.identity, positions })
+      operation.run(() => {})
+      // Before `add`: told as failed or done, it is not cancelled by the unsubscribing that follows.
+      const ended = { error: (error: unknown) => operation.failed(error), complete: () => operation.done() }
+      subscriber.add(() => operation.cancelled())
+      return counted.pipe(tap(ended)).subscribe(subscriber)
+    })
   }
 
   /** The barrier of a new assignment: what it is given here ends in commits. */

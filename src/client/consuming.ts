@@ -1,4 +1,11 @@
 import { asyncScheduler, concat, defer, type Observable, type SchedulerLike, Subject } from 'rxjs'
+import {
+  type ClientMessage,
+  Operation,
+  type PartitionPlace,
+  type RebalanceMessage,
+  rebalanceChannel,
+} from '../channels.js'
 import type { Clock } from '../clock.js'
 import type { Committed } from '../commit-point.js'
 import type { Driver, DriverEvent, PartitionAssignment } from '../driver.js'
@@ -8,12 +15,14 @@ import type { RecordBatch } from '../record-batch.js'
 import { Assignment, type AssignmentHost } from './assignment.js'
 import type { CloseReport } from './client.js'
 import { bounded, until } from './closing.js'
-import { Commits } from './commits.js'
+import { Commits, type CommitsListener } from './commits.js'
 import type { Config } from './config.js'
+import type { Counters } from './counters.js'
 import type { DlqReplays } from './dlq-replay.js'
 import { LeakWatch } from './leak-watch.js'
 import { ClientRebalances } from './rebalances.js'
 import type { Reports } from './reports.js'
+import type { TopicNames } from './topic-names.js'
 import type { Topics } from './topics.js'
 
 const resolved = Promise.resolve()
@@ -23,6 +32,9 @@ export interface ConsumingHost {
   readonly driver: Driver
   readonly clock: Clock
   readonly reports: Reports
+  readonly names: TopicNames
+  readonly identity: ClientMessage
+  readonly counters: Counters
   readonly topics: Topics
   readonly ownHeaders: AssignmentHost['ownHeaders']
   readonly replays: DlqReplays
@@ -45,6 +57,14 @@ export class Consuming implements AssignmentHost {
   readonly reports: Reports
   readonly ownHeaders: AssignmentHost['ownHeaders']
   readonly stallAfter: number
+  readonly identity: ClientMessage
+  readonly counters: Counters
+  /** Since `disconnected`, until `reconnected`. */
+  outage: { readonly error: unknown } | undefined
+  /** The group went on without this member, and it has not joined again. */
+  isOut = false
+  /** As `rxmika:rebalance` has it, if anybody listened when it began. */
+  #rebalance: Operation<RebalanceMessage> | undefined
   readonly #scheduler: SchedulerLike
   readonly #assignments = new Map<PartitionAssignment, Assignment>()
   #leaks: LeakWatch | undefined
@@ -58,7 +78,9 @@ export class Consuming implements AssignmentHost {
     this.reports = reports
     this.ownHeaders = host.ownHeaders
     this.stallAfter = config.stallAfter
-    this.commits = new Commits(driver, clock, config.commitInterval, {
+    this.identity = host.identity
+    this.counters = host.counters
+    const told: CommitsListener = {
       refused: error => {
         this.#refusedCommit = error
         reports.error(error)
@@ -66,7 +88,8 @@ export class Consuming implements AssignmentHost {
       forgotten: (assignment, ranges) =>
         reports.event({ type: 'forgotten', ...placeOf(assignment, assignment.requested), ranges }),
       broken: error => host.life.closeBy(new FetchError('the driver delivered records out of order', { cause: error })),
-    })
+    }
+    this.commits = new Commits(driver, clock, config.commitInterval, told, host.names, host.identity)
   }
 
   get assignments(): Iterable<Assignment> {
@@ -87,9 +110,14 @@ export class Consuming implements AssignmentHost {
       case 'assigned':
         return this.#onAssigned(event.added, event.retained)
       case 'revoking':
+        this.#rebalancing()?.revoking.push(...this.#placesOf(event.assignments))
         return event.hold(this.#giveUp(event.assignments))
       case 'revoked':
+        this.#rebalancing()?.revoked.push(...this.#placesOf(event.assignments))
+        return this.#end(event.assignments, event.type)
       case 'lost':
+        this.isOut = true
+        this.#rebalancing()?.lost.push(...this.#placesOf(event.assignments))
         return this.#end(event.assignments, event.type)
       case 'confirmed':
         for (const assignment of this.#assignments.values()) assignment.drain()
@@ -97,15 +125,21 @@ export class Consuming implements AssignmentHost {
       case 'trouble':
         return this.reports.error(event.error)
       case 'disconnected':
+        this.outage = { error: event.error }
+        return this.reports.event({ type: event.type, error: event.error })
       case 'restarted':
         return this.reports.event({ type: event.type, error: event.error })
       case 'reconnected':
+        this.outage = undefined
         return this.reports.event({ type: 'reconnected' })
     }
   }
 
   #onAssigned(added: readonly PartitionAssignment[], retained: readonly PartitionAssignment[]): void {
     const { config, topics } = this.host
+    this.isOut = false
+    if (config.group !== undefined) this.counters.rebalances++
+    this.#rebalanced(added, retained)
     for (const handle of retained) {
       const assignment = this.#assignments.get(handle)
       if (assignment !== undefined) assignment.givingUp = false
@@ -147,6 +181,29 @@ export class Consuming implements AssignmentHost {
         return until(() => giving.every(each => each.ended || each.isCommitted), this.changes)
       }),
     )
+  }
+
+  /** What `rxmika:rebalance` is told of, if anybody listened; the first to ask begins it. */
+  #rebalancing(): RebalanceMessage | undefined {
+    if (this.#rebalance === undefined) {
+      if (!rebalanceChannel.hasSubscribers || this.host.config.group === undefined) return undefined
+      const nothing = { revoking: [], revoked: [], lost: [], added: [], retained: [] }
+      this.#rebalance = new Operation<RebalanceMessage>(rebalanceChannel, { ...this.identity, ...nothing })
+      this.#rebalance.run(() => {})
+    }
+    return this.#rebalance.message
+  }
+
+  #rebalanced(added: readonly PartitionAssignment[], retained: readonly PartitionAssignment[]): void {
+    const message = this.#rebalancing()
+    message?.added.push(...this.#placesOf(added))
+    message?.retained.push(...this.#placesOf(retained))
+    this.#rebalance?.done()
+    this.#rebalance = undefined
+  }
+
+  #placesOf(handles: readonly PartitionAssignment[]): PartitionPlace[] {
+    return handles.map(({ topic, partition }) => ({ topic: this.host.names.user(topic), partition }))
   }
 
   #of(handles: readonly PartitionAssignment[]): Assignment[] {
@@ -261,6 +318,8 @@ export class Consuming implements AssignmentHost {
   /** Everything that is assigned ends, and nothing is committed any more. */
   leave(): void {
     this.commits.stop()
+    this.#rebalance?.cancelled()
+    this.#rebalance = undefined
     this.#end([...this.#assignments.keys()], 'revoked')
     this.rebalances.end()
   }

@@ -4,6 +4,7 @@ import type { Driver } from '../driver.js'
 import { kafkaDriver } from '../drivers/kafka/index.js'
 import { ConfigurationError, DlqNotConfiguredError, type RxMikaError } from '../errors.js'
 import type { ClientState, Stall, StallsOptions } from '../events.js'
+import type { ClientHealth, ClientMetrics } from '../metrics.js'
 import { invalid } from '../options.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
 import { GroupHeaders } from '../retry/headers.js'
@@ -24,9 +25,12 @@ import type {
 } from './client.js'
 import { type Config, configure, consumeRequest, topicName } from './config.js'
 import { Consuming } from './consuming.js'
+import { Counters } from './counters.js'
 import { DlqReplays } from './dlq-replay.js'
 import { Failures } from './failures.js'
+import { Health } from './health.js'
 import { Life, replayCutOff } from './life.js'
+import { Metering } from './metering.js'
 import { Publications } from './publications.js'
 import { publishable } from './publishable.js'
 import { Publisher } from './publisher.js'
@@ -60,6 +64,8 @@ class KafkaClient implements Client {
   readonly #replays: DlqReplays
   readonly #publications: Publications
   readonly #reads: Reads
+  readonly #metering: Metering
+  readonly #health: Health
 
   constructor(options: ClientOptions) {
     const config = configure(options)
@@ -70,9 +76,11 @@ class KafkaClient implements Client {
     const clock = { ...machine, wall: () => wallClock.now() }
     const names = new TopicNames(suffix)
     const reports = new Reports(config.logger, names, clock.scheduler, config.leaks)
-    const publisher = new Publisher(driver, clock.scheduler)
+    const counters = new Counters()
+    const publisher = new Publisher(driver, clock.scheduler, counters)
     const ownHeaders = group === undefined ? undefined : new GroupHeaders(group)
-    const common = { config, driver, clock, names, reports }
+    const identity = { client: this, clientId: config.clientId, group }
+    const common = { config, driver, clock, names, reports, counters, identity }
 
     const life = new Life({ ...common, onConnection: event => this.#consuming.onEvent(event) })
     const closeBy = (error: unknown) => life.closeBy(error)
@@ -115,7 +123,21 @@ class KafkaClient implements Client {
     this.#publications = publications
     this.#reads = reads
     this.closed = life.closed
-    life.owns({ topics, consuming, replays, reads, publisher, publications }, options.signal)
+    this.#metering = new Metering({
+      ...common,
+      commits: () => consuming.commits.requests,
+      assignments: () => consuming.assignments,
+    })
+    this.#health = new Health({
+      driver,
+      state: () => reports.currentState,
+      failure: () => life.failure,
+      outage: () => consuming.outage,
+      isOut: () => consuming.isOut,
+      isOver: () => topics.areOver,
+    })
+    const metering = this.#metering
+    life.owns({ topics, consuming, replays, reads, publisher, publications, metering }, options.signal)
   }
 
   start(): Observable<RxMikaError> {
@@ -169,11 +191,11 @@ class KafkaClient implements Client {
 
   publish(records: PublishRecord | readonly PublishRecord[], options?: PublishOptions): Observable<RecordMetadata[]> {
     const { timeout } = configurePublish(options)
-    const list = publishable(records)
     const { suffix } = this.#config
-    const full = list.map(record => ({ ...record, topic: topicName('publish: topic', record.topic, suffix)! }))
-    const topics = list.map(({ topic }) => topic)
-    return this.#publications.publish(full, topics, timeout)
+    // As they are now: the caller may go on with its objects before they are sent.
+    const list = publishable(records).map(record => ({ ...record }))
+    for (const { topic } of list) topicName('publish: topic', topic, suffix)
+    return this.#publications.publish(list, timeout)
   }
 
   read(topic: string, options?: ReadOptions): ReadStream {
@@ -190,6 +212,14 @@ class KafkaClient implements Client {
 
   stalls(options?: StallsOptions): Stall[] {
     return this.#consuming.stalls(configureStalls(options).all)
+  }
+
+  metrics(): ClientMetrics {
+    return this.#metering.snapshot()
+  }
+
+  health(): ClientHealth {
+    return this.#health.look()
   }
 
   get errors() {

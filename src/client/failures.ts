@@ -1,4 +1,5 @@
 import { catchError, type Observable, type OperatorFunction, ReplaySubject, tap, throwError } from 'rxjs'
+import { type ClientMessage, Operation, type PublishMessage, publishChannel } from '../channels.js'
 import type { Clock } from '../clock.js'
 import {
   ConfigurationError,
@@ -26,6 +27,7 @@ import type { Reports } from './reports.js'
 import type { TopicNames } from './topic-names.js'
 
 export interface FailuresHost {
+  readonly identity: ClientMessage
   readonly names: TopicNames
   readonly publisher: Publisher
   readonly reports: Reports
@@ -95,7 +97,12 @@ export class Failures implements Routing {
   // ── Copies ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   publishCopy(topic: string, copy: () => ProduceRecord, failed: Failed, observer: CopyObserver): void {
-    new Copying(this, topic, copy, failed, observer).send(this.host.publisher)
+    const { identity, names, publisher } = this.host
+    const operation = publishChannel.hasSubscribers
+      ? copyOperation(identity, names.user(topic), deliveryOf(failed.record)!)
+      : undefined
+    operation?.run(() => {})
+    new Copying(this, topic, copy, failed, observer, operation).send(publisher)
   }
 
   /** A copy was refused for good. */
@@ -117,8 +124,11 @@ export class Failures implements Routing {
    * Publishes the record once more at the end of its partition, as it is: compressed, or at the present time, only where
    * the topic does not take it otherwise.
    */
-  writeBack({ owner, batch, index }: DeliveredRecord): Observable<RecordMetadata> {
+  writeBack(record: DeliveredRecord): Observable<RecordMetadata> {
+    const { owner, batch, index } = record
     const { topic, partition } = (owner as Assignment).handle
+    const operation = publishChannel.hasSubscribers ? copyOperation(this.host.identity, owner.topic, record) : undefined
+    operation?.run(() => {})
     const [key, value, headers] = [batch.key(index), batch.value(index), batch.headers(index)]
     const without = new Concessions()
     const write = (): Observable<RecordMetadata> => {
@@ -131,7 +141,16 @@ export class Failures implements Routing {
         )
         .pipe(catchError(error => (!owner.ended && without.concede(error) ? write() : throwError(() => error))))
     }
-    return write().pipe(tap({ error: error => this.host.reports.error(error) }))
+    return write().pipe(
+      tap({
+        next: place => operation?.succeeded([{ ...place, topic: owner.topic }]),
+        error: error => {
+          operation?.failed(error)
+          this.host.reports.error(error)
+        },
+        finalize: () => operation?.cancelled(),
+      }),
+    )
   }
 
   /** A broker that is away refuses every copy again and again: said once a second, not once a record. */
@@ -160,7 +179,10 @@ export class Failures implements Routing {
   }
 
   redeliver(failed: Failed, delay: number): void {
-    ownerOf(failed).redeliver(this.#leaveRoute(failed), delay)
+    const owner = ownerOf(failed)
+    const record = this.#leaveRoute(failed)
+    owner.countsOf(record).retried++
+    owner.redeliver(record, delay)
   }
 
   unroutable(failed: Failed, cause: unknown): void {
@@ -232,6 +254,10 @@ export class Failures implements Routing {
   }
 }
 
+function copyOperation(identity: ClientMessage, topic: string, copyOf: DeliveredRecord): Operation<PublishMessage> {
+  return new Operation<PublishMessage>(publishChannel, { ...identity, records: [], topics: [topic], copyOf })
+}
+
 function ownerOf({ record }: Failed): Assignment {
   return deliveryOf(record)!.owner as Assignment
 }
@@ -247,6 +273,8 @@ class Copying implements PublishListener {
     readonly copy: () => ProduceRecord,
     readonly failed: Failed,
     readonly observer: CopyObserver,
+    /** As `rxmika:publish` has it, if anybody listened when it began. */
+    readonly operation: Operation<PublishMessage> | undefined,
   ) {
     this.#record = deliveryOf(failed.record)!
   }
@@ -263,12 +291,17 @@ class Copying implements PublishListener {
   settle(result: ProduceResult): void {
     if (!result.ok) {
       if (this.wanted && this.observer.concede(result.error)) return this.send(this.#publisher!)
+      this.operation?.failed(result.error)
       this.failures.copyRefused(result.error)
+    } else if (this.operation !== undefined) {
+      const { partition, offset } = result
+      this.operation.succeeded([{ topic: this.operation.message.topics[0]!, partition, offset }])
     }
     this.observer.settle(result)
   }
 
   abandoned(): void {
+    this.operation?.cancelled()
     this.failures.copyAbandoned(this.failed)
     this.observer.settle(undefined)
   }

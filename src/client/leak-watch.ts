@@ -105,6 +105,7 @@ export class LeakWatch {
     const times = (before?.times ?? 0) + 1
     // With `report` the record itself knows that it was told of.
     if (this.action !== 'report') leaks.set(record.slot, { record, times })
+    assignment.countsOf(record).leaked++
     this.reports.event({ type: 'leaked', ...recordPlace(record) })
     return times
   }

@@ -23,6 +23,7 @@ import { aborted, closing } from './closing.js'
 import type { Config } from './config.js'
 import type { Consuming } from './consuming.js'
 import type { DlqReplays } from './dlq-replay.js'
+import type { Metering } from './metering.js'
 import type { Publications } from './publications.js'
 import type { Publisher } from './publisher.js'
 import type { Reads } from './reads.js'
@@ -48,6 +49,7 @@ export interface Parts {
   readonly reads: Reads
   readonly publisher: Publisher
   readonly publications: Publications
+  readonly metering: Metering
 }
 
 /** A report as users get it: its fields are its own, and it reads well in a log. */
@@ -109,6 +111,11 @@ export class Life {
 
   get closing(): boolean {
     return this.#closing !== undefined
+  }
+
+  /** What closes the client, or has closed it. */
+  get failure(): RxMikaError | undefined {
+    return this.#closing?.fatal
   }
 
   // ── The beginning ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -219,8 +226,9 @@ export class Life {
 
   #finish(end: CloseReport, fatal: RxMikaError | undefined): void {
     const { reports } = this.host
-    const { topics, consuming, publisher, publications } = this.#parts
+    const { topics, consuming, publisher, publications, metering } = this.#parts
     this.#finished = true
+    metering.end()
     consuming.leave()
     this.#work.unsubscribe()
     consuming.end()

@@ -1,4 +1,5 @@
-import { Observable, type Subscriber, type Subscription } from 'rxjs'
+import { Observable, type Subscriber, type Subscription, type TeardownLogic } from 'rxjs'
+import { type ClientMessage, Operation, type PublishMessage, publishChannel } from '../channels.js'
 import type { Clock } from '../clock.js'
 import { ClientClosedError, PublishError } from '../errors.js'
 import type { ProduceResult } from '../produce-result.js'
@@ -9,6 +10,7 @@ import type { Publisher, PublishListener } from './publisher.js'
 import type { TopicNames } from './topic-names.js'
 
 export interface PublicationsHost {
+  readonly identity: ClientMessage
   readonly publisher: Publisher
   readonly names: TopicNames
   readonly clock: Clock
@@ -38,29 +40,51 @@ export class Publications {
     return this.#open
   }
 
-  /** @param topics The records' topics as users name them. */
-  publish(records: readonly PublishRecord[], topics: readonly string[], timeout: number): Observable<RecordMetadata[]> {
+  /** @param records Topics as users name them. */
+  publish(records: readonly PublishRecord[], timeout: number): Observable<RecordMetadata[]> {
     return new Observable(subscriber => {
       if (this.#ended) return subscriber.error(new ClientClosedError())
-      const { clock, publisher, names } = this.host
-      const publication = new Publication(records, topics, clock.monotonic() + timeout, subscriber, names)
-      const lasting = this.#lasting(timeout)
-      // Counted while it waits for the connection, too: a close waits for it in any case.
-      this.#open++
-      lasting.add(publication)
-      subscriber.add(() => {
-        this.#open--
-        lasting.delete(publication)
-        this.host.ended()
+      if (!publishChannel.hasSubscribers) return this.#begin(records, timeout, subscriber, undefined)
+      const operation = new Operation<PublishMessage>(publishChannel, {
+        ...{ ...this.host.identity, records, topics: topicsOf(records), copyOf: undefined },
       })
-      if (this.#connected) return publication.send(publisher)
-      return this.host.connected.subscribe({
-        error: error => subscriber.error(error),
-        complete: () => {
-          this.#connected = true
-          publication.send(publisher)
-        },
+      // Only told: what is begun here, a connection perhaps, lives longer than this call, and is not to be within it.
+      operation.run(() => {})
+      const told = operation.message.records
+      // More headers are what a listener may give them, and nothing else.
+      const own = records.map((record, at) => {
+        const headers = told[at]?.headers
+        return headers === record.headers ? record : { ...record, headers }
       })
+      return this.#begin(told === records ? records : own, timeout, subscriber, operation)
+    })
+  }
+
+  #begin(
+    records: readonly PublishRecord[],
+    timeout: number,
+    subscriber: Subscriber<RecordMetadata[]>,
+    operation: Operation<PublishMessage> | undefined,
+  ): TeardownLogic {
+    const { clock, publisher, names } = this.host
+    const publication = new Publication(records, clock.monotonic() + timeout, subscriber, names, operation)
+    const lasting = this.#lasting(timeout)
+    // Counted while it waits for the connection, too: a close waits for it in any case.
+    this.#open++
+    lasting.add(publication)
+    subscriber.add(() => {
+      operation?.cancelled()
+      this.#open--
+      lasting.delete(publication)
+      this.host.ended()
+    })
+    if (this.#connected) return publication.send(publisher)
+    return this.host.connected.subscribe({
+      error: error => publication.fail(error),
+      complete: () => {
+        this.#connected = true
+        publication.send(publisher)
+      },
     })
   }
 
@@ -108,7 +132,7 @@ class Lasting {
   }
 
   fail(error: (publication: Publication) => unknown): void {
-    for (const publication of this.#open) publication.subscriber.error(error(publication))
+    for (const publication of this.#open) publication.fail(error(publication))
   }
 
   #expire(): void {
@@ -116,7 +140,7 @@ class Lasting {
     for (const publication of this.#open) {
       const left = publication.deadline - this.host.clock.monotonic()
       if (left > 0) return this.#restart(left)
-      publication.subscriber.error(publication.timedOut(this.timeout, this.host.unreachable()))
+      publication.fail(publication.timedOut(this.timeout, this.host.unreachable()))
     }
   }
 
@@ -146,10 +170,11 @@ class Publication {
 
   constructor(
     readonly records: readonly PublishRecord[],
-    readonly topics: readonly string[],
     readonly deadline: number,
     readonly subscriber: Subscriber<RecordMetadata[]>,
     readonly names: TopicNames,
+    /** As `rxmika:publish` has it, if anybody listened when it began. */
+    readonly operation: Operation<PublishMessage> | undefined,
   ) {
     this.#left = records.length
     this.#places = new Array(records.length)
@@ -158,28 +183,37 @@ class Publication {
   send(publisher: Publisher): void {
     if (this.#left === 0) this.#finish()
     this.records.forEach((record, at) => {
-      publisher.send(record, () => record, new PublishedRecord(this, at))
+      const topic = this.names.full(record.topic)
+      const full = topic === record.topic ? record : { ...record, topic }
+      publisher.send(full, () => full, new PublishedRecord(this, at))
     })
   }
 
   written(at: number, { partition, offset }: RecordMetadata): void {
-    this.#places[at] = new PublishedPlace(this.topics[at]!, partition, offset)
+    this.#places[at] = new PublishedPlace(this.records[at]!.topic, partition, offset)
     if (--this.#left === 0) this.#finish()
   }
 
   refused(error: PublishError): void {
-    this.subscriber.error(this.names.inError(error))
+    this.fail(this.names.inError(error))
+  }
+
+  fail(error: unknown): void {
+    this.operation?.failed(error)
+    this.subscriber.error(error)
   }
 
   /** @param unreachable Why there is no connection, where there is none. */
   timedOut(timeout: number, unreachable: unknown): PublishError {
     const cause = this.delay ?? unreachable
-    const what = `publishing to ${[...new Set(this.topics)].join(', ')} was not acknowledged within ${timeout} ms`
+    const topics = topicsOf(this.records)
+    const what = `publishing to ${topics.join(', ')} was not acknowledged within ${timeout} ms`
     const message = cause === undefined ? `${what}: no broker has answered` : `${what}: ${messageOf(cause)}`
-    return new PublishError(message, { cause, retriable: true, topic: this.topics[0] })
+    return new PublishError(message, { cause, retriable: true, topic: topics[0] })
   }
 
   #finish(): void {
+    this.operation?.succeeded(this.#places)
     this.subscriber.next(this.#places)
     this.subscriber.complete()
   }
@@ -206,4 +240,9 @@ class PublishedRecord implements PublishListener {
   delayed(error: PublishError): void {
     this.publication.delay = error
   }
+}
+
+/** Each once. */
+function topicsOf(records: readonly PublishRecord[]): string[] {
+  return [...new Set(records.map(({ topic }) => topic))]
 }

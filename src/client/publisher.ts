@@ -34,6 +34,8 @@ export class Publisher {
   constructor(
     readonly driver: Pick<Driver, 'produce'>,
     readonly scheduler: SchedulerLike,
+    /** Where acknowledged records are counted. */
+    readonly counters: { published: number } = { published: 0 },
   ) {}
 
   /**
@@ -128,6 +130,7 @@ class Sending implements Outgoing {
 
   settle(result: ProduceResult): void {
     const known = recognized(result, this.topic)
+    if (known.ok) this.publisher.counters.published++
     if (known.ok || known.error.retriable === false) this.listener.settle(known)
     else this.publisher.givenBack(this, known.error)
   }

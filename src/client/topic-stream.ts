@@ -59,6 +59,11 @@ export class TopicStream {
     return this.#subscriber !== undefined && !this.#paused && !this.#resting
   }
 
+  /** Ended by an error. */
+  get failed(): boolean {
+    return this.#end !== undefined && 'error' in this.#end
+  }
+
   closedBecause(): StallReason | undefined {
     if (this.#subscriber === undefined) return 'no-subscriber'
     return this.#paused ? 'paused' : undefined

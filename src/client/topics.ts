@@ -16,6 +16,7 @@ import type { RoutingClient } from '../routing.js'
 import type { Assignment, Reading } from './assignment.js'
 import type { DecodedTopicOptions, RecordStream, TopicOptions } from './client.js'
 import { type Config, topicName } from './config.js'
+import type { Counters } from './counters.js'
 import type { DlqReplays } from './dlq-replay.js'
 import type { FailureRoute } from './failure-route.js'
 import type { Failures } from './failures.js'
@@ -30,6 +31,7 @@ export interface TopicsHost {
   readonly config: Config
   readonly names: TopicNames
   readonly reports: Reports
+  readonly counters: Counters
   readonly failures: Failures
   readonly driver: Driver
   readonly replays: DlqReplays
@@ -77,6 +79,8 @@ export class Topics {
     const route = failures.route({ name, keepsPlaces }, () => this.#stepsOf(topic))
     const stream = new TopicStream(name, route, () => this.host.assignments())
     this.#streams.set(fullName, stream)
+    // From now on it is listed, with nothing.
+    this.host.counters.of(name)
     this.#readings.set(fullName, new TopicReading(stream, topic.maxInFlight, topic.batch, topic.keyFence))
     return topic.decode === undefined ? stream.records : stream.records.through(topic.decode)
   }
@@ -132,6 +136,11 @@ export class Topics {
   /** How many are registered. */
   get size(): number {
     return this.#streams.size
+  }
+
+  /** Every stream was ended by an error, and nothing can be delivered any more. */
+  get areOver(): boolean {
+    return this.size > 0 && [...this.#streams.values()].every(({ failed }) => failed)
   }
 
   /** Full names of everything that is read. */

@@ -1,8 +1,10 @@
 import { NEVER, type Observable } from 'rxjs'
 import type { Driver, PartitionAssignment } from 'rxmika'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { noClient } from '../../src/channels.js'
 import { Assignment, type AssignmentHost, type Reading } from '../../src/client/assignment.js'
 import { Commits } from '../../src/client/commits.js'
+import { Counters } from '../../src/client/counters.js'
 import { FailureRoute } from '../../src/client/failure-route.js'
 import { LeakWatch } from '../../src/client/leak-watch.js'
 import { Reports } from '../../src/client/reports.js'
@@ -40,7 +42,7 @@ function setUp({ kind = 'topic' as 'topic' | 'retry', group = false } = {}) {
     clock: clockOf({ scheduler: clock }),
     reports: new Reports(logged('silent').logger, new TopicNames(''), clock),
     ...{ stallAfter: 60_000, ownHeaders: undefined, rebalances: { underWay: false, changes: NEVER } },
-    ...{ delivering: true, doubtful: false },
+    ...{ delivering: true, doubtful: false, identity: noClient, counters: new Counters() },
     soon: work => clock.schedule(work),
     pauseFetching: () => fetching.paused++,
     resumeFetching: () => fetching.resumed++,
@@ -67,11 +69,9 @@ function setUp({ kind = 'topic' as 'topic' | 'retry', group = false } = {}) {
     streamOf: () => stream,
     routeOf: () => route,
   }
-  const commits = new Commits({ commit: () => NEVER } as unknown as Driver, host.clock, 100, {
-    refused() {},
-    forgotten() {},
-    broken() {},
-  })
+  const told = { refused() {}, forgotten() {}, broken() {} }
+  const driver = { commit: () => NEVER } as unknown as Driver
+  const commits = new Commits(driver, host.clock, 100, told, new TopicNames(''), noClient)
   const assignment: Assignment = new Assignment(handle, 'orders', reading, host, group ? commits.barrier : undefined)
   const subscribe = () => stream.records.subscribe(record => seen.push(record as DeliveredRecord))
   return { clock, assignment, commits, fetching, handle, seen, stream, subscribe }

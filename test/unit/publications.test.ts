@@ -2,6 +2,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { EMPTY, lastValueFrom, merge, NEVER, retry } from 'rxjs'
 import { describe, expect, it } from 'vitest'
+import { noClient } from '../../src/channels.js'
 import { Publications, type PublicationsHost } from '../../src/client/publications.js'
 import { Publisher } from '../../src/client/publisher.js'
 import { TopicNames } from '../../src/client/topic-names.js'
@@ -17,6 +18,7 @@ function publications(scheduler: Clock, options: Partial<PublicationsHost> & { r
   return new Publications({
     publisher: new Publisher({ produce: outgoing => options.sent?.push(outgoing) }, scheduler),
     names: new TopicNames(''),
+    identity: noClient,
     clock,
     unreachable: () => undefined,
     connected: EMPTY,
@@ -30,7 +32,7 @@ describe('the time-out of publish', () => {
     const clock = new Clock()
     const open = publications(clock)
     const caller = open
-      .publish([record], ['copies'], 1000)
+      .publish([record], 1000)
       .pipe(retry({ count: 20 }))
       .subscribe({ error: () => {} })
     clock.runTo(10_500)
@@ -45,7 +47,7 @@ describe('the time-out of publish', () => {
     const sent: Outgoing[] = []
     const errors: PublishError[] = []
     publications(clock, { sent, unreachable: () => new Error('connect ECONNREFUSED 10.0.0.1:9092') })
-      .publish([record], ['copies'], 1000)
+      .publish([record], 1000)
       .subscribe({ error: error => errors.push(error) })
     const reason = (why: string) => new PublishError(why, { retriable: true })
     sent[0]!.delayed(reason('NOT_ENOUGH_REPLICAS (19)'), true)
@@ -62,7 +64,7 @@ describe('the time-out of publish', () => {
     const errors: PublishError[] = []
     const cause = new Error('getaddrinfo ENOTFOUND no-such-host.invalid')
     publications(clock, { connected: NEVER, unreachable: () => cause })
-      .publish([record], ['copies'], 1000)
+      .publish([record], 1000)
       .subscribe({ error: error => errors.push(error) })
     clock.runTo(1000)
     expect(errors[0]).toMatchObject({ cause })
@@ -73,7 +75,7 @@ describe('the time-out of publish', () => {
     const clock = new Clock()
     const errors: PublishError[] = []
     publications(clock)
-      .publish([record], ['copies'], 1000)
+      .publish([record], 1000)
       .subscribe({ error: error => errors.push(error) })
     clock.runTo(1000)
     expect(errors[0]!.message).toBe('publishing to copies was not acknowledged within 1000 ms: no broker has answered')

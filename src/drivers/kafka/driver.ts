@@ -49,6 +49,8 @@ export interface KafkaOptions {
 
 const defaultMetadataMaxAge = 30_000
 const connectAgain = 300
+/** How long no broker may have answered before one is asked, where outages are to be noticed whatever is done, ms. */
+const askAfter = 2_500
 /** Kafka's default for `offset.metadata.max.bytes`; what is written there is ASCII. */
 const brokersMetadataLimit = 4_096
 /** A broker that lets one connect, and so often in turn closes at the first request, does not mean to answer: some 3 s. */
@@ -70,6 +72,8 @@ export class KafkaDriver implements Driver {
   /** Where outages are told: to whoever connects, and then to whoever consumes. */
   #tell: ((event: ConnectionEvent) => void) | undefined
   #closed = false
+  #answeredAt = Number.NEGATIVE_INFINITY
+  #asking: NodeJS.Timeout | undefined
 
   constructor(readonly options: KafkaOptions) {}
 
@@ -79,6 +83,22 @@ export class KafkaDriver implements Driver {
 
   get lastFailure(): RxMikaError | undefined {
     return this.#reachability?.lastFailure
+  }
+
+  keepAsking(): void {
+    if (this.#asking !== undefined || this.#closed) return
+    let underWay = false
+    this.#asking = setInterval(() => {
+      const cluster = this.#cluster
+      if (underWay || cluster === undefined || this.#clock.monotonic() - this.#answeredAt < askAfter) return
+      underWay = true
+      const over = () => {
+        underWay = false
+      }
+      // What does not answer is told by the transport, as of any other request.
+      cluster.learn([]).then(over, over)
+    }, askAfter)
+    this.#asking.unref()
   }
 
   connect(context: DriverContext): Observable<ConnectionEvent> {
@@ -132,6 +152,7 @@ export class KafkaDriver implements Driver {
         connected: address => reachability.tried(address),
         abandoned: address => reachability.tried(address),
         answered: address => {
+          this.#answeredAt = clock.monotonic()
           reachability.answers(address)
           outage.answered()
         },
@@ -287,6 +308,7 @@ export class KafkaDriver implements Driver {
     const end = defer(() => {
       this.#closed = true
       for (const read of [...this.#reads]) read.fail(closed())
+      clearInterval(this.#asking)
       this.#writing?.end('the driver is closed')
       this.#reachability?.end()
       this.#outage?.stop()

@@ -31,6 +31,11 @@ export class Assignment implements PartitionAssignment {
     this.next = position
   }
 
+  /** The log is at hand. */
+  get endOffset(): number {
+    return this.log.end
+  }
+
   end(): void {
     this.ended = true
     this.fetching?.unsubscribe()

@@ -1,4 +1,5 @@
 import type { Subscription } from 'rxjs'
+import type { Operation, ProcessMessage } from '../../channels.js'
 import type { Delivery } from '../../delivery.js'
 import { Fifo } from '../../fifo.js'
 import { isOpen } from '../is-open.js'
@@ -21,6 +22,8 @@ export class Call<I> implements LaneUser<Call<I>> {
   work: Subscription | undefined
   timer: Subscription | undefined
   signal: CallSignal | undefined
+  /** As `rxmika:process` has it, if anybody listened when it began. */
+  operation: Operation<ProcessMessage> | undefined
   /** Why it is over before its handler is: the handler may ask for its signal only then. */
   expired: unknown
   /** A batch that failed as a whole, as it is handled record by record. */

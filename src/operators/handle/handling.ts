@@ -1,4 +1,5 @@
 import { from, type SchedulerLike, type Subscriber, Subscription } from 'rxjs'
+import { noClient, Operation, type ProcessMessage, processChannel } from '../../channels.js'
 import { deliveryBehind, failedByHandle } from '../../delivery.js'
 import { HandlerTimeoutError } from '../../errors.js'
 import { Fifo } from '../../fifo.js'
@@ -189,6 +190,7 @@ export class Handling<I> {
       all.add(call.work)
       all.add(call.timer)
       all.add(() => call.signal?.abort(unsubscribed()))
+      all.add(() => call.operation?.cancelled())
     }
     this.#cancellable.clear()
     all.unsubscribe()
@@ -238,8 +240,14 @@ export class Handling<I> {
   }
 
   #run(call: Call<I>): void {
+    if (processChannel.hasSubscribers) call.operation = new Operation(processChannel, processMessage(call.handed))
     try {
-      this.#await(call, this.project(call.handed, new Context(this, call)))
+      const { operation } = call
+      const result =
+        operation === undefined
+          ? this.project(call.handed, new Context(this, call))
+          : operation.run(() => this.project(call.handed, new Context(this, call)))
+      this.#await(call, result)
     } catch (reason) {
       this.#end(call, false, reason)
     }
@@ -253,16 +261,21 @@ export class Handling<I> {
       )
     } else if (isStream(result)) {
       // The handler itself may have unsubscribed: what it returned is not to be begun any more.
-      if (this.subscriber.closed) return
+      if (this.subscriber.closed) return call.operation?.cancelled()
       let last: unknown
-      const work = from(result).subscribe({
-        next: value => {
-          last = value
-        },
-        error: reason => this.#end(call, false, reason),
-        complete: () => this.#end(call, true, last),
-      })
-      if (this.subscriber.closed) work.unsubscribe()
+      const begin = () =>
+        from(result).subscribe({
+          next: value => {
+            last = value
+          },
+          error: reason => this.#end(call, false, reason),
+          complete: () => this.#end(call, true, last),
+        })
+      const work = call.operation === undefined ? begin() : call.operation.again(begin)
+      if (this.subscriber.closed) {
+        work.unsubscribe()
+        call.operation?.cancelled()
+      }
       if (call.ended || this.subscriber.closed) return
       call.work = work
       this.#cancellable.add(call)
@@ -270,8 +283,11 @@ export class Handling<I> {
       this.#end(call, true, result)
       return
     }
+    if (this.subscriber.closed) return call.operation?.cancelled()
+    // A promise cannot be cancelled. That nobody waits for it any more is to be told all the same.
+    if (call.operation !== undefined) this.#cancellable.add(call)
     const { scheduler, timeout } = this.options
-    if (timeout === undefined || this.subscriber.closed) return
+    if (timeout === undefined) return
     call.timer = scheduler.schedule(() => this.#expire(call), timeout)
     this.#cancellable.add(call)
   }
@@ -302,28 +318,54 @@ export class Handling<I> {
   }
 
   #end(call: Call<I>, done: boolean, result: unknown): void {
+    const { operation } = call
     // After a timeout or unsubscribing a promise's result comes too late.
-    if (call.ended || this.subscriber.closed) return
+    if (call.ended || this.subscriber.closed) return operation?.cancelled()
     call.ended = true
-    if (call.work !== undefined || call.timer !== undefined || call.signal !== undefined) {
+    if (call.work !== undefined || call.timer !== undefined || call.signal !== undefined || operation !== undefined) {
       this.#cancellable.delete(call)
       call.timer?.unsubscribe()
       call.signal?.release()
     }
-    const failures = done ? undefined : failuresIn(result, recordsOf(call.handed))
+    if (operation === undefined) this.#goOn(call, this.#settleAll(call, done, result))
+    else this.#endTraced(operation, call, done, result)
+  }
+
+  #endTraced(operation: Operation<ProcessMessage>, call: Call<I>, done: boolean, result: unknown): void {
+    operation.outside(() => {
+      let acked: boolean | undefined
+      const settle = () => {
+        acked = this.#settleAll(call, done, result)
+      }
+      if (done) operation.succeeded(result, settle)
+      else operation.failed(result, settle)
+      this.#goOn(call, acked)
+    })
+  }
+
+  /**
+   * Settled and told before the next one starts, so that outcomes are in the order of settlements. Returns whether all of its
+   * records are done with by that; undefined if they are to be handled one by one.
+   */
+  #settleAll(call: Call<I>, done: boolean, result: unknown): boolean | undefined {
+    const { handed } = call
+    const failures = done ? undefined : failuresIn(result, recordsOf(handed))
     const reason = failures instanceof TypeError ? failures : result
     const partly = failures instanceof TypeError ? undefined : failures
     if (!done && partly === undefined && this.#isToGoSingly(call)) {
-      call.singles = new Singles(recordsOf(call.handed), call.handed === call.input)
-      this.#goOnSingly(call)
-      return
+      call.singles = new Singles(recordsOf(handed), handed === call.input)
+      return undefined
     }
-    // Settled and told before the next one starts, so that outcomes are in the order of settlements.
-    const { handed, batch } = call
     let acked = handed === call.input
     if (partly !== undefined) acked = this.#settlePartly(recordsOf(handed), partly) && acked
     else if (Array.isArray(handed)) for (const record of handed) acked = this.#settle(record, done, reason) && acked
     else acked = this.#settle(handed as AnyRecord, done, reason) && acked
+    return acked
+  }
+
+  #goOn(call: Call<I>, acked: boolean | undefined): void {
+    if (acked === undefined) return this.#goOnSingly(call)
+    const { batch } = call
     if (batch === undefined) return this.#over(call, acked)
     if (!acked) batch.singles!.acked = false
     this.#goOnSingly(batch)
@@ -437,6 +479,12 @@ export class Handling<I> {
       })
     }
   }
+}
+
+function processMessage(handed: unknown): ProcessMessage {
+  const records = recordsOf(handed)
+  const client = deliveryBehind(records[0])?.owner.client ?? noClient
+  return { ...client, record: records[0]!, records, batch: Array.isArray(handed) }
 }
 
 function unsubscribed(): DOMException {

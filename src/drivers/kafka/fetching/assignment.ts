@@ -53,6 +53,8 @@ export class Assignment implements PartitionAssignment {
   readonly position: number
   readonly metadata: string
   #heldUntil = Number.NEGATIVE_INFINITY
+  #end: number | undefined
+  #endHeardAt = Number.NEGATIVE_INFINITY
   /** Where the epochs of what was read begin: the last few, for commits. */
   readonly #epochs: { readonly from: number; readonly epoch: number }[] = []
 
@@ -69,6 +71,16 @@ export class Assignment implements PartitionAssignment {
     this.lastEpoch = start.leaderEpoch
     this.metadata = start.metadata
     if (start.leaderEpoch >= 0) this.#epochs.push({ from: start.offset - 1, epoch: start.leaderEpoch })
+  }
+
+  get endOffset(): number | undefined {
+    return this.clock.monotonic() - this.#endHeardAt > endKnownFor ? undefined : this.#end
+  }
+
+  /** An answer said where the log ends that can be read: before the first open transaction. */
+  endsAt(offset: number): void {
+    this.#end = offset
+    this.#endHeardAt = this.clock.monotonic()
   }
 
   /** Not fetched for so many ms: the broker refused it. */
@@ -112,3 +124,5 @@ export class Assignment implements PartitionAssignment {
 }
 
 const maxEpochs = 16
+/** A partition that is read is fetched several times a second, ms. */
+const endKnownFor = 2_000

@@ -198,6 +198,7 @@ export class BrokerFetcher {
       asked.assignment.wasRead = true
       asked.assignment.answered = true
       asked.assignment.refusal = undefined
+      asked.assignment.endsAt(stableEnd(partition))
       const { records, abortedTransactions, preferredReadReplica } = partition
       this.#follow(asked.assignment, preferredReadReplica)
       const options = host.codecs === undefined ? {} : { codecs: host.codecs }

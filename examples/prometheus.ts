@@ -1,0 +1,83 @@
+// What client.metrics() has, as metrics of prom-client. Names are those that rxmika/opentelemetry has in Prometheus.
+import { Counter, Gauge, type Registry } from 'prom-client'
+import type { Client, TopicMetrics } from 'rxmika'
+
+const outcomes: readonly (readonly [keyof TopicMetrics, string])[] = [
+  ['delivered', 'delivered'],
+  ['acked', 'acked'],
+  ['failed', 'failed'],
+  ['retried', 'retried'],
+  ['deadLettered', 'dead_lettered'],
+  ['discarded', 'discarded'],
+  ['leaked', 'leaked'],
+]
+
+/** Registers the metrics of a client; each scrape takes one snapshot. */
+export function register(client: Client, registry: Registry): void {
+  const of = { registers: [registry] }
+  const place = ['messaging_destination_name', 'messaging_destination_partition_id'] as const
+  new Counter({
+    ...{ name: 'rxmika_records_total', help: 'Records by outcome, under the topic first published to' },
+    ...{ labelNames: ['messaging_destination_name', 'rxmika_outcome'] as const, ...of },
+    // Once a scrape, for all of them: the first that is registered is the first that is asked.
+    collect() {
+      const metrics = client.metrics()
+      this.reset()
+      for (const [topic, counts] of Object.entries(metrics.topics)) {
+        for (const [count, outcome] of outcomes) {
+          this.inc({ messaging_destination_name: topic, rxmika_outcome: outcome }, counts[count])
+        }
+      }
+      // A partition that went to another member is no longer told here.
+      for (const gauge of [lag, unfinished, inFlight, oldest, delayed, held]) gauge.reset()
+      for (const partition of metrics.partitions) {
+        const { endOffset, position, finishedBehind, oldestUnsettledSince: since } = partition
+        const labels = {
+          messaging_destination_name: partition.topic,
+          messaging_destination_partition_id: String(partition.partition),
+        }
+        if (partition.lag !== undefined) lag.set(labels, Number(partition.lag))
+        if (endOffset !== undefined) unfinished.set(labels, Math.max(0, Number(endOffset - position) - finishedBehind))
+        inFlight.set(labels, partition.inFlight)
+        oldest.set(labels, since === undefined ? 0 : Math.max(0, (Date.now() - since) / 1000))
+        delayed.set(labels, partition.delayed)
+        held.set(labels, partition.held)
+      }
+      ready.set(client.health().ready ? 1 : 0)
+      for (const counter of [published, commits, rebalances]) counter.reset()
+      published.inc(metrics.published)
+      commits.inc(metrics.commits)
+      rebalances.inc(metrics.rebalances)
+    },
+  })
+  const lag = new Gauge({
+    name: 'rxmika_partition_lag',
+    help: 'End of the log minus committed position',
+    labelNames: place,
+    ...of,
+  })
+  const unfinished = new Gauge({
+    ...{ name: 'rxmika_partition_unfinished', help: 'Lag behind finished work', labelNames: place, ...of },
+  })
+  const inFlight = new Gauge({
+    name: 'rxmika_partition_in_flight',
+    help: 'Records being worked on',
+    labelNames: place,
+    ...of,
+  })
+  const oldest = new Gauge({
+    ...{ name: 'rxmika_partition_oldest_unsettled_seconds', help: 'Age of the oldest record in a pipeline' },
+    ...{ labelNames: place, ...of },
+  })
+  const delayed = new Gauge({
+    name: 'rxmika_partition_delayed',
+    help: 'Retries that are not due',
+    labelNames: place,
+    ...of,
+  })
+  const held = new Gauge({ name: 'rxmika_partition_held', help: 'Records that no step took', labelNames: place, ...of })
+  const ready = new Gauge({ name: 'rxmika_ready', help: '1 while the client is ready', ...of })
+  const published = new Counter({ name: 'rxmika_published_total', help: 'Records acknowledged by the broker', ...of })
+  const commits = new Counter({ name: 'rxmika_commits_total', help: 'OffsetCommit requests confirmed', ...of })
+  const rebalances = new Counter({ name: 'rxmika_rebalances_total', help: 'Assignments told to this member', ...of })
+}

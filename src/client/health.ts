@@ -1,0 +1,68 @@
+import type { Driver } from '../driver.js'
+import type { RxMikaError } from '../errors.js'
+import type { ClientState } from '../events.js'
+import type { ClientHealth } from '../metrics.js'
+import { messageOf } from '../retry/reason.js'
+
+export interface HealthHost {
+  readonly driver: Pick<Driver, 'keepAsking' | 'lastFailure'>
+  /** As it is now. */
+  state(): ClientState
+  /** What closed the client. */
+  failure(): RxMikaError | undefined
+  /** Why no broker can be reached, as the driver told. */
+  outage(): { readonly error: unknown } | undefined
+  /** The group went on without this member, and it has not joined again. */
+  isOut(): boolean
+  /** Every registered topic's stream was ended by an error. */
+  isOver(): boolean
+}
+
+/** What `client.health()` returns. */
+export class Health {
+  #asking = false
+
+  constructor(readonly host: HealthHost) {}
+
+  look(): ClientHealth {
+    const { driver } = this.host
+    const state = this.host.state()
+    if (!this.#asking && state !== 'closed') {
+      // Costs a request now and then, so only for who wants to know: nothing else is asked while nothing is read.
+      this.#asking = true
+      driver.keepAsking?.()
+    }
+    const failure = this.host.failure()
+    if (failure !== undefined) {
+      return { live: false, ready: false, reasons: [`closed by an error: ${messageOf(failure)}`] }
+    }
+    if (state !== 'running') return { live: true, ready: false, reasons: [this.#notRunning(state)] }
+    if (this.host.isOver()) {
+      return {
+        live: false,
+        ready: false,
+        reasons: ['every topic was ended by an error; nothing is delivered any more'],
+      }
+    }
+    const reasons: string[] = []
+    const outage = this.host.outage()
+    if (outage !== undefined) reasons.push(`no broker answers: ${messageOf(outage.error)}`)
+    if (this.host.isOut()) reasons.push('its partitions were lost, and it has not joined the group again')
+    return { live: true, ready: reasons.length === 0, reasons }
+  }
+
+  #notRunning(state: ClientState): string {
+    switch (state) {
+      case 'idle':
+        return 'not started'
+      case 'starting': {
+        const error = this.host.outage()?.error ?? this.host.driver.lastFailure
+        return error === undefined ? 'starting' : `starting; no broker answers: ${messageOf(error)}`
+      }
+      case 'draining':
+        return 'draining'
+      default:
+        return 'closed'
+    }
+  }
+}

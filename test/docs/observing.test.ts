@@ -1,0 +1,202 @@
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { Registry } from 'prom-client'
+import { filter, firstValueFrom } from 'rxjs'
+import { type Client, type ClientState, createClient, fixed, handle } from 'rxmika'
+import { memoryBroker } from 'rxmika/testing'
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
+import { probes } from '../../examples/probes'
+import { register } from '../../examples/prometheus'
+import * as channels from '../../src/channels'
+import { codeBlocks, typeErrors } from './code-blocks'
+
+const root = new URL('../../', import.meta.url)
+const read = (file: string) => readFileSync(fileURLToPath(new URL(file, root)), 'utf8')
+const text = read('docs/observing.md')
+
+/** The first cells of a table: what stands in code quotes there, row by row. */
+function column(of: string, heading: string, at = 0): string[][] {
+  const table = of.slice(of.indexOf(heading)).split('\n').slice(2)
+  const rows = table.slice(
+    0,
+    table.findIndex(line => !line.startsWith('|')),
+  )
+  return rows.map(row => [...row.split('|')[at + 1]!.matchAll(/`([^`]+)`/g)].map(([, code]) => code!))
+}
+
+/** The fields of an interface in a source file, those of what it extends included. */
+function fieldsOf(source: string, name: string): string[] {
+  const found = new RegExp(`interface ${name}( extends [^{]+)? \\{([^}]*(?:\\{[^}]*\\}[^}]*)*?)\\n\\}`).exec(source)!
+  const inherited = (found[1] ?? '')
+    .replace(' extends ', '')
+    .split(',')
+    .map(each => each.trim())
+    .filter(Boolean)
+  const own = [...found[2]!.matchAll(/^ {2}(?:readonly )?(\w+)\??:/gm)].map(([, field]) => field!)
+  return [...inherited.flatMap(each => fieldsOf(source, each)), ...own]
+}
+
+const clients: Client[] = []
+afterEach(async () => {
+  await Promise.all(clients.splice(0).map(client => client.close()))
+})
+
+function world() {
+  const broker = memoryBroker({ partitions: 1 })
+  const client = createClient({
+    ...{ driver: broker.driver(), group: 'billing', retryTopic: 'retries', dlqTopic: 'dead', logger: false },
+  })
+  clients.push(client)
+  return { broker, client }
+}
+
+const state = (client: Client, wanted: ClientState) =>
+  firstValueFrom(client.state.pipe(filter(current => current === wanted)))
+
+describe('what is said of observing a client', () => {
+  it('names every channel, and every field of its message', () => {
+    const source = read('src/channels.ts')
+    const told = column(text, '| channel | from').flat()
+    const published = [...source.matchAll(/tracingChannel\('([^']+)'\)/g)].map(([, name]) => name!)
+    expect(told).toEqual(published)
+    expect(Object.keys(channels).filter(name => name.endsWith('Channel'))).toHaveLength(published.length)
+    const messages = column(text, '| channel | from', 2)
+    const common = fieldsOf(source, 'ClientMessage')
+    expect(common).toEqual(['client', 'clientId', 'group'])
+    for (const [at, name] of ['Receive', 'Process', 'Settle', 'Publish', 'Commit', 'Rebalance'].entries()) {
+      const fields = fieldsOf(source, `${name}Message`).filter(field => !common.includes(field))
+      expect(messages[at]!.sort(), name).toEqual(fields.sort())
+    }
+  })
+
+  it('names every field of metrics()', async () => {
+    const { client } = world()
+    client.topic('orders').subscribe()
+    client.start()
+    await state(client, 'running')
+    const { topics, partitions, ...others } = client.metrics()
+    const told = column(text, '| field | what is counted').flat()
+    expect(told).toEqual([...Object.keys(topics.orders!).map(field => `topics[name].${field}`), ...Object.keys(others)])
+    expect(column(text, '| field | meaning').flat()).toEqual(expect.arrayContaining(Object.keys(partitions[0]!)))
+    const { topic: _, ...rest } = partitions[0]!
+    for (const field of Object.keys(rest)) expect(text).toContain(`\`${field}\``)
+  })
+
+  it('names every reason of a stall, and the reference every event', () => {
+    const events = read('src/events.ts')
+    const reasons = /StallReason =([^\n]+)/
+      .exec(events)![1]!
+      .match(/'([^']+)'/g)!
+      .map(each => each.slice(1, -1))
+    const waiting = text.slice(text.indexOf('## What is it waiting for?'), text.indexOf('## Health'))
+    for (const reason of reasons) expect(waiting).toContain(`\`${reason}\``)
+    const types = [...events.slice(events.indexOf('export type ClientEvent')).matchAll(/readonly type: '([^']+)'/g)]
+    const told = column(read('docs/reference.md'), '| `type` | carries').flat()
+    expect(told.sort()).toEqual([...new Set(types.map(([, type]) => type!))].sort())
+  })
+
+  it('compiles', { timeout: 30_000 }, () => {
+    expect(typeErrors({ 'docs/observing.md': codeBlocks('docs/observing.md') })).toEqual([])
+  })
+})
+
+describe('the probes of the example', () => {
+  async function served(client: Client) {
+    const server = probes(client).listen(0, '127.0.0.1')
+    onTestFinished(() => void server.close())
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    return async (path: string) => {
+      const response = await fetch(`http://127.0.0.1:${port}${path}`)
+      return [response.status, response.status === 404 ? undefined : await response.json()] as const
+    }
+  }
+
+  it('answer as Kubernetes asks: starting, running, during an outage, draining, closed', async () => {
+    const { broker, client } = world()
+    const get = await served(client)
+    broker.publish('orders', [{ value: 'a' }])
+    const record = firstValueFrom(client.topic('orders'))
+    client.start()
+    expect(await get('/livez')).toMatchObject([200, { live: true }])
+    await state(client, 'running')
+    expect(await get('/readyz')).toEqual([200, { live: true, ready: true, reasons: [] }])
+    broker.disconnect()
+    await firstValueFrom(client.events.pipe(filter(e => e.type === 'disconnected')))
+    expect(await get('/readyz')).toMatchObject([503, { live: true, ready: false, reasons: [expect.any(String)] }])
+    expect(await get('/livez')).toMatchObject([200, {}])
+    const back = firstValueFrom(client.events.pipe(filter(e => e.type === 'reconnected')))
+    broker.reconnect()
+    await back
+    expect(await get('/readyz')).toMatchObject([200, {}])
+    ;(await record).ack()
+    const closed = client.closeGracefully()
+    expect(await get('/readyz')).toMatchObject([503, { ready: false }])
+    await closed
+    expect(await get('/readyz')).toMatchObject([503, { ready: false, reasons: ['closed'] }])
+    expect(await get('/livez')).toMatchObject([200, { live: true }])
+    expect(await get('/')).toEqual([404, undefined])
+  })
+
+  it('have a client that an error closed restarted', async () => {
+    const abort = new AbortController()
+    const client = createClient({ driver: memoryBroker().driver(), signal: abort.signal, logger: false })
+    client.errors.subscribe()
+    const get = await served(client)
+    abort.abort(new Error('enough'))
+    await client.closed
+    expect(await get('/livez')).toMatchObject([503, { live: false, reasons: [expect.stringContaining('closed by')] }])
+  })
+})
+
+describe('the recipe for prom-client', () => {
+  it('tells a scrape what the client knows', async () => {
+    const { broker, client } = world()
+    const registry = new Registry()
+    register(client, registry)
+    broker.publish('orders', [{ value: 'good' }, { value: 'bad' }, { value: 'slow' }])
+    client
+      .topic('orders', { retries: 1, backoff: fixed(60_000) })
+      .pipe(
+        handle(record => {
+          if (String(record.value) === 'bad') throw new Error('no')
+          if (String(record.value) === 'slow') return new Promise(() => {})
+          return undefined
+        }),
+      )
+      .subscribe()
+    client.start()
+    const committed = firstValueFrom(client.events.pipe(filter(e => e.type === 'committed' && e.offset === 2n)))
+    await committed
+    while (client.metrics().partitions.find(({ topic }) => topic === 'retries')?.delayed !== 1) {
+      await new Promise(resolve => setImmediate(resolve))
+    }
+    const once = await registry.metrics()
+    const orders = 'messaging_destination_name="orders",messaging_destination_partition_id="0"'
+    const retries = 'messaging_destination_name="retries",messaging_destination_partition_id="0"'
+    for (const line of [
+      `rxmika_partition_lag{${orders}} 1`,
+      `rxmika_partition_unfinished{${orders}} 1`,
+      `rxmika_partition_in_flight{${orders}} 1`,
+      `rxmika_partition_lag{${retries}} 1`,
+      `rxmika_partition_delayed{${retries}} 1`,
+      'rxmika_records_total{messaging_destination_name="orders",rxmika_outcome="delivered"} 3',
+      'rxmika_records_total{messaging_destination_name="orders",rxmika_outcome="acked"} 1',
+      'rxmika_records_total{messaging_destination_name="orders",rxmika_outcome="retried"} 1',
+      'rxmika_published_total 1',
+      'rxmika_rebalances_total 1',
+      'rxmika_ready 1',
+    ]) {
+      expect(once.split('\n')).toContain(line)
+    }
+    // A second scrape counts nothing twice.
+    const again = await registry.metrics()
+    expect(again).toContain('rxmika_published_total 1\n')
+    await client.close()
+    const closed = await registry.metrics()
+    expect(closed).not.toContain('rxmika_partition_lag{')
+    expect(closed).toContain('rxmika_ready 0')
+  })
+})
