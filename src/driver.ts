@@ -92,6 +92,11 @@ export type DriverEvent =
   | { readonly type: 'reconnected' }
   /** The driver had to begin anew, because what it stands on crashed. */
   | { readonly type: 'restarted'; readonly error: unknown }
+  /**
+   * A topic of this consumption cannot be read: it is gone, or the right to read it was taken away while it was read. The
+   * others go on. Told once until it can be read again, which the driver looks for; then it is, without another event.
+   */
+  | { readonly type: 'unreadable'; readonly topic: string; readonly error: RxMikaError }
   /** Something went wrong that heals by itself, or concerns one partition. */
   | { readonly type: 'trouble'; readonly error: RxMikaError }
 

@@ -124,6 +124,8 @@ export class Consuming implements AssignmentHost {
         return
       case 'trouble':
         return this.reports.error(event.error)
+      case 'unreadable':
+        return this.host.topics.unreadable(event.topic, event.error)
       case 'disconnected':
         this.outage = { error: event.error }
         return this.reports.event({ type: event.type, error: event.error })

@@ -100,6 +100,26 @@ export class TopicStream {
     this.#tell(subscriber)
   }
 
+  /**
+   * Nothing can be read for now: errors the subscriber. What it left unsettled, and what comes once it can be read again, is
+   * for whoever subscribes next.
+   */
+  interrupt(error: unknown): void {
+    const subscriber = this.#subscriber
+    if (subscriber === undefined) return
+    // Before it is told, for it may subscribe again from within.
+    this.#release(subscriber)
+    subscriber.error(error)
+  }
+
+  #release(subscriber: Subscriber<ConsumeRecord>): void {
+    if (this.#subscriber !== subscriber) return
+    this.#subscriber = undefined
+    this.#resting = false
+    this.#lastFrom = undefined
+    for (const assignment of this.assignments()) assignment.rewind(this)
+  }
+
   /** @param asks It is given the first record, and each further one when it asks. */
   #subscribe(subscriber: Subscriber<ConsumeRecord>, asks: boolean): (() => void) | undefined {
     if (this.#end !== undefined) {
@@ -114,13 +134,7 @@ export class TopicStream {
     }
     this.#subscriber = subscriber
     // Teardown first, delivery second: a subscriber that is satisfied while it subscribes (take(1)) gives back the rest.
-    subscriber.add(() => {
-      if (this.#subscriber !== subscriber) return
-      this.#subscriber = undefined
-      this.#resting = false
-      this.#lastFrom = undefined
-      for (const assignment of this.assignments()) assignment.rewind(this)
-    })
+    subscriber.add(() => this.#release(subscriber))
     // retry() and repeat() subscribe again from within what ended the one before. A pipeline that ends each time would
     // fill the stack; so it is given records in another turn.
     if (this.#delivering || this.#endedAtOnce) {

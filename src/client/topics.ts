@@ -3,6 +3,7 @@ import type { Driver } from '../driver.js'
 import {
   ClientClosedError,
   ConfigurationError,
+  type RxMikaError,
   TopicAlreadyRegisteredError,
   TopicNotRegisteredError,
 } from '../errors.js'
@@ -171,6 +172,13 @@ export class Topics {
     const stream = this.#streams.get(this.host.names.full(topic))
     if (stream === undefined) throw new TopicNotRegisteredError(topic)
     return stream
+  }
+
+  /** A topic cannot be read for now: an error of its own stream alone. Of the retry and DLQ topics, which have none, it is reported. */
+  unreadable(topic: string, cause: RxMikaError): void {
+    const { reports, names } = this.host
+    reports.error(cause)
+    this.#streams.get(topic)?.interrupt(names.inError(cause))
   }
 
   /** No more records come: completes the streams, or errors them. */

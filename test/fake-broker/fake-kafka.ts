@@ -284,10 +284,11 @@ export class FakeKafka {
   #fetchNow(node: number, { topics }: Received<typeof fetch>): Sent<typeof fetch> {
     const byId = new Map([...this.topics.values()].map(topic => [topic.id, topic]))
     return {
-      responses: topics.map(({ topicId, partitions }) => ({
+      responses: topics.map(({ topic: topicName, topicId, partitions }) => ({
+        topic: topicName,
         topicId,
         partitions: partitions.map(({ partition, fetchOffset, lastFetchedEpoch, partitionMaxBytes }) => {
-          const topic = byId.get(topicId)
+          const topic = topicName === '' ? byId.get(topicId) : this.topics.get(topicName)
           const log = topic === undefined ? errorCode.UNKNOWN_TOPIC_ID : this.#led(node, topic, partition)
           const none = {
             partitionIndex: partition,
@@ -297,6 +298,7 @@ export class FakeKafka {
             records: Buffer.alloc(0),
           }
           if (typeof log === 'number') return { ...none, errorCode: log }
+          if (topic!.unreadable) return { ...none, errorCode: errorCode.TOPIC_AUTHORIZATION_FAILED }
           const told = {
             ...none,
             errorCode: 0,
@@ -352,6 +354,13 @@ export class FakeKafka {
       topics: topics.map(({ name, partitions }) => ({
         name,
         partitions: partitions.map(({ partitionIndex, committedOffset, committedLeaderEpoch, committedMetadata }) => {
+          const topic = this.topics.get(name)
+          if (code === 0 && topic === undefined) {
+            return { partitionIndex, errorCode: errorCode.UNKNOWN_TOPIC_OR_PARTITION }
+          }
+          if (code === 0 && (topic!.forbidden || topic!.unreadable)) {
+            return { partitionIndex, errorCode: errorCode.TOPIC_AUTHORIZATION_FAILED }
+          }
           if (code === 0) {
             const at = { offset: committedOffset, leaderEpoch: committedLeaderEpoch, metadata: committedMetadata }
             this.committed.set(`${name}-${partitionIndex}`, at)

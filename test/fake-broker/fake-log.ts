@@ -86,6 +86,8 @@ export class FakeTopic {
   readonly logs: FakeLog[]
   /** This client may not see it. */
   forbidden = false
+  /** This client may see it, and neither read it nor commit its positions. */
+  unreadable = false
 
   constructor(
     readonly name: string,

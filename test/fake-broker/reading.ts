@@ -82,7 +82,7 @@ export class Reading {
     } else if (event.type === 'revoked' || event.type === 'lost') {
       for (const each of event.assignments) this.assigned.delete(`${each.topic}-${each.partition}`)
     } else if (event.type === 'revoking') this.onRevoking(event)
-    else if (event.type === 'trouble') this.#trouble(event.error)
+    else if (event.type === 'trouble' || event.type === 'unreadable') this.#trouble(event.error)
     else if (event.type === 'batch') {
       const { topic, partition } = event.assignment
       for (let at = event.from; at < event.batch.count; at++) {
@@ -125,14 +125,26 @@ export class Reading {
   }
 
   commit(name: string, offset: number): Promise<unknown> {
-    return this.commitOf(this.assigned.get(name)!, offset)
+    return this.commitAll([name], offset)
   }
 
   commitOf(assignment: PartitionAssignment, offset: number): Promise<unknown> {
-    const { topic, partition } = assignment
-    return lastValueFrom(
-      this.driver.commit([{ topic, partition, offset: BigInt(offset), metadata: '', assignment }] as never),
-      { defaultValue: undefined },
+    return this.#commit([assignment], offset)
+  }
+
+  /** In one request. */
+  commitAll(names: readonly string[], offset: number): Promise<unknown> {
+    return this.#commit(
+      names.map(name => this.assigned.get(name)!),
+      offset,
     )
+  }
+
+  #commit(assignments: readonly PartitionAssignment[], offset: number): Promise<unknown> {
+    const points = assignments.map(assignment => {
+      const { topic, partition } = assignment
+      return { topic, partition, offset: BigInt(offset), metadata: '', assignment }
+    })
+    return lastValueFrom(this.driver.commit(points), { defaultValue: undefined })
   }
 }

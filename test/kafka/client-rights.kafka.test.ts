@@ -1,4 +1,5 @@
-import { lastValueFrom, tap } from 'rxjs'
+import { Kafka, logLevel } from 'kafkajs'
+import { catchError, filter, firstValueFrom, lastValueFrom, Subject, startWith, tap } from 'rxjs'
 import {
   type ClientOptions,
   ConfigurationError,
@@ -48,6 +49,13 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
     await Promise.all([backend.close(), acls?.close()])
     await server?.stop()
   })
+
+  async function deleteTopic(topic: string): Promise<void> {
+    const admin = new Kafka({ brokers: server.internal, logLevel: logLevel.NOTHING }).admin()
+    await admin.connect()
+    await admin.deleteTopics({ topics: [topic] })
+    await admin.disconnect()
+  }
 
   interface Service {
     readonly user: string
@@ -178,6 +186,73 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
     expect(run.errors.values.at(-1)!.message).toContain(`group '${group}'`)
     expect(run.errors.values.at(-1)!.message).toMatch(/\bREAD\b/)
   })
+
+  for (const groupProtocol of ['classic', 'consumer', undefined] as const) {
+    for (const [what, why] of [
+      ['right to it is taken away', /may not read topic .*\bREAD\b/],
+      ['topic is deleted', /topic .* is gone/],
+    ] as const) {
+      const title = `errors the stream of one topic alone when the ${what}, and reads it when that is over (${groupProtocol ?? 'no group'})`
+      scenario(title, async world => {
+        const { user, group, topic, options } = await service(world)
+        const kept = await world.topic('kept')
+        await acls.grant(user, [['read', 'topic', kept]])
+        for (const each of [topic, kept]) await backend.publish(each, [{ value: '0' }])
+        const run = world.client({
+          ...{ ...options, metadataMaxAge: 500 },
+          ...(groupProtocol !== undefined && { group, groupProtocol }),
+        })
+        run.expected = [FetchError]
+        const streams = { broken: 0 }
+        const orders: string[] = []
+        const read = new Subject<void>()
+        run.client
+          .topic(topic)
+          .pipe(
+            catchError((error, again) => {
+              streams.broken++
+              expect(error).toMatchObject({ code: 'RXMIKA_FETCH', topic })
+              expect(error.message).toMatch(why)
+              read.next()
+              return again
+            }),
+          )
+          .subscribe(record => {
+            orders.push(String(record.value))
+            record.ack()
+            read.next()
+          })
+        const others = new Collected(run.client.topic(kept).pipe(tap(record => record.ack())))
+        await run.start()
+        const until = (condition: () => boolean) => firstValueFrom(read.pipe(startWith(undefined), filter(condition)))
+        await Promise.all([until(() => orders.length > 0), others.count(1)])
+
+        if (what === 'topic is deleted') await deleteTopic(topic)
+        else await acls.revoke(user, [['read', 'topic', topic]])
+        await until(() => streams.broken > 0)
+        await backend.publish(kept, [{ value: '1' }])
+        await others.count(2)
+        if (groupProtocol !== undefined) await run.committed(kept, 0, 2)
+
+        if (what === 'topic is deleted') await backend.createTopic(topic, 1)
+        else await acls.grant(user, [['read', 'topic', topic]])
+        const again = kafkaBackend(() => server.internal)
+        await again.open()
+        await again.publish(topic, [{ value: 'again' }])
+        await again.close()
+        await until(() => orders.includes('again'))
+        await backend.publish(kept, [{ value: '2' }])
+        await others.count(3)
+        expect(texts(others.values)).toEqual(['0', '1', '2'])
+        expect(streams.broken).toBe(1)
+        expect(run.client.currentState).toBe('running')
+        if (groupProtocol !== undefined) {
+          await run.committed(kept, 0, 3)
+          expect(await backend.committed(group, kept, 0)).toBe(3n)
+        }
+      })
+    }
+  }
 
   scenario('closes by an error that names the topic, without any right to it', async world => {
     const { group, topic, options } = await service(world, ['read orders'])

@@ -113,7 +113,8 @@ function line(event: DriverEvent): string {
       return `batch ${name(event.assignment)} [${values.slice(event.from).join(' ')}] to ${event.batch.lastOffset}`
     }
     case 'trouble':
-      return `trouble ${event.error.message}`
+    case 'unreadable':
+      return `${event.type} ${event.error.message}`
     case 'disconnected':
     case 'reconnected':
     case 'restarted':

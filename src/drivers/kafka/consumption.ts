@@ -15,19 +15,19 @@ import { Doorbell } from './doorbell.js'
 import { fatalError } from './fatal-error.js'
 import { Assignment } from './fetching/assignment.js'
 import { type Diverged, Fetching, type FetchingHost } from './fetching/fetching.js'
-import { GoneTopics } from './gone-topics.js'
 import { LeaderlessPartitions } from './leaderless-partitions.js'
 import { ClassicMember } from './membership/classic-member.js'
 import { ConsumerMember } from './membership/consumer-member.js'
 import { GrouplessMember } from './membership/groupless-member.js'
 import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './membership/member.js'
-import { cannotReadTopic } from './missing-right.js'
+import { cannotReadTopic, forbiddenTopic } from './missing-right.js'
 import { byLeader } from './positions/by-leader.js'
 import { type LogIdentity, sealIdentity } from './positions/log-identity.js'
 import { resetPosition } from './positions/reset.js'
 import { type Sought, soughtPositions } from './positions/sought.js'
 import { begunWith, TakingUp, type TakingUpHost } from './positions/taking-up.js'
 import { RepeatLimit } from './repeat-limit.js'
+import { ShutTopics, type ShutTopicsOwner } from './shut-topics.js'
 import { PartitionMap, type TopicPartition } from './topic-partition.js'
 import { unexpected } from './unexpected.js'
 
@@ -55,7 +55,7 @@ export interface ConsumptionHost {
  * One subscription to the driver's `consume`: what is assigned, and what the client is told of it. The member says what
  * is assigned, taking up finds where to read it from, and fetching reads it.
  */
-export class Consumption implements MemberOwner, FetchingHost {
+export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   readonly cluster: Cluster
   readonly clock: Clock
   readonly codecs: Codecs | undefined
@@ -78,10 +78,11 @@ export class Consumption implements MemberOwner, FetchingHost {
   #pending = new PartitionMap<TopicPartition>()
   /** Of topics that were deleted and made again: read from their beginning. */
   readonly #remade = new PartitionMap<TopicPartition>()
-  readonly #forbidden = new RepeatLimit(60_000)
   readonly #tooLarge = new RepeatLimit(60_000)
-  readonly #gone: GoneTopics
+  readonly #shut: ShutTopics
   readonly #leaderless: LeaderlessPartitions
+  /** How often this member was told what it has. */
+  #shares = 0
   #closed = false
 
   constructor(
@@ -92,7 +93,7 @@ export class Consumption implements MemberOwner, FetchingHost {
     this.cluster = host.cluster
     this.clock = host.clock
     this.codecs = host.codecs
-    this.#gone = new GoneTopics(host.cluster, host.clock, error => this.trouble(error))
+    this.#shut = new ShutTopics(host.cluster, host.clock, this)
     this.#leaderless = new LeaderlessPartitions(host.cluster, host.clock, error => this.trouble(error))
     this.#fetching = new Fetching(this)
     this.#member = this.#makeMember(request)
@@ -167,6 +168,7 @@ export class Consumption implements MemberOwner, FetchingHost {
 
   assigned(share: readonly TopicPartition[]): void {
     if (this.#closed) return
+    this.#shares++
     this.#noteFirstSeen()
     const now = PartitionMap.of(share)
     this.#end(
@@ -181,7 +183,7 @@ export class Consumption implements MemberOwner, FetchingHost {
   /** Begins anew with all whose positions are not known yet. */
   #takeUp(): void {
     const signal = this.#renewTaking()
-    const places = [...this.#pending.values()]
+    const places = [...this.#pending.values()].filter(({ topic }) => !this.#shut.has(topic))
     if (places.length === 0) return this.#announce([])
     new TakingUp(this.#takingUpHost(signal)).all(places).catch(cause => this.fail(unexpected(cause)))
   }
@@ -258,6 +260,7 @@ export class Consumption implements MemberOwner, FetchingHost {
       isRemade: place => this.#remade.has(place),
       announce: added => this.#announce(added),
       emit: event => this.emit(event),
+      forbidden: error => this.#forbidden(forbiddenTopic(error)),
       fatal: error => fatalError(error, request),
       fail: error => this.fail(error),
     }
@@ -313,7 +316,7 @@ export class Consumption implements MemberOwner, FetchingHost {
   #onMetadata(): void {
     if (this.#closed) return
     this.#noteFirstSeen()
-    this.#gone.look(this.request.topics)
+    this.#shut.look(this.request.topics)
     this.#leaderless.look([...this.#fetching.assignments.values(), ...this.#pending.values()])
     const replaced = [...this.#fetching.assignments.values()].filter(({ topic, topicId }) => {
       const now = this.cluster.topic(topic)?.id ?? ZERO_UUID
@@ -340,10 +343,40 @@ export class Consumption implements MemberOwner, FetchingHost {
     this.trouble(error)
   }
 
-  forbidden({ topic, partition, next, wasRead }: Assignment): void {
-    const error = new FetchError(cannotReadTopic([topic]), { topic, partition, offset: BigInt(next) })
-    if (!wasRead) this.fail(error)
-    else if (this.#forbidden.allows(topic)) this.trouble(error)
+  // ── Topics that cannot be read any more ──────────────────────────────────────────────────────────────────────────
+
+  forbidden({ topic, partition, next }: Assignment): void {
+    if (this.#forbidden(topic)) return
+    this.fail(new FetchError(cannotReadTopic([topic]), { topic, partition, offset: BigInt(next) }))
+  }
+
+  /** False where it is not about one topic, or one was forbidden from the first: a client that starts is to be told. */
+  #forbidden(topic: string | undefined): boolean {
+    if (topic === undefined) return false
+    const isRead = [...this.#fetching.assignments.values()].some(each => each.topic === topic && each.wasRead)
+    if (this.#shares <= 1 && !isRead && !this.#shut.has(topic)) return false
+    this.#shut.forbidden(topic)
+    return true
+  }
+
+  /**
+   * What is assigned of the topic is given up, for a log that is gone has no positions, and where the right is missing none
+   * can be committed. Without a group there are no positions but those here: they are kept, and tried again.
+   */
+  shut(topic: string): void {
+    if (this.#closed || this.request.group === undefined) return
+    const assignments = [...this.#fetching.assignments.values()].filter(each => each.topic === topic)
+    this.#end(assignments, 'lost')
+    for (const { partition } of assignments) this.#pending.set({ topic, partition }, { topic, partition })
+    this.#takeUp()
+  }
+
+  isUnreadable(topic: string, error: FetchError): void {
+    if (!this.#closed) this.emit({ type: 'unreadable', topic, error })
+  }
+
+  opened(topic: string): void {
+    if (!this.#closed && this.#pending.of(topic) !== undefined) this.#takeUp()
   }
 
   outOfRange(assignment: Assignment, diverged: Diverged | undefined): void {
@@ -439,7 +472,19 @@ export class Consumption implements MemberOwner, FetchingHost {
   }
 
   async commit(points: readonly CommitPoint[]): Promise<void> {
-    if (live(points).length === 0) return
+    // What else was asked for is committed without a topic that may not be.
+    while (live(points).length > 0) {
+      try {
+        return await this.#commit(points)
+      } catch (error) {
+        const topic = forbiddenTopic(error)
+        if (topic === undefined || this.#shut.has(topic)) throw error
+        this.#shut.forbidden(topic)
+      }
+    }
+  }
+
+  async #commit(points: readonly CommitPoint[]): Promise<void> {
     if (this.request.group === undefined) {
       throw new CommitError('nothing can be committed without a group', { retriable: false })
     }
@@ -495,6 +540,7 @@ export class Consumption implements MemberOwner, FetchingHost {
     this.#taking.abort()
     this.#fetching.end()
     this.#release.ring()
+    this.#shut.end()
     for (const stop of this.#stopWatching) stop()
   }
 

@@ -1,3 +1,6 @@
+import { CommitError } from '../../errors.js'
+import { ProtocolFailure } from './cluster/protocol-failure.js'
+
 /** Errors of rights name the operation that Kafka's ACLs would have to allow, and on what. */
 
 export function cannotReadAsGroup(group: string): string {
@@ -9,6 +12,13 @@ export function cannotReadTopic(topics: readonly string[]): string {
   const names = topics.map(topic => `'${topic}'`).join(', ')
   const [what, where] = topics.length === 1 ? [`topic ${names}`, 'that topic'] : [`one of the topics ${names}`, 'each']
   return `may not read ${what}: the client's user needs READ on ${where} (TOPIC_AUTHORIZATION_FAILED)`
+}
+
+/** The topic that a broker refused for want of a right to it; `undefined` for every other failure. */
+export function forbiddenTopic(error: unknown): string | undefined {
+  const failure = error instanceof CommitError ? error.cause : error
+  if (!(failure instanceof ProtocolFailure)) return undefined
+  return failure.error.name === 'TOPIC_AUTHORIZATION_FAILED' ? failure.topic : undefined
 }
 
 /** A broker does not say whether a topic is there to whoever may not see it. */

@@ -29,13 +29,6 @@ const ways: readonly Way[] = [
   fetchesEnd('its leader refuses each fetch as a whole', /broker 0 refuses to be fetched from: UNKNOWN_SERVER_ERROR/, {
     change: answer => ({ ...answer, errorCode: -1, responses: [] }),
   }),
-  {
-    title: 'no broker leads it',
-    why: /no broker leads it/,
-    breaks: kafka => {
-      kafka.log('orders').leader = -1
-    },
-  },
   ...passing.map(({ name, code }) =>
     fetchesEnd(`it is refused by ${name} again and again`, new RegExp(name), refusing(code)),
   ),
@@ -61,7 +54,7 @@ describe('a partition that should be read and is not', () => {
     const reading = await Reading.start(test, kafka, ['orders'], { metadataMaxAge: 100, heartbeatInterval: 60_000 })
     await reading.until(() => reading.has('a'))
     breaks(kafka)
-    // It has to be refused, or to be known to have no leader, before there is a reason.
+    // It has to be refused before there is a reason.
     await vi.waitUntil(() => kafka.count('Metadata') > 3 || kafka.count('Fetch') > 2)
     await seconds(9)
     const unread = () => reading.troubles.filter(({ message }) => message.includes('cannot be read for 10 s'))

@@ -6,6 +6,8 @@ export class ProtocolFailure extends Error {
     readonly error: KafkaError,
     /** What failed, as a sentence without an end: `group 'billing' could not be joined`. */
     what: string,
+    /** Where it is about one topic alone. */
+    readonly topic?: string,
   ) {
     super(`${what}: ${error}`)
     this.name = 'ProtocolFailure'

@@ -14,8 +14,8 @@ const reportEvery = 60_000
 const maxNamed = 5
 
 /**
- * Reports partitions that should be read and are not, whatever the reason: no leader, a leader that refuses or does not
- * answer, or a group that does not say whether this member still has them.
+ * Reports partitions that should be read and are not, whatever the reason: a leader that refuses or does not answer, or a
+ * group that does not say whether this member still has them.
  *
  * Looks are counted, not time: a process that stood still has not asked anybody meanwhile.
  */
@@ -54,15 +54,15 @@ export class UnreadWatch {
   #isDue(assignment: Assignment): boolean {
     const { paused, ended, resting, answered } = assignment
     if (paused || ended || resting || answered) return false
-    // A topic that is gone, and an outage of all brokers, are reported as such.
+    // A topic that is gone, a partition without a leader, and an outage of all brokers are reported as such.
     if (this.fetching.host.cluster.topic(assignment.topic)?.error !== undefined) return false
+    if (this.fetching.nodeOf(assignment) === undefined) return false
     return this.fetching.host.cluster.isConnected && !this.fetching.isThrottled(assignment)
   }
 
   #reason(assignment: Assignment): string {
     const { host } = this.fetching
     if (!host.delivering) return 'the group has not answered for longer than a session; others may have it'
-    if (this.fetching.nodeOf(assignment) === undefined) return 'no broker leads it at present'
     return assignment.refusal ?? 'its leader does not answer'
   }
 

@@ -61,7 +61,7 @@ export class GroupOffsets {
     const positions = new PartitionMap<CommittedPosition>()
     for (const { name, partitions } of found.topics) {
       for (const { partitionIndex, committedOffset, committedLeaderEpoch, metadata, errorCode } of partitions) {
-        this.#check(errorCode)
+        this.#check(errorCode, name)
         if (committedOffset < 0) continue
         const place = { topic: name, partition: partitionIndex }
         positions.set(place, { offset: committedOffset, leaderEpoch: committedLeaderEpoch, metadata: metadata ?? '' })
@@ -70,11 +70,15 @@ export class GroupOffsets {
     return positions
   }
 
-  #check(errorCode: number): void {
+  #check(errorCode: number, topic?: string): void {
     if (errorCode === 0) return
     const error = kafkaError(errorCode)
     if (error.has('coordinatorMoved')) this.coordinator.moved()
-    throw new ProtocolFailure(error, `the committed positions of group '${this.coordinator.group}' are not known`)
+    throw new ProtocolFailure(
+      error,
+      `the committed positions of group '${this.coordinator.group}' are not known`,
+      topic,
+    )
   }
 
   /**
@@ -105,7 +109,7 @@ export class GroupOffsets {
         const error = kafkaError(errorCode)
         if (error.has('coordinatorMoved')) this.coordinator.moved()
         const place = partitionName({ topic: name, partition: partitionIndex })
-        throw new ProtocolFailure(error, `group '${group}' could not commit ${place}`)
+        throw new ProtocolFailure(error, `group '${group}' could not commit ${place}`, name)
       }
     }
   }

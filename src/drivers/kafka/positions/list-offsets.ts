@@ -51,7 +51,8 @@ export async function offsetsAt(
       for (const { name, partitions: listed } of answer.topics) {
         for (const { partitionIndex, errorCode, offset, leaderEpoch } of listed) {
           if (errorCode !== 0) {
-            throw new ProtocolFailure(kafkaError(errorCode), `the offsets of ${name}-${partitionIndex} are not known`)
+            const what = `the offsets of ${name}-${partitionIndex} are not known`
+            throw new ProtocolFailure(kafkaError(errorCode), what, name)
           }
           found.set({ topic: name, partition: partitionIndex }, { offset, leaderEpoch })
         }

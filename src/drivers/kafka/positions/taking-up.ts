@@ -44,6 +44,8 @@ export interface TakingUpHost {
   isRemade(place: TopicPartition): boolean
   announce(added: readonly Assignment[]): void
   emit(event: DriverEvent): void
+  /** What this client may not do with a topic is about that topic alone; true: it is not taken up any more. */
+  forbidden(error: unknown): boolean
   fatal(error: unknown): RxMikaError | undefined
   fail(error: RxMikaError): void
 }
@@ -82,6 +84,7 @@ export class TakingUp {
       else this.#known.push(...found)
     } catch (error) {
       if (host.stale.aborted) return
+      if (host.forbidden(error)) return
       const fatal = host.fatal(error)
       if (fatal !== undefined) return host.fail(fatal)
       // A partition without a leader is reported as that.

@@ -1,0 +1,121 @@
+import { describe, expect, it } from 'vitest'
+import type { FakeKafka } from '../../fake-broker/fake-kafka'
+import { brokers, Reading } from '../../fake-broker/reading'
+import { Scope } from '../../fake-broker/scope'
+
+interface Way {
+  readonly title: string
+  readonly why: RegExp
+  breaks(kafka: FakeKafka): void
+  mends(kafka: FakeKafka): void
+}
+
+const ways: readonly Way[] = [
+  {
+    title: 'is deleted',
+    why: /topic 'broken' is gone/,
+    breaks: kafka => void kafka.topics.delete('broken'),
+    mends: kafka => void kafka.create('broken', 0, 0),
+  },
+  {
+    title: 'may not be seen any more',
+    why: /may not read topic 'broken'.*READ/,
+    breaks: kafka => {
+      kafka.topics.get('broken')!.forbidden = true
+    },
+    mends: kafka => {
+      kafka.topics.get('broken')!.forbidden = false
+    },
+  },
+  {
+    title: 'may be seen, and not be read any more',
+    why: /may not read topic 'broken'.*READ/,
+    breaks: kafka => {
+      kafka.topics.get('broken')!.unreadable = true
+    },
+    mends: kafka => {
+      kafka.topics.get('broken')!.unreadable = false
+    },
+  },
+]
+
+const unreadable = (reading: Reading) => reading.events.filter(event => event.type === 'unreadable')
+
+/** What is read stands at the end of a log, whichever offset that is. */
+function append(kafka: FakeKafka, topic: string, value: string): void {
+  for (const partition of [0, 1]) kafka.log(topic, partition).append(`${value}${partition}`)
+}
+
+describe.concurrent('a topic that cannot be read any more', () => {
+  for (const groupProtocol of ['classic', 'consumer', undefined] as const) {
+    it.each(ways)(
+      `is told once by its name, holds up no other, and is read again, where it $title (${groupProtocol ?? 'no group'})`,
+      async ({ why, breaks, mends }) => {
+        await using test = new Scope()
+        const kafka = await brokers(test)
+        for (const topic of ['broken', 'orders']) {
+          kafka.create(topic, 0, 0)
+          append(kafka, topic, `${topic} first `)
+        }
+        const group = groupProtocol === undefined ? { group: undefined } : { groupProtocol }
+        const request = { ...group, metadataMaxAge: 300 }
+        const reading = await Reading.start(test, kafka, ['broken', 'orders'], request)
+        await reading.until(() =>
+          ['broken', 'orders'].every(topic => reading.has(`${topic} first 0`, `${topic} first 1`)),
+        )
+        breaks(kafka)
+        // Both in one request: the one that is refused keeps the other from nothing.
+        const places = [...reading.assigned.keys()]
+        const commits = Promise.allSettled(groupProtocol === undefined ? [] : [reading.commitAll(places, 1)])
+        append(kafka, 'orders', 'orders meanwhile ')
+        await reading.until(() => reading.has('orders meanwhile 0', 'orders meanwhile 1'))
+        await reading.until(() => unreadable(reading).length > 0)
+        expect(unreadable(reading)).toMatchObject([
+          { topic: 'broken', error: { code: 'RXMIKA_FETCH', topic: 'broken' } },
+        ])
+        expect(unreadable(reading)[0]!.error.message).toMatch(why)
+        await commits
+        if (groupProtocol !== undefined) {
+          await reading.commitAll(['orders-0', 'orders-1'], 2)
+          for (const partition of [0, 1]) expect(kafka.committed.get(`orders-${partition}`)?.offset).toBe(2)
+        }
+
+        mends(kafka)
+        append(kafka, 'broken', 'broken again ')
+        await reading.until(() => reading.has('broken again 0', 'broken again 1'))
+        append(kafka, 'orders', 'orders after ')
+        await reading.until(() => reading.has('orders after 0', 'orders after 1'))
+        expect(unreadable(reading)).toHaveLength(1)
+        expect(reading.error).toBeUndefined()
+        // Nothing of the other topic was read twice, or interrupted.
+        const orders = reading.records.filter(record => record.startsWith('orders'))
+        expect(new Set(orders).size).toBe(orders.length)
+        expect([...reading.assigned.keys()].sort()).toEqual(['broken-0', 'broken-1', 'orders-0', 'orders-1'])
+      },
+    )
+  }
+})
+
+describe.concurrent('a partition that no broker leads', () => {
+  it.each([{ from: 'the first' }, { from: 'while it is read' }])(
+    'is reported once, by its name, and read when one does, where it is so from $from on',
+    async ({ from }) => {
+      await using test = new Scope()
+      const kafka = await brokers(test)
+      kafka.create('orders', 0, 0)
+      append(kafka, 'orders', 'first ')
+      if (from === 'the first') kafka.log('orders').leader = -1
+      const reading = await Reading.start(test, kafka, ['orders'])
+      await reading.until(() => reading.has('first 1'))
+      kafka.log('orders').leader = -1
+      kafka.next('Fetch', { ending: 'cut' })
+      await reading.until(() => reading.troubles.length > 0)
+      append(kafka, 'orders', 'meanwhile ')
+      await reading.until(() => reading.has('meanwhile 1'))
+      kafka.log('orders').leader = 0
+      await reading.until(() => reading.has('first 0', 'meanwhile 0'))
+      expect(reading.troubles).toMatchObject([{ code: 'RXMIKA_FETCH', topic: 'orders', partition: 0 }])
+      expect(reading.troubles[0]!.message).toMatch('orders-0 has no leader')
+    },
+  )
+})
