@@ -8,6 +8,7 @@ import type { metadata } from '../../src/protocol/messages/metadata'
 import type { offsetCommit } from '../../src/protocol/messages/offset-commit'
 import type { offsetFetch } from '../../src/protocol/messages/offset-fetch'
 import type { offsetForLeaderEpoch } from '../../src/protocol/messages/offset-for-leader-epoch'
+import type { produce } from '../../src/protocol/messages/produce'
 import type { AnyMessage, ReceivedRequestOf, SentResponseOf } from '../../src/protocol/schema/message'
 import type { Asked, Fate, Fault } from './asked'
 import { BrokerServer } from './broker-server'
@@ -145,6 +146,8 @@ export class FakeKafka {
         return this.#offsetForLeaderEpoch(node, request)
       case 'Fetch':
         return this.#fetch(node, request)
+      case 'Produce':
+        return this.#produce(node, request)
       case 'InitProducerId':
         return { errorCode: 0, producerId: 1n, producerEpoch: 0 }
       default:
@@ -320,6 +323,21 @@ export class FakeKafka {
     }
   }
 
+  /** Without a memory of producers, which `Replica` has. */
+  #produce(node: number, { topicData }: Received<typeof produce>): Sent<typeof produce> {
+    return {
+      responses: topicData.map(({ name, partitionData }) => ({
+        name,
+        partitionResponses: partitionData.map(({ index, records }) => {
+          const log = this.#led(node, this.topics.get(name), index)
+          return typeof log === 'number'
+            ? { index, errorCode: log, baseOffset: -1 }
+            : { index, errorCode: 0, baseOffset: log.write(records!) }
+        }),
+      })),
+    }
+  }
+
   #offsetFetch({ groups }: Received<typeof offsetFetch>, code: number): Sent<typeof offsetFetch> {
     return {
       groups: groups.map(({ groupId, topics }) => ({
@@ -379,7 +397,9 @@ export class FakeKafka {
   }
 }
 
-/** Everything that is spoken here but producing, whose brokers are played by `FakeCluster`. */
-const served = messages
-  .filter(({ name }) => name !== 'Produce')
-  .map(({ key, versions }) => ({ apiKey: key, minVersion: versions.min, maxVersion: versions.max }))
+/** Everything that is spoken here. */
+const served = messages.map(({ key, versions }) => ({
+  apiKey: key,
+  minVersion: versions.min,
+  maxVersion: versions.max,
+}))

@@ -40,6 +40,16 @@ export class FakeLog {
     this.#takenTo = this.end + offsets
   }
 
+  /** As a producer wrote it; returns its offset. */
+  write(batch: Buffer): number {
+    const bytes = Buffer.from(batch)
+    const base = this.end
+    bytes.writeBigInt64BE(BigInt(base), 0)
+    bytes.writeInt32BE(this.epoch, 12)
+    this.#batches.push({ base, count: bytes.readInt32BE(57), epoch: this.epoch, bytes })
+    return base
+  }
+
   /** Another leader, which has only what stands before `offset`. */
   cutOff(offset: number): void {
     this.#batches = this.#batches.filter(({ base }) => base < offset)
