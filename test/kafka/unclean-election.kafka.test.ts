@@ -1,0 +1,101 @@
+import { setTimeout } from 'node:timers/promises'
+import { type Admin, Kafka, logLevel } from 'kafkajs'
+import { pino } from 'pino'
+import { type Driver, FetchError, type ProduceResult } from 'rxmika'
+import { afterAll, beforeAll, expect } from 'vitest'
+import { kafkaDriver } from '../../src/drivers/kafka/index'
+import { done, Member } from '../contract/driver-member'
+import { texts, type World } from '../contract/world'
+import { produced } from '../produced'
+import { coordinatorOf } from './coordinator-of'
+import { createTopic } from './create-topic'
+import { describeOwnKafka } from './describe-kafka'
+import { ownKafka } from './own-kafka'
+
+describeOwnKafka('a log that an unclean election cut off', () => {
+  const kafka = ownKafka({ brokers: 3 })
+  const { scenario } = kafka
+  let admin: Admin
+  beforeAll(async () => {
+    admin = new Kafka({ brokers: kafka.server.brokers, logLevel: logLevel.NOTHING }).admin()
+    await admin.connect()
+  })
+  afterAll(() => admin?.disconnect())
+
+  async function connected(world: World): Promise<Driver> {
+    const driver = kafkaDriver({ brokers: kafka.server.brokers })
+    world.drivers.push(driver)
+    await done(driver.connect({ clientId: world.name('reader'), logger: pino({ level: 'silent' }) }))
+    return driver
+  }
+
+  /** Resolves when the topic's only partition has this leader, and these replicas are in sync. */
+  async function led(topic: string, leader: number, inSync: readonly number[]): Promise<void> {
+    for (;;) {
+      const partition = await admin.fetchTopicMetadata({ topics: [topic] }).then(
+        ({ topics }) => topics[0]!.partitions[0]!,
+        () => undefined,
+      )
+      if (partition?.leader === leader && String([...partition.isr].sort()) === String(inSync)) return
+      await setTimeout(100)
+    }
+  }
+
+  const troubles = (member: Member) =>
+    member.events.values.flatMap(event => (event.type === 'trouble' ? [event.error] : []))
+
+  scenario('is read again from where it parts from the one that was read, and that is reported', async world => {
+    const topic = world.name('orders')
+    // Whoever coordinates the group stays, and so do two of the three that elect.
+    await world.topic('any')
+    const group = world.name('group')
+    const starting = new Member(await connected(world), { group, topics: [world.name('any')] })
+    await starting.seen('assigned')
+    await done(starting.driver.leave())
+    const stays = await coordinatorOf(kafka.server.brokers, group)
+    const [lags, leads] = [1, 2, 3].filter(node => node !== stays) as [number, number]
+    const configEntries = [
+      { name: 'unclean.leader.election.enable', value: 'true' },
+      { name: 'min.insync.replicas', value: '1' },
+    ]
+    const replicaAssignment = [{ partition: 0, replicas: [leads, lags] }]
+    await createTopic({ brokers: kafka.server.brokers }, { topic, replicaAssignment, configEntries })
+
+    const writer = await connected(world)
+    const write = async (prefix: string, count: number) => {
+      const records = Array.from({ length: count }, (_, at) => ({ topic, value: `${prefix} ${at}`, partition: 0 }))
+      const results = (await done(produced(writer, records))) as readonly ProduceResult[]
+      expect(results.every(({ ok }) => ok)).toBe(true)
+      return records.map(({ value }) => value)
+    }
+    const reader = new Member(await connected(world), { topics: [topic] })
+    const member = new Member(await connected(world), { group, topics: [topic] })
+    const both = await write('both', 20)
+    await Promise.all([reader.read(20), member.read(20)])
+    await kafka.server.kill(lags)
+    await led(topic, leads, [leads])
+    const alone = await write('alone', 20)
+    await Promise.all([reader.read(40), member.read(40)])
+    await member.commit([...member.owned.values()][0]!, 40)
+    await done(member.driver.leave())
+
+    // The one that has all of it dies, and the other is made leader though it has half.
+    await kafka.server.kill(leads)
+    await kafka.server.restart(lags)
+    await led(topic, lags, [lags])
+    const after = await write('after', 30)
+    await reader.read(70)
+    expect(texts(reader.reads)).toEqual([...both, ...alone, ...after])
+    const late = new Member(await connected(world), { group, topics: [topic] })
+    await late.read(30)
+    expect(texts(late.reads)).toEqual(after)
+    for (const each of [reader, late]) {
+      const reported = troubles(each).filter(({ message }) => message.includes(`${topic}-0@40`))
+      expect(reported).toHaveLength(1)
+      expect(reported[0]).toBeInstanceOf(FetchError)
+      expect(reported[0]).toMatchObject({ topic, partition: 0, offset: 40n })
+      expect(reported[0]!.message).toContain('reading goes on at 20')
+    }
+    await kafka.server.restart(leads)
+  })
+})
