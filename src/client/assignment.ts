@@ -1,24 +1,16 @@
 import { setMaxListeners } from 'node:events'
-import type { Observable, Subscription } from 'rxjs'
+import type { Observable } from 'rxjs'
 import { type ClientMessage, receiveChannel, settleChannel, traceSync } from '../channels.js'
 import type { Clock } from '../clock.js'
 import type { FailureStage } from '../delivery.js'
 import type { PartitionAssignment } from '../driver.js'
 import { FetchError, KeyFenceError } from '../errors.js'
-import type { RecordPlace, Stall, StallReason } from '../events.js'
+import type { StallReason } from '../events.js'
 import { type Disposition, Failed } from '../failure.js'
 import type { PartitionMetrics } from '../metrics.js'
 import type { BarrierSignal } from '../operators/completion-barrier.js'
 import { partitionName, placeName } from '../place.js'
-import { Readable } from '../readable.js'
-import {
-  DeliveredRecord,
-  type DeliveryPhase,
-  type Outrun,
-  type Rebalances,
-  type RecordOwner,
-  type RecordSource,
-} from '../record.js'
+import { DeliveredRecord, type Outrun, type Rebalances, type RecordOwner, type RecordSource } from '../record.js'
 import type { RecordBatch } from '../record-batch.js'
 import { recordPlace } from '../record-place.js'
 import type { Counters, TopicCounts } from './counters.js'
@@ -27,8 +19,11 @@ import { DeliveryWindow } from './delivery-window.js'
 import type { FailureRoute } from './failure-route.js'
 import { decodeFinished, encodeFinished, type FinishedRange, type Remembered } from './finished-work.js'
 import { KeyFence, type KeyFenceOptions } from './key-fence.js'
+import { Phases } from './phases.js'
 import type { Reports } from './reports.js'
-import type { TopicStream } from './topic-stream.js'
+import { StallWatch, type StallWatchHost } from './stall-watch.js'
+import type { StreamFeed, TopicStream } from './topic-stream.js'
+import { doubtLookedAtEvery, Waiting, type WaitingHost } from './waiting.js'
 
 /** What becomes of a record that was read: a stream it is for, or nothing, where it is dealt with otherwise. */
 export type Admission = { readonly stream: TopicStream; readonly dueIn: number }
@@ -95,22 +90,6 @@ interface QueuedBatch {
 /** Records of one partition that wait, or are done behind one that waits: some 20 MB; more stay in Kafka meanwhile. */
 const mostHeld = 200_000
 
-/** After so many records it is looked again whether they are still ours: a process stands still where it spends its time. */
-const looked = 64
-
-/** A stall as users get it: its fields are its own, and it reads well in a log. */
-class StallObject extends Readable {}
-
-/** What is kept for long must not keep the fetch that the bytes are part of. */
-function ownCopy(bytes: Buffer | null): Buffer | null {
-  return bytes && Buffer.from(bytes)
-}
-
-/** Delivered and not completed, other than a retry that is not due. */
-function isLeftBehind(phase: DeliveryPhase): boolean {
-  return phase !== 'done' && phase !== 'waiting' && phase !== 'fenced' && phase !== 'not-due'
-}
-
 /** A log that was cut, or an end that was heard some time ago, is no backlog. */
 function lagOf(end: bigint, position: bigint): bigint {
   return end > position ? end - position : 0n
@@ -124,20 +103,11 @@ const nothingToRemember: Remembered = { metadata: '', leftOut: 0 }
  * One assignment of one partition, from `assigned` to `revoked`, `lost` or the close: window, queue, backpressure,
  * timers and signal hang on it and end with it, in one step.
  */
-export class Assignment implements RecordOwner {
+export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, WaitingHost {
   readonly window = new DeliveryWindow()
-  /** Records in a pipeline or on their route: what a rebalance and a graceful close wait for. */
-  inFlight = 0
-  /** Records that failed and that no step took, or that one holds: nobody waits for them. */
-  stuck = 0
-  /** Records whose work begins when a rebalance is over: a graceful close waits for them, and that rebalance does not. */
-  resting = 0
-  /** Records that were delivered, and wait for another subscriber: nobody waits for them. */
-  left = 0
-  /** Of the `stuck` those that are held outside of their pipeline. */
-  #held = 0
-  /** Retries whose time has not come. */
-  #notDue = 0
+  /** Who waits for its records. */
+  readonly phases = new Phases()
+  readonly watch: StallWatch
   /** The end of the log, as last heard. */
   endOffset: number | undefined
   /** Of a topic of its own: the counts of all its records. */
@@ -155,12 +125,9 @@ export class Assignment implements RecordOwner {
   requestedMetadata: string
   committed: bigint
   #committedMetadata: string
-  /** Since when something is completed that the broker has not confirmed, by the monotonic clock; only with a group. */
-  #behindSince: number | undefined
   readonly #signals: { next(signal: BarrierSignal): void } | undefined
   readonly #queue: QueuedBatch[] = []
-  readonly #waiting = new Map<TopicStream, DeliveredRecord[]>()
-  readonly #deliveredAt: { slot: number; at: number }[] = []
+  readonly #waiting = new Waiting(this)
   /** Completed under an earlier assignment, and not to be delivered again. */
   readonly #finished: FinishedRange[]
   readonly #delayed: DelayedRecords
@@ -169,9 +136,6 @@ export class Assignment implements RecordOwner {
   readonly #letOut: DeliveredRecord[] = []
   /** Who is to be told when the record of a slot is done with. */
   readonly #whenDone = new Map<number, (() => void)[]>()
-  #stallTimer: Subscription | undefined
-  /** What was reported as stalled; `slot` is undefined where it waits for a commit. */
-  #stalled: { readonly place: RecordPlace; readonly slot: number | undefined } | undefined
   #fetching = false
   #draining = false
   /** A turn of its own is about to deliver. */
@@ -204,12 +168,13 @@ export class Assignment implements RecordOwner {
     this.#finished = signals === undefined ? [] : decodeFinished(handle.position, handle.metadata)
     this.#signals = signals?.(this)
     this.#counts = reading.kind === 'topic' ? host.counters.of(topic) : undefined
+    this.watch = new StallWatch(this, host.clock, host.reports, host.stallAfter)
     this.#fence = reading.keyFence && new KeyFence(reading.keyFence)
     this.#delayed = new DelayedRecords({
       clock: host.clock,
       readAt: offset => host.readAt(this, offset),
       due: record => {
-        this.#move(record, 'waiting')
+        this.phases.move(record, 'waiting')
         this.#wait(record, this.reading.streamOf(record)!)
         this.drain()
       },
@@ -260,13 +225,17 @@ export class Assignment implements RecordOwner {
     return this.host.delivering && !this.givingUp
   }
 
+  get inFlight(): number {
+    return this.phases.inFlight
+  }
+
   // ── In: batches from the driver ──────────────────────────────────────────────────────────────────────────────────
 
   accept(batch: RecordBatch, from: number): void {
     if (this.ended) return
     this.#queue.push({ batch, index: from, at: this.host.clock.monotonic() })
     this.drain()
-    if (this.#queue.length > 0) this.#watch()
+    if (this.#queue.length > 0) this.watch.look()
   }
 
   /**
@@ -281,7 +250,7 @@ export class Assignment implements RecordOwner {
     this.#traced = receiveChannel.hasSubscribers
     try {
       if (this.#delivering) {
-        this.#deliverWaiting()
+        this.#waiting.handOut()
         this.#deliverQueued()
       }
     } finally {
@@ -307,8 +276,8 @@ export class Assignment implements RecordOwner {
    * `repeat()`). What waits for it is delivered in another turn: one that fails for ever must not hold up all else.
    */
   #drainAgain(): void {
-    if (this.#turnTaken || this.#waiting.size === 0 || this.ended || !this.#delivering || !this.reading.active) return
-    for (const stream of this.#waiting.keys()) if (stream.open) return this.drainLater()
+    if (this.#turnTaken || this.#waiting.empty || !this.mayHandOut) return
+    if (this.#waiting.anyOpen) this.drainLater()
   }
 
   soon(work: () => void): void {
@@ -325,33 +294,19 @@ export class Assignment implements RecordOwner {
     })
   }
 
-  #deliverWaiting(): void {
-    for (const [stream, records] of this.#waiting) {
-      let at = 0
-      while (at < records.length && stream.open && !this.ended && this.#delivering && this.reading.active) {
-        if (at % looked === looked - 1 && this.host.doubtful) break
-        const record = records[at++]!
-        if (record.settled) continue
-        if (this.#delayed.isReleased(record)) {
-          at = this.#recall(records, at - 1)
-          continue
-        }
-        this.#delayed.forget(record)
-        this.#hand(record, stream)
-        // The subscription ended by that, and what it left unsettled, the rest of this list too, waits anew.
-        if (this.#waiting.get(stream) !== records) break
-      }
-      if (this.#waiting.get(stream) !== records) continue
-      if (at === records.length) this.#waiting.delete(stream)
-      else records.splice(0, at)
-    }
+  get mayHandOut(): boolean {
+    return !this.ended && this.#delivering && this.reading.active
+  }
+
+  get doubtful(): boolean {
+    return this.host.doubtful
   }
 
   /** The bytes of records from `at` on were let go while their stream was closed: they wait again when they are read. */
-  #recall(records: readonly DeliveredRecord[], at: number): number {
+  recall(records: readonly DeliveredRecord[], at: number): number {
     let end = at
-    while (end < records.length && this.#delayed.isReleased(records[end]!)) this.#move(records[end++]!, 'not-due')
-    this.#delayed.recall(records.slice(at, end))
+    while (end < records.length && this.isReleased(records[end]!)) this.phases.move(records[end++]!, 'not-due')
+    if (end > at) this.#delayed.recall(records.slice(at, end))
     return end
   }
 
@@ -362,12 +317,12 @@ export class Assignment implements RecordOwner {
     while (queued !== undefined && !this.ended && this.#delivering) {
       const { batch } = queued
       if (queued.index < batch.count) {
-        if (queued.index % looked === looked - 1 && this.host.doubtful) return
+        if (queued.index % doubtLookedAtEvery === doubtLookedAtEvery - 1 && this.host.doubtful) return
         if (!this.#hasRoom() || !this.#gateIsOpen()) return
         if (!this.reading.accepts(this, batch.offset(queued.index))) return
         if (!marked) {
           marked = true
-          this.#markTime()
+          this.watch.markTime()
         }
         const index = queued.index++
         const last = queued.index === batch.count
@@ -398,14 +353,14 @@ export class Assignment implements RecordOwner {
     const { stream, dueIn } = admission
     if (this.#fence !== undefined && !this.#mayGoOut(this.#fence, record)) return
     if (dueIn > 0) this.#postpone(record, dueIn)
-    else if (stream.open && this.reading.active && !this.#waiting.has(stream)) this.#hand(record, stream)
+    else if (stream.open && this.reading.active && !this.#waiting.has(stream)) this.#give(record, stream)
     else this.#wait(record, stream)
   }
 
   /** False: it stands behind another of its key, or follows one to the DLQ. */
   #mayGoOut(fence: KeyFence, record: DeliveredRecord): boolean {
     if (!fence.enter(record)) {
-      this.#move(record, 'fenced')
+      this.phases.move(record, 'fenced')
       return false
     }
     return !this.#sendsAfter(fence, record)
@@ -414,7 +369,7 @@ export class Assignment implements RecordOwner {
   #sendsAfter(fence: KeyFence, record: DeliveredRecord): boolean {
     const before = fence.follows(record)
     if (before === undefined) return false
-    this.#move(record, 'waiting')
+    this.phases.move(record, 'waiting')
     record.fail(new KeyFenceError(this.topic, this.partition, before), { retry: false })
     return true
   }
@@ -427,7 +382,7 @@ export class Assignment implements RecordOwner {
     if (this.#letOut.length > 1) return
     for (const record of this.#letOut) {
       if (this.#sendsAfter(fence, record)) continue
-      this.#move(record, 'waiting')
+      this.phases.move(record, 'waiting')
       this.#wait(record, this.reading.streamOf(record)!)
     }
     this.#letOut.length = 0
@@ -440,8 +395,14 @@ export class Assignment implements RecordOwner {
     return this.#finished.length > 0 && this.#finished[0]![0] <= offset
   }
 
-  #hand(record: DeliveredRecord, stream: TopicStream): void {
-    this.#move(record, 'unsettled')
+  /** A record that waited goes to its stream. */
+  hand(record: DeliveredRecord, stream: TopicStream): void {
+    this.#delayed.forget(record)
+    this.#give(record, stream)
+  }
+
+  #give(record: DeliveredRecord, stream: TopicStream): void {
+    this.phases.move(record, 'unsettled')
     this.countsOf(record).delivered++
     if (this.#traced) traceSync(receiveChannel, { ...this.client, record }, () => stream.next(record))
     else stream.next(record)
@@ -453,14 +414,12 @@ export class Assignment implements RecordOwner {
   }
 
   #wait(record: DeliveredRecord, stream: TopicStream): void {
-    const waiting = this.#waiting.get(stream)
-    if (waiting === undefined) this.#waiting.set(stream, [record])
-    else waiting.push(record)
+    this.#waiting.add(record, stream)
     if (this.reading.kind === 'retry' && !stream.open) this.#delayed.park(record)
   }
 
   #postpone(record: DeliveredRecord, delay: number): void {
-    this.#move(record, 'not-due')
+    this.phases.move(record, 'not-due')
     this.#delayed.add(record, delay)
   }
 
@@ -479,16 +438,9 @@ export class Assignment implements RecordOwner {
   #hasRoom(): boolean {
     const { span, completedBehind, head } = this.window
     const { maxInFlight, kind } = this.reading
-    const waiting = this.#delayed.size + (kind === 'retry' ? this.#parked : 0)
+    const waiting = this.#delayed.size + (kind === 'retry' ? this.#waiting.parked : 0)
     const patient = kind === 'retry' || this.window.at(head)?.phase === 'not-due'
     return patient ? span < mostHeld && span - completedBehind - waiting < maxInFlight : span - waiting < maxInFlight
-  }
-
-  /** Records that wait for a stream that is closed. */
-  get #parked(): number {
-    let parked = 0
-    for (const [stream, records] of this.#waiting) if (!stream.open) parked += records.length
-    return parked
   }
 
   #gateIsOpen(): boolean {
@@ -530,7 +482,7 @@ export class Assignment implements RecordOwner {
   }
 
   #route(record: DeliveredRecord, reason: unknown, retry: boolean, stage: FailureStage): void {
-    this.#move(record, 'routing')
+    this.phases.move(record, 'routing')
     this.window.replace(record)
     this.reading.routeOf(record).next(new Failed(record, reason, record.attempt, retry, stage))
   }
@@ -556,7 +508,7 @@ export class Assignment implements RecordOwner {
 
   /** The record's work is over, whatever it was. */
   complete(record: DeliveredRecord): void {
-    this.#move(record, 'done')
+    this.phases.move(record, 'done')
     record.conclude()
     if (this.#signals !== undefined) {
       this.#completed.record = record
@@ -579,7 +531,7 @@ export class Assignment implements RecordOwner {
     if (this.ended || record.phase === 'done') return
     // One that its pipeline keeps although it was given back waits for the next subscriber, and is behind nobody.
     if ((phase === 'behind' || phase === 'resting') && record.phase !== 'unsettled') return
-    this.#move(record, phase)
+    this.phases.move(record, phase)
     // Only a stand-in may have been there, which knows nothing of this.
     this.window.replace(record)
     this.host.deliveryEnded()
@@ -589,8 +541,8 @@ export class Assignment implements RecordOwner {
   release(record: DeliveredRecord): boolean {
     if (this.ended) return false
     const { phase } = record
-    if (phase === 'held') this.#move(record, 'routing')
-    else if (phase === 'behind' || phase === 'resting') this.#move(record, 'unsettled')
+    if (phase === 'held') this.phases.move(record, 'routing')
+    else if (phase === 'behind' || phase === 'resting') this.phases.move(record, 'unsettled')
     return true
   }
 
@@ -599,7 +551,7 @@ export class Assignment implements RecordOwner {
     const stream = this.reading.streamOf(record)
     if (this.ended || stream === undefined) return
     // Another delivery stands for it from now on.
-    this.#move(record, 'done')
+    this.phases.move(record, 'done')
     const { batch, index, slot, origin, redeliveries } = record
     const again = new DeliveredRecord(this, batch, index, slot, origin, redeliveries + 1)
     again.stream = record.stream
@@ -616,38 +568,6 @@ export class Assignment implements RecordOwner {
     this.host.deliveryEnded()
   }
 
-  #move(record: DeliveredRecord, phase: DeliveryPhase): void {
-    this.#count(record.phase, -1)
-    record.phase = phase
-    this.#count(phase, 1)
-  }
-
-  /** Who waits for a record in this phase; nobody does for one that is in no count. */
-  #count(phase: DeliveryPhase, change: 1 | -1): void {
-    switch (phase) {
-      case 'unsettled':
-      case 'routing':
-        this.inFlight += change
-        break
-      case 'held':
-      case 'unroutable':
-        this.#held += change
-        this.stuck += change
-        break
-      case 'behind':
-        this.stuck += change
-        break
-      case 'not-due':
-        this.#notDue += change
-        break
-      case 'resting':
-        this.resting += change
-        break
-      case 'left':
-        this.left += change
-    }
-  }
-
   #roomMade(): void {
     // What is settled while it is delivered makes room for the loop that delivers it, which goes on by itself.
     if (!this.#draining && (this.#queue.length > 0 || !this.#fetching)) this.drainSoon()
@@ -656,9 +576,7 @@ export class Assignment implements RecordOwner {
 
   /** What was taken in and handed to nobody is decided anew. */
   admitAgain(): void {
-    const records = [...this.#waiting.values()].flat().filter(({ settled }) => !settled)
-    this.#waiting.clear()
-    for (const record of records.sort((one, other) => one.slot - other.slot)) {
+    for (const record of this.#waiting.takeAll()) {
       const admission = this.reading.admit(this, record)
       if (admission !== undefined) this.#wait(record, admission.stream)
     }
@@ -667,14 +585,14 @@ export class Assignment implements RecordOwner {
   /** The record is handed to nobody; `routed` or `giveBack` follows. */
   withhold(record: DeliveredRecord): void {
     record.conclude()
-    this.#move(record, 'routing')
+    this.phases.move(record, 'routing')
   }
 
   /** It was not to be withheld: it waits again. */
   giveBack(record: DeliveredRecord): void {
     if (this.ended) return
     record.reopen()
-    this.#move(record, 'waiting')
+    this.phases.move(record, 'waiting')
     this.#wait(record, this.reading.streamOf(record)!)
     this.host.deliveryEnded()
   }
@@ -710,11 +628,6 @@ export class Assignment implements RecordOwner {
     return record
   }
 
-  /** The first slot that was delivered after `time`. */
-  firstSlotSince(time: number): number {
-    return this.#deliveredAt.find(({ at }) => at > time)?.slot ?? this.window.tail
-  }
-
   /** The stream's subscription ended: what it left unsettled waits, in order, for the next one. */
   rewind(stream: TopicStream): void {
     const left: DeliveredRecord[] = []
@@ -728,10 +641,10 @@ export class Assignment implements RecordOwner {
       )
         continue
       // One that was taken in and handed to nobody waits as before.
-      if (record.phase !== 'waiting') this.#move(record, 'left')
+      if (record.phase !== 'waiting') this.phases.move(record, 'left')
       left.push(record)
     }
-    if (left.length > 0) this.#waiting.set(stream, left)
+    if (left.length > 0) this.#waiting.replace(stream, left)
     this.host.deliveryEnded()
   }
 
@@ -752,11 +665,7 @@ export class Assignment implements RecordOwner {
   onCommitted(offset: bigint, metadata: string): void {
     this.committed = offset
     this.#committedMetadata = metadata
-    this.#behindSince = undefined
-    if (this.#stalled?.slot === undefined && this.#stalled !== undefined && offset > this.#stalled.place.offset) {
-      this.#unstall()
-    }
-    if (offset < BigInt(this.position)) this.#fallBehind()
+    this.watch.committed(offset)
   }
 
   /** With the strict gate, what was committed may have opened it. */
@@ -767,183 +676,44 @@ export class Assignment implements RecordOwner {
   #advance(): void {
     const head = this.window.at(this.window.head)
     this.position = head === undefined ? this.#readTo : head.batch.offset(head.index)
-    if (this.#signals !== undefined && this.#behindSince === undefined) this.#fallBehind()
-    while (this.#deliveredAt.length > 1 && this.#deliveredAt[1]!.slot <= this.window.head) this.#deliveredAt.shift()
-    if (this.#stalled?.slot !== undefined && this.window.head > this.#stalled.slot) {
-      this.#unstall()
-      this.#watch()
-    }
+    this.watch.advanced()
     this.host.commitDue(this)
     this.reading.progressed?.(this)
   }
 
   // ── Why it waits ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #markTime(): void {
-    const at = this.host.clock.monotonic()
-    const last = this.#deliveredAt.at(-1)
-    if (last === undefined || last.at !== at) this.#deliveredAt.push({ slot: this.window.tail, at })
-    this.#watch()
+  get confirmed(): bigint | undefined {
+    return this.#signals === undefined ? undefined : this.committed
   }
 
-  /** The broker is yet to confirm what is completed. */
-  #fallBehind(): void {
-    this.#behindSince = this.host.clock.monotonic()
-    this.#watch()
+  get queuedSince(): number | undefined {
+    return this.#queue[0]?.at
   }
 
-  #watch(): void {
-    if (this.#stallTimer !== undefined || this.#stalled !== undefined || this.ended) return
-    const { clock, stallAfter } = this.host
-    const now = clock.monotonic()
-    const since = this.#heldBack()?.since ?? this.#queue[0]?.at ?? now
-    // One that is looked at in vain, because deliveries rest meanwhile, is looked at again after the whole time.
-    const wait = since + stallAfter > now ? since + stallAfter - now : stallAfter
-    this.#stallTimer = clock.scheduler.schedule(() => {
-      this.#stallTimer = undefined
-      if (this.window.span === 0 && this.#queue.length === 0 && this.#behindSince === undefined) return
-      const stall = this.#heldBack()
-      if (stall !== undefined && clock.monotonic() - stall.since >= stallAfter) this.#reportStall(stall)
-      else this.#watch()
-    }, wait)
+  queuedRecord(): DeliveredRecord | undefined {
+    const queued = this.#queue[0]
+    if (queued === undefined || queued.index >= queued.batch.count) return undefined
+    return new DeliveredRecord(this, queued.batch, queued.index, -1, undefined, 0)
   }
 
-  #reportStall(stall: Stall): void {
-    const { topic, partition, offset, key, origin, why } = stall
-    const place = { topic, partition, offset, key: ownCopy(key), ...(origin && { origin }) }
-    this.#stalled = { place, slot: why === 'committing' ? undefined : this.window.head }
-    this.host.reports.event({ type: 'stalled', ...this.#shown(stall) })
-  }
-
-  #unstall(): void {
-    const stalled = this.#stalled
-    this.#stalled = undefined
-    if (stalled !== undefined) this.host.reports.event({ type: 'unstalled', ...stalled.place })
-  }
-
-  #headSince(): number {
-    let since = this.#deliveredAt[0]?.at ?? this.host.clock.monotonic()
-    for (const mark of this.#deliveredAt) {
-      if (mark.slot > this.window.head) break
-      since = mark.at
-    }
-    return since
-  }
-
-  /** What holds the committed position back, if anything does. */
-  stall(): Stall | undefined {
-    const stall = this.#heldBack()
-    return stall && this.#shown(stall)
-  }
-
-  /** Every record that is held, the one that holds the position back first. */
-  stalls(): Stall[] {
-    if (this.window.span === 0) {
-      const stall = this.stall()
-      return stall === undefined ? [] : [stall]
-    }
-    const stalls: Stall[] = []
-    const marks = this.#deliveredAt
-    let at = 0
-    for (const record of this.window) {
-      while (at + 1 < marks.length && marks[at + 1]!.slot <= record.slot) at++
-      const since = marks[at]?.at ?? this.host.clock.monotonic()
-      stalls.push(this.#shown(this.#stallAt(record, since, this.#whyAt(record))))
-    }
-    return stalls
+  isReleased(record: DeliveredRecord): boolean {
+    return this.#delayed.isReleased(record)
   }
 
   /** As `client.metrics()` has it. */
   metrics(): PartitionMetrics {
-    const { topic, partition, inFlight, stuck, resting, endOffset } = this
+    const { topic, partition, endOffset, confirmed: committed } = this
+    const { inFlight, stuck, resting, held, notDue: delayed } = this.phases
     const position = BigInt(this.position)
-    const committed = this.#signals === undefined ? undefined : this.committed
     return {
-      ...{ topic, partition, position, committed },
+      ...{ topic, partition, position, committed, delayed, held },
       endOffset: endOffset === undefined ? undefined : BigInt(endOffset),
       lag: endOffset === undefined ? undefined : lagOf(BigInt(endOffset), committed ?? position),
-      inFlight: inFlight + resting + stuck - this.#held,
-      oldestUnsettledSince: this.#oldestUnsettledSince(),
-      delayed: this.#notDue,
-      held: this.#held,
+      inFlight: inFlight + resting + stuck - held,
+      oldestUnsettledSince: this.watch.oldestUnsettledSince(),
       finishedBehind: this.window.completedBehind,
     }
-  }
-
-  #oldestUnsettledSince(): number | undefined {
-    let at = 0
-    const marks = this.#deliveredAt
-    for (const { phase, slot } of this.window) {
-      if (phase !== 'unsettled' && phase !== 'behind' && phase !== 'resting') continue
-      while (at + 1 < marks.length && marks[at + 1]!.slot <= slot) at++
-      const { clock } = this.host
-      const since = marks[at]?.at ?? clock.monotonic()
-      return clock.wall() - (clock.monotonic() - since)
-    }
-    return undefined
-  }
-
-  /** What is not done at the end: the first record of those that were delivered, or the commit that is not confirmed. */
-  leftBehind(): Stall | undefined {
-    for (const record of this.window) {
-      if (!isLeftBehind(record.phase)) continue
-      const stall = this.#stallAt(record, this.#headSince(), this.#whyAt(record))
-      return this.#shown({ ...stall, key: ownCopy(stall.key) })
-    }
-    const committing = this.#committing()
-    return committing && this.#shown(committing)
-  }
-
-  /** With the date of its beginning, by the wall clock as it is now. */
-  #shown(stall: Stall): Stall {
-    const { clock } = this.host
-    const since = clock.wall() - (clock.monotonic() - stall.since)
-    return Object.assign(new StallObject(), stall, { since }) as unknown as Stall
-  }
-
-  /** The stall, its `since` of the monotonic clock. */
-  #heldBack(): Stall | undefined {
-    const head = this.window.at(this.window.head)
-    if (head !== undefined) {
-      return this.#stallAt(head, this.#headSince(), this.#whyAt(head))
-    }
-    const queued = this.#queue[0]
-    if (queued !== undefined && queued.index < queued.batch.count) {
-      const why = this.reading.closedBecause()
-      const next = new DeliveredRecord(this, queued.batch, queued.index, -1, undefined, 0)
-      if (why !== undefined) return this.#stallAt(next, queued.at, why)
-    }
-    return this.#committing()
-  }
-
-  #committing(): Stall | undefined {
-    if (this.#signals === undefined || this.committed >= BigInt(this.position)) return undefined
-    return {
-      ...{ topic: this.topic, partition: this.partition, offset: this.committed, key: null, attempt: 1 },
-      since: this.#behindSince ?? this.host.clock.monotonic(),
-      why: 'committing',
-    }
-  }
-
-  #whyAt(record: DeliveredRecord): StallReason {
-    switch (record.phase) {
-      case 'waiting':
-      case 'left':
-        return this.reading.streamOf(record)?.closedBecause() ?? 'unsettled'
-      case 'fenced':
-      case 'behind':
-      case 'resting':
-        return 'unsettled'
-      case 'held':
-        return 'routing'
-      default:
-        return record.phase as StallReason
-    }
-  }
-
-  #stallAt(record: DeliveredRecord, since: number, why: StallReason): Stall {
-    const place = recordPlace(record, this.#delayed.isReleased(record) ? null : record.key)
-    return { ...place, attempt: record.attempt, since, why }
   }
 
   // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -955,18 +725,11 @@ export class Assignment implements RecordOwner {
 
   /** Lets go of everything, once all assignments that end together have: code that waits runs from within here. */
   letGo(): void {
-    this.inFlight = 0
-    this.stuck = 0
-    this.resting = 0
-    this.left = 0
-    this.#held = 0
-    this.#notDue = 0
+    this.phases.clear()
     this.#queue.length = 0
     this.#waiting.clear()
     this.#delayed.end()
-    this.#stallTimer?.unsubscribe()
-    // Nobody tells of it any more: a gauge of what is stalled would never come down.
-    this.#unstall()
+    this.watch.end()
     this.#abort?.abort(this.#abortReason())
     for (const slot of [...this.#whenDone.keys()]) this.#tellDone(slot)
     this.host.deliveryEnded()

@@ -279,10 +279,10 @@ export class Consuming implements AssignmentHost {
     const stalls: Stall[] = []
     for (const assignment of this.#assignments.values()) {
       if (all) {
-        for (const stall of assignment.stalls()) stalls.push(stall)
+        for (const stall of assignment.watch.stalls()) stalls.push(stall)
         continue
       }
-      const stall = assignment.stall()
+      const stall = assignment.watch.stall()
       if (stall !== undefined) stalls.push(stall)
     }
     return stalls
@@ -297,7 +297,7 @@ export class Consuming implements AssignmentHost {
 
   count(which: 'inFlight' | 'stuck' | 'resting' | 'left'): number {
     let all = 0
-    for (const assignment of this.#assignments.values()) all += assignment[which]
+    for (const assignment of this.#assignments.values()) all += assignment.phases[which]
     return all
   }
 
@@ -306,7 +306,7 @@ export class Consuming implements AssignmentHost {
     const unsettled = this.count('inFlight') + this.count('stuck') + this.count('resting') + this.count('left')
     const left: Stall[] = []
     for (const assignment of this.#assignments.values()) {
-      const stall = assignment.leftBehind()
+      const stall = assignment.watch.leftBehind()
       if (stall !== undefined) left.push(stall)
     }
     const committed = this.commits.settled && left.every(({ why }) => why !== 'committing')

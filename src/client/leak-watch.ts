@@ -60,7 +60,7 @@ export class LeakWatch {
     for (const assignment of this.assignments()) {
       const leaks = this.#leaks.get(assignment)
       if (leaks !== undefined) forgetCompleted(leaks, assignment.window.head)
-      const young = assignment.firstSlotSince(assignment.host.clock.monotonic() - age)
+      const young = assignment.watch.firstSlotSince(assignment.host.clock.monotonic() - age)
       let watched = 0
       for (const record of assignment.window) {
         if (record.slot >= young || watched === most) break

@@ -32,6 +32,7 @@ import {
 } from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { Assignment } from '../../src/client/assignment.js'
+import { nextPhases, Phases } from '../../src/client/phases.js'
 import { Clock } from '../unit/clock.js'
 
 /** Nothing goes on by then. */
@@ -192,6 +193,13 @@ Assignment.prototype.accept = function (...args) {
   return accept.apply(this, args)
 }
 
+let illegal: (move: string) => void = () => {}
+const { move } = Phases.prototype
+Phases.prototype.move = function (record, phase) {
+  if (!nextPhases[record.phase].includes(phase)) illegal(`${record.phase} to ${phase}`)
+  move.call(this, record, phase)
+}
+
 /** Plays a plan in virtual time, and looks at every step whether what `handle` and the client promise is so. */
 export async function play(plan: Plan): Promise<Played> {
   const clock = new Clock()
@@ -214,6 +222,7 @@ export async function play(plan: Plan): Promise<Played> {
   }
   const assignments = new Set<Assignment>()
   taken = assignment => assignments.add(assignment)
+  illegal = transition => wrong(`a record went from ${transition}`)
   /** What the close should tell: counted when it lets go of the partitions. */
   let leftAtClose: number | undefined
   let closing = false
@@ -532,7 +541,11 @@ export async function play(plan: Plan): Promise<Played> {
   client.start()
 
   const counts = () => {
-    for (const { topic, partition, inFlight, stuck } of assignments) {
+    for (const {
+      topic,
+      partition,
+      phases: { inFlight, stuck },
+    } of assignments) {
       if (inFlight < 0 || stuck < 0) wrong(`${topic}-${partition}: ${inFlight} in flight and ${stuck} stuck`)
     }
   }

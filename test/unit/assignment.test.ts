@@ -77,7 +77,7 @@ function setUp({ kind = 'topic' as 'topic' | 'retry', group = false } = {}) {
   return { clock, assignment, commits, fetching, handle, seen, stream, subscribe }
 }
 
-const counts = ({ inFlight, stuck, resting, left }: Assignment) => ({ inFlight, stuck, resting, left })
+const counts = ({ phases: { inFlight, stuck, resting, left } }: Assignment) => ({ inFlight, stuck, resting, left })
 const none = { inFlight: 0, stuck: 0, resting: 0, left: 0 }
 
 describe('an assignment', () => {

@@ -1,0 +1,244 @@
+import type { Subscription } from 'rxjs'
+import type { Clock } from '../clock.js'
+import type { RecordPlace, Stall, StallReason } from '../events.js'
+import { Readable } from '../readable.js'
+import type { DeliveredRecord } from '../record.js'
+import { recordPlace } from '../record-place.js'
+import type { DeliveryWindow } from './delivery-window.js'
+import { isLeftBehind } from './phases.js'
+import type { Reports } from './reports.js'
+import type { TopicStream } from './topic-stream.js'
+
+/** The assignment that is watched. */
+export interface StallWatchHost {
+  /** As users name it. */
+  readonly topic: string
+  readonly partition: number
+  readonly ended: boolean
+  readonly window: DeliveryWindow
+  /** Everything below is completed. */
+  readonly position: number
+  /** What the broker has confirmed; undefined: nothing is committed. */
+  readonly confirmed: bigint | undefined
+  readonly reading: {
+    closedBecause(): StallReason | undefined
+    streamOf(record: DeliveredRecord): TopicStream | undefined
+  }
+  /** Since when the oldest batch waits of which nothing more is taken in now, by the monotonic clock. */
+  readonly queuedSince: number | undefined
+  /** The next record of that batch, if it has one. */
+  queuedRecord(): DeliveredRecord | undefined
+  /** The bytes of the record are let go. */
+  isReleased(record: DeliveredRecord): boolean
+}
+
+/** A stall as users get it: its fields are its own, and it reads well in a log. */
+class StallObject extends Readable {}
+
+/** What is kept for long must not keep the fetch that the bytes are part of. */
+function ownCopy(bytes: Buffer | null): Buffer | null {
+  return bytes && Buffer.from(bytes)
+}
+
+/** Why the committed position of one assignment is held back, by which record and since when; reports what lasts. */
+export class StallWatch {
+  readonly #deliveredAt: { slot: number; at: number }[] = []
+  /** Since when something is completed that the broker has not confirmed, by the monotonic clock. */
+  #behindSince: number | undefined
+  #timer: Subscription | undefined
+  /** What was reported as stalled; `slot` is undefined where it waits for a commit. */
+  #stalled: { readonly place: RecordPlace; readonly slot: number | undefined } | undefined
+
+  constructor(
+    readonly host: StallWatchHost,
+    readonly clock: Clock,
+    readonly reports: Reports,
+    readonly stallAfter: number,
+  ) {}
+
+  // ── Told ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Records from the window's tail on are taken in now. */
+  markTime(): void {
+    const at = this.clock.monotonic()
+    const last = this.#deliveredAt.at(-1)
+    if (last === undefined || last.at !== at) this.#deliveredAt.push({ slot: this.host.window.tail, at })
+    this.look()
+  }
+
+  /** The position moved. */
+  advanced(): void {
+    const { head } = this.host.window
+    if (this.host.confirmed !== undefined && this.#behindSince === undefined) this.#fallBehind()
+    while (this.#deliveredAt.length > 1 && this.#deliveredAt[1]!.slot <= head) this.#deliveredAt.shift()
+    if (this.#stalled?.slot !== undefined && head > this.#stalled.slot) {
+      this.#unstall()
+      this.look()
+    }
+  }
+
+  /** The broker confirmed a commit. */
+  committed(offset: bigint): void {
+    this.#behindSince = undefined
+    if (this.#stalled?.slot === undefined && this.#stalled !== undefined && offset > this.#stalled.place.offset) {
+      this.#unstall()
+    }
+    if (offset < BigInt(this.host.position)) this.#fallBehind()
+  }
+
+  /** The broker is yet to confirm what is completed. */
+  #fallBehind(): void {
+    this.#behindSince = this.clock.monotonic()
+    this.look()
+  }
+
+  /** Looks after what may be held back from now on. */
+  look(): void {
+    if (this.#timer !== undefined || this.#stalled !== undefined || this.host.ended) return
+    const { clock, stallAfter, host } = this
+    const now = clock.monotonic()
+    const since = this.#heldBack()?.since ?? host.queuedSince ?? now
+    // One that is looked at in vain, because deliveries rest meanwhile, is looked at again after the whole time.
+    const wait = since + stallAfter > now ? since + stallAfter - now : stallAfter
+    this.#timer = clock.scheduler.schedule(() => {
+      this.#timer = undefined
+      if (host.window.span === 0 && host.queuedSince === undefined && this.#behindSince === undefined) return
+      const stall = this.#heldBack()
+      if (stall !== undefined && clock.monotonic() - stall.since >= stallAfter) this.#report(stall)
+      else this.look()
+    }, wait)
+  }
+
+  end(): void {
+    this.#timer?.unsubscribe()
+    // Nobody tells of it any more: a gauge of what is stalled would never come down.
+    this.#unstall()
+  }
+
+  #report(stall: Stall): void {
+    const { topic, partition, offset, key, origin, why } = stall
+    const place = { topic, partition, offset, key: ownCopy(key), ...(origin && { origin }) }
+    this.#stalled = { place, slot: why === 'committing' ? undefined : this.host.window.head }
+    this.reports.event({ type: 'stalled', ...this.#shown(stall) })
+  }
+
+  #unstall(): void {
+    const stalled = this.#stalled
+    this.#stalled = undefined
+    if (stalled !== undefined) this.reports.event({ type: 'unstalled', ...stalled.place })
+  }
+
+  // ── Asked ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** What holds the committed position back, if anything does. */
+  stall(): Stall | undefined {
+    const stall = this.#heldBack()
+    return stall && this.#shown(stall)
+  }
+
+  /** Every record that is held, the one that holds the position back first. */
+  stalls(): Stall[] {
+    const { window } = this.host
+    if (window.span === 0) {
+      const stall = this.stall()
+      return stall === undefined ? [] : [stall]
+    }
+    const stalls: Stall[] = []
+    const marks = this.#deliveredAt
+    let at = 0
+    for (const record of window) {
+      while (at + 1 < marks.length && marks[at + 1]!.slot <= record.slot) at++
+      const since = marks[at]?.at ?? this.clock.monotonic()
+      stalls.push(this.#shown(this.#stallAt(record, since, this.#whyAt(record))))
+    }
+    return stalls
+  }
+
+  /** Since when the oldest record is in its pipeline, ms since 1970. */
+  oldestUnsettledSince(): number | undefined {
+    let at = 0
+    const marks = this.#deliveredAt
+    for (const { phase, slot } of this.host.window) {
+      if (phase !== 'unsettled' && phase !== 'behind' && phase !== 'resting') continue
+      while (at + 1 < marks.length && marks[at + 1]!.slot <= slot) at++
+      const since = marks[at]?.at ?? this.clock.monotonic()
+      return this.clock.wall() - (this.clock.monotonic() - since)
+    }
+    return undefined
+  }
+
+  /** What is not done at the end: the first record of those that were delivered, or the commit that is not confirmed. */
+  leftBehind(): Stall | undefined {
+    for (const record of this.host.window) {
+      if (!isLeftBehind(record.phase)) continue
+      const stall = this.#stallAt(record, this.#headSince(), this.#whyAt(record))
+      return this.#shown({ ...stall, key: ownCopy(stall.key) })
+    }
+    const committing = this.#committing()
+    return committing && this.#shown(committing)
+  }
+
+  /** The first slot that was delivered after `time`. */
+  firstSlotSince(time: number): number {
+    return this.#deliveredAt.find(({ at }) => at > time)?.slot ?? this.host.window.tail
+  }
+
+  /** With the date of its beginning, by the wall clock as it is now. */
+  #shown(stall: Stall): Stall {
+    const since = this.clock.wall() - (this.clock.monotonic() - stall.since)
+    return Object.assign(new StallObject(), stall, { since }) as unknown as Stall
+  }
+
+  #headSince(): number {
+    let since = this.#deliveredAt[0]?.at ?? this.clock.monotonic()
+    for (const mark of this.#deliveredAt) {
+      if (mark.slot > this.host.window.head) break
+      since = mark.at
+    }
+    return since
+  }
+
+  /** The stall, its `since` of the monotonic clock. */
+  #heldBack(): Stall | undefined {
+    const { host } = this
+    const head = host.window.at(host.window.head)
+    if (head !== undefined) return this.#stallAt(head, this.#headSince(), this.#whyAt(head))
+    const queued = host.queuedRecord()
+    if (queued !== undefined) {
+      const why = host.reading.closedBecause()
+      if (why !== undefined) return this.#stallAt(queued, host.queuedSince!, why)
+    }
+    return this.#committing()
+  }
+
+  #committing(): Stall | undefined {
+    const { topic, partition, position, confirmed } = this.host
+    if (confirmed === undefined || confirmed >= BigInt(position)) return undefined
+    return {
+      ...{ topic, partition, offset: confirmed, key: null, attempt: 1 },
+      since: this.#behindSince ?? this.clock.monotonic(),
+      why: 'committing',
+    }
+  }
+
+  #whyAt(record: DeliveredRecord): StallReason {
+    switch (record.phase) {
+      case 'waiting':
+      case 'left':
+        return this.host.reading.streamOf(record)?.closedBecause() ?? 'unsettled'
+      case 'fenced':
+      case 'behind':
+      case 'resting':
+        return 'unsettled'
+      case 'held':
+        return 'routing'
+      default:
+        return record.phase as StallReason
+    }
+  }
+
+  #stallAt(record: DeliveredRecord, since: number, why: StallReason): Stall {
+    const place = recordPlace(record, this.host.isReleased(record) ? null : record.key)
+    return { ...place, attempt: record.attempt, since, why }
+  }
+}
