@@ -29,6 +29,7 @@ var rows = map[string]func(task) (measurement, error){
 	"consume":      consume(false),
 	"headers-read": consume(true),
 	"slow":         slow,
+	"backlog":      backlog,
 	"stuck":        stuck,
 	"latency":      latency,
 	"retry":        retry,

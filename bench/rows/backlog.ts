@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient, handle } from 'rxmika'
 import { quiet } from '../clients.js'
+import { go, goName } from '../go.js'
 import { platformatic } from '../platformatic.js'
 import { bytes100, type Row } from '../row.js'
 import { atMost } from '../target.js'
@@ -53,7 +54,8 @@ export const backlog: Row = {
       client.start()
       return watched(() => handled)
     },
+    [goName]: go('backlog'),
     ...platformatic('backlog'),
   },
-  targets: { [own]: [atMost(130), atMost(flat, { column: 'growth, MiB' })] },
+  targets: { [own]: [atMost(120), atMost(flat, { column: 'growth, MiB' })] },
 }

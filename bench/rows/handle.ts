@@ -1,5 +1,7 @@
 import { handle } from 'rxmika'
 import { kafkajs, rxmika } from '../clients.js'
+import { go, goName } from '../go.js'
+import { fromFirst } from '../meter.js'
 import { bytes100, type Row } from '../row.js'
 import { atLeast } from '../target.js'
 
@@ -25,9 +27,15 @@ export const handling: Row = {
     "rxmika handle, order 'none'": handled('none'),
     "rxmika handle, order 'key'": handled('key'),
     "rxmika handle, order 'partition'": handled('partition'),
+    // Its handler is a plain function that is called for each record, as with `tap(ack)`.
+    [goName]: go('consume'),
   },
   targets: {
-    "rxmika handle, order 'none'": [atLeast(2, { times: base })],
+    "rxmika handle, order 'none'": [
+      atLeast(2, { times: base }),
+      atLeast(0.9, { times: goName }),
+      atLeast(0.9, { times: goName, column: fromFirst }),
+    ],
     "rxmika handle, order 'key'": [atLeast(1.5, { times: base })],
     "rxmika handle, order 'partition'": [atLeast(1.5, { times: base })],
   },

@@ -1,7 +1,7 @@
 import type { Row } from '../row.js'
 import { backlog } from './backlog.js'
 import { commits } from './commits.js'
-import { consume, consume1k, gzip, headersRead, headersUnread, snappy } from './consume.js'
+import { consume, consume1k, consume5m, gzip, headersRead, headersUnread, snappy } from './consume.js'
 import { handling } from './handle.js'
 import { latency } from './latency.js'
 import { publish } from './publish.js'
@@ -13,6 +13,7 @@ import { stuck } from './stuck.js'
 /** In the order of docs/benchmarks.md. */
 export const rows: { readonly [name: string]: Row } = {
   consume,
+  '5m': consume5m,
   '1k': consume1k,
   headers: headersUnread,
   'headers-read': headersRead,
