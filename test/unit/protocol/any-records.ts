@@ -30,6 +30,19 @@ export const anyRecords: fc.Arbitrary<EncodableRecord[]> = fc.array(
   { minLength: 1, maxLength: 8 },
 )
 
+/** As copies of failed records have them: many headers are the same objects as in the record before, some are missing. */
+export const recordsWithHeadersInCommon: fc.Arbitrary<EncodableRecord[]> = fc
+  .tuple(
+    fc.array(fc.tuple(name, nullable(200)), { minLength: 1, maxLength: 5 }),
+    fc.array(fc.array(fc.tuple(fc.nat(), name, nullable(20)), { maxLength: 6 }), { minLength: 1, maxLength: 12 }),
+  )
+  .map(([common, records]) =>
+    records.map((headers, timestamp) => ({
+      ...{ key: null, value: null, timestamp },
+      headers: headers.map(([which, name, value]) => common[which % (common.length + 1)] ?? ([name, value] as const)),
+    })),
+  )
+
 export const anySequence = fc.record({
   producerId: fc.constantFrom(-1n, 0n, 4_000n, 2n ** 53n - 1n),
   epoch: fc.constantFrom(-1, 0, 32_767),

@@ -1,43 +1,83 @@
-import type { EncodableRecord } from '../../../encodable-record.js'
 import type { Outgoing } from '../../../outgoing.js'
+import {
+  type BatchBody,
+  type EncodableRecord,
+  RecordBatchBuilder,
+  recordsOf,
+} from '../../../protocol/records/record-batch-builder.js'
+import { type ProducerSequence, sealed } from '../../../protocol/records/record-batch-encoder.js'
 
-/** Records that go to a partition together, under one sequence number. */
+/** Records that go to a partition together, under one sequence number. Of each only its bytes are kept. */
 export class Batch {
   /**
    * An attempt may be in the log, now or later, under the identity and sequence that the partition has at present. Set by
    * every attempt without a clear answer. No later refusal clears it: a refused repetition says nothing of the first.
    */
   mayBeWritten = false
-  /** As they were encoded for the identity and sequence that the partition has at present. */
-  bytes: Buffer | undefined
-  compression: 'gzip' | undefined
+  /** As it is sent under the identity and sequence that the partition has at present. */
+  #sealed: Buffer | undefined
+  #wasSealed = false
+  #outgoings: readonly Outgoing[]
+  #body: BatchBody
 
   constructor(
-    public outgoings: Outgoing[] = [],
-    public records: EncodableRecord[] = [],
-  ) {}
+    outgoings: readonly Outgoing[],
+    body: BatchBody,
+    readonly compression: 'gzip' | undefined,
+  ) {
+    this.#outgoings = outgoings
+    this.#body = body
+  }
+
+  get outgoings(): readonly Outgoing[] {
+    return this.#outgoings
+  }
 
   get size(): number {
-    return this.outgoings.length
+    return this.#outgoings.length
+  }
+
+  /** The bytes to send, the same until `unseal`. */
+  seal(sequence: ProducerSequence): Buffer {
+    if (this.#sealed === undefined) {
+      // What was sent before may still be on its way out.
+      if (this.#wasSealed) this.#body = { ...this.#body, bytes: Buffer.from(this.#body.bytes) }
+      this.#sealed = sealed(this.#body, sequence, this.compression)
+      this.#wasSealed = true
+    }
+    return this.#sealed
+  }
+
+  /** The partition has another identity or sequence. */
+  unseal(): void {
+    this.mayBeWritten = false
+    this.#sealed = undefined
   }
 
   /** Leaves out what nobody wants any more; for a batch of which nothing can be in the log. */
   dropUnwanted(): readonly Outgoing[] {
-    const { outgoings, records } = this
+    const outgoings = this.#outgoings
     if (outgoings.every(({ wanted }) => wanted)) return []
-    const dropped = outgoings.filter(({ wanted }) => !wanted)
-    const kept = new Set(outgoings.filter(({ wanted }) => wanted))
-    this.records = records.filter((_, at) => kept.has(outgoings[at]!))
-    this.outgoings = [...kept]
-    this.bytes = undefined
+    const kept = outgoings.map(({ wanted }) => wanted)
+    const dropped = outgoings.filter((_, at) => !kept[at])
+    this.#outgoings = outgoings.filter((_, at) => kept[at])
+    if (this.size > 0) this.#body = bodyOf(recordsOf(this.#body).filter((_, at) => kept[at]))
+    this.#sealed = undefined
+    this.#wasSealed = false
     return dropped
   }
 
   halves(): [Batch, Batch] {
     const middle = Math.ceil(this.size / 2)
-    return [
-      new Batch(this.outgoings.slice(0, middle), this.records.slice(0, middle)),
-      new Batch(this.outgoings.slice(middle), this.records.slice(middle)),
-    ]
+    const records = recordsOf(this.#body)
+    const half = (from: number, end: number) =>
+      new Batch(this.#outgoings.slice(from, end), bodyOf(records.slice(from, end)), this.compression)
+    return [half(0, middle), half(middle, this.size)]
   }
+}
+
+function bodyOf(records: readonly EncodableRecord[]): BatchBody {
+  const builder = new RecordBatchBuilder()
+  for (const record of records) builder.add(record)
+  return builder.build()!
 }

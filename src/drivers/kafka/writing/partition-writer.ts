@@ -6,7 +6,7 @@ import type { Outgoing } from '../../../outgoing.js'
 import { partitionName } from '../../../place.js'
 import { refused, written } from '../../../produce-result.js'
 import { type KafkaError, kafkaError } from '../../../protocol/errors.js'
-import { encodeRecordBatch, recordSize } from '../../../protocol/records/record-batch-encoder.js'
+import { RecordBatchBuilder } from '../../../protocol/records/record-batch-builder.js'
 import { backoff } from './backoff.js'
 import { Batch } from './batch.js'
 import { noProducerId, type ProduceAnswer, type ProducerId } from './leaders.js'
@@ -17,9 +17,6 @@ const maxBatchRecords = 4_000
 const maxBatchBytes = 900 * 1024
 /** A request beyond 100 MiB (`socket.request.max.bytes`) is answered by a broken connection, for ever. */
 const maxRecordBytes = 100 * 1024 * 1024 - 64 * 1024
-const batchHeaderBytes = 61
-/** What a record takes more than as the first of a batch, at most: differences of offset and timestamp, its own size. */
-const maxPlaceBytes = 16
 const maxEpoch = 32_767
 /** So many in a row, a second and a half, are more than a leader that moves. */
 const lastingFailures = 5
@@ -31,8 +28,6 @@ const sequences = 2 ** 31
 interface Made {
   readonly outgoing: Outgoing
   readonly record: EncodableRecord
-  /** Bytes, at most. */
-  readonly size: number
   readonly compression: 'gzip' | undefined
 }
 
@@ -117,27 +112,14 @@ export class PartitionWriter {
     this.#sequence = 0
   }
 
-  /** The bytes of the batch that is `ready`, which counts as sent from here on; undefined: it cannot be encoded. */
-  send(): Buffer | undefined {
-    const batch = this.#batches[0]!
-    try {
-      batch.bytes ??= encodeRecordBatch(
-        batch.records,
-        {
-          producerId: this.#producerId!,
-          epoch: this.#epoch,
-          first: this.#producerId === noProducerId ? -1 : this.#sequence,
-        },
-        batch.compression,
-      )
-    } catch (cause) {
-      // Each record was checked. Should one be wrong all the same, only that one fails.
-      if (batch.size > 1) this.#split(batch)
-      else this.#refuse(this.#error('it could not be encoded', false, cause))
-      return undefined
-    }
+  /** The bytes of the batch that is `ready`, which counts as sent from here on. */
+  send(): Buffer {
     this.#state = 'sent'
-    return batch.bytes
+    return this.#batches[0]!.seal({
+      producerId: this.#producerId!,
+      epoch: this.#epoch,
+      first: this.#producerId === noProducerId ? -1 : this.#sequence,
+    })
   }
 
   // ── What became of it ────────────────────────────────────────────────────────────────────────────────────────────
@@ -277,10 +259,7 @@ export class PartitionWriter {
    */
   #retire(wholly: boolean): void {
     if (this.#producerId === undefined || this.#producerId === noProducerId) return
-    for (const batch of this.#batches) {
-      batch.mayBeWritten = false
-      batch.bytes = undefined
-    }
+    for (const batch of this.#batches) batch.unseal()
     this.#sequence = 0
     this.#doubtfulSince = this.host.time.monotonic()
     if (!wholly && this.#epoch < maxEpoch) this.#epoch++
@@ -293,28 +272,40 @@ export class PartitionWriter {
   // ── Batches ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #cut(): Batch | undefined {
-    const batch = new Batch()
-    let bytes = batchHeaderBytes
-    while (batch.size < maxBatchRecords) {
+    const builder = new RecordBatchBuilder()
+    const outgoings: Outgoing[] = []
+    let compression: 'gzip' | undefined
+    while (builder.count < maxBatchRecords) {
       const next = this.#next ?? this.#make()
       if (next === undefined) break
-      const { outgoing, record, size, compression } = next
-      bytes += size
+      this.#next = undefined
       // What is compressed has a batch of its own: it is what is too large otherwise.
-      const fits = bytes <= maxBatchBytes && compression === undefined
-      this.#next = fits || batch.size === 0 ? undefined : next
-      if (this.#next !== undefined) break
-      batch.outgoings.push(outgoing)
-      batch.records.push(record)
-      batch.compression = compression
+      if (builder.count > 0 && next.compression !== undefined) {
+        this.#next = next
+        break
+      }
+      try {
+        if (!builder.add(next.record, builder.count === 0 ? maxRecordBytes : maxBatchBytes)) {
+          if (builder.count === 0) throw tooLarge(builder.sizeWith(next.record))
+          this.#next = next
+          break
+        }
+      } catch (cause) {
+        this.#refuseUnencodable(next.outgoing, cause)
+        continue
+      }
+      outgoings.push(next.outgoing)
+      compression = next.compression
       if (compression !== undefined) break
     }
-    if (batch.size === 0) return undefined
+    const body = builder.build()
+    if (body === undefined) return undefined
+    const batch = new Batch(outgoings, body, compression)
     this.#batches.push(batch)
     return batch
   }
 
-  /** The next record, if it can be made and encoded. */
+  /** The next record that can be made. */
   #make(): Made | undefined {
     for (;;) {
       const outgoing = this.#queue.shift()
@@ -325,15 +316,15 @@ export class PartitionWriter {
       }
       try {
         const made = outgoing.record()
-        const record = encodable(made, this.host.time.wall)
-        const size = recordSize(record, 0, record.timestamp) + maxPlaceBytes
-        if (size <= maxRecordBytes) return { outgoing, record, size, compression: made.compression }
-        const error = new RangeError(`it is too large: ${size} bytes, and no broker takes more than ${maxRecordBytes}`)
-        throw Object.assign(error, { reason: 'MESSAGE_TOO_LARGE' })
+        return { outgoing, record: encodable(made, this.host.time.wall), compression: made.compression }
       } catch (cause) {
-        outgoing.settle(refused(notEncodable(this.topic, partitionName(this), cause)))
+        this.#refuseUnencodable(outgoing, cause)
       }
     }
+  }
+
+  #refuseUnencodable(outgoing: Outgoing, cause: unknown): void {
+    outgoing.settle(refused(notEncodable(this.topic, partitionName(this), cause)))
   }
 
   /** @param reason Why it was refused, as Kafka names it. */
@@ -343,6 +334,11 @@ export class PartitionWriter {
       ...(reason === undefined ? {} : { reason }),
     })
   }
+}
+
+function tooLarge(size: number): RangeError {
+  const error = new RangeError(`it is too large: ${size} bytes, and no broker takes more than ${maxRecordBytes}`)
+  return Object.assign(error, { reason: 'MESSAGE_TOO_LARGE' })
 }
 
 function needsAnotherId({ name }: KafkaError): boolean {

@@ -127,7 +127,6 @@ export class Writing {
     for (const writer of writers) {
       const { topic, partition } = writer
       const bytes = writer.send()
-      if (bytes === undefined) continue
       if (batches.length > 0 && size + bytes.length > maxRequestBytes) {
         this.#request(leader, batches, senders)
         batches = []
