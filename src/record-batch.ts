@@ -1,6 +1,12 @@
 /** One header as it stands in the record: names may repeat, and a value may be null. */
 export type HeaderPair = readonly [name: string, value: Buffer | null]
 
+/** Is told of the headers of one record, one after the other. */
+export interface HeaderVisitor {
+  /** The value stands in `bytes` from `from` up to `end`; `from` is -1 where it is null. */
+  header(name: string, bytes: Buffer, from: number, end: number): void
+}
+
 /**
  * Records of one partition as they came in one piece, decoded only where they are read.
  *
@@ -21,6 +27,8 @@ export interface RecordBatch {
   value(index: number): Buffer | null
   /** In the order of the wire, duplicates and nulls included. */
   headers(index: number): readonly HeaderPair[]
+  /** The same without a buffer for each value. Absent: `headers` is read instead. */
+  scanHeaders?(index: number, visitor: HeaderVisitor): void
   /** The one record in memory of its own, so that keeping it does not keep the batch. */
   copy(index: number): RecordBatch
 }

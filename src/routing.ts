@@ -17,8 +17,10 @@ export interface RoutingClient {
   readonly [routing]: Routing
 }
 
-/** Who waits for a copy. */
+/** A copy on its way, and who waits for it: one object a copy, for tens of thousands may wait at once. */
 export interface CopyObserver {
+  /** Makes the copy, when it is sent; anew where something was conceded. */
+  copy(): ProduceRecord
   /** False: nobody does any more, and the copy is not tried again. */
   readonly wanted: boolean
   /** Called once; with undefined where the copy was given up, for its record is no longer ours. */
@@ -28,7 +30,7 @@ export interface CopyObserver {
 }
 
 /** Raised with every change of `Routing` that steps of another version would not survive. */
-export const routingContract = 1
+export const routingContract = 2
 
 /** The topic whose route is being built. */
 export interface RouteTopic {
@@ -60,7 +62,7 @@ export interface Routing {
    *
    * @param topic The copy's, in full.
    */
-  publishCopy(topic: string, copy: () => ProduceRecord, failed: Failed, observer: CopyObserver): void
+  publishCopy(topic: string, failed: Failed, observer: CopyObserver): void
   /** Whether anybody is told of events; most are per record. */
   readonly observed: boolean
   /** Its topic keeps keys in order (`keyFence`): the record must not leave its place before it is done with. */

@@ -22,7 +22,7 @@ import { type CopyObserver, type RouteTopic, type Routing, routingContract } fro
 import type { Assignment } from './assignment.js'
 import type { Config } from './config.js'
 import { FailureRoute } from './failure-route.js'
-import type { Publisher, PublishListener } from './publisher.js'
+import { type Publisher, Sending } from './publisher.js'
 import type { Reports } from './reports.js'
 import type { TopicNames } from './topic-names.js'
 
@@ -96,13 +96,13 @@ export class Failures implements Routing {
 
   // ── Copies ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  publishCopy(topic: string, copy: () => ProduceRecord, failed: Failed, observer: CopyObserver): void {
+  publishCopy(topic: string, failed: Failed, observer: CopyObserver): void {
     const { identity, names, publisher } = this.host
     const operation = publishChannel.hasSubscribers
       ? copyOperation(identity, names.user(topic), deliveryOf(failed.record)!)
       : undefined
     operation?.run(() => {})
-    new Copying(this, topic, copy, failed, observer, operation).send(publisher)
+    publisher.send(new Copying(this, topic, failed, observer, operation))
   }
 
   /** A copy was refused for good. */
@@ -263,34 +263,41 @@ function ownerOf({ record }: Failed): Assignment {
 }
 
 /** One copy on its way. */
-class Copying implements PublishListener {
+class Copying extends Sending {
   readonly #record: DeliveredRecord
-  #publisher: Publisher | undefined
 
   constructor(
     readonly failures: Failures,
     readonly topic: string,
-    readonly copy: () => ProduceRecord,
     readonly failed: Failed,
     readonly observer: CopyObserver,
     /** As `rxmika:publish` has it, if anybody listened when it began. */
     readonly operation: Operation<PublishMessage> | undefined,
   ) {
+    super()
     this.#record = deliveryOf(failed.record)!
   }
 
-  send(publisher: Publisher): void {
-    this.#publisher = publisher
-    publisher.send({ topic: this.topic, key: this.#record.key }, this.copy, this)
+  get key(): Buffer | null {
+    return this.#record.key
+  }
+
+  /** The key decides. */
+  get partition(): undefined {
+    return undefined
   }
 
   get wanted(): boolean {
     return this.observer.wanted && !this.#record.owner.ended
   }
 
-  settle(result: ProduceResult): void {
+  record(): ProduceRecord {
+    return this.observer.copy()
+  }
+
+  protected settled(result: ProduceResult): void {
     if (!result.ok) {
-      if (this.wanted && this.observer.concede(result.error)) return this.send(this.#publisher!)
+      if (this.wanted && this.observer.concede(result.error)) return this.failures.host.publisher.send(this)
       this.operation?.failed(result.error)
       this.failures.copyRefused(result.error)
     } else if (this.operation !== undefined) {

@@ -3,10 +3,10 @@ import { type ClientMessage, Operation, type PublishMessage, publishChannel } fr
 import type { Clock } from '../clock.js'
 import { ClientClosedError, PublishError } from '../errors.js'
 import type { ProduceResult } from '../produce-result.js'
-import type { PublishRecord, RecordMetadata } from '../publish.js'
+import type { ProduceRecord, PublishRecord, RecordMetadata } from '../publish.js'
 import { Readable } from '../readable.js'
 import { messageOf } from '../retry/reason.js'
-import type { Publisher, PublishListener } from './publisher.js'
+import { type Publisher, Sending } from './publisher.js'
 import type { TopicNames } from './topic-names.js'
 
 export interface PublicationsHost {
@@ -185,7 +185,7 @@ class Publication {
     this.records.forEach((record, at) => {
       const topic = this.names.full(record.topic)
       const full = topic === record.topic ? record : { ...record, topic }
-      publisher.send(full, () => full, new PublishedRecord(this, at))
+      publisher.send(new PublishedRecord(this, full, at))
     })
   }
 
@@ -220,17 +220,36 @@ class Publication {
 }
 
 /** One record of a publication. */
-class PublishedRecord implements PublishListener {
+class PublishedRecord extends Sending {
   constructor(
     readonly publication: Publication,
+    readonly published: PublishRecord,
     readonly at: number,
-  ) {}
+  ) {
+    super()
+  }
+
+  get topic(): string {
+    return this.published.topic
+  }
+
+  get key(): PublishRecord['key'] {
+    return this.published.key
+  }
+
+  get partition(): number | undefined {
+    return this.published.partition
+  }
 
   get wanted(): boolean {
     return !this.publication.subscriber.closed
   }
 
-  settle(result: ProduceResult): void {
+  record(): ProduceRecord {
+    return this.published
+  }
+
+  protected settled(result: ProduceResult): void {
     if (result.ok) this.publication.written(this.at, result)
     else this.publication.refused(result.error)
   }

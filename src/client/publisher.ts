@@ -1,4 +1,4 @@
-import { Observable, type SchedulerLike, Subscription } from 'rxjs'
+import { Observable, type SchedulerLike, type Subscriber, Subscription } from 'rxjs'
 import type { Driver } from '../driver.js'
 import { PublishError } from '../errors.js'
 import type { Outgoing } from '../outgoing.js'
@@ -8,20 +8,38 @@ import type { ProduceRecord, RecordMetadata } from '../publish.js'
 /** How long a driver rests that gives a record back instead of trying again itself, ms. */
 const againAfter = 1_000
 
-/** Who waits for a record. One object a record and no closures: ten thousand may wait at once. */
-export interface PublishListener {
-  /** False: nobody does any more, and what was not sent yet is left out. */
-  readonly wanted: boolean
-  /** The record's place, or a refusal for good. */
-  settle(result: ProduceResult): void
-  /** It was left out. */
-  abandoned(): void
-  /** Why it is not written yet. */
-  delayed(error: PublishError, lasting: boolean): void
-}
+/**
+ * One record on its way, and who waits for it. One object a record and no closures: tens of thousands may wait at once.
+ */
+export abstract class Sending implements Outgoing {
+  #publisher: Publisher | undefined
 
-/** What decides where a record goes. */
-export type Address = Pick<ProduceRecord, 'topic' | 'key' | 'partition'>
+  abstract readonly topic: string
+  abstract readonly key: Outgoing['key']
+  abstract readonly partition: number | undefined
+  /** False: nobody waits any more, and what was not sent yet is left out. */
+  abstract readonly wanted: boolean
+  /** Makes the record when it is sent. */
+  abstract record(): ProduceRecord
+  /** The record's place, or a refusal for good. */
+  protected abstract settled(result: ProduceResult): void
+  /** It was left out. */
+  abstract abandoned(): void
+  /** Why it is not written yet. */
+  abstract delayed(error: PublishError, lasting: boolean): void
+
+  /** Who is told if the driver gives it back. */
+  sentBy(publisher: Publisher): void {
+    this.#publisher = publisher
+  }
+
+  settle(result: ProduceResult): void {
+    const known = recognized(result, this.topic)
+    if (known.ok) this.#publisher!.counters.published++
+    if (known.ok || known.error.retriable === false) this.settled(known)
+    else this.#publisher!.givenBack(this, known.error)
+  }
+}
 
 /**
  * Hands records to the driver, which keeps their order, sends together what it can, and goes on trying for as long as they
@@ -38,34 +56,15 @@ export class Publisher {
     readonly counters: { published: number } = { published: 0 },
   ) {}
 
-  /**
-   * Publishes one record and tells once it is acknowledged, or refused for good.
-   *
-   * @param make The record, made when it is sent: tens of thousands may wait for their turn.
-   */
-  send(address: Address, make: () => ProduceRecord, listener: PublishListener): void {
-    this.#produce(new Sending(this, address, make, listener))
+  /** Publishes one record and tells it once it is acknowledged, or refused for good. */
+  send(sending: Sending): void {
+    sending.sentBy(this)
+    this.#produce(sending)
   }
 
   /** The same as an Observable: emits the place; a refusal for good errors; completes once it is `wanted` no more. */
-  publish(
-    record: ProduceRecord,
-    waiting: Pick<PublishListener, 'delayed'> & { wanted(): boolean },
-  ): Observable<RecordMetadata> {
-    return new Observable(subscriber => {
-      this.send(record, () => record, {
-        get wanted() {
-          return !subscriber.closed && waiting.wanted()
-        },
-        settle: result => {
-          if (!result.ok) return subscriber.error(result.error)
-          subscriber.next(result)
-          subscriber.complete()
-        },
-        abandoned: () => subscriber.complete(),
-        delayed: (error, lasting) => waiting.delayed(error, lasting),
-      })
-    })
+  publish(record: ProduceRecord, waiting: ObservedWaiting): Observable<RecordMetadata> {
+    return new Observable(subscriber => this.send(new ObservedSending(record, waiting, subscriber)))
   }
 
   /** Nothing is tried again any more. */
@@ -76,9 +75,8 @@ export class Publisher {
 
   /** A driver is to try again itself. One that gives back a refusal that may pass, or no result at all, is asked anew. */
   givenBack(sending: Sending, error: PublishError): void {
-    const { listener } = sending
-    if (this.#ended || !listener.wanted) return listener.abandoned()
-    listener.delayed(error, true)
+    if (this.#ended || !sending.wanted) return sending.abandoned()
+    sending.delayed(error, true)
     const retry = this.scheduler.schedule(() => {
       this.#retries.remove(retry)
       this.#produce(sending)
@@ -99,47 +97,52 @@ export class Publisher {
   }
 }
 
-/** One record on its way. */
-class Sending implements Outgoing {
+/** What else a record that is published as an Observable asks of whoever waits. */
+export interface ObservedWaiting {
+  wanted(): boolean
+  delayed(error: PublishError, lasting: boolean): void
+}
+
+class ObservedSending extends Sending {
   constructor(
-    readonly publisher: Publisher,
-    readonly address: Address,
-    readonly make: () => ProduceRecord,
-    readonly listener: PublishListener,
-  ) {}
+    readonly made: ProduceRecord,
+    readonly waiting: ObservedWaiting,
+    readonly subscriber: Subscriber<RecordMetadata>,
+  ) {
+    super()
+  }
 
   get topic(): string {
-    return this.address.topic
+    return this.made.topic
   }
 
   get key(): Outgoing['key'] {
-    return this.address.key
+    return this.made.key
   }
 
   get partition(): number | undefined {
-    return this.address.partition
+    return this.made.partition
   }
 
   get wanted(): boolean {
-    return this.listener.wanted
+    return !this.subscriber.closed && this.waiting.wanted()
   }
 
   record(): ProduceRecord {
-    return this.make()
+    return this.made
   }
 
-  settle(result: ProduceResult): void {
-    const known = recognized(result, this.topic)
-    if (known.ok) this.publisher.counters.published++
-    if (known.ok || known.error.retriable === false) this.listener.settle(known)
-    else this.publisher.givenBack(this, known.error)
+  protected settled(result: ProduceResult): void {
+    if (!result.ok) return this.subscriber.error(result.error)
+    this.subscriber.next(result)
+    this.subscriber.complete()
   }
 
   abandoned(): void {
-    this.listener.abandoned()
+    this.subscriber.complete()
   }
 
   delayed(error: PublishError, lasting: boolean): void {
-    this.listener.delayed(error, lasting)
+    this.waiting.delayed(error, lasting)
   }
 }

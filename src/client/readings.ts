@@ -84,7 +84,7 @@ abstract class SharedReading implements Reading {
     const { batch, index } = record
     const offset = batch.offset(index)
     const at = { kind: this.kind, partition: assignment.partition, offset, timestamp: batch.timestamp(index) }
-    const own = headers.read(record.headerPairs, at)
+    const own = headers.readOf(batch, index, at)
     if (own.kind === 'foreign') {
       this.skipped()
       reports.skipped(record)

@@ -1,12 +1,11 @@
-import { EMPTY, type OperatorFunction } from 'rxjs'
+import type { OperatorFunction } from 'rxjs'
 import { type Completed, completed, type Failed } from '../failure.js'
 import { checkOptions, type KnownOptions } from '../options.js'
 import { recordPlace } from '../record-place.js'
 import type { RoutingClient } from '../routing.js'
 import { deadLetterCopy } from './copy.js'
+import { copyEach } from './copy-each.js'
 import { destinationOf } from './destination.js'
-import { eachFailed } from './each-failed.js'
-import { publishingCopy } from './publishing-copy.js'
 import { routingOf } from './routing-of.js'
 
 export interface DeadLetterOptions {
@@ -35,30 +34,25 @@ export function deadLetter(
   checkOptions('deadLetter', options, known)
   const { routing, headers, topic } = destinationOf(client, 'deadLetter', 'dlqTopic', options.topic)
 
-  return eachFailed<Completed>(failed => {
-    const full = routing.fenceIsFull(failed)
-    if (full !== undefined) {
-      routing.unroutable(failed, full)
-      return EMPTY
-    }
-    const now = routing.clock.wall()
-    return publishingCopy(
-      routing,
-      failed,
-      topic,
-      without => deadLetterCopy(failed, routing, headers, topic, now, without),
-      {
-        acknowledged: () => {
-          // Observed or not: the log counts them.
-          const { record, attempt, reason } = failed
-          routing.event({ type: 'dead-lettered', ...recordPlace(record), attempt, reason })
-          return completed(failed, 'dead-lettered')
-        },
-        refused: cause => {
-          routing.unroutable(failed, cause)
-          return undefined
-        },
-      },
-    )
+  return copyEach<Completed>({
+    routing,
+    topic,
+    admits: failed => routing.fenceIsFull(failed) === undefined,
+    instead: failed => {
+      routing.unroutable(failed, routing.fenceIsFull(failed))
+      return undefined
+    },
+    delay: () => 0,
+    copy: (failed, now, _delay, without) => deadLetterCopy(failed, routing, headers, topic, now, without),
+    acknowledged: failed => {
+      // Observed or not: the log counts them.
+      const { record, attempt, reason } = failed
+      routing.event({ type: 'dead-lettered', ...recordPlace(record), attempt, reason })
+      return completed(failed, 'dead-lettered')
+    },
+    refused: (failed, cause) => {
+      routing.unroutable(failed, cause)
+      return undefined
+    },
   })
 }

@@ -1,6 +1,6 @@
 import { RxMikaError } from '../errors.js'
 import type { Origin } from '../record.js'
-import type { HeaderPair } from '../record-batch.js'
+import type { HeaderPair, HeaderVisitor, RecordBatch } from '../record-batch.js'
 import { longestDelay } from './backoff.js'
 
 /**
@@ -40,6 +40,7 @@ const ranges = {
   failed_at: [0, 8.64e15],
   not_before: [0, 8.64e15],
 } as const satisfies { readonly [field in Field]?: readonly [number, number] }
+const numbers = Object.keys(ranges) as readonly (keyof typeof ranges)[]
 
 const longestNumber = 17
 const longestTopic = 249
@@ -79,8 +80,9 @@ const foreign: OwnHeaders = { kind: 'foreign' }
 export class GroupHeaders {
   readonly #fields = new Map<string, Field>()
   readonly #names: { readonly [field in Field]: string }
+  readonly #own: OwnValues
   #lastTopic: { readonly bytes: Buffer; readonly name: string } | undefined
-  readonly #last: { [field in Field]?: { readonly value: string | number; readonly bytes: Buffer } } = {}
+  readonly #last: { [field in Field]?: { readonly value: string | number; readonly pair: HeaderPair } } = {}
 
   /** @param group The full name, suffix included. */
   constructor(readonly group: string) {
@@ -88,6 +90,7 @@ export class GroupHeaders {
     this.#names = Object.fromEntries([...this.#fields].map(([name, field]) => [field, name])) as {
       [field in Field]: string
     }
+    this.#own = new OwnValues([...this.#fields.keys()])
   }
 
   isOwn(name: string): boolean {
@@ -96,41 +99,60 @@ export class GroupHeaders {
 
   /** Reads what may come from anywhere: lengths and ranges are checked, and nothing makes it throw. */
   read(pairs: readonly HeaderPair[], at: ReadAt): OwnHeaders {
-    const marker = this.#names.org_topic
-    if (!pairs.some(pair => pair[0] === marker)) return foreign
-    const values = this.values(pairs)
-    for (const [field, value] of values) {
-      if (!(field === 'org_topic' && this.#isLastTopic(value)) && !isWellFormed(field, value))
-        return this.#malformed(field, `was ${shown(value)}`)
+    for (const [name, value] of pairs)
+      this.#own.header(name, value ?? noBytes, value === null ? -1 : 0, value?.length ?? 0)
+    return this.#readOwn(at)
+  }
+
+  /** The same of a record as it stands in its batch. */
+  readOf(batch: RecordBatch, index: number, at: ReadAt): OwnHeaders {
+    if (batch.scanHeaders === undefined) return this.read(batch.headers(index), at)
+    batch.scanHeaders(index, this.#own)
+    return this.#readOwn(at)
+  }
+
+  #readOwn(at: ReadAt): OwnHeaders {
+    try {
+      return this.#own.has('org_topic') ? this.#checked(at) : foreign
+    } finally {
+      this.#own.clear()
     }
-    const number = (field: keyof typeof ranges) => {
-      const value = values.get(field)
-      return value == null ? undefined : decimal(value)
-    }
-    const notBefore = number('not_before')
-    const failedAt = number('failed_at')
+  }
+
+  #checked(at: ReadAt): OwnHeaders {
+    const own = this.#own
+    const topic = this.#topic()
+    if (topic === undefined) return this.#malformed('org_topic')
+    for (const field of numbers)
+      if (own.has(field) && !isInRange(field, own.number(field))) return this.#malformed(field)
+    const notBefore = own.has('not_before') ? own.number('not_before') : undefined
+    const failedAt = own.has('failed_at') ? own.number('failed_at') : undefined
     if (notBefore !== undefined && failedAt !== undefined && notBefore - failedAt > longestDelay) {
-      return this.#malformed('not_before', `is ${notBefore - failedAt} ms after the failure, more than ${longestDelay}`)
+      const problem = `is ${notBefore - failedAt} ms after the failure, more than ${longestDelay}`
+      return malformed(this.#names.not_before, problem)
     }
     const origin: Origin = {
       kind: at.kind,
-      topic: this.#topicOf(values.get('org_topic')!),
-      partition: number('org_partition') ?? at.partition,
-      offset: number('org_offset') ?? at.offset,
-      timestamp: number('org_timestamp') ?? at.timestamp,
-      retries: number('retries') ?? 0,
+      topic,
+      partition: own.has('org_partition') ? own.number('org_partition') : at.partition,
+      offset: own.has('org_offset') ? own.number('org_offset') : at.offset,
+      timestamp: own.has('org_timestamp') ? own.number('org_timestamp') : at.timestamp,
+      retries: own.has('retries') ? own.number('retries') : 0,
     }
     return { kind: 'own', origin, notBefore, failedAt }
   }
 
-  /** Most copies that are read one after the other are of one topic. */
-  #isLastTopic(bytes: Buffer | null): boolean {
-    return bytes !== null && this.#lastTopic !== undefined && bytes.equals(this.#lastTopic.bytes)
+  /** Undefined: it is no topic's name. Most copies that are read one after the other are of one topic. */
+  #topic(): string | undefined {
+    if (this.#lastTopic !== undefined && this.#own.is('org_topic', this.#lastTopic.bytes)) return this.#lastTopic.name
+    const bytes = this.#own.bytes('org_topic')
+    if (!isWellFormed('org_topic', bytes)) return undefined
+    this.#lastTopic = { bytes: Buffer.from(bytes), name: bytes.toString('latin1') }
+    return this.#lastTopic.name
   }
 
-  #topicOf(bytes: Buffer): string {
-    if (!this.#isLastTopic(bytes)) this.#lastTopic = { bytes: Buffer.from(bytes), name: bytes.toString('latin1') }
-    return this.#lastTopic!.name
+  #malformed(field: Field): OwnHeaders {
+    return malformed(this.#names[field], `was ${shown(this.#own.bytes(field))}`)
   }
 
   /** The group's own values; where a name occurs several times the last counts. */
@@ -149,26 +171,81 @@ export class GroupHeaders {
     for (const field of fields) {
       const value = own[field]
       if (value === undefined) continue
-      result.push([this.#names[field], Buffer.isBuffer(value) ? value : this.#bytesOf(field, value)])
+      result.push(Buffer.isBuffer(value) ? [this.#names[field], value] : this.#pairOf(field, value))
     }
     return result
   }
 
-  /** What fails together mostly fails alike: the bytes of each field's last value are used again. */
-  #bytesOf(field: Field, value: string | number): Buffer {
+  /** What fails together mostly fails alike: the pair of each field's last value is used again. */
+  #pairOf(field: Field, value: string | number): HeaderPair {
     const last = this.#last[field]
-    if (last !== undefined && last.value === value) return last.bytes
-    const bytes = text(String(value), textLimits[field])
-    this.#last[field] = { value, bytes }
-    return bytes
+    if (last !== undefined && last.value === value) return last.pair
+    const pair: HeaderPair = [this.#names[field], text(String(value), textLimits[field])]
+    this.#last[field] = { value, pair }
+    return pair
   }
+}
 
-  #malformed(field: Field, problem: string): OwnHeaders {
-    return {
-      kind: 'malformed',
-      error: new MalformedHeadersError(`header ${this.#names[field]} ${problem}`),
+/** Where the values of a group's own headers stand in the record that is being read: of a name the last counts. */
+class OwnValues implements HeaderVisitor {
+  readonly #places: ReadonlyMap<string, OwnValue>
+  readonly #values: { readonly [field in Field]: OwnValue }
+
+  /** @param names In the order of the fields. */
+  constructor(names: readonly string[]) {
+    const values = fields.map(() => new OwnValue())
+    this.#places = new Map(names.map((name, at) => [name, values[at]!]))
+    this.#values = Object.fromEntries(fields.map((field, at) => [field, values[at]!])) as {
+      [field in Field]: OwnValue
     }
   }
+
+  header(name: string, bytes: Buffer, from: number, end: number): void {
+    const value = this.#places.get(name)
+    if (value === undefined) return
+    value.within = bytes
+    value.from = from
+    value.end = end
+  }
+
+  /** Nothing of the record is kept. */
+  clear(): void {
+    for (const field of fields) this.#values[field].within = undefined
+  }
+
+  has(field: Field): boolean {
+    return this.#values[field].within !== undefined
+  }
+
+  bytes(field: Field): Buffer | null {
+    const { within, from, end } = this.#values[field]
+    return from < 0 ? null : within!.subarray(from, end)
+  }
+
+  is(field: Field, bytes: Buffer): boolean {
+    const { within, from, end } = this.#values[field]
+    if (from < 0 || end - from !== bytes.length) return false
+    for (let at = 0; at < bytes.length; at++) if (bytes[at] !== within![from + at]) return false
+    return true
+  }
+
+  /** NaN: it is no integer in decimal digits. */
+  number(field: Field): number {
+    const { within, from, end } = this.#values[field]
+    return from < 0 ? Number.NaN : decimal(within!, from, end)
+  }
+}
+
+class OwnValue {
+  within: Buffer | undefined
+  from = 0
+  end = 0
+}
+
+const noBytes = Buffer.alloc(0)
+
+function malformed(name: string, problem: string): OwnHeaders {
+  return { kind: 'malformed', error: new MalformedHeadersError(`header ${name} ${problem}`) }
 }
 
 /** Whether a value is what its header must be; texts that are only for people may be anything. */
@@ -176,20 +253,18 @@ export function isWellFormed(field: Field, value: Buffer | null): value is Buffe
   if (field === 'org_topic')
     return value !== null && value.length <= longestTopic && isTopicName(value.toString('latin1'))
   if (!(field in ranges)) return true
-  const [least, most] = ranges[field as keyof typeof ranges]
-  const number = value === null ? undefined : decimal(value)
-  return number !== undefined && number >= least && number <= most
+  return value !== null && isInRange(field as keyof typeof ranges, decimal(value, 0, value.length))
 }
 
-/** An integer in decimal digits; undefined if it is anything else. From the bytes: a retry has eight of them. */
-function decimal(value: Buffer): number | undefined {
-  const { length } = value
-  const isNegative = value[0] === 0x2d
-  if (length === (isNegative ? 1 : 0) || length > longestNumber) return undefined
+/** An integer in decimal digits; NaN if it is anything else. From the bytes: a retry has eight of them. */
+function decimal(bytes: Buffer, from: number, end: number): number {
+  const isNegative = bytes[from] === 0x2d
+  const first = isNegative ? from + 1 : from
+  if (first >= end || end - from > longestNumber) return Number.NaN
   let number = 0
-  for (let at = isNegative ? 1 : 0; at < length; at++) {
-    const digit = value[at]! - 0x30
-    if (digit < 0 || digit > 9) return undefined
+  for (let at = first; at < end; at++) {
+    const digit = bytes[at]! - 0x30
+    if (digit < 0 || digit > 9) return Number.NaN
     number = number * 10 + digit
   }
   return isNegative ? 0 - number : number

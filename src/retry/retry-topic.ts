@@ -1,4 +1,4 @@
-import { EMPTY, type OperatorFunction, of } from 'rxjs'
+import type { OperatorFunction } from 'rxjs'
 import { ConfigurationError } from '../errors.js'
 import { type Completed, completed, type Failed } from '../failure.js'
 import { checkInteger, checkOptions, type KnownOptions } from '../options.js'
@@ -7,9 +7,8 @@ import { recordPlace } from '../record-place.js'
 import type { RoutingClient } from '../routing.js'
 import { type Backoff, checkBackoff, delayBefore } from './backoff.js'
 import { retryCopy } from './copy.js'
+import { copyEach } from './copy-each.js'
 import { destinationOf } from './destination.js'
-import { eachFailed } from './each-failed.js'
-import { publishingCopy } from './publishing-copy.js'
 import { routingOf } from './routing-of.js'
 
 export interface RetryTopicOptions {
@@ -50,33 +49,29 @@ export function retryTopic(
   checkBackoff('retryTopic', backoff)
   const { routing, headers, topic } = destinationOf(client, 'retryTopic', 'retryTopic', options.topic)
 
-  const retry = eachFailed<Failed | Completed>(failed => {
-    const retriesBefore = deliveryOf(failed.record)?.origin?.retries ?? 0
-    if (!failed.retryable || retriesBefore >= retries) return of(failed)
-    // The copy's attempt: tries without a topic (redeliver) are not counted in its headers.
-    const delay = delayBefore(retriesBefore + 2, backoff)
-    if (routing.keepsItsPlace(failed)) {
+  const retriesBefore = ({ record }: Failed) => deliveryOf(record)?.origin?.retries ?? 0
+  const isOver = (failed: Failed) => !failed.retryable || retriesBefore(failed) >= retries
+  const retry = copyEach<Failed | Completed>({
+    routing,
+    topic,
+    admits: failed => !isOver(failed) && !routing.keepsItsPlace(failed),
+    instead: failed => {
+      if (isOver(failed)) return failed
       // A step that is built as failures come (by `groupBy`, `defer`) is built after the topic was registered.
       routing.unroutable(failed, new ConfigurationError(`topic '${failed.record.topic}': ${lostOrder}`))
-      return EMPTY
-    }
-    const now = routing.clock.wall()
-    return publishingCopy<Failed | Completed>(
-      routing,
-      failed,
-      topic,
-      without => retryCopy(failed, routing, headers, topic, now, delay, without),
-      {
-        acknowledged: () => {
-          if (routing.observed) {
-            const { record, attempt, reason } = failed
-            routing.event({ type: 'retried', ...recordPlace(record), attempt, reason })
-          }
-          return completed(failed, 'retried')
-        },
-        refused: () => failed,
-      },
-    )
+      return undefined
+    },
+    // The copy's attempt: tries without a topic (redeliver) are not counted in its headers.
+    delay: failed => delayBefore(retriesBefore(failed) + 2, backoff),
+    copy: (failed, now, delay, without) => retryCopy(failed, routing, headers, topic, now, delay, without),
+    acknowledged: failed => {
+      if (routing.observed) {
+        const { record, attempt, reason } = failed
+        routing.event({ type: 'retried', ...recordPlace(record), attempt, reason })
+      }
+      return completed(failed, 'retried')
+    },
+    refused: failed => failed,
   })
   return failures => {
     if (routing.building?.keepsPlaces === true) throw new ConfigurationError(lostOrder)

@@ -51,8 +51,8 @@ export class StubClient implements RoutingClient {
       clock: clockOf({ scheduler: options.scheduler ?? { now: () => 5_000, schedule: () => assertNever() } }),
       building: undefined,
       fullName: topic => `${topic}-dev`,
-      publishCopy: (topic, make, failed, observer) => {
-        const copy = make()
+      publishCopy: (topic, failed, observer) => {
+        const copy = observer.copy()
         this.copies.push(copy)
         this.waiting.push(observer)
         publish(copy, failed)
@@ -64,7 +64,7 @@ export class StubClient implements RoutingClient {
           .subscribe({
             next: place => observer.settle(place && { ok: true, ...place }),
             error: error => {
-              if (observer.concede(error)) this[routing].publishCopy(topic, make, failed, observer)
+              if (observer.concede(error)) this[routing].publishCopy(topic, failed, observer)
               else observer.settle({ ok: false, error })
             },
           })

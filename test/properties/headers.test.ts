@@ -2,6 +2,8 @@ import fc from 'fast-check'
 import { of } from 'rxjs'
 import { describe, expect, it } from 'vitest'
 import { Failed } from '../../src/failure.js'
+import { readPartitionRecords } from '../../src/protocol/records/partition-records.js'
+import { encodeRecordBatch } from '../../src/protocol/records/record-batch-encoder.js'
 import type { HeaderPair } from '../../src/record-batch.js'
 import { longestDelay } from '../../src/retry/backoff.js'
 import { deadLetter } from '../../src/retry/dead-letter.js'
@@ -67,6 +69,22 @@ const timestamps = fc.constantFrom(900, -1, 0, 1_700_000_000_000, -2, 2 ** 63, 9
 const topics = fc.constantFrom('orders', 'billing-retry', 'billing-dlq')
 
 describe('headers of a copy', () => {
+  it('say the same whether they are read as pairs or as they stand in their batch', () => {
+    fc.assert(
+      fc.property(fc.array(anyPairs, { minLength: 1, maxLength: 3 }), records => {
+        const bytes = encodeRecordBatch(
+          records.map(headers => ({ key: null, value: null, timestamp: 900, headers })),
+          { producerId: -1n, epoch: -1, first: -1 },
+        )
+        const [batch] = readPartitionRecords(bytes, 0, bytes.length, 0, [], {}).batches
+        records.forEach((headers, index) => {
+          // What is kept of one reading, such as the last topic, must not tell in the next.
+          expect(billing.readOf(batch!, index, readAt)).toEqual(billing.read(headers, readAt))
+        })
+      }),
+    )
+  })
+
   it('hold any foreign headers byte for byte, in their order', () => {
     fc.assert(
       fc.property(anyPairs, topics, anyReason, (headers, topic, reason) => {

@@ -1,34 +1,51 @@
 import { asyncScheduler, VirtualTimeScheduler } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { Publisher, type PublishListener } from '../../src/client/publisher.js'
+import { Publisher, Sending } from '../../src/client/publisher.js'
 import { type Outgoing, PublishError } from '../../src/index.js'
-
-/** Notes what it is told. */
-function listening(told: unknown[], wanted: () => boolean = () => true): PublishListener {
-  return {
-    get wanted() {
-      return wanted()
-    },
-    settle: result => told.push(result),
-    abandoned: () => told.push('abandoned'),
-    delayed: (error, lasting) => told.push([error.message, lasting]),
-  }
-}
+import type { ProduceResult } from '../../src/produce-result.js'
 
 const record = { topic: 'copies', key: 'k', value: 'v', partition: 3 }
+
+/** Notes what it is told. */
+class Noting extends Sending {
+  readonly topic = record.topic
+  readonly key = record.key
+  readonly partition = record.partition
+  made = 0
+
+  constructor(
+    readonly told: unknown[] = [],
+    readonly wanted = true,
+  ) {
+    super()
+  }
+
+  record() {
+    this.made++
+    return record
+  }
+
+  protected settled(result: ProduceResult): void {
+    this.told.push(result)
+  }
+
+  abandoned(): void {
+    this.told.push('abandoned')
+  }
+
+  delayed(error: PublishError, lasting: boolean): void {
+    this.told.push([error.message, lasting])
+  }
+}
 
 describe('a record on its way', () => {
   it('is shown to the driver by its address, and made when that asks for it', () => {
     const outgoings: Outgoing[] = []
-    let made = 0
     const publisher = new Publisher({ produce: outgoing => outgoings.push(outgoing) }, asyncScheduler)
-    const make = () => {
-      made++
-      return record
-    }
-    publisher.send({ topic: 'copies', key: 'k', partition: 3 }, make, listening([]))
+    const sending = new Noting()
+    publisher.send(sending)
     expect(outgoings[0]).toMatchObject({ topic: 'copies', key: 'k', partition: 3, wanted: true })
-    expect(made).toBe(0)
+    expect(sending.made).toBe(0)
     expect(outgoings[0]!.record()).toBe(record)
   })
 
@@ -48,7 +65,7 @@ describe('a record on its way', () => {
     const outgoings: Outgoing[] = []
     const told: unknown[] = []
     const publisher = new Publisher({ produce: outgoing => outgoings.push(outgoing) }, clock)
-    publisher.send(record, () => record, listening(told))
+    publisher.send(new Noting(told))
     outgoings[0]!.settle(answer as never)
     expect(told).toEqual([[expect.any(String), true]])
     clock.flush()
@@ -71,7 +88,7 @@ describe('a record on its way', () => {
       },
       clock,
     )
-    publisher.send(record, () => record, listening(told))
+    publisher.send(new Noting(told))
     clock.flush()
     expect(told).toEqual([['publishing to copies was not acknowledged', true], expect.objectContaining({ ok: true })])
   })
@@ -90,13 +107,9 @@ describe('a record on its way', () => {
       },
       clock,
     )
-    publisher.send(
-      record,
-      () => record,
-      listening(told, () => false),
-    )
+    publisher.send(new Noting(told, false))
     expect(told).toEqual(['abandoned'])
-    publisher.send(record, () => record, listening([]))
+    publisher.send(new Noting())
     publisher.end()
     clock.flush()
     expect(asked).toBe(2)

@@ -99,22 +99,28 @@ export class LazyRecordBatch {
   }
 
   headers(index: number): readonly HeaderPair[] {
+    const collected = new HeaderPairs()
+    this.scanHeaders(index, collected)
+    return collected.pairs
+  }
+
+  /** Tells of each header where its value stands, and makes no buffer for it. */
+  scanHeaders(index: number, visitor: HeaderVisitor): void {
     const place = this.#place(index)
     const { bytes } = this
     const end = this.positions[place + STRIDE]!
     const valueLength = readVarint(bytes, this.positions[place + 2]!, end)
     const count = readVarint(bytes, next + Math.max(valueLength, 0), end)
     let at = next
-    const headers: HeaderPair[] = []
     for (let i = 0; i < count; i++) {
       const nameLength = readVarint(bytes, at, end)
       const nameEnd = next + nameLength
       const name = readHeaderName(bytes, next, nameEnd, i)
       const length = readVarint(bytes, nameEnd, end)
-      at = next + Math.max(length, 0)
-      headers.push([name, length < 0 ? null : bytes.subarray(next, at)])
+      const from = next
+      at = from + Math.max(length, 0)
+      visitor.header(name, bytes, length < 0 ? -1 : from, at)
     }
-    return headers
   }
 
   /** The index of the first record at `offset` or after it; `count` when there is none. */
@@ -156,6 +162,19 @@ export class LazyRecordBatch {
   #read(at: number, end: number): Buffer | null {
     const length = readVarint(this.bytes, at, end)
     return length < 0 ? null : this.bytes.subarray(next, next + length)
+  }
+}
+
+/** Is told where a header's value stands; `from` is -1 where it is null. */
+interface HeaderVisitor {
+  header(name: string, bytes: Buffer, from: number, end: number): void
+}
+
+class HeaderPairs implements HeaderVisitor {
+  readonly pairs: HeaderPair[] = []
+
+  header(name: string, bytes: Buffer, from: number, end: number): void {
+    this.pairs.push([name, from < 0 ? null : bytes.subarray(from, end)])
   }
 }
 
