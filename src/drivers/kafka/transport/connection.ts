@@ -6,6 +6,7 @@ import type { AnyMessage, RequestOf, ResponseOf, VersionRange } from '../../../p
 import type { Address } from './address.js'
 import { RefusedConnectionError, UnansweredError, UnsupportedRequestError } from './failures.js'
 import { FrameReader } from './frames.js'
+import type { OpenSocket } from './socket.js'
 
 /** How much later than due a timer may fire before that shows that this process stood still, ms. */
 const maxTimerDelay = 1_000
@@ -53,6 +54,7 @@ export class Connection {
   ready = false
   /** Whether nothing was under way when it ended. */
   wasIdle = true
+  readonly socket: Socket
   readonly #pending = new Map<number, Pending>()
   readonly #frames = new FrameReader()
   #correlationId = 0
@@ -67,13 +69,15 @@ export class Connection {
   constructor(
     readonly address: Address,
     readonly clientId: string,
-    readonly socket: Socket,
+    readonly open: OpenSocket,
     readonly clock: Clock,
     readonly onClosed: (error: Error) => void,
     /** A request waits, and nothing has come for some seconds. */
     readonly onQuiet: (error: UnansweredError) => void = () => {},
   ) {
-    socket.on('data', chunk => this.#receive(chunk as Buffer))
+    const { socket } = open
+    this.socket = socket
+    open.receive(chunk => this.#receive(chunk))
     socket.on('error', cause => this.close(cause.message, cause))
     socket.on('close', () => {
       const options = { sent: true, closedByPeer: true }

@@ -1,11 +1,11 @@
 /** Larger than any answer; a peer that speaks TLS or HTTP appears to announce more. */
 const maxFrameBytes = 256 * 1024 * 1024
 
-/** Below this size a frame is cut out of the received chunk; larger ones are collected in a buffer of their own. */
 const sizeBytes = 4
 
 /**
- * Cuts a connection's bytes into frames: a size of four bytes, then so many bytes.
+ * Cuts a connection's bytes into frames: a size of four bytes, then so many bytes. Each frame has memory of its own, for
+ * the chunks are read into a buffer that is used again.
  *
  * @see https://kafka.apache.org/protocol#protocol_common
  */
@@ -32,11 +32,6 @@ export class FrameReader {
         const size = this.#size.readInt32BE(0)
         if (size < sizeBytes || size > maxFrameBytes) return false
         this.#sizeRead = 0
-        if (chunk.length - at >= size) {
-          next(chunk.subarray(at, at + size))
-          at += size
-          continue
-        }
         this.#frame = Buffer.allocUnsafeSlow(size)
         this.#frameRead = 0
       }

@@ -9,6 +9,19 @@ export type Ssl = boolean | tls.ConnectionOptions
 const tlsRefusal =
   /^(ERR_TLS_|ERR_SSL_|EPROTO$|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(GET|VERIFY|DECRYPT)|HOSTNAME_MISMATCH)/
 
+/** What one read takes from a socket at most, bytes. */
+const readBytes = 256 * 1024
+
+/** What every plain socket reads into: what comes is taken out of it before the next read, of whichever socket. */
+let readBuffer: Buffer | undefined
+
+/** An open connection to a peer. */
+export interface OpenSocket {
+  readonly socket: net.Socket
+  /** Calls back with what comes, which is only lent: the memory is used again after the call. */
+  receive(take: (chunk: Buffer) => void): void
+}
+
 /**
  * Opens a socket, with TLS where `ssl` is set. Gives up at once when `ended` aborts.
  *
@@ -20,14 +33,15 @@ export function openSocket(
   ssl: Ssl | undefined,
   timeout: number,
   ended: AbortSignal,
-): Promise<net.Socket> {
+): Promise<OpenSocket> {
   return new Promise((resolve, reject) => {
     const { host, port } = address
     const encrypted = ssl !== undefined && ssl !== false
     const options = ssl === true || !encrypted ? {} : (ssl as tls.ConnectionOptions)
+    const reader = new Reader()
     const socket = encrypted
       ? tls.connect({ host, port, ...(net.isIP(host) === 0 ? { servername: host } : {}), ...options })
-      : net.connect({ host, port })
+      : net.connect({ host, port, onread: reader.onread })
     const fail = (error: Error) => {
       clearTimeout(timer)
       ended.removeEventListener('abort', giveUp)
@@ -53,9 +67,38 @@ export function openSocket(
       socket.setKeepAlive(true, 60_000)
       // Requests are small and each is waited for: Nagle's algorithm would hold back the second half of one.
       socket.setNoDelay(true)
-      resolve(socket)
+      if (encrypted) socket.on('data', chunk => reader.take(chunk as Buffer))
+      resolve({ socket, receive: take => reader.give(take) })
     })
   })
+}
+
+/** Hands on what a socket reads; what comes before anybody takes it is kept. */
+class Reader {
+  #take: ((chunk: Buffer) => void) | undefined
+  readonly #early: Buffer[] = []
+
+  /** Node reads into a buffer of ours: one of its own for every 64 KiB is most of what there is to collect otherwise. */
+  readonly onread = {
+    buffer: () => {
+      readBuffer ??= Buffer.allocUnsafeSlow(readBytes)
+      return readBuffer
+    },
+    callback: (length: number, buffer: Uint8Array) => {
+      this.take((buffer as Buffer).subarray(0, length))
+      return true
+    },
+  }
+
+  take(chunk: Buffer): void {
+    if (this.#take === undefined) this.#early.push(Buffer.from(chunk))
+    else this.#take(chunk)
+  }
+
+  give(take: (chunk: Buffer) => void): void {
+    this.#take = take
+    for (const chunk of this.#early.splice(0)) take(chunk)
+  }
 }
 
 function connectionFailure(address: Address, cause: NodeJS.ErrnoException, encrypted: boolean): Error {

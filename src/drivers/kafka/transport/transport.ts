@@ -120,12 +120,12 @@ export class Transport {
       if (entry.ended.aborted) throw new UnansweredError('the client is closed', address, { sent: false })
       begun = true
       this.listener.connecting(address)
-      const socket = await openSocket(address, ssl, connectTimeout, entry.ended)
+      const open = await openSocket(address, ssl, connectTimeout, entry.ended)
       let wasReady = false
       const connection = new Connection(
         address,
         clientId,
-        socket,
+        open,
         clock,
         error => {
           forget()
