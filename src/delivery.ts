@@ -27,6 +27,15 @@ export interface Rebalances {
   readonly changes: Observable<unknown>
 }
 
+/**
+ * Where a pipeline's records come from: an operator with more than it can begin soon lets the rest wait in Kafka. Each
+ * `suspend` ends by a `resume`; records may come meanwhile, such as retries.
+ */
+export interface Supply {
+  suspend(): void
+  resume(): void
+}
+
 /** The assignment that a delivery belongs to, as operators see it. */
 export interface DeliveryOwner {
   /** Where the record was read; without suffix. */
@@ -40,6 +49,8 @@ export interface DeliveryOwner {
   readonly rebalances: Rebalances
   /** The client, as tracing channels name it. Absent from owners of an earlier version. */
   readonly client?: ClientMessage
+  /** Absent: what is read there is for several pipelines, and is not held back. */
+  readonly supply?: Supply | undefined
 }
 
 /** A `fail` that came after an `ack` of the same delivery, or an `ack` after a `fail`: the first one counts. */

@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 import type { Observable } from 'rxjs'
 import { type ClientMessage, receiveChannel, settleChannel, traceSync } from '../channels.js'
 import type { Clock } from '../clock.js'
-import type { FailureStage } from '../delivery.js'
+import type { FailureStage, Supply } from '../delivery.js'
 import type { PartitionAssignment } from '../driver.js'
 import { FetchError, KeyFenceError } from '../errors.js'
 import type { StallReason } from '../events.js'
@@ -66,6 +66,8 @@ export interface Reading {
   readonly active: boolean
   /** Whether more may be taken in now, the record at `offset` coming next. */
   accepts(assignment: Assignment, offset: number): boolean
+  /** Lets operators hold back what comes; absent where it is for several pipelines. */
+  readonly supply?: Supply
   /** Why not, for `stalls()`; undefined: nothing is held back by that. */
   closedBecause(): StallReason | undefined
   /**
@@ -205,6 +207,10 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
 
   get client(): ClientMessage {
     return this.host.identity
+  }
+
+  get supply(): Supply | undefined {
+    return this.reading.supply
   }
 
   get signal(): AbortSignal {

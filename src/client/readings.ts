@@ -1,3 +1,4 @@
+import type { Supply } from '../delivery.js'
 import { RecordWithoutConsumerError } from '../errors.js'
 import type { StallReason } from '../events.js'
 import type { DeliveredRecord, RecordSource } from '../record.js'
@@ -27,7 +28,11 @@ export class TopicReading implements Reading {
   }
 
   accepts(): boolean {
-    return this.stream.open
+    return this.stream.wantsMore
+  }
+
+  get supply(): Supply {
+    return this.stream.supply
   }
 
   closedBecause(): StallReason | undefined {

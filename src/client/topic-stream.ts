@@ -1,4 +1,5 @@
 import { Observable, type Subscriber } from 'rxjs'
+import type { Supply } from '../delivery.js'
 import { TopicAlreadySubscribedError } from '../errors.js'
 import type { StallReason } from '../events.js'
 import { type ConsumeRecord, type DeliveredRecord, deliveryOf } from '../record.js'
@@ -9,6 +10,8 @@ import { TopicRecords } from './topic-records.js'
 export interface StreamFeed {
   /** Delivers what may be delivered now. */
   drain(): void
+  /** Delivers once what is under way has returned. */
+  drainSoon(): void
   /** Delivers in another turn, which leaves all else its own. */
   drainLater(): void
   /** Runs the work in another turn and at the same time. */
@@ -31,6 +34,8 @@ export class TopicStream {
   #resting = false
   /** Where the subscriber that asks has its newest record from. */
   #lastFrom: object | undefined
+  /** How many operators of its pipeline have enough for now. */
+  #suspended = 0
   #end: StreamEnd | undefined
   #told = false
   /** A record is being delivered, or a subscriber given what waits for it. */
@@ -62,6 +67,22 @@ export class TopicStream {
   /** Ended by an error. */
   get failed(): boolean {
     return this.#end !== undefined && 'error' in this.#end
+  }
+
+  /** Whether more of the topic's own records may be taken in. */
+  get wantsMore(): boolean {
+    return this.open && this.#suspended === 0
+  }
+
+  /** For operators of its pipeline. */
+  readonly supply: Supply = {
+    suspend: () => {
+      this.#suspended++
+    },
+    resume: () => {
+      if (--this.#suspended > 0) return
+      for (const assignment of this.assignments()) assignment.drainSoon()
+    },
   }
 
   closedBecause(): StallReason | undefined {

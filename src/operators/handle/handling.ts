@@ -5,6 +5,7 @@ import { HandlerTimeoutError } from '../../errors.js'
 import { Fifo } from '../../fifo.js'
 import { isPromise } from '../is-promise.js'
 import { RebalanceWatch } from '../rebalance-watch.js'
+import { SupplyWatch } from '../supply-watch.js'
 import { failuresIn, identityOf } from './batch-failure.js'
 import { Again, Call, Singles } from './call.js'
 import { CallSignal } from './call-signal.js'
@@ -21,6 +22,12 @@ export interface HandlerContext {
    */
   readonly signal: AbortSignal
 }
+
+/**
+ * So many records that could begin, were there a free place, are enough; as many as may be under way, where that is more.
+ * What waits here is memory that outlives the young generation, and what waits in Kafka is none.
+ */
+const minEnough = 256
 
 type AnyOutcome =
   | { readonly record: AnyRecord; readonly status: 'acked'; readonly value: unknown }
@@ -59,6 +66,7 @@ export class Handling<I> {
   readonly #cancellable = new Set<Call<I>>()
   readonly #start = (call: Call<I>) => this.#ready.push(call)
   readonly #rebalances = new RebalanceWatch(underWay => this.#rebalanced(underWay))
+  readonly #supply = new SupplyWatch()
   /** What does not begin before a rebalance is over. */
   readonly #rested = new Fifo<Call<I>>()
   #limit: number
@@ -82,8 +90,12 @@ export class Handling<I> {
   }
 
   take(input: I): void {
-    if (!Array.isArray(input)) this.#rebalances.attend(deliveryBehind(input))
-    else for (const delivery of deliveries(input)) this.#rebalances.attend(delivery)
+    if (!Array.isArray(input)) {
+      const delivery = deliveryBehind(input)
+      this.#rebalances.attend(delivery)
+      // Of arrays nothing is held back: what gathers them may wait for more.
+      this.#supply.attend(delivery)
+    } else for (const delivery of deliveries(input)) this.#rebalances.attend(delivery)
     const fresh = this.options.order === 'key' ? this.#takeAgain(input) : input
     if (fresh !== undefined) {
       const call = new Call(fresh)
@@ -181,6 +193,7 @@ export class Handling<I> {
 
   cancel(): void {
     this.#rebalances.end()
+    this.#supply.resume()
     this.#ready.clear()
     this.#rested.clear()
     // As one, so that a teardown that throws does not keep the others from running.
@@ -210,10 +223,18 @@ export class Handling<I> {
     } finally {
       this.#pumping = false
     }
+    this.#regulate()
     const waiting = this.#ready.size + this.#rested.size
     if (this.#sourceCompleted && this.#underWay === 0 && waiting === 0 && !this.#awaits) {
       this.subscriber.complete()
     }
+  }
+
+  #regulate(): void {
+    const ready = this.#ready.size
+    const enough = Math.max(minEnough, this.#limit)
+    if (ready >= enough) this.#supply.suspend()
+    else if (ready <= enough / 2) this.#supply.resume()
   }
 
   /** Something stands behind a failed record, and is still for whoever stands here. */
