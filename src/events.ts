@@ -36,7 +36,7 @@ export interface Stall extends RecordPlace {
 
 export interface StallsOptions {
   /** True: every record that is held, not only the first of each partition; default false. */
-  readonly all?: boolean
+  readonly all?: boolean | undefined
 }
 
 /**

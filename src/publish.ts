@@ -6,14 +6,14 @@ export type HeaderValue = Buffer | string | null
 
 export interface PublishRecord {
   readonly topic: string
-  readonly key?: Buffer | string | null
+  readonly key?: Buffer | string | null | undefined
   readonly value: Buffer | string | null
   /** An object, or pairs where the order between names or a repeated name matters. */
-  readonly headers?: RecordHeaders | readonly HeaderPair[]
+  readonly headers?: RecordHeaders | readonly HeaderPair[] | undefined
   /** Default: chosen from the key as Java's client does, or in turns. */
-  readonly partition?: number
+  readonly partition?: number | undefined
   /** Milliseconds since 1970; default now. */
-  readonly timestamp?: number
+  readonly timestamp?: number | undefined
 }
 
 /** A record as a driver writes it. */

@@ -16,5 +16,5 @@ export type SaslOptions =
       readonly authorizationIdentity: string
       readonly accessKeyId: string
       readonly secretAccessKey: string
-      readonly sessionToken?: string
+      readonly sessionToken?: string | undefined
     }

@@ -27,102 +27,102 @@ export type LeakAction = 'report' | 'fail' | 'redeliver'
 
 export interface ClientOptions {
   /** Where the keys named below are read when an option is absent; default `process.env`. */
-  readonly env?: Environment
+  readonly env?: Environment | undefined
   /** `KAFKA_BROKERS`, comma-separated; default `localhost:29092`. */
-  readonly brokers?: readonly string[]
+  readonly brokers?: readonly string[] | undefined
   /** `KAFKA_TLS_ENABLED`. */
-  readonly ssl?: SslOptions
+  readonly ssl?: SslOptions | undefined
   /** `KAFKA_SASL_MECHANISM` (`PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`), `KAFKA_SASL_USERNAME`, `KAFKA_SASL_PASSWORD`. */
-  readonly sasl?: SaslOptions
+  readonly sasl?: SaslOptions | undefined
   /**
    * Where to begin on partitions for which the group has no committed offset; default `'earliest'`. With `'committed'`, which
    * needs a group, the client closes with an error if there is none. A partition that is added to a topic later is read from its
    * beginning, unless this is a `Date`. `KAFKA_CONSUMER_START_FROM`: one of these words, or a time as in RFC 3339.
    */
-  readonly startFrom?: StartFrom
+  readonly startFrom?: StartFrom | undefined
   /** Appended to the group and to every topic name. `KAFKA_GLOBAL_SUFFIX`. */
-  readonly suffix?: string
+  readonly suffix?: string | undefined
   /** By which brokers name this client in their logs and quotas; default `rxmika`. */
-  readonly clientId?: string
+  readonly clientId?: string | undefined
   /** Without a group every partition is read from `startFrom` and nothing is committed. */
-  readonly group?: string
+  readonly group?: string | undefined
   /** Where topics with `retries` send what failed; needs a group. Many groups may share it. */
-  readonly retryTopic?: string
+  readonly retryTopic?: string | undefined
   /** Where topics with `dlq` send what failed for good; needs a group, and is another one than `retryTopic`. */
-  readonly dlqTopic?: string
+  readonly dlqTopic?: string | undefined
   /** Aborted, the client closes at once and reports why. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   /** Default: pino at `info`; false for none. */
-  readonly logger?: Logger | false
+  readonly logger?: Logger | false | undefined
   /** Default: sockets to real brokers. */
-  readonly driver?: Driver
+  readonly driver?: Driver | undefined
   /** At most one offset commit per this many ms; default 100. */
-  readonly commitInterval?: number
+  readonly commitInterval?: number | undefined
   /** How long records in flight may take to settle before partitions are given up, ms; default 10,000. */
-  readonly rebalanceTimeout?: number
+  readonly rebalanceTimeout?: number | undefined
   /**
    * After so long without a heartbeat the group gives this member's partitions to others, ms; default 30,000. By the
    * consumer protocol the brokers decide that (`group.consumer.session.timeout.ms`, 45 s by default); here nothing is
    * delivered any more once the group has not answered for so long, until it does, so it must not be more than theirs.
    */
-  readonly sessionTimeout?: number
+  readonly sessionTimeout?: number | undefined
   /**
    * How often the group is told that this member lives, and asked whether its partitions changed, ms; less than
    * `sessionTimeout`, default 3,000. By the consumer protocol more often, where the brokers say so.
    */
-  readonly heartbeatInterval?: number
+  readonly heartbeatInterval?: number | undefined
   /**
    * How the group is joined: `'classic'`, `'consumer'` (KIP-848, from Kafka 4.0 on: partitions move one by one, and what
    * is kept goes on without a pause), or `'auto'` (default), which is `'classic'` at present. Members of both kinds may be
    * in one group.
    */
-  readonly groupProtocol?: GroupProtocol
+  readonly groupProtocol?: GroupProtocol | undefined
   /**
    * Static membership (KIP-345): the name of this member's place in the group, another one for each member. A member that
    * is back within the session time-out has its partitions again without a rebalance, so a close does not leave the group.
    */
-  readonly instanceId?: string
+  readonly instanceId?: string | undefined
   /** Where this client is: partitions are read from the nearest replica where brokers say which that is (KIP-392). */
-  readonly rack?: string
+  readonly rack?: string | undefined
   /** How soon partitions and topics that are added are noticed, ms; default 30,000. */
-  readonly metadataMaxAge?: number
+  readonly metadataMaxAge?: number | undefined
   /**
    * What happens to a record that a pipeline dropped unsettled (`filter`, `switchMap`, `take`…), beside its `leaked` event.
    * `'report'` (default): nothing, and its partition's position stays. `'fail'`: it goes down its topic's route with a
    * `LeakedRecordError`, `stage` `pipeline`. `'redeliver'`: it is delivered again as the next attempt; one that leaks once more
    * after three times goes on as with `'fail'`. A leak is found when the record is garbage-collected.
    */
-  readonly leaks?: LeakAction
+  readonly leaks?: LeakAction | undefined
   /** A position held back this long is reported as stalled, ms; default 60,000. */
-  readonly stallAfter?: number
+  readonly stallAfter?: number | undefined
   /** Decompression beyond gzip and snappy, and zstd where Node has it. A record in any other codec closes the client. */
-  readonly codecs?: Codecs
+  readonly codecs?: Codecs | undefined
 }
 
 export interface TopicOptions {
   /** How often a failed record is tried again through the retry topic, which the client needs then; default 0. */
-  readonly retries?: number
+  readonly retries?: number | undefined
   /** Failed records, their retries used up, go to the DLQ topic, which the client needs then; default false. */
-  readonly dlq?: boolean
+  readonly dlq?: boolean | undefined
   /** The delay before each retry, ms; default none. It goes with `retries`. */
-  readonly backoff?: Backoff
+  readonly backoff?: Backoff | undefined
   /**
    * How many records a partition goes on past one that is not completed: what is delivered and not completed, and what is
    * completed behind it. The rest waits in Kafka. Default 10,000. Retries are read from the retry topic, which all topics
    * share, with 10,000 a partition, whatever this says.
    */
-  readonly maxInFlight?: number
+  readonly maxInFlight?: number | undefined
   /** Nothing more of a partition is delivered before the fetched batch is completed and committed; not so with retries. */
-  readonly batch?: boolean
+  readonly batch?: boolean | undefined
   /**
    * Keeps the order of each key through failures: one record of a key is delivered at a time, and the next once that one
    * is completed, be it acked, dead-lettered or discarded. `retries` are made here and not through the retry topic, where
    * the order would be lost; `attempt` begins anew after a rebalance or a restart. Records of other keys, and those
    * without one, go on, within `maxInFlight`. Default: none, records are delivered as they are read.
    */
-  readonly keyFence?: KeyFenceOptions
+  readonly keyFence?: KeyFenceOptions | undefined
   /** The topic's own failure route, in place of the one made of `retries`, `backoff` and `dlq`, which are left out then. */
-  readonly onFail?: OperatorFunction<Failed, Completed>
+  readonly onFail?: OperatorFunction<Failed, Completed> | undefined
 }
 
 /** The options of a topic whose values are decoded. */
@@ -130,35 +130,35 @@ export type DecodedTopicOptions<T> = TopicOptions & {
   /** As the operator `decode` takes it. */
   readonly decode: Decoder<T>
   /** As an option of `decode`; default `'pass'`. */
-  readonly tombstones?: Tombstones
+  readonly tombstones?: Tombstones | undefined
 }
 
 export interface ReadOptions {
   /** Default: every partition; with `until: 'forever'` also those that are added later. */
-  readonly partitions?: readonly number[]
+  readonly partitions?: readonly number[] | undefined
   /**
    * Where reading begins; default `'earliest'`. A date: at the first record that is not older, or at the end if there is none.
    * A map: at the offset of each partition; a partition that is missing in it is not read, and an offset below the log's
    * start is its start.
    */
-  readonly from?: 'earliest' | 'latest' | Date | ReadonlyMap<number, bigint>
+  readonly from?: 'earliest' | 'latest' | Date | ReadonlyMap<number, bigint> | undefined
   /**
    * Where it ends. `'caught-up'` (default): at the end that each partition has at subscription. A date: before the first
    * record that is not older, and if there is none, as `'caught-up'`. `'forever'`: nowhere.
    */
-  readonly until?: 'caught-up' | 'forever' | Date
+  readonly until?: 'caught-up' | 'forever' | Date | undefined
 }
 
 export interface PublishOptions {
   /** How long the brokers may take to acknowledge all of the records, ms; default 30,000. */
-  readonly timeout?: number
+  readonly timeout?: number | undefined
 }
 
 export interface CloseOptions {
   /** ms; default 30,000. */
-  readonly timeout?: number
+  readonly timeout?: number | undefined
   /** Aborted, goes on as `close()`. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface CloseReport {
@@ -177,7 +177,7 @@ export interface CloseReport {
 
 export interface DlqReplayOptions {
   /** `'caught-up'` (default): up to the end the DLQ topic had at subscription. `'forever'`: goes on. */
-  readonly until?: 'caught-up' | 'forever'
+  readonly until?: 'caught-up' | 'forever' | undefined
   /**
    * False leaves one of this group's records out: it is not delivered, but written to the end of its DLQ partition byte
    * for byte, this library's headers included, and completed once that copy is acknowledged; so a later replay finds it
@@ -187,7 +187,7 @@ export interface DlqReplayOptions {
    * With `until: 'forever'` what was left out is not read again before something else is written to the topic, which is
    * looked for every second; then all of it is gone through once more.
    */
-  readonly filter?: (record: ConsumeRecord) => boolean
+  readonly filter?: ((record: ConsumeRecord) => boolean) | undefined
 }
 
 export interface DlqReplayProgress {

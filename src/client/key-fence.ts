@@ -15,7 +15,7 @@ export interface KeyFenceOptions {
    * that nothing is tried out of order, and an `UnroutableFailureError` says so. A restart delivers it again, with no
    * key fenced.
    */
-  readonly maxKeys?: number
+  readonly maxKeys?: number | undefined
 }
 
 /** The records of one key. */

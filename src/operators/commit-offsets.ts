@@ -8,7 +8,7 @@ import { subscribeLinked } from './subscribe-linked.js'
 
 export interface CommitOffsetsOptions {
   /** Told of every refused commit, also of those that are tried again. What it throws ends the result with that error. */
-  readonly onError?: (error: CommitError) => void
+  readonly onError?: ((error: CommitError) => void) | undefined
 }
 
 const known: KnownOptions<CommitOffsetsOptions> = { onError: true }

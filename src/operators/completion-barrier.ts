@@ -20,7 +20,7 @@ export interface CompletionBarrierOptions {
    * Each value makes the barrier emit what is complete so far, even if that is fewer than `count` records, and begins a
    * new group. Its completion changes nothing, its error ends the result.
    */
-  readonly flush?: ObservableInput<unknown>
+  readonly flush?: ObservableInput<unknown> | undefined
 }
 
 const known: KnownOptions<CompletionBarrierOptions> = { flush: true }

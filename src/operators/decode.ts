@@ -17,13 +17,13 @@ export type Tombstones = 'pass' | 'ack' | 'fail'
 
 export interface DecodeOptions {
   /** How many values an asynchronous decoder may have under way; what comes beyond waits. Default 64. */
-  readonly concurrency?: number
+  readonly concurrency?: number | undefined
   /**
    * Records whose value is null. `'pass'` (default): they go on with the value null. `'ack'`: they are acked and do not go on.
    * `'fail'`: they fail with a `DecodeError`, without retries. With the last two no value is null but for what the decoder
    * returns, and the types say so.
    */
-  readonly tombstones?: Tombstones
+  readonly tombstones?: Tombstones | undefined
 }
 
 const known: KnownOptions<DecodeOptions> = { concurrency: true, tombstones: true }

@@ -18,9 +18,9 @@ export interface LatestOptions<R = ConsumeRecord> {
    * What records have in common that supersede each other, in place of topic and key. Buffers are compared by their bytes,
    * anything else as a `Map` does; null and undefined: the record passes at once. When it throws the record fails.
    */
-  readonly by?: (record: R) => unknown
+  readonly by?: ((record: R) => unknown) | undefined
   /** The time of `ms`; default `asyncScheduler`. */
-  readonly scheduler?: SchedulerLike
+  readonly scheduler?: SchedulerLike | undefined
 }
 
 const known: KnownOptions<LatestOptions> = { by: true, scheduler: true }

@@ -14,13 +14,13 @@ export interface ExponentialOptions {
   /** The delay before the first retry, ms. */
   readonly initial: number
   /** Each delay is this many times the one before; at least 1, default 2. */
-  readonly factor?: number
+  readonly factor?: number | undefined
   /** No delay is longer, ms; default 24.8 days, the longest there is. */
-  readonly max?: number
+  readonly max?: number | undefined
   /** The random share of each delay, from 0 (default: none) to 1; `true` is 1. It shortens delays, never lengthens them. */
-  readonly jitter?: number | boolean
+  readonly jitter?: number | boolean | undefined
   /** Gives numbers from 0 up to 1; default `Math.random`. */
-  readonly random?: () => number
+  readonly random?: (() => number) | undefined
 }
 
 const knownOfExponential: KnownOptions<ExponentialOptions> = {

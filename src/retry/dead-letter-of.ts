@@ -41,7 +41,7 @@ export interface RecordWithHeaders {
 
 export interface DeadLetterOfOptions {
   /** The full name of the group whose failure is asked for; by default of several groups the one that failed it last. */
-  readonly group?: string
+  readonly group?: string | undefined
 }
 
 const known: KnownOptions<DeadLetterOfOptions> = { group: true }

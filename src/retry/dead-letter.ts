@@ -10,7 +10,7 @@ import { routingOf } from './routing-of.js'
 
 export interface DeadLetterOptions {
   /** Default: the client's `dlqTopic`. A client replays from that one alone. */
-  readonly topic?: string
+  readonly topic?: string | undefined
 }
 
 const known: KnownOptions<DeadLetterOptions> = { topic: true }

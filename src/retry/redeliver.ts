@@ -11,7 +11,7 @@ export interface RedeliverOptions {
   /** How often a record is delivered here altogether, the first time included; a whole number of at least 1, or `Infinity`. */
   readonly attempts: number
   /** The delay before each further attempt; default none. */
-  readonly backoff?: Backoff
+  readonly backoff?: Backoff | undefined
 }
 
 const known: KnownOptions<RedeliverOptions> = { attempts: true, backoff: true }

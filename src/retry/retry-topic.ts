@@ -15,9 +15,9 @@ export interface RetryTopicOptions {
   /** How often a record is tried again, at most; from 0 to 2147483647. */
   readonly retries: number
   /** The delay before each retry; default none. */
-  readonly backoff?: Backoff
+  readonly backoff?: Backoff | undefined
   /** Default: the client's `retryTopic`. A client delivers retries from that one alone. */
-  readonly topic?: string
+  readonly topic?: string | undefined
 }
 
 const known: KnownOptions<RetryTopicOptions> = { retries: true, backoff: true, topic: true }

@@ -11,9 +11,9 @@ import { watchSettlement } from './settlements.js'
 
 export interface RecordingOptions {
   /** How many things are kept, the newest ones; default 10,000. What is older is forgotten. */
-  readonly limit?: number
+  readonly limit?: number | undefined
   /** How a record is shown, 80 characters at most. Default: its place alone, neither key nor value. */
-  readonly values?: (record: ConsumeRecord<unknown>) => string
+  readonly values?: ((record: ConsumeRecord<unknown>) => string) | undefined
 }
 
 /** Which part of a recording is meant; default: all that is kept. */

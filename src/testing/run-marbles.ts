@@ -12,7 +12,7 @@ export interface MarbleOptions extends Omit<MemoryBrokerOptions, 'scheduler'> {
    * How long a run goes on after the end of its longest diagram, ms; default 10,000. It ends sooner when nothing is left
    * to happen. What happens later is not seen: operators such as `bufferTime` go on for ever.
    */
-  readonly tail?: number
+  readonly tail?: number | undefined
 }
 
 export interface PromisedMarbleOptions extends MarbleOptions {

@@ -27,19 +27,19 @@ export interface SimulateOptions extends Omit<MemoryBrokerOptions, 'scheduler'> 
   /** Builds the pipelines under test. Give it a name: the test that a failure is written down as calls it by that. */
   readonly scenario: Scenario
   /** Judges each run, after the invariants that are always checked. */
-  readonly check?: HistoryCheck
+  readonly check?: HistoryCheck | undefined
   /** The first run's seed, a whole number; the next runs have the next ones. Default 1: the same runs every time. */
-  readonly seed?: number
+  readonly seed?: number | undefined
   /** How many runs; default 1,000. */
-  readonly runs?: number
+  readonly runs?: number | undefined
   /** Topics that records are put into, by the broker's names; default: every topic that the scenario registers. */
-  readonly topics?: Readonly<Record<string, SimulatedTopic>>
+  readonly topics?: Readonly<Record<string, SimulatedTopic>> | undefined
   /** What may go wrong, and how often in a run; what is not named does not. Default: each kind once at most. */
-  readonly faults?: SimulatedFaults
+  readonly faults?: SimulatedFaults | undefined
   /** How long requests to the broker take in a run, at most, ms; default 3. */
-  readonly latency?: number
+  readonly latency?: number | undefined
   /** How long a run goes on after the last thing that was put in, ms of its time; default 10,000. */
-  readonly tail?: number
+  readonly tail?: number | undefined
 }
 
 const { scheduler: _, ...ofBroker } = knownOfBroker

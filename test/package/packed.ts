@@ -102,6 +102,11 @@ export class PackedPackage {
     await tool(this.project, process.execPath, [tsc, ...options, ...strictly, ...Object.values(programs)])
   }
 
+  /** Runs a compiler in the user's project; rejects with what it says. */
+  async compileBy(compiler: string, args: readonly string[]): Promise<void> {
+    await tool(this.project, process.execPath, [compiler, ...args])
+  }
+
   /** Runs the compiled program; resolves with the lines it printed. */
   async run(format: Format, env: Readonly<Record<string, string>> = {}): Promise<string[]> {
     const { KAFKA_BROKERS: _, ...others } = process.env

@@ -17,23 +17,23 @@ import type { Partitions } from './topics.js'
 
 export interface MemoryBrokerOptions {
   /** Partitions of topics created by their first use: one number for all, or by topic; default 1. */
-  readonly partitions?: Partitions
+  readonly partitions?: Partitions | undefined
   /** How long every request takes, ms; default 0: the scheduler's next turn. */
-  readonly latency?: number
+  readonly latency?: number | undefined
   /** The time of everything; default RxJS's `asyncScheduler`. On a `TestScheduler` the broker runs in virtual time. */
-  readonly scheduler?: SchedulerLike
+  readonly scheduler?: SchedulerLike | undefined
   /** Whether a topic is created by its first use; default true. */
-  readonly autoCreate?: boolean
+  readonly autoCreate?: boolean | undefined
   /** The most records that a fetch of one partition gives; default 500. */
-  readonly maxBatchRecords?: number
+  readonly maxBatchRecords?: number | undefined
   /** A record with more bytes in key, value and headers is refused for good; default Kafka's 1,048,588. */
-  readonly maxRecordBytes?: number
+  readonly maxRecordBytes?: number | undefined
   /**
    * How members join their group whose client leaves it open (`groupProtocol: 'auto'`): `'classic'`, by which everything rests
    * during a rebalance, or `'consumer'`, by which partitions move one by one and what is kept goes on (KIP-848). A group's
    * first member decides for the group. Default `'classic'`.
    */
-  readonly groupProtocol?: 'classic' | 'consumer'
+  readonly groupProtocol?: 'classic' | 'consumer' | undefined
 }
 
 /** A record to publish; its topic is named beside it. */

@@ -16,24 +16,24 @@ export interface HandleOptions {
    * keeps the last. Where the limit falls below what is under way, that goes on. Its error, a number that is none of these, or
    * completion without any errors the stream.
    */
-  readonly concurrency?: number | Observable<number>
+  readonly concurrency?: number | Observable<number> | undefined
   /**
    * `'partition'` (default): one at a time per partition that records are read from, partitions side by side. `'key'`:
    * one at a time per key, and none before those in front of it are completed; one that failed, by whomever, is so when
    * its route is done with it, and `redeliver` gives it here again before all behind it. Records without a key (null) are
    * in no order, nor are those of one array. `'none'`: in any order.
    */
-  readonly order?: HandleOrder
+  readonly order?: HandleOrder | undefined
   /** How long one call may take, ms; then its records fail with `HandlerTimeoutError`. Default: any time. */
-  readonly timeout?: number
+  readonly timeout?: number | undefined
   /** The time of `timeout`; default `asyncScheduler`. */
-  readonly scheduler?: SchedulerLike
+  readonly scheduler?: SchedulerLike | undefined
   /**
    * When a batch of several records fails as a whole, by anything but a `BatchFailure`: `'fail'` (default) fails them all;
    * `'one-by-one'` calls the handler again with arrays of one, in order and one at a time, and each record is settled by its
    * own call. The records that the handler had done with by then are done again.
    */
-  readonly onBatchFailure?: 'fail' | 'one-by-one'
+  readonly onBatchFailure?: 'fail' | 'one-by-one' | undefined
 }
 
 /** What `handle` takes: records, or arrays of records that are handled and settled together. */
