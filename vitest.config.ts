@@ -73,12 +73,20 @@ export default defineConfig({
       // What the others are run by.
       { test: { name: 'gate', include: ['test/gate/*.test.ts'], setupFiles } },
       // The packed package, by every version of what it runs with and is compiled by: each a command of its own.
-      { test: { name: 'matrix', include: ['test/matrix/*.test.ts'], setupFiles } },
+      {
+        test: {
+          name: 'matrix',
+          include: ['test/matrix/*.test.ts'],
+          setupFiles,
+          globalSetup: ['test/package/global-setup.ts'],
+        },
+      },
       {
         test: {
           name: 'package',
           include: ['test/package/**/*.test.ts'],
           setupFiles,
+          globalSetup: ['test/package/global-setup.ts'],
           exclude: ['**/*.kafka.test.ts'],
         },
       },

@@ -1,7 +1,7 @@
 import { cp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { PackedPackage } from '../package/packed'
 import { compiler, installCompilers, type Version, versions } from './compilers'
 
@@ -29,7 +29,7 @@ function optionsOf(version: Version, resolution: Resolution): readonly string[] 
 let packed: PackedPackage
 
 beforeAll(async () => {
-  const [made] = await Promise.all([PackedPackage.make(), installCompilers()])
+  const [made] = await Promise.all([PackedPackage.make(inject('tarball')), installCompilers()])
   packed = made
   for (const format of ['ts', 'mts', 'cts']) {
     await cp(fixture('types'), join(packed.project, `types.${format}`))

@@ -38,8 +38,22 @@ async function tool(cwd: string, program: string, args: readonly string[], env =
   }
 }
 
+/** Builds the package from the sources of now, in a folder of its own; resolves with the path of its file. */
+export async function pack(folder: string): Promise<string> {
+  const source = join(folder, 'source')
+  await mkdir(source)
+  const texts = ['README.md', 'LICENSE', 'CHANGELOG.md', 'docs']
+  const parts = ['package.json', ...texts, 'src', 'scripts', ...(await readdir(root)).filter(isTsconfig)]
+  await Promise.all(parts.map(part => cp(join(root, part), join(source, part), { recursive: true })))
+  await symlink(modules, join(source, 'node_modules'))
+  await tool(source, 'npm', ['run', 'build'])
+  await tool(source, 'npm', ['pack', '--pack-destination', folder])
+  const [tarball] = (await readdir(folder)).filter(name => name.endsWith('.tgz'))
+  return join(folder, tarball!)
+}
+
 /**
- * The package as it is published, built from the sources of now, and a project of a user's who has installed it.
+ * The package as it is published, and a project of a user's who has installed it.
  *
  * Everything happens in folders of its own: what is being built beside it does not matter.
  */
@@ -50,23 +64,16 @@ export class PackedPackage {
     readonly project: string,
   ) {}
 
-  static async make(): Promise<PackedPackage> {
+  /** @param built The package's file, where it is built already. */
+  static async make(built?: string): Promise<PackedPackage> {
     const folder = await mkdtemp(join(tmpdir(), 'rxmika-package-'))
     try {
-      const [source, project] = [join(folder, 'source'), join(folder, 'project')]
-      await Promise.all([mkdir(source), mkdir(project)])
-      const texts = ['README.md', 'LICENSE', 'CHANGELOG.md', 'docs']
-      const parts = ['package.json', ...texts, 'src', 'scripts', ...(await readdir(root)).filter(isTsconfig)]
-      await Promise.all(parts.map(part => cp(join(root, part), join(source, part), { recursive: true })))
-      await symlink(modules, join(source, 'node_modules'))
-      await tool(source, 'npm', ['run', 'build'])
-      await tool(source, 'npm', ['pack', '--pack-destination', folder])
-
-      const [tarball] = (await readdir(folder)).filter(name => name.endsWith('.tgz'))
+      const tarball = built ?? (await pack(folder))
+      const project = join(folder, 'project')
+      await mkdir(project)
       const { version: rxjs } = JSON.parse(await readFile(join(modules, 'rxjs', 'package.json'), 'utf8'))
       await writeFile(join(project, 'package.json'), '{ "name": "user", "private": true }\n')
-      const packages = [join(folder, tarball!), `rxjs@${rxjs}`]
-      await tool(project, 'npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', ...packages])
+      await tool(project, 'npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', tarball, `rxjs@${rxjs}`])
       // Only for the compiler; after the installation, which removes what it does not know.
       await mkdir(join(project, 'node_modules', '@types'), { recursive: true })
       await symlink(join(modules, '@types', 'node'), join(project, 'node_modules', '@types', 'node'))
