@@ -6,7 +6,7 @@ const room = (name, from, allowed) => ({
   to: { path: '^(src|test|examples|bench|chaos)/', pathNot: [from, ...allowed] },
 })
 const vocabulary = '^src/[^/]+\\.ts$'
-const publicApi = ['^src/index\\.ts$', '^src/testing/index\\.ts$']
+const publicApi = ['^src/index\\.ts$', '^src/(testing|opentelemetry)/index\\.ts$']
 
 module.exports = {
   forbidden: [
@@ -33,6 +33,19 @@ module.exports = {
     room('memory-driver', '^src/drivers/memory/', [vocabulary]),
     room('client', '^src/client/', [vocabulary, '^src/operators/', '^src/retry/', '^src/drivers/kafka/index\\.ts$']),
     room('testing', '^src/testing/', [vocabulary, '^src/(operators|retry|client|drivers)/']),
+    room('opentelemetry', '^src/opentelemetry/', [vocabulary, '^src/retry/reason\\.ts$', '^src/client/client\\.ts$']),
+    {
+      name: 'opentelemetry-stays-in-its-room',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/opentelemetry/' },
+      to: { path: '(^|node_modules/)@opentelemetry/' },
+    },
+    {
+      name: 'nobody-needs-opentelemetry',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/opentelemetry/' },
+      to: { path: '^src/opentelemetry/' },
+    },
     room('examples', '^examples/', publicApi),
     room('bench', '^bench/', [
       ...publicApi,

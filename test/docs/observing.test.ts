@@ -97,6 +97,18 @@ describe('what is said of observing a client', () => {
     expect(told.sort()).toEqual([...new Set(types.map(([, type]) => type!))].sort())
   })
 
+  it('names every metric of OpenTelemetry', () => {
+    const sources = ['operation-metrics', 'client-metrics'].map(file => read(`src/opentelemetry/${file}.ts`)).join()
+    const made = [...sources.matchAll(/(?:create\w+|gauge|counter)\(\s*'([^']+)'/g)].map(([, name]) => name!)
+    expect(made.length).toBeGreaterThan(15)
+    expect(
+      column(text, '| metric | kind')
+        .flat()
+        .filter(code => code.includes('.'))
+        .sort(),
+    ).toEqual(made.sort())
+  })
+
   it('compiles', { timeout: 30_000 }, () => {
     expect(typeErrors({ 'docs/observing.md': codeBlocks('docs/observing.md') })).toEqual([])
   })

@@ -50,7 +50,9 @@ describe('the packed package', { timeout: 60_000 }, () => {
 
   it('holds what was built and its texts, and nothing else', async () => {
     const built = /^dist\/(esm|cjs)\/.*\.(js|d\.ts|js\.map)$/
-    const others = (await packed.files()).filter(file => !built.test(file) && !/^docs\/[\w-]+\.md$/.test(file))
+    const others = (await packed.files()).filter(
+      file => !built.test(file) && !/^docs\/([\w-]+\.md|grafana\/[\w-]+\.(json|png))$/.test(file),
+    )
     expect(others).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'dist/cjs/package.json', 'package.json'])
     expect(await packed.files()).toContain('docs/reference.md')
   })
@@ -158,6 +160,51 @@ describe('the packed package', { timeout: 60_000 }, () => {
 
   it('names no path of the machine that built it', async () => {
     for (const file of await packed.files()) expect(await text(file), file).not.toContain(packed.folder)
+  })
+})
+
+describe('rxmika/opentelemetry', { timeout: 60_000 }, () => {
+  const use = (load: string) => `
+    const events = []
+    const span = { spanContext: () => ({ traceId: '0'.repeat(32), spanId: '0'.repeat(16), traceFlags: 0 }) }
+    for (const name of ['setAttribute', 'setStatus', 'addLink', 'recordException', 'end']) span[name] = () => span
+    const tracer = { startSpan: name => (events.push(name), span) }
+    ${load}
+    const client = createClient({ driver: memoryBroker().driver(), logger: false })
+    const instrumented = instrument(client, { tracerProvider: { getTracer: () => tracer } })
+    client.publish({ topic: 'orders', value: 'v' }).subscribe({
+      complete: () => client.close().then(() => { instrumented.unsubscribe(); console.log(events.join()) }),
+    })`
+  const names = { rxmika: 'createClient', 'rxmika/testing': 'memoryBroker', 'rxmika/opentelemetry': 'instrument' }
+  const entries = Object.entries(names)
+  const loads = {
+    esm: entries.map(([entry, name]) => `const { ${name} } = await import('${entry}')`).join('\n'),
+    cjs: entries.map(([entry, name]) => `const { ${name} } = require('${entry}')`).join('\n'),
+  }
+
+  it('needs the API of OpenTelemetry, which nobody else does, and says so', async () => {
+    await expect(packed.evaluate('esm', use(loads.esm))).rejects.toThrow(/@opentelemetry\/api/)
+    const loaded = `Object.keys(require.cache).some(file => file.includes('opentelemetry'))`
+    expect(await packed.evaluate('cjs', `require('rxmika'); console.log(${loaded})`)).toBe('false\n')
+  })
+
+  it('instruments a client of either format, once the API is installed, and has types for both', async () => {
+    await packed.add('@opentelemetry/api')
+    for (const format of ['esm', 'cjs'] as const) {
+      expect(await packed.evaluate(format, use(loads[format])), format).toBe('send orders\n')
+    }
+    await packed.compileText(
+      `import type { TracerProvider } from '@opentelemetry/api'
+      import { type Client, type ClientHealth, type ClientMetrics, type ProcessMessage } from 'rxmika'
+      import { instrument, type InstrumentOptions } from 'rxmika/opentelemetry'
+      declare const [client, tracerProvider]: [Client, TracerProvider]
+      const options: InstrumentOptions = { tracerProvider, parent: 'none' }
+      instrument(client, options).unsubscribe()
+      export const health: ClientHealth = client.health()
+      export const metrics: ClientMetrics = client.metrics()
+      export const lag: bigint | undefined = metrics.partitions[0]?.lag
+      export type Message = ProcessMessage\n`,
+    )
   })
 })
 

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { cp, lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
@@ -99,6 +99,23 @@ export class PackedPackage {
       .filter(entry => entry.isFile())
       .map(({ parentPath, name }) => join(parentPath, name).slice(this.installed.length + 1))
       .sort()
+  }
+
+  /** Has the user install one more package: the one that this project has. */
+  async add(name: string): Promise<void> {
+    const target = join(this.project, 'node_modules', name)
+    await mkdir(dirname(target), { recursive: true })
+    await symlink(join(modules, name), target)
+  }
+
+  /** Compiles one more program of the user's, in both formats. */
+  async compileText(text: string): Promise<void> {
+    const files = ['extra.mts', 'extra.cts']
+    await Promise.all(files.map(file => writeFile(join(this.project, file), text)))
+    const options = ['--noEmit', '--module', 'nodenext', '--moduleResolution', 'nodenext', '--target', 'es2022']
+    const tsc = join(modules, 'typescript', 'bin', 'tsc')
+    const strictly = ['--strict', '--skipLibCheck', 'false', '--types', 'node']
+    await tool(this.project, process.execPath, [tsc, ...options, ...strictly, ...files])
   }
 
   /** Compiles the user's program in both formats, its libraries' types checked too. */

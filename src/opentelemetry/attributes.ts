@@ -1,0 +1,73 @@
+import type { Attributes, AttributeValue } from '@opentelemetry/api'
+import type { ClientMessage } from '../channels.js'
+import type { ConsumeRecord } from '../record.js'
+import { nameOf } from '../retry/reason.js'
+
+// Names of the semantic conventions 1.44 for messaging and Kafka, as text: their package is larger than all of this.
+
+/** What is done, as `messaging.operation.type` and the first word of a span's name. */
+export type OperationType = 'create' | 'send' | 'receive' | 'process' | 'settle'
+
+/** The longest key that is shown, characters. */
+const maxKeyLength = 256
+
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+/** What every span and metric of an operation has. */
+export function operationAttributes(
+  { clientId, group }: ClientMessage,
+  type: OperationType,
+  topic: string | undefined,
+): Attributes {
+  return {
+    'messaging.system': 'kafka',
+    'messaging.operation.name': type,
+    'messaging.operation.type': type,
+    ...(topic !== undefined && { 'messaging.destination.name': topic }),
+    ...(clientId !== undefined && { 'messaging.client.id': clientId }),
+    // Of consumers alone.
+    ...(group !== undefined && type !== 'create' && type !== 'send' && { 'messaging.consumer.group.name': group }),
+  }
+}
+
+/** What metrics have: without what takes too many values. */
+export function metricAttributes(message: ClientMessage, type: OperationType, topic: string | undefined): Attributes {
+  const { 'messaging.client.id': _, ...attributes } = operationAttributes(message, type, topic)
+  return attributes
+}
+
+/** Where a record was read, and, of a copy, where it was first published. */
+export function recordAttributes(record: ConsumeRecord<unknown>): Attributes {
+  const { source, attempt } = record
+  return {
+    'messaging.destination.partition.id': String(source.partition),
+    'messaging.kafka.offset': Number(source.offset),
+    ...keyAttribute(record.key),
+    ...(record.value === null && { 'messaging.kafka.message.tombstone': true }),
+    'rxmika.attempt': attempt,
+    ...(source.kind !== 'topic' && {
+      'rxmika.origin.topic': record.topic,
+      'rxmika.origin.partition.id': String(record.partition),
+      'rxmika.origin.offset': Number(record.offset),
+    }),
+  }
+}
+
+/** Only what has one canonical form as text is shown. */
+export function keyAttribute(key: Buffer | string | null | undefined): { [name: string]: AttributeValue } {
+  if (key === null || key === undefined || key.length > maxKeyLength) return {}
+  if (typeof key === 'string') return { 'messaging.kafka.message.key': key }
+  try {
+    return { 'messaging.kafka.message.key': utf8.decode(key) }
+  } catch {
+    return {}
+  }
+}
+
+/** A class of errors, with few values: a code of Kafka's or of this package if there is one, otherwise the class. */
+export function errorType(error: unknown): string {
+  if (typeof error === 'object' && error !== null && 'reason' in error && typeof error.reason === 'string') {
+    if (/^[A-Z_]{3,60}$/.test(error.reason)) return error.reason
+  }
+  return nameOf(error)
+}

@@ -1,0 +1,104 @@
+import {
+  type MeterProvider,
+  metrics,
+  propagation,
+  type TextMapPropagator,
+  type TracerProvider,
+  trace,
+} from '@opentelemetry/api'
+import { Subscription } from 'rxjs'
+import {
+  commitChannel,
+  processChannel,
+  publishChannel,
+  rebalanceChannel,
+  receiveChannel,
+  settleChannel,
+} from '../channels.js'
+import type { Client } from '../client/client.js'
+import { checkOptions, invalid, type KnownOptions } from '../options.js'
+import { observeClient } from './client-metrics.js'
+import { listen } from './listening.js'
+import { OperationMetrics } from './operation-metrics.js'
+import { Propagation } from './propagation.js'
+import { type SpanParent, Spans } from './spans.js'
+import { traceContext } from './trace-context.js'
+
+export interface InstrumentOptions {
+  /** Default: the global one, `trace.getTracerProvider()`, also one that is registered later. */
+  readonly tracerProvider?: TracerProvider
+  /** Default: the global one, which has to be registered before, since the API has no place for one that comes later. */
+  readonly meterProvider?: MeterProvider
+  /** Default: the global one; if the program registered none, W3C Trace Context (`traceparent`, `tracestate`). */
+  readonly propagator?: TextMapPropagator
+  /**
+   * `'message'` (default): a span of a record is a child of the context in the record's headers, and links to it, so that
+   * everything that happens to a record is one trace. `'none'`: it begins a trace, and links to that context alone.
+   */
+  readonly parent?: SpanParent
+}
+
+const known: KnownOptions<InstrumentOptions> = {
+  tracerProvider: true,
+  meterProvider: true,
+  propagator: true,
+  parent: true,
+}
+
+/** The global propagator, also one that is registered later. The API's own does nothing and has no fields. */
+const registered: TextMapPropagator = {
+  fields: () => (isRegistered() ? propagation.fields() : traceContext.fields()),
+  inject: (context, carrier, setter) =>
+    isRegistered() ? propagation.inject(context, carrier, setter) : traceContext.inject(context, carrier, setter),
+  extract: (context, carrier, getter) =>
+    isRegistered() ? propagation.extract(context, carrier, getter) : traceContext.extract(context, carrier, getter),
+}
+
+function isRegistered(): boolean {
+  return propagation.fields().length > 0
+}
+
+const schema = { schemaUrl: 'https://opentelemetry.io/schemas/1.44.0' }
+
+/**
+ * Spans and metrics of a client, by OpenTelemetry's semantic conventions for messaging (1.44), and metrics of this library's
+ * own beside them.
+ *
+ * `publish` writes its context (`traceparent`) into each record's headers unless the record has one. Copies on retry and DLQ
+ * topics keep the one that the record came with, byte for byte. So publish, process, retries, dead letter and replay are one
+ * trace.
+ *
+ * Returns a Subscription: unsubscribing ends it all. Nothing is to be done at the client's close.
+ *
+ * @example
+ * instrument(client)
+ *
+ * @throws ConfigurationError if an option is invalid or unknown, or `client` is none.
+ */
+export function instrument(client: Client, options: InstrumentOptions = {}): Subscription {
+  checkOptions('instrument', options, known)
+  if (typeof (client as Partial<Client> | null)?.metrics !== 'function') {
+    throw invalid('instrument: the client', client, 'must be a client that createClient made')
+  }
+  const { tracerProvider, meterProvider, propagator, parent = 'message' } = options
+  if (parent !== 'message' && parent !== 'none') {
+    throw invalid('instrument: parent', parent, "must be 'message' or 'none'")
+  }
+  const tracer = (tracerProvider ?? trace.getTracerProvider()).getTracer('rxmika', undefined, schema)
+  const meter = (meterProvider ?? metrics.getMeterProvider()).getMeter('rxmika', undefined, schema)
+  const spans = new Spans(tracer, new Propagation(propagator ?? registered), parent)
+  const counts = new OperationMetrics(meter)
+
+  const all = new Subscription()
+  // Metrics first: what they measure begins before the span and its work.
+  for (const listener of [counts, spans]) {
+    all.add(listen(receiveChannel, client, listener.receive))
+    all.add(listen(processChannel, client, listener.process))
+    all.add(listen(settleChannel, client, listener.settle))
+    all.add(listen(publishChannel, client, listener.publish))
+  }
+  all.add(listen(commitChannel, client, counts.commit))
+  all.add(listen(rebalanceChannel, client, counts.rebalance))
+  all.add(observeClient(meter, client))
+  return all
+}
