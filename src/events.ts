@@ -50,6 +50,8 @@ export type ClientEvent =
   | ({ readonly type: 'revoked' } & Place)
   /** Taken away without a chance to commit; from `offset` on records are delivered again elsewhere. */
   | ({ readonly type: 'lost' } & Place)
+  /** `seek` moved the partition: reading goes on at `offset`. `from` is where it would have gone on. */
+  | ({ readonly type: 'moved'; readonly from: bigint } & Place)
   | { readonly type: 'paused'; readonly topic: string }
   | { readonly type: 'resumed'; readonly topic: string }
   /** A `breaker` paused the topic: more than `failures` of its records failed within `within` ms. */

@@ -9,6 +9,7 @@ export type {
   SettleMessage,
 } from './channels.js'
 export type {
+  AssignedPartition,
   Client,
   ClientOptions,
   CloseOptions,
@@ -19,10 +20,14 @@ export type {
   DlqReplayOptions,
   DlqReplayProgress,
   Environment,
+  KeptPosition,
   LeakAction,
+  PositionsOption,
   PublishOptions,
   ReadOptions,
   RecordStream,
+  SeekOffset,
+  SeekTo,
   SslOptions,
   TopicOptions,
 } from './client/client.js'

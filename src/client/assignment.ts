@@ -97,6 +97,13 @@ function lagOf(end: bigint, position: bigint): bigint {
   return end > position ? end - position : 0n
 }
 
+/** The group may have a position beyond the one that is kept elsewhere: what is below it is not to be remembered. */
+function above(ranges: readonly FinishedRange[], position: number): FinishedRange[] {
+  return ranges.flatMap(([first, last]): FinishedRange[] =>
+    last < position ? [] : [[Math.max(first, position), last]],
+  )
+}
+
 const nobody = undefined as unknown as DeliveredRecord
 
 const nothingToRemember: Remembered = { metadata: '', leftOut: 0 }
@@ -117,6 +124,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   /** Somebody listened to `rxmika:receive` when it was last asked, which is once for many deliveries. */
   #traced = false
   ended = false
+  #wasMoved = false
   /** A rebalance may take it: nothing of it is delivered until that is decided. */
   givingUp = false
   /** Everything below is completed or was never to be delivered. */
@@ -127,6 +135,8 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   requestedMetadata: string
   committed: bigint
   #committedMetadata: string
+  /** A seek moved it, and the broker has not confirmed the new position yet: whatever was committed says nothing. */
+  #isUncertain = false
   readonly #signals: { next(signal: BarrierSignal): void } | undefined
   readonly #queue: QueuedBatch[] = []
   readonly #waiting = new Waiting(this)
@@ -224,7 +234,8 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   }
 
   #abortReason(): DOMException {
-    return new DOMException(`${partitionName(this)} is no longer assigned here`, 'AbortError')
+    const why = this.#wasMoved ? 'was moved by seek' : 'is no longer assigned here'
+    return new DOMException(`${partitionName(this)} ${why}`, 'AbortError')
   }
 
   get #delivering(): boolean {
@@ -452,7 +463,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   #gateIsOpen(): boolean {
     if (this.#gate === undefined) return true
     if (this.window.span > 0) return false
-    if (this.#signals !== undefined && this.committed < BigInt(this.#gate)) return false
+    if (this.#signals !== undefined && !this.isCommittedTo(this.#gate)) return false
     this.#gate = undefined
     return true
   }
@@ -660,16 +671,45 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     // What an earlier assignment finished and this one has not come to yet is as true as before.
     const ahead = this.#finished.filter(([, last]) => last >= this.#readTo)
     const finished = ahead.map(([first, last]): FinishedRange => [Math.max(first, this.#readTo), last])
-    return encodeFinished(Number(position), [...this.window.finishedRanges(), ...finished], limit)
+    const ranges = [...this.window.finishedRanges(), ...finished]
+    return encodeFinished(Number(position), this.position < position ? above(ranges, Number(position)) : ranges, limit)
   }
 
   /** The broker has confirmed everything that was handed to the commits. */
   get isCommitted(): boolean {
-    return this.committed === this.requested && this.#committedMetadata === this.requestedMetadata
+    return !this.#isUncertain && this.committed === this.requested && this.#committedMetadata === this.requestedMetadata
+  }
+
+  /** The broker has confirmed this position, or a later one. */
+  isCommittedTo(position: number): boolean {
+    return !this.#isUncertain && this.committed >= BigInt(position)
+  }
+
+  /**
+   * Takes the place of another assignment, which a seek ended: its position is to be committed, whatever was before.
+   */
+  follows({ committed, givingUp, endOffset }: Assignment): void {
+    this.committed = committed
+    this.#isUncertain = this.#signals !== undefined
+    this.givingUp = givingUp
+    this.endOffset = endOffset
+    if (this.#signals !== undefined) this.watch.fallBehind()
+  }
+
+  /**
+   * Begins where positions are kept elsewhere. What the group has is not lowered: nothing is committed before the position
+   * has passed it.
+   *
+   * @param committed What the group has.
+   */
+  beginsBeside(committed: number): void {
+    this.committed = BigInt(committed)
+    if (this.requested < this.committed) this.requested = this.committed
   }
 
   onCommitted(offset: bigint, metadata: string): void {
     this.committed = offset
+    this.#isUncertain = false
     this.#committedMetadata = metadata
     this.watch.committed(offset)
   }
@@ -725,8 +765,9 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** The assignment is over: nothing is delivered or committed any more, and settling changes nothing. */
-  end(): void {
+  end({ wasMoved = false } = {}): void {
     this.ended = true
+    this.#wasMoved = wasMoved
   }
 
   /** Lets go of everything, once all assignments that end together have: code that waits runs from within here. */

@@ -1,8 +1,8 @@
 import type { Logger } from 'pino'
-import type { Observable, OperatorFunction } from 'rxjs'
+import type { Observable, ObservableInput, OperatorFunction } from 'rxjs'
 import type { Driver, GroupProtocol, StartFrom } from '../driver.js'
 import type { RxMikaError } from '../errors.js'
-import type { ClientEvent, ClientState, Stall, StallsOptions } from '../events.js'
+import type { ClientEvent, ClientState, Place, Stall, StallsOptions } from '../events.js'
 import type { Completed, Failed } from '../failure.js'
 import type { ClientHealth, ClientMetrics } from '../metrics.js'
 import type { Decoder, Tombstones } from '../operators/decode.js'
@@ -93,6 +93,17 @@ export interface ClientOptions {
    * after three times goes on as with `'fail'`. A leak is found when the record is garbage-collected.
    */
   readonly leaks?: LeakAction | undefined
+  /**
+   * Positions that are kept elsewhere: in a database that stores them with its results, in one transaction, so that each
+   * record has its effect there exactly once. Called with what is newly assigned, whenever that is, retry and DLQ topics
+   * included; the first list that it gives counts. Reading begins there; partitions that it gives no position for begin
+   * as without the option. Offsets that are not in the log are reported, and reading begins where `startFrom` says.
+   *
+   * While it throws, rejects or gives no list, those partitions are not read: each failure is a `FetchError` on `errors`,
+   * and it is asked again, after 100 ms at first and 10 s at most. Commits go on as before and never lower what the group
+   * has.
+   */
+  readonly positions?: PositionsOption | undefined
   /** A position held back this long is reported as stalled, ms; default 60,000. */
   readonly stallAfter?: number | undefined
   /** Decompression beyond gzip and snappy, and zstd where Node has it. A record in any other codec closes the client. */
@@ -148,6 +159,30 @@ export interface ReadOptions {
    */
   readonly until?: 'caught-up' | 'forever' | Date | undefined
 }
+
+/** An offset to seek to; of every partition of the topic that this member has, unless one is named. */
+export interface SeekOffset {
+  readonly partition?: number | undefined
+  readonly offset: bigint
+}
+
+/** A date: the first record of each partition that is not older, or its end if there is none. */
+export type SeekTo = SeekOffset | 'earliest' | 'latest' | Date
+
+export interface AssignedPartition {
+  readonly topic: string
+  readonly partition: number
+}
+
+/** The next offset to read of a partition, as it is kept elsewhere. */
+export interface KeptPosition extends AssignedPartition {
+  readonly offset: bigint
+}
+
+/** Gives the positions that are kept elsewhere, of those partitions that it has any of. */
+export type PositionsOption = (
+  assigned: readonly AssignedPartition[],
+) => ObservableInput<readonly KeptPosition[]> | readonly KeptPosition[]
 
 export interface PublishOptions {
   /** How long the brokers may take to acknowledge all of the records, ms; default 30,000. */
@@ -274,6 +309,21 @@ export interface Client extends RoutingClient, AsyncDisposable {
    * @throws ConfigurationError when called with an option that is invalid or unknown.
    */
   read(topic: string, options?: ReadOptions): Observable<ReadRecord> & AsyncIterable<ReadRecord>
+  /**
+   * Moves the partitions of a registered topic that this member has now; others that have some do so for themselves. Resolves to
+   * the places where reading goes on, once they are moved and, with a group, committed, also backwards. Of several calls
+   * the last one counts.
+   *
+   * What was in flight of them is released: its signal aborts, and settling it returns false. What is already on a retry
+   * or DLQ topic stays there. An offset that is not in the log is reported as `FetchError`, and reading goes on where
+   * `startFrom` says. A `moved` event says from where to where.
+   *
+   * Rejects with `CommitError` if a partition is given up, or moved again, before its position is committed, and with
+   * `ClientClosedError` if the client closes. A rejection is reported on `errors`, too, so it needs no handler.
+   *
+   * @throws ConfigurationError while the client is not running, or if `to` is invalid; TopicNotRegisteredError
+   */
+  seek(topic: string, to: SeekTo): Promise<readonly Place[]>
   /** @throws TopicNotRegisteredError */
   pause(topic: string): void
   /** @throws TopicNotRegisteredError */

@@ -128,6 +128,15 @@ export class Commits {
     this.#asked.push({ topic: handle.topic, partition: handle.partition, offset, metadata, assignment: handle })
   }
 
+  /** Commits where assignments begin, also backwards: a seek, or positions that are kept elsewhere, moved them there. */
+  begin(assignments: readonly Assignment[]): void {
+    const points = assignments.map(({ handle, requested, requestedMetadata }): CommitPoint => {
+      const { topic, partition } = handle
+      return { topic, partition, offset: requested, metadata: requestedMetadata, assignment: handle }
+    })
+    if (points.length > 0) this.#points.next(points)
+  }
+
   /** The broker has confirmed everything that was asked for. */
   get settled(): boolean {
     for (const { assignment } of this.#tracked.values()) if (!assignment.isCommitted) return false

@@ -7,7 +7,7 @@ import { isTopicName } from '../retry/headers.js'
 import type { SaslOptions } from '../sasl.js'
 import { checkBrokers } from './brokers.js'
 import { checkSignal } from './call-options.js'
-import type { ClientOptions, Codecs, Environment, LeakAction, SslOptions } from './client.js'
+import type { ClientOptions, Codecs, Environment, LeakAction, PositionsOption, SslOptions } from './client.js'
 import { checkSsl } from './ssl.js'
 
 /** A client's options, checked, with the environment's values and the defaults filled in. */
@@ -31,6 +31,7 @@ export interface Config {
   readonly instanceId: string | undefined
   readonly rack: string | undefined
   readonly metadataMaxAge: number
+  readonly positions: PositionsOption | undefined
   readonly stallAfter: number
   readonly leaks: LeakAction
   readonly codecs: Codecs
@@ -58,6 +59,7 @@ const known: KnownOptions<ClientOptions> = {
   instanceId: true,
   rack: true,
   metadataMaxAge: true,
+  positions: true,
   stallAfter: true,
   leaks: true,
   codecs: true,
@@ -118,6 +120,7 @@ export function configure(options: ClientOptions): Config {
     instanceId: instanceId(options.instanceId, group),
     rack: name('rack', options.rack, ''),
     metadataMaxAge: duration('metadataMaxAge', options.metadataMaxAge, 30_000, 100),
+    positions: positions(options.positions),
     stallAfter: duration('stallAfter', options.stallAfter, 60_000),
     leaks: leakAction(options.leaks),
     codecs: codecs(options.codecs),
@@ -156,6 +159,11 @@ function leakAction(value: LeakAction = 'report'): LeakAction {
 function groupProtocol(value: GroupProtocol = 'auto'): GroupProtocol {
   if (value === 'classic' || value === 'consumer' || value === 'auto') return value
   throw invalid('groupProtocol', value, "must be 'classic', 'consumer' or 'auto'")
+}
+
+function positions(option: PositionsOption | undefined): PositionsOption | undefined {
+  if (option !== undefined) checkFunction('positions', option, 'a function from partitions to their positions')
+  return option
 }
 
 function instanceId(value: string | undefined, group: string | undefined): string | undefined {

@@ -8,17 +8,18 @@ import {
 } from '../channels.js'
 import type { Clock } from '../clock.js'
 import type { Committed } from '../commit-point.js'
-import type { Driver, DriverEvent, PartitionAssignment } from '../driver.js'
+import type { Driver, DriverEvent, Moved, PartitionAssignment } from '../driver.js'
 import { CommitError, FetchError } from '../errors.js'
 import type { Stall } from '../events.js'
 import type { RecordBatch } from '../record-batch.js'
 import { Assignment, type AssignmentHost } from './assignment.js'
-import type { CloseReport } from './client.js'
+import type { CloseReport, PositionsOption } from './client.js'
 import { bounded, until } from './closing.js'
 import { Commits, type CommitsListener } from './commits.js'
 import type { Config } from './config.js'
 import type { Counters } from './counters.js'
 import type { DlqReplays } from './dlq-replay.js'
+import { KeptPositions } from './kept-positions.js'
 import { LeakWatch } from './leak-watch.js'
 import { ClientRebalances } from './rebalances.js'
 import type { Reports } from './reports.js'
@@ -52,6 +53,10 @@ export class Consuming implements AssignmentHost {
   readonly rebalances = new ClientRebalances()
   /** Something changed that a close or a rebalance waits for. */
   readonly changes = new Subject<void>()
+  /** Emits an assignment whenever the broker has confirmed a position of it. */
+  readonly confirmed = new Subject<Assignment>()
+  /** Emits assignments as they end. */
+  readonly ended = new Subject<Assignment>()
   readonly commits: Commits
   readonly clock: Clock
   readonly reports: Reports
@@ -67,6 +72,8 @@ export class Consuming implements AssignmentHost {
   #rebalance: Operation<RebalanceMessage> | undefined
   readonly #scheduler: SchedulerLike
   readonly #assignments = new Map<PartitionAssignment, Assignment>()
+  /** Positions that are kept elsewhere, if they are. */
+  readonly #kept: KeptPositions | undefined
   #leaks: LeakWatch | undefined
   /** Why the newest commit was not accepted, unless one was since. */
   #refusedCommit: CommitError | undefined
@@ -78,6 +85,7 @@ export class Consuming implements AssignmentHost {
     this.reports = reports
     this.ownHeaders = host.ownHeaders
     this.stallAfter = config.stallAfter
+    this.#kept = config.positions && this.#keptElsewhere(config.positions)
     this.identity = host.identity
     this.counters = host.counters
     const told: CommitsListener = {
@@ -90,6 +98,17 @@ export class Consuming implements AssignmentHost {
       broken: error => host.life.closeBy(new FetchError('the driver delivered records out of order', { cause: error })),
     }
     this.commits = new Commits(driver, clock, config.commitInterval, told, host.names, host.identity)
+  }
+
+  #keptElsewhere(positions: PositionsOption): KeptPositions {
+    const { driver, clock, reports, topics, config } = this.host
+    return new KeptPositions({
+      ...{ positions, driver, clock, reports, names: topics.host.names, patience: config.stallAfter },
+      begin: handles => {
+        for (const assignment of this.#begin(handles)) assignment.drain()
+      },
+      onFound: moved => this.#onFound(moved),
+    })
   }
 
   get assignments(): Iterable<Assignment> {
@@ -138,7 +157,7 @@ export class Consuming implements AssignmentHost {
   }
 
   #onAssigned(added: readonly PartitionAssignment[], retained: readonly PartitionAssignment[]): void {
-    const { config, topics } = this.host
+    const { config } = this.host
     this.isOut = false
     if (config.group !== undefined) this.counters.rebalances++
     this.#rebalanced(added, retained)
@@ -146,14 +165,9 @@ export class Consuming implements AssignmentHost {
       const assignment = this.#assignments.get(handle)
       if (assignment !== undefined) assignment.givingUp = false
     }
-    const signals = config.group === undefined ? undefined : this.commits.barrier
-    for (const handle of added) {
-      const reading = topics.reading(handle.topic)
-      if (reading === undefined || handle.ended) continue
-      const assignment = new Assignment(handle, topics.host.names.user(handle.topic), reading, this, signals)
-      this.#assignments.set(handle, assignment)
-      this.reports.event({ type: 'assigned', ...placeOf(assignment, handle.position) })
-    }
+    if (this.#kept === undefined) this.#begin(added)
+    // What was given up before its position was known, and stays, is asked for anew.
+    else this.#kept.take([...added, ...retained.filter(handle => !this.#assignments.has(handle))])
     config.logger.info({ added: added.length, partitions: this.#assignments.size }, 'partitions are assigned')
     if (![...this.#assignments.values()].some(({ givingUp }) => givingUp)) this.rebalances.end()
     if (this.reports.currentState === 'starting') this.host.life.run()
@@ -161,11 +175,78 @@ export class Consuming implements AssignmentHost {
     this.host.replays.progressed()
   }
 
+  #begin(handles: readonly PartitionAssignment[]): readonly Assignment[] {
+    return handles.flatMap(handle => {
+      const assignment = this.#assign(handle)
+      if (assignment === undefined) return []
+      this.reports.event({ type: 'assigned', ...placeOf(assignment, handle.position) })
+      return [assignment]
+    })
+  }
+
+  /** Undefined if the topic is not read, or the assignment has ended. */
+  #assign(handle: PartitionAssignment): Assignment | undefined {
+    const { config, topics } = this.host
+    const reading = topics.reading(handle.topic)
+    if (reading === undefined || handle.ended) return undefined
+    const signals = config.group === undefined ? undefined : this.commits.barrier
+    const assignment = new Assignment(handle, topics.host.names.user(handle.topic), reading, this, signals)
+    this.#assignments.set(handle, assignment)
+    return assignment
+  }
+
+  /** Where positions are kept elsewhere, reading begins there. */
+  #onFound(moved: readonly Moved[]): void {
+    const begun = moved.flatMap(({ from, to }) => {
+      const [assignment] = this.#begin([to])
+      assignment?.beginsBeside(from.position)
+      return assignment === undefined ? [] : [assignment]
+    })
+    // What is below was done, and the group may know it.
+    if (this.host.config.group !== undefined) this.commits.begin(begun.filter(({ isCommitted }) => !isCommitted))
+    for (const assignment of begun) assignment.drain()
+    this.host.replays.progressed()
+  }
+
+  /** A seek ended assignments: others are in their place. */
+  onMoved(moved: readonly Moved[]): readonly Assignment[] {
+    const pairs = moved.flatMap(({ from, to }) => {
+      const before = this.#assignments.get(from)
+      const after = before && this.#assign(to)
+      return after === undefined ? [] : [{ before: before!, after }]
+    })
+    for (const { before, after } of pairs) {
+      after.follows(before)
+      this.#remove(before)
+      before.end({ wasMoved: true })
+    }
+    // Before user code runs: what it does from within is of the new assignments.
+    if (this.host.config.group !== undefined) this.commits.begin(pairs.map(({ after }) => after))
+    for (const { before, after } of pairs) {
+      before.letGo()
+      this.ended.next(before)
+      const from = BigInt(before.position)
+      this.reports.event({ type: 'moved', ...placeOf(after, after.handle.position), from })
+    }
+    this.host.topics.forgetEnded()
+    const left = pairs.filter(({ after }) => !after.ended).map(({ after }) => after)
+    for (const assignment of left) assignment.drain()
+    return pairs.map(({ after }) => after)
+  }
+
+  #remove({ handle }: Assignment): void {
+    this.#assignments.delete(handle)
+    this.commits.forget(handle)
+  }
+
   /** Lets what is in flight settle, then commits, so that the next owner is given nothing that was done here. */
   #giveUp(handles: readonly PartitionAssignment[]): Observable<unknown> {
     const { rebalanceTimeout, logger } = this.host.config
-    const giving = this.#of(handles)
-    for (const assignment of giving) assignment.givingUp = true
+    this.#kept?.drop(handles)
+    for (const assignment of this.#of(handles)) assignment.givingUp = true
+    // One that a seek moves meanwhile is followed by another.
+    const given = () => [...this.#assignments.values()].filter(({ givingUp }) => givingUp)
+    const giving = given()
     this.rebalances.begin()
     const inFlight = giving.reduce((all, assignment) => all + assignment.inFlight, 0)
     logger.info(
@@ -174,13 +255,13 @@ export class Consuming implements AssignmentHost {
     )
     return concat(
       bounded(
-        () => until(() => giving.every(each => each.inFlight === 0), this.changes),
+        () => until(() => given().every(each => each.inFlight === 0), this.changes),
         rebalanceTimeout,
         this.#scheduler,
       ),
       defer(() => {
         this.commits.flush()
-        return until(() => giving.every(each => each.ended || each.isCommitted), this.changes)
+        return until(() => given().every(each => each.isCommitted), this.changes)
       }),
     )
   }
@@ -213,14 +294,15 @@ export class Consuming implements AssignmentHost {
   }
 
   #end(handles: readonly PartitionAssignment[], why: 'revoked' | 'lost'): void {
+    this.#kept?.drop(handles)
     const over = this.#of(handles)
     for (const assignment of over) {
-      this.#assignments.delete(assignment.handle)
-      this.commits.forget(assignment.handle)
+      this.#remove(assignment)
       assignment.end()
     }
     for (const assignment of over) {
       assignment.letGo()
+      this.ended.next(assignment)
       this.reports.event({ type: why, ...placeOf(assignment, assignment.committed) })
     }
     this.host.topics.forgetEnded()
@@ -232,6 +314,7 @@ export class Consuming implements AssignmentHost {
     const assignment = this.commits.confirm(committed)
     if (assignment !== undefined) this.reports.event({ type: 'committed', ...placeOf(assignment, committed.offset) })
     assignment?.openGate()
+    if (assignment !== undefined) this.confirmed.next(assignment)
     this.changes.next()
   }
 
@@ -322,6 +405,7 @@ export class Consuming implements AssignmentHost {
     this.commits.stop()
     this.#rebalance?.cancelled()
     this.#rebalance = undefined
+    this.#kept?.end()
     this.#end([...this.#assignments.keys()], 'revoked')
     this.rebalances.end()
   }

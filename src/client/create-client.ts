@@ -3,7 +3,7 @@ import { clockOf } from '../clock.js'
 import type { Driver } from '../driver.js'
 import { kafkaDriver } from '../drivers/kafka/index.js'
 import { ConfigurationError, DlqNotConfiguredError, type RxMikaError } from '../errors.js'
-import type { ClientState, Stall, StallsOptions } from '../events.js'
+import type { ClientState, Place, Stall, StallsOptions } from '../events.js'
 import type { ClientHealth, ClientMetrics } from '../metrics.js'
 import { invalid } from '../options.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
@@ -21,6 +21,7 @@ import type {
   PublishOptions,
   ReadOptions,
   RecordStream,
+  SeekTo,
   TopicOptions,
 } from './client.js'
 import { type Config, configure, consumeRequest, topicName } from './config.js'
@@ -38,6 +39,7 @@ import { configureRead } from './read-options.js'
 import type { ReadStream } from './read-stream.js'
 import { Reads } from './reads.js'
 import { Reports } from './reports.js'
+import { Seeks } from './seeks.js'
 import { TopicNames } from './topic-names.js'
 import { Topics } from './topics.js'
 import { WallClock } from './wall-clock.js'
@@ -66,6 +68,7 @@ class KafkaClient implements Client {
   readonly #reads: Reads
   readonly #metering: Metering
   readonly #health: Health
+  readonly #seeks: Seeks
 
   constructor(options: ClientOptions) {
     const config = configure(options)
@@ -113,6 +116,10 @@ class KafkaClient implements Client {
       ended: () => consuming.deliveryEnded(),
     })
     const reads = new Reads({ ...common, rack: config.rack, connected: life.connected })
+    const seeks = new Seeks({
+      ...{ driver, reports, consuming, hasGroup: group !== undefined },
+      concerned: topic => topics.concerned(topic),
+    })
     this.#config = config
     this.#driver = driver
     this.#reports = reports
@@ -122,6 +129,7 @@ class KafkaClient implements Client {
     this.#replays = replays
     this.#publications = publications
     this.#reads = reads
+    this.#seeks = seeks
     this.closed = life.closed
     this.#metering = new Metering({
       ...common,
@@ -137,7 +145,7 @@ class KafkaClient implements Client {
       isOver: () => topics.areOver,
     })
     const metering = this.#metering
-    life.owns({ topics, consuming, replays, reads, publisher, publications, metering }, options.signal)
+    life.owns({ topics, consuming, replays, reads, seeks, publisher, publications, metering }, options.signal)
   }
 
   start(): Observable<RxMikaError> {
@@ -202,6 +210,10 @@ class KafkaClient implements Client {
     if (topic === undefined) throw invalid('read: topic', topic, 'must be a non-empty string')
     const fullName = topicName('read: topic', topic, this.#config.suffix)!
     return this.#reads.read(topic, { topic: fullName, ...configureRead(options) })
+  }
+
+  seek(topic: string, to: SeekTo): Promise<readonly Place[]> {
+    return this.#seeks.seek(topic, to)
   }
 
   replayDlq(options?: DlqReplayOptions): Observable<DlqReplayProgress> {

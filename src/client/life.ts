@@ -28,6 +28,7 @@ import type { Publications } from './publications.js'
 import type { Publisher } from './publisher.js'
 import type { Reads } from './reads.js'
 import type { Reports } from './reports.js'
+import type { Seeks } from './seeks.js'
 import type { TopicNames } from './topic-names.js'
 import type { Topics } from './topics.js'
 
@@ -47,6 +48,7 @@ export interface Parts {
   readonly consuming: Consuming
   readonly replays: DlqReplays
   readonly reads: Reads
+  readonly seeks: Seeks
   readonly publisher: Publisher
   readonly publications: Publications
   readonly metering: Metering
@@ -184,7 +186,7 @@ export class Life {
   ): void {
     if (this.#closing !== undefined) return
     const { config, reports, driver, clock } = this.host
-    const { topics, consuming, replays, reads, publications } = this.#parts
+    const { topics, consuming, replays, reads, seeks, publications } = this.#parts
     const { commits, changes } = consuming
     const closingNow = { patience: new Subject<unknown>(), fatal }
     this.#closing = closingNow
@@ -195,6 +197,7 @@ export class Life {
     topics.endStreams(fatal === undefined ? {} : { error: fatal })
     replays.end(fatal ?? replayCutOff())
     reads.end(fatal)
+    seeks.end(fatal)
     let end: CloseReport = { drained: true, unsettled: 0, left: [] }
     const steps = closing(
       {

@@ -132,6 +132,11 @@ export class Reports {
           placeFields(event),
           `the committed position is no longer held back at ${placeName(event)}`,
         )
+      case 'moved':
+        return this.logger.info(
+          { ...placeFields(event), from: String(event.from) },
+          `${placeName({ ...event, offset: event.from })} was moved: reading goes on at ${event.offset}`,
+        )
       case 'lost':
         return this.logger.warn(placeFields(event), 'a partition was lost')
       case 'dead-lettered':

@@ -20,6 +20,8 @@ export interface StallWatchHost {
   readonly position: number
   /** What the broker has confirmed; undefined: nothing is committed. */
   readonly confirmed: bigint | undefined
+  /** The broker has confirmed this position, or a later one. */
+  isCommittedTo(position: number): boolean
   readonly reading: {
     closedBecause(): StallReason | undefined
     streamOf(record: DeliveredRecord): TopicStream | undefined
@@ -69,7 +71,7 @@ export class StallWatch {
   /** The position moved. */
   advanced(): void {
     const { head } = this.host.window
-    if (this.host.confirmed !== undefined && this.#behindSince === undefined) this.#fallBehind()
+    if (this.host.confirmed !== undefined && this.#behindSince === undefined) this.fallBehind()
     while (this.#deliveredAt.length > 1 && this.#deliveredAt[1]!.slot <= head) this.#deliveredAt.shift()
     if (this.#stalled?.slot !== undefined && head > this.#stalled.slot) {
       this.#unstall()
@@ -83,11 +85,11 @@ export class StallWatch {
     if (this.#stalled?.slot === undefined && this.#stalled !== undefined && offset > this.#stalled.place.offset) {
       this.#unstall()
     }
-    if (offset < BigInt(this.host.position)) this.#fallBehind()
+    if (offset < BigInt(this.host.position)) this.fallBehind()
   }
 
   /** The broker is yet to confirm what is completed. */
-  #fallBehind(): void {
+  fallBehind(): void {
     this.#behindSince = this.clock.monotonic()
     this.look()
   }
@@ -213,7 +215,7 @@ export class StallWatch {
 
   #committing(): Stall | undefined {
     const { topic, partition, position, confirmed } = this.host
-    if (confirmed === undefined || confirmed >= BigInt(position)) return undefined
+    if (confirmed === undefined || this.host.isCommittedTo(position)) return undefined
     return {
       ...{ topic, partition, offset: confirmed, key: null, attempt: 1 },
       since: this.#behindSince ?? this.clock.monotonic(),

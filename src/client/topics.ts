@@ -168,6 +168,13 @@ export class Topics {
     for (const assignment of this.host.assignments()) assignment.drainSoon()
   }
 
+  /** Which topics, by their full names, are meant by what a user names. @throws TopicNotRegisteredError */
+  concerned(topic: string): (fullName: string) => boolean {
+    this.#named(topic)
+    const name = this.host.names.full(topic)
+    return fullName => fullName === name
+  }
+
   #named(topic: string): TopicStream {
     const stream = this.#streams.get(this.host.names.full(topic))
     if (stream === undefined) throw new TopicNotRegisteredError(topic)

@@ -28,7 +28,7 @@ export interface Surroundings {
  * - Nothing is lost: a position passes a record only once it is completed, that is acked, or its retry or dead-letter
  *   copy stands on the broker, or it was discarded on purpose. Everything else is still uncommitted.
  * - What is remembered as finished behind a position is completed likewise.
- * - A position is never lowered.
+ * - A position is never lowered, but by `seek`.
  * - A completed record is delivered again only after its partition was lost, or a member killed or expelled, since.
  * - A retry is not delivered before its delay is over, unless the clock of another member, which wrote it, was behind.
  *
@@ -152,6 +152,15 @@ class Judge {
         if (reading === undefined) return
         if (event.type !== 'revoked') reading.lost = this.#seen
         if (event.type !== 'forgotten' && reading.owner === client) reading.owner = undefined
+        return
+      }
+      case 'moved': {
+        const reading = this.#readingOf(client, this.#sourceOf(client, event))
+        if (reading === undefined) return
+        // On purpose: what is below is not owed, and what is above is to be delivered again.
+        reading.from = reading.position = Number(event.offset)
+        reading.lost = this.#seen
+        reading.completed.clear()
         return
       }
       case 'retried':

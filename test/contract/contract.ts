@@ -11,6 +11,7 @@ import { reading } from './suites/reading'
 import { replaying } from './suites/replaying'
 import { reporting } from './suites/reporting'
 import { restarting } from './suites/restarting'
+import { seeking } from './suites/seeking'
 import { starting } from './suites/starting'
 import { switching } from './suites/switching'
 import { throwing } from './suites/throwing'
@@ -27,6 +28,7 @@ export function contract(name: string, backend: Backend): void {
     failing(backend)
     replaying(backend)
     reading(backend)
+    seeking(backend)
     byteForByte(backend)
     switching(backend)
     publishing(backend)

@@ -144,7 +144,7 @@ describe('a bounded read on fake brokers', () => {
     expect(values(read).at(-1)).toBe('11')
     expect(read.records.length).toBeLessThan(12)
     const from = read.records.length - 1
-    expect(read.troubles).toMatchObject([{ code: 'RXMIKA_FETCH', topic: 'orders' }])
+    expect(read.troubles).toMatchObject([{ code: 'RXMIKA_FETCH', topic: 'orders', partition: 0, offset: BigInt(from) }])
     expect(read.troubles[0]!.message).toContain(
       `the position orders-0@${from} is out of range: the records from there on were deleted by retention; reading goes on at 11`,
     )

@@ -179,7 +179,9 @@ export class BoundedRead implements FetchingHost {
       if (error instanceof RefusedConnectionError) return this.fail(refusedConnection(error))
       if (failures + 1 === reportedAfter) {
         const why = `is not known yet: ${(error as Error).message}`
-        this.#trouble(this.#error(why, `where ${places.map(partitionName).join(', ')} begins and ends`, error))
+        const { topic, partition } = places[0]!
+        const message = `where ${places.map(partitionName).join(', ')} begins and ends ${why}`
+        this.#trouble(new FetchError(message, { cause: error, topic, partition }))
       }
       await Promise.race([this.cluster.refresh().catch(() => {}), pause(maxPause, this.#over.signal)])
       await pause(Math.min(firstPause * 2 ** failures, maxPause), this.#over.signal)
@@ -270,13 +272,7 @@ export class BoundedRead implements FetchingHost {
     // Refused again, and looked for again, after the hold.
     this.#reset(assignment, diverged).catch(error => {
       if (assignment.ended || !this.delivering) return
-      this.#trouble(
-        this.#error(
-          `and no other is known: ${error.message}`,
-          `the position ${placeOf(assignment)} is out of range,`,
-          error,
-        ),
-      )
+      this.#outOfRange(assignment, assignment.next, `and no other is known: ${error.message}`, error)
     })
   }
 
@@ -301,9 +297,7 @@ export class BoundedRead implements FetchingHost {
     assignment.jump(to, to === parting?.endOffset ? parting.epoch : -1)
     const why =
       from < beginning ? 'the records from there on were deleted by retention' : 'the log was cut off before it'
-    this.#trouble(
-      this.#error(`${why}; reading goes on at ${to}`, `the position ${placeOf(assignment, from)} is out of range:`),
-    )
+    this.#outOfRange(assignment, from, `${why}; reading goes on at ${to}`)
     this.#look(assignment)
     this.#fetching.wake()
   }
@@ -368,13 +362,17 @@ export class BoundedRead implements FetchingHost {
     if (this.delivering) this.subscriber.next({ type: 'trouble', error })
   }
 
-  #error(what: string, subject = `topic '${this.request.topic}'`, cause?: unknown): FetchError {
-    return new FetchError(`${subject} ${what}`, { cause, topic: this.request.topic })
+  #outOfRange({ topic, partition }: Assignment, from: number, what: string, cause?: unknown): void {
+    const offset = BigInt(from)
+    const message = `the position ${placeName({ topic, partition, offset })} is out of range: ${what}`
+    this.#trouble(new FetchError(message, { cause, topic, partition, offset }))
   }
-}
 
-function placeOf({ topic, partition, next }: Assignment, offset = next): string {
-  return placeName({ topic, partition, offset })
+  /** What has become of the topic. */
+  #error(what: string): FetchError {
+    const { topic } = this.request
+    return new FetchError(`topic '${topic}' ${what}`, { topic })
+  }
 }
 
 /** The index of the first record at `offset` or after it. */

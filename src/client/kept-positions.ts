@@ -1,0 +1,195 @@
+import { from, Observable, of, Subscription, take, throwIfEmpty } from 'rxjs'
+import type { Clock } from '../clock.js'
+import type { Driver, Moved, PartitionAssignment, Seek } from '../driver.js'
+import { FetchError } from '../errors.js'
+import { partitionName } from '../place.js'
+import type { AssignedPartition, KeptPosition, PositionsOption } from './client.js'
+import type { Reports } from './reports.js'
+import type { TopicNames } from './topic-names.js'
+
+const firstPause = 100
+const maxPause = 10_000
+const maxOffset = BigInt(Number.MAX_SAFE_INTEGER)
+
+export interface KeptPositionsHost {
+  /** The option `positions`. */
+  readonly positions: PositionsOption
+  /** After so long without an answer that is reported, ms. */
+  readonly patience: number
+  readonly driver: Driver
+  readonly clock: Clock
+  readonly reports: Reports
+  readonly names: TopicNames
+  /** These are read from where the group has them, as without the option. */
+  begin(handles: readonly PartitionAssignment[]): void
+  /** These are read from where their positions were found. */
+  onFound(moved: readonly Moved[]): void
+}
+
+/**
+ * Partitions whose positions are asked for: they are assigned, and nothing of them is read yet. An answer counts for those
+ * that are still assigned when it comes.
+ */
+export class KeptPositions {
+  readonly #open = new Map<PartitionAssignment, Asking>()
+
+  constructor(readonly host: KeptPositionsHost) {}
+
+  /** Asks for all of them in one call. */
+  take(handles: readonly PartitionAssignment[]): void {
+    const asked = handles.filter(handle => !handle.ended && !this.#open.has(handle))
+    if (asked.length === 0) return
+    const asking = new Asking(this.host, asked, handle => this.#open.delete(handle))
+    for (const handle of asked) this.#open.set(handle, asking)
+    asking.ask()
+  }
+
+  /** A rebalance may take them, or has: whoever has them after it asks anew. */
+  drop(handles: Iterable<PartitionAssignment>): void {
+    for (const handle of handles) {
+      this.#open.get(handle)?.drop(handle)
+      this.#open.delete(handle)
+    }
+  }
+
+  end(): void {
+    this.drop([...this.#open.keys()])
+  }
+}
+
+/** What was assigned together, until its positions are known. */
+class Asking {
+  readonly #left: Set<PartitionAssignment>
+  readonly #held = new Subscription()
+  #failures = 0
+
+  constructor(
+    readonly host: KeptPositionsHost,
+    handles: readonly PartitionAssignment[],
+    readonly known: (handle: PartitionAssignment) => void,
+  ) {
+    this.#left = new Set(handles)
+  }
+
+  drop(handle: PartitionAssignment): void {
+    this.#left.delete(handle)
+    if (this.#left.size === 0) this.#held.unsubscribe()
+  }
+
+  ask(): void {
+    const { scheduler } = this.host.clock
+    const attempt = new Subscription()
+    this.#held.add(attempt)
+    attempt.add(scheduler.schedule(() => this.#reportSilence(), this.host.patience))
+    const fail = (error: unknown) => {
+      attempt.unsubscribe()
+      this.#failed(error)
+    }
+    attempt.add(
+      this.#answer().subscribe({
+        next: list => {
+          let seeks: readonly Seek[]
+          try {
+            seeks = this.#seeksIn(list)
+          } catch (error) {
+            return fail(error)
+          }
+          attempt.unsubscribe()
+          this.#found(seeks)
+        },
+        error: fail,
+      }),
+    )
+  }
+
+  /** What user code throws is an answer, too. */
+  #answer(): Observable<unknown> {
+    const assigned = [...this.#left].map(
+      ({ topic, partition }): AssignedPartition => ({ topic: this.host.names.user(topic), partition }),
+    )
+    return new Observable(subscriber => {
+      const answer: unknown = this.host.positions(assigned)
+      const lists = Array.isArray(answer) ? of(answer) : from(answer as Observable<unknown>)
+      return lists
+        .pipe(
+          take(1),
+          throwIfEmpty(() => new TypeError('it completed without a list')),
+        )
+        .subscribe(subscriber)
+    })
+  }
+
+  #seeksIn(list: unknown): readonly Seek[] {
+    if (!Array.isArray(list)) throw new TypeError('it gave no list of { topic, partition, offset }')
+    const places = new Map([...this.#left].map(handle => [partitionName(this.#shown(handle)), handle]))
+    const found = new Map<PartitionAssignment, Seek>()
+    for (const kept of list as readonly KeptPosition[]) {
+      const { topic, partition, offset } = kept ?? {}
+      if (typeof topic !== 'string' || !Number.isInteger(partition) || !isOffset(offset)) {
+        throw new TypeError(
+          'an entry of its list is not { topic, partition, offset } with an offset that is a bigint ≥ 0',
+        )
+      }
+      const handle = places.get(partitionName({ topic, partition }))
+      // There may be positions of partitions that others have.
+      if (handle !== undefined) found.set(handle, { assignment: handle, to: Number(offset) })
+    }
+    return [...found.values()]
+  }
+
+  #found(seeks: readonly Seek[]): void {
+    const sought = new Set(seeks.map(({ assignment }) => assignment))
+    const without = [...this.#left].filter(handle => !sought.has(handle))
+    for (const handle of without) this.#settled(handle)
+    if (seeks.length > 0) {
+      this.#held.add(
+        this.host.driver.seek(seeks).subscribe({
+          next: moved => {
+            const ours = moved.filter(({ from }) => this.#left.has(from))
+            for (const { from } of ours) this.#settled(from)
+            this.host.onFound(ours)
+          },
+          error: error => this.#failed(error),
+        }),
+      )
+    }
+    if (without.length > 0) this.host.begin(without)
+  }
+
+  #settled(handle: PartitionAssignment): void {
+    this.#left.delete(handle)
+    this.known(handle)
+  }
+
+  #failed(cause: unknown): void {
+    if (this.#left.size === 0) return
+    const pause = Math.min(firstPause * 2 ** this.#failures++, maxPause)
+    this.#report(
+      `positions failed: ${cause instanceof Error ? cause.message : String(cause)}; it is asked again in ${pause} ms`,
+      cause,
+    )
+    this.#held.add(this.host.clock.scheduler.schedule(() => this.ask(), pause))
+  }
+
+  #reportSilence(): void {
+    this.#report(`positions has not answered for ${this.host.patience} ms; they are read once it does`)
+  }
+
+  #report(why: string, cause?: unknown): void {
+    const [first] = this.#left
+    if (first === undefined) return
+    const places = [...this.#left].map(handle => partitionName(this.#shown(handle))).join(', ')
+    const { topic, partition } = first
+    this.host.reports.error(
+      new FetchError(`where to read ${places} from is not known: ${why}`, { cause, topic, partition }),
+    )
+  }
+
+  #shown({ topic, partition }: PartitionAssignment): AssignedPartition {
+    return { topic: this.host.names.user(topic), partition }
+  }
+}
+
+function isOffset(offset: unknown): offset is bigint {
+  return typeof offset === 'bigint' && offset >= 0n && offset <= maxOffset
+}
