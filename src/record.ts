@@ -90,6 +90,8 @@ export interface RecordOwner extends DeliveryOwner {
   hold(record: DeliveredRecord, phase: 'held' | 'behind' | 'resting' | 'unroutable'): void
   /** False: it is no longer ours. */
   release(record: DeliveredRecord): boolean
+  /** An unroutable record goes on its route once more; false: it is no longer assigned here, or not unroutable any more. */
+  routeAgain(record: DeliveredRecord): boolean
 }
 
 /** How a delivery was failed. */

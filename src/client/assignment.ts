@@ -563,6 +563,12 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     return true
   }
 
+  routeAgain(record: DeliveredRecord): boolean {
+    if (this.ended || record.phase !== 'unroutable') return false
+    this.phases.move(record, 'routing')
+    return true
+  }
+
   /** Delivers the failed record again after `delay` ms, as the next attempt. */
   redeliver(record: DeliveredRecord, delay: number): void {
     const stream = this.reading.streamOf(record)
@@ -595,7 +601,9 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   admitAgain(): void {
     for (const record of this.#waiting.takeAll()) {
       const admission = this.reading.admit(this, record)
-      if (admission !== undefined) this.#wait(record, admission.stream)
+      if (admission === undefined) continue
+      if (admission.dueIn > 0) this.#postpone(record, admission.dueIn)
+      else this.#wait(record, admission.stream)
     }
   }
 

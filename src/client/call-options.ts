@@ -5,7 +5,7 @@ import type { CloseOptions, DlqReplayOptions, PublishOptions } from './client.js
 const knownOfPublish: KnownOptions<PublishOptions> = { timeout: true }
 const knownOfClose: KnownOptions<CloseOptions> = { timeout: true, signal: true }
 const knownOfStalls: KnownOptions<StallsOptions> = { all: true }
-const knownOfReplay: KnownOptions<DlqReplayOptions> = { until: true, filter: true }
+const knownOfReplay: KnownOptions<DlqReplayOptions> = { until: true, filter: true, attempts: true, rate: true }
 
 /** What `publish` is called with beside records. @throws ConfigurationError */
 export function configurePublish(options: PublishOptions = {}): { readonly timeout: number } {
@@ -27,9 +27,15 @@ export function configureClose(options: CloseOptions = {}): CloseOptions & { rea
 /** @throws ConfigurationError */
 export function checkReplay(options: DlqReplayOptions = {}): void {
   checkOptions('replayDlq', options, knownOfReplay)
-  const { until = 'caught-up', filter } = options
+  const { until = 'caught-up', filter, attempts = 'keep', rate } = options
   if (until !== 'caught-up' && until !== 'forever') {
     throw invalid('replayDlq: until', until, "must be 'caught-up' or 'forever'")
+  }
+  if (attempts !== 'keep' && attempts !== 'fresh') {
+    throw invalid('replayDlq: attempts', attempts, "must be 'keep' or 'fresh'")
+  }
+  if (rate !== undefined && !(typeof rate === 'number' && rate > 0 && rate < Number.POSITIVE_INFINITY)) {
+    throw invalid('replayDlq: rate', rate, 'must be a number of records a second, greater than 0')
   }
   if (filter !== undefined) checkFunction('replayDlq: filter', filter, 'a function from a record to a boolean')
 }

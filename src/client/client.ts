@@ -211,6 +211,16 @@ export interface CloseReport {
 }
 
 export interface DlqReplayOptions {
+  /**
+   * `'keep'` (default): each record goes on with the retries it has had, so that one that fails once more goes back to the DLQ
+   * when they are used up. `'fresh'`: as if it had never been tried, with attempt 1 and all of its topic's retries.
+   */
+  readonly attempts?: 'keep' | 'fresh'
+  /**
+   * How many records a second are delivered at most, by each member that replays, evenly: what was not delivered in time is not
+   * made up for in a burst. A fraction is less than one a second. Records that are passed over do not count. Default: no limit.
+   */
+  readonly rate?: number
   /** `'caught-up'` (default): up to the end the DLQ topic had at subscription. `'forever'`: goes on. */
   readonly until?: 'caught-up' | 'forever' | undefined
   /**
@@ -326,7 +336,12 @@ export interface Client extends RoutingClient, AsyncDisposable {
   seek(topic: string, to: SeekTo): Promise<readonly Place[]>
   /** @throws TopicNotRegisteredError */
   pause(topic: string): void
-  /** @throws TopicNotRegisteredError */
+  /**
+   * Goes on delivering. Also sends what is held of the topic, as unroutable or by a `breaker`, down its route again, whether it
+   * was paused or not; and what is held as unroutable of topics that are not registered here.
+   *
+   * @throws TopicNotRegisteredError
+   */
   resume(topic: string): void
   /**
    * While subscribed, this group's records on the DLQ topic are delivered to the streams of their original topics. It

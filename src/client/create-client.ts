@@ -100,7 +100,7 @@ class KafkaClient implements Client {
           life.joined,
           defer(() => driver.endOffsets(config.dlqTopic!)),
         ),
-      scheduler: clock.scheduler,
+      clock,
       writeBack: record => failures.writeBack(record),
     })
     const topics = new Topics({

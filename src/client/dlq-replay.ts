@@ -1,9 +1,11 @@
-import { mergeMap, Observable, type SchedulerLike, type Subscriber, take, timer } from 'rxjs'
+import { mergeMap, Observable, type Subscriber, take, timer } from 'rxjs'
+import type { Clock } from '../clock.js'
 import { RxMikaError } from '../errors.js'
 import type { RecordMetadata } from '../publish.js'
 import type { DeliveredRecord } from '../record.js'
 import type { Assignment } from './assignment.js'
 import type { DlqReplayOptions, DlqReplayProgress } from './client.js'
+import { Pace } from './pace.js'
 
 /** How often a replay that goes on forever with a filter looks for what is new on the topic, ms. */
 const lookEvery = 1_000
@@ -12,6 +14,9 @@ interface Replay {
   readonly subscriber: Subscriber<DlqReplayProgress>
   readonly forever: boolean
   readonly filter: DlqReplayOptions['filter']
+  /** Records are delivered as if they had never been tried. */
+  readonly fresh: boolean
+  readonly pace: Pace | undefined
   /** Per partition the end the DLQ topic had at subscription, or at the last look; undefined until the broker has told. */
   ends: ReadonlyMap<number, number> | undefined
   /** Per partition how many records that the filter left out were written beyond that end. */
@@ -23,7 +28,7 @@ interface Replay {
 
 /** What a replay asks of the client. */
 export interface DlqReplayHost {
-  readonly scheduler: SchedulerLike
+  readonly clock: Clock
   /** The client's assignments of the DLQ topic; undefined before the first rebalance is over. */
   dlqAssignments(): readonly Assignment[] | undefined
   /** Emits the ends of the DLQ topic's partitions, once connected. */
@@ -57,7 +62,8 @@ export class DlqReplays {
   accepts(partition: number, offset: number): boolean {
     const replay = this.#replay
     if (replay?.ends === undefined) return false
-    return isEndless(replay) || offset < (replay.ends.get(partition) ?? 0)
+    const isWithin = isEndless(replay) || offset < (replay.ends.get(partition) ?? 0)
+    return isWithin && (replay.pace === undefined || replay.pace.isOpen)
   }
 
   /** Another group's record was passed over. */
@@ -66,25 +72,27 @@ export class DlqReplays {
   }
 
   /**
-   * Decides for a record of this group that was taken in: true, it is to be handed to its topic's stream, though not while
-   * no replay is active; false, it is left out, and seen to.
+   * Decides for a record of this group that was taken in: a number, it is to be handed to its topic's stream in so many ms,
+   * though not while no replay is active; undefined, it is left out, and seen to.
    */
-  takes(assignment: Assignment, record: DeliveredRecord): boolean {
+  takes(assignment: Assignment, record: DeliveredRecord): number | undefined {
     const replay = this.#replay
-    if (replay === undefined) return true
+    if (replay === undefined) return 0
     try {
       if (replay.filter !== undefined && !replay.filter(record)) {
         this.#leaveOut(replay, assignment, record)
-        return false
+        return undefined
       }
     } catch (error) {
       replay.subscriber.error(error)
-      return true
+      return 0
     }
     // A filter is to look at records only, but one that settles them has its way.
-    if (record.settled) return false
+    if (record.settled) return undefined
+    // The filter has seen how often it was tried.
+    if (replay.fresh && record.origin !== undefined) record.origin = { ...record.origin, retries: 0 }
     this.#count(replay, 'delivered')
-    return true
+    return replay.pace?.take() ?? 0
   }
 
   /** A position of the DLQ topic moved, or the assignments changed. */
@@ -107,6 +115,8 @@ export class DlqReplays {
         subscriber,
         forever: options.until === 'forever',
         filter: options.filter,
+        fresh: options.attempts === 'fresh',
+        pace: options.rate === undefined ? undefined : new Pace(options.rate, this.host.clock, () => this.#drain()),
         ends: undefined,
         writtenBack: new Map(),
         looking: false,
@@ -116,6 +126,7 @@ export class DlqReplays {
       this.#replay = replay
       subscriber.add(() => {
         this.#replay = undefined
+        replay.pace?.end()
         this.#drain()
       })
       subscriber.add(
@@ -166,7 +177,7 @@ export class DlqReplays {
   #lookLater(replay: Replay): void {
     if (replay.looking) return
     replay.looking = true
-    const ends = timer(lookEvery, this.host.scheduler).pipe(
+    const ends = timer(lookEvery, this.host.clock.scheduler).pipe(
       mergeMap(() => this.host.endOffsets()),
       take(1),
     )

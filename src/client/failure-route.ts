@@ -38,6 +38,8 @@ export class FailureRoute {
   /** The record that the pipeline is taking in. */
   #entering: DeliveredRecord | undefined
   readonly #onItsWay = new Map<DeliveredRecord, Entry>()
+  /** Unroutable, and held. */
+  readonly #parked = new Map<DeliveredRecord, Failed>()
   #ended = false
 
   /**
@@ -64,6 +66,20 @@ export class FailureRoute {
     this.#send(deliveryOf(failed.record)!, { failed, breaks: 0 })
   }
 
+  /** No step took it, or the route broke with it: it is kept until `resume` sends it through once more. */
+  park(failed: Failed): void {
+    this.#parked.set(deliveryOf(failed.record)!, failed)
+  }
+
+  /** Sends what is parked through the steps once more. */
+  resume(): void {
+    const parked = [...this.#parked]
+    this.#parked.clear()
+    for (const [record, failed] of parked) {
+      if (record.owner.routeAgain(record)) this.#send(record, { failed, breaks: 0 })
+    }
+  }
+
   /** The record left its steps without an outcome: it is held, redelivered, or no longer assigned to this member. */
   forget(record: DeliveredRecord): void {
     this.#onItsWay.delete(record)
@@ -72,6 +88,7 @@ export class FailureRoute {
   /** Forgets the records whose assignment has ended. */
   forgetEnded(): void {
     for (const record of this.#onItsWay.keys()) if (record.owner.ended) this.#onItsWay.delete(record)
+    for (const record of this.#parked.keys()) if (record.owner.ended) this.#parked.delete(record)
   }
 
   end(): void {
@@ -80,6 +97,7 @@ export class FailureRoute {
     this.#pipeline = undefined
     this.#built = undefined
     this.#onItsWay.clear()
+    this.#parked.clear()
     if (pipeline !== undefined) unsubscribe(pipeline)
   }
 

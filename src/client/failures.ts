@@ -189,14 +189,19 @@ export class Failures implements Routing {
     const record = this.#leaveRoute(failed)
     if (record.owner.ended) return
     const { topic, partition, offset } = record.source
-    ownerOf(failed).hold(record, 'unroutable')
+    const owner = ownerOf(failed)
+    owner.hold(record, 'unroutable')
+    if (record.phase === 'unroutable') owner.reading.routeOf(record).park(failed)
+    const why =
+      cause === undefined
+        ? noStep
+        : `${messageOf(cause)}. When the cause is gone, resume() sends it down its route again`
     this.host.reports.error(
       new UnroutableFailureError(
         topic,
         partition,
         offset,
-        `the failed record at ${placeName(record.source)} has nowhere to go and is held; ` +
-          `commits of its partition stop there. ${cause === undefined ? noStep : messageOf(cause)}`,
+        `the failed record at ${placeName(record.source)} has nowhere to go and is held; commits of its partition stop there. ${why}`,
         { cause: cause ?? failed.reason },
       ),
     )

@@ -113,10 +113,11 @@ abstract class SharedReading implements Reading {
       )
       return undefined
     }
-    if (!this.takes(assignment, record)) return undefined
+    const turn = this.takes(assignment, record)
+    if (turn === undefined) return undefined
     const delay = ownDelay(own)
     const due = delay === 0 ? 0 : dueIn(own, this.shared.wallClock.nowFor(delay))
-    return { stream, dueIn: due }
+    return { stream, dueIn: Math.max(due, turn) }
   }
 
   streamOf(record: DeliveredRecord): TopicStream | undefined {
@@ -129,9 +130,9 @@ abstract class SharedReading implements Reading {
 
   protected skipped(): void {}
 
-  /** Whether a record of this group is for its stream; seen to otherwise. */
-  protected takes(_assignment: Assignment, _record: DeliveredRecord): boolean {
-    return true
+  /** In how many ms a record of this group is for its stream; undefined: it is not, and is seen to. */
+  protected takes(_assignment: Assignment, _record: DeliveredRecord): number | undefined {
+    return 0
   }
 }
 
@@ -166,7 +167,7 @@ export class DlqReading extends SharedReading {
     this.replays.skipped()
   }
 
-  protected override takes(assignment: Assignment, record: DeliveredRecord): boolean {
+  protected override takes(assignment: Assignment, record: DeliveredRecord): number | undefined {
     return this.replays.takes(assignment, record)
   }
 

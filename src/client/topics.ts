@@ -162,9 +162,11 @@ export class Topics {
     const stream = this.#named(topic)
     // What is held goes on before anything new can fail.
     this.host.failures.resumed(topic)
-    if (!stream.resume()) return
-    // Said before it is so: what is delivered may fail, and a breaker may pause the topic again.
-    this.host.reports.event({ type: 'resumed', topic })
+    // Said before it is so: what goes on may fail, and a breaker may pause the topic again.
+    if (stream.resume()) this.host.reports.event({ type: 'resumed', topic })
+    stream.route.resume()
+    // Records that no registered topic is for stand on partitions that all topics share.
+    this.#orphans.resume()
     for (const assignment of this.host.assignments()) assignment.drainSoon()
   }
 

@@ -157,7 +157,9 @@ function historyOf(record: DeliveredRecord, routing: Routing, own: GroupHeaders,
     if ((lasting as readonly string[]).includes(field) && isWellFormed(field, value)) kept[field] = value
   }
   if (headers.kind === 'own') {
-    const { retries, timestamp } = headers.origin
+    const { timestamp } = headers.origin
+    // A replay may deliver it as if it had never been tried, whatever its headers say.
+    const retries = record.origin?.retries ?? headers.origin.retries
     return { retries, malformed: false, timestamp, lasting: kept }
   }
   // Dead-lettered once: what was malformed is left out, so that the copy can be read when it is replayed.

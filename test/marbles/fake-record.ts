@@ -56,6 +56,10 @@ export class FakeOwner implements RecordOwner {
 
   routed(): void {}
 
+  routeAgain(): boolean {
+    return false
+  }
+
   whenDone(_record: DeliveredRecord, done: () => void): void {
     done()
   }

@@ -1,5 +1,12 @@
-import { filter, lastValueFrom, tap } from 'rxjs'
-import { type ConsumeRecord, fixed, RecordWithoutConsumerError, UnroutableFailureError } from 'rxmika'
+import { filter, lastValueFrom, map, pipe, tap } from 'rxjs'
+import {
+  type ConsumeRecord,
+  deadLetter,
+  type Failed,
+  fixed,
+  RecordWithoutConsumerError,
+  UnroutableFailureError,
+} from 'rxmika'
 import { describe, expect } from 'vitest'
 import type { Backend, StoredRecord } from '../backend'
 import { Collected } from '../collected'
@@ -15,6 +22,32 @@ export function failing(backend: Backend): void {
   }
 
   describe('failing', () => {
+    scenario('holds what its route breaks with, and sends it down once more when the topic is resumed', async world => {
+      const options = await configured(world)
+      const topic = await world.topic('orders')
+      await backend.publish(topic, numbered(0, 6))
+      const run = world.client(options)
+      run.expected = [UnroutableFailureError]
+      let isDown = true
+      const down = map((failed: Failed) => {
+        if (isDown && String(failed.record.value) === '2') throw new Error('a step of the user’s own is down')
+        return failed
+      })
+      run.client
+        .topic(topic, { onFail: pipe(down, deadLetter(run.client)) })
+        .subscribe(record => (Number(String(record.value)) % 2 === 0 ? record.fail(new Error('even')) : record.ack()))
+      run.client.start()
+      await run.errors.count(1)
+      await run.committed(topic, 0, 2)
+      expect(run.client.stalls()).toMatchObject([{ topic, offset: 2n, why: 'unroutable' }])
+      isDown = false
+      run.client.resume(topic)
+      await run.committed(topic, 0, 6)
+      expect(run.client.stalls()).toEqual([])
+      const dead = (await backend.records(options.dlqTopic)).map(({ value }) => String(value))
+      expect(dead.sort()).toEqual(['0', '2', '4'])
+    })
+
     scenario('tries a record again through the retry topic, and again, until it is acked', async world => {
       const options = await configured(world)
       const topic = await world.topic('orders', 2)

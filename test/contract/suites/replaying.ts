@@ -42,6 +42,52 @@ export function replaying(backend: Backend): void {
     new Collected(orders.topic(topic, { dlq: true }).pipe(tap(record => record.ack())))
 
   describe('replaying the DLQ topic', () => {
+    scenario('delivers at the rate that it was given, and no sooner', async world => {
+      const { run, topic } = await withDeadLetters(world, 20, { partitions: 2 })
+      const at: number[] = []
+      const seen = new Collected(
+        run.client.topic(topic, { dlq: true }).pipe(
+          tap(record => {
+            at.push(performance.now())
+            record.ack()
+          }),
+        ),
+      )
+      run.client.start()
+      const progress = new Collected(run.client.replayDlq({ rate: 50 }))
+      expect(await progress.ended()).toEqual({})
+      expect(progress.values.at(-1)).toEqual({ delivered: 20, skipped: 0, remaining: 0 })
+      expect(new Set(texts(seen)).size).toBe(20)
+      // Durations are counted in whole ms.
+      for (let turn = 1; turn < 20; turn++) expect(at[turn]! - at[0]!).toBeGreaterThanOrEqual(turn * 20 - 2)
+    })
+
+    scenario('tries a record as if it never had been, where that is wanted', async world => {
+      const [topic, dlqTopic, retryTopic] = await Promise.all([
+        world.topic('orders'),
+        world.topic('dlq'),
+        world.topic('retry'),
+      ])
+      const group = world.name('group')
+      const run = world.client({ group, dlqTopic, retryTopic })
+      await lastValueFrom(run.client.publish({ topic: dlqTopic, value: 'x', headers: [...own(group, topic), ...odd] }))
+      const seen = new Collected(
+        run.client.topic(topic, { dlq: true, retries: 2 }).pipe(tap(record => record.fail(new Error('still no')))),
+      )
+      run.client.start()
+      await lastValueFrom(run.client.replayDlq({ attempts: 'fresh' }))
+      await run.committed(retryTopic, 0, 2)
+      await lastValueFrom(run.client.replayDlq())
+      expect(seen.values.map(({ attempt, source }) => [attempt, source.kind])).toEqual([
+        [1, 'dlq'],
+        [2, 'retry'],
+        [3, 'retry'],
+        // The dead letter that came of it, with its retries used up.
+        [3, 'dlq'],
+      ])
+      expect(await backend.records(dlqTopic)).toHaveLength(3)
+    })
+
     scenario('writes what a filter leaves out back byte for byte, where a later replay finds it', async world => {
       const { run, group, topic, dlqTopic } = await withDeadLetters(world, 6, { partitions: 2 })
       const seen = acking(run.client, topic)

@@ -1,0 +1,62 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { Pace } from '../../src/client/pace.js'
+import { Clock } from './clock.js'
+
+/** Takes turns whenever one comes, its timers late by so many ms, one after the other; returns when it took them. */
+function turns(rate: number, lateness: readonly number[], until: number) {
+  const clock = new Clock()
+  let late = 0
+  const scheduler = Object.create(clock, {
+    schedule: {
+      value: (work: () => void, delay = 0) => clock.schedule(work, delay + (lateness[late++ % lateness.length] ?? 0)),
+    },
+  })
+  const slow = { scheduler, monotonic: () => clock.now(), wall: () => clock.now() }
+  const taken: number[] = []
+  const take = () => {
+    while (pace.isOpen) {
+      pace.take()
+      taken.push(clock.now())
+    }
+  }
+  const pace = new Pace(rate, slow, take)
+  take()
+  clock.runTo(until)
+  pace.end()
+  return { taken, pace, clock }
+}
+
+describe('a pace', () => {
+  it('never gives a turn sooner than the rate says, counted from the first', () => {
+    fc.assert(
+      fc.property(
+        fc.double({ min: 0.5, max: 5_000, noNaN: true }),
+        fc.array(fc.integer({ min: 0, max: 60 }), { maxLength: 20 }),
+        (rate, lateness) => {
+          const { taken } = turns(rate, lateness, 2_000)
+          taken.forEach((at, turn) => {
+            expect(at - taken[0]!).toBeGreaterThanOrEqual((turn * 1_000) / rate - 1e-6)
+          })
+        },
+      ),
+    )
+  })
+
+  it.each([10, 300, 1_000, 4_000])('keeps to %d a second though timers are late by some ms', rate => {
+    const { taken } = turns(rate, [1, 3, 0, 7], 10_000)
+    expect(taken.length).toBeGreaterThan(rate * 10 * 0.97)
+    expect(taken.length).toBeLessThanOrEqual(rate * 10 + 1)
+  })
+
+  it('makes up for no time in which no turn was wanted', () => {
+    const { pace, clock } = turns(100, [0], 95)
+    clock.runTo(1_000)
+    expect(pace.isOpen).toBe(true)
+    expect(pace.take()).toBe(0)
+    expect(pace.isOpen).toBe(false)
+    // One that does not wait for its turn is told when it is.
+    expect([pace.take(), pace.take()]).toEqual([10, 20])
+    pace.end()
+  })
+})
