@@ -32,7 +32,7 @@ export interface Backend {
   open(): Promise<void>
   close(): Promise<void>
   /** What a client needs to reach the broker. */
-  connection(): Pick<ClientOptions, 'brokers' | 'driver'>
+  connection(): Pick<ClientOptions, 'brokers' | 'driver' | 'groupProtocol'>
   driver(): Driver
   mortalDriver(): MortalDriver
   createTopic(name: string, partitions: number): Promise<void>
@@ -42,7 +42,7 @@ export interface Backend {
   records(topic: string): Promise<StoredRecord[]>
   /** The next offset that the group will read; undefined where it has committed none. */
   committed(group: string, topic: string, partition: number): Promise<bigint | undefined>
-  /** Resolves when the group waits for its members to let go and join again. */
+  /** Resolves when the group waits for members to give partitions up. */
   rebalancing(group: string): Promise<void>
   /** The groups that the broker knows. */
   groups(): Promise<string[]>

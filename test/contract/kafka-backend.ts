@@ -1,13 +1,17 @@
 import { type Admin, Kafka, logLevel, type Producer } from 'kafkajs'
 import { Observable, type Subscriber } from 'rxjs'
-import type { Driver } from 'rxmika'
-import { kafkaDriver } from '../../src/drivers/kafka/index'
+import type { ConsumeRequest, Driver, GroupProtocol } from 'rxmika'
+import { KafkaDriver } from '../../src/drivers/kafka/driver'
+import { consumerGroupState } from '../kafka/consumer-group-state'
 import { createTopic } from '../kafka/create-topic'
 import type { Backend, MortalDriver } from './backend'
 import { readPartition } from './wire-reader'
 
-/** A real Kafka, looked at through kafkajs's admin client and its wire format. */
-export function kafkaBackend(brokers: () => readonly string[]): Backend {
+/** A real Kafka, looked at through kafkajs's admin client and its wire format. Groups are joined by `groupProtocol`. */
+export function kafkaBackend(
+  brokers: () => readonly string[],
+  { groupProtocol = 'auto' }: { readonly groupProtocol?: GroupProtocol } = {},
+): Backend {
   let kafka: Kafka
   let admin: Admin
   let producer: Producer
@@ -23,9 +27,9 @@ export function kafkaBackend(brokers: () => readonly string[]): Backend {
     close: async () => {
       await Promise.all([admin.disconnect(), producer.disconnect()])
     },
-    connection: () => ({ brokers: [...brokers()] }),
-    driver: () => kafkaDriver({ brokers: brokers() }),
-    mortalDriver: () => mortal(kafkaDriver({ brokers: brokers() })),
+    connection: () => ({ brokers: [...brokers()], groupProtocol }),
+    driver: () => new ProtocolDriver(brokers(), groupProtocol),
+    mortalDriver: () => mortal(new ProtocolDriver(brokers(), groupProtocol)),
     // Records that a test gives a timestamp long past would be deleted, for copies too, whenever the broker looks.
     createTopic: (topic, numPartitions) =>
       createTopic(config(), { topic, numPartitions, configEntries: [{ name: 'retention.ms', value: '-1' }] }),
@@ -52,10 +56,27 @@ export function kafkaBackend(brokers: () => readonly string[]): Backend {
       return offset === undefined || offset === '-1' ? undefined : BigInt(offset)
     },
     rebalancing: async group => {
-      const state = async () => (await admin.describeGroups([group])).groups[0]?.state
-      while ((await state()) !== 'PreparingRebalance') {}
+      const classicState = async () => (await admin.describeGroups([group])).groups[0]?.state
+      const waits = async () =>
+        (await classicState()) === 'PreparingRebalance' ||
+        (await consumerGroupState(brokers(), group)) === 'Reconciling'
+      while (!(await waits())) {}
     },
     groups: async () => (await admin.listGroups()).groups.map(({ groupId }) => groupId),
+  }
+}
+
+/** Joins groups by one protocol, whatever it is asked for. */
+class ProtocolDriver extends KafkaDriver {
+  constructor(
+    brokers: readonly string[],
+    readonly groupProtocol: GroupProtocol,
+  ) {
+    super({ brokers })
+  }
+
+  override consume(request: ConsumeRequest) {
+    return super.consume({ ...request, groupProtocol: this.groupProtocol })
   }
 }
 

@@ -7,10 +7,12 @@ import { compressed } from './suites/compressed'
 import { missingTopics } from './suites/starting'
 
 describeKafka('on a real Kafka', () => {
-  contract(
-    'through kafkajs',
-    kafkaBackend(() => kafkaBrokers),
-  )
+  for (const groupProtocol of ['classic', 'consumer'] as const) {
+    contract(
+      `by the ${groupProtocol} protocol`,
+      kafkaBackend(() => kafkaBrokers, { groupProtocol }),
+    )
+  }
   compressed(kafkaBackend(() => kafkaBrokers))
 })
 

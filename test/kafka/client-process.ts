@@ -15,7 +15,14 @@ export interface ClientTask {
   /** What goes into a text. */
   readonly options: Pick<
     ClientOptions,
-    'brokers' | 'group' | 'sessionTimeout' | 'heartbeatInterval' | 'rebalanceTimeout' | 'commitInterval'
+    | 'brokers'
+    | 'group'
+    | 'groupProtocol'
+    | 'instanceId'
+    | 'sessionTimeout'
+    | 'heartbeatInterval'
+    | 'rebalanceTimeout'
+    | 'commitInterval'
   >
   readonly maxInFlight?: number
   /**

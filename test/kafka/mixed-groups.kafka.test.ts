@@ -1,0 +1,169 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Kafka, logLevel } from 'kafkajs'
+import { tap } from 'rxjs'
+import { handle } from 'rxmika'
+import { afterAll, beforeAll, expect } from 'vitest'
+import { Collected } from '../contract/collected'
+import { kafkaBackend } from '../contract/kafka-backend'
+import { numbered, type Run, scenarios, type World } from '../contract/world'
+import { describeKafka, kafkaBrokers } from './describe-kafka'
+import { JavaMember } from './java-member'
+
+/** By the consumer protocol a broker gives a new owner what is free with that owner's next heartbeat. */
+const partitions = 6
+const all = Array.from({ length: partitions }, (_, partition) => partition)
+
+describeKafka('groups whose members join by different protocols', () => {
+  const backend = kafkaBackend(() => kafkaBrokers)
+  const scenario = scenarios(backend)
+  beforeAll(() => backend.open())
+  afterAll(() => backend.close())
+
+  const held = ({ events }: Run): Set<number> => {
+    const partitions = new Set<number>()
+    for (const event of events.values) {
+      if (event.type === 'assigned') partitions.add(event.partition)
+      if (event.type === 'revoked' || event.type === 'lost') partitions.delete(event.partition)
+    }
+    return partitions
+  }
+
+  /** A member of ours, and what it settles. */
+  const member = (
+    world: World,
+    group: string,
+    topic: string,
+    groupProtocol: 'classic' | 'consumer',
+    settled: string[],
+  ) => {
+    const run = world.client({ group, groupProtocol })
+    const outcomes = new Collected(
+      run.client.topic(topic).pipe(
+        handle(() => sleep(1), { order: 'key', concurrency: 16 }),
+        tap(({ record, status }) => status === 'acked' && settled.push(`${record.partition}@${record.offset}`)),
+      ),
+    )
+    run.client.start()
+    return { run, outcomes }
+  }
+
+  const publish = (topic: string, from: number, to: number) =>
+    backend.publish(
+      topic,
+      all.flatMap(partition => numbered(from, to, partition).map(record => ({ ...record, key: `key-${partition}` }))),
+    )
+
+  const everything = (to: number) =>
+    all.flatMap(partition => numbered(0, to).map(({ value }) => `${partition}@${value}`))
+
+  for (const [from, to] of [
+    ['classic', 'consumer'],
+    ['consumer', 'classic'],
+  ] as const) {
+    scenario(`change from ${from} to ${to} member by member, and settle each record once`, async world => {
+      const group = world.name('group')
+      const topic = await world.topic('orders', partitions)
+      const settled: string[] = []
+      let written = 0
+      let publishing = true
+      const load = (async () => {
+        while (publishing) {
+          const before = written
+          written += 2
+          await publish(topic, before, written)
+          await sleep(20)
+        }
+      })()
+
+      const old = [member(world, group, topic, from, settled), member(world, group, topic, from, settled)]
+      await Promise.all(old.map(({ outcomes }) => outcomes.count(10)))
+      let newest = old[0]!
+      for (const leaving of old) {
+        newest = member(world, group, topic, to, settled)
+        await newest.outcomes.count(10)
+        expect(await leaving.run.client.closeGracefully()).toEqual({ drained: true, unsettled: 0, left: [] })
+      }
+      const last = newest
+      await last.run.events.until(() => held(last.run).size >= partitions / 2)
+      publishing = false
+      await load
+      const members = [last]
+      for (const { outcomes } of members) {
+        await outcomes.until(() => settled.length >= written * partitions)
+      }
+      await last.run.client.closeGracefully()
+      expect([...settled].sort()).toEqual(everything(written).sort())
+    })
+  }
+
+  scenario('have plain kafkajs consumers beside members of the consumer protocol', async world => {
+    const group = world.name('group')
+    const topic = await world.topic('orders', partitions)
+    const settled: string[] = []
+    const ours = member(world, group, topic, 'consumer', settled)
+    await ours.run.events.until(() => held(ours.run).size === partitions)
+    const theirs = new Kafka({ brokers: kafkaBrokers, logLevel: logLevel.NOTHING }).consumer({
+      ...{ groupId: group, heartbeatInterval: 200, maxWaitTimeInMs: 100 },
+    })
+    await theirs.connect()
+    try {
+      await theirs.subscribe({ topic, fromBeginning: true })
+      let look = () => {}
+      await theirs.run({
+        autoCommitThreshold: 1,
+        eachMessage: async ({ partition, message }) => {
+          settled.push(`${partition}@${message.offset}`)
+          look()
+        },
+      })
+      await ours.run.events.until(() => held(ours.run).size === partitions / 2)
+      await publish(topic, 0, 5)
+      const isDone = () => settled.length >= 5 * partitions
+      await Promise.race([
+        ours.outcomes.until(isDone),
+        new Promise<void>(resolve => {
+          look = () => isDone() && resolve()
+          look()
+        }),
+      ])
+    } finally {
+      await theirs.disconnect()
+    }
+    await ours.run.events.until(() => held(ours.run).size === partitions)
+    await publish(topic, 5, 6)
+    await ours.outcomes.until(() => settled.length >= 6 * partitions)
+    expect([...settled].sort()).toEqual(everything(6).sort())
+  })
+
+  for (const [java, mine] of [
+    ['classic', 'classic'],
+    ['classic', 'consumer'],
+    ['consumer', 'classic'],
+    ['consumer', 'consumer'],
+  ] as const) {
+    scenario(`have Kafka's own consumer (${java}) beside a member of ours (${mine})`, async world => {
+      const group = world.name('group')
+      const topic = await world.topic('orders', partitions)
+      const settled: string[] = []
+      const ours = member(world, group, topic, mine, settled)
+      await ours.run.events.until(() => held(ours.run).size === partitions)
+      const theirs = await JavaMember.start({ brokers: kafkaBrokers, group, topic, protocol: java })
+      try {
+        await theirs.lines.until(() => theirs.owned.size === partitions / 2)
+        await ours.run.events.until(() => held(ours.run).size === partitions / 2)
+        await publish(topic, 0, 5)
+        await Promise.all([
+          theirs.lines.until(() => theirs.read.length >= (5 * partitions) / 2),
+          ours.outcomes.until(() => settled.length >= (5 * partitions) / 2),
+        ])
+      } finally {
+        await theirs.end()
+      }
+      // What it has committed is where we go on.
+      await ours.run.events.until(() => held(ours.run).size === partitions)
+      await publish(topic, 5, 6)
+      await ours.outcomes.until(() => settled.length + theirs.read.length >= 6 * partitions)
+      expect([...settled, ...theirs.read].sort()).toEqual(everything(6).sort())
+    })
+  }
+})
