@@ -5,6 +5,7 @@ import { consume, consume1k, consume5m, gzip, headersRead, headersUnread, snappy
 import { handling } from './handle.js'
 import { latency } from './latency.js'
 import { publish } from './publish.js'
+import { rebalance } from './rebalance.js'
 import { retry } from './retry.js'
 import { slow } from './slow.js'
 import { start } from './start.js'
@@ -28,4 +29,5 @@ export const rows: { readonly [name: string]: Row } = {
   backlog,
   commits,
   start,
+  rebalance,
 }
