@@ -1,10 +1,9 @@
 import { type Admin, Kafka, logLevel, type Producer } from 'kafkajs'
-import { Observable, type Subscriber } from 'rxjs'
-import type { ConsumeRequest, Driver, GroupProtocol } from 'rxmika'
-import { KafkaDriver } from '../../src/drivers/kafka/driver'
+import type { GroupProtocol } from 'rxmika'
 import { consumerGroupState } from '../kafka/consumer-group-state'
 import { createTopic } from '../kafka/create-topic'
-import type { Backend, MortalDriver } from './backend'
+import type { Backend } from './backend'
+import { mortal, ProtocolDriver } from './kafka-driver'
 import { readPartition } from './wire-reader'
 
 /** A real Kafka, looked at through kafkajs's admin client and its wire format. Groups are joined by `groupProtocol`. */
@@ -63,71 +62,5 @@ export function kafkaBackend(
       while (!(await waits())) {}
     },
     groups: async () => (await admin.listGroups()).groups.map(({ groupId }) => groupId),
-  }
-}
-
-/** Joins groups by one protocol, whatever it is asked for. */
-class ProtocolDriver extends KafkaDriver {
-  constructor(
-    brokers: readonly string[],
-    readonly groupProtocol: GroupProtocol,
-  ) {
-    super({ brokers })
-  }
-
-  override consume(request: ConsumeRequest) {
-    return super.consume({ ...request, groupProtocol: this.groupProtocol })
-  }
-}
-
-/**
- * Killed, it hears and says nothing any more, and leaves its group without committing. A member that is killed by its
- * system is missed only at its session's end, which tests do not wait for.
- */
-function mortal(driver: Driver): MortalDriver {
-  let dead = false
-  const whileAlive = <T>(source: Observable<T>): Observable<T> =>
-    new Observable<T>((subscriber: Subscriber<T>) => {
-      if (dead) return
-      return source.subscribe({
-        next: value => dead || subscriber.next(value),
-        error: error => dead || subscriber.error(error),
-        complete: () => dead || subscriber.complete(),
-      })
-    })
-  return {
-    driver: {
-      scheduler: driver.scheduler,
-      connect: context => whileAlive(driver.connect(context)),
-      topics: names => whileAlive(driver.topics(names)),
-      endOffsets: topic => whileAlive(driver.endOffsets(topic)),
-      consume: request => whileAlive(driver.consume(request)),
-      read: request => whileAlive(driver.read(request)),
-      seek: moves => whileAlive(driver.seek(moves)),
-      pause: assignments => dead || driver.pause(assignments),
-      resume: assignments => dead || driver.resume(assignments),
-      commit: points => whileAlive(driver.commit(points)),
-      readAt: (assignment, offset) => whileAlive(driver.readAt(assignment, offset)),
-      produce: outgoing =>
-        dead ||
-        driver.produce({
-          topic: outgoing.topic,
-          key: outgoing.key,
-          partition: outgoing.partition,
-          record: () => outgoing.record(),
-          get wanted() {
-            return !dead && outgoing.wanted
-          },
-          settle: result => dead || outgoing.settle(result),
-          abandoned: () => dead || outgoing.abandoned(),
-          delayed: (error, lasting) => dead || outgoing.delayed(error, lasting),
-        }),
-      leave: () => whileAlive(driver.leave()),
-      close: () => whileAlive(driver.close()),
-    },
-    kill: () => {
-      dead = true
-      return new Promise((complete, error) => driver.close().subscribe({ complete, error }))
-    },
   }
 }

@@ -112,6 +112,11 @@ export class ClassicGroup {
     })
   }
 
+  /** Whether the group waits for its members to join again. */
+  get rebalancing(): boolean {
+    return this.#rebalancing
+  }
+
   heartbeat({ memberId, generationId }: ReceivedRequestOf<typeof heartbeat>): SentResponseOf<typeof heartbeat> {
     return { errorCode: this.#check(memberId, generationId) }
   }

@@ -1,3 +1,4 @@
+import { stickyAssignment } from '../../src/drivers/memory/sticky-assignment'
 import { errorCode } from '../../src/protocol/errors'
 import { type consumerGroupHeartbeat, memberEpoch } from '../../src/protocol/messages/consumer-group-heartbeat'
 import type { ReceivedRequestOf, SentResponseOf } from '../../src/protocol/schema/message'
@@ -8,17 +9,22 @@ type Answer = SentResponseOf<typeof consumerGroupHeartbeat>
 
 interface Member {
   epoch: number
+  topics: readonly string[]
   /** What it says that it has, as `id/partition`. */
   owned: ReadonlySet<string>
   told: string
 }
 
-/** The coordinator of one group of the consumer protocol (KIP-848), for some members that read the same topics. */
+/** The coordinator of one group of the consumer protocol (KIP-848), without sessions. */
 export class ConsumerGroup {
   readonly members = new Map<string, Member>()
   epoch = 0
   /** By member what it is to have, as `id/partition`, where the test says so. */
   readonly wanted = new Map<string, readonly string[]>()
+  /** By `id/partition` who is to have it. */
+  #target: ReadonlyMap<string, string> = new Map()
+  /** What there was to share out then. */
+  #shared: readonly string[] = []
 
   constructor(
     readonly interval: number,
@@ -26,41 +32,69 @@ export class ConsumerGroup {
     readonly places: (topics: readonly string[]) => readonly string[],
   ) {}
 
-  #topics: readonly string[] = []
-
   heartbeat({ memberId, memberEpoch: epoch, topicPartitions, subscribedTopicNames }: Heartbeat): Answer {
     if (epoch === memberEpoch.leave || epoch === memberEpoch.leaveStatic) {
-      if (this.members.delete(memberId)) this.epoch++
+      if (this.members.delete(memberId)) this.#changed()
       return { ...nothing, memberEpoch: epoch, heartbeatIntervalMs: this.interval }
     }
-    this.#topics = subscribedTopicNames ?? this.#topics
     if (epoch === memberEpoch.join) {
-      this.epoch++
-      this.members.set(memberId, { epoch: this.epoch, owned: new Set(), told: '' })
+      this.members.set(memberId, { epoch: 0, topics: subscribedTopicNames ?? [], owned: new Set(), told: '' })
+      this.#changed()
     }
     const member = this.members.get(memberId)
     if (member === undefined) return refusal(errorCode.UNKNOWN_MEMBER_ID)
     if (epoch !== memberEpoch.join && epoch !== member.epoch) return refusal(errorCode.FENCED_MEMBER_EPOCH)
+    if (subscribedTopicNames !== null && subscribedTopicNames.join() !== member.topics.join()) {
+      member.topics = subscribedTopicNames
+      this.#changed()
+    }
+    // Topics are made, made again and grow.
+    if (this.#allPlaces().join() !== this.#shared.join()) this.#changed()
     if (topicPartitions !== null) {
       member.owned = new Set(topicPartitions.flatMap(each => each.partitions.map(at => `${each.topicId}/${at}`)))
     }
     const share = this.#shareOf(memberId)
-    const isSettled = [...member.owned].every(place => share.includes(place))
     // The epoch rises once what is to go is given up.
-    if (isSettled) member.epoch = this.epoch
+    if ([...member.owned].every(place => share.includes(place))) member.epoch = this.epoch
     const told = share.join(' ')
     const assignment = told === member.told && epoch !== memberEpoch.join ? null : { topicPartitions: grouped(share) }
     member.told = told
     return { ...nothing, memberId, memberEpoch: member.epoch, heartbeatIntervalMs: this.interval, assignment }
   }
 
+  #allPlaces(): readonly string[] {
+    return [...new Set([...this.members.values()].flatMap(({ topics }) => this.places(topics)))]
+  }
+
+  /** Somebody came or went: all is shared out anew, evenly, leaving with each what need not move. */
+  #changed(): void {
+    this.epoch++
+    const members = [...this.members]
+    this.#shared = this.#allPlaces()
+    this.#target = stickyAssignment(
+      this.#shared.map(name => ({
+        name,
+        eligible: members.flatMap(([id, { topics }]) => (this.places(topics).includes(name) ? [id] : [])),
+        owner: members.find(([, { owned }]) => owned.has(name))?.[0],
+        avoid: undefined,
+      })),
+    )
+  }
+
   /** What it is to have now: nothing that another has still. */
   #shareOf(memberId: string): readonly string[] {
-    const ids = [...this.members.keys()]
     const others = [...this.members].filter(([id]) => id !== memberId).flatMap(([, { owned }]) => [...owned])
-    const wanted =
-      this.wanted.get(memberId) ?? this.places(this.#topics).filter((_, at) => ids[at % ids.length] === memberId)
-    return wanted.filter(place => !others.includes(place))
+    return this.#wantedOf(memberId).filter(place => !others.includes(place))
+  }
+
+  #wantedOf(memberId: string): readonly string[] {
+    const targeted = () => [...this.#target].flatMap(([place, id]) => (id === memberId ? [place] : []))
+    return this.wanted.get(memberId) ?? targeted()
+  }
+
+  /** Whether the group waits for a member to give something up. */
+  get reconciling(): boolean {
+    return [...this.members].some(([id, { owned }]) => [...owned].some(place => !this.#wantedOf(id).includes(place)))
   }
 
   /** The group changes: every member's epoch is to rise. */

@@ -25,6 +25,18 @@ export interface Committed {
   readonly metadata: string | null
 }
 
+export interface FakeGroup {
+  readonly classic: ClassicGroup
+  readonly consumer: ConsumerGroup
+  /** By `topic-partition`. */
+  readonly committed: Map<string, Committed>
+}
+
+/** The group of tests that have one. */
+const theGroup = 'billing'
+/** Kafka's default of `offset.metadata.max.bytes`. */
+const maxMetadataBytes = 4096
+
 const asItIs: Fate = {}
 
 /**
@@ -34,13 +46,16 @@ const asItIs: Fate = {}
 export class FakeKafka {
   readonly brokers: readonly BrokerServer[]
   readonly topics = new Map<string, FakeTopic>()
-  readonly classic = new ClassicGroup()
-  readonly consumer = new ConsumerGroup(100, topics => this.#places(topics))
-  /** By `topic-partition`. */
-  readonly committed = new Map<string, Committed>()
+  /** By name: every group that somebody has joined, or committed in. */
+  readonly groups = new Map<string, FakeGroup>()
+  /** Partitions of a topic that is made by asking for it; absent: none is. */
+  autoCreate: number | undefined
+  /** A batch with more bytes is refused; Kafka's default. */
+  maxMessageBytes = 1_048_588
   /** Every request, in the order of arrival. */
   readonly asked: Asked[] = []
   coordinator = 0
+  #producerIds = 0
   readonly #hanging = new Map<number, Promise<void>>()
   readonly #faults: { readonly name: string; readonly fault: Fault }[] = []
 
@@ -68,6 +83,31 @@ export class FakeKafka {
 
   get addresses(): string[] {
     return this.brokers.map(({ port }) => `127.0.0.1:${port}`)
+  }
+
+  group(name: string): FakeGroup {
+    let group = this.groups.get(name)
+    if (group === undefined) {
+      group = {
+        classic: new ClassicGroup(),
+        consumer: new ConsumerGroup(100, topics => this.#places(topics)),
+        committed: new Map(),
+      }
+      this.groups.set(name, group)
+    }
+    return group
+  }
+
+  get classic(): ClassicGroup {
+    return this.group(theGroup).classic
+  }
+
+  get consumer(): ConsumerGroup {
+    return this.group(theGroup).consumer
+  }
+
+  get committed(): Map<string, Committed> {
+    return this.group(theGroup).committed
   }
 
   // ── What the test says ───────────────────────────────────────────────────────────────────────────────────────────
@@ -146,10 +186,10 @@ export class FakeKafka {
         return this.#offsetForLeaderEpoch(node, request)
       case 'Fetch':
         return this.#fetch(node, request)
+      case 'InitProducerId':
+        return { errorCode: 0, producerId: BigInt(++this.#producerIds), producerEpoch: 0 }
       case 'Produce':
         return this.#produce(node, request)
-      case 'InitProducerId':
-        return { errorCode: 0, producerId: 1n, producerEpoch: 0 }
       default:
         return this.#coordinate(node, name, request)
     }
@@ -157,17 +197,18 @@ export class FakeKafka {
 
   #coordinate(node: number, name: string, request: never): unknown {
     if (node !== this.coordinator) return this.#notCoordinator(name, request)
+    const group = () => this.group((request as { readonly groupId: string }).groupId)
     switch (name) {
       case 'JoinGroup':
-        return this.classic.join(request)
+        return group().classic.join(request)
       case 'SyncGroup':
-        return this.classic.sync(request)
+        return group().classic.sync(request)
       case 'Heartbeat':
-        return this.classic.heartbeat(request)
+        return group().classic.heartbeat(request)
       case 'LeaveGroup':
-        return this.classic.leave(request)
+        return group().classic.leave(request)
       case 'ConsumerGroupHeartbeat':
-        return this.consumer.heartbeat(request)
+        return group().consumer.heartbeat(request)
       case 'OffsetFetch':
         return this.#offsetFetch(request, 0)
       case 'OffsetCommit':
@@ -195,10 +236,13 @@ export class FakeKafka {
     }
   }
 
-  #metadata({ topics }: Received<typeof metadata>): Sent<typeof metadata> {
+  #metadata({ topics, allowAutoTopicCreation }: Received<typeof metadata>): Sent<typeof metadata> {
     return {
       brokers: this.brokers.map(({ port }, nodeId) => ({ nodeId, host: '127.0.0.1', port })),
       topics: (topics ?? []).map(({ name }) => {
+        if (allowAutoTopicCreation && this.autoCreate !== undefined && !this.topics.has(name!)) {
+          this.create(name!, ...Array.from({ length: this.autoCreate }, () => 0))
+        }
         const topic = this.topics.get(name!)
         if (topic === undefined) return { errorCode: errorCode.UNKNOWN_TOPIC_OR_PARTITION, name, partitions: [] }
         if (topic.forbidden) return { errorCode: errorCode.TOPIC_AUTHORIZATION_FAILED, name, partitions: [] }
@@ -244,7 +288,7 @@ export class FakeKafka {
             partitionIndex,
             errorCode: 0,
             // Others ask for the first offset that is there, too: on this broker itself (KIP-405).
-            offset: timestamp <= EARLIEST ? log.start : log.end,
+            offset: timestamp >= 0 ? log.firstSince(Number(timestamp)) : timestamp <= EARLIEST ? log.start : log.end,
             leaderEpoch: log.epoch,
           }
         }),
@@ -287,11 +331,12 @@ export class FakeKafka {
   #fetchNow(node: number, { topics }: Received<typeof fetch>): Sent<typeof fetch> {
     const byId = new Map([...this.topics.values()].map(topic => [topic.id, topic]))
     return {
-      responses: topics.map(({ topic: topicName, topicId, partitions }) => ({
-        topic: topicName,
+      responses: topics.map(({ topic: name, topicId, partitions }) => ({
+        topic: name,
         topicId,
         partitions: partitions.map(({ partition, fetchOffset, lastFetchedEpoch, partitionMaxBytes }) => {
-          const topic = topicName === '' ? byId.get(topicId) : this.topics.get(topicName)
+          // Requests before version 13 have names.
+          const topic = name === '' ? byId.get(topicId) : this.topics.get(name)
           const log = topic === undefined ? errorCode.UNKNOWN_TOPIC_ID : this.#led(node, topic, partition)
           const none = {
             partitionIndex: partition,
@@ -323,21 +368,6 @@ export class FakeKafka {
     }
   }
 
-  /** Without a memory of producers, which `Replica` has. */
-  #produce(node: number, { topicData }: Received<typeof produce>): Sent<typeof produce> {
-    return {
-      responses: topicData.map(({ name, partitionData }) => ({
-        name,
-        partitionResponses: partitionData.map(({ index, records }) => {
-          const log = this.#led(node, this.topics.get(name), index)
-          return typeof log === 'number'
-            ? { index, errorCode: log, baseOffset: -1 }
-            : { index, errorCode: 0, baseOffset: log.write(records!) }
-        }),
-      })),
-    }
-  }
-
   #offsetFetch({ groups }: Received<typeof offsetFetch>, code: number): Sent<typeof offsetFetch> {
     return {
       groups: groups.map(({ groupId, topics }) => ({
@@ -350,7 +380,7 @@ export class FakeKafka {
               offset = -1,
               leaderEpoch = -1,
               metadata = '',
-            } = this.committed.get(`${name}-${partitionIndex}`) ?? {}
+            } = this.groups.get(groupId)?.committed.get(`${name}-${partitionIndex}`) ?? {}
             return {
               partitionIndex,
               committedOffset: offset,
@@ -365,27 +395,49 @@ export class FakeKafka {
   }
 
   #offsetCommit(request: Received<typeof offsetCommit>, refusal?: number): Sent<typeof offsetCommit> {
-    const { memberId, generationIdOrMemberEpoch: epoch, topics } = request
-    const group = this.consumer.members.has(memberId) ? this.consumer : this.classic
+    const { groupId, memberId, generationIdOrMemberEpoch: epoch, topics } = request
+    const { consumer, classic, committed } = this.group(groupId)
+    const group = consumer.members.has(memberId) ? consumer : classic
     const code = refusal ?? group.commitCode(memberId, epoch)
     return {
       topics: topics.map(({ name, partitions }) => ({
         name,
         partitions: partitions.map(({ partitionIndex, committedOffset, committedLeaderEpoch, committedMetadata }) => {
           const topic = this.topics.get(name)
-          if (code === 0 && topic === undefined) {
-            return { partitionIndex, errorCode: errorCode.UNKNOWN_TOPIC_OR_PARTITION }
-          }
-          if (code === 0 && (topic!.forbidden || topic!.unreadable)) {
+          if (code !== 0) return { partitionIndex, errorCode: code }
+          if (topic === undefined) return { partitionIndex, errorCode: errorCode.UNKNOWN_TOPIC_OR_PARTITION }
+          if (topic.forbidden || topic.unreadable) {
             return { partitionIndex, errorCode: errorCode.TOPIC_AUTHORIZATION_FAILED }
           }
-          if (code === 0) {
-            const at = { offset: committedOffset, leaderEpoch: committedLeaderEpoch, metadata: committedMetadata }
-            this.committed.set(`${name}-${partitionIndex}`, at)
+          if (Buffer.byteLength(committedMetadata ?? '') > maxMetadataBytes) {
+            return { partitionIndex, errorCode: errorCode.OFFSET_METADATA_TOO_LARGE }
           }
-          return { partitionIndex, errorCode: code }
+          const at = { offset: committedOffset, leaderEpoch: committedLeaderEpoch, metadata: committedMetadata }
+          committed.set(`${name}-${partitionIndex}`, at)
+          return { partitionIndex, errorCode: 0 }
         }),
       })),
+    }
+  }
+
+  #produce(node: number, { topicData }: Received<typeof produce>): Sent<typeof produce> {
+    return {
+      responses: topicData.map(({ name, topicId, partitionData }) => {
+        const topic = name === '' ? [...this.topics.values()].find(({ id }) => id === topicId) : this.topics.get(name)
+        return {
+          name,
+          topicId,
+          partitionResponses: partitionData.map(({ index, records }) => {
+            const log = this.#led(node, topic, index)
+            if (typeof log === 'number') return { index, errorCode: log, baseOffset: -1 }
+            if (records!.length > this.maxMessageBytes) {
+              return { index, errorCode: errorCode.MESSAGE_TOO_LARGE, baseOffset: -1 }
+            }
+            const appended = log.produce(records!)
+            return { index, errorCode: appended.code, baseOffset: 'base' in appended ? appended.base : -1 }
+          }),
+        }
+      }),
     }
   }
 

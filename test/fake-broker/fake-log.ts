@@ -1,11 +1,21 @@
 import { randomBytes } from 'node:crypto'
-import { encodeRecordBatch } from '../../src/protocol/records/record-batch-encoder'
+import type { HeaderPair } from '../../src/protocol/records/header-pair'
+import { readPartitionRecords } from '../../src/protocol/records/partition-records'
+import { type EncodableRecord, encodeRecordBatch } from '../../src/protocol/records/record-batch-encoder'
+import { type Appended, type ProducedBatch, refusalOf } from './replica'
 
-interface Stored {
-  readonly base: number
-  readonly count: number
-  readonly epoch: number
+interface Stored extends ProducedBatch {
+  /** Of the leader that took it. */
+  readonly leaderEpoch: number
   readonly bytes: Buffer
+}
+
+export interface LoggedRecord {
+  readonly offset: number
+  readonly timestamp: number
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly headers: readonly HeaderPair[]
 }
 
 /** One partition's log, and who leads it; -1: nobody. */
@@ -27,27 +37,56 @@ export class FakeLog {
 
   /** One batch. */
   append(...values: string[]): void {
-    const records = values.map(value => ({ key: null, value: Buffer.from(value), headers: [], timestamp: 1 }))
-    const bytes = encodeRecordBatch(records, { producerId: -1n, epoch: -1, first: -1 })
+    this.write(values.map(value => ({ key: null, value: Buffer.from(value), headers: [], timestamp: 1 })))
+  }
+
+  /** Records in one batch. */
+  write(records: readonly EncodableRecord[]): void {
+    this.produce(encodeRecordBatch(records, { producerId: -1n, epoch: -1, first: -1 }))
+  }
+
+  /** A batch as a producer sends it. */
+  produce(sent: Buffer): Appended {
+    const batch = {
+      producerId: sent.readBigInt64BE(43),
+      epoch: sent.readInt16BE(51),
+      first: sent.readInt32BE(53),
+      count: sent.readInt32BE(57),
+    }
+    const refusal = refusalOf(batch, this.#batches)
+    if (refusal !== undefined) return refusal
+    const base = this.end
+    const bytes = Buffer.from(sent)
     // What the leader writes; no checksum covers it.
-    bytes.writeBigInt64BE(BigInt(this.end), 0)
+    bytes.writeBigInt64BE(BigInt(base), 0)
     bytes.writeInt32BE(this.epoch, 12)
-    this.#batches.push({ base: this.end, count: values.length, epoch: this.epoch, bytes })
+    this.#batches.push({ ...batch, base, leaderEpoch: this.epoch, bytes })
+    return { code: 0, base, duplicate: false }
+  }
+
+  /** Every record that can be read. */
+  get records(): readonly LoggedRecord[] {
+    const bytes = this.read(this.start, Number.POSITIVE_INFINITY)
+    const { batches } = readPartitionRecords(bytes, 0, bytes.length, this.start, [], {})
+    return batches.flatMap(batch =>
+      Array.from({ length: batch.count }, (_, at) => ({
+        offset: batch.offset(at),
+        timestamp: batch.timestamp(at),
+        key: batch.key(at),
+        value: batch.value(at),
+        headers: batch.headers(at),
+      })),
+    )
+  }
+
+  /** The first offset of that time or later; -1: there is none. */
+  firstSince(time: number): number {
+    return this.records.find(({ timestamp }) => timestamp >= time)?.offset ?? -1
   }
 
   /** Takes offsets in which no record stands, as compaction leaves them. */
   gap(offsets: number): void {
     this.#takenTo = this.end + offsets
-  }
-
-  /** As a producer wrote it; returns its offset. */
-  write(batch: Buffer): number {
-    const bytes = Buffer.from(batch)
-    const base = this.end
-    bytes.writeBigInt64BE(BigInt(base), 0)
-    bytes.writeInt32BE(this.epoch, 12)
-    this.#batches.push({ base, count: bytes.readInt32BE(57), epoch: this.epoch, bytes })
-    return base
   }
 
   /** Another leader, which has only what stands before `offset`. */

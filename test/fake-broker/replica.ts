@@ -11,6 +11,9 @@ export interface StoredBatch extends SentBatch {
   readonly base: number
 }
 
+/** What a log keeps of a batch to know its producer by. */
+export type ProducedBatch = Pick<StoredBatch, 'producerId' | 'epoch' | 'first' | 'count' | 'base'>
+
 const remembered = 5
 const none = -1n
 
@@ -19,9 +22,32 @@ export type Appended =
   | { readonly code: number }
 
 /**
- * One replica's log, with the rules by which Kafka's `ProducerStateManager` and `ProducerAppendInfo` accept a batch: a
- * repeated one is known by its epoch and its first and last sequence number among the last five, and never by content.
+ * Whether a log takes a batch: undefined, or what is answered instead. By the rules of Kafka's `ProducerStateManager` and
+ * `ProducerAppendInfo`: a repeated one is known by its epoch and its first and last sequence number among the last five, and
+ * never by content.
  */
+export function refusalOf(
+  { producerId, epoch, first, count }: Omit<ProducedBatch, 'base'>,
+  batches: readonly ProducedBatch[],
+): Appended | undefined {
+  if (producerId === none) return undefined
+  const own = batches.filter(stored => stored.producerId === producerId)
+  const newest = own.at(-1)
+  const repeated = own
+    .slice(-remembered)
+    .find(stored => stored.epoch === epoch && stored.first === first && stored.count === count)
+  if (repeated !== undefined && newest!.epoch === epoch) return { code: 0, base: repeated.base, duplicate: true }
+  if (newest === undefined) return undefined
+  if (epoch < newest.epoch) return { code: 47 }
+  if (epoch > newest.epoch) return first === 0 ? undefined : { code: 45 }
+  return first === next(newest) ? undefined : { code: 45 }
+}
+
+function next({ first, count }: ProducedBatch): number {
+  return (first + count) % 2 ** 31
+}
+
+/** One replica's log. */
 export class Replica {
   #batches: StoredBatch[] = []
 
@@ -40,20 +66,8 @@ export class Replica {
   }
 
   append(batch: SentBatch): Appended {
-    const { producerId, epoch, first, count } = batch
-    if (producerId !== none) {
-      const own = this.#batches.filter(stored => stored.producerId === producerId)
-      const newest = own.at(-1)
-      const repeated = own
-        .slice(-remembered)
-        .find(stored => stored.epoch === epoch && stored.first === first && stored.count === count)
-      if (repeated !== undefined && newest!.epoch === epoch) return { code: 0, base: repeated.base, duplicate: true }
-      if (newest !== undefined) {
-        if (epoch < newest.epoch) return { code: 47 }
-        if (epoch > newest.epoch && first !== 0) return { code: 45 }
-        if (epoch === newest.epoch && first !== next(newest)) return { code: 45 }
-      }
-    }
+    const refusal = refusalOf(batch, this.#batches)
+    if (refusal !== undefined) return refusal
     const base = this.end
     this.#batches.push({ ...batch, base })
     return { code: 0, base, duplicate: false }
@@ -63,8 +77,4 @@ export class Replica {
   follow(leader: Replica): void {
     this.#batches = [...leader.#batches]
   }
-}
-
-function next({ first, count }: SentBatch): number {
-  return (first + count) % 2 ** 31
 }
