@@ -40,7 +40,6 @@ const ranges = {
   failed_at: [0, 8.64e15],
   not_before: [0, 8.64e15],
 } as const satisfies { readonly [field in Field]?: readonly [number, number] }
-const numbers = Object.keys(ranges) as readonly (keyof typeof ranges)[]
 
 const longestNumber = 17
 const longestTopic = 249
@@ -78,173 +77,172 @@ const foreign: OwnHeaders = { kind: 'foreign' }
 
 /** The headers of one group: what they are called, how they are read and how a copy gets them. */
 export class GroupHeaders {
-  readonly #fields = new Map<string, Field>()
-  readonly #names: { readonly [field in Field]: string }
-  readonly #own: OwnValues
+  readonly #of: { readonly [field in Field]: OwnHeader }
+  /** In the order of `fields`. */
+  readonly #all: readonly OwnHeader[]
+  readonly #numbers: readonly OwnHeader[]
+  readonly #byName: ReadonlyMap<string, OwnHeader>
+  readonly #visitor: HeaderVisitor = {
+    header: (name, bytes, from, end) => this.#byName.get(name)?.found(bytes, from, end),
+  }
   #lastTopic: { readonly bytes: Buffer; readonly name: string } | undefined
-  readonly #last: { [field in Field]?: { readonly value: string | number; readonly pair: HeaderPair } } = {}
 
   /** @param group The full name, suffix included. */
   constructor(readonly group: string) {
-    for (const field of fields) this.#fields.set(`mika_err_${group}_${field}`, field)
-    this.#names = Object.fromEntries([...this.#fields].map(([name, field]) => [field, name])) as {
-      [field in Field]: string
+    this.#all = fields.map(field => new OwnHeader(field, `mika_err_${group}_${field}`))
+    this.#of = Object.fromEntries(this.#all.map(header => [header.field, header])) as {
+      [field in Field]: OwnHeader
     }
-    this.#own = new OwnValues([...this.#fields.keys()])
+    this.#numbers = this.#all.filter(({ field }) => field in ranges)
+    this.#byName = new Map(this.#all.map(header => [header.name, header]))
   }
 
   isOwn(name: string): boolean {
-    return this.#fields.has(name)
+    return this.#byName.has(name)
   }
 
   /** Reads what may come from anywhere: lengths and ranges are checked, and nothing makes it throw. */
   read(pairs: readonly HeaderPair[], at: ReadAt): OwnHeaders {
-    for (const [name, value] of pairs)
-      this.#own.header(name, value ?? noBytes, value === null ? -1 : 0, value?.length ?? 0)
-    return this.#readOwn(at)
+    for (const [name, value] of pairs) {
+      if (value === null) this.#visitor.header(name, noBytes, -1, 0)
+      else this.#visitor.header(name, value, 0, value.length)
+    }
+    return this.#read(at)
   }
 
   /** The same of a record as it stands in its batch. */
   readOf(batch: RecordBatch, index: number, at: ReadAt): OwnHeaders {
     if (batch.scanHeaders === undefined) return this.read(batch.headers(index), at)
-    batch.scanHeaders(index, this.#own)
-    return this.#readOwn(at)
+    batch.scanHeaders(index, this.#visitor)
+    return this.#read(at)
   }
 
-  #readOwn(at: ReadAt): OwnHeaders {
-    try {
-      return this.#own.has('org_topic') ? this.#checked(at) : foreign
-    } finally {
-      this.#own.clear()
-    }
+  #read(at: ReadAt): OwnHeaders {
+    const read = this.#of.org_topic.isGiven ? this.#checked(at) : foreign
+    for (const header of this.#all) header.forget()
+    return read
   }
 
   #checked(at: ReadAt): OwnHeaders {
-    const own = this.#own
+    const { org_topic, org_partition, org_offset, org_timestamp, retries, not_before, failed_at } = this.#of
     const topic = this.#topic()
-    if (topic === undefined) return this.#malformed('org_topic')
-    for (const field of numbers)
-      if (own.has(field) && !isInRange(field, own.number(field))) return this.#malformed(field)
-    const notBefore = own.has('not_before') ? own.number('not_before') : undefined
-    const failedAt = own.has('failed_at') ? own.number('failed_at') : undefined
+    if (topic === undefined) return malformed(org_topic, `was ${shown(org_topic.bytes)}`)
+    for (const header of this.#numbers) {
+      if (header.isGiven && !isInRange(header.field as keyof typeof ranges, header.number)) {
+        return malformed(header, `was ${shown(header.bytes)}`)
+      }
+    }
+    const notBefore = not_before.isGiven ? not_before.number : undefined
+    const failedAt = failed_at.isGiven ? failed_at.number : undefined
     if (notBefore !== undefined && failedAt !== undefined && notBefore - failedAt > longestDelay) {
-      const problem = `is ${notBefore - failedAt} ms after the failure, more than ${longestDelay}`
-      return malformed(this.#names.not_before, problem)
+      return malformed(not_before, `is ${notBefore - failedAt} ms after the failure, more than ${longestDelay}`)
     }
     const origin: Origin = {
       kind: at.kind,
       topic,
-      partition: own.has('org_partition') ? own.number('org_partition') : at.partition,
-      offset: own.has('org_offset') ? own.number('org_offset') : at.offset,
-      timestamp: own.has('org_timestamp') ? own.number('org_timestamp') : at.timestamp,
-      retries: own.has('retries') ? own.number('retries') : 0,
+      partition: org_partition.isGiven ? org_partition.number : at.partition,
+      offset: org_offset.isGiven ? org_offset.number : at.offset,
+      timestamp: org_timestamp.isGiven ? org_timestamp.number : at.timestamp,
+      retries: retries.isGiven ? retries.number : 0,
     }
     return { kind: 'own', origin, notBefore, failedAt }
   }
 
   /** Undefined: it is no topic's name. Most copies that are read one after the other are of one topic. */
   #topic(): string | undefined {
-    if (this.#lastTopic !== undefined && this.#own.is('org_topic', this.#lastTopic.bytes)) return this.#lastTopic.name
-    const bytes = this.#own.bytes('org_topic')
+    const { org_topic } = this.#of
+    if (this.#lastTopic !== undefined && org_topic.is(this.#lastTopic.bytes)) return this.#lastTopic.name
+    const { bytes } = org_topic
     if (!isWellFormed('org_topic', bytes)) return undefined
     this.#lastTopic = { bytes: Buffer.from(bytes), name: bytes.toString('latin1') }
     return this.#lastTopic.name
-  }
-
-  #malformed(field: Field): OwnHeaders {
-    return malformed(this.#names[field], `was ${shown(this.#own.bytes(field))}`)
   }
 
   /** The group's own values; where a name occurs several times the last counts. */
   values(pairs: readonly HeaderPair[]): Map<Field, Buffer | null> {
     const values = new Map<Field, Buffer | null>()
     for (const [name, value] of pairs) {
-      const field = this.#fields.get(name)
-      if (field !== undefined) values.set(field, value)
+      const header = this.#byName.get(name)
+      if (header !== undefined) values.set(header.field, value)
     }
     return values
   }
 
   /** All other headers as they are and in their order, then these in place of the group's own. */
   replace(pairs: readonly HeaderPair[], own: FieldValues): HeaderPair[] {
-    const result = pairs.filter(([name]) => !this.isOwn(name))
-    for (const field of fields) {
-      const value = own[field]
-      if (value === undefined) continue
-      result.push(Buffer.isBuffer(value) ? [this.#names[field], value] : this.#pairOf(field, value))
+    const result = pairs.length === 0 ? [] : pairs.filter(([name]) => !this.isOwn(name))
+    for (const header of this.#all) {
+      const value = own[header.field]
+      if (value !== undefined) result.push(header.with(value))
     }
     return result
   }
-
-  /** What fails together mostly fails alike: the pair of each field's last value is used again. */
-  #pairOf(field: Field, value: string | number): HeaderPair {
-    const last = this.#last[field]
-    if (last !== undefined && last.value === value) return last.pair
-    const pair: HeaderPair = [this.#names[field], text(String(value), textLimits[field])]
-    this.#last[field] = { value, pair }
-    return pair
-  }
 }
 
-/** Where the values of a group's own headers stand in the record that is being read: of a name the last counts. */
-class OwnValues implements HeaderVisitor {
-  readonly #places: ReadonlyMap<string, OwnValue>
-  readonly #values: { readonly [field in Field]: OwnValue }
+/** One of a group's headers: where its value stands in the record that is being read, and what was written last. */
+class OwnHeader {
+  #within: Buffer | undefined
+  /** -1: it is null. */
+  #from = 0
+  #end = 0
+  #number: number | undefined
+  #lastValue: string | number | undefined
+  #lastPair: HeaderPair | undefined
 
-  /** @param names In the order of the fields. */
-  constructor(names: readonly string[]) {
-    const values = fields.map(() => new OwnValue())
-    this.#places = new Map(names.map((name, at) => [name, values[at]!]))
-    this.#values = Object.fromEntries(fields.map((field, at) => [field, values[at]!])) as {
-      [field in Field]: OwnValue
-    }
-  }
+  constructor(
+    readonly field: Field,
+    readonly name: string,
+  ) {}
 
-  header(name: string, bytes: Buffer, from: number, end: number): void {
-    const value = this.#places.get(name)
-    if (value === undefined) return
-    value.within = bytes
-    value.from = from
-    value.end = end
+  /** Of several in a record the last counts. */
+  found(bytes: Buffer, from: number, end: number): void {
+    this.#within = bytes
+    this.#from = from
+    this.#end = end
+    this.#number = undefined
   }
 
   /** Nothing of the record is kept. */
-  clear(): void {
-    for (const field of fields) this.#values[field].within = undefined
+  forget(): void {
+    this.#within = undefined
   }
 
-  has(field: Field): boolean {
-    return this.#values[field].within !== undefined
+  get isGiven(): boolean {
+    return this.#within !== undefined
   }
 
-  bytes(field: Field): Buffer | null {
-    const { within, from, end } = this.#values[field]
-    return from < 0 ? null : within!.subarray(from, end)
+  get bytes(): Buffer | null {
+    return this.#from < 0 ? null : this.#within!.subarray(this.#from, this.#end)
   }
 
-  is(field: Field, bytes: Buffer): boolean {
-    const { within, from, end } = this.#values[field]
-    if (from < 0 || end - from !== bytes.length) return false
-    for (let at = 0; at < bytes.length; at++) if (bytes[at] !== within![from + at]) return false
+  is(bytes: Buffer): boolean {
+    const within = this.#within!
+    const from = this.#from
+    if (from < 0 || this.#end - from !== bytes.length) return false
+    for (let at = 0; at < bytes.length; at++) if (bytes[at] !== within[from + at]) return false
     return true
   }
 
   /** NaN: it is no integer in decimal digits. */
-  number(field: Field): number {
-    const { within, from, end } = this.#values[field]
-    return from < 0 ? Number.NaN : decimal(within!, from, end)
+  get number(): number {
+    this.#number ??= this.#from < 0 ? Number.NaN : decimal(this.#within!, this.#from, this.#end)
+    return this.#number
   }
-}
 
-class OwnValue {
-  within: Buffer | undefined
-  from = 0
-  end = 0
+  /** What fails together mostly fails alike: the pair of the last value is used again. */
+  with(value: Buffer | string | number): HeaderPair {
+    if (Buffer.isBuffer(value)) return [this.name, value]
+    if (this.#lastPair === undefined || this.#lastValue !== value) {
+      this.#lastPair = [this.name, text(String(value), textLimits[this.field])]
+      this.#lastValue = value
+    }
+    return this.#lastPair
+  }
 }
 
 const noBytes = Buffer.alloc(0)
 
-function malformed(name: string, problem: string): OwnHeaders {
+function malformed({ name }: OwnHeader, problem: string): OwnHeaders {
   return { kind: 'malformed', error: new MalformedHeadersError(`header ${name} ${problem}`) }
 }
 

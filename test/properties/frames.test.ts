@@ -42,6 +42,33 @@ describe('frames', () => {
     )
   })
 
+  it('are read straight into place where they are large, and mixed with others', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.oneof(fc.integer({ min: 4, max: 200 }), fc.integer({ min: 30_000, max: 200_000 })), {
+          maxLength: 8,
+        }),
+        fc.array(fc.integer({ min: 1, max: 70_000 }), { minLength: 1, maxLength: 20 }),
+        (lengths, sizes) => {
+          const payloads = lengths.map((length, at) => Buffer.alloc(length, at + 1))
+          const bytes = framed(payloads)
+          const reader = new FrameReader()
+          const read: Buffer[] = []
+          const elsewhere = Buffer.alloc(70_000)
+          let at = 0
+          for (let turn = 0; at < bytes.length; turn++) {
+            const into = reader.room ?? elsewhere
+            const taken = Math.min(sizes[turn % sizes.length]!, into.length, bytes.length - at)
+            bytes.copy(into, 0, at, at + taken)
+            reader.push(into.subarray(0, taken), frame => read.push(frame))
+            at += taken
+          }
+          expect(read.map(frame => frame.equals(payloads[read.indexOf(frame)]!))).toEqual(payloads.map(() => true))
+        },
+      ),
+    )
+  })
+
   it('does not read on where a peer announces what no broker sends', () => {
     for (const hello of [
       'HTTP/1.1 400 Bad Request\r\n',

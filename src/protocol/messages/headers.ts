@@ -1,4 +1,4 @@
-import type { AnyMessage } from '../schema/message.js'
+import type { AnyMessage, RequestOf } from '../schema/message.js'
 import { MalformedMessageError } from '../wire/malformed-message-error.js'
 import { Reader } from '../wire/reader.js'
 import { Writer } from '../wire/writer.js'
@@ -7,6 +7,8 @@ import { messageOf } from './all.js'
 // What stands before a message, behind the four bytes of its size.
 // Source: RequestHeader.json (v1, flexible v2) and ResponseHeader.json (v0, flexible v1) of Apache Kafka 4.4.0.
 
+const sizeBytes = 4
+
 export interface RequestHeader {
   readonly apiKey: number
   readonly apiVersion: number
@@ -14,16 +16,36 @@ export interface RequestHeader {
   readonly clientId: string | null
 }
 
-/** A whole request as it goes to the socket, its size included. */
+/** A whole request as it goes to the socket, its size included. Its bytes are copied once, for records are many. */
+export function encodeRequest<M extends AnyMessage>(
+  message: M,
+  header: Omit<RequestHeader, 'apiKey'>,
+  request: RequestOf<M>,
+): Buffer {
+  const writer = new Writer()
+  // The size, once it is known.
+  writer.int32(0)
+  writeRequestHeader(writer, message, header)
+  message.writeRequest(writer, request, header.apiVersion)
+  const bytes = writer.toBuffer()
+  bytes.writeInt32BE(bytes.length - sizeBytes)
+  return bytes
+}
+
+/** The same of a request that is encoded already. */
 export function encodeRequestFrame(message: AnyMessage, header: Omit<RequestHeader, 'apiKey'>, body: Buffer): Buffer {
   const writer = new Writer()
+  writeRequestHeader(writer, message, header)
+  return frame(writer, body)
+}
+
+function writeRequestHeader(writer: Writer, message: AnyMessage, header: Omit<RequestHeader, 'apiKey'>): void {
   writer.int16(message.key)
   writer.int16(header.apiVersion)
   writer.int32(header.correlationId)
   // Never compact: brokers read it before they know the version.
   writer.nullableString(header.clientId)
   if (message.isFlexible(header.apiVersion)) writer.tags()
-  return frame(writer, body)
 }
 
 /**
@@ -71,7 +93,7 @@ export function responseBody(message: AnyMessage, version: number, bytes: Buffer
 }
 
 function frame(header: Writer, body: Buffer): Buffer {
-  const size = Buffer.allocUnsafe(4)
+  const size = Buffer.allocUnsafe(sizeBytes)
   size.writeInt32BE(header.length + body.length)
   return Buffer.concat([size, header.toBuffer(), body])
 }

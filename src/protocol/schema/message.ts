@@ -68,8 +68,13 @@ export class Message<Request extends Fields, Response extends Fields> {
    */
   encodeRequest(value: WrittenStruct<Request>, version: number): Buffer {
     const writer = new Writer()
-    this.request.write(writer, value, this.#format(version))
+    this.writeRequest(writer, value, version)
     return writer.toBuffer()
+  }
+
+  /** Throws as `encodeRequest` does. */
+  writeRequest(writer: Writer, value: WrittenStruct<Request>, version: number): void {
+    this.request.write(writer, value, this.#format(version))
   }
 
   /**

@@ -16,6 +16,7 @@ import {
 import {
   correlationIdOf,
   decodeRequestHeader,
+  encodeRequest,
   encodeRequestFrame,
   encodeResponseFrame,
   responseBody,
@@ -24,6 +25,7 @@ import { joinGroup } from '../../../src/protocol/messages/join-group.js'
 import { leaveGroup, leaveOneMember, leftErrorCode } from '../../../src/protocol/messages/leave-group.js'
 import { metadata } from '../../../src/protocol/messages/metadata.js'
 import { committedOffsets, fetchCommittedOffsets, offsetFetch } from '../../../src/protocol/messages/offset-fetch.js'
+import { produce } from '../../../src/protocol/messages/produce.js'
 import { UnsupportedFieldError } from '../../../src/protocol/schema/struct.js'
 import { MalformedMessageError } from '../../../src/protocol/wire/malformed-message-error.js'
 import { ZERO_UUID } from '../../../src/protocol/wire/uuid.js'
@@ -93,6 +95,21 @@ describe('headers', () => {
       const response = encodeResponseFrame(message, version, 7, body).subarray(4)
       expect(correlationIdOf(response)).toBe(7)
       expect(responseBody(message, version, response)).toEqual(body)
+    }
+  })
+
+  it('stand before a request that is encoded with them, records of any size included', () => {
+    for (const version of versionsOf(produce)) {
+      for (const size of [0, 100, 5_000, 200_000]) {
+        const records = Buffer.alloc(size, 'x')
+        const request = {
+          ...{ acks: -1, timeoutMs: 1_000 },
+          topicData: [{ name: 'orders', partitionData: [{ index: 3, records }] }],
+        }
+        const header = { apiVersion: version, correlationId: 7, clientId: 'c' }
+        const body = produce.encodeRequest(request, version)
+        expect(encodeRequest(produce, header, request)).toEqual(encodeRequestFrame(produce, header, body))
+      }
     }
   })
 

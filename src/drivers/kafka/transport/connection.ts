@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Clock } from '../../../clock.js'
 import { apiVersions, servedVersions } from '../../../protocol/messages/api-versions.js'
-import { correlationIdOf, encodeRequestFrame, responseBody } from '../../../protocol/messages/headers.js'
+import { correlationIdOf, encodeRequest, responseBody } from '../../../protocol/messages/headers.js'
 import type { AnyMessage, RequestOf, ResponseOf, VersionRange } from '../../../protocol/schema/message.js'
 import type { Address } from './address.js'
 import { RefusedConnectionError, UnansweredError, UnsupportedRequestError } from './failures.js'
@@ -77,7 +77,10 @@ export class Connection {
   ) {
     const { socket } = open
     this.socket = socket
-    open.receive(chunk => this.#receive(chunk))
+    open.receive(
+      chunk => this.#receive(chunk),
+      () => this.#frames.room,
+    )
     socket.on('error', cause => this.close(cause.message, cause))
     socket.on('close', () => {
       const options = { sent: true, closedByPeer: true }
@@ -156,8 +159,9 @@ export class Connection {
       }
       const correlationId = this.#nextCorrelationId()
       const value = typeof request === 'function' ? request(version) : request
+      const header = { apiVersion: version, correlationId, clientId: this.clientId }
       // What cannot be encoded is thrown here, before anything is written.
-      const body = message.encodeRequest(value, version)
+      const bytes = encodeRequest(message, header, value)
       const now = this.clock.monotonic()
       const pending: Pending = {
         name: message.name,
@@ -177,8 +181,7 @@ export class Connection {
       }
       this.#pending.set(correlationId, pending)
       this.#arm(pending, Math.min(quiet, timeout))
-      const header = { apiVersion: version, correlationId, clientId: this.clientId }
-      this.socket.write(encodeRequestFrame(message, header, body))
+      this.socket.write(bytes)
     })
   }
 

@@ -3,9 +3,12 @@ const maxFrameBytes = 256 * 1024 * 1024
 
 const sizeBytes = 4
 
+/** Less than this is not worth a read of its own. */
+const minRoom = 32 * 1024
+
 /**
  * Cuts a connection's bytes into frames: a size of four bytes, then so many bytes. Each frame has memory of its own, for
- * the chunks are read into a buffer that is used again.
+ * chunks are read into a buffer that is used again, or straight into the frame (`room`).
  *
  * @see https://kafka.apache.org/protocol#protocol_common
  */
@@ -14,6 +17,12 @@ export class FrameReader {
   #sizeRead = 0
   #frame: Buffer | undefined
   #frameRead = 0
+
+  /** Where the bytes that come next may be read to, so that `push` need not copy them; undefined: anywhere. */
+  get room(): Buffer | undefined {
+    const frame = this.#frame
+    return frame === undefined || frame.length - this.#frameRead < minRoom ? undefined : frame.subarray(this.#frameRead)
+  }
 
   /**
    * Calls `next` for each frame that `chunk` completes, without its size.
@@ -36,7 +45,9 @@ export class FrameReader {
         this.#frameRead = 0
       }
       const taken = Math.min(this.#frame.length - this.#frameRead, chunk.length - at)
-      chunk.copy(this.#frame, this.#frameRead, at, at + taken)
+      const isInPlace =
+        chunk.buffer === this.#frame.buffer && chunk.byteOffset + at === this.#frame.byteOffset + this.#frameRead
+      if (!isInPlace) chunk.copy(this.#frame, this.#frameRead, at, at + taken)
       this.#frameRead += taken
       at += taken
       if (this.#frameRead < this.#frame.length) return true

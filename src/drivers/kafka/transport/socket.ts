@@ -18,8 +18,11 @@ let readBuffer: Buffer | undefined
 /** An open connection to a peer. */
 export interface OpenSocket {
   readonly socket: net.Socket
-  /** Calls back with what comes, which is only lent: the memory is used again after the call. */
-  receive(take: (chunk: Buffer) => void): void
+  /**
+   * Calls back with what comes, which is only lent: the memory is used again after the call, unless it is what `room`
+   * gave, which is asked before each read. TLS does not ask.
+   */
+  receive(take: (chunk: Buffer) => void, room: () => Buffer | undefined): void
 }
 
 /**
@@ -68,7 +71,7 @@ export function openSocket(
       // Requests are small and each is waited for: Nagle's algorithm would hold back the second half of one.
       socket.setNoDelay(true)
       if (encrypted) socket.on('data', chunk => reader.take(chunk as Buffer))
-      resolve({ socket, receive: take => reader.give(take) })
+      resolve({ socket, receive: (take, room) => reader.give(take, room) })
     })
   })
 }
@@ -76,11 +79,14 @@ export function openSocket(
 /** Hands on what a socket reads; what comes before anybody takes it is kept. */
 class Reader {
   #take: ((chunk: Buffer) => void) | undefined
+  #room: (() => Buffer | undefined) | undefined
   readonly #early: Buffer[] = []
 
   /** Node reads into a buffer of ours: one of its own for every 64 KiB is most of what there is to collect otherwise. */
   readonly onread = {
     buffer: () => {
+      const room = this.#room?.()
+      if (room !== undefined) return room
       readBuffer ??= Buffer.allocUnsafeSlow(readBytes)
       return readBuffer
     },
@@ -95,8 +101,9 @@ class Reader {
     else this.#take(chunk)
   }
 
-  give(take: (chunk: Buffer) => void): void {
+  give(take: (chunk: Buffer) => void, room: () => Buffer | undefined): void {
     this.#take = take
+    this.#room = room
     for (const chunk of this.#early.splice(0)) take(chunk)
   }
 }
