@@ -81,7 +81,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   readonly #tooLarge = new RepeatLimit(60_000)
   readonly #shut: ShutTopics
   readonly #leaderless: LeaderlessPartitions
-  /** How often this member was told what it has. */
+  /** How often this member was given something. */
   #shares = 0
   #closed = false
 
@@ -168,7 +168,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
 
   assigned(share: readonly TopicPartition[]): void {
     if (this.#closed) return
-    this.#shares++
+    if (share.length > 0) this.#shares++
     this.#noteFirstSeen()
     const now = PartitionMap.of(share)
     this.#end(

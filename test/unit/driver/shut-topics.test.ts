@@ -1,3 +1,4 @@
+import { lastValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
 import type { FakeKafka } from '../../fake-broker/fake-kafka'
 import { brokers, Reading } from '../../fake-broker/reading'
@@ -94,6 +95,47 @@ describe.concurrent('a topic that cannot be read any more', () => {
       },
     )
   }
+})
+
+describe.concurrent('a topic that may not be read from the first', () => {
+  for (const groupProtocol of ['classic', 'consumer', undefined] as const) {
+    it(`ends reading, for whoever starts is to be told (${groupProtocol ?? 'no group'})`, async () => {
+      await using test = new Scope()
+      const kafka = await brokers(test)
+      kafka.create('orders', 0)
+      kafka.create('broken', 0).unreadable = true
+      const group = groupProtocol === undefined ? { group: undefined } : { groupProtocol }
+      const reading = await Reading.start(test, kafka, ['orders', 'broken'], group)
+      await reading.until(() => reading.error !== undefined)
+      expect(reading.error).toMatchObject({ code: 'RXMIKA_FETCH', topic: 'broken' })
+      expect(unreadable(reading)).toEqual([])
+    })
+  }
+
+  it('is told as that topic’s own where it comes with a later rebalance', async () => {
+    await using test = new Scope()
+    const kafka = await brokers(test)
+    kafka.create('orders', 0, 0)
+    kafka.create('broken', 0, 0)
+    const all = ['orders', 'broken']
+    const first = await Reading.start(test, kafka, all)
+    await first.until(() => first.assigned.size === 4)
+    const second = await Reading.start(test, kafka, all)
+    await second.until(() => second.assigned.size === 2)
+    // Once it has read, it does not start any more.
+    for (const topic of all) append(kafka, topic, `${topic} first `)
+    const isRead = (name: string) => second.records.some(record => record.startsWith(`${name}@`))
+    await second.until(() => [...second.assigned.keys()].every(isRead))
+    const readers = [first, second].filter(({ assigned }) => assigned.has('broken-0') || assigned.has('broken-1'))
+    kafka.topics.get('broken')!.unreadable = true
+    for (const topic of all) append(kafka, topic, 'later ')
+    await Promise.all(readers.map(each => each.until(() => unreadable(each).length === 1)))
+    await lastValueFrom(first.driver.leave(), { defaultValue: undefined })
+    await second.until(() => second.has('later 0', 'later 1') && unreadable(second).length > 0)
+    await second.until(() => [...second.assigned.keys()].sort().join() === 'orders-0,orders-1')
+    expect(second.error).toBeUndefined()
+    expect(unreadable(second)).toHaveLength(1)
+  })
 })
 
 describe.concurrent('a partition that no broker leads', () => {
