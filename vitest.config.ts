@@ -13,32 +13,6 @@ export const alias = [
 // A warning is an error.
 export const setupFiles = [source('./test/strict.ts')]
 
-/**
- * Suites that the driver of 2026-11-28 was not seen to pass as a whole yet: `npm run test:kafka:all` runs them, too. Each
- * comes back into the gate when it was.
- */
-const notSeenGreen = [
-  'chaos',
-  'client-cuts',
-  'client-faults',
-  'client-frozen',
-  'client-hosts',
-  'client-offsets',
-  'client-quiet',
-  'client-restarts',
-  'client-unreachable',
-  'copies',
-  'demo',
-  'driver-codecs',
-  'driver-faults',
-  'driver-groups',
-  'driver-lost',
-  'driver-memory',
-  'record-marbles',
-  'schema-registry',
-  'too-large',
-].map(name => `test/kafka/${name}.kafka.test.ts`)
-
 export default defineConfig({
   test: {
     dangerouslyIgnoreUnhandledErrors: false,
@@ -63,7 +37,6 @@ export default defineConfig({
         test: {
           name: 'kafka',
           include: ['test/**/*.kafka.test.ts'],
-          exclude: process.env.RXMIKA_KAFKA_SUITES === 'all' ? [] : notSeenGreen,
           setupFiles,
           globalSetup: ['test/kafka/global-setup.ts'],
           fileParallelism: false,

@@ -81,7 +81,9 @@ export class ClientProcess {
     const guard = watchdog('kill -9 $(cat "$0/pid"); rm -rf "$0"', home)
     onTestFinished(() => guard.end())
     this.#process.once('exit', () => rmSync(pid, { force: true }))
-    this.#process.on('message', message => told.next(message as ClientTold))
+    this.#process.on('message', messages => {
+      for (const each of messages as readonly ClientTold[]) told.next(each)
+    })
     this.exited = exited
     this.#process.once('close', () => told.complete())
   }

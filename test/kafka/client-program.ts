@@ -8,7 +8,13 @@ import type { ClientOrder, ClientTask, ClientTold } from './client-process'
 // What a `ClientProcess` runs. Nothing here ends the process: it is to end by itself once its client is closed.
 
 const { topic, options, maxInFlight, acks }: ClientTask = JSON.parse(process.argv[2]!)
-const tell = (told: ClientTold) => process.send!(told)
+
+/** What happens in one turn of the event loop is told in one message: a message takes longer than a delivery. */
+const untold: ClientTold[] = []
+function tell(told: ClientTold): void {
+  if (untold.push(told) === 1) setImmediate(() => process.send!(untold.splice(0)))
+}
+
 const aborting = new AbortController()
 const client = createClient({
   env: {},

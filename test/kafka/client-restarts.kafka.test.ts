@@ -60,6 +60,8 @@ describeOwnKafka('work that is finished behind the position, on Kafka', () => {
       options: { brokers: server.brokers, group, ...timeouts },
     })
     await client.delivered(count)
+    // Were its session over, all would be delivered again, and the first be acked, too.
+    expect(client.all('event').filter(({ event }) => event === 'lost')).toEqual([])
     // Told of every commit: the newest metadata names all that is done.
     await allFinished(world)
     return client
