@@ -48,7 +48,10 @@ export type FateNote =
 export class MarbleInputs {
   readonly context: Context[] = []
   /** What could not be done as told, and errors of what a test had done; `input` is its line of the context. */
-  readonly problems: { readonly error: unknown; readonly input?: Context }[] = []
+  readonly problems: { readonly error: unknown; readonly input?: Context; readonly unmet?: true }[] = []
+  /** Topics that `records` writes to. */
+  readonly topics = new Set<string>()
+  readonly killed = new Set<Client>()
   /** The frame where the longest diagram ends. */
   lastFrame = 0
   /** The newest delivery of each letter. */
@@ -68,6 +71,7 @@ export class MarbleInputs {
   readonly helpers: In = {
     records: (topic, marbles, contents = {}) => {
       const diagrams = typeof marbles === 'string' ? [marbles] : marbles
+      this.topics.add(topic)
       if (typeof marbles !== 'string' && !this.broker.topics().has(topic)) {
         this.broker.createTopic(topic, marbles.length)
       }
@@ -133,6 +137,7 @@ export class MarbleInputs {
       const { client, driver } = this.members.only('kill', options)
       this.#each(`kill${this.members.nameOf(options)}`, marbles, undefined, () => {
         this.noted({ what: 'killed', client })
+        this.killed.add(client)
         this.broker.kill(driver, { after })
       })
     },
@@ -198,7 +203,7 @@ export class MarbleInputs {
   end(): void {
     for (const { what, letter, frame } of this.#early) {
       const error = new Error(`${what} of ${letter} at frame ${frame}: ${letter} is not in anybody's hands then`)
-      this.problems.push({ error })
+      this.problems.push({ error, unmet: true })
     }
   }
 

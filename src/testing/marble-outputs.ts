@@ -134,9 +134,10 @@ export class MarbleOutputs {
 
   /**
    * @param context What was put in.
+   * @param aftermath Asked if something failed: what is left, to be shown below.
    * @throws An `Error` with a picture, at the first expectation that is not met.
    */
-  throwUnlessMet(context: readonly Context[]): void {
+  throwUnlessMet(context: readonly Context[], aftermath: () => string): void {
     const subscriptions: Expected = { site: undefined, comparisons: () => this.#subscriptions }
     const failed = [...this.#expectations, subscriptions].flatMap(expected =>
       expected
@@ -145,10 +146,12 @@ export class MarbleOutputs {
         .map(comparison => ({ site: expected.site, comparison })),
     )
     if (failed.length === 0) return
-    const message = picture(
+    const drawn = picture(
       [...context, ...this.#unexpectedErrors()],
       failed.map(({ comparison }) => comparison),
     )
+    const left = aftermath()
+    const message = left === '' ? drawn : `${drawn}\n${left}`
     throw failed[0]!.site?.error(message) ?? new Error(message)
   }
 

@@ -3,6 +3,7 @@ import type { Client, ClientOptions } from '../client/client.js'
 import { type MemoryBroker, type MemoryBrokerOptions, memoryBroker } from '../drivers/memory/index.js'
 import { ConfigurationError } from '../errors.js'
 import type { ConsumeRecord } from '../record.js'
+import { Aftermath } from './aftermath.js'
 import { Choices } from './choices.js'
 import type { Clock } from './clock.js'
 import { checkingOptions } from './helper-options.js'
@@ -24,6 +25,7 @@ export class MarbleRun {
   readonly #inputs: MarbleInputs
   readonly #outputs: MarbleOutputs
   readonly #letters = new Letters()
+  #hasOtherClients = false
   #playing: Playing | undefined
   #expectsHistory: HistoryCheck | undefined
 
@@ -43,7 +45,10 @@ export class MarbleRun {
   get helpers(): MarbleHelpers {
     return checkingOptions({
       broker: this.#broker,
-      driver: () => this.#broker.driver(),
+      driver: () => {
+        this.#hasOtherClients = true
+        return this.#broker.driver()
+      },
       createClient: (options = {}) => this.#createClient(options),
       play: (scenario, { check, ...choices } = {}) => {
         this.#expectsHistory = check ?? (() => {})
@@ -86,13 +91,25 @@ export class MarbleRun {
     return Math.max(this.#inputs.lastFrame, this.#outputs.lastFrame)
   }
 
-  /** @throws What went wrong, or a picture of what is not as expected. */
-  end(): void {
+  /**
+   * @param promises In virtual time: a promise was made while the run went on.
+   * @throws What went wrong, or a picture of what is not as expected.
+   */
+  end(promises = false): void {
     this.stopWatching()
     this.#inputs.end()
-    if (this.problems.length > 0) throw this.problems[0]!.error
+    const aftermath = () =>
+      new Aftermath(this.#members, this.#letters, this.#seen, {
+        killed: this.#inputs.killed,
+        written: this.#inputs.topics,
+        hasOtherClients: this.#hasOtherClients,
+        promises,
+      })
+    const [problem] = this.problems
+    if (problem !== undefined)
+      throw problem.unmet ? withHints(problem.error as Error, aftermath().whyUndelivered) : problem.error
     this.#judgeHistory()
-    this.#outputs.throwUnlessMet(this.context)
+    this.#outputs.throwUnlessMet(this.context, () => aftermath().text)
   }
 
   #judgeHistory(): void {
@@ -137,6 +154,11 @@ export class MarbleRun {
   #start(client: Client): void {
     if (client.currentState === 'idle' && this.#seen.consumers.has(client)) client.start()
   }
+}
+
+/** The same error, where nothing is known that would explain it. */
+function withHints(error: Error, hints: readonly string[]): Error {
+  return hints.length === 0 ? error : new Error([error.message, ...hints.map(hint => `  ${hint}`)].join('\n'))
 }
 
 function placeOf({ topic, partition, offset }: ConsumeRecord<unknown>) {

@@ -5,6 +5,7 @@ import { checkDuration, checkFunction, checkOptions, type KnownOptions } from '.
 import { TimerClock, VirtualClock } from './clock.js'
 import type { MarbleHelpers, VirtualHelpers } from './marble-helpers.js'
 import { MarbleRun } from './marble-run.js'
+import { PromiseWatch } from './promise-watch.js'
 
 /** The broker of a run is made with these, but for its time, which is the run's. */
 export interface MarbleOptions extends Omit<MemoryBrokerOptions, 'scheduler'> {
@@ -75,7 +76,8 @@ function runTest(
   options: MemoryBrokerOptions,
 ): void {
   runVirtually(options, (run, rxjs, clock) => {
-    const flush = () => clock.flushUntil(run.begin() + tail)
+    const promises = new PromiseWatch()
+    const flush = () => promises.during(() => clock.flushUntil(run.begin() + tail))
     const returned = test({ ...run.helpers, ...rxjs, flush }) as unknown
     if (returned instanceof Promise) {
       returned.catch(() => {})
@@ -84,7 +86,7 @@ function runTest(
       )
     }
     flush()
-    run.end()
+    run.end(promises.seen)
   })
 }
 

@@ -18,6 +18,15 @@ export interface SeenOf<T> extends Seen<T> {
   readonly client: Client
 }
 
+/** A topic as a client registered it, and whether anybody has subscribed to it. */
+export interface Registered {
+  readonly client: Client
+  /** A pattern by its source; of a list each name for itself. */
+  readonly topic: string
+  readonly pattern: RegExp | undefined
+  subscribed: boolean
+}
+
 /** Everything that was seen in a run, until it is over. Kept as it came; what a diagram shows of it is decided later. */
 export class Sightings {
   readonly written: Seen<StoredRecord>[] = []
@@ -26,6 +35,8 @@ export class Sightings {
   readonly errors: SeenOf<RxMikaError>[] = []
   readonly events: SeenOf<ClientEvent>[] = []
   readonly states: SeenOf<ClientState>[] = []
+  /** Topics that clients registered, by the names that were given. */
+  readonly registered: Registered[] = []
   /** Clients with a topic. */
   readonly consumers = new Set<Client>()
   /** What comes after the run is not looked at. */
@@ -48,13 +59,32 @@ export class Sightings {
     client.topic = ((...args: unknown[]) => {
       const records = topic.apply(client, args)
       this.consumers.add(client)
+      const registered = [args[0]].flat().map(
+        (of): Registered => ({
+          client,
+          topic: String(of),
+          pattern: of instanceof RegExp ? of : undefined,
+          subscribed: false,
+        }),
+      )
+      this.registered.push(...registered)
       return records.through(
-        tap(value => {
-          this.#add(this.deliveries, { value, client })
-          delivered(value)
+        tap({
+          subscribe: () => {
+            for (const one of registered) one.subscribed = true
+          },
+          next: value => {
+            this.#add(this.deliveries, { value, client })
+            delivered(value)
+          },
         }),
       )
     }) as Client['topic']
+  }
+
+  /** @param names Full names of what is registered by name. */
+  isRegistered(topic: string, names: readonly string[]): boolean {
+    return names.includes(topic) || this.registered.some(({ pattern }) => pattern?.test(topic) === true)
   }
 
   #add<S extends object>(list: (S & { readonly frame: number })[], seen: S): void {

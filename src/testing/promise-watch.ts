@@ -1,0 +1,25 @@
+import { createHook } from 'node:async_hooks'
+
+/** Notes whether promises are made while something runs. In virtual time none of them settles. */
+export class PromiseWatch {
+  #seen = false
+  readonly #hook = createHook({
+    init: (_id, type) => {
+      if (type === 'PROMISE') this.#seen = true
+    },
+  })
+
+  /** A promise was made. */
+  get seen(): boolean {
+    return this.#seen
+  }
+
+  during(work: () => void): void {
+    this.#hook.enable()
+    try {
+      work()
+    } finally {
+      this.#hook.disable()
+    }
+  }
+}
