@@ -182,6 +182,11 @@ export interface Driver {
    */
   readonly lastFailure?: RxMikaError | undefined
   /**
+   * The same as `connect` and `consume` tell, while neither is subscribed: a client may be connected for publishing alone.
+   * Hot. Absent: outages are not told then.
+   */
+  readonly connection?: Observable<ConnectionEvent>
+  /**
    * From now on a broker is asked something every few seconds if nothing else is, so that `disconnected` comes within 10 s of
    * an outage, whatever the client does. Called more than once, it does no more. Absent: `disconnected` comes in any case.
    */

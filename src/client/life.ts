@@ -83,6 +83,7 @@ export class Life {
   constructor(readonly host: LifeHost) {
     const { driver, config, reports } = host
     this.#work.add(driver.trouble?.subscribe(error => reports.error(error)))
+    this.#work.add(driver.connection?.subscribe(event => host.onConnection(event)))
     this.connected = defer(() => {
       this.#connecting = true
       return driver.connect({ clientId: config.clientId, logger: config.logger })

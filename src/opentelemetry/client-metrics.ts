@@ -33,7 +33,7 @@ export function observeClient(meter: Meter, client: Client): Subscription {
   const delayed = gauge('rxmika.partition.delayed', '{record}', 'Retries whose time has not come.')
   const held = gauge('rxmika.partition.held', '{record}', 'Records that are unroutable, or held by a step.')
   const stalled = gauge('rxmika.stalls', '{partition}', 'Partitions reported as stalled, by reason.')
-  const ready = gauge('rxmika.ready', '1', '1 while the client is ready, 0 while it is not.')
+  const ready = gauge('rxmika.ready', '', '1 while the client is ready, 0 while it is not.')
   const records = counter('rxmika.records', '{record}', 'Records by outcome, under the topic first published to.')
   const commits = counter('rxmika.commits', '{request}', 'OffsetCommit requests that the broker confirmed.')
   const rebalances = counter('rxmika.rebalances', '{rebalance}', 'How often this member was told what it has.')

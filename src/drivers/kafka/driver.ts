@@ -1,4 +1,4 @@
-import { concat, concatAll, defer, EMPTY, from, ignoreElements, Observable, Subject } from 'rxjs'
+import { concat, concatAll, defer, EMPTY, from, ignoreElements, Observable, Subject, type Subscriber } from 'rxjs'
 import { type Clock, systemClock } from '../../clock.js'
 import type { CommitPoint } from '../../commit-point.js'
 import type {
@@ -69,8 +69,9 @@ export class KafkaDriver implements Driver {
   #consumption: Consumption | undefined
   readonly #reads = new Set<BoundedRead>()
   #readCount = 0
-  /** Where outages are told: to whoever connects, and then to whoever consumes. */
-  #tell: ((event: ConnectionEvent) => void) | undefined
+  /** Who is told of outages: whoever connects, and then whoever consumes; while there is none, `connection` tells. */
+  #listener: Subscriber<ConnectionEvent> | Subscriber<DriverEvent> | undefined
+  readonly #connection = new Subject<ConnectionEvent>()
   #closed = false
   #answeredAt = Number.NEGATIVE_INFINITY
   #asking: NodeJS.Timeout | undefined
@@ -79,6 +80,16 @@ export class KafkaDriver implements Driver {
 
   get trouble(): Observable<RxMikaError> {
     return this.#trouble.asObservable()
+  }
+
+  get connection(): Observable<ConnectionEvent> {
+    return this.#connection.asObservable()
+  }
+
+  #tell(event: ConnectionEvent): void {
+    const listener = this.#listener
+    if (listener === undefined || listener.closed) this.#connection.next(event)
+    else listener.next(event)
   }
 
   get lastFailure(): RxMikaError | undefined {
@@ -103,7 +114,7 @@ export class KafkaDriver implements Driver {
 
   connect(context: DriverContext): Observable<ConnectionEvent> {
     return new Observable(subscriber => {
-      this.#tell = event => subscriber.next(event)
+      this.#listener = subscriber
       this.#connect(context).then(
         () => subscriber.complete(),
         error => subscriber.error(error),
@@ -136,8 +147,8 @@ export class KafkaDriver implements Driver {
     const bootstrap = brokers.map(parseAddress)
     const names = new Set(bootstrap.map(shownAddress))
     const outage = new Outage(
-      error => this.#tell?.({ type: 'disconnected', error }),
-      () => this.#tell?.({ type: 'reconnected' }),
+      error => this.#tell({ type: 'disconnected', error }),
+      () => this.#tell({ type: 'reconnected' }),
       () => transport.connected,
     )
     const reachability = new Reachability(
@@ -242,7 +253,7 @@ export class KafkaDriver implements Driver {
         subscriber.error(new ConfigurationError('this driver consumes already; leave() first'))
         return
       }
-      this.#tell = event => subscriber.next(event)
+      this.#listener = subscriber
       if (request.metadataMaxAge !== undefined) this.#cluster.maxAge = request.metadataMaxAge
       const host = {
         cluster: this.#cluster,

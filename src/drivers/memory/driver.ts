@@ -1,6 +1,7 @@
-import { concatAll, defer, ignoreElements, Observable, type SchedulerLike, throwError } from 'rxjs'
+import { concatAll, defer, filter, ignoreElements, map, Observable, type SchedulerLike, throwError } from 'rxjs'
 import type { CommitPoint } from '../../commit-point.js'
 import type {
+  ConnectionEvent,
   ConsumeRequest,
   Driver,
   DriverContext,
@@ -21,6 +22,8 @@ import { Consumer } from './consumer.js'
 import { MemberProcess } from './member-process.js'
 import { Publishing } from './publishing.js'
 
+const reconnected: ConnectionEvent = { type: 'reconnected' }
+
 /** One client's connection to the in-process broker. */
 export class MemoryDriver implements Driver {
   readonly #cluster: Cluster
@@ -28,6 +31,7 @@ export class MemoryDriver implements Driver {
   readonly #publishing: Publishing
   #consumer: Consumer | undefined
   #clientId = 'rxmika'
+  #connected = false
   #closed = false
   #dead = false
 
@@ -49,9 +53,17 @@ export class MemoryDriver implements Driver {
     return this.#process.wallTime()
   }
 
+  get connection(): Observable<ConnectionEvent> {
+    return this.#cluster.connection.changes.pipe(
+      filter(() => this.#connected && this.#consumer === undefined && !this.#closed && !this.#dead),
+      map(online => (online ? reconnected : { type: 'disconnected', error: new ConnectionError('the broker is away') })),
+    )
+  }
+
   connect(context: DriverContext): Observable<never> {
     return this.#request(() => {
       this.#clientId = context.clientId
+      this.#connected = true
     }).pipe(ignoreElements())
   }
 

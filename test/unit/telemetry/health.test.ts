@@ -62,6 +62,21 @@ describe('client.health()', () => {
     expect(client.health()).toEqual(healthy)
   })
 
+  it('is not ready during an outage that concerns a client which only publishes', async () => {
+    const { client, broker } = world({ group: undefined })
+    client.start()
+    await state(client, 'running')
+    expect(client.health()).toEqual(healthy)
+    const down = event(client, 'disconnected')
+    broker.disconnect()
+    await down
+    expect(client.health()).toEqual(notReady('no broker answers'))
+    const up = event(client, 'reconnected')
+    broker.reconnect()
+    await up
+    expect(client.health()).toEqual(healthy)
+  })
+
   it('is not ready between a lost assignment and the next', async () => {
     const { client, broker } = world()
     client.topic('orders').subscribe()
