@@ -14,7 +14,7 @@ export interface HealthHost {
   outage(): { readonly error: unknown } | undefined
   /** The group went on without this member, and it has not joined again. */
   isOut(): boolean
-  /** Every registered topic's stream was ended by an error. */
+  /** Every registered topic's stream was ended by an error, and has no subscriber since. */
   isOver(): boolean
 }
 
@@ -41,7 +41,7 @@ export class Health {
       return {
         live: false,
         ready: false,
-        reasons: ['every topic was ended by an error; nothing is delivered any more'],
+        reasons: ['no topic can be read, and nobody has subscribed again; see errors'],
       }
     }
     const reasons: string[] = []

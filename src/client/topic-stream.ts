@@ -38,6 +38,7 @@ export class TopicStream {
   #suspended = 0
   #end: StreamEnd | undefined
   #told = false
+  #interrupted = false
   /** A record is being delivered, or a subscriber given what waits for it. */
   #delivering = false
   /** The last subscriber ended before it was subscribed. */
@@ -64,9 +65,9 @@ export class TopicStream {
     return this.#subscriber !== undefined && !this.#paused && !this.#resting
   }
 
-  /** Ended by an error. */
+  /** Its topic could not be read, which errored its subscriber, and nobody has subscribed since. */
   get failed(): boolean {
-    return this.#end !== undefined && 'error' in this.#end
+    return this.#interrupted && this.#subscriber === undefined
   }
 
   /** Whether more of the topic's own records may be taken in. */
@@ -128,6 +129,7 @@ export class TopicStream {
   interrupt(error: unknown): void {
     const subscriber = this.#subscriber
     if (subscriber === undefined) return
+    this.#interrupted = true
     // Before it is told, for it may subscribe again from within.
     this.#release(subscriber)
     subscriber.error(error)
@@ -154,6 +156,7 @@ export class TopicStream {
       return
     }
     this.#subscriber = subscriber
+    this.#interrupted = false
     // Teardown first, delivery second: a subscriber that is satisfied while it subscribes (take(1)) gives back the rest.
     subscriber.add(() => this.#release(subscriber))
     // retry() and repeat() subscribe again from within what ended the one before. A pipeline that ends each time would

@@ -139,7 +139,7 @@ export class Topics {
     return this.#streams.size
   }
 
-  /** Every stream was ended by an error, and nothing can be delivered any more. */
+  /** Every stream was ended by an error, and nobody has subscribed again: nothing can be delivered. */
   get areOver(): boolean {
     return this.size > 0 && [...this.#streams.values()].every(({ failed }) => failed)
   }

@@ -56,7 +56,9 @@ export class MemoryDriver implements Driver {
   get connection(): Observable<ConnectionEvent> {
     return this.#cluster.connection.changes.pipe(
       filter(() => this.#connected && this.#consumer === undefined && !this.#closed && !this.#dead),
-      map(online => (online ? reconnected : { type: 'disconnected', error: new ConnectionError('the broker is away') })),
+      map(online =>
+        online ? reconnected : { type: 'disconnected', error: new ConnectionError('the broker is away') },
+      ),
     )
   }
 

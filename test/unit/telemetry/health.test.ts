@@ -1,5 +1,14 @@
-import { filter, firstValueFrom, throwError } from 'rxjs'
-import { type Client, type ClientState, ConnectionError, createClient, type Driver } from 'rxmika'
+import { filter, firstValueFrom, lastValueFrom, merge, Subject, throwError } from 'rxjs'
+import {
+  type Client,
+  type ClientState,
+  ConnectionError,
+  type ConsumeRequest,
+  createClient,
+  type Driver,
+  type DriverEvent,
+  FetchError,
+} from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { afterEach, describe, expect, it } from 'vitest'
 
@@ -113,6 +122,29 @@ describe('client.health()', () => {
     expect(client.health()).toEqual(dead)
     await client.closed
     expect(client.health()).toEqual(dead)
+  })
+
+  it('is not live while no topic can be read and nobody subscribes again', async () => {
+    const unreadable = new Subject<DriverEvent>()
+    const driver = memoryBroker().driver()
+    const consume = driver.consume.bind(driver)
+    const { client } = world({
+      driver: Object.assign(driver, { consume: (request: ConsumeRequest) => merge(consume(request), unreadable) }),
+    })
+    const [orders, refunds] = [client.topic('orders'), client.topic('refunds')]
+    const ended = lastValueFrom(orders).catch(error => error)
+    refunds.subscribe({ error: () => {} })
+    client.start()
+    await state(client, 'running')
+    const gone = (topic: string) => ({ type: 'unreadable', topic, error: new FetchError(`${topic} is gone`) }) as const
+    unreadable.next(gone('orders'))
+    expect(await ended).toMatchObject({ message: 'orders is gone' })
+    // The other goes on.
+    expect(client.health()).toEqual(healthy)
+    unreadable.next(gone('refunds'))
+    expect(client.health()).toEqual({ live: false, ready: false, reasons: [expect.stringContaining('no topic')] })
+    orders.subscribe({ error: () => {} })
+    expect(client.health()).toEqual(healthy)
   })
 
   it('is not live once its signal was aborted: that is an error, too', async () => {
