@@ -15,6 +15,16 @@ const outcomes: readonly (readonly [keyof TopicMetrics, string])[] = [
 /** Registers the metrics of a client; each scrape takes one snapshot. */
 export function register(client: Client, registry: Registry): void {
   const of = { registers: [registry] }
+  const deadLetters = new Counter({
+    ...{ name: 'rxmika_dead_letters_total', help: 'Records copied to the DLQ topic, by error' },
+    ...{ labelNames: ['messaging_destination_name', 'error_type'] as const, ...of },
+  })
+  client.events.subscribe(event => {
+    if (event.type !== 'dead-lettered') return
+    const { topic } = event.origin ?? event
+    const error = event.reason instanceof Error ? event.reason.name : typeof event.reason
+    deadLetters.inc({ messaging_destination_name: topic, error_type: error })
+  })
   const place = ['messaging_destination_name', 'messaging_destination_partition_id'] as const
   new Counter({
     ...{ name: 'rxmika_records_total', help: 'Records by outcome, under the topic first published to' },

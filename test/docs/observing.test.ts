@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
+import { parser } from '@prometheus-io/lezer-promql'
 import { Registry } from 'prom-client'
 import { filter, firstValueFrom } from 'rxjs'
 import { type Client, type ClientState, createClient, fixed, handle } from 'rxmika'
@@ -36,6 +37,12 @@ function fieldsOf(source: string, name: string): string[] {
     .filter(Boolean)
   const own = [...found[2]!.matchAll(/^ {2}(?:readonly )?(\w+)\??:/gm)].map(([, field]) => field!)
   return [...inherited.flatMap(each => fieldsOf(source, each)), ...own]
+}
+
+interface Panel {
+  readonly id: number
+  readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number }
+  readonly targets: readonly { readonly expr: string }[]
 }
 
 const clients: Client[] = []
@@ -163,16 +170,65 @@ describe('the probes of the example', () => {
   })
 })
 
+describe('the dashboard', () => {
+  const dashboard = JSON.parse(read('docs/grafana/rxmika.json'))
+  const expressions: string[] = dashboard.panels.flatMap((panel: Panel) => panel.targets.map(({ expr }) => expr))
+
+  it('is one by Grafana’s own schema', { timeout: 60_000 }, () => {
+    const code = `import type { Dashboard } from '@grafana/schema'
+    type Loose<T> = T extends string | number | boolean | undefined ? (T extends string ? \`\${T}\` : T) : { [K in keyof T]: Loose<T[K]> }
+    export const dashboard: Loose<Omit<Dashboard, 'templating'>> & { templating: unknown } = ${JSON.stringify(dashboard)}`
+    const wrong = code.replace('"graphTooltip":1', '"graphTooltip":"both"')
+    // The second is one that the schema refuses.
+    expect(typeErrors({ 'dashboard.md': [code, wrong] })).toEqual([
+      expect.stringMatching(/dashboard.md 2.*graphTooltip|dashboard.md 2/),
+    ])
+  })
+
+  it('asks for metrics that there are, in PromQL, under labels that they have', () => {
+    const opentelemetry = ['operation-metrics', 'client-metrics', 'attributes']
+      .map(file => read(`src/opentelemetry/${file}.ts`))
+      .join()
+    const recipe = read('examples/prometheus.ts')
+    const known = (text: string) => opentelemetry.replaceAll('.', '_').includes(text) || recipe.includes(text)
+    for (const expression of expressions) {
+      const query = expression.replaceAll(/\$__(rate_interval|range)/g, '5m')
+      const wrong: number[] = []
+      parser.parse(query).iterate({ enter: node => void (node.type.isError && wrong.push(node.from)) })
+      expect(wrong, query).toEqual([])
+      for (const [name] of query.matchAll(/\b(?:rxmika|messaging)_\w+/g)) {
+        expect(known(name.replace(/_(total|seconds_bucket|seconds)$/, '')), `${name} in ${query}`).toBe(true)
+      }
+    }
+    expect(expressions.length).toBeGreaterThan(12)
+  })
+
+  it('has panels beside and below each other, each with its own id', () => {
+    const cells = new Set<string>()
+    for (const { gridPos } of dashboard.panels as Panel[]) {
+      expect(gridPos.x + gridPos.w).toBeLessThanOrEqual(24)
+      for (let x = gridPos.x; x < gridPos.x + gridPos.w; x++) {
+        for (let y = gridPos.y; y < gridPos.y + gridPos.h; y++) {
+          expect(cells.has(`${x} ${y}`)).toBe(false)
+          cells.add(`${x} ${y}`)
+        }
+      }
+    }
+    expect(new Set(dashboard.panels.map(({ id }: Panel) => id)).size).toBe(dashboard.panels.length)
+  })
+})
+
 describe('the recipe for prom-client', () => {
   it('tells a scrape what the client knows', async () => {
     const { broker, client } = world()
     const registry = new Registry()
     register(client, registry)
-    broker.publish('orders', [{ value: 'good' }, { value: 'bad' }, { value: 'slow' }])
+    broker.publish('orders', [{ value: 'good' }, { value: 'bad' }, { value: 'dead' }, { value: 'slow' }])
     client
-      .topic('orders', { retries: 1, backoff: fixed(60_000) })
+      .topic('orders', { retries: 1, backoff: fixed(60_000), dlq: true })
       .pipe(
         handle(record => {
+          if (String(record.value) === 'dead') return void record.fail(new RangeError('dead'), { retry: false })
           if (String(record.value) === 'bad') throw new Error('no')
           if (String(record.value) === 'slow') return new Promise(() => {})
           return undefined
@@ -180,7 +236,7 @@ describe('the recipe for prom-client', () => {
       )
       .subscribe()
     client.start()
-    const committed = firstValueFrom(client.events.pipe(filter(e => e.type === 'committed' && e.offset === 2n)))
+    const committed = firstValueFrom(client.events.pipe(filter(e => e.type === 'committed' && e.offset === 3n)))
     await committed
     while (client.metrics().partitions.find(({ topic }) => topic === 'retries')?.delayed !== 1) {
       await new Promise(resolve => setImmediate(resolve))
@@ -194,10 +250,11 @@ describe('the recipe for prom-client', () => {
       `rxmika_partition_in_flight{${orders}} 1`,
       `rxmika_partition_lag{${retries}} 1`,
       `rxmika_partition_delayed{${retries}} 1`,
-      'rxmika_records_total{messaging_destination_name="orders",rxmika_outcome="delivered"} 3',
+      'rxmika_records_total{messaging_destination_name="orders",rxmika_outcome="delivered"} 4',
       'rxmika_records_total{messaging_destination_name="orders",rxmika_outcome="acked"} 1',
       'rxmika_records_total{messaging_destination_name="orders",rxmika_outcome="retried"} 1',
-      'rxmika_published_total 1',
+      'rxmika_dead_letters_total{messaging_destination_name="orders",error_type="RangeError"} 1',
+      'rxmika_published_total 2',
       'rxmika_rebalances_total 1',
       'rxmika_ready 1',
     ]) {
@@ -205,7 +262,7 @@ describe('the recipe for prom-client', () => {
     }
     // A second scrape counts nothing twice.
     const again = await registry.metrics()
-    expect(again).toContain('rxmika_published_total 1\n')
+    expect(again).toContain('rxmika_published_total 2\n')
     await client.close()
     const closed = await registry.metrics()
     expect(closed).not.toContain('rxmika_partition_lag{')
