@@ -4,7 +4,12 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const texts = ['README.md', ...readdirSync(join(root, 'docs')).map(name => `docs/${name}`)]
+const texts = [
+  'README.md',
+  ...readdirSync(join(root, 'docs'))
+    .filter(name => name.endsWith('.md'))
+    .map(name => `docs/${name}`),
+]
 const read = (file: string) => readFileSync(join(root, file), 'utf8')
 
 describe('the texts', () => {
