@@ -1,8 +1,11 @@
 import type { AnyMessage } from '../schema/message.js'
+import { addPartitionsToTxn } from './add-partitions-to-txn.js'
 import { apiVersions } from './api-versions.js'
 import { consumerGroupDescribe } from './consumer-group-describe.js'
 import { consumerGroupHeartbeat } from './consumer-group-heartbeat.js'
 import { describeGroups } from './describe-groups.js'
+import { describeShareGroupOffsets } from './describe-share-group-offsets.js'
+import { endTxn } from './end-txn.js'
 import { fetch } from './fetch.js'
 import { findCoordinator } from './find-coordinator.js'
 import { heartbeat } from './heartbeat.js'
@@ -34,8 +37,11 @@ export const messages: readonly AnyMessage[] = [
   apiVersions,
   initProducerId,
   offsetForLeaderEpoch,
+  addPartitionsToTxn,
+  endTxn,
   consumerGroupHeartbeat,
   consumerGroupDescribe,
+  describeShareGroupOffsets,
 ]
 
 const byKey: ReadonlyMap<number, AnyMessage> = new Map(messages.map(each => [each.key, each]))

@@ -9,11 +9,14 @@ export interface ProducerSequence {
   readonly producerId: bigint
   readonly epoch: number
   readonly first: number
+  /** The batch is part of the producer's open transaction; default false. */
+  readonly transactional?: boolean
 }
 
 const crcFrom = 21
 /** In a batch's attributes: its records are compressed by gzip. */
 const gzipAttribute = 1
+const transactionalAttribute = 16
 
 /**
  * A record batch of format 2, uncompressed unless `compression` is given. It keeps the order of headers and null headers,
@@ -43,13 +46,13 @@ function withHeader(
   batch: Buffer,
   attributes: number,
   { count, baseTimestamp, maxTimestamp }: BatchBody,
-  { producerId, epoch, first }: ProducerSequence,
+  { producerId, epoch, first, transactional = false }: ProducerSequence,
 ): Buffer {
   batch.writeBigInt64BE(0n, 0) // The base offset, which the broker assigns.
   batch.writeInt32BE(batch.length - 12, 8)
   batch.writeInt32BE(-1, 12) // The leader's epoch.
   batch.writeInt8(2, 16)
-  batch.writeInt16BE(attributes, crcFrom)
+  batch.writeInt16BE(transactional ? attributes | transactionalAttribute : attributes, crcFrom)
   batch.writeInt32BE(count - 1, 23)
   batch.writeBigInt64BE(BigInt(baseTimestamp), 27)
   batch.writeBigInt64BE(BigInt(maxTimestamp), 35)

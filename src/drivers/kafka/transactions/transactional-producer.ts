@@ -1,0 +1,267 @@
+import { PublishError } from '../../../errors.js'
+import { partitionName } from '../../../place.js'
+import { type KafkaError, kafkaError } from '../../../protocol/errors.js'
+import { addPartitionsToTxn } from '../../../protocol/messages/add-partitions-to-txn.js'
+import { endTxn } from '../../../protocol/messages/end-txn.js'
+import {
+  coordinatorType,
+  findCoordinator,
+  findOneCoordinator,
+  foundCoordinator,
+} from '../../../protocol/messages/find-coordinator.js'
+import { initProducerId } from '../../../protocol/messages/init-producer-id.js'
+import { ACKS_ALL, produce } from '../../../protocol/messages/produce.js'
+import { type BatchBody, type EncodableRecord, RecordBatchBuilder } from '../../../protocol/records/record-batch-builder.js'
+import { sealed } from '../../../protocol/records/record-batch-encoder.js'
+import type { AnyMessage, RequestOf, ResponseOf } from '../../../protocol/schema/message.js'
+import { Backoff } from '../backoff.js'
+import { type Cluster, requestTimeout } from '../cluster/cluster.js'
+import { ProtocolFailure } from '../cluster/protocol-failure.js'
+import { byTopic, PartitionMap, type TopicPartition } from '../topic-partition.js'
+import { UnansweredError } from '../transport/failures.js'
+
+/** How long the coordinator keeps a transaction open that is not ended, ms; it is aborted then. */
+const transactionTimeout = 60_000
+/** How long one step is tried again, ms. */
+const patience = 30_000
+const firstPause = 50
+const maxPause = 1_000
+/** How long a leader may wait for its replicas, ms. */
+const acknowledgementTimeout = 10_000
+/** Brokers take batches of up to 1 MiB (`max.message.bytes`). */
+const maxBatchBytes = 900 * 1024
+/** The newest versions of the first transaction protocol; later ones let brokers raise the epoch (KIP-890). */
+const firstProtocol = 4
+const namedVersion = 11
+
+/** Records for one partition. */
+export interface PartitionRecords extends TopicPartition {
+  readonly records: readonly EncodableRecord[]
+}
+
+/** Another producer has begun with the same transactional id: what this one had not committed is aborted. */
+export class FencedProducerError extends PublishError {}
+
+/**
+ * Writes to several partitions in one transaction after the other (KIP-98). Of two producers with one transactional id
+ * the later wins: the earlier one is fenced, and what it had not committed is aborted.
+ *
+ * A failure ends it for good. Nothing of the transaction that was open counts then, unless its commit was asked for and
+ * no answer came: `write` says so in its error.
+ */
+export class TransactionalProducer {
+  #producerId = -1n
+  #epoch = -1
+  readonly #sequences = new PartitionMap<number>()
+  #coordinator: number | undefined
+
+  private constructor(
+    readonly cluster: Cluster,
+    readonly transactionalId: string,
+  ) {}
+
+  /** Fences whoever has the id, and waits until the transaction that was open is over. */
+  static async open(cluster: Cluster, transactionalId: string): Promise<TransactionalProducer> {
+    const producer = new TransactionalProducer(cluster, transactionalId)
+    const { producerId, producerEpoch } = await producer.#ask(
+      'the transactional id could not be taken',
+      initProducerId,
+      {
+        transactionalId,
+        transactionTimeoutMs: transactionTimeout,
+      },
+    )
+    producer.#producerId = producerId
+    producer.#epoch = producerEpoch
+    return producer
+  }
+
+  /** Writes all of it, or nothing. Resolves once it is committed. */
+  async write(written: readonly PartitionRecords[]): Promise<void> {
+    const partitions = [...PartitionMap.of(written).values()]
+    if (partitions.length === 0) return
+    try {
+      await this.#addPartitions(partitions)
+      await Promise.all(written.map(each => this.#append(each)))
+    } catch (error) {
+      // What is open is aborted by the coordinator where this does not reach it.
+      await this.#end(false).catch(() => {})
+      throw error
+    }
+    await this.#end(true)
+  }
+
+  async #addPartitions(partitions: readonly TopicPartition[]): Promise<void> {
+    const topics = [...byTopic(partitions)].map(([name, each]) => ({
+      name,
+      partitions: each.map(({ partition }) => partition),
+    }))
+    await this.#ask(
+      'its partitions could not be added to the transaction',
+      addPartitionsToTxn,
+      {
+        v3AndBelowTransactionalId: this.transactionalId,
+        v3AndBelowProducerId: this.#producerId,
+        v3AndBelowProducerEpoch: this.#epoch,
+        v3AndBelowTopics: topics,
+      },
+      ({ resultsByTopicV3AndBelow: results }) =>
+        results
+          .flatMap(({ resultsByPartition }) => resultsByPartition.map(({ partitionErrorCode }) => partitionErrorCode))
+          // Of several the others were not tried because of one.
+          .sort((one, other) => rank(one) - rank(other))[0] ?? 0,
+    )
+  }
+
+  #end(committed: boolean): Promise<unknown> {
+    return this.#ask(
+      committed
+        ? 'whether the transaction is committed is not known'
+        : 'the transaction could not be aborted; the broker does so later',
+      endTxn,
+      {
+        transactionalId: this.transactionalId,
+        producerId: this.#producerId,
+        producerEpoch: this.#epoch,
+        committed,
+      },
+    )
+  }
+
+  // ── The partitions' leaders ──────────────────────────────────────────────────────────────────────────────────────
+
+  async #append({ topic, partition, records }: PartitionRecords): Promise<void> {
+    const place = { topic, partition }
+    for (const body of batches(records)) {
+      const first = this.#sequences.get(place) ?? 0
+      const sequence = { producerId: this.#producerId, epoch: this.#epoch, first, transactional: true }
+      await this.#produce(place, sealed(body, sequence, undefined))
+      this.#sequences.set(place, first + body.count)
+    }
+  }
+
+  #produce(place: TopicPartition, bytes: Buffer): Promise<void> {
+    const { topic, partition } = place
+    return this.#tried(`${partitionName(place)} could not be written to`, async () => {
+      const leader = (await this.cluster.learn([topic])).get(topic)?.partitions[partition]?.leader ?? -1
+      if (leader < 0) throw new Error(`no broker leads ${partitionName(place)} at present`)
+      const { responses } = await this.cluster.ask(
+        leader,
+        'write',
+        produce,
+        {
+          transactionalId: this.transactionalId,
+          acks: ACKS_ALL,
+          timeoutMs: acknowledgementTimeout,
+          topicData: [{ name: topic, partitionData: [{ index: partition, records: bytes }] }],
+        },
+        { timeout: acknowledgementTimeout + requestTimeout, maxVersion: namedVersion },
+      )
+      const code = responses[0]?.partitionResponses[0]?.errorCode
+      if (code === undefined) throw new Error('the broker did not answer for it')
+      // Repeated, it is known to the leader by its sequence.
+      return kafkaError(code).name === 'DUPLICATE_SEQUENCE_NUMBER' ? 0 : code
+    })
+  }
+
+  // ── The coordinator ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #ask<M extends AnyMessage>(
+    what: string,
+    message: M,
+    request: RequestOf<M>,
+    codeOf: (answer: ResponseOf<M>) => number = answer => (answer as unknown as { readonly errorCode: number }).errorCode,
+  ): Promise<ResponseOf<M>> {
+    let answer!: ResponseOf<M>
+    await this.#tried(what, async () => {
+      this.#coordinator ??= await this.#findCoordinator()
+      try {
+        answer = await this.cluster.ask(this.#coordinator, 'control', message, request, { maxVersion: firstProtocol })
+      } catch (error) {
+        this.#coordinator = undefined
+        throw error
+      }
+      const code = codeOf(answer)
+      if (kafkaError(code).has('coordinatorMoved')) this.#coordinator = undefined
+      return code
+    })
+    return answer
+  }
+
+  async #findCoordinator(): Promise<number> {
+    let version = 0
+    const answer = await this.cluster.askAny(findCoordinator, spoken => {
+      version = spoken
+      return findOneCoordinator(this.transactionalId, coordinatorType.transaction, spoken)
+    })
+    const found = foundCoordinator(answer, this.transactionalId, version)
+    if (found === undefined) throw new Error('the brokers do not say which of them coordinates the transactional id')
+    if (found.errorCode !== 0) {
+      throw new ProtocolFailure(kafkaError(found.errorCode), 'the coordinator of the transactional id is not known')
+    }
+    await this.cluster.learn([])
+    return found.nodeId
+  }
+
+  /** Tries a step until it answers 0, refuses for good or its time is over. */
+  async #tried(what: string, step: () => Promise<number>): Promise<void> {
+    const { clock, ended } = this.cluster
+    const until = clock.monotonic() + patience
+    const backoff = new Backoff(firstPause, maxPause)
+    for (;;) {
+      const failure = await step().then(
+        code => (code === 0 ? undefined : new ProtocolFailure(kafkaError(code), what)),
+        (error: Error) => error,
+      )
+      if (failure === undefined) return
+      if (!passes(failure) || clock.monotonic() > until || ended.aborted) throw this.#error(what, failure)
+      backoff.failed()
+      await backoff.wait(ended)
+    }
+  }
+
+  #error(what: string, cause: Error): PublishError {
+    const code = cause instanceof ProtocolFailure ? cause.error : undefined
+    if (code !== undefined && isFencing(code)) {
+      return new FencedProducerError(
+        `another producer has taken over the transactional id '${this.transactionalId}'; what was not committed is undone`,
+        { cause, retriable: false },
+      )
+    }
+    const needs =
+      code?.name === 'TRANSACTIONAL_ID_AUTHORIZATION_FAILED'
+        ? `; it needs WRITE on transactional id '${this.transactionalId}'`
+        : ''
+    return new PublishError(`${what}: ${cause.message}${needs}`, { cause, retriable: false })
+  }
+}
+
+function isFencing({ name }: KafkaError): boolean {
+  return name === 'PRODUCER_FENCED' || name === 'INVALID_PRODUCER_EPOCH'
+}
+
+/** Whether trying again may help. */
+function passes(failure: Error): boolean {
+  if (!(failure instanceof ProtocolFailure)) return failure instanceof UnansweredError || !('code' in failure)
+  const { error } = failure
+  return error.has('retriable') || error.has('coordinatorMoved') || error.has('staleMetadata')
+}
+
+/** The codes that say most come first. */
+function rank(code: number): number {
+  if (code === 0) return 2
+  return kafkaError(code).name === 'OPERATION_NOT_ATTEMPTED' ? 1 : 0
+}
+
+function* batches(records: readonly EncodableRecord[]): Generator<BatchBody> {
+  let builder = new RecordBatchBuilder()
+  for (const record of records) {
+    if (builder.count > 0 && builder.sizeWith(record) > maxBatchBytes) {
+      yield builder.build()!
+      builder = new RecordBatchBuilder()
+    }
+    builder.add(record)
+  }
+  const last = builder.build()
+  if (last !== undefined) yield last
+}
