@@ -32,6 +32,11 @@ module.exports = {
     room('kafka-driver', '^src/drivers/kafka/', [vocabulary, '^src/protocol/']),
     room('memory-driver', '^src/drivers/memory/', [vocabulary]),
     room('client', '^src/client/', [vocabulary, '^src/operators/', '^src/retry/', '^src/drivers/kafka/index\\.ts$']),
+    room('cli', '^src/cli/', [
+      vocabulary,
+      '^src/(retry|client|protocol)/',
+      '^src/drivers/kafka/(admin|transactions/.*)\\.ts$',
+    ]),
     room('testing', '^src/testing/', [vocabulary, '^src/(operators|retry|client|drivers)/']),
     room('opentelemetry', '^src/opentelemetry/', [vocabulary, '^src/retry/reason\\.ts$', '^src/client/client\\.ts$']),
     {

@@ -8,7 +8,15 @@ import { type FieldValues, type GroupHeaders, isInRange, isWellFormed } from './
 import { messageOf, nameOf, stackOf } from './reason.js'
 
 /** Written once, with the first copy, and carried along unchanged ever after. */
-const lasting = ['org_topic', 'org_partition', 'org_offset', 'org_timestamp', 'first_failed_at'] as const
+const lasting = [
+  'org_topic',
+  'org_partition',
+  'org_offset',
+  'org_timestamp',
+  'first_failed_at',
+  'redriven_at',
+  'redriven_by',
+] as const
 
 /** Of a message that had to give way, UTF-16 units. */
 const shortMessage = 64
@@ -97,6 +105,8 @@ function copyOf(
     org_offset: lasting.org_offset,
     org_timestamp: lasting.org_timestamp,
     first_failed_at: isLeast ? undefined : lasting.first_failed_at,
+    redriven_at: isLeast ? undefined : lasting.redriven_at,
+    redriven_by: isLeast ? undefined : lasting.redriven_by,
     // A delay counts from it.
     failed_at: isLeast && not_before === undefined ? undefined : now,
     not_before,

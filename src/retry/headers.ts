@@ -21,13 +21,20 @@ const fields = [
   'error_stack',
   'stage',
   'disposition',
+  'redriven_at',
+  'redriven_by',
 ] as const
 
 export type Field = (typeof fields)[number]
 export type FieldValues = { readonly [field in Field]?: Buffer | string | number | undefined }
 
 /** How much of a text goes into a header, bytes. */
-const textLimits: { readonly [field in Field]?: number } = { msg: 1024, error_name: 256, error_stack: 4096 }
+const textLimits: { readonly [field in Field]?: number } = {
+  msg: 1024,
+  redriven_by: 256,
+  error_name: 256,
+  error_stack: 4096,
+}
 
 /** What the numbers must lie between; dates end where JavaScript's do. */
 const ranges = {
@@ -39,6 +46,7 @@ const ranges = {
   first_failed_at: [0, 8.64e15],
   failed_at: [0, 8.64e15],
   not_before: [0, 8.64e15],
+  redriven_at: [0, 8.64e15],
 } as const satisfies { readonly [field in Field]?: readonly [number, number] }
 
 const longestNumber = 17

@@ -11,7 +11,11 @@ import {
 } from '../../../protocol/messages/find-coordinator.js'
 import { initProducerId } from '../../../protocol/messages/init-producer-id.js'
 import { ACKS_ALL, produce } from '../../../protocol/messages/produce.js'
-import { type BatchBody, type EncodableRecord, RecordBatchBuilder } from '../../../protocol/records/record-batch-builder.js'
+import {
+  type BatchBody,
+  type EncodableRecord,
+  RecordBatchBuilder,
+} from '../../../protocol/records/record-batch-builder.js'
 import { sealed } from '../../../protocol/records/record-batch-encoder.js'
 import type { AnyMessage, RequestOf, ResponseOf } from '../../../protocol/schema/message.js'
 import { Backoff } from '../backoff.js'
@@ -170,7 +174,8 @@ export class TransactionalProducer {
     what: string,
     message: M,
     request: RequestOf<M>,
-    codeOf: (answer: ResponseOf<M>) => number = answer => (answer as unknown as { readonly errorCode: number }).errorCode,
+    codeOf: (answer: ResponseOf<M>) => number = answer =>
+      (answer as unknown as { readonly errorCode: number }).errorCode,
   ): Promise<ResponseOf<M>> {
     let answer!: ResponseOf<M>
     await this.#tried(what, async () => {

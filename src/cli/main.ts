@@ -1,0 +1,6 @@
+#!/usr/bin/env node
+import { run } from './program.js'
+
+run(process.argv.slice(2), process.env).then(code => {
+  process.exitCode = code
+})

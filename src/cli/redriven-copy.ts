@@ -1,0 +1,59 @@
+import type { HeaderPair } from '../record-batch.js'
+import { GroupHeaders } from '../retry/headers.js'
+import type { Letter } from './letters.js'
+
+export interface Redriving {
+  /** ms since 1970. */
+  readonly at: number
+  readonly by: string
+}
+
+/** Whether this library or MiKa wrote the letter for its group: only those look for their own on a retry topic. */
+export function hasRetries({ record, letter }: Letter): boolean {
+  return (
+    letter.group !== undefined && record.headerPairs.some(([name]) => name === `mika_err_${letter.group}_org_topic`)
+  )
+}
+
+/**
+ * The headers of a copy for the group's retry topic. It is delivered as attempt 1, and to that group alone: what other
+ * groups wrote into the letter would make it theirs, too.
+ */
+export function retryHeaders({ record, letter }: Letter, { at, by }: Redriving): HeaderPair[] {
+  const own = new GroupHeaders(letter.group!)
+  const others = otherGroups(record.headerPairs, letter.group)
+  const foreign = record.headerPairs.filter(([name]) => !others.some(other => other.isOwn(name)))
+  const before = own.values(record.headerPairs)
+  const kept = (field: 'org_partition' | 'org_offset' | 'org_timestamp' | 'first_failed_at' | 'msg') =>
+    before.get(field) ?? undefined
+  return own.replace(foreign, {
+    org_topic: letter.topic,
+    retries: 0,
+    msg: kept('msg') ?? letter.reason,
+    org_partition: kept('org_partition'),
+    org_offset: kept('org_offset'),
+    org_timestamp: kept('org_timestamp'),
+    first_failed_at: kept('first_failed_at'),
+    redriven_at: at,
+    redriven_by: by,
+  })
+}
+
+const failureHeaders = /^(kafka_dlt-|kafka_original-|kafka_exception-|__dlq\.errors\.)/
+
+/** The headers of a copy for the topic first published to: without what any client wrote of failures. */
+export function originalHeaders({ record, letter }: Letter, { at, by }: Redriving): HeaderPair[] {
+  const groups = otherGroups(record.headerPairs, undefined)
+  const clean = record.headerPairs.filter(
+    ([name]) => !failureHeaders.test(name) && !groups.some(group => group.isOwn(name)),
+  )
+  return new GroupHeaders(letter.group ?? '').replace(clean, { redriven_at: at, redriven_by: by })
+}
+
+const marker = /^mika_err_(.+)_org_topic$/s
+
+function otherGroups(pairs: readonly HeaderPair[], group: string | undefined): GroupHeaders[] {
+  const names = new Set(pairs.flatMap(([name]) => marker.exec(name)?.[1] ?? []))
+  if (group !== undefined) names.delete(group)
+  return [...names].map(name => new GroupHeaders(name))
+}

@@ -1,0 +1,56 @@
+import type { DeadLetter } from '../retry/dead-letter-of.js'
+import { wrongUse } from './failure.js'
+import { moment } from './moment.js'
+import { type OffsetList, offsetList } from './offset-list.js'
+
+/** Which letters a command is about. */
+export interface SelectionFlags {
+  readonly group?: string
+  readonly topic?: string
+  readonly error?: string
+  readonly since?: string
+  readonly until?: string
+  readonly offsets?: string
+  readonly limit?: string
+}
+
+export class Selection {
+  /** Full name. */
+  readonly group: string | undefined
+  /** At most so many letters. */
+  readonly limit: number
+  readonly #topic: string | undefined
+  readonly #error: string | undefined
+  readonly #since: number
+  readonly #until: number
+  readonly #offsets: OffsetList | undefined
+
+  constructor({ group, topic, error, since, until, offsets, limit }: SelectionFlags, suffix: string, now: number) {
+    this.group = group === undefined ? undefined : group + suffix
+    this.#topic = topic === undefined ? undefined : topic + suffix
+    this.#error = error
+    this.#since = since === undefined ? Number.NEGATIVE_INFINITY : moment('--since', since, now)
+    this.#until = until === undefined ? Number.POSITIVE_INFINITY : moment('--until', until, now)
+    this.#offsets = offsets === undefined ? undefined : offsetList(offsets)
+    this.limit = limit === undefined ? Number.POSITIVE_INFINITY : positive('--limit', limit)
+  }
+
+  /** @param place Where the letter stands on the DLQ topic. */
+  takes(
+    letter: DeadLetter,
+    place: { readonly partition: number; readonly offset: number; readonly timestamp: number },
+  ): boolean {
+    if (this.#topic !== undefined && letter.topic !== this.#topic) return false
+    if (this.#error !== undefined && letter.errorName !== this.#error) return false
+    if (this.#offsets?.has(place.partition, place.offset) === false) return false
+    const failedAt = letter.failedAt ?? place.timestamp
+    return failedAt >= this.#since && failedAt < this.#until
+  }
+}
+
+/** @throws CommandFailure naming the flag. */
+export function positive(flag: string, text: string): number {
+  const number = Number(text)
+  if (Number.isSafeInteger(number) && number > 0) return number
+  throw wrongUse(`${flag} must be an integer ≥ 1 (got '${text}')`)
+}

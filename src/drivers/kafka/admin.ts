@@ -1,0 +1,173 @@
+import type { Logger } from 'pino'
+import { systemClock } from '../../clock.js'
+import { ConfigurationError, ConnectionError } from '../../errors.js'
+import { kafkaError } from '../../protocol/errors.js'
+import { describeShareGroupOffsets } from '../../protocol/messages/describe-share-group-offsets.js'
+import { committedOffsets, fetchCommittedOffsets, offsetFetch } from '../../protocol/messages/offset-fetch.js'
+import { pause } from './backoff.js'
+import { Cluster } from './cluster/cluster.js'
+import { ProtocolFailure } from './cluster/protocol-failure.js'
+import type { KafkaOptions } from './driver.js'
+import { refusedConnection } from './fatal-error.js'
+import { Coordinator } from './membership/coordinator.js'
+import { LeaderlessError, latest, offsetsAt } from './positions/list-offsets.js'
+import { unsealIdentity } from './positions/log-identity.js'
+import { PartitionMap, type TopicPartition } from './topic-partition.js'
+import { TransactionalProducer } from './transactions/transactional-producer.js'
+import { parseAddress } from './transport/address.js'
+import { RefusedConnectionError, UnsupportedRequestError } from './transport/failures.js'
+import { Transport } from './transport/transport.js'
+
+const connectAgain = 300
+const namedVersion = 9
+
+/** Where a group stands in one partition. */
+export interface GroupPosition extends TopicPartition {
+  readonly committed: number
+  /** What the client wrote beside it: `decodeFinished` reads it. */
+  readonly metadata: string
+}
+
+/** Looks at groups and writes in transactions, without being a member or a consumer. For the command line. */
+export class KafkaAdmin {
+  readonly #transport: Transport
+  readonly #cluster: Cluster
+  #lastFailure: Error | undefined
+
+  constructor({ brokers, ssl, sasl }: KafkaOptions, clientId: string, logger: Logger) {
+    const bootstrap = brokers.map(parseAddress)
+    this.#transport = new Transport(
+      { clientId, clock: systemClock, logger, ...(ssl !== undefined && { ssl }), ...(sasl !== undefined && { sasl }) },
+      {
+        connecting: () => {},
+        connected: () => {},
+        answered: () => {},
+        silent: () => {},
+        abandoned: () => {},
+        failed: (_, error) => {
+          this.#lastFailure = error
+        },
+      },
+    )
+    this.#cluster = new Cluster(this.#transport, bootstrap, systemClock, 30_000)
+  }
+
+  /**
+   * Resolves once a broker answers.
+   *
+   * Rejects with a `ConnectionError` if none does within `timeout` ms, or if one refuses this client.
+   */
+  async connect(timeout: number): Promise<void> {
+    const until = systemClock.monotonic() + timeout
+    for (;;) {
+      try {
+        await this.#cluster.learn([])
+        return
+      } catch (error) {
+        if (error instanceof RefusedConnectionError) throw refusedConnection(error)
+        if (systemClock.monotonic() > until) {
+          const cause = this.#lastFailure ?? (error as Error)
+          throw new ConnectionError(`no broker answers within ${timeout} ms: ${cause.message}`, { cause })
+        }
+        await pause(connectAgain, this.#cluster.ended)
+      }
+    }
+  }
+
+  /** How many partitions a topic has. Rejects with a `ConfigurationError` if it does not exist or may not be seen. */
+  async partitionsOf(topic: string): Promise<number> {
+    const known = (await this.#cluster.learn([topic])).get(topic)
+    if (known === undefined || known.partitions.length === 0) {
+      const why = known?.error === undefined ? '' : ` (the brokers answer ${known.error})`
+      throw new ConfigurationError(`topic '${topic}' does not exist${why}`)
+    }
+    return known.partitions.length
+  }
+
+  /** All positions that a group of the classic or the consumer protocol has committed. */
+  async positions(group: string): Promise<readonly GroupPosition[]> {
+    const coordinator = new Coordinator(this.#cluster, group)
+    let version = 0
+    const answer = await coordinator.ask(
+      offsetFetch,
+      spoken => {
+        version = spoken
+        return fetchCommittedOffsets(
+          { groupId: group, memberId: null, memberEpoch: -1, requireStable: true, topics: null },
+          spoken,
+        )
+      },
+      { maxVersion: namedVersion },
+    )
+    const found = committedOffsets(answer, group, version)
+    if (found === undefined) throw new Error(`the coordinator of group '${group}' did not answer for it`)
+    check(found.errorCode, `the positions of group '${group}' are not known`)
+    return found.topics.flatMap(({ name, partitions }) =>
+      partitions.flatMap(({ partitionIndex, committedOffset, metadata, errorCode }) => {
+        check(errorCode, `the position of group '${group}' in ${name}-${partitionIndex} is not known`)
+        if (committedOffset < 0) return []
+        const own = unsealIdentity(metadata ?? '').metadata
+        return [{ topic: name, partition: partitionIndex, committed: committedOffset, metadata: own }]
+      }),
+    )
+  }
+
+  /**
+   * Where a share group (KIP-932) stands: the first offset of each partition that is not acknowledged; `undefined` if there is
+   * no such share group, or the brokers know none.
+   */
+  async sharePositions(group: string): Promise<readonly GroupPosition[] | undefined> {
+    const coordinator = new Coordinator(this.#cluster, group)
+    try {
+      const { groups } = await coordinator.ask(describeShareGroupOffsets, {
+        groups: [{ groupId: group, topics: null }],
+      })
+      const found = groups.find(({ groupId }) => groupId === group)
+      if (found === undefined || kafkaError(found.errorCode).name === 'GROUP_ID_NOT_FOUND') return undefined
+      check(found.errorCode, `the positions of share group '${group}' are not known`)
+      return found.topics.flatMap(({ topicName, partitions }) =>
+        partitions
+          .filter(({ errorCode, startOffset }) => errorCode === 0 && startOffset >= 0)
+          .map(({ partitionIndex, startOffset }) => {
+            return { topic: topicName, partition: partitionIndex, committed: startOffset, metadata: '' }
+          }),
+      )
+    } catch (error) {
+      if (error instanceof UnsupportedRequestError) return undefined
+      throw error
+    }
+  }
+
+  /** The ends of these partitions, of committed transactions; those without a leader are left out. */
+  async ends(partitions: readonly TopicPartition[]): Promise<PartitionMap<number>> {
+    const topics = [...new Set(partitions.map(({ topic }) => topic))]
+    const stop = this.#cluster.watch(topics)
+    try {
+      await this.#cluster.learn(topics)
+      const led = partitions.filter(({ topic, partition }) => this.#cluster.leaderOf(topic, partition) !== undefined)
+      const found = await offsetsAt(this.#cluster, led, latest)
+      const ends = new PartitionMap<number>()
+      for (const place of led) ends.set(place, found.get(place)!.offset)
+      return ends
+    } catch (error) {
+      if (error instanceof LeaderlessError) return new PartitionMap()
+      throw error
+    } finally {
+      stop()
+    }
+  }
+
+  /** A producer of transactions; whoever else has the id is fenced. */
+  transactional(transactionalId: string): Promise<TransactionalProducer> {
+    return TransactionalProducer.open(this.#cluster, transactionalId)
+  }
+
+  close(): void {
+    this.#cluster.end()
+    this.#transport.close()
+  }
+}
+
+function check(code: number, what: string): void {
+  if (code !== 0) throw new ProtocolFailure(kafkaError(code), what)
+}
