@@ -1,6 +1,12 @@
 #!/usr/bin/env node
 import { run } from './program.js'
 
-run(process.argv.slice(2), process.env).then(code => {
-  process.exitCode = code
-})
+run(process.argv.slice(2), process.env).then(
+  code => {
+    process.exitCode = code
+  },
+  error => {
+    console.error(error)
+    process.exitCode = 1
+  },
+)

@@ -101,6 +101,9 @@ class KafkaClient implements Client {
           defer(() => driver.endOffsets(config.dlqTopic!)),
         ),
       clock,
+      read: from =>
+        this.#reads.read(names.user(config.dlqTopic!), { topic: config.dlqTopic!, ...configureRead({ from }) }),
+      group: group ?? '',
       writeBack: record => failures.writeBack(record),
     })
     const topics = new Topics({

@@ -1,8 +1,10 @@
-import { mergeMap, Observable, type Subscriber, take, timer } from 'rxjs'
+import { concat, defer, EMPTY, ignoreElements, mergeMap, Observable, of, type Subscriber, take, tap, timer } from 'rxjs'
 import type { Clock } from '../clock.js'
 import { RxMikaError } from '../errors.js'
 import type { RecordMetadata } from '../publish.js'
+import type { ReadRecord } from '../read-record.js'
 import type { DeliveredRecord } from '../record.js'
+import { DlqLedger, ledgerNoteOf } from '../retry/dlq-ledger.js'
 import type { Assignment } from './assignment.js'
 import type { DlqReplayOptions, DlqReplayProgress } from './client.js'
 import { Pace } from './pace.js'
@@ -19,6 +21,8 @@ interface Replay {
   readonly pace: Pace | undefined
   /** Per partition the end the DLQ topic had at subscription, or at the last look; undefined until the broker has told. */
   ends: ReadonlyMap<number, number> | undefined
+  /** Partitions whose part of the ledger is read, from the group's position on, or is being read. */
+  readonly noted: Map<number, 'reading' | 'read'>
   /** Per partition how many records that the filter left out were written beyond that end. */
   readonly writtenBack: Map<number, number>
   looking: boolean
@@ -33,6 +37,10 @@ export interface DlqReplayHost {
   dlqAssignments(): readonly Assignment[] | undefined
   /** Emits the ends of the DLQ topic's partitions, once connected. */
   endOffsets(): Observable<ReadonlyMap<number, number>>
+  /** The DLQ topic's records from these offsets up to its ends; partitions that are not among them are not read. */
+  read(from: ReadonlyMap<number, bigint>): Observable<ReadRecord>
+  /** Full name. */
+  readonly group: string
   /**
    * Writes a record of the DLQ topic to the end of its partition, byte for byte, and emits once that is acknowledged. What
    * the broker may accept later is tried again for as long as the record is ours; after that it completes without a value.
@@ -51,8 +59,12 @@ export interface DlqReplayHost {
  */
 export class DlqReplays {
   #replay: Replay | undefined
+  /** What the command line has dealt with. */
+  readonly #ledger: DlqLedger
 
-  constructor(readonly host: DlqReplayHost) {}
+  constructor(readonly host: DlqReplayHost) {
+    this.#ledger = new DlqLedger(host.group)
+  }
 
   get active(): boolean {
     return this.#replay?.ends !== undefined
@@ -61,12 +73,17 @@ export class DlqReplays {
   /** A replay leaves alone what was written after it began, its own failures and what it left out among it. */
   accepts(partition: number, offset: number): boolean {
     const replay = this.#replay
-    if (replay?.ends === undefined) return false
+    if (replay?.ends === undefined || replay.noted.get(partition) !== 'read') return false
     const isWithin = isEndless(replay) || offset < (replay.ends.get(partition) ?? 0)
     return isWithin && (replay.pace === undefined || replay.pace.isOpen)
   }
 
-  /** Another group's record was passed over. */
+  /** Whether a letter was redriven or discarded: it is passed over. */
+  isDealtWith(partition: number, offset: number): boolean {
+    return this.#ledger.has(partition, offset)
+  }
+
+  /** A record was passed over: another group's, or one that was dealt with. */
   skipped(): void {
     if (this.#replay !== undefined) this.#count(this.#replay, 'skipped')
   }
@@ -99,6 +116,7 @@ export class DlqReplays {
   progressed(): void {
     const replay = this.#replay
     if (replay?.ends === undefined || this.host.dlqAssignments() === undefined) return
+    this.#readNewPartitions(replay, replay.ends)
     const { remaining } = this.#emit(replay)
     if (remaining > 0 || replay !== this.#replay) return
     if (!replay.forever) replay.subscriber.complete()
@@ -118,6 +136,7 @@ export class DlqReplays {
         fresh: options.attempts === 'fresh',
         pace: options.rate === undefined ? undefined : new Pace(options.rate, this.host.clock, () => this.#drain()),
         ends: undefined,
+        noted: new Map(),
         writtenBack: new Map(),
         looking: false,
         delivered: 0,
@@ -130,12 +149,62 @@ export class DlqReplays {
         this.#drain()
       })
       subscriber.add(
-        this.host.endOffsets().subscribe({
-          next: ends => this.#go(replay, ends),
-          error: error => subscriber.error(error),
-        }),
+        this.host
+          .endOffsets()
+          .pipe(
+            mergeMap(ends =>
+              concat(
+                defer(() => this.#readLedger(replay, ends)),
+                of(ends),
+              ),
+            ),
+          )
+          .subscribe({
+            next: ends => this.#go(replay, ends),
+            error: error => subscriber.error(error),
+          }),
       )
     })
+  }
+
+  /**
+   * Reads the notes about letters that this replay may find, before any of those is delivered: a note stands behind the
+   * letters that it is about. Those written later are not read.
+   */
+  #readLedger(replay: Replay, ends: ReadonlyMap<number, number>): Observable<never> {
+    const from = new Map<number, bigint>()
+    for (const { partition, position } of this.host.dlqAssignments() ?? []) {
+      if (replay.noted.has(partition)) continue
+      const isEmpty = position >= (ends.get(partition) ?? 0)
+      replay.noted.set(partition, isEmpty ? 'read' : 'reading')
+      if (!isEmpty) from.set(partition, BigInt(position))
+    }
+    if (from.size === 0) return EMPTY
+    return this.host.read(from).pipe(
+      tap({
+        next: record => {
+          const note = ledgerNoteOf(record)
+          if (note !== undefined && note.partition === record.partition) this.#ledger.add(note)
+        },
+        complete: () => {
+          for (const partition of from.keys()) replay.noted.set(partition, 'read')
+        },
+      }),
+      ignoreElements(),
+    )
+  }
+
+  /** Partitions that this member gained since the replay began. */
+  #readNewPartitions(replay: Replay, ends: ReadonlyMap<number, number>): void {
+    if ((this.host.dlqAssignments() ?? []).every(({ partition }) => replay.noted.has(partition))) return
+    replay.subscriber.add(
+      this.#readLedger(replay, ends).subscribe({
+        error: error => replay.subscriber.error(error),
+        complete: () => {
+          if (replay === this.#replay) this.#drain()
+        },
+      }),
+    )
   }
 
   end(error: unknown): void {

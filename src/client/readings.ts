@@ -88,6 +88,11 @@ abstract class SharedReading implements Reading {
     const { headers, reports } = this.shared
     const { batch, index } = record
     const offset = batch.offset(index)
+    if (this.isDealtWith(assignment.partition, offset)) {
+      this.skipped()
+      assignment.complete(record)
+      return undefined
+    }
     const at = { kind: this.kind, partition: assignment.partition, offset, timestamp: batch.timestamp(index) }
     const own = headers.readOf(batch, index, at)
     if (own.kind === 'foreign') {
@@ -130,6 +135,11 @@ abstract class SharedReading implements Reading {
 
   protected skipped(): void {}
 
+  /** Whether somebody else has seen to a record of this group. */
+  protected isDealtWith(_partition: number, _offset: number): boolean {
+    return false
+  }
+
   /** In how many ms a record of this group is for its stream; undefined: it is not, and is seen to. */
   protected takes(_assignment: Assignment, _record: DeliveredRecord): number | undefined {
     return 0
@@ -165,6 +175,10 @@ export class DlqReading extends SharedReading {
 
   protected override skipped(): void {
     this.replays.skipped()
+  }
+
+  protected override isDealtWith(partition: number, offset: number): boolean {
+    return this.replays.isDealtWith(partition, offset)
   }
 
   protected override takes(assignment: Assignment, record: DeliveredRecord): number | undefined {
