@@ -10,8 +10,8 @@ type Answer = SentResponseOf<typeof consumerGroupHeartbeat>
 interface Member {
   epoch: number
   topics: readonly string[]
-  /** What it says that it has, as `id/partition`. */
-  owned: ReadonlySet<string>
+  /** What it says that it has, as `id/partition`, and since which epoch. */
+  owned: ReadonlyMap<string, number>
   told: string
 }
 
@@ -38,7 +38,7 @@ export class ConsumerGroup {
       return { ...nothing, memberEpoch: epoch, heartbeatIntervalMs: this.interval }
     }
     if (epoch === memberEpoch.join) {
-      this.members.set(memberId, { epoch: 0, topics: subscribedTopicNames ?? [], owned: new Set(), told: '' })
+      this.members.set(memberId, { epoch: 0, topics: subscribedTopicNames ?? [], owned: new Map(), told: '' })
       this.#changed()
     }
     const member = this.members.get(memberId)
@@ -51,11 +51,13 @@ export class ConsumerGroup {
     // Topics are made, made again and grow.
     if (this.#allPlaces().join() !== this.#shared.join()) this.#changed()
     if (topicPartitions !== null) {
-      member.owned = new Set(topicPartitions.flatMap(each => each.partitions.map(at => `${each.topicId}/${at}`)))
+      const before = member.owned
+      const places = topicPartitions.flatMap(each => each.partitions.map(at => `${each.topicId}/${at}`))
+      member.owned = new Map(places.map(place => [place, before.get(place) ?? member.epoch]))
     }
     const share = this.#shareOf(memberId)
     // The epoch rises once what is to go is given up.
-    if ([...member.owned].every(place => share.includes(place))) member.epoch = this.epoch
+    if ([...member.owned.keys()].every(place => share.includes(place))) member.epoch = this.epoch
     const told = share.join(' ')
     const assignment = told === member.told && epoch !== memberEpoch.join ? null : { topicPartitions: grouped(share) }
     member.told = told
@@ -83,7 +85,7 @@ export class ConsumerGroup {
 
   /** What it is to have now: nothing that another has still. */
   #shareOf(memberId: string): readonly string[] {
-    const others = [...this.members].filter(([id]) => id !== memberId).flatMap(([, { owned }]) => [...owned])
+    const others = [...this.members].filter(([id]) => id !== memberId).flatMap(([, { owned }]) => [...owned.keys()])
     return this.#wantedOf(memberId).filter(place => !others.includes(place))
   }
 
@@ -94,7 +96,9 @@ export class ConsumerGroup {
 
   /** Whether the group waits for a member to give something up. */
   get reconciling(): boolean {
-    return [...this.members].some(([id, { owned }]) => [...owned].some(place => !this.#wantedOf(id).includes(place)))
+    return [...this.members].some(([id, { owned }]) =>
+      [...owned.keys()].some(place => !this.#wantedOf(id).includes(place)),
+    )
   }
 
   /** The group changes: every member's epoch is to rise. */
@@ -103,10 +107,18 @@ export class ConsumerGroup {
     this.epoch++
   }
 
-  commitCode(memberId: string, epoch: number): number {
+  /**
+   * Brokers of 4.0 to 4.2 compare the epoch alone, whatever the partition. From 4.3 on (KIP-1251) a partition has to be the
+   * member's, and the epoch may be any since it is.
+   */
+  fencing: 'by member' | 'by partition' = 'by member'
+
+  /** @param place As `id/partition`. */
+  commitCode(memberId: string, epoch: number, place: string): number {
     const member = this.members.get(memberId)
     if (member === undefined) return errorCode.UNKNOWN_MEMBER_ID
-    return epoch === member.epoch ? 0 : errorCode.STALE_MEMBER_EPOCH
+    const since = this.fencing === 'by member' ? member.epoch : (member.owned.get(place) ?? Number.POSITIVE_INFINITY)
+    return since <= epoch && epoch <= member.epoch ? 0 : errorCode.STALE_MEMBER_EPOCH
   }
 }
 

@@ -398,12 +398,12 @@ export class FakeKafka {
     const { groupId, memberId, generationIdOrMemberEpoch: epoch, topics } = request
     const { consumer, classic, committed } = this.group(groupId)
     const group = consumer.members.has(memberId) ? consumer : classic
-    const code = refusal ?? group.commitCode(memberId, epoch)
     return {
       topics: topics.map(({ name, partitions }) => ({
         name,
         partitions: partitions.map(({ partitionIndex, committedOffset, committedLeaderEpoch, committedMetadata }) => {
           const topic = this.topics.get(name)
+          const code = refusal ?? group.commitCode(memberId, epoch, `${topic?.id}/${partitionIndex}`)
           if (code !== 0) return { partitionIndex, errorCode: code }
           if (topic === undefined) return { partitionIndex, errorCode: errorCode.UNKNOWN_TOPIC_OR_PARTITION }
           if (topic.forbidden || topic.unreadable) {

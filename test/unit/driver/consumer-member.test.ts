@@ -35,9 +35,16 @@ describe('a member of a consumer group', () => {
     },
   )
 
-  it('sends a commit again with the new epoch where the old one is stale, once a heartbeat brought it', async test => {
+  it.each([
+    // 4.0 to 4.2: the epoch must be the member's, whatever the partition.
+    { fencing: 'by member', kafka: '4.0', sent: 2 },
+    // From 4.3 on (KIP-1251): any epoch since the partition is the member's.
+    { fencing: 'by partition', kafka: '4.3', sent: 1 },
+  ] as const)('commits across an epoch that rises on the way, as Kafka $kafka fences it', async ({ fencing, sent }) => {
+    await using test = new Scope()
     const { kafka, reading, memberId, place } = await member(test)
-    const before = kafka.consumer.members.get(memberId)!.epoch
+    kafka.consumer.fencing = fencing
+    const { epoch: before } = kafka.consumer.members.get(memberId)!
     // The epoch has risen, and the member has not heard of it.
     kafka.consumer.change(memberId, [place(0), place(1)])
     kafka.consumer.members.get(memberId)!.epoch = kafka.consumer.epoch
@@ -46,13 +53,31 @@ describe('a member of a consumer group', () => {
         ? { change: answer => ({ ...answer, errorCode: 0, memberEpoch: before + 1 }) }
         : undefined,
     )
+    const earlier = kafka.count('OffsetCommit')
     await reading.commit('orders-0', 1)
     expect(kafka.committed.get('orders-0')?.offset).toBe(1)
     const epochs = kafka.asked
       .filter(({ name }) => name === 'OffsetCommit')
+      .slice(earlier)
       .map(({ request }) => request.generationIdOrMemberEpoch)
-    expect(epochs.at(-1)).toBe(before + 1)
+    expect(new Set(epochs).size).toBe(sent)
+    expect(epochs.at(-1)).toBe(before + sent - 1)
     expect(reading.story).not.toContain('lost')
+  })
+
+  it('tries again more and more slowly where an epoch stays stale', async test => {
+    const { kafka, reading } = await member(test, { heartbeatInterval: 20 })
+    const times: number[] = []
+    const heal = kafka.on('OffsetCommit', () => {
+      times.push(performance.now())
+      return refusing(errorCode.STALE_MEMBER_EPOCH)
+    })
+    const commit = reading.commit('orders-0', 1)
+    await vi.waitUntil(() => times.length >= 5, { timeout: 10_000 })
+    heal()
+    await commit
+    // The second at once, the others after 100, 200 and 400 ms, or half of that.
+    expect(times[4]! - times[0]!).toBeGreaterThan(340)
   })
 
   it('sends no position of a partition that it gave up while the commit waited for the new epoch', async test => {

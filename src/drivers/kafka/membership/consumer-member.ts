@@ -337,6 +337,7 @@ export class ConsumerMember implements Member {
   async commit(points: () => readonly PositionToCommit[]): Promise<void> {
     const { group } = this.settings
     const until = this.clock.monotonic() + commitPatience
+    const pause = new Backoff(firstPause, maxPause)
     for (;;) {
       if (this.#left) throw new CommitError(`group '${group}' was left`, { retriable: false })
       if (this.#epoch === joining)
@@ -354,6 +355,8 @@ export class ConsumerMember implements Member {
         // The epoch rose on its way: sent again with the new one, which the next heartbeat brings.
         if (code?.name === 'STALE_MEMBER_EPOCH' && this.clock.monotonic() < until) {
           if (this.#epoch === epoch) {
+            await this.#bell.wait(pause.delay)
+            pause.failed()
             this.#bell.ring()
             await this.#answered.wait(this.#interval)
           }
