@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errorCode } from '../../src/protocol/errors'
 import { messages } from '../../src/protocol/messages/all'
+import type { consumerGroupHeartbeat } from '../../src/protocol/messages/consumer-group-heartbeat'
 import type { fetch } from '../../src/protocol/messages/fetch'
 import type { findCoordinator } from '../../src/protocol/messages/find-coordinator'
 import { EARLIEST, type listOffsets } from '../../src/protocol/messages/list-offsets'
@@ -208,13 +209,24 @@ export class FakeKafka {
       case 'LeaveGroup':
         return group().classic.leave(request)
       case 'ConsumerGroupHeartbeat':
-        return group().consumer.heartbeat(request)
+        return this.#forbids(request) ?? group().consumer.heartbeat(request)
       case 'OffsetFetch':
         return this.#offsetFetch(request, 0)
       case 'OffsetCommit':
         return this.#offsetCommit(request)
       default:
         throw new Error(`the fake brokers do not speak ${name}`)
+    }
+  }
+
+  /** One topic that the member may not see has its whole heartbeat refused, as Kafka's coordinator does. */
+  #forbids({ subscribedTopicNames }: Received<typeof consumerGroupHeartbeat>) {
+    if (!subscribedTopicNames?.some(name => this.topics.get(name)?.forbidden)) return undefined
+    return {
+      throttleTimeMs: 0,
+      errorCode: errorCode.TOPIC_AUTHORIZATION_FAILED,
+      memberEpoch: 0,
+      heartbeatIntervalMs: 0,
     }
   }
 

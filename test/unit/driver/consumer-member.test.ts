@@ -250,6 +250,30 @@ describe('a member of a consumer group', () => {
     expect(owned.filter(said => said.includes('0') && said.includes('2'))).toEqual(['0,1,2'])
   })
 
+  it('is a member for its other topics where it may not see one, and for that one when it may again', async test => {
+    const kafka = await brokers(test)
+    for (const topic of ['orders', 'secrets']) {
+      kafka.create(topic, 0)
+      kafka.log(topic).append(topic)
+    }
+    kafka.topics.get('secrets')!.forbidden = true
+    const request = { groupProtocol: 'consumer', metadataMaxAge: 100 } as const
+    const reading = await Reading.start(test, kafka, ['orders', 'secrets'], request)
+    await reading.until(() => reading.has('orders'))
+    kafka.topics.get('secrets')!.forbidden = false
+    await reading.until(() => reading.has('secrets'))
+    kafka.topics.get('secrets')!.forbidden = true
+    // It says again what it reads, and is a member still.
+    kafka.next('ConsumerGroupHeartbeat', { ending: 'cut' })
+    kafka.log('orders').append('more')
+    await reading.until(() => reading.has('more'))
+    const heartbeats = kafka.count('ConsumerGroupHeartbeat')
+    await vi.waitUntil(() => kafka.count('ConsumerGroupHeartbeat') > heartbeats + 3, { timeout: 5_000 })
+    await reading.commit('orders-0', 2)
+    const lost = reading.events.flatMap(event => (event.type === 'lost' ? event.assignments : []))
+    expect(lost.map(({ topic }) => topic)).toEqual(['secrets'])
+  })
+
   it('is told that it has nothing where others have everything', async test => {
     const { kafka } = await member(test)
     const [first] = kafka.consumer.members.keys()

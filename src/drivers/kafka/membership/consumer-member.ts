@@ -81,8 +81,11 @@ export class ConsumerMember implements Member {
     this.#topics = topics
     this.#interval = settings.heartbeatInterval
     this.#group = new Group(cluster, settings, owner, clock)
-    // A topic id that was not known may be now.
-    this.#stopWatching = cluster.onChange(() => this.#reconcileSoon())
+    this.#stopWatching = cluster.onChange(() => {
+      // A topic id that was not known may be now; and what may be seen may be more or less.
+      this.#reconcileSoon()
+      if (this.#subscribed.length > 0 && !isSameList(this.#subscribed, this.#visible)) this.#tell()
+    })
   }
 
   start(): void {
@@ -97,6 +100,18 @@ export class ConsumerMember implements Member {
     this.#topics = topics
     this.#tell()
   }
+
+  /**
+   * Topics that this client may see, as far as is known: one that it may not has the whole heartbeat refused, and would
+   * end its membership for the others. Whoever reads reports that one by its name.
+   */
+  get #visible(): string[] {
+    const visible = this.#topics.filter(name => this.cluster.topic(name)?.error?.has('notAuthorized') !== true)
+    return visible.length > 0 ? visible : [...this.#topics]
+  }
+
+  /** What was said last. */
+  #subscribed: readonly string[] = []
 
   /** Has the next heartbeat say everything, at once. */
   #tell(): void {
@@ -135,6 +150,7 @@ export class ConsumerMember implements Member {
     this.#news = false
     const sent = this.#group.contact.now()
     this.#asked = true
+    if (everything) this.#subscribed = this.#visible
     const answer = await this.#group.coordinator.ask(
       consumerGroupHeartbeat,
       {
@@ -144,7 +160,7 @@ export class ConsumerMember implements Member {
         instanceId: instanceId ?? null,
         rackId: everything ? (rack ?? null) : null,
         rebalanceTimeoutMs: everything ? rebalanceTimeout : -1,
-        subscribedTopicNames: everything ? [...this.#topics] : null,
+        subscribedTopicNames: everything ? this.#visible : null,
         // A member that joins has nothing.
         topicPartitions: epoch === joining ? [] : everything ? this.#owned() : null,
       },
@@ -189,6 +205,8 @@ export class ConsumerMember implements Member {
       )
       return undefined
     }
+    // Which topic it is, metadata tell.
+    if (error.name === 'TOPIC_AUTHORIZATION_FAILED') this.cluster.refresh().catch(() => {})
     this.#group.admission.refused(failure)
     if (error.name === 'FENCED_INSTANCE_ID') {
       return new ConfigurationError(
@@ -408,6 +426,10 @@ export class ConsumerMember implements Member {
       .ask(consumerGroupHeartbeat, request, { lane: 'group', timeout: leaveTimeout })
       .catch(() => {})
   }
+}
+
+function isSameList(one: readonly string[], other: readonly string[]): boolean {
+  return one.length === other.length && one.every((each, at) => each === other[at])
 }
 
 /** Whatever the order in which the broker names them. */
