@@ -9,8 +9,8 @@ import { rebalanceTimeout } from './workload'
 /**
  * Why a record was settled again. `killed`: whoever settled it was killed, and had not committed that. `frozen`: the
  * group went on without whoever settled it, who stood still. `outage`: what was settled could not be committed, or its
- * copy not be confirmed, for the broker was away. `outlasted`: it was settled after the time that a rebalance waits for what
- * is in flight, and before the partition was gone. `followed`: an earlier attempt of it was settled twice, so there are two
+ * copy not be confirmed, for the broker was away. `outlasted`: it was completed (acked, or failed and its copy confirmed) after the
+ * time that a rebalance waits for what is in flight, and settled before the partition was gone. `followed`: an earlier attempt of it was settled twice, so there are two
  * copies. No other reason is good enough; least of all that a member joined or left.
  */
 export type Reason = 'killed' | 'frozen' | 'outage' | 'outlasted' | 'followed'
@@ -98,12 +98,23 @@ function explain(evidence: Evidence, one: Settled, other: Settled): Explanation 
   return { unexplained: `it was settled, and then its partition was ${hold.end}, without a fault` }
 }
 
-/** It was settled between the end of the time that a rebalance waits and the outcome of that rebalance. */
-function outlasted(evidence: Evidence, { member, time }: RecordLine, { until }: Hold): boolean {
-  const begun = memberLines(evidence).findLast(line => {
-    return line.member === member && line.what === 'giving-up' && line.time <= until
+/** It was not completed within the time that a rebalance waits, before the outcome of that rebalance. */
+function outlasted(evidence: Evidence, line: RecordLine, { until }: Hold): boolean {
+  const begun = memberLines(evidence).findLast(({ member, what, time }) => {
+    return member === line.member && what === 'giving-up' && time <= until
   })
-  return begun !== undefined && until - begun.time < longestRebalance && time >= begun.time + rebalanceTimeout
+  if (begun === undefined || until - begun.time >= longestRebalance) return false
+  return completed(evidence, line) >= begun.time + rebalanceTimeout
+}
+
+/** A failed record is completed once its copy is confirmed; where that is never told, it is not. */
+function completed(evidence: Evidence, { member, what, time, ...at }: RecordLine): number {
+  if (what !== 'failed') return time
+  const copied = partitionLines(evidence).find(line => {
+    const isCopy = line.what === 'retried' || line.what === 'dead-lettered'
+    return isCopy && line.member === member && line.time >= time && placeOf(line) === placeOf(at)
+  })
+  return copied?.time ?? Number.POSITIVE_INFINITY
 }
 
 /**

@@ -22,9 +22,19 @@ export interface RecordLine extends Written, At {
   readonly attempt: number
 }
 
-/** What the client told about a partition. */
+/** What the client told about a partition, or about the record at a place: `retried` and `dead-lettered` once its copy is confirmed. */
 export interface PartitionLine extends Written, At {
-  readonly what: 'assigned' | 'revoked' | 'lost' | 'committed' | 'forgotten' | 'late-settlement' | 'leaked' | 'stalled'
+  readonly what:
+    | 'assigned'
+    | 'revoked'
+    | 'lost'
+    | 'committed'
+    | 'forgotten'
+    | 'late-settlement'
+    | 'leaked'
+    | 'stalled'
+    | 'retried'
+    | 'dead-lettered'
 }
 
 export interface MemberLine extends Written {

@@ -106,6 +106,8 @@ function tell(event: ClientEvent): void {
     case 'late-settlement':
     case 'leaked':
     case 'stalled':
+    case 'retried':
+    case 'dead-lettered':
       return write({
         what: event.type,
         topic: event.topic,

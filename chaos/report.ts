@@ -77,7 +77,8 @@ const seconds = (ms: number) => Math.round(ms / 100) / 10
 
 /** How often members told what of themselves, beside the steady course of things. */
 export function told({ lines }: Evidence) {
-  const steady = new Set(['begun', 'acked', 'failed', 'assigned', 'committed', 'running', 'closing', 'closed'])
+  const life = ['assigned', 'committed', 'running', 'closing', 'closed']
+  const steady = new Set(['begun', 'acked', 'failed', 'retried', 'dead-lettered', ...life])
   const telling = lines.filter(({ what }) => !steady.has(what))
   const counts = [...grouped(telling, line => nameOf(line))].map(([name, { length }]) => [name, length] as const)
   return Object.fromEntries(counts.sort(([, one], [, other]) => other - one))

@@ -32,7 +32,7 @@ const step = (time: number, member: string, what: 'begun' | 'acked' | 'failed', 
 const told = (
   time: number,
   member: string,
-  what: 'assigned' | 'revoked' | 'lost' | 'committed',
+  what: 'assigned' | 'revoked' | 'lost' | 'committed' | 'retried',
   offset: number,
 ): Line => ({
   time,
@@ -318,6 +318,26 @@ describe('the check of a chaos run', () => {
         const { violations, duplicates } = check({ ...quiet, lines, ...graceful })
         expect(violations.map(({ rule }) => rule)).toEqual(explained ? [] : ['duplicates are explained'])
         expect(duplicates.explained.outlasted).toBe(explained ? 1 : 0)
+      }
+    })
+
+    it('by a rebalance that did not wait for the copy of what had failed, and by none that had it', () => {
+      const graceful = { ends: [end('a', { time: 8_000 }), end('b', { time: 8_000 })] }
+      const later = again.map(line => ({ ...line, time: line.time + 4_000 }))
+      const closing: Line[] = ['a', 'b'].map(member => ({ time: 5_000, member, what: 'closing' }))
+      for (const [copied, explained] of [
+        [3_100, true],
+        [undefined, true],
+        [3_099, false],
+      ] as const) {
+        const failed = untilThen.map(line =>
+          line.what === 'acked' && line.offset === 1 ? { ...line, what: 'failed' as const, time: 2_000 } : line,
+        )
+        const begins: Line[] = [{ time: 100, member: 'a', what: 'giving-up' }]
+        const copies: Line[] = copied === undefined ? [] : [told(copied, 'a', 'retried', 1)]
+        const lines = inTime([...failed, ...begins, ...copies, told(3_500, 'a', 'revoked', 1), ...later, ...closing])
+        const { duplicates } = check({ ...quiet, lines, ...graceful })
+        expect([copied, duplicates.explained.outlasted]).toEqual([copied, explained ? 1 : 0])
       }
     })
 
