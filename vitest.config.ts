@@ -55,6 +55,19 @@ export default defineConfig({
           globalSetup: ['test/package/global-setup.ts'],
         },
       },
+      // The packages of examples/, each installed with the packed package and run on a real Kafka.
+      {
+        resolve: { alias },
+        test: {
+          name: 'examples',
+          include: ['test/examples/*.test.ts'],
+          setupFiles,
+          globalSetup: ['test/kafka/global-setup.ts', 'test/package/global-setup.ts'],
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 180_000,
+        },
+      },
       {
         test: {
           name: 'package',

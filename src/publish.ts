@@ -1,7 +1,9 @@
 import type { HeaderPair } from './record-batch.js'
 
 /** Headers by name: one value, or several under the same name. */
-export type RecordHeaders = { [name: string]: HeaderValue | HeaderValue[] | undefined }
+export type RecordHeaders = {
+  readonly [name: string]: HeaderValue | readonly HeaderValue[] | undefined
+}
 export type HeaderValue = Buffer | string | null
 
 export interface PublishRecord {

@@ -2,7 +2,7 @@ import { filter, firstValueFrom, map, pipe, scan, take, toArray } from 'rxjs'
 import { type ClientEvent, createClient, deadLetter, deadLetterOf, fixed, handle, redeliver } from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { avro } from '../../examples/avro'
+import { avro } from '../../examples/schemas/src/avro'
 import { type Order, orderBytes, orderSchema, SchemaRegistry } from '../kafka/schema-registry'
 
 const orders = Array.from({ length: 20 }, (_, at): Order => ({ id: `order ${at}`, cents: at }))

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished } from 'vitest'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
+const tsx = new URL('../../node_modules/tsx/dist/loader.mjs', import.meta.url).href
 
 /** A program of `examples`, in a process of its own, as a user runs it; it ends with the test at the latest. */
 export class Example {
@@ -16,10 +17,12 @@ export class Example {
   readonly #ended: Promise<unknown>
   readonly #looks = new Set<() => void>()
 
-  constructor(name: string, env: Readonly<Record<string, string>> = {}) {
+  /** @param folder Where `examples/<name>.ts` is, or a package that has `src/<name>.ts`. */
+  constructor(name: string, env: Readonly<Record<string, string>> = {}, folder = root) {
     const { KAFKA_BROKERS: _, ...others } = process.env
-    this.#process = spawn(process.execPath, ['--import', 'tsx', `examples/${name}.ts`], {
-      cwd: root,
+    const program = folder === root ? `examples/${name}.ts` : `src/${name}.ts`
+    this.#process = spawn(process.execPath, ['--import', tsx, program], {
+      cwd: folder,
       env: { ...others, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })

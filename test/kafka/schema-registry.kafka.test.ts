@@ -1,7 +1,7 @@
 import { lastValueFrom } from 'rxjs'
 import { exponential, handle } from 'rxmika'
 import { afterAll, beforeAll, expect } from 'vitest'
-import { avro } from '../../examples/avro'
+import { avro } from '../../examples/schemas/src/avro'
 import { kafkaBackend } from '../contract/kafka-backend'
 import { scenarios } from '../contract/world'
 import { describeKafka, kafkaBrokers } from './describe-kafka'

@@ -7,7 +7,7 @@
  * Where the registry is away the promise is rejected, and the record is tried again like any failure. What the registry or
  * the bytes say for good is a `DecodeError`: no retry would change it.
  */
-import { Type } from 'avsc'
+import avsc, { type Type } from 'avsc'
 import { DecodeError } from 'rxmika'
 
 export function avro<T>(registry: string): (bytes: Buffer) => T | Promise<T> {
@@ -19,7 +19,7 @@ export function avro<T>(registry: string): (bytes: Buffer) => T | Promise<T> {
     if (response.status === 404) throw new DecodeError(`the schema registry has no schema ${id}`)
     if (!response.ok) throw new Error(`the schema registry answered ${response.status}`)
     const { schema } = (await response.json()) as { readonly schema: string }
-    const type = Type.forSchema(JSON.parse(schema))
+    const type = avsc.Type.forSchema(JSON.parse(schema))
     types.set(id, type)
     return type
   }

@@ -1,0 +1,14 @@
+import type { ConsumeRecord } from 'rxmika'
+
+interface Order {
+  readonly id: string
+  readonly cents: number
+}
+
+/** Stands in for a payment service. It declines a negative amount for good, and an order named `later` at first. */
+export async function charge({ value, attempt }: ConsumeRecord): Promise<void> {
+  const { id, cents } = JSON.parse(String(value)) as Order
+  if (cents < 0) throw new Error(`order ${id}: the amount is negative`)
+  if (id === 'later' && attempt === 1) throw new Error(`order ${id}: the payment service is busy`)
+  console.log(`charged ${id}: ${cents}, attempt ${attempt}`)
+}

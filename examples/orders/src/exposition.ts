@@ -1,0 +1,17 @@
+import type { Client } from 'rxmika'
+
+/** A snapshot as text for Prometheus. Lag is the number to alert on, `held` the one that explains it. */
+export function exposition({ topics, partitions }: ReturnType<Client['metrics']>): string {
+  const lines: string[] = []
+  for (const [topic, counts] of Object.entries(topics)) {
+    for (const [name, count] of Object.entries(counts)) {
+      lines.push(`rxmika_records_total{topic="${topic}",outcome="${name}"} ${count}`)
+    }
+  }
+  for (const { topic, partition, lag, inFlight, held } of partitions) {
+    const labels = `{topic="${topic}",partition="${partition}"}`
+    if (lag !== undefined) lines.push(`rxmika_lag${labels} ${lag}`)
+    lines.push(`rxmika_in_flight${labels} ${inFlight}`, `rxmika_held${labels} ${held}`)
+  }
+  return `${lines.join('\n')}\n`
+}
