@@ -5,6 +5,7 @@ import { consume, consume1k, consume5m, gzip, headersRead, headersUnread, snappy
 import { handling } from './handle.js'
 import { latency } from './latency.js'
 import { publish } from './publish.js'
+import { read } from './read.js'
 import { rebalance } from './rebalance.js'
 import { retry } from './retry.js'
 import { slow } from './slow.js'
@@ -15,6 +16,7 @@ import { stuck } from './stuck.js'
 export const rows: { readonly [name: string]: Row } = {
   consume,
   '5m': consume5m,
+  read,
   '1k': consume1k,
   headers: headersUnread,
   'headers-read': headersRead,

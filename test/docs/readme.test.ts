@@ -16,6 +16,7 @@ describe('the code in the texts', () => {
       'docs/guarantees.md',
       'docs/failure-routes.md',
       'docs/skipping-records.md',
+      'docs/database-sinks.md',
       'docs/decisions.md',
     ]
     expect(typeErrors(Object.fromEntries(texts.map(text => [text, codeBlocks(text)])))).toEqual([])
