@@ -13,8 +13,8 @@ const nodes = [0, 1, 2] as const
 
 /** The request at which the brokers begin to hang. */
 const moments = {
-  classic: ['ApiVersions', 'Metadata', 'JoinGroup', 'SyncGroup', 'Fetch', 'OffsetCommit', 'LeaveGroup'],
-  consumer: ['ConsumerGroupHeartbeat', 'OffsetFetch', 'ListOffsets', 'Fetch', 'OffsetCommit'],
+  classic: ['ApiVersions', 'Metadata', 'JoinGroup', 'SyncGroup', 'Fetch', 'OffsetCommit', 'Produce', 'LeaveGroup'],
+  consumer: ['ConsumerGroupHeartbeat', 'OffsetFetch', 'ListOffsets', 'Fetch', 'OffsetCommit', 'InitProducerId'],
 } as const
 
 interface Hang {
@@ -72,6 +72,8 @@ async function closing(given: Hang): Promise<number> {
     error: () => {},
   })
   client.start()
+  // One that is under way when it closes errors.
+  client.publish({ topic: 'orders', value: 'c' }).subscribe({ error: () => {} })
   await Promise.race([hangs, given.moment === 'LeaveGroup' ? some : hangs])
   await new Promise(resolve => setTimeout(resolve, given.after))
   const since = performance.now()

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { pino } from 'pino'
 import { lastValueFrom } from 'rxjs'
+import { createClient, type RxMikaError } from 'rxmika'
 import { describe, expect, it, vi } from 'vitest'
 import { systemClock } from '../../../src/clock'
 import { KafkaDriver } from '../../../src/drivers/kafka/driver'
@@ -86,7 +87,7 @@ describe('a connection', () => {
   })
 })
 
-describe('a driver', () => {
+describe.concurrent('a driver', () => {
   it('reports a broker that hangs within 5 s, once, by its address and what it does not answer', async test => {
     const kafka = await brokers(test, 2)
     kafka.create('orders', 0, 1)
@@ -111,6 +112,26 @@ describe('a driver', () => {
       expect(reading.story).not.toContain('disconnected')
       goOn()
     }
+  }, 20_000)
+
+  it('that only writes reports a broker that hangs within 5 s, and says so to whoever waited in vain', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    const client = createClient({ brokers: kafka.addresses, env: {}, logger: false })
+    test.onTestFinished(async () => void (await client.close()))
+    const errors: RxMikaError[] = []
+    client.errors.subscribe(error => errors.push(error))
+    await lastValueFrom(client.publish({ topic: 'orders', value: 'a' }))
+    kafka.hang(0)
+    const refused = lastValueFrom(client.publish({ topic: 'orders', value: 'b' }, { timeout: 4_900 })).catch(
+      error => error,
+    )
+    expect(await refused).toMatchObject({
+      code: 'RXMIKA_PUBLISH',
+      cause: { message: expect.stringMatching('Produce') },
+    })
+    expect(errors.map(({ message }) => message)).toEqual([expect.stringMatching('has not answered Produce for')])
+    expect(errors[0]!.message).toContain(kafka.addresses[0]!)
   }, 20_000)
 
   it('says that it is disconnected when all brokers hang, and that it is not when they answer again', async test => {
