@@ -33,13 +33,21 @@ export function encodeRequest<M extends AnyMessage>(
 }
 
 /** The same of a request that is encoded already. */
-export function encodeRequestFrame(message: AnyMessage, header: Omit<RequestHeader, 'apiKey'>, body: Buffer): Buffer {
+export function encodeRequestFrame(
+  message: Pick<AnyMessage, 'key' | 'isFlexible'>,
+  header: Omit<RequestHeader, 'apiKey'>,
+  body: Buffer,
+): Buffer {
   const writer = new Writer()
   writeRequestHeader(writer, message, header)
   return frame(writer, body)
 }
 
-function writeRequestHeader(writer: Writer, message: AnyMessage, header: Omit<RequestHeader, 'apiKey'>): void {
+function writeRequestHeader(
+  writer: Writer,
+  message: Pick<AnyMessage, 'key' | 'isFlexible'>,
+  header: Omit<RequestHeader, 'apiKey'>,
+): void {
   writer.int16(message.key)
   writer.int16(header.apiVersion)
   writer.int32(header.correlationId)
@@ -85,7 +93,11 @@ export function correlationIdOf(bytes: Buffer): number {
  *
  * @throws MalformedMessageError
  */
-export function responseBody(message: AnyMessage, version: number, bytes: Buffer): Buffer {
+export function responseBody(
+  message: Pick<AnyMessage, 'hasFlexibleResponseHeader'>,
+  version: number,
+  bytes: Buffer,
+): Buffer {
   const reader = new Reader(bytes)
   reader.int32()
   if (message.hasFlexibleResponseHeader(version)) reader.tags()

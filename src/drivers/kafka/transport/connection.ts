@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Clock } from '../../../clock.js'
 import { apiVersions, servedVersions } from '../../../protocol/messages/api-versions.js'
-import { correlationIdOf, encodeRequest, responseBody } from '../../../protocol/messages/headers.js'
+import { correlationIdOf, encodeRequest, encodeRequestFrame, responseBody } from '../../../protocol/messages/headers.js'
 import type { AnyMessage, RequestOf, ResponseOf, VersionRange } from '../../../protocol/schema/message.js'
 import type { Address } from './address.js'
 import { RefusedConnectionError, UnansweredError, UnsupportedRequestError } from './failures.js'
@@ -18,6 +18,14 @@ const maxCorrelationId = 0x7fff_ffff
 
 /** A request, or what makes it for the version that both sides speak. */
 export type RequestFor<M extends AnyMessage> = RequestOf<M> | ((version: number) => RequestOf<M>)
+
+/** A request that is encoded already. */
+export interface EncodedRequest {
+  readonly key: number
+  readonly name: string
+  readonly version: number
+  readonly body: Buffer
+}
 
 interface Pending {
   readonly name: string
@@ -152,37 +160,66 @@ export class Connection {
   ): Promise<ResponseOf<M>> {
     if (version === undefined) return Promise.reject(new UnsupportedRequestError(message.name, this.address))
     return new Promise((resolve, reject) => {
-      if (this.#closed !== undefined) {
-        const why = `not connected: ${this.#closed.message}`
-        reject(new UnansweredError(why, this.address, { sent: false, cause: this.#closed }))
-        return
+      const write = (correlationId: number) => {
+        const value = typeof request === 'function' ? request(version) : request
+        return encodeRequest(message, { apiVersion: version, correlationId, clientId: this.clientId }, value)
       }
-      const correlationId = this.#nextCorrelationId()
-      const value = typeof request === 'function' ? request(version) : request
-      const header = { apiVersion: version, correlationId, clientId: this.clientId }
-      // What cannot be encoded is thrown here, before anything is written.
-      const bytes = encodeRequest(message, header, value)
-      const now = this.clock.monotonic()
-      const pending: Pending = {
-        name: message.name,
-        timeout,
-        quiet,
-        sentAt: now,
-        throttled: 0,
-        toldQuiet: quiet >= timeout,
-        deadline: now + timeout,
-        timer: undefined,
-        accept: frame => {
-          const answer = message.decodeResponse(responseBody(message, version, frame), version) as ResponseOf<M>
-          this.#throttle(answer as Throttled)
-          resolve(answer)
-        },
-        fail: reject,
+      const accept = (frame: Buffer) => {
+        const answer = message.decodeResponse(responseBody(message, version, frame), version) as ResponseOf<M>
+        this.#throttle(answer as Throttled)
+        resolve(answer)
       }
-      this.#pending.set(correlationId, pending)
-      this.#arm(pending, Math.min(quiet, timeout))
-      this.socket.write(bytes)
+      this.#ask(message.name, timeout, quiet, write, accept, reject)
     })
+  }
+
+  /** As `exchange`, for a request that somebody else encodes, and whose answer they read; both with headers of old. */
+  exchangeBytes({ key, name, version, body }: EncodedRequest, timeout: number): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      const write = (correlationId: number) =>
+        encodeRequestFrame(
+          { key, isFlexible: () => false },
+          { apiVersion: version, correlationId, clientId: this.clientId },
+          body,
+        )
+      const accept = (frame: Buffer) =>
+        resolve(responseBody({ hasFlexibleResponseHeader: () => false }, version, frame))
+      this.#ask(name, timeout, defaultQuiet, write, accept, reject)
+    })
+  }
+
+  #ask(
+    name: string,
+    timeout: number,
+    quiet: number,
+    write: (correlationId: number) => Buffer,
+    accept: (frame: Buffer) => void,
+    fail: (error: Error) => void,
+  ): void {
+    if (this.#closed !== undefined) {
+      const why = `not connected: ${this.#closed.message}`
+      fail(new UnansweredError(why, this.address, { sent: false, cause: this.#closed }))
+      return
+    }
+    const correlationId = this.#nextCorrelationId()
+    // What cannot be encoded is thrown here, before anything is written.
+    const bytes = write(correlationId)
+    const now = this.clock.monotonic()
+    const pending: Pending = {
+      name,
+      timeout,
+      quiet,
+      sentAt: now,
+      throttled: 0,
+      toldQuiet: quiet >= timeout,
+      deadline: now + timeout,
+      timer: undefined,
+      accept,
+      fail,
+    }
+    this.#pending.set(correlationId, pending)
+    this.#arm(pending, Math.min(quiet, timeout))
+    this.socket.write(bytes)
   }
 
   #nextCorrelationId(): number {

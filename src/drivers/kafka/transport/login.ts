@@ -1,6 +1,5 @@
 // The only file that knows kafkajs: its SASL mechanisms log in over a connection of ours.
 import type { Logger } from 'pino'
-import type { AnyMessage } from '../../../protocol/schema/message.js'
 import type { SaslOptions } from '../../../sasl.js'
 import type { Connection } from './connection.js'
 import { RefusedConnectionError, UnansweredError } from './failures.js'
@@ -126,12 +125,7 @@ class LoginCarrier {
   }
 
   #carry(key: number, name: string, version: number, body: Buffer): Promise<Buffer> {
-    return this.connection.exchange(
-      alreadyEncoded(key, name),
-      body as never,
-      this.timeout,
-      version,
-    ) as unknown as Promise<Buffer>
+    return this.connection.exchangeBytes({ key, name, version, body }, this.timeout)
   }
 
   /**
@@ -145,16 +139,4 @@ class LoginCarrier {
     await this.#carry(saslAuthenticate, 'SaslAuthenticate', 0, acknowledgement)
     throw new Error(`the token is not accepted: ${this.#lastToken!.toString('utf8', 4)}`)
   }
-}
-
-/** A message whose bytes are made and read by kafkajs. */
-function alreadyEncoded(key: number, name: string): AnyMessage {
-  return {
-    name,
-    key,
-    isFlexible: () => false,
-    hasFlexibleResponseHeader: () => false,
-    encodeRequest: (body: Buffer) => body,
-    decodeResponse: (body: Buffer) => body,
-  } as unknown as AnyMessage
 }
