@@ -5,6 +5,14 @@ import { filter, firstValueFrom, map, mergeMap, Subject, take, tap, timer } from
 import { BatchFailure, type Client, type ConsumeRecord, createClient, handle, keep, type PublishRecord } from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import {
+  commitChannel,
+  processChannel,
+  publishChannel,
+  rebalanceChannel,
+  receiveChannel,
+  settleChannel,
+} from '../../../src/channels'
 
 const events = ['start', 'end', 'asyncStart', 'asyncEnd', 'error'] as const
 /** What any of the messages may have. */
@@ -443,5 +451,51 @@ describe('rxmika:commit and rxmika:rebalance', () => {
     await lost
     expect(on(told)).toEqual(['start', 'end', 'asyncStart', 'asyncEnd'])
     expect(told[0]!.message).toMatchObject({ lost: [place], added: expect.arrayContaining([place]) })
+  })
+})
+
+describe('channels that nobody listens to', () => {
+  const all = [receiveChannel, processChannel, settleChannel, publishChannel, commitChannel, rebalanceChannel]
+
+  /** How often each is asked whether anybody listens, and how much is published although nobody does. */
+  function watched() {
+    const asked = new Map<object, number>(all.map(channel => [channel, 0]))
+    let published = 0
+    for (const channel of all) {
+      Object.defineProperty(channel, 'hasSubscribers', {
+        configurable: true,
+        get() {
+          asked.set(channel, asked.get(channel)! + 1)
+          return false
+        },
+      })
+      for (const on of events) {
+        const { publish, runStores } = channel[on]
+        channel[on].publish = () => void published++
+        channel[on].runStores = () => void published++ as never
+        listening.push(() => Object.assign(channel[on], { publish, runStores }))
+      }
+      listening.push(() => Reflect.deleteProperty(channel, 'hasSubscribers'))
+    }
+    return { asked, published: () => published }
+  }
+
+  it('are asked once for many deliveries, and nothing is made for them', async () => {
+    const { asked, published } = watched()
+    const { client } = clientWith(Array.from({ length: 1_000 }, (_, at) => String(at)))
+    client
+      .topic('orders')
+      .pipe(handle(() => {}, { order: 'none' }))
+      .subscribe()
+    const done = committed(client, 1_000n)
+    client.start()
+    await done
+    await firstValueFrom(client.publish({ topic: 'out', value: 'x' }))
+    expect(published()).toBe(0)
+    expect(asked.get(receiveChannel)).toBeLessThan(50)
+    // Of calls and settlements each is asked for, which takes some nanoseconds.
+    expect(asked.get(processChannel)).toBe(1_000)
+    expect(asked.get(settleChannel)).toBe(1_000)
+    expect(asked.get(publishChannel)).toBe(1)
   })
 })
