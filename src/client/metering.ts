@@ -21,6 +21,21 @@ export interface MeteringHost {
 /** A snapshot as users get it: its fields are its own, and it reads well in a log. */
 class MetricsObject extends Readable {}
 
+/** Its own fields are what a contract has; what is known beyond is a getter. */
+class PartitionObject extends Readable {
+  readonly #finishedBehind: number
+
+  constructor({ finishedBehind, ...fields }: PartitionMetrics) {
+    super()
+    this.#finishedBehind = finishedBehind
+    Object.assign(this, fields)
+  }
+
+  get finishedBehind(): number {
+    return this.#finishedBehind
+  }
+}
+
 /**
  * What `client.metrics()` returns. The ends of logs come with fetches. Those of partitions that are not fetched, because they
  * are paused, without a subscriber or full, are asked for when a snapshot is taken, so the next one has them.
@@ -40,7 +55,7 @@ export class Metering {
       const { endOffset, topic } = assignment.handle
       if (endOffset !== undefined) assignment.endOffset = endOffset
       else unheard.add(topic)
-      partitions.push(Object.assign(new MetricsObject(), assignment.metrics()) as unknown as PartitionMetrics)
+      partitions.push(new PartitionObject(assignment.metrics()) as unknown as PartitionMetrics)
     }
     for (const topic of unheard) this.#ask(topic)
     const topics: Record<string, TopicMetrics> = Object.create(null)

@@ -95,8 +95,9 @@ describe('client.metrics()', () => {
     b!.ack()
     expect(partition(client, 'orders')).toEqual({
       ...{ topic: 'orders', partition: 0, position: 0n, committed: 0n, endOffset: 3n, lag: 3n },
-      ...{ inFlight: 0, oldestUnsettledSince: undefined, delayed: 0, held: 0, finishedBehind: 1 },
+      ...{ inFlight: 0, oldestUnsettledSince: undefined, delayed: 0, held: 0 },
     })
+    expect(partition(client, 'orders').finishedBehind).toBe(1)
     expect(
       client
         .metrics()
