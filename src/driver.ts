@@ -38,8 +38,13 @@ export interface PartitionAssignment {
 export interface ConsumeRequest {
   /** Absent: every partition is read from `startFrom`, nothing is committed, no group is left behind. */
   readonly group: string | undefined
-  /** Full names. */
+  /** Full names; `Driver.subscribe` changes them. They are known to exist. */
   readonly topics: readonly string[]
+  /**
+   * Whether the topic came to be while this client was reading: then the group has missed nothing of it yet, and where it
+   * has no position it is read from its beginning, unless `startFrom` is a `Date`. Absent: none did.
+   */
+  readonly cameLater?: (topic: string) => boolean
   readonly startFrom: StartFrom
   /** How long `revoking` may be held, ms. */
   readonly rebalanceTimeout: number
@@ -96,7 +101,13 @@ export type DriverEvent =
    * A topic of this consumption cannot be read: it is gone, or the right to read it was taken away while it was read. The
    * others go on. Told once until it can be read again, which the driver looks for; then it is, without another event.
    */
-  | { readonly type: 'unreadable'; readonly topic: string; readonly error: RxMikaError }
+  | {
+      readonly type: 'unreadable'
+      readonly topic: string
+      readonly error: RxMikaError
+      /** The brokers do not know it any more. */
+      readonly isGone: boolean
+    }
   /** Something went wrong that heals by itself, or concerns one partition. */
   | { readonly type: 'trouble'; readonly error: RxMikaError }
 
@@ -198,10 +209,25 @@ export interface Driver {
   connect(context: DriverContext): Observable<ConnectionEvent>
   /** Partition counts by full name, creating topics where the broker does so; a topic that is absent does not exist. */
   topics(names: readonly string[]): Observable<ReadonlyMap<string, number>>
+  /**
+   * The full names of those of these topics that exist, or, without names, of all that this client may see, Kafka's own left
+   * out. Emits once they are known, and again whenever that changes, which is noticed well within the `metadataMaxAge` of
+   * `consume`. Creates none. Goes on while brokers are away; errors with a `ConfigurationError` if at first one of the
+   * named may not be seen.
+   */
+  topicNames(names?: readonly string[]): Observable<readonly string[]>
   /** Per partition of the topic the offset that the next record will get. */
   endOffsets(topic: string): Observable<ReadonlyMap<number, number>>
   /** Joins on subscription; errors only with what cannot heal; completes after `leave`. */
   consume(request: ConsumeRequest): Observable<DriverEvent>
+  /**
+   * Replaces the topics of the `consume` that is under way; without one it does nothing. What is new is joined, what is
+   * left out is revoked, as a rebalance of the group or, without a group, at once. By the consumer protocol all else
+   * goes on meanwhile.
+   *
+   * @param topics Full names of topics that exist.
+   */
+  subscribe(topics: readonly string[]): void
   pause(assignments: readonly PartitionAssignment[]): void
   resume(assignments: readonly PartitionAssignment[]): void
   /**

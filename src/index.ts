@@ -30,6 +30,7 @@ export type {
   SeekTo,
   SslOptions,
   TopicOptions,
+  TopicSelection,
 } from './client/client.js'
 export { createClient } from './client/create-client.js'
 export type { KeyFenceOptions } from './client/key-fence.js'

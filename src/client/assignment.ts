@@ -22,11 +22,12 @@ import { KeyFence, type KeyFenceOptions } from './key-fence.js'
 import { Phases } from './phases.js'
 import type { Reports } from './reports.js'
 import { StallWatch, type StallWatchHost } from './stall-watch.js'
+import type { StreamTopic } from './stream-topic.js'
 import type { StreamFeed, TopicStream } from './topic-stream.js'
 import { doubtLookedAtEvery, Waiting, type WaitingHost } from './waiting.js'
 
 /** What becomes of a record that was read: a stream it is for, or nothing, where it is dealt with otherwise. */
-export type Admission = { readonly stream: TopicStream; readonly dueIn: number }
+export type Admission = { readonly stream: StreamTopic; readonly dueIn: number }
 
 /** What an assignment needs of the client it belongs to. */
 export interface AssignmentHost {
@@ -76,7 +77,7 @@ export interface Reading {
    */
   admit(assignment: Assignment, record: DeliveredRecord): Admission | undefined
   /** The stream of a record that was admitted; undefined where it is for none. */
-  streamOf(record: DeliveredRecord): TopicStream | undefined
+  streamOf(record: DeliveredRecord): StreamTopic | undefined
   /** Where it goes when it fails. */
   routeOf(record: DeliveredRecord): FailureRoute
   /** Called when the position of the completed prefix moved. */
@@ -413,12 +414,12 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   }
 
   /** A record that waited goes to its stream. */
-  hand(record: DeliveredRecord, stream: TopicStream): void {
+  hand(record: DeliveredRecord, stream: StreamTopic): void {
     this.#delayed.forget(record)
     this.#give(record, stream)
   }
 
-  #give(record: DeliveredRecord, stream: TopicStream): void {
+  #give(record: DeliveredRecord, stream: StreamTopic): void {
     this.phases.move(record, 'unsettled')
     this.countsOf(record).delivered++
     if (this.#traced) traceSync(receiveChannel, { ...this.client, record }, () => stream.next(record))
@@ -430,7 +431,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     return this.#counts ?? this.host.counters.of(record.origin?.topic ?? this.topic)
   }
 
-  #wait(record: DeliveredRecord, stream: TopicStream): void {
+  #wait(record: DeliveredRecord, stream: StreamTopic): void {
     this.#waiting.add(record, stream)
     if (this.reading.kind === 'retry' && !stream.open) this.#delayed.park(record)
   }
@@ -655,21 +656,19 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
 
   /** The stream's subscription ended: what it left unsettled waits, in order, for the next one. */
   rewind(stream: TopicStream): void {
-    const left: DeliveredRecord[] = []
+    const left = new Map<StreamTopic, DeliveredRecord[]>()
     for (const held of this.window) {
       const record = this.#handedOut(held)
-      if (
-        record.settled ||
-        record.phase === 'not-due' ||
-        record.phase === 'fenced' ||
-        this.reading.streamOf(record) !== stream
-      )
-        continue
+      if (record.settled || record.phase === 'not-due' || record.phase === 'fenced') continue
+      const topic = this.reading.streamOf(record)
+      if (topic?.stream !== stream) continue
       // One that was taken in and handed to nobody waits as before.
       if (record.phase !== 'waiting') this.phases.move(record, 'left')
-      left.push(record)
+      const ofTopic = left.get(topic)
+      if (ofTopic === undefined) left.set(topic, [record])
+      else ofTopic.push(record)
     }
-    if (left.length > 0) this.#waiting.replace(stream, left)
+    for (const [topic, records] of left) this.#waiting.replace(topic, records)
     this.host.deliveryEnded()
   }
 

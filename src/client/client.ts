@@ -261,18 +261,39 @@ export interface DlqReplayProgress {
  */
 export type RecordStream<V = Buffer | null> = Observable<ConsumeRecord<V>> & AsyncIterable<ConsumeRecord<V>>
 
+/**
+ * Which topics: one by its name, several by theirs, or all whose names match, those that come later included. A pattern is
+ * matched against names without the suffix, and not anchored: `/^orders-/` for those that begin with it.
+ */
+export type TopicSelection = string | RegExp | readonly string[]
+
 /** A connection to Kafka whose topics are Observables. Made by `createClient`. */
 export interface Client extends RoutingClient, AsyncDisposable {
   /**
    * Registers a topic. Subscribing delivers its records, unsubscribing pauses it; one subscriber at a time. Records that
    * an ended subscription left unsettled are delivered again, in order, to the next one.
    *
-   * @throws TopicAlreadyRegisteredError; ConfigurationError, also after `start()`; ClientClosedError
+   * With an array of names or a pattern it is one stream of all these topics, and of those that come later: they are noticed
+   * and joined within `metadataMaxAge`. One that is deleted leaves without an error. Each has its own route, retries and dead
+   * letters under its own name. The client's retry and DLQ topics and Kafka's internal topics never match. A topic that
+   * came to be while the client was reading is read from its beginning, unless `startFrom` is a `Date`.
+   *
+   * Each topic is for one registration. A name that one has already, also by its pattern, is refused; what two patterns match
+   * is for the first; a pattern leaves topics alone that were registered by name before.
+   *
+   * Topics may be registered after `start()`. One that does not exist then errors its own stream by a `ConfigurationError`,
+   * and its name may be registered again. By the consumer protocol, and without a group, the other topics go on meanwhile; by
+   * the classic one a new topic is a rebalance of the group.
+   *
+   * @throws TopicAlreadyRegisteredError; ConfigurationError; ClientClosedError
    */
-  topic<T>(name: string, options: DecodedTopicOptions<T> & { readonly tombstones: 'ack' | 'fail' }): RecordStream<T>
-  topic<T>(name: string, options: DecodedTopicOptions<T>): RecordStream<T | null>
+  topic<T>(
+    what: TopicSelection,
+    options: DecodedTopicOptions<T> & { readonly tombstones: 'ack' | 'fail' },
+  ): RecordStream<T>
+  topic<T>(what: TopicSelection, options: DecodedTopicOptions<T>): RecordStream<T | null>
   // Behind those with a decoder: this one would have its function's parameters be of any type.
-  topic(name: string, options?: TopicOptions): RecordStream
+  topic(what: TopicSelection, options?: TopicOptions): RecordStream
   /**
    * Connects, joins and delivers; with no topic registered it connects, and publishes. Idempotent. Returns `errors`.
    *
@@ -320,7 +341,7 @@ export interface Client extends RoutingClient, AsyncDisposable {
    */
   read(topic: string, options?: ReadOptions): Observable<ReadRecord> & AsyncIterable<ReadRecord>
   /**
-   * Moves the partitions of a registered topic that this member has now; others that have some do so for themselves. Resolves to
+   * Moves the partitions that this member has now of what was registered so, or of one topic by its name; others that have some do so for themselves. Resolves to
    * the places where reading goes on, once they are moved and, with a group, committed, also backwards. Of several calls
    * the last one counts.
    *
@@ -333,16 +354,20 @@ export interface Client extends RoutingClient, AsyncDisposable {
    *
    * @throws ConfigurationError while the client is not running, or if `to` is invalid; TopicNotRegisteredError
    */
-  seek(topic: string, to: SeekTo): Promise<readonly Place[]>
-  /** @throws TopicNotRegisteredError */
-  pause(topic: string): void
+  seek(what: TopicSelection, to: SeekTo): Promise<readonly Place[]>
   /**
-   * Goes on delivering. Also sends what is held of the topic, as unroutable or by a `breaker`, down its route again, whether it
+   * Stops delivering what was registered so, or one topic by its name; those that come later are paused with it.
+   *
+   * @throws TopicNotRegisteredError
+   */
+  pause(what: TopicSelection): void
+  /**
+   * Goes on delivering. Also sends what is held of it, as unroutable or by a `breaker`, down its route again, whether it
    * was paused or not; and what is held as unroutable of topics that are not registered here.
    *
    * @throws TopicNotRegisteredError
    */
-  resume(topic: string): void
+  resume(what: TopicSelection): void
   /**
    * While subscribed, this group's records on the DLQ topic are delivered to the streams of their original topics. It
    * concerns the DLQ partitions that this member has or gains: run it on every instance. One at a time: a second errors with

@@ -131,11 +131,15 @@ export function configure(options: ClientOptions): Config {
 const lastCommits = 2_000
 
 /** @param topics Full names. */
-export function consumeRequest(config: Config, topics: readonly string[]): ConsumeRequest {
+export function consumeRequest(
+  config: Config,
+  topics: readonly string[],
+  cameLater: (topic: string) => boolean,
+): ConsumeRequest {
   const { group, startFrom, rebalanceTimeout, sessionTimeout, heartbeatInterval } = config
   const { groupProtocol, instanceId, rack, metadataMaxAge } = config
   return {
-    ...{ group, topics, startFrom, rebalanceTimeout: rebalanceTimeout + lastCommits },
+    ...{ group, topics, cameLater, startFrom, rebalanceTimeout: rebalanceTimeout + lastCommits },
     ...{ sessionTimeout, heartbeatInterval, groupProtocol, instanceId, rack, metadataMaxAge },
   }
 }

@@ -75,6 +75,9 @@ export class Consuming implements AssignmentHost {
   /** Positions that are kept elsewhere, if they are. */
   readonly #kept: KeptPositions | undefined
   #leaks: LeakWatch | undefined
+  hasBegun = false
+  /** It was told what is assigned, if only nothing. */
+  #isAssigned = false
   /** Why the newest commit was not accepted, unless one was since. */
   #refusedCommit: CommitError | undefined
 
@@ -115,8 +118,9 @@ export class Consuming implements AssignmentHost {
     return this.#assignments.values()
   }
 
-  /** Finds what pipelines drop, from now on. */
-  watchLeaks(): void {
+  /** Topics are to be read from now on. */
+  begin(): void {
+    this.hasBegun = true
     this.#leaks ??= new LeakWatch(() => this.#assignments.values(), this.host.config.leaks, this.reports)
   }
 
@@ -144,7 +148,7 @@ export class Consuming implements AssignmentHost {
       case 'trouble':
         return this.reports.error(event.error)
       case 'unreadable':
-        return this.host.topics.unreadable(event.topic, event.error)
+        return this.host.topics.unreadable(event.topic, event.error, event.isGone)
       case 'disconnected':
         this.outage = { error: event.error }
         return this.reports.event({ type: event.type, error: event.error })
@@ -159,6 +163,7 @@ export class Consuming implements AssignmentHost {
   #onAssigned(added: readonly PartitionAssignment[], retained: readonly PartitionAssignment[]): void {
     const { config } = this.host
     this.isOut = false
+    this.#isAssigned = true
     if (config.group !== undefined) this.counters.rebalances++
     this.#rebalanced(added, retained)
     for (const handle of retained) {
@@ -375,6 +380,7 @@ export class Consuming implements AssignmentHost {
   dlqAssignments(): Assignment[] | undefined {
     const { currentState } = this.reports
     if (currentState === 'idle' || currentState === 'starting' || this.rebalances.underWay) return undefined
+    if (this.hasBegun && !this.#isAssigned) return undefined
     return [...this.#assignments.values()].filter(assignment => assignment.reading.kind === 'dlq')
   }
 

@@ -23,6 +23,7 @@ import type {
   RecordStream,
   SeekTo,
   TopicOptions,
+  TopicSelection,
 } from './client.js'
 import { type Config, configure, consumeRequest, topicName } from './config.js'
 import { Consuming } from './consuming.js'
@@ -110,6 +111,7 @@ class KafkaClient implements Client {
       ...common,
       ...{ client: this, failures, replays, ownHeaders, wallClock, life },
       assignments: () => this.#consuming.assignments,
+      changed: () => this.#topicsChanged(),
     })
     const consuming = new Consuming({ ...common, ...{ topics, ownHeaders, life, replays } })
     const publications = new Publications({
@@ -121,7 +123,7 @@ class KafkaClient implements Client {
     const reads = new Reads({ ...common, rack: config.rack, connected: life.connected })
     const seeks = new Seeks({
       ...{ driver, reports, consuming, hasGroup: group !== undefined },
-      concerned: topic => topics.concerned(topic),
+      concerned: what => topics.concerned(what),
     })
     this.#config = config
     this.#driver = driver
@@ -161,8 +163,11 @@ class KafkaClient implements Client {
     }
     this.#reports.moveTo('starting')
     // Without a topic there is nothing to read, and no group to join.
-    if (this.#topics.size === 0) this.#life.work(this.#life.connected, () => this.#onlyPublishing())
-    else this.#consume()
+    if (this.#topics.size > 0) this.#consume()
+    else {
+      this.#topics.begin()
+      this.#life.work(this.#life.connected, () => this.#onlyPublishing())
+    }
     return this.errors
   }
 
@@ -171,33 +176,43 @@ class KafkaClient implements Client {
     return NEVER
   }
 
+  #topicsChanged(): void {
+    // Topics were registered that there were none of at the start.
+    if (this.currentState === 'running' && !this.#consuming.hasBegun) this.#consume()
+    else this.#driver.subscribe(this.#topics.read)
+  }
+
   /** The two lines of the diagram in docs/architecture.md: records come in, and positions go out. */
   #consume(): void {
     const [driver, life, topics, consuming] = [this.#driver, this.#life, this.#topics, this.#consuming]
     topics.share()
-    consuming.watchLeaks()
+    consuming.begin()
     life.work(EMPTY, () => consuming.commits.committed.pipe(tap(committed => consuming.onCommitted(committed))))
-    life.work(concat(life.connected, topics.existing()), () =>
-      driver.consume(consumeRequest(this.#config, topics.read)).pipe(tap(event => consuming.onEvent(event))),
+    const cameLater = (topic: string) => topics.cameLater(topic)
+    life.work(concat(life.connected, topics.begin()), () =>
+      driver.consume(consumeRequest(this.#config, topics.read, cameLater)).pipe(tap(event => consuming.onEvent(event))),
     )
   }
 
-  topic<T>(name: string, options: DecodedTopicOptions<T> & { readonly tombstones: 'ack' | 'fail' }): RecordStream<T>
-  topic<T>(name: string, options: DecodedTopicOptions<T>): RecordStream<T | null>
-  topic(name: string, options?: TopicOptions): RecordStream
   topic<T>(
-    name: string,
+    what: TopicSelection,
+    options: DecodedTopicOptions<T> & { readonly tombstones: 'ack' | 'fail' },
+  ): RecordStream<T>
+  topic<T>(what: TopicSelection, options: DecodedTopicOptions<T>): RecordStream<T | null>
+  topic(what: TopicSelection, options?: TopicOptions): RecordStream
+  topic<T>(
+    what: TopicSelection,
     options: TopicOptions & Partial<DecodedTopicOptions<T>> = {},
   ): RecordStream<T | Buffer | null> {
-    return this.#topics.register(name, options)
+    return this.#topics.register(what, options)
   }
 
-  pause(topic: string): void {
-    this.#topics.pause(topic)
+  pause(what: TopicSelection): void {
+    this.#topics.pause(what)
   }
 
-  resume(topic: string): void {
-    this.#topics.resume(topic)
+  resume(what: TopicSelection): void {
+    this.#topics.resume(what)
   }
 
   publish(records: PublishRecord | readonly PublishRecord[], options?: PublishOptions): Observable<RecordMetadata[]> {
@@ -215,8 +230,8 @@ class KafkaClient implements Client {
     return this.#reads.read(topic, { topic: fullName, ...configureRead(options) })
   }
 
-  seek(topic: string, to: SeekTo): Promise<readonly Place[]> {
-    return this.#seeks.seek(topic, to)
+  seek(what: TopicSelection, to: SeekTo): Promise<readonly Place[]> {
+    return this.#seeks.seek(what, to)
   }
 
   replayDlq(options?: DlqReplayOptions): Observable<DlqReplayProgress> {

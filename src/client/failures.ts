@@ -236,6 +236,11 @@ export class Failures implements Routing {
     return resumed
   }
 
+  /** As users name them. */
+  get trippedTopics(): string[] {
+    return [...this.#tripped.keys()]
+  }
+
   /** What a breaker holds of the topic goes on. */
   resumed(topic: string): void {
     const tripped = this.#tripped.get(topic)

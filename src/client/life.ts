@@ -142,6 +142,11 @@ export class Life {
     )
   }
 
+  /** Goes on with the work until the client closes; its end means nothing, and an error closes the client. */
+  during(work: Observable<unknown>): void {
+    this.#work.add(work.pipe(takeUntil(this.#closingBegins)).subscribe({ error: error => this.closeBy(error) }))
+  }
+
   run(): void {
     this.host.reports.moveTo('running')
     this.joined.complete()

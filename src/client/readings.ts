@@ -8,8 +8,8 @@ import type { DlqReplays } from './dlq-replay.js'
 import type { FailureRoute } from './failure-route.js'
 import type { KeyFenceOptions } from './key-fence.js'
 import type { Reports } from './reports.js'
+import type { StreamTopic } from './stream-topic.js'
 import type { TopicNames } from './topic-names.js'
-import type { TopicStream } from './topic-stream.js'
 import type { WallClock } from './wall-clock.js'
 
 /** A registered topic: every record is for its one stream. */
@@ -19,7 +19,7 @@ export class TopicReading implements Reading {
   readonly #admission: Admission
 
   constructor(
-    readonly stream: TopicStream,
+    readonly stream: StreamTopic,
     readonly maxInFlight: number,
     readonly strict: boolean,
     readonly keyFence: KeyFenceOptions | undefined,
@@ -43,7 +43,7 @@ export class TopicReading implements Reading {
     return this.#admission
   }
 
-  streamOf(): TopicStream {
+  streamOf(): StreamTopic {
     return this.stream
   }
 
@@ -60,7 +60,7 @@ export interface SharedTopics {
   readonly maxInFlight: number
   readonly wallClock: WallClock
   /** By full name. */
-  stream(topic: string): TopicStream | undefined
+  stream(topic: string): StreamTopic | undefined
   /** Where records go that no stream is for. */
   readonly orphans: FailureRoute
 }
@@ -106,7 +106,7 @@ abstract class SharedReading implements Reading {
       return undefined
     }
     const stream = this.shared.stream(own.origin.topic)
-    record.origin = { ...own.origin, topic: stream?.name ?? this.shared.names.user(own.origin.topic) }
+    record.origin = { ...own.origin, topic: this.shared.names.user(own.origin.topic) }
     record.stream = stream
     if (stream === undefined) {
       record.fail(
@@ -125,8 +125,8 @@ abstract class SharedReading implements Reading {
     return { stream, dueIn: Math.max(due, turn) }
   }
 
-  streamOf(record: DeliveredRecord): TopicStream | undefined {
-    return record.stream as TopicStream | undefined
+  streamOf(record: DeliveredRecord): StreamTopic | undefined {
+    return record.stream as StreamTopic | undefined
   }
 
   routeOf(record: DeliveredRecord): FailureRoute {

@@ -18,7 +18,7 @@ import { ClientClosedError, CommitError, ConfigurationError } from '../errors.js
 import type { Place } from '../events.js'
 import { partitionName } from '../place.js'
 import type { Assignment } from './assignment.js'
-import type { SeekTo } from './client.js'
+import type { SeekTo, TopicSelection } from './client.js'
 import type { Reports } from './reports.js'
 import { configureSeek } from './seek-options.js'
 
@@ -36,7 +36,7 @@ export interface SeeksHost {
   }
   readonly hasGroup: boolean
   /** Whether a topic, by its full name, is concerned by what a user named. @throws TopicNotRegisteredError */
-  concerned(topic: string): (fullName: string) => boolean
+  concerned(what: TopicSelection): (fullName: string) => boolean
 }
 
 /** The open calls of `seek`. */
@@ -46,10 +46,10 @@ export class Seeks {
   constructor(readonly host: SeeksHost) {}
 
   /** @throws ConfigurationError, TopicNotRegisteredError */
-  seek(topic: string, to: SeekTo): Promise<readonly Place[]> {
+  seek(what: TopicSelection, to: SeekTo): Promise<readonly Place[]> {
     const { reports } = this.host
     const { partition, position } = configureSeek(to)
-    const isConcerned = this.host.concerned(topic)
+    const isConcerned = this.host.concerned(what)
     const { currentState } = reports
     if (currentState !== 'running') {
       throw new ConfigurationError(

@@ -7,7 +7,7 @@ import { recordPlace } from '../record-place.js'
 import type { DeliveryWindow } from './delivery-window.js'
 import { isLeftBehind } from './phases.js'
 import type { Reports } from './reports.js'
-import type { TopicStream } from './topic-stream.js'
+import type { StreamTopic } from './stream-topic.js'
 
 /** The assignment that is watched. */
 export interface StallWatchHost {
@@ -24,7 +24,7 @@ export interface StallWatchHost {
   isCommittedTo(position: number): boolean
   readonly reading: {
     closedBecause(): StallReason | undefined
-    streamOf(record: DeliveredRecord): TopicStream | undefined
+    streamOf(record: DeliveredRecord): StreamTopic | undefined
   }
   /** Since when the oldest batch waits of which nothing more is taken in now, by the monotonic clock. */
   readonly queuedSince: number | undefined

@@ -12,6 +12,11 @@ export class TopicNames {
     return this.suffix === '' || !fullName.endsWith(this.suffix) ? fullName : fullName.slice(0, -this.suffix.length)
   }
 
+  /** Whether it is a topic of this client's, by the suffix. */
+  hasSuffix(fullName: string): boolean {
+    return fullName.endsWith(this.suffix) && fullName.length > this.suffix.length
+  }
+
   /** For messages: by its own name, and Kafka's where that is another. */
   shown(fullName: string): string {
     const name = this.user(fullName)

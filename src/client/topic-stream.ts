@@ -3,7 +3,6 @@ import type { Supply } from '../delivery.js'
 import { TopicAlreadySubscribedError } from '../errors.js'
 import type { StallReason } from '../events.js'
 import { type ConsumeRecord, type DeliveredRecord, deliveryOf } from '../record.js'
-import type { FailureRoute } from './failure-route.js'
 import { TopicRecords } from './topic-records.js'
 
 /** What reads records for the stream, such as an assignment. */
@@ -23,13 +22,12 @@ export interface StreamFeed {
 export type StreamEnd = { readonly error?: unknown }
 
 /**
- * A registered topic as users see it: an Observable with one subscriber at a time, fed by every assignment that reads
- * records of the topic, from its own partitions or as copies on the retry and DLQ topics.
+ * What was registered as users see it: an Observable with one subscriber at a time, fed by every assignment that reads
+ * records of its topics, from their own partitions or as copies on the retry and DLQ topics.
  */
 export class TopicStream {
   readonly records: TopicRecords<ConsumeRecord>
   #subscriber: Subscriber<ConsumeRecord> | undefined
-  #paused = false
   /** The subscriber asks for each record, and has not asked for the next. */
   #resting = false
   /** Where the subscriber that asks has its newest record from. */
@@ -45,10 +43,9 @@ export class TopicStream {
   #endedAtOnce = false
 
   constructor(
-    /** As users name it. */
+    /** What was registered, as messages name it. */
     readonly name: string,
-    readonly route: FailureRoute,
-    /** The assignments that may hold records of this topic. */
+    /** The assignments that may hold records of its topics. */
     readonly assignments: () => Iterable<StreamFeed>,
   ) {
     this.records = new TopicRecords(new Observable(subscriber => this.#subscribe(subscriber, false)), {
@@ -62,7 +59,7 @@ export class TopicStream {
   }
 
   get open(): boolean {
-    return this.#subscriber !== undefined && !this.#paused && !this.#resting
+    return this.#subscriber !== undefined && !this.#resting
   }
 
   /** Its topic could not be read, which errored its subscriber, and nobody has subscribed since. */
@@ -87,8 +84,7 @@ export class TopicStream {
   }
 
   closedBecause(): StallReason | undefined {
-    if (this.#subscriber === undefined) return 'no-subscriber'
-    return this.#paused ? 'paused' : undefined
+    return this.#subscriber === undefined ? 'no-subscriber' : undefined
   }
 
   next(record: DeliveredRecord): void {
@@ -96,20 +92,6 @@ export class TopicStream {
     this.#delivering = true
     this.#subscriber!.next(record)
     this.#delivering = around
-  }
-
-  /** True when that changed something. */
-  pause(): boolean {
-    const changed = !this.#paused
-    this.#paused = true
-    return changed
-  }
-
-  /** True when that changed something; `drain` goes on delivering. */
-  resume(): boolean {
-    const changed = this.#paused
-    this.#paused = false
-    return changed
   }
 
   /** No more records come: completes the stream, or errors it. */

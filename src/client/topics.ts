@@ -1,28 +1,30 @@
-import { defer, ignoreElements, type Observable, tap } from 'rxjs'
+import { catchError, concat, defer, EMPTY, ignoreElements, map, merge, Observable, tap } from 'rxjs'
 import type { Driver } from '../driver.js'
 import {
   ClientClosedError,
   ConfigurationError,
+  isRxMikaError,
   type RxMikaError,
   TopicAlreadyRegisteredError,
   TopicNotRegisteredError,
 } from '../errors.js'
 import type { Completed, Failed } from '../failure.js'
-import { invalid } from '../options.js'
 import { deadLetter } from '../retry/dead-letter.js'
 import type { GroupHeaders } from '../retry/headers.js'
 import { redeliver } from '../retry/redeliver.js'
 import { retryTopic } from '../retry/retry-topic.js'
 import type { RoutingClient } from '../routing.js'
 import type { Assignment, Reading } from './assignment.js'
-import type { DecodedTopicOptions, RecordStream, TopicOptions } from './client.js'
-import { type Config, topicName } from './config.js'
+import type { DecodedTopicOptions, RecordStream, TopicOptions, TopicSelection } from './client.js'
+import type { Config } from './config.js'
 import type { Counters } from './counters.js'
 import type { DlqReplays } from './dlq-replay.js'
 import type { FailureRoute } from './failure-route.js'
 import type { Failures } from './failures.js'
 import { DlqReading, RetryReading, type SharedTopics, TopicReading } from './readings.js'
+import { Registration, type Selection, select } from './registration.js'
 import type { Reports } from './reports.js'
+import { StreamTopic } from './stream-topic.js'
 import type { TopicNames } from './topic-names.js'
 import { configureTopic, defaultMaxInFlight, type TopicConfig } from './topic-options.js'
 import { type StreamEnd, TopicStream } from './topic-stream.js'
@@ -38,21 +40,34 @@ export interface TopicsHost {
   readonly replays: DlqReplays
   readonly wallClock: WallClock
   readonly ownHeaders: GroupHeaders | undefined
-  readonly life: { readonly closing: boolean }
+  readonly life: {
+    readonly closing: boolean
+    /** Completes when the brokers answer. */
+    readonly connected: Observable<never>
+    /** Goes on with the work until the client closes. */
+    during(work: Observable<unknown>): void
+  }
   /** What the steps of default routes are made with. */
   readonly client: RoutingClient
+  /** What is to be read has changed. */
+  changed(): void
   /** What is assigned now. */
   assignments(): Iterable<Assignment>
 }
 
 /** What a client reads: the registered topics, each with its stream and its route, and the shared retry and DLQ topics. */
 export class Topics {
-  /** By full name. */
-  readonly #streams = new Map<string, TopicStream>()
+  readonly #registrations: Registration[] = []
+  /** Registrations by the full names that they have themselves. */
+  readonly #named = new Map<string, Registration>()
   /** By full name; from `share` on the retry and DLQ topics are among them. */
   readonly #readings = new Map<string, Reading>()
+  /** Full names of those that exist, as far as is known, and are to be read. */
+  readonly #toRead = new Set<string>()
   /** Of records whose topic is not registered here. They are read from the retry and DLQ topics, which have no keyFence. */
   readonly #orphans: FailureRoute
+  /** Registered before the start, and looked for when reading begins; undefined: each is looked for at once. */
+  #early: Registration[] | undefined = []
 
   constructor(readonly host: TopicsHost) {
     this.#orphans = host.failures.route({ name: 'not registered', keepsPlaces: false }, () =>
@@ -60,30 +75,67 @@ export class Topics {
     )
   }
 
+  // ── Registering ──────────────────────────────────────────────────────────────────────────────────────────────────
+
   /** @throws TopicAlreadyRegisteredError; ClientClosedError; ConfigurationError */
-  register<T>(name: string, options: TopicOptions & Partial<DecodedTopicOptions<T>>): RecordStream<T | Buffer | null> {
-    const { config, reports, failures } = this.host
-    if (name === undefined) throw invalid('topic', name, 'must be a non-empty string')
-    const fullName = topicName('topic', name, config.suffix)!
-    if (this.#streams.has(fullName)) throw new TopicAlreadyRegisteredError(name)
-    if (this.host.life.closing) throw new ClientClosedError(`topic '${name}' is registered on a client that closes`)
-    if (reports.currentState !== 'idle') {
-      throw new ConfigurationError(`topic '${name}' is registered after start(); register every topic before it`)
+  register<T>(
+    what: TopicSelection,
+    options: TopicOptions & Partial<DecodedTopicOptions<T>>,
+  ): RecordStream<T | Buffer | null> {
+    const { config, names, life } = this.host
+    const selection = select(what, names)
+    this.#checkFree(selection)
+    if (life.closing) throw new ClientClosedError(`topic '${selection.label}' is registered on a client that closes`)
+    const topic = configureTopic(selection.label, options, config)
+    const stream = new TopicStream(selection.label, () => this.host.assignments())
+    const registration = new Registration(selection, topic, stream)
+    // Their routes are built first, for that may throw.
+    const { label } = selection
+    const seen = selection.names?.map(full => [full, this.#topicOf(registration, names.user(full))] as const)
+    if (seen === undefined) registration.others = this.#topicOf(registration, label)
+    this.#registrations.push(registration)
+    for (const [full, each] of seen ?? []) {
+      this.#named.set(full, registration)
+      this.#add(registration, full, each)
     }
-    if (fullName === config.retryTopic || fullName === config.dlqTopic) {
+    if (this.#early === undefined) this.#look(registration, error => this.#withdraw(registration, error))
+    else {
+      this.#early.push(registration)
+      if (selection.isOne) this.#toRead.add(selection.names![0]!)
+    }
+    return topic.decode === undefined ? stream.records : stream.records.through(topic.decode)
+  }
+
+  #checkFree({ names, label, key }: Selection): void {
+    const { config } = this.host
+    for (const full of names ?? []) {
+      const name = this.host.names.user(full)
+      if (this.#registrationOf(full) !== undefined) throw new TopicAlreadyRegisteredError(name)
+      if (full !== config.retryTopic && full !== config.dlqTopic) continue
       throw new ConfigurationError(
-        `topic '${name}' is the client's ${fullName === config.dlqTopic ? 'dlqTopic' : 'retryTopic'}`,
+        `topic '${name}' is the client's ${full === config.dlqTopic ? 'dlqTopic' : 'retryTopic'}`,
       )
     }
-    const topic = configureTopic(name, options, config)
-    const keepsPlaces = topic.keyFence !== undefined
-    const route = failures.route({ name, keepsPlaces }, () => this.#stepsOf(topic))
-    const stream = new TopicStream(name, route, () => this.host.assignments())
-    this.#streams.set(fullName, stream)
+    if (this.#registrations.some(({ selection }) => selection.key === key)) throw new TopicAlreadyRegisteredError(label)
+  }
+
+  #topicOf({ config, stream }: Registration, name: string): StreamTopic {
+    const keepsPlaces = config.keyFence !== undefined
+    return new StreamTopic(
+      name,
+      stream,
+      this.host.failures.route({ name, keepsPlaces }, () => this.#stepsOf(config)),
+    )
+  }
+
+  /** The topic goes to the registration's stream from now on. */
+  #add(registration: Registration, full: string, topic: StreamTopic): void {
+    const { maxInFlight, batch, keyFence } = registration.config
+    topic.paused = registration.isPaused(full)
+    registration.topics.set(full, topic)
     // From now on it is listed, with nothing.
-    this.host.counters.of(name)
-    this.#readings.set(fullName, new TopicReading(stream, topic.maxInFlight, topic.batch, topic.keyFence))
-    return topic.decode === undefined ? stream.records : stream.records.through(topic.decode)
+    this.host.counters.of(topic.name)
+    this.#readings.set(full, new TopicReading(topic, maxInFlight, batch, keyFence))
   }
 
   #stepsOf({ onFail, retries, backoff, dlq, keyFence }: TopicConfig<unknown>) {
@@ -111,42 +163,177 @@ export class Topics {
       names,
       maxInFlight: defaultMaxInFlight,
       wallClock,
-      stream: topic => this.#streams.get(topic),
+      stream: topic => this.#streamTopic(topic),
       orphans: this.#orphans,
     }
-    if (config.retryTopic !== undefined) this.#readings.set(config.retryTopic, new RetryReading(shared))
-    if (config.dlqTopic !== undefined) this.#readings.set(config.dlqTopic, new DlqReading(shared, replays))
+    const add = (topic: string, reading: Reading) => {
+      this.#readings.set(topic, reading)
+      this.#toRead.add(topic)
+    }
+    if (config.retryTopic !== undefined) add(config.retryTopic, new RetryReading(shared))
+    if (config.dlqTopic !== undefined) add(config.dlqTopic, new DlqReading(shared, replays))
   }
 
-  /** Completes when all of them exist. */
-  existing(): Observable<never> {
+  #streamTopic(full: string): StreamTopic | undefined {
+    const registration = this.#registrationOf(full)
+    return registration?.topics.get(full) ?? registration?.others
+  }
+
+  /** Whose the topic is: of a registration that names it, or else of the first that matches it. */
+  #registrationOf(full: string): Registration | undefined {
+    const named = this.#named.get(full)
+    if (named !== undefined) return named
+    const { retryTopic, dlqTopic } = this.host.config
+    if (full === retryTopic || full === dlqTopic) return undefined
+    return this.#registrations.find(({ selection }) => selection.has(full))
+  }
+
+  // ── Which there are ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * The client starts: what is registered from now on errors its own stream if it does not exist.
+   *
+   * @returns what completes when everything registered by one name until now exists, and all others were looked for. It errors
+   *   with a `ConfigurationError` if one does not exist.
+   */
+  begin(): Observable<never> {
+    const others = this.#early?.filter(({ selection }) => !selection.isOne) ?? []
+    this.#early = undefined
     return defer(() => {
-      const topics = this.read
-      return this.host.driver.topics(topics).pipe(tap(known => this.#checkKnown(topics, known)))
-    }).pipe(ignoreElements())
+      const named = this.read
+      const known = this.host.driver.topics(named).pipe(tap(known => this.#checkKnown(named, known)))
+      return merge(known.pipe(ignoreElements()), ...others.map(each => this.#firstLook(each)))
+    })
+  }
+
+  #firstLook(registration: Registration): Observable<never> {
+    return new Observable(subscriber => {
+      this.#look(
+        registration,
+        error => subscriber.error(error),
+        () => subscriber.complete(),
+      )
+    })
   }
 
   #checkKnown(topics: readonly string[], known: ReadonlyMap<string, number>): void {
     const missing = topics.filter(topic => !known.has(topic))
-    if (missing.length === 0) return
-    throw new ConfigurationError(
-      `topic ${missing.map(topic => this.host.names.shown(topic)).join(', ')} does not exist, and the broker does not create it`,
+    if (missing.length > 0) throw this.#missing(missing)
+  }
+
+  #missing(topics: readonly string[]): ConfigurationError {
+    const shown = topics.map(topic => this.host.names.shown(topic)).join(', ')
+    return new ConfigurationError(`topic ${shown} does not exist, and the broker does not create it`)
+  }
+
+  /**
+   * Looks for the registration's topics, until the client closes.
+   *
+   * @param failed Called if it cannot be read at all.
+   * @param looked Called once it is known what there is at first.
+   */
+  #look(registration: Registration, failed: (error: unknown) => void, looked?: () => void): void {
+    const { driver, life } = this.host
+    const { names, isOne } = registration.selection
+    const found = (topics: readonly string[]) => {
+      this.#found(registration, topics)
+      looked?.()
+    }
+    // Of those that are named the broker may create what is missing; that may take its time.
+    const created = names === undefined ? EMPTY : driver.topics(names).pipe(map(known => [...known.keys()]))
+    const work = isOne
+      ? created.pipe(
+          tap(known => {
+            if (known.length === 0) throw this.#missing(names!)
+            this.#found(registration, known)
+          }),
+        )
+      : merge(created.pipe(tap(known => this.#come(registration, known))), driver.topicNames(names).pipe(tap(found)))
+    life.during(
+      concat(life.connected, work).pipe(
+        catchError(error => {
+          failed(error)
+          return EMPTY
+        }),
+      ),
     )
   }
 
-  /** How many are registered. */
+  /** These are all that there are of the registration's topics, or of all topics. */
+  #found(registration: Registration, topics: readonly string[]): void {
+    const there = new Set(topics.filter(topic => this.#registrationOf(topic) === registration))
+    registration.atFirst ??= new Set(there)
+    const gone = [...registration.topics.keys()].filter(topic => !there.has(topic) && this.#leave(registration, topic))
+    if (!this.#come(registration, [...there]) && gone.length > 0) this.host.changed()
+  }
+
+  /** The topic is gone. Returns whether that is news. */
+  #leave(registration: Registration, topic: string): boolean {
+    // If one of that name comes again, it is another.
+    registration.atFirst?.delete(topic)
+    return this.#toRead.delete(topic)
+  }
+
+  /** There are these, too. Returns whether that is news. */
+  #come(registration: Registration, topics: readonly string[]): boolean {
+    const news = topics.filter(topic => !this.#toRead.has(topic))
+    for (const topic of news) {
+      if (!registration.topics.has(topic)) {
+        this.#add(registration, topic, this.#topicOf(registration, this.host.names.user(topic)))
+      }
+      this.#toRead.add(topic)
+    }
+    if (news.length > 0) this.host.changed()
+    return news.length > 0
+  }
+
+  /** Of one that was found and not named: it came to be after it was looked for. */
+  cameLater(full: string): boolean {
+    const registration = this.#registrationOf(full)
+    return registration?.atFirst?.has(full) === false && !registration.selection.isOne
+  }
+
+  /** It was registered too late to close the client: its own stream errors, and its names are free again. */
+  #withdraw(registration: Registration, error: unknown): void {
+    const { reports } = this.host
+    if (isRxMikaError(error)) reports.error(error)
+    this.#registrations.splice(this.#registrations.indexOf(registration), 1)
+    for (const full of registration.topics.keys()) {
+      this.#named.delete(full)
+      this.#readings.delete(full)
+    }
+    for (const { route } of registration.all) route.end()
+    registration.stream.end({ error })
+  }
+
+  /** A topic cannot be read for now. */
+  unreadable(topic: string, cause: RxMikaError, isGone: boolean): void {
+    const { reports, names } = this.host
+    const registration = this.#registrationOf(topic)
+    const isFound = registration !== undefined && !registration.selection.isOne
+    if (isFound && isGone) {
+      // It leaves without a word, as it came.
+      if (this.#leave(registration, topic)) this.host.changed()
+      return
+    }
+    reports.error(cause)
+    // An error of its own stream alone. Of the retry and DLQ topics, which have none, and of one of many it is reported.
+    if (!isFound) registration?.stream.interrupt(names.inError(cause))
+  }
+
+  /** How many registrations there are. */
   get size(): number {
-    return this.#streams.size
+    return this.#registrations.length
   }
 
   /** Every stream was ended by an error, and nobody has subscribed again: nothing can be delivered. */
   get areOver(): boolean {
-    return this.size > 0 && [...this.#streams.values()].every(({ failed }) => failed)
+    return this.size > 0 && this.#registrations.every(({ stream }) => stream.failed)
   }
 
-  /** Full names of everything that is read. */
+  /** Full names of everything that is to be read now. */
   get read(): string[] {
-    return [...this.#readings.keys()]
+    return [...this.#toRead]
   }
 
   /** How a topic is read, by its full name; undefined if it is not. */
@@ -154,55 +341,73 @@ export class Topics {
     return this.#readings.get(topic)
   }
 
-  pause(topic: string): void {
-    if (this.#named(topic).pause()) this.host.reports.event({ type: 'paused', topic })
+  // ── Pause and resume ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  pause(what: TopicSelection): void {
+    const { registration, one } = this.#selected(what)
+    const paused = one === undefined ? registration.pauseAll(true) : registration.pauseOne(one, true)
+    for (const { name } of paused) this.host.reports.event({ type: 'paused', topic: name })
   }
 
-  resume(topic: string): void {
-    const stream = this.#named(topic)
+  resume(what: TopicSelection): void {
+    const { failures, reports } = this.host
+    const { registration, one } = this.#selected(what)
     // What is held goes on before anything new can fail.
-    this.host.failures.resumed(topic)
-    // Said before it is so: what goes on may fail, and a breaker may pause the topic again.
-    if (stream.resume()) this.host.reports.event({ type: 'resumed', topic })
-    stream.route.resume()
+    for (const name of this.#namesOf(registration, one)) failures.resumed(name)
+    const resumed = one === undefined ? registration.pauseAll(false) : registration.pauseOne(one, false)
+    for (const { name } of resumed) {
+      // Said before it is so: what goes on may fail, and a breaker may pause the topic again.
+      reports.event({ type: 'resumed', topic: name })
+    }
+    const { all, topics, others } = registration
+    for (const topic of all) {
+      if (one === undefined || topic === topics.get(one) || topic === others) topic.route.resume()
+    }
     // Records that no registered topic is for stand on partitions that all topics share.
     this.#orphans.resume()
     for (const assignment of this.host.assignments()) assignment.drainSoon()
   }
 
   /** Which topics, by their full names, are meant by what a user names. @throws TopicNotRegisteredError */
-  concerned(topic: string): (fullName: string) => boolean {
-    this.#named(topic)
-    const name = this.host.names.full(topic)
-    return fullName => fullName === name
+  concerned(what: TopicSelection): (fullName: string) => boolean {
+    const { registration, one } = this.#selected(what)
+    return fullName => (one === undefined ? this.#registrationOf(fullName) === registration : fullName === one)
   }
 
-  #named(topic: string): TopicStream {
-    const stream = this.#streams.get(this.host.names.full(topic))
-    if (stream === undefined) throw new TopicNotRegisteredError(topic)
-    return stream
+  /** As users name them. */
+  #namesOf(registration: Registration, one: string | undefined): string[] {
+    const { names, failures } = this.host
+    if (one !== undefined) return [names.user(one)]
+    const tripped = failures.trippedTopics.filter(name => this.#registrationOf(names.full(name)) === registration)
+    return [...new Set([...registration.topics.values()].map(({ name }) => name).concat(tripped))]
   }
 
-  /** A topic cannot be read for now: an error of its own stream alone. Of the retry and DLQ topics, which have none, it is reported. */
-  unreadable(topic: string, cause: RxMikaError): void {
-    const { reports, names } = this.host
-    reports.error(cause)
-    this.#streams.get(topic)?.interrupt(names.inError(cause))
+  #selected(what: TopicSelection): { readonly registration: Registration; readonly one: string | undefined } {
+    const one = typeof what === 'string' ? this.host.names.full(what) : undefined
+    if (one !== undefined) {
+      const registration = this.#registrationOf(one)
+      if (registration !== undefined) return { registration, one }
+      throw new TopicNotRegisteredError(what as string)
+    }
+    const { key, label } = select(what, this.host.names)
+    const registration = this.#registrations.find(({ selection }) => selection.key === key)
+    if (registration === undefined) throw new TopicNotRegisteredError(label)
+    return { registration, one }
   }
 
   /** No more records come: completes the streams, or errors them. */
   endStreams(end: StreamEnd): void {
-    for (const stream of this.#streams.values()) stream.end(end)
+    for (const { stream } of this.#registrations) stream.end(end)
   }
 
   /** Has every route forget the records whose assignment has ended. */
   forgetEnded(): void {
-    for (const { route } of this.#streams.values()) route.forgetEnded()
+    for (const { all } of this.#registrations) for (const { route } of all) route.forgetEnded()
     this.#orphans.forgetEnded()
   }
 
   endRoutes(): void {
-    for (const { route } of this.#streams.values()) route.end()
+    for (const { all } of this.#registrations) for (const { route } of all) route.end()
     this.#orphans.end()
   }
 }

@@ -1,5 +1,5 @@
 import type { DeliveredRecord } from '../record.js'
-import type { TopicStream } from './topic-stream.js'
+import type { StreamTopic } from './stream-topic.js'
 
 /** What hands out the records that waited. */
 export interface WaitingHost {
@@ -7,7 +7,7 @@ export interface WaitingHost {
   readonly mayHandOut: boolean
   /** What is assigned may be somebody else's by now. */
   readonly doubtful: boolean
-  hand(record: DeliveredRecord, stream: TopicStream): void
+  hand(record: DeliveredRecord, stream: StreamTopic): void
   /** Asks for the bytes of those records from `at` on that were let go, and returns where the next is that has its own. */
   recall(records: readonly DeliveredRecord[], at: number): number
 }
@@ -17,7 +17,7 @@ export const doubtLookedAtEvery = 64
 
 /** The records of one assignment that wait for their stream to be open, per stream in delivery order. */
 export class Waiting {
-  readonly #lists = new Map<TopicStream, DeliveredRecord[]>()
+  readonly #lists = new Map<StreamTopic, DeliveredRecord[]>()
 
   constructor(readonly host: WaitingHost) {}
 
@@ -25,18 +25,18 @@ export class Waiting {
     return this.#lists.size === 0
   }
 
-  has(stream: TopicStream): boolean {
+  has(stream: StreamTopic): boolean {
     return this.#lists.has(stream)
   }
 
-  add(record: DeliveredRecord, stream: TopicStream): void {
+  add(record: DeliveredRecord, stream: StreamTopic): void {
     const list = this.#lists.get(stream)
     if (list === undefined) this.#lists.set(stream, [record])
     else list.push(record)
   }
 
   /** These, in delivery order, are all that wait for the stream. */
-  replace(stream: TopicStream, records: DeliveredRecord[]): void {
+  replace(stream: StreamTopic, records: DeliveredRecord[]): void {
     this.#lists.set(stream, records)
   }
 

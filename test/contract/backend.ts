@@ -36,6 +36,7 @@ export interface Backend {
   driver(): Driver
   mortalDriver(): MortalDriver
   createTopic(name: string, partitions: number): Promise<void>
+  deleteTopic(name: string): Promise<void>
   /** Writes the records of each partition in their order, in one batch. */
   publish(topic: string, records: readonly NewRecord[]): Promise<void>
   /** Everything on the topic, by partition and offset. */

@@ -6,6 +6,7 @@ import { consuming } from './suites/consuming'
 import { driverPort } from './suites/driver-port'
 import { failing } from './suites/failing'
 import { iterating } from './suites/iterating'
+import { manyTopics } from './suites/many-topics'
 import { publishing } from './suites/publishing'
 import { reading } from './suites/reading'
 import { replaying } from './suites/replaying'
@@ -25,6 +26,7 @@ export function contract(name: string, backend: Backend): void {
     starting(backend)
     consuming(backend)
     iterating(backend)
+    manyTopics(backend)
     failing(backend)
     replaying(backend)
     reading(backend)

@@ -19,6 +19,9 @@ export function fakeBackend(groupProtocol: GroupProtocol): Backend {
     createTopic: async (name, partitions) => {
       kafka.create(name, ...Array.from({ length: partitions }, (_, partition) => partition % 2))
     },
+    deleteTopic: async name => {
+      kafka.topics.delete(name)
+    },
     publish: async (topic, records) => {
       const turns = records.map(({ partition }, at) => partition ?? at % kafka.topics.get(topic)!.logs.length)
       for (const partition of new Set(turns)) {

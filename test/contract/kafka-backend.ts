@@ -32,6 +32,13 @@ export function kafkaBackend(
     // Records that a test gives a timestamp long past would be deleted, for copies too, whenever the broker looks.
     createTopic: (topic, numPartitions) =>
       createTopic(config(), { topic, numPartitions, configEntries: [{ name: 'retention.ms', value: '-1' }] }),
+    deleteTopic: async topic => {
+      await admin.deleteTopics({ topics: [topic] })
+      // A producer of kafkajs asks for every topic that it has ever written to, and fails if one is gone.
+      await producer.disconnect()
+      producer = kafka.producer({ idempotent: true })
+      await producer.connect()
+    },
     publish: async (topic, records) => {
       const messages = records.map(({ timestamp, ...record }) => ({
         ...record,

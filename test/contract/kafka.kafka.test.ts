@@ -4,6 +4,7 @@ import { type KafkaServer, startKafka } from '../kafka/kafka-server'
 import { contract } from './contract'
 import { kafkaBackend } from './kafka-backend'
 import { compressed } from './suites/compressed'
+import { topicsThatComeAndGo } from './suites/many-topics'
 import { missingTopics } from './suites/starting'
 
 describeKafka('on a real Kafka', () => {
@@ -23,4 +24,7 @@ describeOwnKafka('on a Kafka that creates no topics', () => {
   })
   afterAll(() => server?.stop())
   missingTopics(kafkaBackend(() => server!.brokers))
+  for (const groupProtocol of ['classic', 'consumer'] as const) {
+    topicsThatComeAndGo(kafkaBackend(() => server!.brokers, { groupProtocol }))
+  }
 })

@@ -15,6 +15,7 @@ export function memoryBackend(options: MemoryBrokerOptions = {}): Backend {
       return { driver, kill: async () => broker.kill(driver, { after: 0 }) }
     },
     createTopic: async (name, partitions) => broker.createTopic(name, partitions),
+    deleteTopic: async name => broker.deleteTopic(name),
     publish: async (topic, records: readonly NewRecord[]) => {
       broker.publish(topic, records)
     },

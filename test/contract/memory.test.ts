@@ -1,5 +1,6 @@
 import { contract } from './contract'
 import { memoryBackend } from './memory-backend'
+import { topicsThatComeAndGo } from './suites/many-topics'
 import { missingTopics } from './suites/starting'
 
 contract('on the in-process broker', memoryBackend())
@@ -9,3 +10,6 @@ contract(
   memoryBackend({ latency: 5, groupProtocol: 'consumer' }),
 )
 missingTopics(memoryBackend({ autoCreate: false }))
+for (const groupProtocol of ['classic', 'consumer'] as const) {
+  topicsThatComeAndGo(memoryBackend({ autoCreate: false, groupProtocol }))
+}

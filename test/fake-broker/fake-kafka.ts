@@ -251,7 +251,7 @@ export class FakeKafka {
   #metadata({ topics, allowAutoTopicCreation }: Received<typeof metadata>): Sent<typeof metadata> {
     return {
       brokers: this.brokers.map(({ port }, nodeId) => ({ nodeId, host: '127.0.0.1', port })),
-      topics: (topics ?? []).map(({ name }) => {
+      topics: (topics ?? [...this.topics.keys()].map(name => ({ name }))).map(({ name }) => {
         if (allowAutoTopicCreation && this.autoCreate !== undefined && !this.topics.has(name!)) {
           this.create(name!, ...Array.from({ length: this.autoCreate }, () => 0))
         }

@@ -1,6 +1,8 @@
+import type { Observable } from 'rxjs'
 import {
   breaker,
   type Client,
+  type ConsumeRecord,
   createClient,
   deadLetter,
   decode,
@@ -27,6 +29,31 @@ it('an option that an interface has and the list of known options has not does n
   // @ts-expect-error id is missing
   const part: KnownOptions<Login> = { mechanism: true, username: true }
   return [all, missing, more, union, part]
+})
+
+it('a topic is a name, several names or a pattern, and the stream has the type of its decoder in each case', () => {
+  const client: Client = undefined as never
+  return () => {
+    for (const what of ['orders', ['a', 'b'] as const, /^orders-/]) {
+      client.topic(what, { retries: 1 })
+      client.pause(what)
+      client.resume(what)
+    }
+    const decoded: Observable<ConsumeRecord<number | null>> = client.topic(/^n-/, { decode: bytes => bytes.length })
+    const always: Observable<ConsumeRecord<number>> = client.topic(['a'], {
+      decode: bytes => bytes.length,
+      tombstones: 'ack',
+    })
+    // @ts-expect-error no topic
+    client.topic(7)
+    // @ts-expect-error patterns in an array
+    client.topic([/a/])
+    // @ts-expect-error the decoder gives numbers
+    const text: Observable<ConsumeRecord<string | null>> = client.topic(/a/, {
+      decode: (bytes: Buffer) => bytes.length,
+    })
+    return [decoded, always, text]
+  }
 })
 
 it('a name that is no option does not compile wherever options are written down', () => {

@@ -8,6 +8,7 @@ import { Counters } from '../../src/client/counters.js'
 import { FailureRoute } from '../../src/client/failure-route.js'
 import { LeakWatch } from '../../src/client/leak-watch.js'
 import { Reports } from '../../src/client/reports.js'
+import { StreamTopic } from '../../src/client/stream-topic.js'
 import { TopicNames } from '../../src/client/topic-names.js'
 import { TopicStream } from '../../src/client/topic-stream.js'
 import { clockOf } from '../../src/clock.js'
@@ -55,18 +56,19 @@ function setUp({ kind = 'topic' as 'topic' | 'retry', group = false } = {}) {
     () => {},
     () => {},
   )
-  const stream: TopicStream = new TopicStream('orders', route, () => [assignment])
+  const stream: TopicStream = new TopicStream('orders', () => [assignment])
+  const topic = new StreamTopic('orders', stream, route)
   const reading: Reading = {
     ...{ kind, maxInFlight: 10_000, strict: false, keyFence: undefined, active: true },
     accepts: () => true,
-    closedBecause: () => stream.closedBecause(),
+    closedBecause: () => topic.closedBecause(),
     admit: (_, record) => {
-      if (kind === 'topic') return { stream, dueIn: 0 }
-      if (record.slot === 0) return { stream, dueIn: 3_600_000 }
+      if (kind === 'topic') return { stream: topic, dueIn: 0 }
+      if (record.slot === 0) return { stream: topic, dueIn: 3_600_000 }
       assignment.complete(record)
       return undefined
     },
-    streamOf: () => stream,
+    streamOf: () => topic,
     routeOf: () => route,
   }
   const told = { refused() {}, forgotten() {}, broken() {} }

@@ -37,8 +37,10 @@ function fakeDriver(does: Partial<Driver>): Driver {
   return {
     connect: () => EMPTY,
     topics: names => of(new Map(names.map(name => [name, 1]))),
+    topicNames: names => of(names ?? []),
     endOffsets: () => EMPTY,
     consume: () => NEVER,
+    subscribe: () => {},
     pause: () => {},
     resume: () => {},
     readAt: () => EMPTY,
@@ -63,8 +65,10 @@ it('reports no error for a request that its own closing cut off while it was sta
       asked.next()
       return answer
     },
+    topicNames: names => memory.topicNames(names),
     endOffsets: topic => memory.endOffsets(topic),
     consume: request => memory.consume(request),
+    subscribe: topics => memory.subscribe(topics),
     pause: assignments => memory.pause(assignments),
     resume: assignments => memory.resume(assignments),
     readAt: (assignment, offset) => memory.readAt(assignment, offset),

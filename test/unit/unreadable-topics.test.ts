@@ -27,7 +27,7 @@ function setUp() {
   const runFor = (ms: number) => clock.runTo(clock.now() + ms)
   return {
     ...{ broker, client, errors, runFor },
-    unreadable: () => told.next({ type: 'unreadable', topic: 'orders-test', error: gone }),
+    unreadable: () => told.next({ type: 'unreadable', isGone: true, topic: 'orders-test', error: gone }),
   }
 }
 

@@ -61,7 +61,9 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   readonly codecs: Codecs | undefined
   readonly #fetching: Fetching
   readonly #member: Member
-  readonly #stopWatching: (() => void)[] = []
+  #topics: readonly string[]
+  #stopWatching: () => void = () => {}
+  #stopListening: () => void = () => {}
   /** Aborted by each rebalance, loss and the end: what was being learnt is of the past. */
   #taking = new AbortController()
   /** Rings when a hold is to end before its time. */
@@ -90,6 +92,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     readonly request: ConsumeRequest,
     readonly subscriber: Subscriber<DriverEvent>,
   ) {
+    this.#topics = request.topics
     this.cluster = host.cluster
     this.clock = host.clock
     this.codecs = host.codecs
@@ -110,8 +113,8 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
 
   /** Called once the driver knows this consumption, for the client may call back from within the first event. */
   start(): void {
-    this.#stopWatching.push(this.cluster.watch(this.request.topics))
-    this.#stopWatching.push(this.cluster.onChange(() => this.#onMetadata()))
+    this.#stopWatching = this.cluster.watch(this.#topics)
+    this.#stopListening = this.cluster.onChange(() => this.#onMetadata())
     this.#member.start()
   }
 
@@ -256,7 +259,10 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
       committed: topics => this.#committed(topics),
       keep: starts => this.#keep(starts, stale),
       settleDoubt: () => this.#member.settleDoubt(),
-      cameLater: place => this.#remade.has(place) || place.partition >= (this.#firstSeen.get(place.topic) ?? Infinity),
+      cameLater: place =>
+        this.#remade.has(place) ||
+        place.partition >= (this.#firstSeen.get(place.topic) ?? Infinity) ||
+        request.cameLater?.(place.topic) === true,
       isRemade: place => this.#remade.has(place),
       announce: added => this.#announce(added),
       emit: event => this.emit(event),
@@ -288,7 +294,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   }
 
   #noteFirstSeen(): void {
-    for (const name of this.request.topics) {
+    for (const name of this.#topics) {
       const known = this.cluster.topic(name)
       if (known === undefined || known.partitions.length === 0) continue
       if (!this.#firstSeen.has(name)) this.#firstSeen.set(name, known.partitions.length)
@@ -316,7 +322,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   #onMetadata(): void {
     if (this.#closed) return
     this.#noteFirstSeen()
-    this.#shut.look(this.request.topics)
+    this.#shut.look(this.#topics)
     this.#leaderless.look([...this.#fetching.assignments.values(), ...this.#pending.values()])
     const replaced = [...this.#fetching.assignments.values()].filter(({ topic, topicId }) => {
       const now = this.cluster.topic(topic)?.id ?? ZERO_UUID
@@ -372,7 +378,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   }
 
   isUnreadable(topic: string, error: FetchError): void {
-    if (!this.#closed) this.emit({ type: 'unreadable', topic, error })
+    if (!this.#closed) this.emit({ type: 'unreadable', topic, error, isGone: this.#shut.isGone(topic) })
   }
 
   opened(topic: string): void {
@@ -389,6 +395,28 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   }
 
   // ── For the driver ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  subscribe(topics: readonly string[]): void {
+    if (this.#closed) return
+    const before = this.#stopWatching
+    // The new ones first: what is known of those that stay is not forgotten.
+    this.#stopWatching = this.cluster.watch(topics)
+    before()
+    const now = new Set(topics)
+    for (const topic of this.#topics) if (!now.has(topic)) this.#forget(topic)
+    this.#topics = topics
+    // Whoever misses something because of a failure asks again.
+    this.cluster.refresh().catch(() => {})
+    this.#member.subscribe(topics)
+  }
+
+  /** If a topic of that name comes again, it is another one. */
+  #forget(topic: string): void {
+    this.#shut.forget(topic)
+    this.#firstSeen.delete(topic)
+    this.#ids.delete(topic)
+    for (const partition of [...(this.#pending.of(topic)?.keys() ?? [])]) this.#pending.delete({ topic, partition })
+  }
 
   pause(assignments: readonly PartitionAssignment[]): void {
     for (const assignment of assignments) if (assignment instanceof Assignment) assignment.paused = true
@@ -541,7 +569,8 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     this.#fetching.end()
     this.#release.ring()
     this.#shut.end()
-    for (const stop of this.#stopWatching) stop()
+    this.#stopWatching()
+    this.#stopListening()
   }
 
   fail(error: RxMikaError): void {

@@ -29,6 +29,7 @@ import { latest, offsetsAt } from './positions/list-offsets.js'
 import { identityLength } from './positions/log-identity.js'
 import { Reachability } from './reachability.js'
 import { BoundedRead } from './reading/bounded-read.js'
+import { TopicWatch } from './topic-watch.js'
 import { existingTopics } from './topics.js'
 import { parseAddress, shownAddress } from './transport/address.js'
 import { RefusedConnectionError, UnansweredError } from './transport/failures.js'
@@ -200,6 +201,13 @@ export class KafkaDriver implements Driver {
     })
   }
 
+  topicNames(names?: readonly string[]): Observable<readonly string[]> {
+    return new Observable(subscriber => {
+      if (this.#cluster === undefined || this.#closed) subscriber.error(this.#closed ? closed() : notConnected())
+      else new TopicWatch(this.#cluster, this.#clock, names, subscriber)
+    })
+  }
+
   endOffsets(topic: string): Observable<ReadonlyMap<number, number>> {
     return promised(async () => {
       const cluster = this.#connected()
@@ -273,6 +281,10 @@ export class KafkaDriver implements Driver {
 
   get doubtful(): boolean {
     return this.#consumption?.doubtful === true
+  }
+
+  subscribe(topics: readonly string[]): void {
+    this.#consumption?.subscribe(topics)
   }
 
   pause(assignments: readonly PartitionAssignment[]): void {

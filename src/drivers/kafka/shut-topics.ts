@@ -48,6 +48,19 @@ export class ShutTopics {
     return this.#shut.has(topic)
   }
 
+  /** Shut because the brokers do not know it any more. */
+  isGone(topic: string): boolean {
+    return this.#shut.get(topic) === 'gone'
+  }
+
+  /** It is not to be read any more. */
+  forget(topic: string): void {
+    this.#seen.delete(topic)
+    this.#missingSince.delete(topic)
+    this.#shut.delete(topic)
+    this.#reported.delete(topic)
+  }
+
   /** Whenever brokers or topics were learnt of. */
   look(topics: readonly string[]): void {
     for (const topic of topics) {

@@ -143,6 +143,11 @@ export class MemoryBroker {
     this.#cluster.topics.create(name, partitions, config)
   }
 
+  /** Its records and what groups have committed of it are gone; who reads it learns that as from a real broker. */
+  deleteTopic(name: string): void {
+    this.#cluster.deleteTopic(name)
+  }
+
   /** Writes at once, also while drivers are disconnected. Throws the `PublishError` of the first record refused. */
   publish(topic: string, records: BrokerRecord | readonly BrokerRecord[]): RecordMetadata[] {
     checkRecords(topic, records)
@@ -220,7 +225,7 @@ export class MemoryBroker {
       members: [...group.members].map(member => ({
         id: member.memberId ?? '',
         clientId: member.clientId,
-        topics: member.request.topics,
+        topics: member.topics,
         assignments: [...member.assignments.values()].map(({ topic, partition }) => ({ topic, partition })),
       })),
     }

@@ -25,6 +25,10 @@ export class ClassicGroup extends Group {
     this.#rebalance()
   }
 
+  resubscribed(member: Consumer): void {
+    if (this.members.has(member)) this.#rebalance()
+  }
+
   revoke(topic: string, partition: number): void {
     this.avoid.set(partitionName({ topic, partition }), this.owner(topic, partition))
     this.#rebalance()
@@ -83,10 +87,10 @@ export class ClassicGroup extends Group {
 
     for (const member of this.members) {
       member.generation = this.generation
-      const taken = claims.filter(
-        claim => claim.owner === member && (claim.avoid === member || assignment.get(claim.name) !== member),
-      )
-      member.revoke(taken.map(claim => claim.name))
+      const avoided = new Set(claims.filter(({ avoid }) => avoid === member).map(({ name }) => name))
+      // Nobody claims what is of a topic that is gone, or that no member subscribes to any more.
+      const taken = [...member.assignments.keys()].filter(name => avoided.has(name) || assignment.get(name) !== member)
+      member.revoke(taken)
     }
     const failures: [Consumer, unknown][] = []
     for (const member of this.members) {

@@ -47,6 +47,12 @@ export class Cluster {
     return this.options.scheduler
   }
 
+  /** Deletes a topic, and what groups have committed of it. */
+  deleteTopic(name: string): void {
+    for (const group of this.#groups.values()) group.forget(name)
+    this.topics.delete(name)
+  }
+
   /** The group as far as it is known: one that nobody has joined is not made by asking. */
   findGroup(name: string): Group | undefined {
     return this.#groups.get(name)

@@ -33,6 +33,10 @@ export class ConsumerGroup extends Group {
     this.#retarget()
   }
 
+  resubscribed(member: Consumer): void {
+    if (this.members.has(member)) this.#retarget()
+  }
+
   revoke(topic: string, partition: number): void {
     this.avoid.set(partitionName({ topic, partition }), this.owner(topic, partition))
     this.#retarget()

@@ -9,8 +9,8 @@ import {
   takeUntil,
   timer,
 } from 'rxjs'
-import type { ConsumeRequest, DriverEvent, Moved, PartitionAssignment, Seek } from '../../driver.js'
-import { ConfigurationError, ConnectionError, type RxMikaError } from '../../errors.js'
+import type { ConsumeRequest, DriverEvent, Moved, PartitionAssignment, Seek, StartFrom } from '../../driver.js'
+import { ConfigurationError, ConnectionError, FetchError, type RxMikaError } from '../../errors.js'
 import { partitionName } from '../../place.js'
 import { Assignment } from './assignment.js'
 import type { Cluster } from './cluster.js'
@@ -35,7 +35,10 @@ export interface Start {
 export class Consumer {
   memberId: string | undefined
   generation = 0
+  topics: readonly string[]
   readonly assignments = new Map<string, Assignment>()
+  /** It has asked to join, and been told nothing yet. */
+  #joined = false
   group: Group | undefined
   #rebalancing = true
   /** Counts the rebalances begun: an outcome that comes after the next has begun starts no fetching. */
@@ -54,14 +57,17 @@ export class Consumer {
     readonly clientId: string,
     readonly subscriber: Subscriber<DriverEvent>,
   ) {
+    this.topics = request.topics
     this.group = this.#obtainGroup()
+    this.#held.add(cluster.topics.changed.subscribe(topic => this.#topicChanged(topic)))
     this.#held.add(cluster.connection.changes.subscribe(online => this.#connectionChanged(online)))
     this.#held.add(cluster.connection.reach(() => this.#join()))
   }
 
   #join(): void {
     const { topics } = this.cluster
-    const missing = this.request.topics.filter(name => topics.obtain(name) === undefined)
+    this.#joined = true
+    const missing = this.topics.filter(name => topics.obtain(name) === undefined)
     // Whoever was there before may be gone, and the group be of this member's protocol now.
     this.group = this.#obtainGroup()
     if (missing.length > 0) {
@@ -76,12 +82,38 @@ export class Consumer {
   }
 
   #readAll(): void {
-    const logs = this.request.topics.flatMap(name => this.cluster.topics.find(name)!.logs)
+    const logs = this.topics.flatMap(name => this.cluster.topics.find(name)?.logs ?? [])
+    const names = new Set(logs.map(partitionName))
+    this.revoke([...this.assignments.keys()].filter(name => !names.has(name)))
+    const added = logs.filter(log => !this.assignments.has(partitionName(log)))
     try {
-      this.assign(logs.map(log => ({ log, position: startPosition(log, this.request.startFrom), metadata: '' })))
+      this.assign(added.map(log => ({ log, position: startPosition(log, this.startFromOf(log)), metadata: '' })))
     } catch (error) {
       this.fail(error)
     }
+  }
+
+  /** For a partition without a committed position. What came to be while the client was reading is read from its beginning. */
+  startFromOf({ topic }: Log): StartFrom {
+    const { startFrom, cameLater } = this.request
+    return cameLater?.(topic) === true && !(startFrom instanceof Date) ? 'earliest' : startFrom
+  }
+
+  #topicChanged(topic: string): void {
+    if (!this.topics.includes(topic) || !this.#joined) return
+    const found = this.cluster.topics.find(topic)
+    // What is assigned of it is of logs that are gone.
+    const gone = [...this.assignments.values()].filter(({ log }) => log.topic === topic && !found?.logs.includes(log))
+    for (const assignment of gone) this.lose(partitionName(assignment))
+    if (found === undefined) {
+      const error = new FetchError(`topic '${topic}' is gone: the broker does not know it any more`, { topic })
+      this.#post(() => this.#emit({ type: 'unreadable', topic, error, isGone: true }))
+    } else this.#rejoin()
+  }
+
+  #rejoin(): void {
+    if (this.group === undefined) this.#readAll()
+    else this.group.resubscribed(this)
   }
 
   // The group's side.
@@ -176,6 +208,15 @@ export class Consumer {
   }
 
   // The client's side.
+
+  subscribe(topics: readonly string[]): void {
+    this.topics = topics
+    this.#held.add(
+      this.cluster.connection.reach(() => {
+        if (this.#joined && !this.expelled) this.#rejoin()
+      }),
+    )
+  }
 
   pause(assignment: PartitionAssignment): void {
     const own = this.#own(assignment)

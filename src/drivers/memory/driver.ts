@@ -1,4 +1,17 @@
-import { concatAll, defer, filter, ignoreElements, map, Observable, type SchedulerLike, throwError } from 'rxjs'
+import {
+  concat,
+  concatAll,
+  concatMap,
+  defer,
+  distinctUntilChanged,
+  filter,
+  ignoreElements,
+  map,
+  Observable,
+  of,
+  type SchedulerLike,
+  throwError,
+} from 'rxjs'
 import type { CommitPoint } from '../../commit-point.js'
 import type {
   ConnectionEvent,
@@ -76,6 +89,17 @@ export class MemoryDriver implements Driver {
     })
   }
 
+  topicNames(names?: readonly string[]): Observable<readonly string[]> {
+    const { topics } = this.#cluster
+    const existing = () => {
+      const there = new Set(topics.all().map(({ name }) => name))
+      return [...(names ?? there)].filter(name => there.has(name)).sort()
+    }
+    // Told of every change without asking: nothing here waits by time.
+    const asks = concat(of(''), topics.changed).pipe(concatMap(() => this.#request(existing)))
+    return asks.pipe(distinctUntilChanged((before, now) => before.join() === now.join()))
+  }
+
   endOffsets(topic: string): Observable<ReadonlyMap<number, number>> {
     return this.#request(() => {
       const found = this.#cluster.topics.obtain(topic)
@@ -119,6 +143,10 @@ export class MemoryDriver implements Driver {
         if (this.#consumer === consumer) this.#consumer = undefined
       }
     })
+  }
+
+  subscribe(topics: readonly string[]): void {
+    if (!this.#dead) this.#consumer?.subscribe(topics)
   }
 
   pause(assignments: readonly PartitionAssignment[]): void {

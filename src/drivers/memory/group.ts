@@ -41,6 +41,14 @@ export abstract class Group {
   /** On leaving, and when the session of a dead member is over. */
   abstract leave(member: Consumer): void
 
+  /** What the member subscribes to has changed, or a topic that it subscribes to was created or deleted. */
+  abstract resubscribed(member: Consumer): void
+
+  /** A topic was deleted: what is committed of it is, too. */
+  forget(topic: string): void {
+    for (const log of this.topics.find(topic)?.logs ?? []) this.offsets.delete(partitionName(log))
+  }
+
   /** A graceful rebalance that takes the partition from its member. */
   abstract revoke(topic: string, partition: number): void
 
@@ -75,9 +83,9 @@ export abstract class Group {
     ownerOf: (name: string) => Consumer | undefined,
   ): readonly (Claim<Consumer> & { readonly log: Log })[] {
     const members = [...this.members]
-    const names = new Set(members.flatMap(member => member.request.topics))
+    const names = new Set(members.flatMap(member => member.topics))
     return [...names].sort().flatMap(name => {
-      const eligible = members.filter(member => member.request.topics.includes(name))
+      const eligible = members.filter(member => member.topics.includes(name))
       return (this.topics.find(name)?.logs ?? []).map(log => {
         const name = partitionName(log)
         return { name, log, eligible, owner: ownerOf(name), avoid: this.avoid.get(name) }
@@ -96,7 +104,7 @@ export abstract class Group {
   }
 
   #position(member: Consumer, log: Log): { readonly position: number; readonly metadata: string } {
-    const { startFrom } = member.request
+    const startFrom = member.startFromOf(log)
     const committed = this.committed(log)
     if (committed !== undefined && log.inRange(committed.offset)) {
       return { position: committed.offset, metadata: committed.metadata }

@@ -1,3 +1,4 @@
+import { Subject } from 'rxjs'
 import { ConfigurationError } from '../../errors.js'
 import { partitionName } from '../../place.js'
 import type { Log } from './log.js'
@@ -8,6 +9,8 @@ export type Partitions = number | Readonly<Record<string, number>>
 
 /** The topics of a broker. */
 export class Topics {
+  /** The name of a topic that was created or deleted. */
+  readonly changed = new Subject<string>()
   readonly #byName = new Map<string, Topic>()
 
   constructor(
@@ -22,7 +25,13 @@ export class Topics {
     }
     const topic = new Topic(name, partitions, config)
     this.#byName.set(name, topic)
+    this.changed.next(name)
     return topic
+  }
+
+  delete(name: string): void {
+    if (!this.#byName.delete(name)) throw new ConfigurationError(`topic '${name}' does not exist`)
+    this.changed.next(name)
   }
 
   find(name: string): Topic | undefined {

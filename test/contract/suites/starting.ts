@@ -22,15 +22,6 @@ export function starting(backend: Backend): void {
       expect(() => client.topic('orders')).toThrow("topic 'orders' is registered already")
     })
 
-    scenario('refuses to register a topic after start()', async world => {
-      const topic = await world.topic('orders')
-      const { client } = world.client({ group: world.name('group') })
-      client.topic(topic)
-      client.start()
-      expect(() => client.topic('late')).toThrow(ConfigurationError)
-      expect(() => client.topic('late')).toThrow("topic 'late' is registered after start()")
-    })
-
     scenario('refuses a second subscriber, and goes on with the first', async world => {
       const topic = await world.topic('orders')
       const run = world.client({ group: world.name('group') })

@@ -136,7 +136,8 @@ describe('client.health()', () => {
     refunds.subscribe({ error: () => {} })
     client.start()
     await state(client, 'running')
-    const gone = (topic: string) => ({ type: 'unreadable', topic, error: new FetchError(`${topic} is gone`) }) as const
+    const gone = (topic: string) =>
+      ({ type: 'unreadable', isGone: true, topic, error: new FetchError(`${topic} is gone`) }) as const
     unreadable.next(gone('orders'))
     expect(await ended).toMatchObject({ message: 'orders is gone' })
     // The other goes on.

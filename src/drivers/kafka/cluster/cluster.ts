@@ -1,5 +1,5 @@
 import type { Clock } from '../../../clock.js'
-import { kafkaError } from '../../../protocol/errors.js'
+import { type KafkaError, kafkaError } from '../../../protocol/errors.js'
 import {
   coordinatorType,
   findCoordinator,
@@ -192,6 +192,23 @@ export class Cluster {
     for (const topic of learnt.values()) this.#know(topic)
     for (const listener of [...this.#listeners]) listener()
     return learnt
+  }
+
+  /**
+   * Which of these topics exist, or which there are at all, Kafka's own left out. Looking changes nothing of what is known.
+   *
+   * @returns per name what is wrong with it; `undefined`: nothing.
+   */
+  async look(names: readonly string[] | undefined): Promise<ReadonlyMap<string, KafkaError | undefined>> {
+    const topics = names === undefined ? null : names.map(name => ({ name }))
+    const answer = await this.askAny(metadata, { topics, allowAutoTopicCreation: false })
+    const found = new Map<string, KafkaError | undefined>()
+    for (const { name, isInternal, errorCode, partitions } of answer.topics) {
+      if (name === null || (names === undefined && isInternal)) continue
+      // One without a leader yet, or for a moment, is there all the same.
+      found.set(name, partitions.length > 0 ? undefined : kafkaError(errorCode))
+    }
+    return found
   }
 
   #know(topic: KnownTopic): void {

@@ -27,6 +27,8 @@ export class GrouplessMember implements Member {
   }
 
   #taken = new PartitionMap<TopicPartition>()
+  /** Told once also if there is nothing to read. */
+  #announced = false
 
   #look(): void {
     const seen: TopicPartition[] = []
@@ -36,7 +38,9 @@ export class GrouplessMember implements Member {
       if (count === 0) for (const place of this.#taken.values()) if (place.topic === topic) seen.push(place)
       for (let partition = 0; partition < count; partition++) seen.push({ topic, partition })
     }
-    if (seen.length === this.#taken.size && seen.every(place => this.#taken.has(place))) return
+    const isNothing = this.#topics.length === 0 && !this.#announced
+    if (!isNothing && seen.length === this.#taken.size && seen.every(place => this.#taken.has(place))) return
+    this.#announced = true
     this.#taken = PartitionMap.of(seen)
     this.owner.assigned(seen)
   }
