@@ -1,7 +1,7 @@
 import { bufferTime, EMPTY, filter, from, map, mergeMap, type Observable, type OperatorFunction, of, pipe } from 'rxjs'
 import { expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
-import type { Client, RecordStream } from '../../src/client/client.js'
+import type { Client, ClientOptions, RecordStream } from '../../src/client/client.js'
 import { type Decoder, decode } from '../../src/operators/decode.js'
 import { fork } from '../../src/operators/fork/fork.js'
 import { BatchFailure } from '../../src/operators/handle/batch-failure.js'
@@ -212,4 +212,27 @@ it('types what a loop over a topic is given, as its options decode it', () => {
   expectTypeOf(of(1).pipe(mergeMap(() => client.topic('orders')))).toEqualTypeOf<Observable<ConsumeRecord>>()
   const observed = () => from(client.topic('orders', { decode: schema }))
   expectTypeOf(observed).returns.toEqualTypeOf<Observable<ConsumeRecord<{ id: string; cents: number } | null>>>()
+})
+
+it('refuses what operators and options cannot do', () => {
+  const client = {} as Client
+  // @ts-expect-error a time is a number of ms
+  void (() => records.pipe(latest('500ms')))
+  // @ts-expect-error what records are grouped by is told by a function
+  void (() => records.pipe(latest(500, { by: 'key' })))
+  // @ts-expect-error there is no such choice
+  void (() => records.pipe(decode(json<Order>(), { tombstones: 'skip' })))
+  // @ts-expect-error a predicate tells by a boolean
+  void (() => records.pipe(keep(({ value }) => value)))
+  // @ts-expect-error a branch is an operator, and no function of a record
+  void (() => records.pipe(fork((record: ConsumeRecord) => record.ack())))
+  // @ts-expect-error a batch is named with its reasons in pairs
+  void (() => BatchFailure.of({} as ConsumeRecord, new Error('no')))
+  // @ts-expect-error there is no such choice
+  void (() => client.replayDlq({ attempts: 'reset' }))
+  // @ts-expect-error a rate is a number of records a second
+  void (() => client.replayDlq({ rate: '5/s' }))
+  // @ts-expect-error there is no such choice
+  const dropping: ClientOptions = { leaks: 'drop' }
+  void dropping
 })
