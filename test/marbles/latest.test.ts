@@ -159,6 +159,48 @@ describe('latest', () => {
     })
   })
 
+  it('keeps groups apart whose buffers differ', () => {
+    run(({ input, owner, flush, expect: expectMarks }) => {
+      const source = input('-ab-----|')
+      const expected = '    ----ab--|'
+      expectMarks(source.pipe(latest(3, { by: ({ value }) => Buffer.from(String(value)) })), expected)
+      flush()
+      expect(owner.settlements).toEqual([])
+    })
+  })
+
+  it.each([
+    ['of other partitions, by its time', 'orders', 1, 5, 900, 'a'],
+    ['of other partitions, the later of equal times', 'orders', 1, 5, 1_000, 'x'],
+    ['of other topics, by its time', 'refunds', 0, 5, 2_000, 'x'],
+    ['of the same partition, by its offset', 'orders', 0, 5, 900, 'x'],
+  ] as const)('takes for the newest among records %s', (_, topic, partition, offset, timestamp, newest) => {
+    run(({ input, owner, flush, expect: expectMarks }) => {
+      const a = fakeRecord({ owner, key: 'a', value: 'a', offset: 3, timestamp: 1_000 })
+      const elsewhere = topic === 'orders' && partition === 0 ? owner : new FakeOwner(topic, partition)
+      const x = fakeRecord({ owner: elsewhere, key: 'a', value: 'x', offset, timestamp })
+      const source = input('-a-x-----|', { a, x })
+      expectMarks(source.pipe(latest(5, { by: () => 1 })), `------${newest}--|`)
+      flush()
+      expect([...owner.settlements, ...elsewhere.settlements]).toContainEqual({
+        offset: newest === 'a' ? offset : 3,
+        how: 'acked',
+      })
+    })
+  })
+
+  it('leaves no timer at its scheduler when it is unsubscribed', () => {
+    const scheduler = testScheduler()
+    const owner = new FakeOwner()
+    const input = new Subject<ConsumeRecord>()
+    const subscription = input.pipe(latest(50, { scheduler })).subscribe()
+    input.next(records(owner, 'a').a!)
+    expect(scheduler.actions).toHaveLength(1)
+    subscription.unsubscribe()
+    expect(scheduler.actions).toEqual([])
+    expect(input.observed).toBe(false)
+  })
+
   it('fails a record for which `by` throws, and goes on', () => {
     run(({ input, owner, flush, expect: expectMarks }) => {
       const source = input('-ab---|')
@@ -238,6 +280,59 @@ describe('latest', () => {
     scheduler.flush()
     expect(seen).toEqual(['8 a'])
     expect(held).toEqual(['resting', 'resting', 'released', 'released'])
+  })
+
+  it('waits for its time behind a rebalance that was over before, and for no rebalance of other partitions', () => {
+    const changes = new Subject<void>()
+    const rebalances = { underWay: false as boolean, changes } satisfies Rebalances
+    const held: string[] = []
+    class Owner extends FakeOwner {
+      override readonly rebalances: Rebalances = rebalances
+      gives = true
+      override get givingUp(): boolean {
+        return rebalances.underWay && this.gives
+      }
+      override hold(record: DeliveredRecord, phase: DeliveryPhase): void {
+        held.push(`${record.value} ${phase}`)
+      }
+      override release(record: DeliveredRecord): boolean {
+        held.push(`${record.value} released`)
+        return true
+      }
+    }
+    const [goes, stays] = [new Owner(), new Owner('orders', 1)]
+    stays.gives = false
+    const scheduler = testScheduler()
+    const input = new Subject<ConsumeRecord>()
+    const seen: string[] = []
+    input.pipe(latest(10, { scheduler }), marks).subscribe({
+      next: mark => seen.push(`${scheduler.now()} ${mark}`),
+      complete: () => seen.push(`${scheduler.now()} |`),
+    })
+    const rebalance = (underWay: boolean) => {
+      rebalances.underWay = underWay
+      changes.next()
+    }
+    scheduler.schedule(() => {
+      input.next(fakeRecord({ owner: goes, key: 'a', value: 'a' }))
+      input.next(fakeRecord({ owner: stays, key: 'b', value: 'b' }))
+    })
+    scheduler.schedule(() => rebalance(true), 2)
+    scheduler.schedule(() => {
+      expect(held).toEqual(['a resting'])
+      rebalance(false)
+      expect(held).toEqual(['a resting', 'a released'])
+    }, 4)
+    // Another begins, and the source completes during it.
+    scheduler.schedule(() => rebalance(true), 12)
+    scheduler.schedule(() => input.next(fakeRecord({ owner: goes, key: 'c', value: 'c' })), 13)
+    scheduler.schedule(() => {
+      expect(held.slice(2)).toEqual(['c resting'])
+      input.complete()
+      expect(held.slice(3)).toEqual(['c released'])
+    }, 14)
+    scheduler.flush()
+    expect(seen).toEqual(['10 a', '10 b', '14 c', '14 |'])
   })
 
   it('refuses options that cannot work when it is made', () => {
