@@ -1,6 +1,7 @@
-// The package as it is published: ES modules and CommonJS, each with a file for every entry point and files for what they
-// share. esbuild removes the types file by file, as it does for the tests, Rollup joins the files, and TypeScript writes the
-// declarations, once for both. Nothing minifies, drops or moves code: see docs/decisions.md.
+// The package as it is published: one implementation, in CommonJS, with a file for each entry point and files for what
+// they share. The ES modules re-export it, so a program that both imports and requires the package holds it once.
+// esbuild removes the types file by file, as it does for the tests, Rollup joins the files, and TypeScript writes the
+// declarations. Nothing minifies, drops or moves code: see docs/decisions.md.
 import { execFile } from 'node:child_process'
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join, normalize, relative, resolve } from 'node:path'
@@ -10,6 +11,7 @@ import { transform } from 'esbuild'
 import { type Plugin, rollup } from 'rollup'
 
 const types = 'dist/types'
+const shebang = /^#!.*\n/
 
 await rm('dist', { recursive: true, force: true })
 const entries = await entryPoints()
@@ -33,29 +35,31 @@ async function writeCode(): Promise<void> {
       throw new Error(warning.message)
     },
   })
-  for (const format of ['es', 'cjs'] as const) {
-    const dir = `dist/${format === 'es' ? 'esm' : 'cjs'}`
-    const { output } = await bundle.write({
-      dir,
-      format,
-      exports: 'named',
-      interop: 'auto',
-      generatedCode: 'es2015',
-      chunkFileNames: 'shared/[name].js',
-      // Where a test runner replaces `require`, `import()` would go past it.
-      dynamicImportInCjs: false,
-      hoistTransitiveImports: false,
-      sourcemap: true,
-      // They would be half of the package, and the two formats would have them twice.
-      sourcemapExcludeSources: true,
-    })
-    for (const chunk of output) {
-      if (chunk.type !== 'chunk') continue
-      const map = { ...chunk.map!, mappings: encode(byLine(decode(chunk.map!.mappings))) }
-      await writeFile(`${dir}/${chunk.fileName}.map`, JSON.stringify(map))
-    }
-  }
+  const { output } = await bundle.write({
+    dir: 'dist/cjs',
+    format: 'cjs',
+    exports: 'named',
+    interop: 'auto',
+    generatedCode: 'es2015',
+    chunkFileNames: 'shared/[name].js',
+    // Where a test runner replaces `require`, `import()` would go past it.
+    dynamicImportInCjs: false,
+    hoistTransitiveImports: false,
+    sourcemap: true,
+    // They would be a third of the package.
+    sourcemapExcludeSources: true,
+  })
   await writeFile('dist/cjs/package.json', '{ "type": "commonjs" }\n')
+  for (const chunk of output) {
+    if (chunk.type !== 'chunk') continue
+    const map = { ...chunk.map!, mappings: encode(byLine(decode(chunk.map!.mappings))) }
+    await writeFile(`dist/cjs/${chunk.fileName}.map`, JSON.stringify(map))
+    if (!chunk.isEntry) continue
+    const [program = ''] = shebang.exec(chunk.code) ?? []
+    const names = chunk.exports.toSorted().join(', ')
+    const statement = names === '' ? 'import' : `export { ${names} } from`
+    await write(`dist/esm/${chunk.name}.js`, `${program}${statement} '${fromEsModule(chunk.name)}'\n`)
+  }
 }
 
 /** The declarations that a user can reach. The others describe insides, and are more than half of them. */
@@ -73,11 +77,7 @@ async function writeDeclarations(): Promise<void> {
     await mkdir(dirname(join('dist/cjs', file)), { recursive: true })
     await cp(join(types, file), join('dist/cjs', file))
   }
-  for (const entry of entries) {
-    const target = relative(dirname(`dist/esm/${entry}`), `dist/cjs/${entry}.js`).replaceAll('\\', '/')
-    await mkdir(dirname(`dist/esm/${entry}`), { recursive: true })
-    await writeFile(`dist/esm/${entry}.d.ts`, `export * from '${target}'\n`)
-  }
+  for (const entry of entries) await write(`dist/esm/${entry}.d.ts`, `export * from '${fromEsModule(entry)}'\n`)
 }
 
 async function tsc(...options: readonly string[]): Promise<void> {
@@ -112,4 +112,13 @@ function typescriptSources(): Plugin {
 /** Stack traces and breakpoints need lines. The place of each word in them would be a quarter of the package. */
 function byLine(mappings: SourceMapMappings): SourceMapMappings {
   return mappings.map(line => line.filter((segment, at) => at === 0 || segment[2] !== line[at - 1]![2]))
+}
+
+function fromEsModule(entry: string): string {
+  return relative(dirname(`dist/esm/${entry}`), `dist/cjs/${entry}.js`).replaceAll('\\', '/')
+}
+
+async function write(file: string, text: string): Promise<void> {
+  await mkdir(dirname(file), { recursive: true })
+  await writeFile(file, text)
 }

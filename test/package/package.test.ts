@@ -57,6 +57,16 @@ describe('the packed package', { timeout: 60_000 }, () => {
     expect(await packed.files()).toContain('docs/reference.md')
   })
 
+  it('is there once in a program that both imports and requires it', async () => {
+    const code = `import { createRequire } from 'node:module'
+      const require = createRequire(process.cwd() + '/')
+      for (const entry of ['rxmika', 'rxmika/testing']) {
+        const [imported, required] = [await import(entry), require(entry)]
+        for (const [name, value] of Object.entries(imported)) if (value !== required[name]) console.log(entry, name)
+      }`
+    expect(await packed.evaluate('esm', code)).toBe('')
+  })
+
   it('names the types of each entry point for resolvers that do not read exports', async () => {
     const { main, types, exports, typesVersions } = JSON.parse(await text('package.json'))
     expect([main, types]).toEqual([exports['.'].require.default, exports['.'].require.types])
@@ -137,8 +147,8 @@ describe('the packed package', { timeout: 60_000 }, () => {
         const path = relative(packed.installed, join(packed.installed, dirname(file), entry.originalSource))
         if ((await source(path))[entry.originalLine]?.includes(name)) found++
       }
-      // The others are what Rollup and esbuild write themselves, such as imports.
-      expect(found / named.length, file).toBeGreaterThan(0.95)
+      // The others are what Rollup and esbuild write themselves, such as imports. Off by one line it would be a fifth.
+      expect(found / named.length, file).toBeGreaterThan(0.9)
     }
     expect(maps.length).toBeGreaterThan(3)
   })
