@@ -3,7 +3,7 @@ import { quiet } from './clients.js'
 import { Figures } from './figures.js'
 import { fill, partitions } from './fill.js'
 import { measured, script } from './program.js'
-import type { Row, Task } from './row.js'
+import type { Row, Shape, Task } from './row.js'
 import { uncommitted } from './uncommitted.js'
 
 export interface Rounds {
@@ -11,14 +11,21 @@ export interface Rounds {
   readonly rounds: number
   /** Instead of the row's own number. */
   readonly records: number | undefined
-  /** Contenders whose names hold this. */
+  /** Contenders whose names hold this, or one of several with `|` between them. */
   readonly only: string
+  /** Topics that were filled stay, and are found again: filling takes longer than measuring. */
+  readonly keep: boolean
 }
 
 /** Measures a row, its contenders in turns. One that fails loses its own figure of that round, and no other. */
-export async function measureRow(name: string, row: Row, { brokers, rounds, ...options }: Rounds): Promise<Figures> {
+export async function measureRow(
+  name: string,
+  row: Row,
+  { brokers, rounds, keep, ...options }: Rounds,
+): Promise<Figures> {
   const records = options.records ?? row.records
-  const chosen = Object.keys(row.contenders).filter(contender => contender.includes(options.only))
+  const only = options.only.split('|')
+  const chosen = Object.keys(row.contenders).filter(contender => only.some(part => contender.includes(part)))
   const figures = new Figures(chosen)
   const commands = await commandsOf(name, row, chosen, figures)
   const contenders = [...commands.keys()]
@@ -30,14 +37,18 @@ export async function measureRow(name: string, row: Row, { brokers, rounds, ...o
     return topic
   }
   try {
-    if (row.filled !== undefined) await fill(brokers, await created(id), records, row.filled)
+    const filled = keep && row.filled !== undefined ? nameOf(row.filled, records) : id
+    if (row.filled !== undefined && !(keep && (await exists(brokers, filled)))) {
+      await fill(brokers, await created(filled), records, row.filled)
+      if (keep) topics.splice(0)
+    }
     for (let round = 0; round < rounds; round++) {
       // Alternating, and each round begins with another: what the machine does meanwhile meets all alike.
       for (let turn = 0; turn < contenders.length; turn++) {
         const contender = contenders[(turn + round) % contenders.length]!
         // As short as real ones are: it is part of the names of headers.
         const group = `${Date.now().toString(36)}-${turn}`
-        const topic = row.filled === undefined ? await created(`${id}-${group}`) : id
+        const topic = row.filled === undefined ? await created(`${id}-${group}`) : filled
         const task = { brokers, topic, scratch: await created(`${id}-${group}-scratch`), records, group }
         const place = `round ${round + 1}/${rounds}  ${name}  ${contender}`
         try {
@@ -55,6 +66,19 @@ export async function measureRow(name: string, row: Row, { brokers, rounds, ...o
     await remove(brokers, topics).catch(error => console.error(`the topics of ${name} are still there: ${error}`))
   }
   return figures
+}
+
+/** By which a topic with such records is found again. */
+function nameOf({ bytes, headers = [], compression }: Shape, records: number): string {
+  return `bench-${bytes}-bytes-${headers.length}-headers-${compression ?? 'none'}-${records}`
+}
+
+async function exists(brokers: string[], topic: string): Promise<boolean> {
+  const admin = quiet(brokers).admin()
+  await admin.connect()
+  const topics = await admin.listTopics()
+  await admin.disconnect()
+  return topics.includes(topic)
 }
 
 /** How each contender is started. One that cannot be is left out, which is said where its figures would be. */

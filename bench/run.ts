@@ -13,8 +13,10 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '5' },
     /** Instead of each row's own number. */
     records: { type: 'string' },
-    /** Contenders whose names hold this. */
+    /** Contenders whose names hold this, or one of several with `|` between them. */
     only: { type: 'string', default: '' },
+    /** Filled topics stay on the Kafka of KAFKA_BROKERS, for the next run. */
+    keep: { type: 'boolean', default: false },
   },
 })
 const rounds = Number(options.rounds)
@@ -34,7 +36,13 @@ try {
   for (const name of chosen) {
     const row = rows[name]!
     try {
-      const figures = await measureRow(name, row, { brokers, rounds, records: given, only: options.only })
+      const figures = await measureRow(name, row, {
+        brokers,
+        rounds,
+        records: given,
+        only: options.only,
+        keep: options.keep,
+      })
       console.log(report(name, row, figures, rounds, given ?? row.records))
     } catch (error) {
       console.error(`the row ${name} FAILED:`, error)

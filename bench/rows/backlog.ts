@@ -14,7 +14,7 @@ const flat = 5
 
 export const backlog: Row = {
   title: `memory while slow handlers (10 ms, 100 at once) work on a backlog, for ${seconds} s`,
-  records: 5_000_000,
+  records: 1_000_000,
   filled: bytes100,
   figure: 'RSS, MiB',
   base: 'kafkajs eachMessage',
