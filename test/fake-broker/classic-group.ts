@@ -112,6 +112,11 @@ export class ClassicGroup {
     })
   }
 
+  /** Ids that were given to whoever asked to join, and has not come back with one. */
+  get promised(): ReadonlySet<string> {
+    return this.#promised
+  }
+
   /** Whether the group waits for its members to join again. */
   get rebalancing(): boolean {
     return this.#rebalancing
@@ -122,7 +127,10 @@ export class ClassicGroup {
   }
 
   leave({ members }: ReceivedRequestOf<typeof leaveGroup>): SentResponseOf<typeof leaveGroup> {
-    for (const { memberId } of members) this.kick(memberId)
+    for (const { memberId } of members) {
+      this.#promised.delete(memberId)
+      this.kick(memberId)
+    }
     return { errorCode: 0, members: members.map(each => ({ ...each, errorCode: 0 })) }
   }
 

@@ -1,4 +1,4 @@
-import { NEVER } from 'rxjs'
+import { lastValueFrom, NEVER } from 'rxjs'
 import { describe, expect, it, vi } from 'vitest'
 import { errorCode } from '../../../src/protocol/errors'
 import { refusing } from '../../fake-broker/asked'
@@ -117,6 +117,19 @@ describe('a member of a classic group', () => {
     expect(await late).toBe('RXMIKA_COMMIT')
     await vi.waitUntil(() => kafka.asked.at(-1)?.name === 'Heartbeat')
     expect(reading.story).toEqual(['assigned', 'revoking', 'assigned'])
+  })
+
+  it.each([1, 2])('leaves nothing behind where it leaves while its join %i is under way', async join => {
+    await using test = new Scope()
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    let joins = 0
+    kafka.on('JoinGroup', () => (++joins === join ? { delay: 200 } : undefined))
+    const reading = await Reading.start(test, kafka, ['orders'])
+    await vi.waitUntil(() => joins === join)
+    await lastValueFrom(reading.driver.leave(), { defaultValue: undefined })
+    await vi.waitUntil(() => kafka.count('LeaveGroup') > 0)
+    expect([kafka.classic.members.size, kafka.classic.promised.size, joins]).toEqual([0, 0, join])
   })
 
   it('ends where another has its instanceId (FENCED_INSTANCE_ID)', async test => {

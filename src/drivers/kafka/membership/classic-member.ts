@@ -5,7 +5,7 @@ import { heartbeat } from '../../../protocol/messages/heartbeat.js'
 import { joinGroup } from '../../../protocol/messages/join-group.js'
 import { leaveGroup, leaveOneMember } from '../../../protocol/messages/leave-group.js'
 import { syncGroup } from '../../../protocol/messages/sync-group.js'
-import { Backoff } from '../backoff.js'
+import { Backoff, pause } from '../backoff.js'
 import type { Cluster } from '../cluster/cluster.js'
 import type { KnownTopic } from '../cluster/metadata.js'
 import { ProtocolFailure } from '../cluster/protocol-failure.js'
@@ -13,7 +13,7 @@ import { Doorbell } from '../doorbell.js'
 import { PartitionMap, type TopicPartition } from '../topic-partition.js'
 import { unexpected } from '../unexpected.js'
 import { heartbeatQuiet } from './contact.js'
-import { Group } from './group.js'
+import { Group, leaveTimeout } from './group.js'
 import { shareOut } from './leader.js'
 import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './member.js'
 import { fatalFailure } from './member-failure.js'
@@ -24,7 +24,6 @@ import { decodeClaim, decodeShare, encodeClaim, encodeShare, offered } from './s
 const joinGrace = 5_000
 const firstPause = 100
 const maxPause = 2_000
-const leaveTimeout = 3_000
 /** How long a commit waits for a rebalance to be over, ms. */
 const commitPatience = 10_000
 
@@ -191,6 +190,9 @@ export class ClassicMember implements Member {
 
   // ── Joining ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** The newest join, as it is answered. */
+  #asking: Promise<unknown> | undefined
+
   /** Joins and resolves with what this member was given. */
   async #join(): Promise<readonly TopicPartition[]> {
     this.#stopBeating()
@@ -200,7 +202,7 @@ export class ClassicMember implements Member {
     const topics = this.#topics
     const claim = { topics, owned: this.owner.held(), generation: this.#generation }
     const sent = this.#group.contact.now()
-    const joined = await this.#group.coordinator.ask(
+    const asking = this.#group.coordinator.ask(
       joinGroup,
       {
         groupId: group,
@@ -214,14 +216,16 @@ export class ClassicMember implements Member {
       },
       { lane: 'group', timeout: rebalanceTimeout + joinGrace },
     )
+    this.#asking = asking
+    const joined = await asking
     // KIP-394: the coordinator gives an id first, and takes the member in when it comes back with it.
     if (kafkaError(joined.errorCode).name === 'MEMBER_ID_REQUIRED') {
       this.#memberId = joined.memberId
-      return this.#join()
+      return this.#ended ? [] : this.#join()
     }
     this.#check(joined.errorCode, 'could not be joined')
-    if (this.#ended) return []
     this.#memberId = joined.memberId
+    if (this.#ended) return []
     this.#generation = joined.generationId
     this.#protocol = joined.protocolName ?? ''
     this.#group.contact.begins(sent)
@@ -397,21 +401,31 @@ export class ClassicMember implements Member {
     this.#bell.ring()
   }
 
+  /** A first join that is under way is answered at once by an id; the group counts on whoever has it for a session. */
+  async #untilIdIsKnown(): Promise<void> {
+    if (this.#memberId !== '' || this.#asking === undefined) return
+    const answered = new AbortController()
+    const end = () => answered.abort()
+    this.#asking.then(end, end)
+    await pause(leaveTimeout, answered.signal)
+  }
+
   async leave(): Promise<void> {
-    const wasMember = this.#memberId !== ''
     if (this.#ended) return
     this.#end()
     // A static member keeps its place: it is back within the session time-out, or the coordinator gives it away then.
-    if (!wasMember || this.settings.instanceId !== undefined) return
+    if (this.settings.instanceId !== undefined) return
+    await this.#untilIdIsKnown()
+    if (this.#memberId === '') return
     const { group } = this.settings
     const member = { memberId: this.#memberId, groupInstanceId: null }
     // Not behind a join that may be under way on the group's connection.
-    await this.#group.coordinator
-      .ask(leaveGroup, version => leaveOneMember(group, member, null, version), {
+    await this.#group.leave(() =>
+      this.#group.coordinator.ask(leaveGroup, version => leaveOneMember(group, member, null, version), {
         lane: 'leave',
         timeout: leaveTimeout,
-      })
-      .catch(() => {})
+      }),
+    )
   }
 }
 

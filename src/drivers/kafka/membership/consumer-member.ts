@@ -15,7 +15,7 @@ import { byTopic, PartitionMap, type TopicPartition } from '../topic-partition.j
 import { UnsupportedRequestError } from '../transport/failures.js'
 import { unexpected } from '../unexpected.js'
 import { heartbeatQuiet } from './contact.js'
-import { Group } from './group.js'
+import { Group, leaveTimeout } from './group.js'
 import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './member.js'
 import { fatalFailure } from './member-failure.js'
 import { commitError, type Membership } from './offsets.js'
@@ -24,7 +24,6 @@ const joining = memberEpochs.join
 
 const firstPause = 100
 const maxPause = 2_000
-const leaveTimeout = 3_000
 /** After so many answers without a word of it a member that was given nothing has nothing. */
 const minQuietAnswers = 2
 /** How often a topic is looked for that the coordinator knows and this client does not, ms. */
@@ -422,9 +421,9 @@ export class ConsumerMember implements Member {
       instanceId: instanceId ?? null,
     }
     // On the connection of the heartbeats: a join that is under way must not come to the coordinator after this.
-    await this.#group.coordinator
-      .ask(consumerGroupHeartbeat, request, { lane: 'group', timeout: leaveTimeout })
-      .catch(() => {})
+    await this.#group.leave(() =>
+      this.#group.coordinator.ask(consumerGroupHeartbeat, request, { lane: 'group', timeout: leaveTimeout }),
+    )
   }
 }
 

@@ -1,4 +1,6 @@
 import type { Clock } from '../../../clock.js'
+import { kafkaError } from '../../../protocol/errors.js'
+import { Backoff, pause } from '../backoff.js'
 import type { Cluster } from '../cluster/cluster.js'
 import type { KnownTopic } from '../cluster/metadata.js'
 import type { PartitionMap } from '../topic-partition.js'
@@ -7,6 +9,13 @@ import { Contact } from './contact.js'
 import { Coordinator } from './coordinator.js'
 import type { CommittedPosition, MemberOwner, MemberSettings, PositionToCommit } from './member.js'
 import { GroupOffsets, type Membership } from './offsets.js'
+
+/** What a request to leave may take, ms. */
+export const leaveTimeout = 3_000
+/** For how long a request to leave that was not heard is said again, ms. */
+const leaveAgain = 1_000
+const firstPause = 50
+const maxPause = 200
 
 /** A group as one of its members sees it, by whichever protocol: who coordinates it, when it last answered, its positions. */
 export class Group {
@@ -40,5 +49,26 @@ export class Group {
     membership: () => Membership | undefined,
   ): Promise<PartitionMap<CommittedPosition>> {
     return this.#offsets.committed(topics, membership)
+  }
+
+  /**
+   * Says that this member leaves, and again where a connection was cut or the coordinator has moved: until its session is
+   * over, others would wait for what it had. Never rejects.
+   */
+  async leave(say: () => Promise<{ readonly errorCode: number }>): Promise<void> {
+    const until = this.clock.monotonic() + leaveAgain
+    const wait = new Backoff(firstPause, maxPause)
+    for (;;) {
+      try {
+        const error = kafkaError((await say()).errorCode)
+        if (!error.has('coordinatorMoved') && error.name !== 'COORDINATOR_LOAD_IN_PROGRESS') return
+      } catch {
+        // No answer: the coordinator is looked for again.
+      }
+      wait.failed()
+      if (this.clock.monotonic() + wait.delay >= until) return
+      await pause(wait.delay, this.cluster.ended)
+      if (this.cluster.ended.aborted) return
+    }
   }
 }
