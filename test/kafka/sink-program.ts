@@ -27,8 +27,13 @@ client.start().subscribe(error => process.send!({ error: error.name, message: er
 client.events.subscribe(event => {
   if (event.type === 'state') process.send!({ state: event.state })
 })
-process.once('message', async () => {
+async function end(): Promise<void> {
   await client.closeGracefully({ timeout: 10_000 })
   await pool.end()
   process.disconnect()
+}
+process.once('message', () => {
+  end().catch(error => {
+    throw error
+  })
 })
