@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { hostname, userInfo } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
+import { systemClock } from '../clock.js'
 import type { PartitionRecords, TransactionalProducer } from '../drivers/kafka/transactions/transactional-producer.js'
 import { partitionOfKey } from '../partitioner.js'
 import { partitionName } from '../place.js'
@@ -53,7 +54,7 @@ export class Disposing {
     // Whoever did the same at this time is fenced by now.
     const left = await pending.stillPending(letters)
     let count = 0
-    const began = performance.now()
+    const began = systemClock.monotonic()
     for (const chunk of chunks(left, this.disposal.rate)) {
       try {
         await this.#transaction(producer, chunk)
@@ -65,7 +66,7 @@ export class Disposing {
       progress(count)
       const { rate } = this.disposal
       if (rate !== undefined && count < left.length) {
-        await pause(Math.max(0, (count / rate) * 1_000 - (performance.now() - began)))
+        await pause(Math.max(0, (count / rate) * 1_000 - (systemClock.monotonic() - began)))
       }
     }
     return count
@@ -73,7 +74,7 @@ export class Disposing {
 
   async #transaction(producer: TransactionalProducer, letters: readonly Letter[]): Promise<void> {
     const { done, auditTopic, by } = this.disposal
-    const at = Date.now()
+    const at = systemClock.wall()
     const written = new Writes()
     for (const letter of letters) {
       if (done === 'redriven') await this.#copy(written, letter, { at, by })

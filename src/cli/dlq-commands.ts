@@ -1,3 +1,4 @@
+import { systemClock } from '../clock.js'
 import { partitionName } from '../place.js'
 import { confirmed } from './confirmation.js'
 import { type Connection, needDlqTopic } from './connection.js'
@@ -23,7 +24,7 @@ interface Found {
 }
 
 async function find({ connection, progress }: Context, flags: SelectionFlags): Promise<Found> {
-  const pending = new Letters(connection, new Selection(flags, connection.suffix, Date.now()))
+  const pending = new Letters(connection, new Selection(flags, connection.suffix, systemClock.wall()))
   progress.begin(`reading ${needDlqTopic(connection)}`)
   try {
     return { pending, letters: await pending.pending(records => progress.at(records)) }

@@ -1,6 +1,7 @@
 import type { Attributes, BatchObservableCallback, Observable as Instrument, Meter } from '@opentelemetry/api'
 import { Subscription } from 'rxjs'
 import type { Client } from '../client/client.js'
+import { systemClock } from '../clock.js'
 import type { ClientEvent, Stall } from '../events.js'
 import type { PartitionMetrics, TopicMetrics } from '../metrics.js'
 import { errorType } from './attributes.js'
@@ -104,7 +105,7 @@ function unfinishedOf({ endOffset, position, finishedBehind }: PartitionMetrics)
 }
 
 function ageOf({ oldestUnsettledSince }: PartitionMetrics): number {
-  return oldestUnsettledSince === undefined ? 0 : Math.max(0, (Date.now() - oldestUnsettledSince) / 1000)
+  return oldestUnsettledSince === undefined ? 0 : Math.max(0, (systemClock.wall() - oldestUnsettledSince) / 1000)
 }
 
 /** Why those that were reported are held back now; a reason that has passed is told as 0, so that its line comes down. */

@@ -8,6 +8,7 @@ import type {
   ReceiveMessage,
   SettleMessage,
 } from '../channels.js'
+import { systemClock } from '../clock.js'
 import { errorType, metricAttributes, type OperationType } from './attributes.js'
 import type { Listener } from './listening.js'
 
@@ -112,12 +113,12 @@ export class OperationMetrics {
   }
 
   #begin(message: object): void {
-    this.#began.set(message, performance.now())
+    this.#began.set(message, systemClock.monotonic())
   }
 
   /** s */
   #elapsed(message: object): number {
-    return (performance.now() - (this.#began.get(message) ?? performance.now())) / 1000
+    return (systemClock.monotonic() - (this.#began.get(message) ?? systemClock.monotonic())) / 1000
   }
 
   #observe(

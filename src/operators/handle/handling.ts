@@ -261,14 +261,23 @@ export class Handling<I> {
   }
 
   #run(call: Call<I>): void {
-    if (processChannel.hasSubscribers) call.operation = new Operation(processChannel, processMessage(call.handed))
+    if (processChannel.hasSubscribers) return this.#runObserved(call)
     try {
-      const { operation } = call
-      const result =
-        operation === undefined
-          ? this.project(call.handed, new Context(this, call))
-          : operation.run(() => this.project(call.handed, new Context(this, call)))
-      this.#await(call, result)
+      this.#await(call, this.project(call.handed, new Context(this, call)))
+    } catch (reason) {
+      this.#end(call, false, reason)
+    }
+  }
+
+  /** Apart, for a closure here would cost every call its scope. */
+  #runObserved(call: Call<I>): void {
+    const operation = new Operation(processChannel, processMessage(call.handed))
+    call.operation = operation
+    try {
+      this.#await(
+        call,
+        operation.run(() => this.project(call.handed, new Context(this, call))),
+      )
     } catch (reason) {
       this.#end(call, false, reason)
     }
