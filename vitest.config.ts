@@ -39,7 +39,10 @@ export default defineConfig({
           include: ['test/**/*.kafka.test.ts'],
           setupFiles,
           globalSetup: ['test/kafka/global-setup.ts'],
-          fileParallelism: false,
+          // They wait for brokers more than they compute. Topics and groups have names of their own, and what kills brokers
+          // starts its own.
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
