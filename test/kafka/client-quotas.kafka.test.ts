@@ -6,8 +6,13 @@ import { describeOwnKafka } from './describe-kafka'
 import { ownKafka } from './own-kafka'
 import { runOnKafkaClasses } from './protocol/java-program'
 
-/** Bytes a second, of each. */
-const rate = 20_000
+/** Bytes a second. */
+const writing = 20_000
+/**
+ * As for writing, a broker counts over some ten seconds. A batch that is larger than what it lets through in that time it
+ * answers with nothing, again and again: no consumer can read it.
+ */
+const reading = 50_000
 /** Longer than any request may take to be answered, ms. */
 const longThrottle = 10_500
 
@@ -26,7 +31,7 @@ describeOwnKafka('a client that its brokers throttle', () => {
     const run = world.client({ clientId, group: world.name('group') })
     const seen = new Collected(run.client.topic(topic).pipe(tap(record => record.ack())))
     await run.start()
-    const quotas = [`producer_byte_rate ${rate}`, `consumer_byte_rate ${rate}`]
+    const quotas = [`producer_byte_rate ${writing}`, `consumer_byte_rate ${reading}`]
     await runOnKafkaClasses('KafkaQuotas.java', [kafka.server.brokers[0]!, clientId, ...quotas].join('\n'))
 
     // Far more than the rate: the answer to it says how long the connection is muted, and what comes next waits for that.
