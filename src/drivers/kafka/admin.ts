@@ -3,13 +3,13 @@ import { systemClock } from '../../clock.js'
 import { ConfigurationError, ConnectionError } from '../../errors.js'
 import { kafkaError } from '../../protocol/errors.js'
 import { describeShareGroupOffsets } from '../../protocol/messages/describe-share-group-offsets.js'
-import { committedOffsets, fetchCommittedOffsets, offsetFetch } from '../../protocol/messages/offset-fetch.js'
 import { pause } from './backoff.js'
 import { Cluster } from './cluster/cluster.js'
+import { Coordinator } from './cluster/coordinator.js'
 import { ProtocolFailure } from './cluster/protocol-failure.js'
 import type { KafkaOptions } from './driver.js'
 import { refusedConnection } from './fatal-error.js'
-import { Coordinator } from './membership/coordinator.js'
+import { GroupOffsets } from './membership/offsets.js'
 import { LeaderlessError, latest, offsetsAt } from './positions/list-offsets.js'
 import { unsealIdentity } from './positions/log-identity.js'
 import { PartitionMap, type TopicPartition } from './topic-partition.js'
@@ -19,7 +19,6 @@ import { RefusedConnectionError, UnsupportedRequestError } from './transport/fai
 import { Transport } from './transport/transport.js'
 
 const connectAgain = 300
-const namedVersion = 9
 
 /** Where a group stands in one partition. */
 export interface GroupPosition extends TopicPartition {
@@ -86,30 +85,11 @@ export class KafkaAdmin {
 
   /** All positions that a group of the classic or the consumer protocol has committed. */
   async positions(group: string): Promise<readonly GroupPosition[]> {
-    const coordinator = new Coordinator(this.#cluster, group)
-    let version = 0
-    const answer = await coordinator.ask(
-      offsetFetch,
-      spoken => {
-        version = spoken
-        return fetchCommittedOffsets(
-          { groupId: group, memberId: null, memberEpoch: -1, requireStable: true, topics: null },
-          spoken,
-        )
-      },
-      { maxVersion: namedVersion },
-    )
-    const found = committedOffsets(answer, group, version)
-    if (found === undefined) throw new Error(`the coordinator of group '${group}' did not answer for it`)
-    check(found.errorCode, `the positions of group '${group}' are not known`)
-    return found.topics.flatMap(({ name, partitions }) =>
-      partitions.flatMap(({ partitionIndex, committedOffset, metadata, errorCode }) => {
-        check(errorCode, `the position of group '${group}' in ${name}-${partitionIndex} is not known`)
-        if (committedOffset < 0) return []
-        const own = unsealIdentity(metadata ?? '').metadata
-        return [{ topic: name, partition: partitionIndex, committed: committedOffset, metadata: own }]
-      }),
-    )
+    const offsets = new GroupOffsets(new Coordinator(this.#cluster, group))
+    const positions = await offsets.committed('all', () => undefined)
+    return [...positions.entries()].map(([place, { offset, metadata }]) => {
+      return { ...place, committed: offset, metadata: unsealIdentity(metadata).metadata }
+    })
   }
 
   /**

@@ -58,6 +58,12 @@ export class PartitionMap<T> {
     return this.#topics.get(topic)
   }
 
+  *entries(): Generator<[TopicPartition, T]> {
+    for (const [topic, partitions] of this.#topics) {
+      for (const [partition, value] of partitions) yield [{ topic, partition }, value]
+    }
+  }
+
   *values(): Generator<T> {
     for (const partitions of this.#topics.values()) yield* partitions.values()
   }

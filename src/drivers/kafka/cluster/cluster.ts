@@ -37,7 +37,7 @@ const leaderlessInterval = 500
 const missingInterval = 2_000
 
 /**
- * What is known of the brokers, the topics that are watched and the groups' coordinators, kept new.
+ * What is known of the brokers, the topics that are watched and the coordinators, kept new.
  *
  * Topics are watched by name. Looking never creates one.
  */
@@ -263,38 +263,45 @@ export class Cluster {
 
   // ── Coordinators ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** The broker that coordinates a group. Rejects with a `ProtocolFailure` if the brokers do not say. */
-  coordinator(group: string): Promise<number> {
-    let found = this.#coordinators.get(group)
+  /**
+   * The broker that coordinates a group, or a transactional id. Rejects with a `ProtocolFailure` if the brokers do not say.
+   *
+   * @param type Of `coordinatorType`.
+   */
+  coordinator(key: string, type: number): Promise<number> {
+    const name = coordinated(key, type)
+    let found = this.#coordinators.get(name)
     if (found === undefined) {
-      found = this.#findCoordinator(group)
-      this.#coordinators.set(group, found)
+      found = this.#findCoordinator(key, type)
+      this.#coordinators.set(name, found)
       const asked = found
       asked.catch(() => {
-        if (this.#coordinators.get(group) === asked) this.#coordinators.delete(group)
+        if (this.#coordinators.get(name) === asked) this.#coordinators.delete(name)
       })
     }
     return found
   }
 
-  async #findCoordinator(group: string): Promise<number> {
+  async #findCoordinator(key: string, type: number): Promise<number> {
     let version = 0
     const answer = await this.askAny(findCoordinator, spoken => {
       version = spoken
-      return findOneCoordinator(group, coordinatorType.group, spoken)
+      return findOneCoordinator(key, type, spoken)
     })
-    const found = foundCoordinator(answer, group, version)
-    if (found === undefined) throw new Error(`the brokers do not say which of them coordinates group '${group}'`)
+    const found = foundCoordinator(answer, key, version)
+    if (found === undefined)
+      throw new Error(`the brokers do not say which of them coordinates ${coordinated(key, type)}`)
     const { errorCode, nodeId, host, port } = found
-    if (errorCode !== 0)
-      throw new ProtocolFailure(kafkaError(errorCode), `the coordinator of group '${group}' is not known`)
+    if (errorCode !== 0) {
+      throw new ProtocolFailure(kafkaError(errorCode), `the coordinator of ${coordinated(key, type)} is not known`)
+    }
     this.#brokers.set(nodeId, { host, port })
     return nodeId
   }
 
   /** The coordinator has moved or cannot be reached: it is looked for again. */
-  forgetCoordinator(group: string): void {
-    this.#coordinators.delete(group)
+  forgetCoordinator(key: string, type: number): void {
+    this.#coordinators.delete(coordinated(key, type))
   }
 
   end(): void {
@@ -302,6 +309,11 @@ export class Cluster {
     clearTimeout(this.#timer)
     this.#listeners.clear()
   }
+}
+
+/** What a coordinator coordinates, as messages name it. */
+function coordinated(key: string, type: number): string {
+  return `${type === coordinatorType.group ? 'group' : 'transactional id'} '${key}'`
 }
 
 const leaderless = { leader: -1, leaderEpoch: -1 }

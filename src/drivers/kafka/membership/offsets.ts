@@ -3,10 +3,10 @@ import { partitionName } from '../../../place.js'
 import { kafkaError } from '../../../protocol/errors.js'
 import { offsetCommit } from '../../../protocol/messages/offset-commit.js'
 import { committedOffsets, fetchCommittedOffsets, offsetFetch } from '../../../protocol/messages/offset-fetch.js'
+import type { Coordinator } from '../cluster/coordinator.js'
 import type { KnownTopic } from '../cluster/metadata.js'
 import { ProtocolFailure } from '../cluster/protocol-failure.js'
 import { byTopic, PartitionMap } from '../topic-partition.js'
-import type { Coordinator } from './coordinator.js'
 import type { CommittedPosition, PositionToCommit } from './member.js'
 
 /** Who commits: the coordinator refuses what it does not know. */
@@ -25,15 +25,15 @@ export class GroupOffsets {
   constructor(readonly coordinator: Coordinator) {}
 
   /**
-   * The positions of all partitions of these topics; none where there is none.
+   * The positions of all partitions of these topics, or of all that the group has; none where there is none.
    *
    * Rejects with a `ProtocolFailure` if the coordinator does not say: a stale epoch is never taken for "no position".
    */
   async committed(
-    topics: readonly KnownTopic[],
+    topics: readonly KnownTopic[] | 'all',
     membership: () => Membership | undefined,
   ): Promise<PartitionMap<CommittedPosition>> {
-    const { group } = this.coordinator
+    const { key: group } = this.coordinator
     let version = 0
     const query = ({ memberId, epoch }: { memberId: string | null; epoch: number }) => ({
       groupId: group,
@@ -41,11 +41,14 @@ export class GroupOffsets {
       memberEpoch: epoch,
       // Positions that a transaction is about to write are waited for (KIP-447).
       requireStable: true,
-      topics: topics.map(({ name, partitions }) => ({
-        name,
-        topicId: '',
-        partitions: partitions.map((_, partition) => partition),
-      })),
+      topics:
+        topics === 'all'
+          ? null
+          : topics.map(({ name, partitions }) => ({
+              name,
+              topicId: '',
+              partitions: partitions.map((_, partition) => partition),
+            })),
     })
     const answer = await this.coordinator.ask(
       offsetFetch,
@@ -74,11 +77,7 @@ export class GroupOffsets {
     if (errorCode === 0) return
     const error = kafkaError(errorCode)
     if (error.has('coordinatorMoved')) this.coordinator.moved()
-    throw new ProtocolFailure(
-      error,
-      `the committed positions of group '${this.coordinator.group}' are not known`,
-      topic,
-    )
+    throw new ProtocolFailure(error, `the committed positions of group '${this.coordinator.key}' are not known`, topic)
   }
 
   /**
@@ -89,7 +88,7 @@ export class GroupOffsets {
    * connection to be opened, and throttling to be waited for.
    */
   async commit(points: () => readonly PositionToCommit[], membership: () => Membership): Promise<void> {
-    const { group } = this.coordinator
+    const { key: group } = this.coordinator
     const answer = await this.coordinator.ask(
       offsetCommit,
       version => {

@@ -3,12 +3,7 @@ import { partitionName } from '../../../place.js'
 import { type KafkaError, kafkaError } from '../../../protocol/errors.js'
 import { addPartitionsToTxn } from '../../../protocol/messages/add-partitions-to-txn.js'
 import { endTxn } from '../../../protocol/messages/end-txn.js'
-import {
-  coordinatorType,
-  findCoordinator,
-  findOneCoordinator,
-  foundCoordinator,
-} from '../../../protocol/messages/find-coordinator.js'
+import { coordinatorType } from '../../../protocol/messages/find-coordinator.js'
 import { initProducerId } from '../../../protocol/messages/init-producer-id.js'
 import { ACKS_ALL, produce } from '../../../protocol/messages/produce.js'
 import {
@@ -20,6 +15,7 @@ import { sealed } from '../../../protocol/records/record-batch-encoder.js'
 import type { AnyMessage, RequestOf, ResponseOf } from '../../../protocol/schema/message.js'
 import { Backoff } from '../backoff.js'
 import { type Cluster, requestTimeout } from '../cluster/cluster.js'
+import { Coordinator } from '../cluster/coordinator.js'
 import { ProtocolFailure } from '../cluster/protocol-failure.js'
 import { byTopic, PartitionMap, type TopicPartition } from '../topic-partition.js'
 import { UnansweredError } from '../transport/failures.js'
@@ -57,12 +53,14 @@ export class TransactionalProducer {
   #producerId = -1n
   #epoch = -1
   readonly #sequences = new PartitionMap<number>()
-  #coordinator: number | undefined
+  readonly #coordinator: Coordinator
 
   private constructor(
     readonly cluster: Cluster,
     readonly transactionalId: string,
-  ) {}
+  ) {
+    this.#coordinator = new Coordinator(cluster, transactionalId, coordinatorType.transaction)
+  }
 
   /** Fences whoever has the id, and waits until the transaction that was open is over. */
   static async open(cluster: Cluster, transactionalId: string): Promise<TransactionalProducer> {
@@ -179,33 +177,12 @@ export class TransactionalProducer {
   ): Promise<ResponseOf<M>> {
     let answer!: ResponseOf<M>
     await this.#tried(what, async () => {
-      this.#coordinator ??= await this.#findCoordinator()
-      try {
-        answer = await this.cluster.ask(this.#coordinator, 'control', message, request, { maxVersion: firstProtocol })
-      } catch (error) {
-        this.#coordinator = undefined
-        throw error
-      }
+      answer = await this.#coordinator.ask(message, request, { maxVersion: firstProtocol })
       const code = codeOf(answer)
-      if (kafkaError(code).has('coordinatorMoved')) this.#coordinator = undefined
+      if (kafkaError(code).has('coordinatorMoved')) this.#coordinator.moved()
       return code
     })
     return answer
-  }
-
-  async #findCoordinator(): Promise<number> {
-    let version = 0
-    const answer = await this.cluster.askAny(findCoordinator, spoken => {
-      version = spoken
-      return findOneCoordinator(this.transactionalId, coordinatorType.transaction, spoken)
-    })
-    const found = foundCoordinator(answer, this.transactionalId, version)
-    if (found === undefined) throw new Error('the brokers do not say which of them coordinates the transactional id')
-    if (found.errorCode !== 0) {
-      throw new ProtocolFailure(kafkaError(found.errorCode), 'the coordinator of the transactional id is not known')
-    }
-    await this.cluster.learn([])
-    return found.nodeId
   }
 
   /** Tries a step until it answers 0, refuses for good or its time is over. */

@@ -1,15 +1,18 @@
 import { kafkaError } from '../../../protocol/errors.js'
+import { coordinatorType } from '../../../protocol/messages/find-coordinator.js'
 import type { AnyMessage, ResponseOf } from '../../../protocol/schema/message.js'
-import { type Cluster, requestTimeout, type SendOptions } from '../cluster/cluster.js'
 import type { RequestFor } from '../transport/connection.js'
 import { UnansweredError } from '../transport/failures.js'
 import type { Lane } from '../transport/transport.js'
+import { type Cluster, requestTimeout, type SendOptions } from './cluster.js'
 
-/** The broker that coordinates a group: found when it is needed, and again when it moves or goes away. */
+/** The broker that coordinates a group, or a transactional id: found when it is needed, and again when it moves or goes away. */
 export class Coordinator {
   constructor(
     readonly cluster: Cluster,
-    readonly group: string,
+    /** The group, or the transactional id. */
+    readonly key: string,
+    readonly type: number = coordinatorType.group,
   ) {}
 
   /** Asks the coordinator. An answer that says that it is another is returned, and the next request goes to that one. */
@@ -18,7 +21,7 @@ export class Coordinator {
     request: RequestFor<M>,
     { lane = 'control', timeout = requestTimeout, maxVersion, quiet }: SendOptions & { readonly lane?: Lane } = {},
   ): Promise<ResponseOf<M>> {
-    const node = await this.cluster.coordinator(this.group)
+    const node = await this.cluster.coordinator(this.key, this.type)
     try {
       const answer = await this.cluster.ask(node, lane, message, request, { timeout, maxVersion, quiet })
       const { errorCode } = answer as { readonly errorCode?: number }
@@ -30,8 +33,8 @@ export class Coordinator {
     }
   }
 
-  /** Another broker coordinates the group now. */
+  /** Another broker coordinates it now. */
   moved(): void {
-    this.cluster.forgetCoordinator(this.group)
+    this.cluster.forgetCoordinator(this.key, this.type)
   }
 }
