@@ -165,6 +165,24 @@ describe('a member of a classic group', () => {
     },
   )
 
+  it('finds its coordinator again where the brokers do not name that one any more', async test => {
+    const { kafka, reading } = await member(test, { metadataMaxAge: 50 }, 2)
+    kafka.log('orders').leader = 1
+    const before = kafka.count('Metadata')
+    // It is away, and the group is at another broker. Nobody was asking it when it went.
+    kafka.on('Metadata', () => ({
+      change: answer => ({
+        ...answer,
+        brokers: answer.brokers.filter(({ nodeId }: { nodeId: number }) => nodeId !== 0),
+      }),
+    }))
+    await vi.waitUntil(() => kafka.count('Metadata') > before + 1)
+    kafka.coordinator = 1
+    await vi.waitUntil(() => kafka.asked.some(each => each.node === 1 && each.name === 'Heartbeat'))
+    await reading.commit('orders-0', 1)
+    expect(kafka.committed.get('orders-0')?.offset).toBe(1)
+  })
+
   it.each(['JoinGroup', 'SyncGroup', 'FindCoordinator', 'OffsetFetch', 'ListOffsets'])(
     'joins all the same where the connection is cut in the middle of %s, before and after the broker acted',
     async name => {

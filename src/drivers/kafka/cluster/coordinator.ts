@@ -2,7 +2,6 @@ import { kafkaError } from '../../../protocol/errors.js'
 import { coordinatorType } from '../../../protocol/messages/find-coordinator.js'
 import type { AnyMessage, ResponseOf } from '../../../protocol/schema/message.js'
 import type { RequestFor } from '../transport/connection.js'
-import { UnansweredError } from '../transport/failures.js'
 import type { Lane } from '../transport/transport.js'
 import { type Cluster, requestTimeout, type SendOptions } from './cluster.js'
 
@@ -28,7 +27,8 @@ export class Coordinator {
       if (errorCode !== undefined && kafkaError(errorCode).has('coordinatorMoved')) this.moved()
       return answer
     } catch (error) {
-      if (error instanceof UnansweredError) this.moved()
+      // Also where the broker was not asked, because the cluster does not name it any more.
+      this.moved()
       throw error
     }
   }
