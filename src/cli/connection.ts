@@ -2,6 +2,7 @@ import { pino } from 'pino'
 import type { Client } from '../client/client.js'
 import { configure } from '../client/config.js'
 import { createClient } from '../client/create-client.js'
+import { TopicNames } from '../client/topic-names.js'
 import { KafkaAdmin } from '../drivers/kafka/admin.js'
 import { CommandFailure, exitCode, wrongUse } from './failure.js'
 
@@ -23,7 +24,8 @@ const connectTimeout = 10_000
 export interface Connection {
   readonly client: Client
   readonly admin: KafkaAdmin
-  readonly suffix: string
+  /** Of groups, too. */
+  readonly names: TopicNames
   readonly dlqTopic: string | undefined
   readonly retryTopic: string | undefined
   close(): Promise<void>
@@ -61,7 +63,7 @@ export async function connect(flags: ConnectionFlags, env: NodeJS.ProcessEnv): P
   return {
     client,
     admin,
-    suffix: suffix ?? '',
+    names: new TopicNames(suffix),
     dlqTopic: flags.dlqTopic ?? env.KAFKA_DLQ_TOPIC,
     retryTopic: flags.retryTopic ?? env.KAFKA_RETRY_TOPIC,
     async close() {

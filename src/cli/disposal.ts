@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { hostname, userInfo } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
+import { rangesOf } from '../client/finished-work.js'
 import { systemClock } from '../clock.js'
 import type { PartitionRecords, TransactionalProducer } from '../drivers/kafka/transactions/transactional-producer.js'
 import { partitionOfKey } from '../partitioner.js'
@@ -9,6 +10,7 @@ import type { EncodableRecord } from '../protocol/records/record-batch-builder.j
 import { type LedgerNote, ledgerRecord } from '../retry/dlq-ledger.js'
 import { type Connection, needDlqTopic } from './connection.js'
 import { CommandFailure, exitCode } from './failure.js'
+import { grouped } from './grouped.js'
 import type { Letter, Letters } from './letters.js'
 import { originalHeaders, type Redriving, retryHeaders } from './redriven-copy.js'
 
@@ -80,12 +82,12 @@ export class Disposing {
       if (done === 'redriven') await this.#copy(written, letter, { at, by })
     }
     const notes = this.#notes(letters, at)
-    const dlqTopic = this.#full(needDlqTopic(this.connection))
+    const dlqTopic = this.connection.names.full(needDlqTopic(this.connection))
     for (const note of notes) {
       written.add(dlqTopic, note.partition, ledgerRecord(note, randomUUID()))
     }
     if (auditTopic !== undefined) {
-      const topic = this.#full(auditTopic)
+      const topic = this.connection.names.full(auditTopic)
       const value = JSON.stringify({
         command: done === 'redriven' ? 'dlq redrive' : 'dlq discard',
         group: this.group,
@@ -108,7 +110,7 @@ export class Disposing {
 
   async #copy(written: Writes, letter: Letter, redriving: Redriving): Promise<void> {
     const toRetry = this.disposal.to === 'retry'
-    const topic = toRetry ? this.#full(this.connection.retryTopic!) : letter.letter.topic
+    const topic = toRetry ? this.connection.names.full(this.connection.retryTopic!) : letter.letter.topic
     const count = await this.#partitions(topic)
     const { key, value, timestamp } = letter.record
     const headers = toRetry ? retryHeaders(letter, redriving) : originalHeaders(letter, redriving)
@@ -117,15 +119,10 @@ export class Disposing {
   }
 
   #notes(letters: readonly Letter[], at: number): LedgerNote[] {
-    const offsets = new Map<number, number[]>()
-    for (const { record, offset } of letters) {
-      const of = offsets.get(record.partition)
-      if (of === undefined) offsets.set(record.partition, [offset])
-      else of.push(offset)
-    }
     const { done, by } = this.disposal
-    return [...offsets].map(([partition, each]) => {
-      return { group: this.group, done, partition, ranges: rangesOf(each.sort((a, b) => a - b)), by, at }
+    return [...grouped(letters, ({ record }) => record.partition)].map(([partition, each]) => {
+      const offsets = each.map(({ offset }) => offset).sort((a, b) => a - b)
+      return { group: this.group, done, partition, ranges: rangesOf(offsets), by, at }
     })
   }
 
@@ -136,10 +133,6 @@ export class Disposing {
       this.#counts.set(topic, count)
     }
     return count
-  }
-
-  #full(topic: string): string {
-    return topic + this.connection.suffix
   }
 }
 
@@ -176,14 +169,4 @@ function* chunks(letters: readonly Letter[], rate: number | undefined): Generato
     bytes += size
   }
   if (chunk.length > 0) yield chunk
-}
-
-function rangesOf(offsets: readonly number[]): [first: number, last: number][] {
-  const ranges: [number, number][] = []
-  for (const offset of offsets) {
-    const last = ranges.at(-1)
-    if (last !== undefined && last[1] === offset - 1) last[1] = offset
-    else ranges.push([offset, offset])
-  }
-  return ranges
 }

@@ -4,6 +4,7 @@ import { confirmed } from './confirmation.js'
 import { type Connection, needDlqTopic } from './connection.js'
 import { type Disposal, Disposing, whoever } from './disposal.js'
 import { wrongUse } from './failure.js'
+import { grouped } from './grouped.js'
 import { type Letter, Letters } from './letters.js'
 import type { Output } from './output.js'
 import type { Progress } from './progress.js'
@@ -24,7 +25,7 @@ interface Found {
 }
 
 async function find({ connection, progress }: Context, flags: SelectionFlags): Promise<Found> {
-  const pending = new Letters(connection, new Selection(flags, connection.suffix, systemClock.wall()))
+  const pending = new Letters(connection, new Selection(flags, connection.names, systemClock.wall()))
   progress.begin(`reading ${needDlqTopic(connection)}`)
   try {
     return { pending, letters: await pending.pending(records => progress.at(records)) }
@@ -37,15 +38,16 @@ async function find({ connection, progress }: Context, flags: SelectionFlags): P
 
 /** Counts the pending letters by group, topic and error. */
 export async function list(context: Context, flags: SelectionFlags): Promise<void> {
-  const { output, json, connection } = context
+  const { output, json } = context
+  const { names } = context.connection
   const { letters } = await find(context, flags)
   const kinds = new Map<
     string,
     { group: string; topic: string; error: string; count: number; oldest: number; newest: number }
   >()
   for (const { record, letter } of letters) {
-    const group = user(letter.group ?? '', connection)
-    const topic = user(letter.topic, connection)
+    const group = names.user(letter.group ?? '')
+    const topic = names.user(letter.topic)
     const error = letter.errorName ?? ''
     const at = letter.failedAt ?? record.timestamp
     const key = JSON.stringify([group, topic, error])
@@ -72,35 +74,34 @@ export async function list(context: Context, flags: SelectionFlags): Promise<voi
 // ── show ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 export interface ShowFlags extends SelectionFlags {
-  readonly value?: string
+  readonly value?: keyof typeof encodings
 }
 
-const encodings: { readonly [name: string]: (bytes: Buffer) => unknown } = {
-  text: bytes => bytes.toString(),
-  json: bytes => {
+const encodings = {
+  text: (bytes: Buffer) => bytes.toString(),
+  json: (bytes: Buffer): unknown => {
     try {
       return JSON.parse(bytes.toString())
     } catch {
       return bytes.toString()
     }
   },
-  hex: bytes => bytes.toString('hex'),
+  hex: (bytes: Buffer) => bytes.toString('hex'),
 }
 
 /** Shows each pending letter: where it stands, what its headers say, key, value and headers. */
 export async function show(context: Context, flags: ShowFlags): Promise<void> {
   const { output, json, connection } = context
-  const name = flags.value ?? 'text'
-  const encode = Object.hasOwn(encodings, name) ? encodings[name]! : undefined
-  if (encode === undefined) throw wrongUse(`--value must be text, json or hex (got '${name}')`)
+  const { names } = connection
+  const encode = encodings[flags.value ?? 'text']
   const { letters } = await find(context, flags)
   for (const { record, letter } of letters) {
     const place = placeOf(record, connection)
     const deadLetter = {
       ...letter,
       ...(letter.offset !== undefined && { offset: String(letter.offset) }),
-      ...(letter.group !== undefined && { group: user(letter.group, connection) }),
-      topic: user(letter.topic, connection),
+      ...(letter.group !== undefined && { group: names.user(letter.group) }),
+      topic: names.user(letter.topic),
     }
     const key = record.key === null ? null : record.key.toString()
     const value = record.value === null ? null : encode(record.value)
@@ -126,7 +127,7 @@ export async function show(context: Context, flags: ShowFlags): Promise<void> {
 // ── redrive and discard ──────────────────────────────────────────────────────────────────────────────────────────────
 
 export interface DisposalFlags extends SelectionFlags {
-  readonly to?: string
+  readonly to?: 'retry' | 'original'
   readonly rate?: string
   readonly by?: string
   readonly auditTopic?: string
@@ -136,7 +137,6 @@ export interface DisposalFlags extends SelectionFlags {
 
 export async function redrive(context: Context, flags: DisposalFlags): Promise<void> {
   const to = flags.to ?? 'retry'
-  if (to !== 'retry' && to !== 'original') throw wrongUse(`--to must be retry or original (got '${to}')`)
   if (to === 'retry' && context.connection.retryTopic === undefined) {
     throw wrongUse('which retry topic? Set --retry-topic or KAFKA_RETRY_TOPIC, or use --to original')
   }
@@ -164,13 +164,8 @@ async function dispose(context: Context, flags: DisposalFlags, disposal: Disposa
       `${without.length} letters have no retry topic (${places}): no client of this library or of MiKa wrote them; choose them by --offsets or --group, and use --to original`,
     )
   }
-  const groups = new Map<string, Letter[]>()
-  for (const letter of letters) {
-    const group = letter.letter.group ?? ''
-    const of = groups.get(group)
-    if (of === undefined) groups.set(group, [letter])
-    else of.push(letter)
-  }
+  const { names } = connection
+  const groups = grouped(letters, ({ letter }) => letter.group ?? '')
   const where =
     disposal.to === 'retry'
       ? ` to ${connection.retryTopic}`
@@ -178,42 +173,35 @@ async function dispose(context: Context, flags: DisposalFlags, disposal: Disposa
         ? ' to where they were first published'
         : ''
   for (const [group, each] of groups) {
-    const plan = `${each.length} letter${each.length === 1 ? '' : 's'} of group ${user(group, connection)}`
+    const plan = `${each.length} letter${each.length === 1 ? '' : 's'} of group ${names.user(group)}`
     const message = `${plan} ${flags.dryRun === true ? 'would be' : 'will be'} ${disposal.done}${where}`
     if (json && flags.dryRun === true) {
-      output.json({ group: user(group, connection), [disposal.done]: 0, pending: each.length, dryRun: true })
+      output.json({ group: names.user(group), [disposal.done]: 0, pending: each.length, dryRun: true })
     } else output.note(message)
   }
   if (letters.length === 0) output.note('no dead letters')
   if (letters.length === 0 || flags.dryRun === true) return
   await confirmed('Go on?', flags)
   for (const [group, each] of groups) {
-    progress.begin(
-      `${disposal.done === 'redriven' ? 'redriving' : 'discarding'} ${user(group, connection)}`,
-      each.length,
-    )
+    progress.begin(`${disposal.done === 'redriven' ? 'redriving' : 'discarding'} ${names.user(group)}`, each.length)
     let count = 0
     try {
       count = await new Disposing(connection, disposal, group).run(each, pending, done => progress.at(done))
     } finally {
       progress.end()
     }
-    if (json) output.json({ group: user(group, connection), [disposal.done]: count, skipped: each.length - count })
+    if (json) output.json({ group: names.user(group), [disposal.done]: count, skipped: each.length - count })
     else {
       const others = each.length - count
       const rest = others === 0 ? '' : `; ${others} were dealt with by somebody else meanwhile`
       output.line(
-        `${count} letter${count === 1 ? '' : 's'} of group ${user(group, connection)} ${disposal.done}${where}${rest}`,
+        `${count} letter${count === 1 ? '' : 's'} of group ${names.user(group)} ${disposal.done}${where}${rest}`,
       )
     }
   }
 }
 
 // ── How things are shown ─────────────────────────────────────────────────────────────────────────────────────────────
-
-function user(name: string, { suffix }: Connection): string {
-  return suffix !== '' && name.endsWith(suffix) ? name.slice(0, -suffix.length) : name
-}
 
 function placeOf(record: { readonly partition: number; readonly offset: bigint }, connection: Connection): string {
   return `${partitionName({ topic: needDlqTopic(connection), partition: record.partition })}@${record.offset}`

@@ -30,8 +30,8 @@ export async function lag(context: Context, name: string, { watch }: LagFlags): 
 }
 
 async function rowsOf({ connection }: Context, name: string): Promise<readonly Row[]> {
-  const { admin, suffix } = connection
-  const group = name + suffix
+  const { admin, names } = connection
+  const group = names.full(name)
   const consumed = await admin.positions(group)
   const positions = consumed.length > 0 ? consumed : ((await admin.sharePositions(group)) ?? [])
   if (positions.length === 0)
@@ -44,9 +44,8 @@ async function rowsOf({ connection }: Context, name: string): Promise<readonly R
         (sum, [first, last]) => sum + last - first + 1,
         0,
       )
-      const shown = suffix !== '' && topic.endsWith(suffix) ? topic.slice(0, -suffix.length) : topic
       return {
-        topic: shown,
+        topic: names.user(topic),
         partition,
         committed,
         end,

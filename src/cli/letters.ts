@@ -12,7 +12,7 @@ export interface Letter {
   readonly letter: DeadLetter
 }
 
-/** Letters without a group in their headers have no ledger: they can be shown, and moved nowhere. */
+/** In the ledger, for letters without a group in their headers. No group replays them. */
 const nobody = ''
 
 /**
@@ -38,7 +38,7 @@ export class Letters {
     const { connection, selection } = this
     const letters: Letter[] = []
     let records = 0
-    await connection.admin.partitionsOf(this.#dlqTopic + connection.suffix)
+    await connection.admin.partitionsOf(connection.names.full(this.#dlqTopic))
     for await (const record of connection.client.read(this.#dlqTopic)) {
       progress(++records)
       const offset = this.#passed(record)
@@ -66,7 +66,7 @@ export class Letters {
   }
 
   async #from(): Promise<ReadonlyMap<number, bigint>> {
-    const count = await this.connection.admin.partitionsOf(this.#dlqTopic + this.connection.suffix)
+    const count = await this.connection.admin.partitionsOf(this.connection.names.full(this.#dlqTopic))
     return new Map(Array.from({ length: count }, (_, partition) => [partition, this.#next.get(partition) ?? 0n]))
   }
 
@@ -105,10 +105,10 @@ export class Letters {
 
   /** What the group itself has completed on the DLQ topic, by its replays. */
   async #replayedBy(group: string): Promise<(partition: number, offset: number) => boolean> {
-    const { admin, suffix } = this.connection
+    const { admin, names } = this.connection
     const done = new Map<number, { readonly below: number; readonly ledger: DlqLedger }>()
     for (const { topic, partition, committed, metadata } of await admin.positions(group)) {
-      if (topic !== this.#dlqTopic + suffix) continue
+      if (topic !== names.full(this.#dlqTopic)) continue
       const ledger = new DlqLedger(group)
       const ranges = decodeFinished(committed, metadata)
       ledger.add({ group, done: 'redriven', partition, ranges, by: '', at: 0 })

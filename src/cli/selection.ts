@@ -1,3 +1,4 @@
+import type { TopicNames } from '../client/topic-names.js'
 import type { DeadLetter } from '../retry/dead-letter-of.js'
 import { wrongUse } from './failure.js'
 import { moment } from './moment.js'
@@ -25,9 +26,9 @@ export class Selection {
   readonly #until: number
   readonly #offsets: OffsetList | undefined
 
-  constructor({ group, topic, error, since, until, offsets, limit }: SelectionFlags, suffix: string, now: number) {
-    this.group = group === undefined ? undefined : group + suffix
-    this.#topic = topic === undefined ? undefined : topic + suffix
+  constructor({ group, topic, error, since, until, offsets, limit }: SelectionFlags, names: TopicNames, now: number) {
+    this.group = group === undefined ? undefined : names.full(group)
+    this.#topic = topic === undefined ? undefined : names.full(topic)
     this.#error = error
     this.#since = since === undefined ? Number.NEGATIVE_INFINITY : moment('--since', since, now)
     this.#until = until === undefined ? Number.POSITIVE_INFINITY : moment('--until', until, now)

@@ -137,10 +137,17 @@ function encodeBitmap(
 }
 
 function decodeBitmap(position: number, bytes: Buffer): FinishedRange[] {
-  const ranges: [number, number][] = []
+  const offsets: number[] = []
   for (let bit = 0; bit < bytes.length * 8; bit++) {
-    if ((bytes[bit >> 3]! & (1 << (bit & 7))) === 0) continue
-    const offset = position + bit
+    if ((bytes[bit >> 3]! & (1 << (bit & 7))) !== 0) offsets.push(position + bit)
+  }
+  return rangesOf(offsets)
+}
+
+/** Ranges of ascending offsets: those that follow each other are one. */
+export function rangesOf(offsets: Iterable<number>): FinishedRange[] {
+  const ranges: [number, number][] = []
+  for (const offset of offsets) {
     const last = ranges.at(-1)
     if (last !== undefined && last[1] === offset - 1) last[1] = offset
     else ranges.push([offset, offset])

@@ -262,6 +262,8 @@ describeKafka('the command line', () => {
       { args: ['dlq', 'ls', '--dlq-topic', 'd', '--since', 'yesterday'], says: /--since must be RFC 3339/, code: 2 },
       { args: ['dlq', 'ls', '--dlq-topic', 'd', '--offsets', '7'], says: /--offsets must be/, code: 2 },
       { args: ['dlq', 'ls', '--dlq-topic', 'd', '--limit', '0'], says: /--limit must be/, code: 2 },
+      { args: ['dlq', 'show', '--dlq-topic', 'd', '--value', 'xml'], says: /--value.*text, json, hex/, code: 2 },
+      { args: ['dlq', 'redrive', '--dlq-topic', 'd', '--to', 'moon'], says: /--to.*retry, original/, code: 2 },
       { args: ['dlq', 'ls', '--dlq-topic', 'not-there'], says: /topic 'not-there' does not exist/, code: 2 },
       { args: ['lag', 'no-such-group'], says: /group 'no-such-group'/, code: 1 },
     ])('$args ends with $code and says what is wrong', async ({ args, says, code }) => {
