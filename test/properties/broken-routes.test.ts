@@ -10,7 +10,7 @@ import {
   Subscriber,
   timer,
   UnsubscriptionError,
-  VirtualTimeScheduler,
+  type VirtualTimeScheduler,
 } from 'rxjs'
 import {
   type CloseReport,
@@ -24,8 +24,9 @@ import {
   retryTopic,
   UnroutableFailureError,
 } from 'rxmika'
-import { memoryBroker, type StoredRecord } from 'rxmika/testing'
+import type { StoredRecord } from 'rxmika/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { virtualBroker } from '../virtual-broker'
 import { anyReasons } from './any-reason'
 
 type Either = Failed | Completed
@@ -134,13 +135,7 @@ const plan = fc.record({
 type Plan = typeof plan extends fc.Arbitrary<infer T> ? T : never
 
 function play({ saboteurs, lastStep, backoff, records, refusals }: Plan) {
-  const clock = new VirtualTimeScheduler(undefined, 0)
-  const broker = memoryBroker({ scheduler: clock })
-  const runTo = (frame: number) => {
-    clock.maxFrames = frame
-    clock.flush()
-    clock.frame = frame
-  }
+  const { clock, broker, runTo } = virtualBroker()
   const client = createClient({
     ...{ driver: broker.driver(), group: 'billing', retryTopic: 'retry', dlqTopic: 'dlq', logger: false, env: {} },
     stallAfter: 2 ** 31 - 1,

@@ -1,10 +1,10 @@
 import { gzipSync } from 'node:zlib'
 import fc from 'fast-check'
-import { VirtualTimeScheduler } from 'rxjs'
 import { type ConsumeRecord, createClient, type HeaderPair, type RxMikaError, UnroutableFailureError } from 'rxmika'
-import { memoryBroker, type StoredRecord, type TopicConfig } from 'rxmika/testing'
+import type { StoredRecord, TopicConfig } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
 import { GroupHeaders } from '../../src/retry/headers'
+import { virtualBroker } from '../virtual-broker'
 import { anyRecord } from './any-record'
 
 const billing = new GroupHeaders('billing')
@@ -60,13 +60,7 @@ const configs: fc.Arbitrary<TopicConfig> = fc.record({
 })
 
 function play(records: readonly Planned[], retry: TopicConfig, dlq: TopicConfig, backoff: number) {
-  const clock = new VirtualTimeScheduler(undefined, 0)
-  const broker = memoryBroker({ scheduler: clock })
-  const runTo = (frame: number) => {
-    clock.maxFrames = frame
-    clock.flush()
-    clock.frame = frame
-  }
+  const { broker, runTo } = virtualBroker()
   runTo(now)
   broker.createTopic('retry', 1, retry)
   broker.createTopic('dlq', 1, dlq)

@@ -1,20 +1,13 @@
-import { VirtualTimeScheduler } from 'rxjs'
 import { createClient, type DlqReplayProgress } from 'rxmika'
-import { memoryBroker } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
 import { type LedgerNote, ledgerRecord } from '../../src/retry/dlq-ledger'
+import { virtualBroker } from '../virtual-broker'
 
 const values = ['a', 'b', 'c', 'd']
 
 /** Four letters on the DLQ topic, notes about some of them behind, and a replay of all. */
 function replayed(...notes: readonly Pick<LedgerNote, 'group' | 'partition' | 'ranges'>[]) {
-  const clock = new VirtualTimeScheduler(undefined, 0)
-  const broker = memoryBroker({ scheduler: clock })
-  const runTo = (frame: number) => {
-    clock.maxFrames = frame
-    clock.flush()
-    clock.frame = frame
-  }
+  const { broker, runTo } = virtualBroker()
   broker.createTopic('dlq', 1)
   const client = createClient({
     ...{ driver: broker.driver(), group: 'billing', dlqTopic: 'dlq', logger: false, env: {} },

@@ -1,20 +1,14 @@
 import { gzipSync } from 'node:zlib'
-import { VirtualTimeScheduler } from 'rxjs'
 import { createClient, type DlqReplayProgress, type RxMikaError } from 'rxmika'
-import { memoryBroker, type TopicConfig } from 'rxmika/testing'
+import type { TopicConfig } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
+import { virtualBroker } from '../virtual-broker'
 
 const hour = 3_600_000
 
 /** A letter on the DLQ topic, of a value and a time of its own, that a replay leaves out ten hours later. */
 function leaveOut(dlq: TopicConfig, value: Buffer) {
-  const clock = new VirtualTimeScheduler(undefined, 0)
-  const broker = memoryBroker({ scheduler: clock })
-  const runTo = (frame: number) => {
-    clock.maxFrames = frame
-    clock.flush()
-    clock.frame = frame
-  }
+  const { broker, runTo } = virtualBroker()
   broker.createTopic('dlq', 1, dlq)
   const client = createClient({
     ...{ driver: broker.driver(), group: 'billing', dlqTopic: 'dlq', logger: false, env: {} },
