@@ -1,6 +1,6 @@
 import pino from 'pino'
 import { bufferCount, filter, firstValueFrom, race, Subject, take, tap, timer } from 'rxjs'
-import { ClientClosedError, type ConsumeRecord, handle } from 'rxmika'
+import { ClientClosedError, type ClientEvent, type ConsumeRecord, handle } from 'rxmika'
 import { describe, expect } from 'vitest'
 import type { Backend } from '../backend'
 import { Collected } from '../collected'
@@ -261,7 +261,10 @@ export function closing(backend: Backend): void {
             ),
           ),
         )
-        await closing.start()
+        closing.client.start()
+        // By the consumer protocol a member runs before it has all that will be its own.
+        const has = (type: ClientEvent['type']) => closing.events.values.filter(event => event.type === type).length
+        await closing.events.until(() => has('assigned') - has('revoked') === 3)
         await backend.publish(
           topic,
           [0, 1, 2, 3, 4, 5].flatMap(partition => numbered(0, 5, partition)),
