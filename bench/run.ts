@@ -29,7 +29,7 @@ for (const name of chosen) {
 }
 await compile()
 const named = process.env.KAFKA_BROKERS?.split(',')
-const server = named === undefined ? await startKafka() : undefined
+const server = named === undefined ? await startKafka({ longLived: true }) : undefined
 const brokers = named ?? server!.brokers
 try {
   // Each table as soon as there is one: a run that ends half way has shown what it had.

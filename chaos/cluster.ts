@@ -30,7 +30,13 @@ export async function startCluster(brokers: number, version?: string): Promise<C
   }
   let kafka: KafkaServer | undefined
   try {
-    kafka = await startKafka({ brokers, advertise, config: sessions, ...(version !== undefined && { version }) })
+    kafka = await startKafka({
+      brokers,
+      advertise,
+      config: sessions,
+      longLived: true,
+      ...(version !== undefined && { version }),
+    })
     await createTopics(kafka.internal)
   } catch (error) {
     refuse()

@@ -29,7 +29,7 @@ export class NoKafka extends Error {
  */
 export const findKafka = async (): Promise<FoundKafka> => {
   const reasons: string[] = []
-  for (const way of [namedKafka, startDockerKafka, startKafka]) {
+  for (const way of [namedKafka, startDockerKafka, () => startKafka({ longLived: true })]) {
     try {
       return await way()
     } catch (error) {

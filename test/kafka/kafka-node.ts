@@ -24,6 +24,8 @@ export class KafkaNode {
   constructor(
     private readonly home: string,
     private readonly classPath: string,
+    /** More options of the JVM. */
+    private readonly jvm: readonly string[],
     /** Where it listens for clients. */
     readonly address: string,
     /** Where clients are told to find it. */
@@ -39,7 +41,7 @@ export class KafkaNode {
     writeFileSync(this.properties, text(properties))
     const tool = ['-cp', this.classPath, 'kafka.tools.StorageTool', 'format']
     // Half a second of work: better interpreted than compiled well.
-    const java = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', quiet]
+    const java = [...this.jvm, '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', quiet]
     await run(javaProgram('java'), [...java, ...tool, '-t', clusterId, '-c', this.properties, ...more])
   }
 
@@ -47,7 +49,7 @@ export class KafkaNode {
     const log = openSync(this.log, 'a')
     // A process group of its own: Ctrl-C is for whoever started us, and we stop the nodes.
     const options: SpawnOptions = { stdio: ['ignore', log, log], detached: true }
-    const args = [...memory, quiet, '-cp', this.classPath, 'kafka.Kafka', this.properties]
+    const args = [...memory, ...this.jvm, quiet, '-cp', this.classPath, 'kafka.Kafka', this.properties]
     const process = spawn(javaProgram('java'), args, options)
     closeSync(log)
     writeFileSync(this.pid, `${process.pid}\n`)
@@ -65,6 +67,12 @@ export class KafkaNode {
 
   async kill(): Promise<void> {
     this.process?.kill('SIGKILL')
+    await this.exited
+  }
+
+  /** Lets it end by itself. */
+  async terminate(): Promise<void> {
+    this.process?.kill('SIGTERM')
     await this.exited
   }
 

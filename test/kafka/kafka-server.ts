@@ -3,6 +3,7 @@ import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { answers } from './answers'
+import { classArchive } from './class-archive'
 import { freePorts } from './free-ports'
 import { KAFKA_VERSION, kafkaClassPath } from './java'
 import { KafkaNode, KILL_NODES } from './kafka-node'
@@ -25,6 +26,8 @@ export interface KafkaOptions {
   unreachable?: boolean
   /** More server.properties, or other values for them. */
   config?: Properties
+  /** Starts slower and then works faster: for minutes of load. */
+  longLived?: boolean
 }
 
 export interface KafkaServer {
@@ -58,7 +61,10 @@ export const startKafka = async (options: KafkaOptions = {}): Promise<KafkaServe
   const folder = await mkdtemp(join(tmpdir(), 'rxmika-kafka-'))
   const guard = watchdog(KILL_NODES, folder)
   try {
-    const { nodes, internal, client, ca } = await formatNodes(folder, classPath, options)
+    const jvm = [`-XX:SharedArchiveFile=${await classArchive(classPath, clusterId())}`]
+    // What is compiled well is compiled for longer than most servers here live.
+    if (options.longLived !== true) jvm.push('-XX:TieredStopAtLevel=1')
+    const { nodes, internal, client, ca } = await formatNodes(folder, classPath, jvm, options)
 
     const start = async (...starting: KafkaNode[]) => {
       const done = new AbortController()
@@ -103,7 +109,7 @@ export const startKafka = async (options: KafkaOptions = {}): Promise<KafkaServe
   }
 }
 
-const formatNodes = async (folder: string, classPath: string, options: KafkaOptions) => {
+const formatNodes = async (folder: string, classPath: string, jvm: readonly string[], options: KafkaOptions) => {
   const security = await secure(folder, options)
   const ports = await clusterPorts(options.brokers ?? 1)
   const id = clusterId()
@@ -111,7 +117,7 @@ const formatNodes = async (folder: string, classPath: string, options: KafkaOpti
     const home = join(folder, `${i + 1}`)
     const address = `127.0.0.1:${client}`
     const advertised = (await options.advertise?.(address)) ?? address
-    const node = new KafkaNode(home, classPath, address, advertised)
+    const node = new KafkaNode(home, classPath, jvm, address, advertised)
     const logDir = join(home, 'data')
     const layout = { nodes: ports, bind: '127.0.0.1', logDir, advertised, protocol: security.protocol }
     const properties = { ...serverProperties(i + 1, layout), ...security.properties, ...options.config }
