@@ -4,6 +4,7 @@ import { type KafkaServer, startKafka } from '../kafka/kafka-server'
 import { contract } from './contract'
 import { kafkaBackend } from './kafka-backend'
 import { compressed } from './suites/compressed'
+import { leaking } from './suites/leaking'
 import { topicsThatComeAndGo } from './suites/many-topics'
 import { missingTopics } from './suites/starting'
 
@@ -15,6 +16,7 @@ describeKafka('on a real Kafka', () => {
     )
   }
   compressed(kafkaBackend(() => kafkaBrokers))
+  leaking(kafkaBackend(() => kafkaBrokers))
 })
 
 describeOwnKafka('on a Kafka that creates no topics', () => {

@@ -1,4 +1,4 @@
-import { Subject, tap, throwError } from 'rxjs'
+import { merge, Subject, tap, throwError } from 'rxjs'
 import {
   type AssignedPartition,
   ConfigurationError,
@@ -107,6 +107,36 @@ export function seeking(backend: Backend): void {
       // It has no such partition: whoever has it moves it.
       expect(await run.client.seek(topic, { partition: 7, offset: 0n })).toEqual([])
       expect(await run.client.seek(topic, new Date(old + 99))).toMatchObject([{ offset: 3n }, { offset: 2n }])
+    })
+
+    scenario('moves what a pattern or an array reads, or one topic of theirs, and nothing else', async world => {
+      const names = await Promise.all(['many-a', 'many-b', 'list-a', 'list-b', 'alone'].map(name => world.topic(name)))
+      const [manyA, manyB, listA, listB, alone] = names as [string, string, string, string, string]
+      const pattern = new RegExp(`^(${manyA}|${manyB})$`)
+      const list = [listA, listB]
+      await Promise.all(names.map(name => backend.publish(name, numbered(0, 3))))
+      const group = world.name('group')
+      const run = world.client({ group })
+      const records = merge(...[pattern, list, alone].map(what => run.client.topic(what)))
+      const seen = new Collected(records.pipe(tap(record => record.ack())))
+      run.client.start()
+      await Promise.all(names.map(name => run.committed(name, 0, 3)))
+      const moved = async (...call: Parameters<typeof run.client.seek>) =>
+        (await run.client.seek(...call)).map(({ topic, offset }) => [topic, offset])
+      expect(await moved(pattern, { offset: 1n })).toEqual([
+        [manyA, 1n],
+        [manyB, 1n],
+      ])
+      expect(await moved(list, 'earliest')).toEqual([
+        [listA, 0n],
+        [listB, 0n],
+      ])
+      expect(await moved(manyB, { offset: 2n })).toEqual([[manyB, 2n]])
+      const delivered = run.events.values.flatMap(event => (event.type === 'moved' ? [event.topic] : []))
+      expect(delivered).toEqual([manyA, manyB, listA, listB, manyB])
+      await seen.count(5 * 3 + 2 * 2 + 2 * 3 + 1)
+      await run.client.closeGracefully()
+      expect(await Promise.all(names.map(name => backend.committed(group, name, 0)))).toEqual([3n, 3n, 3n, 3n, 3n])
     })
 
     scenario('does what the last of several calls says', async world => {
