@@ -13,6 +13,8 @@ export interface Asked {
 export interface Fate {
   /** The answer is held back for so long, ms. */
   readonly delay?: number
+  /** The answer is held back until this resolves. */
+  readonly until?: Promise<unknown>
   /** The broker acts on it only after so long, ms. */
   readonly late?: number
   /** `'silence'`: the broker acts on it and never answers. `'cut'`: it closes the connection instead of acting. */

@@ -59,7 +59,7 @@ export class BrokerServer {
     const message = messageOf(header.apiKey)!
     const { apiVersion: version, correlationId } = header
     const request = message.decodeRequest(body, version)
-    const { ending, late = 0, delay = 0, change } = this.answering.fate(message, version, request)
+    const { ending, late = 0, delay = 0, until, change } = this.answering.fate(message, version, request)
     if (ending === 'cut') {
       socket.destroy()
       return
@@ -68,6 +68,7 @@ export class BrokerServer {
     const own = await this.answering.answer(message, version, request)
     // Nothing behind it is answered either.
     if (ending === 'silence') return await new Promise(() => {})
+    await until
     if (delay > 0) await new Promise(resolve => setTimeout(resolve, delay).unref())
     const answer = message.encodeResponse((change === undefined ? own : change(own)) as never, version)
     if (!socket.destroyed) socket.write(encodeResponseFrame(message, version, correlationId, answer))

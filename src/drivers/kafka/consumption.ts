@@ -22,7 +22,7 @@ import { GrouplessMember } from './membership/groupless-member.js'
 import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './membership/member.js'
 import { cannotReadTopic, forbiddenTopic } from './missing-right.js'
 import { byLeader } from './positions/by-leader.js'
-import { type LogIdentity, sealIdentity } from './positions/log-identity.js'
+import { sealIdentity } from './positions/log-identity.js'
 import { resetPosition } from './positions/reset.js'
 import { type Sought, soughtPositions } from './positions/sought.js'
 import { begunWith, TakingUp, type TakingUpHost } from './positions/taking-up.js'
@@ -72,8 +72,8 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   readonly #firstSeen = new Map<string, number>()
   /** The id of each topic when it was last seen. */
   readonly #ids = new Map<string, Uuid>()
-  /** With which identity positions of a topic are committed. */
-  readonly #identities = new Map<string, LogIdentity>()
+  /** How many partitions each topic had when its group began. */
+  readonly #begunWith = new Map<string, number>()
   /** Kept by a rebalance: they go on when its outcome is announced. */
   #resumed: readonly Assignment[] = []
   /** Assigned, and not announced yet. */
@@ -256,7 +256,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
       cluster,
       clock,
       stale,
-      committed: topics => this.#committed(topics),
+      committed: topics => this.#committed(topics, stale),
       keep: starts => this.#keep(starts, stale),
       settleDoubt: () => this.#member.settleDoubt(),
       cameLater: place =>
@@ -272,12 +272,13 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     }
   }
 
-  async #committed(topics: readonly string[]): Promise<PartitionMap<CommittedPosition>> {
+  async #committed(topics: readonly string[], stale: AbortSignal): Promise<PartitionMap<CommittedPosition>> {
     if (this.request.group === undefined) return new PartitionMap()
     const known = topics.flatMap(name => this.cluster.topic(name) ?? [])
     const committed = await this.#member.committed(known)
-    for (const { name, id, partitions } of known) {
-      this.#identities.set(name, { topicId: id, partitions: begunWith(committed.of(name)) || partitions.length })
+    if (stale.aborted) return committed
+    for (const { name, partitions } of known) {
+      this.#begunWith.set(name, begunWith(committed.of(name)) || partitions.length)
     }
     return committed
   }
@@ -537,8 +538,9 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   }
 
   #sealed({ topic, partition, offset, metadata, assignment }: CommitPoint): PositionToCommit {
-    const identity = this.#identities.get(topic) ?? { topicId: ZERO_UUID, partitions: 0 }
-    const leaderEpoch = assignment instanceof Assignment ? assignment.epochBefore(Number(offset)) : -1
+    const own = assignment instanceof Assignment ? assignment : undefined
+    const identity = { topicId: own?.topicId ?? ZERO_UUID, partitions: this.#begunWith.get(topic) ?? 0 }
+    const leaderEpoch = own?.epochBefore(Number(offset)) ?? -1
     return { topic, partition, offset, leaderEpoch, metadata: sealIdentity(identity, metadata ?? '') }
   }
 

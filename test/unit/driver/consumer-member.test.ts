@@ -208,6 +208,72 @@ describe('a member of a consumer group', () => {
     await reading.until(() => reading.has('new'))
   })
 
+  it('keeps what it has where a broker does not know the topic for a moment', async test => {
+    const { kafka, reading } = await member(test)
+    // As one that has just started, and has not caught up.
+    kafka.next('Metadata', {
+      change: answer => ({
+        ...answer,
+        topics: answer.topics.map(({ name }: { name: string }) => {
+          return { errorCode: errorCode.UNKNOWN_TOPIC_OR_PARTITION, name, partitions: [] }
+        }),
+      }),
+    })
+    const asked = kafka.count('Metadata')
+    kafka.next('Fetch', refusing(errorCode.NOT_LEADER_OR_FOLLOWER))
+    await vi.waitUntil(() => kafka.count('Metadata') > asked + 1, 5_000)
+    kafka.log('orders').append('b')
+    await reading.until(() => reading.has('b'))
+    expect(reading.story).toEqual(['assigned'])
+  })
+
+  it.each(['OK', 'UNKNOWN_MEMBER_ID'] as const)(
+    'joins again once where it was lost by a commit while a heartbeat was under way, which is answered %s later',
+    async name => {
+      await using test = new Scope()
+      const { kafka, reading } = await member(test)
+      kafka.next('ConsumerGroupHeartbeat', { delay: 300, ...(name !== 'OK' && refusing(errorCode[name])) })
+      const beats = kafka.count('ConsumerGroupHeartbeat')
+      await vi.waitUntil(() => kafka.count('ConsumerGroupHeartbeat') > beats)
+      kafka.next('OffsetCommit', refusing(errorCode.UNKNOWN_MEMBER_ID))
+      await reading.commit('orders-0', 1).catch(() => {})
+      await reading.until(() => reading.story.includes('lost') && reading.assigned.size === 2)
+      const after = kafka.asked.filter(each => each.name === 'ConsumerGroupHeartbeat').slice(beats + 1)
+      const epochs = after.map(({ request }) => request.memberEpoch as number)
+      expect(epochs.indexOf(0)).toBe(0)
+      expect(epochs.lastIndexOf(0)).toBe(0)
+      expect(reading.story.filter(type => type === 'lost')).toHaveLength(1)
+    },
+  )
+
+  it('joins again where its group is gone (GROUP_ID_NOT_FOUND)', async test => {
+    const { kafka, reading } = await member(test)
+    // Deleted, or forgotten by the coordinator, while this process stood still for longer than its session.
+    kafka.next('ConsumerGroupHeartbeat', refusing(errorCode.GROUP_ID_NOT_FOUND))
+    await reading.until(() => reading.story.includes('lost') && reading.assigned.size === 2)
+    kafka.log('orders').append('b')
+    await reading.until(() => reading.has('b'))
+    expect(reading.troubles).toEqual([])
+  })
+
+  it('is in doubt once no heartbeat was answered for a session, whatever commits are: they do not extend it', async test => {
+    const { kafka, reading } = await member(test, { sessionTimeout: 400 })
+    let answer = () => {}
+    const until = new Promise<void>(resolve => {
+      answer = resolve
+    })
+    kafka.next('ConsumerGroupHeartbeat', { until })
+    let committing = true
+    const commits = (async () => {
+      for (let offset = 1; committing; offset++) await reading.commit('orders-0', offset)
+    })()
+    await vi.waitUntil(() => reading.driver.doubtful, 5_000)
+    expect(kafka.committed.get('orders-0')?.offset).toBeGreaterThan(1)
+    committing = false
+    answer()
+    await commits
+  })
+
   it('gives up what is to go, and says so, before it takes what is new; the rest goes on meanwhile', async test => {
     const kafka = await brokers(test)
     const orders = kafka.create('orders', 0, 0, 0)

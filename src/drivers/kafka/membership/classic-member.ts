@@ -367,11 +367,14 @@ export class ClassicMember implements Member {
       throw new CommitError(`group '${group}' is not joined at present`, { retriable: this.#state === 'joining' })
     }
     let generation = this.#generation
+    const sent = this.#group.contact.now()
     try {
       await this.#group.commit(points, () => {
         generation = this.#generation
         return this.#membership
       })
+      // By this protocol, and not by the other, a commit extends the session as a heartbeat does.
+      this.#group.contact.answered(sent)
     } catch (error) {
       // What is said of a generation that is over says nothing of the next, which may be being joined already.
       const isCurrent = generation === this.#generation && (this.#state as State) !== 'joining'

@@ -5,7 +5,7 @@ import {
   consumerGroupHeartbeat,
   memberEpoch as memberEpochs,
 } from '../../../protocol/messages/consumer-group-heartbeat.js'
-import type { Uuid } from '../../../protocol/wire/uuid.js'
+import { type Uuid, ZERO_UUID } from '../../../protocol/wire/uuid.js'
 import { Backoff } from '../backoff.js'
 import type { Cluster } from '../cluster/cluster.js'
 import type { KnownTopic } from '../cluster/metadata.js'
@@ -165,7 +165,8 @@ export class ConsumerMember implements Member {
       },
       { lane: 'group', quiet: heartbeatQuiet(this.#interval) },
     )
-    if (this.#left) return 0
+    // A commit can be told first that this member is out: what is said to the member that it was is of the past.
+    if (this.#left || this.#epoch !== epoch) return 0
     if (answer.errorCode !== 0) {
       const why = answer.errorMessage === null ? '' : ` (${answer.errorMessage})`
       throw new ProtocolFailure(kafkaError(answer.errorCode), `group '${group}' refused a heartbeat${why}`)
@@ -213,7 +214,8 @@ export class ConsumerMember implements Member {
         { cause: failure },
       )
     }
-    if (error.has('memberIsOut')) {
+    // A group that is gone has no members. To one that joins it says that the group is of another protocol.
+    if (error.has('memberIsOut') || (error.name === 'GROUP_ID_NOT_FOUND' && this.#epoch !== joining)) {
       this.#lose(failure)
       return undefined
     }
@@ -317,7 +319,7 @@ export class ConsumerMember implements Member {
     const wanted = new PartitionMap<Owned>()
     let unknown = false
     for (const { topicId, partitions } of target) {
-      const topic = this.cluster.nameOf(topicId)
+      const topic = this.cluster.nameOf(topicId) ?? this.#nameOfOwned(topicId)
       if (topic === undefined) unknown = true
       else {
         for (const partition of partitions) {
@@ -328,6 +330,15 @@ export class ConsumerMember implements Member {
     }
     if (unknown) this.#lookForTopics()
     return wanted
+  }
+
+  /**
+   * A broker that has just started may not know a topic yet: what this member has of it stays. Not where the name has
+   * another id by now.
+   */
+  #nameOfOwned(topicId: Uuid): string | undefined {
+    const owned = [...this.#has.values()].find(place => place.topicId === topicId)?.topic
+    return owned === undefined || (this.cluster.topic(owned)?.id ?? ZERO_UUID) !== ZERO_UUID ? undefined : owned
   }
 
   #looking: NodeJS.Timeout | undefined

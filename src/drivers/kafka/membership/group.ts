@@ -37,11 +37,9 @@ export class Group {
     this.#offsets = new GroupOffsets(this.coordinator)
   }
 
-  /** Commits what `points` gives when the request is written; see {@link GroupOffsets.commit}. A sign of life. */
-  async commit(points: () => readonly PositionToCommit[], membership: () => Membership): Promise<void> {
-    const sent = this.contact.now()
-    await this.#offsets.commit(points, membership)
-    this.contact.answered(sent)
+  /** Commits what `points` gives when the request is written; see {@link GroupOffsets.commit}. */
+  commit(points: () => readonly PositionToCommit[], membership: () => Membership): Promise<void> {
+    return this.#offsets.commit(points, membership)
   }
 
   committed(

@@ -2,7 +2,7 @@ import type { Clock } from '../../../clock.js'
 import type { ConsumeRequest, DriverEvent } from '../../../driver.js'
 import { ConfigurationError, FetchError, type RxMikaError } from '../../../errors.js'
 import { partitionName } from '../../../place.js'
-import { ZERO_UUID } from '../../../protocol/wire/uuid.js'
+import { type Uuid, ZERO_UUID } from '../../../protocol/wire/uuid.js'
 import { pause } from '../backoff.js'
 import type { Cluster } from '../cluster/cluster.js'
 import { Assignment, type StartPosition } from '../fetching/assignment.js'
@@ -107,6 +107,8 @@ export class TakingUp {
     const { host } = this
     const { cluster, request } = host
     const topics = [...new Set(partitions.map(({ topic }) => topic))]
+    // What brokers answer is about the logs of now, whatever is known when the answers are here.
+    const ids = new Map(topics.map(topic => [topic, this.#idOf(topic)]))
     const [committed, beginnings] = await Promise.all([
       host.committed(topics),
       offsetsAt(cluster, partitions, earliest),
@@ -119,7 +121,7 @@ export class TakingUp {
       if (position === undefined) {
         if (this.#beginsLate(place, committed)) starts.set(place, at(beginnings.get(place)!))
         else begun.push(place)
-      } else if (this.#isOfAnotherLog(place, position)) {
+      } else if (isOfAnotherLog(position, ids.get(place.topic)!)) {
         moved.push({ place, from: position })
         starts.set(place, at(beginnings.get(place)!))
       } else if (position.offset < beginnings.get(place)!.offset) {
@@ -131,15 +133,21 @@ export class TakingUp {
       }
     }
     await this.#begin(begun, beginnings, starts)
-    await this.#keep(partitions, committed, starts)
+    await this.#keep(partitions, committed, starts, ids)
     if (host.stale.aborted) return []
+    // A topic was made again meanwhile: what was learnt is of a log that is gone.
+    if (topics.some(topic => isAnother(ids.get(topic)!, this.#idOf(topic)))) return this.#assignments(partitions)
     for (const { place, from } of moved) {
-      if (!host.isRemade(place)) this.#reportMove(place, from, starts.get(place)!)
+      if (!host.isRemade(place)) this.#reportMove(place, from, starts.get(place)!, ids.get(place.topic)!)
     }
-    return partitions.map(place => {
-      const topicId = cluster.topic(place.topic)?.id ?? ZERO_UUID
-      return new Assignment(place.topic, place.partition, topicId, starts.get(place)!, host.clock)
-    })
+    return partitions.map(
+      ({ topic, partition }) =>
+        new Assignment(topic, partition, ids.get(topic)!, starts.get({ topic, partition })!, host.clock),
+    )
+  }
+
+  #idOf(topic: string): Uuid {
+    return this.host.cluster.topic(topic)?.id ?? ZERO_UUID
   }
 
   /** Where the group has positions in the topic, a partition without one came to be after the group began (KIP-842). */
@@ -154,12 +162,6 @@ export class TakingUp {
       if (partitions > 0) return place.partition >= partitions
     }
     return true
-  }
-
-  #isOfAnotherLog(place: TopicPartition, { metadata }: CommittedPosition): boolean {
-    const { topicId } = unsealIdentity(metadata).identity
-    const now = this.host.cluster.topic(place.topic)?.id ?? ZERO_UUID
-    return topicId !== ZERO_UUID && now !== ZERO_UUID && topicId !== now
   }
 
   /** Where `startFrom` says. */
@@ -198,6 +200,7 @@ export class TakingUp {
     places: readonly TopicPartition[],
     committed: PartitionMap<CommittedPosition>,
     starts: PartitionMap<StartPosition>,
+    ids: ReadonlyMap<string, Uuid>,
   ): Promise<void> {
     const { request, cluster, stale } = this.host
     if (request.group === undefined || request.startFrom === 'earliest' || stale.aborted) return
@@ -205,18 +208,17 @@ export class TakingUp {
     if (fresh.length === 0) return
     await this.host.keep(
       fresh.map(place => {
-        const topic = cluster.topic(place.topic)
         const identity = {
-          topicId: topic?.id ?? ZERO_UUID,
-          partitions: begunWith(committed.of(place.topic)) || (topic?.partitions.length ?? 0),
+          topicId: ids.get(place.topic)!,
+          partitions: begunWith(committed.of(place.topic)) || (cluster.topic(place.topic)?.partitions.length ?? 0),
         }
         return { place, start: starts.get(place)!, identity }
       }),
     )
   }
 
-  #reportMove(place: TopicPartition, from: CommittedPosition, to: StartPosition): void {
-    const why = this.#isOfAnotherLog(place, from) ? 'the topic was deleted and made again' : 'it is out of range'
+  #reportMove(place: TopicPartition, from: CommittedPosition, to: StartPosition, topicId: Uuid): void {
+    const why = isOfAnotherLog(from, topicId) ? 'the topic was deleted and made again' : 'it is out of range'
     const { topic, partition } = place
     const message = `the committed position ${partitionName(place)}@${from.offset} is of no use, because ${why}; reading goes on at ${to.offset}`
     this.host.emit({
@@ -224,6 +226,15 @@ export class TakingUp {
       error: new FetchError(message, { topic, partition, offset: BigInt(from.offset) }),
     })
   }
+}
+
+/** Whether two ids are of two topics, where both are known. */
+function isAnother(one: Uuid, other: Uuid): boolean {
+  return one !== ZERO_UUID && other !== ZERO_UUID && one !== other
+}
+
+function isOfAnotherLog({ metadata }: CommittedPosition, topicId: Uuid): boolean {
+  return isAnother(unsealIdentity(metadata).identity.topicId, topicId)
 }
 
 function at({ offset, leaderEpoch }: ListedOffset): StartPosition {

@@ -1,0 +1,46 @@
+import { describe, expect, it, vi } from 'vitest'
+import { unsealIdentity } from '../../../src/drivers/kafka/positions/log-identity'
+import { brokers, Reading } from '../../fake-broker/reading'
+import { Scope } from '../../fake-broker/scope'
+
+const protocols = ['classic', 'consumer'] as const
+/** What is answered late while it is found out where to begin, and where it begins then. */
+const moments = [
+  { request: 'OffsetFetch', startFrom: 'earliest' },
+  { request: 'ListOffsets', startFrom: 'latest' },
+  { request: 'OffsetCommit', startFrom: 'latest' },
+] as const
+
+describe('a topic that is made again while it is found out where to begin', () => {
+  it.each(protocols.flatMap(groupProtocol => moments.map(moment => ({ groupProtocol, ...moment }))))(
+    'is read from its beginning: $request is answered late, from $startFrom, by the $groupProtocol protocol',
+    async ({ groupProtocol, request, startFrom }) => {
+      await using test = new Scope()
+      // The first of the addresses is always asked first: metadata come from another broker than what is answered late.
+      const random = vi.spyOn(Math, 'random').mockReturnValue(0)
+      test.onTestFinished(() => random.mockRestore())
+      const kafka = await brokers(test, 2)
+      kafka.coordinator = 1
+      kafka.create('orders', 1)
+      kafka.log('orders').append('old0', 'old1')
+      let answer = () => {}
+      const until = new Promise<void>(resolve => {
+        answer = resolve
+      })
+      kafka.next(request, { until })
+      const reading = await Reading.start(test, kafka, ['orders'], { groupProtocol, startFrom, metadataMaxAge: 50 })
+      await vi.waitUntil(() => kafka.asked.some(({ name }) => name === request), 5_000)
+      // The answer is about the log of before; it comes when the one of now is known.
+      const { id } = kafka.create('orders', 1)
+      kafka.log('orders').append('a', 'b', 'c', 'd')
+      const asked = kafka.count('Metadata')
+      await vi.waitUntil(() => kafka.count('Metadata') > asked + 1, 5_000)
+      answer()
+      await reading.until(() => reading.has('d'))
+      expect(reading.records).toEqual(['orders-0@0 a', 'orders-0@1 b', 'orders-0@2 c', 'orders-0@3 d'])
+      await reading.commit('orders-0', 4)
+      const { metadata } = kafka.committed.get('orders-0')!
+      expect(unsealIdentity(metadata!).identity.topicId).toBe(id)
+    },
+  )
+})
