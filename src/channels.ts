@@ -6,117 +6,120 @@ import type { ConsumeRecord } from './record.js'
 import type { RoutingClient } from './routing.js'
 
 /**
- * The tracing channels that this package publishes, by Node's own `diagnostics_channel`. Any copy of the package in the
- * process publishes on the same ones, because Node keeps channels by name.
+ * The tracing channels of this package, by Node's `diagnostics_channel`. All copies of the package in the process publish
+ * on the same channels, because Node keeps channels by name.
  *
- * Every operation publishes `start` and `end` around its synchronous part, then, if it takes longer, `asyncStart` and
- * `asyncEnd` when it is over, with `error` before them if it failed; all with one and the same message object, so that a
- * subscriber can keep what belongs to it by that. Operations of `rxmika:receive` and `rxmika:settle` are synchronous and
- * have `start` and `end` alone; all others end by `asyncEnd`, also if they were over at once.
+ * Every operation publishes `start` and `end` around its synchronous part. When it is over, it publishes `error` if it
+ * failed, and then `asyncStart` and `asyncEnd`, also if it was over at once. Exception: operations of `rxmika:receive` and
+ * `rxmika:settle` are synchronous and publish only `start` and `end`. All events of an operation carry the same message
+ * object, so a subscriber can keep its own state by it.
  *
- * Nothing of this is made while nobody listens.
+ * Nothing is allocated while no subscriber listens.
  */
 export interface ClientMessage {
-  /** The client. Undefined for records that no client delivered, as tests may make them. */
+  /** Undefined for records that no client delivered, such as those made by tests. */
   readonly client: RoutingClient | undefined
   readonly clientId: string | undefined
   /** Full name, suffix included. */
   readonly group: string | undefined
 }
 
-/** What messages have in place of a client's name, where no client is known. */
+/** Used where no client is known. */
 export const noClient: ClientMessage = { client: undefined, clientId: undefined, group: undefined }
 
-/** A message of an operation that runs code of the user's. */
+/** The message of an operation that runs user code. */
 export interface SurroundingMessage {
   /**
-   * A subscriber of `start` may set it: the code is then called through it, so that it runs in a context that only a function
-   * can give, as OpenTelemetry's `context.with(…)` does. It calls what it is given once and returns what that returns. A
-   * subscriber that finds one there calls it within its own.
+   * A subscriber of `start` may set this function. User code is then called through it, in a context that only a function
+   * can establish, such as OpenTelemetry's `context.with(…)`. It must call its argument once and return the result. A
+   * subscriber that finds one already set must call it inside its own.
    */
   within?: (<T>(work: () => T) => T) | undefined
 }
 
-/** `rxmika:receive`: one record is handed to the pipeline of its topic; what the pipeline does at once is within it. */
+/** `rxmika:receive`: one record is emitted to the pipeline of its topic. Includes what the pipeline does synchronously. */
 export interface ReceiveMessage extends ClientMessage, SurroundingMessage {
   readonly record: ConsumeRecord
 }
 
-/** `rxmika:process`: one call of a handler of `handle`, from its beginning until its records are settled. */
+/** `rxmika:process`: one call of a handler by `handle`, from its beginning until its records are settled. */
 export interface ProcessMessage extends ClientMessage, SurroundingMessage {
-  /** The record; of a batch the first. */
+  /** The record; for a batch the first one. */
   readonly record: ConsumeRecord<unknown>
   /** All records of the call. */
   readonly records: readonly ConsumeRecord<unknown>[]
-  /** The handler was given an array. */
+  /** True: the handler was called with an array. */
   readonly batch: boolean
-  /** What the handler resolved to. */
+  /** The result of the handler. */
   result?: unknown
-  /** What it failed with, with `error`. */
+  /** The reason of the failure, published with `error`. */
   error?: unknown
-  /** True: it was unsubscribed, or its result came when nobody waited for it any more. Neither `result` nor `error` is there. */
+  /** True: the call was unsubscribed, or its result came too late to count. Then neither `result` nor `error` is set. */
   cancelled?: boolean
 }
 
-/** `rxmika:settle`: a record is settled by `ack()` or `fail()`, and the call counted. */
+/** `rxmika:settle`: `ack()` or `fail()` settled a record. Calls that change nothing are not published. */
 export interface SettleMessage extends ClientMessage {
   readonly record: ConsumeRecord
   readonly how: 'ack' | 'fail'
-  /** What `fail` was given. */
+  /** The reason passed to `fail`. */
   readonly reason: unknown
 }
 
-/** `rxmika:publish`: a call of `publish`, from its subscription until the broker has acknowledged every record, or a copy of one record. */
+/**
+ * `rxmika:publish`: one call of `publish`, from its subscription until the broker has acknowledged every record; or one copy
+ * on a retry or DLQ topic.
+ */
 export interface PublishMessage extends ClientMessage {
   /**
-   * What is published, topics as users name them. A subscriber of `start` may put others in their place that have more
-   * headers. Empty for a copy, which stays byte for byte what it is.
+   * The published records, with topics as users name them. A subscriber of `start` may replace them by records with more
+   * headers. Empty for a copy, which is written byte for byte.
    */
   records: readonly PublishRecord[]
   /** Where the records go; each topic once. */
   readonly topics: readonly string[]
-  /** The record that was failed, or read from the DLQ topic, if this is a copy on the retry or DLQ topic. */
+  /** For a copy on the retry or DLQ topic: the record that failed, or that was read from the DLQ topic. */
   readonly copyOf: ConsumeRecord<unknown> | undefined
-  /** Where they were written, in their order. */
+  /** Where the records were written, in the order of `records`. */
   result?: readonly RecordMetadata[]
-  /** What it failed with, with `error`. */
+  /** The reason of the failure, published with `error`. */
   error?: unknown
-  /** True: nobody waits for it any more. The records may have been written all the same. */
+  /** True: no subscriber waits for it any more. The records may have been written all the same. */
   cancelled?: boolean
 }
 
 /** `rxmika:commit`: one OffsetCommit request. */
 export interface CommitMessage extends ClientMessage {
-  /** The next offset to read of each partition, topics as users name them. */
+  /** For each partition the next offset to read, with topics as users name them. */
   readonly positions: readonly Place[]
-  /** The `CommitError`, with `error`. */
+  /** The `CommitError`, published with `error`. */
   error?: unknown
   /** True: the client was closed before the broker answered. */
   cancelled?: boolean
 }
 
-/** One partition, topic as users name it. */
+/** One partition, with the topic as users name it. */
 export interface PartitionPlace {
   readonly topic: string
   readonly partition: number
 }
 
 /**
- * `rxmika:rebalance`: from the first partition that may be given up until this member knows what it has. Its lists grow
- * meanwhile.
+ * `rxmika:rebalance`: from the moment when the first partition may be revoked until this member has its new assignment. Its
+ * lists grow meanwhile.
  */
 export interface RebalanceMessage extends ClientMessage {
-  /** What may be given up: the work in flight there is waited for. Empty at the first assignment. */
+  /** Partitions that may be revoked; the rebalance waits for their records in flight. Empty at the first assignment. */
   readonly revoking: PartitionPlace[]
-  /** What is gone, known at `asyncEnd`. */
+  /** Partitions that were revoked; complete at `asyncEnd`. */
   readonly revoked: PartitionPlace[]
-  /** What was taken away without a chance to commit. */
+  /** Partitions that were taken away without a chance to commit. */
   readonly lost: PartitionPlace[]
-  /** What is new. */
+  /** Newly assigned partitions. */
   readonly added: PartitionPlace[]
-  /** What goes on where it was. */
+  /** Partitions that continue where they were. */
   readonly retained: PartitionPlace[]
-  /** True: the client was closed before it was over. */
+  /** True: the client was closed before the rebalance was over. */
   cancelled?: boolean
 }
 
@@ -129,7 +132,7 @@ export const publishChannel = tracingChannel('rxmika:publish') as Channel<Publis
 export const commitChannel = tracingChannel('rxmika:commit') as Channel<CommitMessage>
 export const rebalanceChannel = tracingChannel('rxmika:rebalance') as Channel<RebalanceMessage>
 
-/** Runs `work` as a synchronous operation: `start`, the work within its stores, `end`. */
+/** Runs `work` as a synchronous operation: `start`, then `work` within the stores of `start`, then `end`. */
 export function traceSync<M extends object, T>(channel: Channel<M>, message: M, work: () => T): T {
   const { start, end } = channel
   return start.runStores(message, () => {
@@ -141,14 +144,14 @@ export function traceSync<M extends object, T>(channel: Channel<M>, message: M, 
   })
 }
 
-/** What a message says of how its operation ended. */
+/** How an operation ended. */
 interface OperationMessage {
   result?: unknown
   error?: unknown
   cancelled?: boolean
 }
 
-/** An operation that takes its time: `run` begins it, and exactly one `asyncEnd` ends it, however often it is ended. */
+/** An asynchronous operation: `run` begins it, and the first call that ends it publishes the only `asyncEnd`. */
 export class Operation<M extends OperationMessage> {
   #over = false
   readonly #outside = AsyncResource.bind((work: () => void) => work())
@@ -167,12 +170,12 @@ export class Operation<M extends OperationMessage> {
     })
   }
 
-  /** More of the same, in the context that `run` had. */
+  /** Runs more of the operation's work, in the context of `run`. */
   again<T>(work: () => T): T {
     return (this.#inside === undefined ? work() : this.#inside(work)) as T
   }
 
-  /** What is not part of it any more, in the context that it was begun from: what comes next must not nest in it. */
+  /** Runs work that is not part of the operation, in the context it was begun from, so that later work does not nest in it. */
   outside(work: () => void): void {
     this.#outside(work)
   }
@@ -182,7 +185,7 @@ export class Operation<M extends OperationMessage> {
     this.done(settle)
   }
 
-  /** It is over. `settle` runs between `asyncStart` and `asyncEnd`. */
+  /** Ends the operation. `settle` runs between `asyncStart` and `asyncEnd`. */
   done(settle?: () => void): void {
     if (this.#over) return settle?.()
     this.#over = true
@@ -210,7 +213,7 @@ export class Operation<M extends OperationMessage> {
   }
 }
 
-/** What surrounds the work is somebody's instrumentation: if it fails before it has called the work, that is called without it. */
+/** `within` comes from instrumentation. If it throws before it has called the work, the work is called without it. */
 function surrounded<T>(message: SurroundingMessage, work: () => T): T {
   const { within } = message
   if (within === undefined) return work()

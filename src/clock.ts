@@ -1,22 +1,22 @@
 import { asyncScheduler, type SchedulerLike } from 'rxjs'
 
 /**
- * The time a client lives by. Two clocks, because one that can be set measures no durations: an NTP correction, a
- * restored virtual machine or a hand that sets it moves wall time by any amount, in both directions.
+ * The time of a client. It has two clocks, because a clock that can be set cannot measure durations: an NTP correction, a
+ * restored virtual machine or an operator can move wall time by any amount, in both directions.
  */
 export interface Clock {
-  /** Runs work later. Its `now()` is not to be read: in real time that is the wall clock. */
+  /** Runs work later. Do not read its `now()`: in real time that is the wall clock. */
   readonly scheduler: SchedulerLike
   /**
-   * Whole ms since an arbitrary moment; never goes back, and no setting moves it. For every duration: intervals,
-   * time-outs, ages. Goes on while the process is stopped; Linux stops it while the machine is suspended.
+   * Whole ms since an arbitrary moment. Never goes back, and setting the clock does not move it. For every duration:
+   * intervals, time-outs, ages. It runs on while the process is stopped; on Linux it stops while the machine is suspended.
    */
   monotonic(): number
-  /** ms since 1970, as this machine shows them. For headers, records and reports alone: it may jump at any moment. */
+  /** ms since 1970, by the clock of this machine. Only for headers, records and reports: it may jump at any moment. */
   wall(): number
 }
 
-/** What a driver says of time. */
+/** The parts of a driver that define time. */
 export interface TimeSource {
   readonly scheduler?: SchedulerLike
   wallTime?(): number
@@ -29,7 +29,7 @@ export const systemClock: Clock = {
   wall: () => Date.now(),
 }
 
-/** The clock of what runs on a driver: virtual where its scheduler is, real otherwise. */
+/** The clock of a driver: virtual if its scheduler is, real otherwise. */
 export function clockOf(source: TimeSource): Clock {
   const scheduler = source.scheduler ?? asyncScheduler
   const time: Pick<Clock, 'monotonic' | 'wall'> = isReal(scheduler)
@@ -40,8 +40,8 @@ export function clockOf(source: TimeSource): Clock {
 }
 
 /**
- * RxJS's schedulers of real time show the wall clock, all by the same function. Within `TestScheduler.run` that function
- * shows virtual frames instead, and what is made there lives in them.
+ * RxJS's real-time schedulers all return the wall clock, from one shared function. Within `TestScheduler.run` that function
+ * returns virtual frames instead, so a clock made there is virtual.
  */
 function isReal(scheduler: SchedulerLike): boolean {
   return scheduler.now === asyncScheduler.now && Math.abs(scheduler.now() - Date.now()) < 1_000

@@ -4,9 +4,9 @@ export interface CommitPoint {
   readonly partition: number
   /** The next offset to read. */
   readonly offset: bigint
-  /** Kept by the broker beside the position. */
+  /** The metadata that the broker stores with the position. */
   readonly metadata?: string
-  /** The assignment the point belongs to. Once that has ended the point is dropped, never sent. */
+  /** The assignment that the point belongs to. Once it has ended, the point is dropped and never sent. */
   readonly assignment?: { readonly ended: boolean }
 }
 

@@ -1,16 +1,16 @@
 import type { HeaderPair } from './record-batch.js'
 
-/** A record's headers by name: the only value of a name, or all of them in order. */
+/** A record's headers by name: a single value, or an array of values in order if the name occurs several times. */
 export type ConsumedHeaders = { readonly [name: string]: Buffer | null | readonly (Buffer | null)[] | undefined }
 
-/** Which headers are this library's own for a group. */
+/** Tells which headers this library added for a group. */
 export interface OwnHeaders {
   isOwn(name: string): boolean
 }
 
-/** @param own These are left out. */
+/** @param own Headers to leave out. */
 export function headersByName(pairs: readonly HeaderPair[], own?: OwnHeaders): ConsumedHeaders {
-  // Without a prototype: a header may be named `constructor` or `__proto__`.
+  // Has no prototype, because a header may be named `constructor` or `__proto__`.
   const headers: Record<string, Buffer | null | (Buffer | null)[]> = Object.create(null)
   for (const [name, value] of pairs) {
     if (own?.isOwn(name)) continue
@@ -22,7 +22,7 @@ export function headersByName(pairs: readonly HeaderPair[], own?: OwnHeaders): C
   return headers
 }
 
-/** The last value of that name; null is a value, undefined means there is none. */
+/** The last value under that name. Null is a value; undefined means that there is no such header. */
 export function lastHeader(pairs: readonly HeaderPair[], name: string): Buffer | null | undefined {
   for (let at = pairs.length - 1; at >= 0; at--) {
     const pair = pairs[at]!

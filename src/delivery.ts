@@ -3,10 +3,18 @@ import type { ClientMessage } from './channels.js'
 import type { HeaderPair } from './record-batch.js'
 
 /**
- * Where a delivery stands: `waiting` to be handed to a subscriber, `left` by one that ended and waiting for the next, `fenced`
- * behind another of its key, `unsettled` in its pipeline, `behind` another of its key there, `resting` there until a rebalance
- * is over, `routing` after `fail`, `held` by a step of its route for as long as it may take, `unroutable` when no step took it,
- * `not-due` until its retry is, `done` when completed.
+ * The state of a delivery:
+ * - `waiting`: for a subscriber
+ * - `left`: by a subscriber that ended; waits for the next one
+ * - `fenced`: waits for an earlier record of its key (`keyFence`)
+ * - `unsettled`: in the pipeline
+ * - `behind`: in the pipeline, waiting for another record of its key there
+ * - `resting`: in the pipeline, waiting for the end of a rebalance
+ * - `routing`: failed, on its failure route
+ * - `held`: kept by a step of its route for an unlimited time
+ * - `unroutable`: failed, and no step took it
+ * - `not-due`: a retry whose time has not come
+ * - `done`: completed
  */
 export type DeliveryPhase =
   | 'waiting'
@@ -21,15 +29,15 @@ export type DeliveryPhase =
   | 'not-due'
   | 'done'
 
-/** Whether a client is giving partitions up: work that has not begun is better left to whoever has them next. */
+/** Whether a client is giving up partitions: work that has not begun is better left to their next owner. */
 export interface Rebalances {
   readonly underWay: boolean
   readonly changes: Observable<unknown>
 }
 
 /**
- * Where a pipeline's records come from: an operator with more than it can begin soon lets the rest wait in Kafka. Each
- * `suspend` ends by a `resume`; records may come meanwhile, such as retries.
+ * The source of a pipeline's records. An operator with more records than it can begin soon suspends it, so that the rest
+ * waits in Kafka. Each `suspend` is ended by one `resume`. Records may still arrive meanwhile, such as retries.
  */
 export interface Supply {
   suspend(): void
@@ -41,23 +49,23 @@ export interface DeliveryOwner {
   /** Where the record was read; without suffix. */
   readonly topic: string
   readonly partition: number
-  /** The partition was revoked or lost, or the client closed: settling changes nothing any more. */
+  /** The partition was revoked or lost, or the client closed: settling has no effect any more. */
   readonly ended: boolean
-  /** A rebalance may take the partition: nothing of it is to begin until that is decided. */
+  /** A rebalance may revoke the partition: no work of it should begin until that is decided. */
   readonly givingUp: boolean
-  /** The client's: one object for all of its assignments. */
+  /** One object per client, shared by all of its assignments. */
   readonly rebalances: Rebalances
-  /** The client, as tracing channels name it. Absent from owners of an earlier version. */
+  /** The client, as tracing channels name it. Absent if an earlier version of this package made the owner. */
   readonly client?: ClientMessage
-  /** Absent: what is read there is for several pipelines, and is not held back. */
+  /** Absent: the topic is read for several pipelines, so it is not suspended for one of them. */
   readonly supply?: Supply | undefined
 }
 
-/** A `fail` that came after an `ack` of the same delivery, or an `ack` after a `fail`: the first one counts. */
+/** A `fail` after an `ack` of the same delivery, or an `ack` after a `fail`. The first call counts. */
 export interface Outrun {
   readonly first: 'ack' | 'fail'
   readonly then: 'ack' | 'fail'
-  /** What `fail` was given. */
+  /** The reason passed to `fail`. */
   readonly reason: unknown
 }
 
@@ -68,9 +76,10 @@ export interface Outrun {
 export const delivery: unique symbol = Symbol.for('rxmika.delivery') as never
 
 /**
- * The port between a record and an operator that keeps records waiting, such as `handle`, `latest` and `fork`.
+/**
+ * What operators that keep records waiting, such as `handle`, `latest` and `fork`, use of a record.
  *
- * `deliveryBehind(record)` returns it. A record that no client delivered (made by a test) has none.
+ * `deliveryBehind(record)` returns it; undefined for a record that no client delivered, such as one made by a test.
  */
 export interface Delivery {
   readonly owner: DeliveryOwner
@@ -79,45 +88,45 @@ export interface Delivery {
   readonly headerPairs: readonly HeaderPair[]
   readonly settled: boolean
   readonly phase: DeliveryPhase
-  /** Failed by a call of `fail` other than `handle`'s own. */
+  /** Failed by a call of `fail` other than that of `handle`. */
   readonly failedByHand?: boolean
-  /** Retries without a topic (`redeliver`) that came before this delivery. */
+  /** How often `redeliver` has delivered the record again before this delivery. */
   readonly redeliveries: number
-  /** True: it is settled together with others, so its own `ack()` may not complete the record. */
+  /** True: the record is settled together with others, so its own `ack()` may not complete it. */
   readonly shared: boolean
-  /** The two are deliveries of one record under one assignment: `redeliver` made one from the other. */
+  /** Whether both are deliveries of one record under one assignment: `redeliver` makes the second. */
   isSameRecord(other: Delivery): boolean
-  /** It is a record read before the other one's, under the same assignment. */
+  /** Whether this record was read before the other one, under the same assignment. */
   precedes(other: Delivery): boolean
-  /** Calls back once the record, or another delivery of it here, is completed or no longer assigned here; at once if it is. */
+  /** Calls back once the record, or a redelivery of it, is completed or its assignment has ended; at once if that is so already. */
   whenDone(done: () => void): void
   /**
-   * Exempts the record from the waits of rebalances and graceful closes until `release`. `behind`: its turn may be long in
-   * coming. `resting`: its work begins after the rebalance; graceful closes still wait for these.
+   * Exempts the record from the waits of rebalances and graceful closes until `release`. `behind`: its turn may be far off.
+   * `resting`: its work begins after the rebalance, and a graceful close still waits for it.
    */
   hold(phase: 'behind' | 'resting'): void
-  /** Returns false if it is no longer assigned here. */
+  /** Ends the exemption. Returns false if the assignment has ended. */
   release(): boolean
-  /** Reports a settlement that came after another, the other way, of what was handed out in its place. */
+  /** Reports that a record handed out in place of this one was settled a second time, in the other way. */
   outrun(outrun: Outrun): void
   /**
-   * For an operator that hands out records of its own in place of this one: leak detection asks the holder. Its `deref`
-   * returns undefined as soon as one of them that is not settled can no longer be reached.
+   * For an operator that hands out its own records in place of this one: leak detection then asks the holder. Its `deref`
+   * returns undefined once an unsettled one of them can no longer be reached.
    */
   handOut(holder: RecordHolder): void
 }
 
-/** What stands for records that were handed out in place of another. */
+/** Represents the records that were handed out in place of another record. */
 export interface RecordHolder {
-  /** Undefined once one of them that is not settled can no longer be reached. */
+  /** Returns undefined once an unsettled one of them can no longer be reached. */
   deref(): unknown
-  /** Whether one that is not settled can still be reached. Default: false. */
+  /** Whether an unsettled one of them can still be reached. Default: false. */
   readonly isBusy?: boolean
-  /** Fails those that can no longer be reached. Default: the record that they stand for fails. */
+  /** Fails those that can no longer be reached. Default: the record that they replace fails. */
   failLost?(reason: unknown, options: { readonly retry?: boolean }): void
 }
 
-/** The delivery behind a record, mapped or not; undefined for a record that no client delivered. */
+/** Returns the delivery behind a record, mapped or not; undefined for a record that no client delivered. */
 export function deliveryBehind(record: unknown): Delivery | undefined {
   return (record as { readonly [delivery]?: Delivery } | null | undefined)?.[delivery]
 }
@@ -125,23 +134,23 @@ export function deliveryBehind(record: unknown): Delivery | undefined {
 /** The same symbol in every copy of this package in the process. */
 const byHandle: unique symbol = Symbol.for('rxmika.handle') as never
 
-/** What `handle` gives `fail`, so that a record knows a handler that throws from one that fails its record by hand. */
+/** The options that `handle` passes to `fail`. They tell a handler that threw from one that called `fail` itself. */
 export const failedByHandle: { readonly retry?: boolean } = Object.freeze({ retry: true, [byHandle]: true })
 
 export function isByHandle(options: { readonly retry?: boolean; readonly [byHandle]?: boolean } | undefined): boolean {
   return options?.[byHandle] === true
 }
 
-/** What a record was in when it failed, as its copies say: its decoder, the work of its pipeline, or nobody's hands. */
+/** Where a record failed, as the headers of its copies say: in its decoder, in its handler, or dropped by its pipeline. */
 export type FailureStage = 'decode' | 'handle' | 'pipeline'
 
 /** The same symbol in every copy of this package in the process. */
 const stage: unique symbol = Symbol.for('rxmika.stage') as never
 
-/** What `decode` gives `fail` when its decoder rejects: a failure like any other, but for where it happened. */
+/** The options that `decode` passes to `fail` when its decoder rejects: an ordinary failure, with its own stage. */
 export const failedByDecoder: { readonly retry?: boolean } = Object.freeze({ retry: true, [stage]: 'decode' })
 
-/** What a record fails with that its pipeline dropped unsettled. */
+/** The options with which leak detection fails a record that its pipeline dropped. */
 export const failedByLeak: { readonly retry?: boolean } = Object.freeze({ retry: true, [stage]: 'pipeline' })
 
 export function failureStage(

@@ -5,73 +5,77 @@ import type { RxMikaError } from './errors.js'
 import type { Outgoing } from './outgoing.js'
 import type { RecordBatch } from './record-batch.js'
 
-/** For partitions where the group has no committed position. `'committed'`: having none is an error. */
+/** Where to read partitions without a committed position. With `'committed'`, a partition without one is an error. */
 export type StartFrom = 'earliest' | 'latest' | 'committed' | Date
 
 /**
- * `'classic'`: every change of the group has all members give everything up and share it out anew; `'consumer'` (KIP-848):
- * the broker moves single partitions, and what is kept goes on meanwhile; `'auto'`: the driver decides.
+ * - `'classic'`: in every rebalance all members give up their partitions and receive a new assignment.
+ * - `'consumer'` (KIP-848): the broker moves single partitions; partitions that stay are read on meanwhile.
+ * - `'auto'`: the driver chooses.
  */
 export type GroupProtocol = 'classic' | 'consumer' | 'auto'
 
 /**
- * One assignment of one partition: made by the driver when the partition is assigned, the same object until it is
- * revoked or lost, never used again after. Everything that concerns the partition names this object, so that nothing
- * of an earlier assignment can touch a later one.
+ * One assignment of one partition. The driver makes the object when the partition is assigned and keeps it until the
+ * partition is revoked or lost; it is never used again after that. Everything about the partition refers to this object, so
+ * that nothing of an earlier assignment can affect a later one.
  */
 export interface PartitionAssignment {
   readonly topic: string
   readonly partition: number
   /** The offset where reading starts: the committed position, or what `startFrom` gives. */
   readonly position: number
-  /** What was committed beside the position; empty where there is none. */
+  /** The metadata committed with the position; empty if there is none. */
   readonly metadata: string
-  /** True once revoked, lost or closed. Set by the driver before it says so. */
+  /** True once revoked, lost or closed. The driver sets it before it emits the event. */
   readonly ended: boolean
   /**
-   * The offset that the next record of the log will get, as heard within the last seconds. Absent or undefined: not heard
-   * lately, because the partition is not fetched, and `endOffsets` is to be asked.
+   * The offset that the next record of the log will get, as of the last few seconds. Absent or undefined: not known,
+   * because the partition is not being fetched; call `endOffsets` instead.
    */
   readonly endOffset?: number | undefined
 }
 
 export interface ConsumeRequest {
-  /** Absent: every partition is read from `startFrom`, nothing is committed, no group is left behind. */
+  /** Absent: every partition is read from `startFrom`, nothing is committed, and no group is created. */
   readonly group: string | undefined
-  /** Full names; `Driver.subscribe` changes them. They are known to exist. */
+  /** Full names of existing topics. `Driver.subscribe` changes the list. */
   readonly topics: readonly string[]
   /**
-   * Whether the topic came to be while this client was reading: then the group has missed nothing of it yet, and where it
-   * has no position it is read from its beginning, unless `startFrom` is a `Date`. Absent: none did.
+   * Returns whether the topic was created while this client was reading. The group cannot have missed any of its records,
+   * so without a committed position it is read from its beginning, unless `startFrom` is a `Date`. Absent: false for every topic.
    */
   readonly cameLater?: (topic: string) => boolean
   readonly startFrom: StartFrom
-  /** How long `revoking` may be held, ms. */
+  /** The longest time that `revoking` can be held, ms. */
   readonly rebalanceTimeout: number
   readonly sessionTimeout: number
   readonly heartbeatInterval: number
-  /** Which protocol the group is joined by; absent: the driver decides. */
+  /** The group protocol. Absent: the driver chooses. */
   readonly groupProtocol?: GroupProtocol
-  /** Static membership: the name of this member's place in the group (KIP-345). */
+  /** `group.instance.id` of static membership (KIP-345). */
   readonly instanceId?: string | undefined
-  /** Where this client is, for reading from the nearest replica (KIP-392). */
+  /** `client.rack`, for fetching from the nearest replica (KIP-392). */
   readonly rack?: string | undefined
-  /** How soon partitions and topics that are added are noticed, ms. */
+  /** The interval in which added partitions and topics are noticed, ms. */
   readonly metadataMaxAge?: number
 }
 
 export type DriverEvent =
   /**
-   * The outcome of a rebalance, also when nothing changed. `added` are new and paused until `resume`d; `retained` go on
-   * where they were. What is in neither had its `revoked` or `lost` before, or comes as `added` later: a partition
-   * without a leader, of which nobody knows where to read.
+   * The outcome of a rebalance, emitted even if nothing changed. `added` are new, and paused until `resume`; `retained`
+   * continue where they were. A partition in neither list was `revoked` or `lost` before, or follows as `added` later:
+   * for a partition without a leader, the driver cannot find the starting offset yet.
    */
   | {
       readonly type: 'assigned'
       readonly added: readonly PartitionAssignment[]
       readonly retained: readonly PartitionAssignment[]
     }
-  /** Records from index `from` on; per assignment in offset order, without overlap. Never of a paused assignment but for what was under way. */
+  /**
+   * Records from index `from` on. Per assignment they are in offset order, without overlap. Not emitted for paused
+   * assignments, except for fetches already in flight.
+   */
   | {
       readonly type: 'batch'
       readonly assignment: PartitionAssignment
@@ -79,9 +83,9 @@ export type DriverEvent =
       readonly from: number
     }
   /**
-   * A rebalance begins, and these may be given up. Commits pass until `until` given to `hold` completes or
-   * `rebalanceTimeout` is over; heartbeats go on meanwhile. No batch of these comes before the next `assigned`; what else
-   * is held goes on.
+   * A rebalance begins that may revoke these assignments. Commits are accepted until every `until` passed to `hold`
+   * completes or `rebalanceTimeout` is over; heartbeats continue meanwhile. No batch of these assignments is emitted
+   * before the next `assigned`; other assignments continue.
    */
   | {
       readonly type: 'revoking'
@@ -89,29 +93,29 @@ export type DriverEvent =
       hold(until: Observable<unknown>): void
     }
   | { readonly type: 'revoked'; readonly assignments: readonly PartitionAssignment[] }
-  /** The group went on without us: these may have new owners already. */
+  /** The group rebalanced without this member: these partitions may have new owners already. */
   | { readonly type: 'lost'; readonly assignments: readonly PartitionAssignment[] }
-  /** Delivery was in doubt, and the group says that we are one of it still; see {@link Driver.doubtful}. */
+  /** The assignment was in doubt, and the group has confirmed that this member still belongs to it; see {@link Driver.doubtful}. */
   | { readonly type: 'confirmed' }
   | { readonly type: 'disconnected'; readonly error: unknown }
   | { readonly type: 'reconnected' }
-  /** The driver had to begin anew, because what it stands on crashed. */
+  /** The driver restarted from scratch after a crash of the client it is built on. */
   | { readonly type: 'restarted'; readonly error: unknown }
   /**
-   * A topic of this consumption cannot be read: it is gone, or the right to read it was taken away while it was read. The
-   * others go on. Told once until it can be read again, which the driver looks for; then it is, without another event.
+   * A topic cannot be read any more: it was deleted, or the right to read it was withdrawn. Other topics continue. Emitted
+   * once per outage. The driver keeps checking and reads the topic again, without another event, once that is possible.
    */
   | {
       readonly type: 'unreadable'
       readonly topic: string
       readonly error: RxMikaError
-      /** The brokers do not know it any more. */
+      /** True: the brokers do not know the topic any more. */
       readonly isGone: boolean
     }
-  /** Something went wrong that heals by itself, or concerns one partition. */
+  /** A failure that heals by itself, or that concerns one partition only. */
   | { readonly type: 'trouble'; readonly error: RxMikaError }
 
-/** Where an assignment is to be read on: an offset, or the first record not older than a date, and so on. */
+/** Where to continue reading an assignment: an offset, an end of the log, or the first record not older than a date. */
 export interface Seek {
   readonly assignment: PartitionAssignment
   readonly to: number | 'earliest' | 'latest' | Date
@@ -122,30 +126,30 @@ export interface Moved {
   readonly to: PartitionAssignment
 }
 
-/** A bounded read of one topic, beside any group; see {@link Driver.read}. */
+/** A bounded read of one topic, independent of any group; see {@link Driver.read}. */
 export interface ReadRequest {
   /** Full name. */
   readonly topic: string
-  /** Absent: every partition; with `until: 'forever'` also those that are added later. */
+  /** Absent: every partition; with `until: 'forever'` this includes partitions added later. */
   readonly partitions?: readonly number[] | undefined
   /**
-   * A date: the first record that is not older, or the end if there is none. A map: the position of each partition; a
-   * partition that is missing in it is not read, and a position below the log's start is its start.
+   * A date: the first record that is not older, or the end if there is none. A map: the position of each partition. A
+   * partition that is not in the map is not read; a position below the log's start is moved to the start.
    */
   readonly from: 'earliest' | 'latest' | Date | ReadonlyMap<number, number>
   /**
-   * `'caught-up'`: the end that each partition has when the read begins. A date: before the first record that is not older,
-   * and if there is none, as `'caught-up'`.
+   * `'caught-up'`: up to the end that each partition has when the read begins. A date: up to the first record that is not
+   * older (excluded), or as `'caught-up'` if there is none.
    */
   readonly until: 'caught-up' | 'forever' | Date
   /** For reading from the nearest replica (KIP-392). */
   readonly rack?: string | undefined
-  /** True: nothing more is fetched, except for fetches already in flight. Absent: never paused. */
+  /** While true, no new fetch is sent; fetches already in flight are still emitted. Absent: never paused. */
   readonly paused?: Observable<boolean>
 }
 
 export type ReadEvent =
-  /** Records with the indexes `from … to - 1`; per partition in offset order, without overlap. There may be none. */
+  /** The records with indexes `from` to `to - 1`, possibly none. Per partition they are in offset order, without overlap. */
   | {
       readonly type: 'batch'
       readonly partition: number
@@ -153,10 +157,10 @@ export type ReadEvent =
       readonly from: number
       readonly to: number
     }
-  /** Something that heals by itself, or a position that moved because the log did. */
+  /** A failure that heals by itself, or a position that moved because the log was truncated. */
   | { readonly type: 'trouble'; readonly error: RxMikaError }
 
-/** Whether the brokers can be reached. */
+/** Whether brokers can be reached. */
 export type ConnectionEvent = Extract<DriverEvent, { readonly type: 'disconnected' | 'reconnected' }>
 
 export interface DriverContext {
@@ -165,65 +169,65 @@ export interface DriverContext {
 }
 
 /**
- * The connection to Kafka, of one client. No method throws or returns a promise: what takes time is an Observable, so that
- * a driver on virtual time makes the whole client run in virtual time.
+ * The connection of one client to Kafka. No method throws or returns a promise: asynchronous results are Observables, so
+ * that a driver in virtual time makes the whole client run in virtual time.
  */
 export interface Driver {
-  /** The time of everything that waits; absent: RxJS's `asyncScheduler`. */
+  /** Runs everything that waits. Absent: RxJS's `asyncScheduler`. */
   readonly scheduler?: SchedulerLike
   /**
-   * The wall clock of the machine, ms since 1970: what the client writes into headers and reports. It may jump; no duration
-   * is measured by it. Absent: the scheduler's `now()`, in real time `Date.now()`.
+   * The wall clock of the machine, ms since 1970. The client writes it into headers and reports. It may jump; no duration
+   * is measured by it. Absent: the scheduler's `now()`, which is `Date.now()` in real time.
    */
   wallTime?(): number
   /**
-   * True: the group has not answered for longer than a session, so others may have what is assigned here. It is looked at
-   * by the clock, for a process that stood still learns of it no other way. Nothing is handed out until `confirmed`,
-   * `lost` or `assigned` says what is so. Absent: never.
+   * True: the group has not answered for longer than the session time-out, so other members may own what is assigned here.
+   * Computed from the clock when read, because a process that was suspended gets no event. No record is delivered until
+   * `confirmed`, `lost` or `assigned` is emitted. Absent: never in doubt.
    */
   readonly doubtful?: boolean
   /**
-   * What goes wrong beside any call and may heal: brokers that cannot be reached, each by its address and the reason,
-   * within 5 s, and then once a minute at most. Hot. Absent: nothing is told beside the calls.
+   * Failures outside any call that may heal: brokers that cannot be reached, each with its address and the reason. Emitted
+   * within 5 s, and then at most once a minute. Hot. Absent: such failures are not reported.
    */
   readonly trouble?: Observable<RxMikaError>
   /**
-   * The newest reason why a broker cannot be reached, known from the first failed attempt on; undefined while all that
-   * are asked answer. For the `cause` of what times out. Absent: never known.
+   * The latest reason why a broker cannot be reached, set from the first failed attempt on. Undefined while all contacted
+   * brokers answer. Used as the `cause` of time-outs. Absent: never known.
    */
   readonly lastFailure?: RxMikaError | undefined
   /**
-   * The same as `connect` and `consume` tell, while neither is subscribed: a client may be connected for publishing alone.
-   * Hot. Absent: outages are not told then.
+   * The same events as `connect` and `consume` emit, for the time when neither is subscribed: a client may be connected
+   * only to publish. Hot. Absent: outages are not reported then.
    */
   readonly connection?: Observable<ConnectionEvent>
   /**
-   * From now on a broker is asked something every few seconds if nothing else is, so that `disconnected` comes within 10 s of
-   * an outage, whatever the client does. Called more than once, it does no more. Absent: `disconnected` comes in any case.
+   * From now on the driver sends a request every few seconds if it sends no other, so that `disconnected` is emitted within
+   * 10 s of an outage, whatever the client does. Further calls have no effect. Absent: `disconnected` is emitted in any case.
    */
   keepAsking?(): void
   /**
-   * Completes when the brokers answer; errors with `ConnectionError` or `ConfigurationError` only when that cannot heal.
-   * Tells meanwhile when they do not, and when they do after that.
+   * Completes when a broker answers. Errors with `ConnectionError` or `ConfigurationError` only if the failure cannot heal.
+   * Emits `disconnected` if no broker answers meanwhile, and `reconnected` after that.
    */
   connect(context: DriverContext): Observable<ConnectionEvent>
-  /** Partition counts by full name, creating topics where the broker does so; a topic that is absent does not exist. */
+  /** Partition counts by full name. Creates topics if the broker does so. A topic missing from the result does not exist. */
   topics(names: readonly string[]): Observable<ReadonlyMap<string, number>>
   /**
-   * The full names of those of these topics that exist, or, without names, of all that this client may see, Kafka's own left
-   * out. Emits once they are known, and again whenever that changes, which is noticed well within the `metadataMaxAge` of
-   * `consume`. Creates none. Goes on while brokers are away; errors with a `ConfigurationError` if at first one of the
-   * named may not be seen.
+   * The full names of those of these topics that exist. Without `names`: all topics that this client may see, except
+   * Kafka's internal ones. Emits once they are known, and again whenever they change, well within the `metadataMaxAge` of
+   * `consume`. Creates no topic, and continues while brokers are away. Errors with a `ConfigurationError` if the first look-up
+   * finds a named topic that this client may not see.
    */
   topicNames(names?: readonly string[]): Observable<readonly string[]>
-  /** Per partition of the topic the offset that the next record will get. */
+  /** For each partition of the topic, the offset that its next record will get. */
   endOffsets(topic: string): Observable<ReadonlyMap<number, number>>
-  /** Joins on subscription; errors only with what cannot heal; completes after `leave`. */
+  /** Joins the group on subscription. Errors only with failures that cannot heal. Completes after `leave`. */
   consume(request: ConsumeRequest): Observable<DriverEvent>
   /**
-   * Replaces the topics of the `consume` that is under way; without one it does nothing. What is new is joined, what is
-   * left out is revoked, as a rebalance of the group or, without a group, at once. By the consumer protocol all else
-   * goes on meanwhile.
+   * Replaces the topics of the running `consume`; does nothing without one. Added topics are assigned and removed ones are
+   * revoked: by a rebalance of the group, or at once without a group. With the consumer protocol, partitions of all other
+   * topics are read on meanwhile.
    *
    * @param topics Full names of topics that exist.
    */
@@ -231,53 +235,54 @@ export interface Driver {
   pause(assignments: readonly PartitionAssignment[]): void
   resume(assignments: readonly PartitionAssignment[]): void
   /**
-   * One fetch beside those of `consume`, for records whose bytes were let go: emits the batch that holds the first record
-   * at or after `offset`, if there is one, perhaps some that follow, and completes.
+   * One fetch outside `consume`, for records whose bytes are no longer held. Emits the batch with the first record at or
+   * after `offset`, if there is one, possibly batches that follow, and completes.
    */
   readAt(assignment: PartitionAssignment, offset: number): Observable<RecordBatch>
-  /** Characters of metadata that a commit may have beside a position. Absent: 4,096, as Kafka has it by default. */
+  /** The longest metadata of a commit, in characters. Absent: 4,096, the default of `offset.metadata.max.bytes`. */
   readonly maxCommitMetadata?: number
   /**
-   * Reads a topic between two bounds, beside `consume` and any other read. Begins on subscription; completes once every
-   * partition is read to its end, past gaps, markers and aborted transactions. Unsubscribing ends its fetches and closes
-   * its connections. Joins no group, commits nothing and creates no topic: READ on the topic is enough.
+   * Reads a topic between two bounds, independent of `consume` and of other reads. Begins on subscription; completes once
+   * every partition is read to its end, past gaps, markers and aborted transactions. Unsubscribing ends its fetches and
+   * closes its connections. Joins no group, commits nothing and creates no topic: READ on the topic is enough.
    *
-   * While the leader of a partition is away, the others are read. Errors with `ConfigurationError` if the topic or a
-   * partition does not exist, and with `FetchError` if the topic is deleted, forbidden or cannot be decoded.
+   * While the leader of a partition is away, the other partitions are read. Errors with `ConfigurationError` if the topic or
+   * a partition does not exist, and with `FetchError` if the topic is deleted, forbidden or cannot be decoded.
    */
   read(request: ReadRequest): Observable<ReadEvent>
   /**
-   * Moves assignments: each gets another in its place, paused, that begins at the new position. Emits them once they are
-   * moved, those of several leaders one after the other, and completes when none is left. Until then the old ones go on.
-   * The old assignment has ended when its successor is emitted, so that nothing read or committed for it counts any more.
+   * Moves assignments: each is replaced by a new one, paused, that begins at the new position. Emits the replacements as
+   * they are made, those of several leaders one after the other, and completes when all are made. Until then the old
+   * assignments continue. An old assignment has ended when its replacement is emitted, so that nothing read or committed
+   * for it counts any more.
    *
-   * An assignment that ended otherwise is left out. Of several calls for one partition the last one counts. A position that
-   * is not in the log is reported as `trouble`, and reading begins where `startFrom` says. Commits nothing.
+   * Assignments that end for another reason are left out. Of several calls for one partition the last one counts. A position
+   * outside the log is reported as `trouble`, and reading begins where `startFrom` says. Commits nothing.
    */
   seek(moves: readonly Seek[]): Observable<readonly Moved[]>
   /**
-   * One request; completes when the broker confirmed it; errors with `CommitError`. Points whose assignment has ended
-   * are not sent. Any other error counts as one that may pass.
+   * Sends one OffsetCommit request. Completes when the broker has confirmed it; errors with `CommitError`. Points whose
+   * assignment has ended are not sent. The caller treats any other error as retriable.
    */
   commit(points: readonly CommitPoint[]): Observable<never>
   /**
-   * Writes a record and tells it what became of that; returns at once. Goes on trying, for as long as the record is
-   * wanted, whatever brokers and connections do, and says why in the meantime. Only what the broker confirmed is `ok`; what
-   * is neither that nor a refusal counts as a refusal that may pass, and is produced again. A refusal says in `reason` why,
-   * as Kafka names it: a copy of a failed record that is MESSAGE_TOO_LARGE or has an INVALID_TIMESTAMP is made smaller, or
-   * at the present time.
+   * Writes a record and calls the methods of `outgoing` with the outcome; returns at once. Retries for as long as the record
+   * is wanted, whatever brokers and connections do, and reports each reason by `delayed`. `ok` means that the broker has
+   * acknowledged it. The caller treats any result that is neither `ok` nor a refusal as a retriable refusal, and produces
+   * the record again. A refusal has Kafka's error name in `reason`: a copy of a failed record that is refused as
+   * MESSAGE_TOO_LARGE is made smaller, and one refused as INVALID_TIMESTAMP gets the present time.
    *
-   * What goes to one partition, by key or by number, is written in the order of the calls, whatever is refused meanwhile.
-   * A record that cannot be written is refused alone, and what one partition waits for holds up no other.
+   * Records of one partition, chosen by key or by number, are written in the order of the calls, whatever is refused
+   * meanwhile. A record that cannot be written is refused alone. Records that wait for one partition delay no other.
    *
-   * The one method that is no Observable: there may be tens of thousands of records at once, and a subscription for each is
-   * dear. The record is told in the driver's own time, virtual where that is.
+   * This is the one method without an Observable: tens of thousands of records may be waiting, and a subscription for each
+   * is expensive. The callbacks run on the driver's scheduler, in virtual time if that is virtual.
    *
-   * A timestamp may be any safe integer: -1 is Kafka's word for none, and others lie before 1970.
+   * A timestamp may be any safe integer: -1 means none in Kafka, and other negative ones lie before 1970.
    */
   produce(outgoing: Outgoing): void
-  /** Leaves the group; what was assigned has ended. Completes in bounded time, also when there is nothing to leave. */
+  /** Leaves the group; all assignments have ended. Completes in bounded time, also if there is nothing to leave. */
   leave(): Observable<never>
-  /** Ends every connection, having left. Completes in bounded time. */
+  /** Closes every connection. Called after `leave`. Completes in bounded time. */
   close(): Observable<never>
 }

@@ -7,15 +7,16 @@ export interface EncodableRecord {
   readonly key: Buffer | null
   readonly value: Buffer | null
   readonly headers: readonly HeaderPair[]
-  /** ms since 1970; Kafka's -1 means none, and it may be before 1970. */
+  /** ms since 1970. Kafka's -1 means none; other negative values lie before 1970. */
   readonly timestamp: number
 }
 
 /**
- * Checks a record and turns its texts into UTF-8, before it joins others: what cannot be encoded is refused by itself.
+ * Checks a record and encodes its strings as UTF-8. Called before the record joins a batch, so that a record that cannot be
+ * encoded is refused alone.
  *
- * @param now The timestamp of a record without one.
- * @throws TypeError naming what of the record is wrong; see {@link notEncodable}.
+ * @param now Returns the timestamp of a record without one.
+ * @throws TypeError naming the invalid part of the record; see {@link notEncodable}.
  */
 export function encodable({ key, value, headers, timestamp }: PublishRecord, now: () => number): EncodableRecord {
   if (timestamp !== undefined && !Number.isSafeInteger(timestamp)) {
@@ -31,10 +32,10 @@ export function encodable({ key, value, headers, timestamp }: PublishRecord, now
 }
 
 /**
- * The refusal of a record that `encodable` throws for, or that could not be made. With a `reason` where Kafka has one, as
- * brokers would give it.
+ * The refusal of a record for which `encodable` threw, or that could not be made. It has the `reason` that a broker would
+ * give, if Kafka has one.
  *
- * @param to Where it was to go, for the message.
+ * @param to The topic or partition, for the message.
  */
 export function notEncodable(topic: string, to: string, cause: unknown): PublishError {
   const why = cause instanceof Error ? cause.message : 'it could not be made'
@@ -47,7 +48,7 @@ export function notEncodable(topic: string, to: string, cause: unknown): Publish
 
 function checkedHeaders(headers: PublishRecord['headers']): readonly HeaderPair[] {
   const pairs: readonly unknown[] = headerPairs(headers)
-  // Most have bytes alone; what is right is not copied.
+  // Most records have only bytes here. Then nothing is copied.
   if (pairs.every(isOfBytes)) return pairs
   return pairs.map((pair): HeaderPair => {
     if (!Array.isArray(pair) || typeof pair[0] !== 'string') {
@@ -69,7 +70,7 @@ function bytes(what: string, content: unknown): Buffer | null {
   throw new TypeError(`${what} must be a Buffer, a string or null (got ${shown(content)})`)
 }
 
-/** What it is, not what it says: it may be a secret. */
+/** Shows the kind of a value and not its content, which may be a secret. */
 function shown(value: unknown): string {
   if (typeof value === 'number') return String(value)
   return Array.isArray(value) ? 'an array' : typeof value

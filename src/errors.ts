@@ -27,7 +27,7 @@ export class RxMikaError extends Error {
   }
 }
 
-/** An option, an environment key or a topic name is invalid; the message names it and its value, never a password. */
+/** An option, an environment key or a topic name is invalid. The message has the name and the value, never a password. */
 export class ConfigurationError extends RxMikaError {
   constructor(message: string, options?: { cause?: unknown }) {
     super('RXMIKA_CONFIGURATION', message, options)
@@ -61,7 +61,10 @@ export class TopicAlreadySubscribedError extends RxMikaError {
   }
 }
 
-/** With `leaks: 'fail'` or `'redeliver'`: the pipeline dropped the record without `ack()` or `fail()`. The place is where it was read. */
+/**
+ * The pipeline dropped the record without `ack()` or `fail()`. Emitted with `leaks: 'fail'` and `leaks: 'redeliver'`.
+ * Topic, partition and offset are the place where it was read.
+ */
 export class LeakedRecordError extends RxMikaError {
   constructor(
     readonly topic: string,
@@ -82,14 +85,14 @@ export class DlqNotConfiguredError extends RxMikaError {
   }
 }
 
-/** The client is closed, or closed before it could do what was asked; `cause` is why, where there is a reason. */
+/** The client is closed, or was closed before the operation finished. `cause` is why it closed, if there is a reason. */
 export class ClientClosedError extends RxMikaError {
   constructor(message = 'the client is closed', options?: { cause?: unknown }) {
     super('RXMIKA_CLIENT_CLOSED', message, options)
   }
 }
 
-/** The brokers cannot be reached, or refuse us (authentication, authorisation). */
+/** The brokers cannot be reached, or they refuse this client (authentication, authorisation). */
 export class ConnectionError extends RxMikaError {
   constructor(message: string, options?: { cause?: unknown }) {
     super('RXMIKA_CONNECTION', message, options)
@@ -110,7 +113,7 @@ export class FetchError extends RxMikaError {
 }
 
 export class CommitError extends RxMikaError {
-  /** True: the same or a newer position can be committed later. False: no commit of this client will ever be accepted. */
+  /** True: the same or a newer position can be committed later. False: no later commit of this client will be accepted. */
   readonly retriable: boolean
 
   constructor(message: string, options: { cause?: unknown; retriable: boolean }) {
@@ -120,12 +123,12 @@ export class CommitError extends RxMikaError {
 }
 
 export class PublishError extends RxMikaError {
-  /** True: the broker may accept the record later. False: it never will as it is (too large, invalid, not authorised). */
+  /** True: the broker may accept the record later. False: it will never accept it as it is (too large, invalid, not authorised). */
   readonly retriable: boolean
   readonly topic: string | undefined
   /**
-   * Why the record was refused, as Kafka names it: `MESSAGE_TOO_LARGE`, `INVALID_TIMESTAMP`, `INVALID_RECORD`. Undefined
-   * where it was not refused, or nobody said why.
+   * The name of Kafka's error code if the record was refused: `MESSAGE_TOO_LARGE`, `INVALID_TIMESTAMP`, `INVALID_RECORD`…
+   * Undefined if it was not refused, or was refused without a reason.
    */
   readonly reason: string | undefined
 
@@ -137,7 +140,7 @@ export class PublishError extends RxMikaError {
   }
 }
 
-/** A record's bytes are not what its decoder expects. It fails without retries. */
+/** A record's bytes are not what its decoder expects. The record fails without retries. */
 export class DecodeError extends RxMikaError {
   constructor(message: string, options?: { cause?: unknown }) {
     super('RXMIKA_DECODE', message, options)
@@ -150,7 +153,7 @@ export class HandlerTimeoutError extends RxMikaError {
   }
 }
 
-/** A failed record that no step of its topic's route takes: it is held uncommitted, and its partition's commits stop there. */
+/** No step of its topic's route took a failed record. It is held uncommitted, and commits of its partition stop there. */
 export class UnroutableFailureError extends RxMikaError {
   constructor(
     readonly topic: string,
@@ -163,12 +166,12 @@ export class UnroutableFailureError extends RxMikaError {
   }
 }
 
-/** Not tried: a record before it, of the same key, was dead-lettered, and its topic's `keyFence` sends it after that one. */
+/** The record was not tried: with `keyFence`, it follows an earlier record of its key that was dead-lettered. */
 export class KeyFenceError extends RxMikaError {
   constructor(
     readonly topic: string,
     readonly partition: number,
-    /** Of the record before it. */
+    /** The place of the earlier record. */
     readonly offset: bigint,
   ) {
     super(
@@ -178,13 +181,13 @@ export class KeyFenceError extends RxMikaError {
   }
 }
 
-/** More failures than a `breaker` lets pass: the topic is paused and its failures are held until it is resumed. */
+/** More records failed than a `breaker` allows. The topic is paused, and its failed records are held until it is resumed. */
 export class FloodError extends RxMikaError {
   constructor(
     readonly topic: string,
-    /** How many the breaker lets pass within that time. */
+    /** How many failures the breaker allows within that time. */
     readonly failures: number,
-    /** ms. */
+    /** Milliseconds. */
     readonly within: number,
     options?: { cause?: unknown },
   ) {
@@ -207,7 +210,7 @@ export class RecordWithoutConsumerError extends RxMikaError {
   }
 }
 
-/** The errors of this library by their code. */
+/** The error classes of this library by their `code`. */
 export interface RxMikaErrors {
   RXMIKA_CONFIGURATION: ConfigurationError
   RXMIKA_TOPIC_ALREADY_REGISTERED: TopicAlreadyRegisteredError
@@ -228,10 +231,10 @@ export interface RxMikaErrors {
 }
 
 /**
- * Whether this is an error of this library, of the given code where one is given.
+ * Returns whether `error` is an error of this library, and has the given code if one is given.
  *
- * Recognizes errors of every copy of the package that the process has loaded. `instanceof` knows the classes of one
- * copy only, and a program has two where it imports the package as an ES module and requires it, or has two versions.
+ * Works across several copies of the package in one process, where `instanceof` does not: a program loads two copies if it
+ * both imports and requires the package, or depends on two versions of it.
  */
 export function isRxMikaError(error: unknown): error is RxMikaError
 export function isRxMikaError<C extends keyof RxMikaErrors>(error: unknown, code: C): error is RxMikaErrors[C]
@@ -241,7 +244,7 @@ export function isRxMikaError(error: unknown, code?: string): error is RxMikaErr
     const { [errorBrand]: branded, code: found } = error as Partial<RxMikaError>
     return branded === true && (code === undefined || found === code)
   } catch {
-    // A record may fail with anything: a proxy, or an object whose getters throw.
+    // A record may fail with any value: a proxy, or an object whose getters throw.
     return false
   }
 }

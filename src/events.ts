@@ -1,18 +1,18 @@
 import type { RxMikaError } from './errors.js'
 import type { Outrun } from './record.js'
 
-/** Where in Kafka something happened. Topics as users name them, without suffix. */
+/** The place of a record or a position in Kafka. The topic is named as users name it, without the suffix. */
 export interface Place {
   readonly topic: string
   readonly partition: number
   readonly offset: bigint
 }
 
-/** A record, by where it was read. */
+/** A record, named by the place where it was read. */
 export interface RecordPlace extends Place {
-  /** Null also where the bytes of the record were let go. */
+  /** Null if the record has no key, or if its bytes are no longer held in memory. */
   readonly key: Buffer | null
-  /** Where it was first published, if it was read from a retry or DLQ topic and its headers say so. */
+  /** The place where it was first published. Only for records read from a retry or DLQ topic whose headers say so. */
   readonly origin?: Place
 }
 
@@ -20,37 +20,43 @@ export type ClientState = 'idle' | 'starting' | 'running' | 'draining' | 'closed
 
 /**
  * Why a partition's committed position is held back:
- * `unsettled`, delivered and neither acked nor failed; `routing`, failed and its copy not yet acknowledged;
- * `unroutable`, failed and no step takes it; `not-due`, a retry waiting for its time; `no-subscriber`, its topic has
- * none; `paused`, its topic is; `committing`, completed and the commit not yet confirmed.
+ * - `unsettled`: delivered, and neither acked nor failed yet
+ * - `routing`: failed, and its copy is not acknowledged yet, or a step of its route holds it
+ * - `unroutable`: failed, and no step of its route took it
+ * - `not-due`: a retry whose time has not come
+ * - `no-subscriber`: its topic has no subscriber
+ * - `paused`: its topic is paused
+ * - `committing`: completed, and the commit is not confirmed yet
  */
 export type StallReason = 'unsettled' | 'routing' | 'unroutable' | 'not-due' | 'no-subscriber' | 'paused' | 'committing'
 
-/** The record that holds the position back; with `committing` the position that is committed, and a key of null. */
+/** The record that holds the position back. With `committing` it is the position being committed, and `key` is null. */
 export interface Stall extends RecordPlace {
   readonly attempt: number
-  /** When it began, ms since 1970. */
+  /** When this began, ms since 1970. */
   readonly since: number
   readonly why: StallReason
 }
 
 export interface StallsOptions {
-  /** True: every record that is held, not only the first of each partition; default false. */
+  /** True: return every held record. False (default): only the first of each partition. */
   readonly all?: boolean | undefined
 }
 
 /**
- * What happened inside, for logs, metrics and tests. Switch on `type`. Those of one record say where it was read: for a retry
- * that is the retry topic, for a replayed one the DLQ topic, and `origin` is where it was first published.
+ * What happened inside the client, for logs, metrics and tests. Switch on `type`.
+ *
+ * Events of a record carry the place where it was read: the retry topic for a retry, the DLQ topic for a replayed record.
+ * `origin` is the place where it was first published.
  */
 export type ClientEvent =
   /** Reading starts at `offset`. */
   | ({ readonly type: 'assigned' } & Place)
-  /** Given up in a rebalance, everything completed committed; `offset` is the committed position. */
+  /** Revoked in a rebalance, after everything completed was committed. `offset` is the committed position. */
   | ({ readonly type: 'revoked' } & Place)
-  /** Taken away without a chance to commit; from `offset` on records are delivered again elsewhere. */
+  /** Taken away without a chance to commit. Records from `offset` on are delivered again to the new owner. */
   | ({ readonly type: 'lost' } & Place)
-  /** `seek` moved the partition: reading goes on at `offset`. `from` is where it would have gone on. */
+  /** `seek` moved the partition: reading continues at `offset`. `from` is the position it had before. */
   | ({ readonly type: 'moved'; readonly from: bigint } & Place)
   | { readonly type: 'paused'; readonly topic: string }
   | { readonly type: 'resumed'; readonly topic: string }
@@ -59,32 +65,32 @@ export type ClientEvent =
   /** The broker confirmed the position; `offset` is the next to read. */
   | ({ readonly type: 'committed' } & Place)
   /**
-   * More finished work behind the position than the commit's metadata has room for: after a restart, what is in so many
-   * ranges of offsets is delivered again.
+   * More records are completed behind the position than the commit's metadata can list. After a restart, the records in
+   * `ranges` ranges of offsets are delivered again.
    */
   | ({ readonly type: 'forgotten'; readonly ranges: number } & Place)
-  /** A copy stands on the retry topic. */
+  /** The broker acknowledged a copy on the retry topic. */
   | ({ readonly type: 'retried'; readonly attempt: number; readonly reason: unknown } & RecordPlace)
-  /** A copy stands on the DLQ topic. */
+  /** The broker acknowledged a copy on the DLQ topic. */
   | ({ readonly type: 'dead-lettered'; readonly attempt: number; readonly reason: unknown } & RecordPlace)
   | ({ readonly type: 'discarded'; readonly attempt: number; readonly reason: unknown } & RecordPlace)
-  /** Another group's record on a shared retry or DLQ topic; `origin` is not known of it. */
+  /** A record of another group on a shared retry or DLQ topic. It has no `origin`. */
   | ({ readonly type: 'skipped' } & RecordPlace)
-  /** The position is held back for `stallAfter`. */
+  /** The position has been held back for `stallAfter`. */
   | ({ readonly type: 'stalled' } & Stall)
-  /** What was `stalled` is completed or committed, or its partition was revoked, lost or closed. */
+  /** A record reported as `stalled` was completed or committed, or its partition was revoked, lost or closed. */
   | ({ readonly type: 'unstalled' } & RecordPlace)
   /**
-   * A `fail` that came after an `ack` of the same delivery, or an `ack` after a `fail`: the first one counts. Two parts of a
-   * pipeline settle the same records, as with `share()` and two `handle`s.
+   * A `fail` after an `ack` of the same delivery, or an `ack` after a `fail`. The first call counts. The usual cause is two
+   * parts of a pipeline that settle the same records, as with `share()` and two `handle`s.
    */
   | ({ readonly type: 'outrun' } & Outrun & RecordPlace)
-  /** The pipeline dropped the record unsettled: it was garbage-collected, and nobody can settle it any more. */
+  /** The pipeline dropped the record unsettled: it was garbage-collected, so it can no longer be settled. */
   | ({ readonly type: 'leaked' } & RecordPlace)
-  /** Settled after its assignment ended; it changed nothing. */
+  /** Settled after its assignment ended. The settlement changed nothing. */
   | ({ readonly type: 'late-settlement' } & RecordPlace)
   | { readonly type: 'disconnected'; readonly error: unknown }
   | { readonly type: 'reconnected' }
-  /** A driver had to begin anew. The drivers of this package never emit it. */
+  /** The driver restarted from scratch. The drivers of this package never emit this event. */
   | { readonly type: 'restarted'; readonly error: unknown }
   | { readonly type: 'state'; readonly state: ClientState; readonly error?: RxMikaError }

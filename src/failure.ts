@@ -3,36 +3,36 @@ import type { ConsumeRecord } from './record.js'
 
 export type Disposition = 'acked' | 'retried' | 'dead-lettered' | 'discarded'
 
-/** A record that its pipeline failed, on its way down the topic's failure route. */
+/** A record that its pipeline failed, on its topic's failure route. */
 export class Failed {
   constructor(
     readonly record: ConsumeRecord<unknown>,
-    /** What `fail` was given. */
+    /** The reason passed to `fail`. */
     readonly reason: unknown,
     /** Which attempt failed; 1 is the first delivery. */
     readonly attempt: number,
-    /** False: steps that would try again let it pass. */
+    /** False: steps that would try again pass it on. */
     readonly retryable: boolean,
     /**
-     * `decode`: its decoder rejected. (One that says that the bytes are bad fails the record with a `DecodeError`.) `pipeline`:
-     * its pipeline dropped it. Default `handle`.
+     * Where it failed. `decode`: its decoder rejected. (Bytes that cannot be decoded have a `DecodeError` as their reason.)
+     * `pipeline`: its pipeline dropped it. Default: `handle`.
      */
     readonly stage?: FailureStage,
   ) {}
 }
 
 /**
- * A record that is done with. Opaque: only the steps of this library make one, so a route that type-checks has
- * accounted for every record.
+ * A record that needs no more work. Opaque: only the steps of this library make one, so a route that type-checks accounts
+ * for every record.
  */
 export interface Completed {
-  /** There is no such property. It is what the compiler says of a route whose last step lets failed records pass. */
+  /** This property does not exist at run time. The compiler shows its name if a route's last step lets failed records pass. */
   readonly 'this route may leave a record failed: end it with deadLetter, discard or halt': true
   readonly record: ConsumeRecord<unknown>
   readonly disposition: Disposition
 }
 
-/** The same symbol in every copy of this package in the process: routes may mix steps of several. */
+/** The same symbol in every copy of this package in the process, because a route may combine steps of several copies. */
 const completedBrand: unique symbol = Symbol.for('rxmika.completed') as never
 
 class CompletedRecord {
@@ -46,7 +46,7 @@ class CompletedRecord {
   ) {}
 }
 
-/** For steps alone; not exported from the package. */
+/** Only for steps; not exported from the package. */
 export function completed(failed: Failed, disposition: Disposition): Completed {
   return new CompletedRecord(failed.record, disposition) as unknown as Completed
 }

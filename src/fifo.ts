@@ -1,4 +1,4 @@
-/** First in, first out, in constant time for any length; `Array.shift` is not. */
+/** A queue with constant-time operations for any length; `Array.shift` is linear. */
 export class Fifo<T> {
   #items: (T | undefined)[] = []
   #head = 0
@@ -11,7 +11,7 @@ export class Fifo<T> {
     this.#items.push(item)
   }
 
-  /** Puts it before all others: at once where something was taken before, otherwise in linear time. */
+  /** Inserts before all others: in constant time if something was shifted before, otherwise in linear time. */
   unshift(item: T): void {
     if (this.#head > 0) this.#items[--this.#head] = item
     else this.#items.unshift(item)
@@ -39,7 +39,7 @@ export class Fifo<T> {
     for (let at = this.#head; at < this.#items.length; at++) act(this.#items[at]!)
   }
 
-  /** All of it, which is then empty. */
+  /** Returns all items and empties the queue. */
   drain(): T[] {
     const items = this.#items.slice(this.#head) as T[]
     this.clear()

@@ -1,6 +1,6 @@
 /**
- * What other Kafka clients, and other words of the trade, call an option: in lower case, without dots, underscores,
- * hyphens and a unit of time at the end. A null prototype: any name may be looked up here.
+ * Names of options in other Kafka clients, and related words. Keys are in lower case, without dots, underscores, hyphens
+ * and a trailing unit of time. It has no prototype, because any name may be looked up.
  */
 const synonyms: Readonly<Record<string, readonly string[]>> = Object.assign(Object.create(null), {
   abortsignal: ['signal'],
@@ -53,10 +53,10 @@ const synonyms: Readonly<Record<string, readonly string[]>> = Object.assign(Obje
 } satisfies Record<string, readonly string[]>)
 
 /**
- * The known name that somebody who wrote `name` most likely meant; undefined if none is near.
+ * Returns the known name that `name` most likely stands for; undefined if none is near.
  *
- * In this order: the same word in other letters (`max_in_flight`, `timeoutMs`), a name that other clients use
- * (`groupId`), a slip of few letters (`gruop`), and a longer or shorter form (`maxim` for `max`).
+ * Tried in this order: the same word in another spelling (`max_in_flight`, `timeoutMs`), a name that other clients use
+ * (`groupId`), a typing error of a few letters (`gruop`), and a longer or shorter form (`maxim` for `max`).
  */
 export function nearestName(name: string, known: readonly string[]): string | undefined {
   const word = plain(name)
@@ -70,7 +70,7 @@ export function nearestName(name: string, known: readonly string[]): string | un
     const other = plain(candidate)
     const slips = distance(word, other)
     if (slips > allowedSlips(Math.min(word.length, other.length))) continue
-    // Of two as near, the one that begins likewise: `sal` is `sasl` and not `ssl`.
+    // Of two equally near names, prefer the one with the longer common start: `sal` is `sasl` and not `ssl`.
     const rank = slips - commonStart(word, other) / 100
     if (rank < least) {
       least = rank
@@ -85,7 +85,7 @@ function plain(name: string): string {
   return word.replace(/(?<=.{3})(milliseconds|millis|ms)$/, '')
 }
 
-/** A third of the letters may be wrong, and three at most: `tls` is no slip of `dlq`. */
+/** At most a third of the letters may differ, and at most three: `tls` is not a typing error of `dlq`. */
 function allowedSlips(length: number): number {
   return Math.min(3, Math.floor(length / 3))
 }
@@ -100,9 +100,9 @@ function extend(one: string, other: string): boolean {
   return Math.min(one.length, other.length) >= 3 && (one.startsWith(other) || other.startsWith(one))
 }
 
-/** Letters inserted, left out, replaced, or swapped with their neighbour (optimal string alignment). */
+/** The number of letters inserted, left out, replaced, or swapped with their neighbour (optimal string alignment). */
 function distance(one: string, other: string): number {
-  // An option's name is short. What is long is no slip, and must not cost its square.
+  // Option names are short. A long name is not a typing error, and the cost below grows with its square.
   if (Math.abs(one.length - other.length) > 3) return Number.POSITIVE_INFINITY
   let before: number[] = []
   let row = Array.from({ length: other.length + 1 }, (_, at) => at)

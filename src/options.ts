@@ -6,9 +6,8 @@ import { nearestName } from './nearest-name.js'
 type NameOf<Options> = Options extends unknown ? Extract<keyof Options, string> : never
 
 /**
- * Every option of an interface by its name. The compiler compares the two: an option that is added to the interface and
- * not listed does not compile, nor does a name that the interface does not have.
- *
+ * Lists every option of an interface by name. The compiler keeps the two equal: an option missing from the list, or a name
+ * that the interface does not have, does not compile.
  * @example
  * const known: KnownOptions<HandleOptions> = { concurrency: true, order: true, timeout: true, scheduler: true }
  */
@@ -17,11 +16,11 @@ export type KnownOptions<Options> = { readonly [name in NameOf<Options>]: true }
 /**
  * Checks that `options` is an object, and that every option in it exists.
  *
- * Own enumerable properties are checked, those of class instances too; what is inherited, symbols and what is
- * `undefined` are not. Values are never part of the message: an option with a wrong name may hold a password.
+ * Checks own enumerable properties, of class instances too. Inherited properties, symbols and properties that are
+ * `undefined` are ignored. Values are never part of the message: an option with a wrong name may hold a password.
  *
- * @param where Where the options were given, as messages begin: `handle`, `topic 'orders'`.
- * @throws ConfigurationError naming the option and the nearest that exists, or all that exist if none is near.
+ * @param where Where the options were given, as the message begins: `handle`, `topic 'orders'`.
+ * @throws ConfigurationError naming the option and the nearest one that exists, or all options if none is near.
  */
 export function checkOptions<Options>(where: string, options: Options, known: KnownOptions<NoInfer<Options>>): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
@@ -35,10 +34,10 @@ export function checkOptions<Options>(where: string, options: Options, known: Kn
   throw new ConfigurationError(`${where}: unknown option ${shown(name)}; ${remedy}`)
 }
 
-/** The first one, for paths on which no message may be made in vain. */
+/** Returns the first unknown option. For paths that must not build a message unless there is one. */
 export function unknownOption(options: object, known: object): string | undefined {
   for (const name in options) {
-    // Own properties: `constructor` and `toString` are options of nothing.
+    // Own properties only, so that `constructor` and `toString` do not count as known options.
     if (Object.hasOwn(known, name) || !Object.hasOwn(options, name)) continue
     if ((options as Record<string, unknown>)[name] !== undefined) return name
   }
@@ -46,7 +45,7 @@ export function unknownOption(options: object, known: object): string | undefine
 }
 
 /**
- * What is wrong with an option's value: `handle: concurrency must be an integer ≥ 1 (got 0)`.
+ * Returns the error for an invalid value: `handle: concurrency must be an integer ≥ 1 (got 0)`.
  *
  * @param rule Begins with `must`.
  */
@@ -54,7 +53,7 @@ export function invalid(option: string, value: unknown, rule: string): Configura
   return new ConfigurationError(`${option} ${rule} (got ${shown(value)})`)
 }
 
-/** As `invalid`, for values that may be or hold a secret: the message has their kind alone. */
+/** As `invalid`, for values that may be or hold a secret: the message has only the kind of the value. */
 export function invalidSecret(option: string, value: unknown, rule: string): ConfigurationError {
   return new ConfigurationError(`${option} ${rule} (got ${kindOf(value)})`)
 }
@@ -64,13 +63,13 @@ export function checkFunction(option: string, value: unknown, what = 'a function
   if (typeof value !== 'function') throw invalid(option, value, `must be ${what}`)
 }
 
-/** @throws ConfigurationError unless it is an integer from `least` to `most`. */
-export function checkInteger(option: string, value: unknown, least: number, most?: number): void {
-  if (Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= (most ?? Infinity)) return
+/** @throws ConfigurationError unless it is an integer from `min` to `max`. */
+export function checkInteger(option: string, value: unknown, min: number, max?: number): void {
+  if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= (max ?? Infinity)) return
   throw invalid(
     option,
     value,
-    most === undefined ? `must be an integer ≥ ${least}` : `must be an integer from ${least} to ${most}`,
+    max === undefined ? `must be an integer ≥ ${min}` : `must be an integer from ${min} to ${max}`,
   )
 }
 
@@ -80,19 +79,19 @@ export function checkLimit(option: string, value: unknown): void {
   throw invalid(option, value, 'must be an integer ≥ 1 or Infinity')
 }
 
-/** The longest duration, ms (24.8 days): Node's timers fire at once beyond it. */
+/** The longest duration in ms (24.8 days). Node's timers fire at once beyond it. */
 export const longestDuration = 2 ** 31 - 1
 
-/** @throws ConfigurationError unless it is a number of ms from `least` to the longest that a timer takes. */
-export function checkDuration(option: string, value: unknown, least = 0): void {
-  if (typeof value === 'number' && value >= least && value <= longestDuration) return
-  throw invalid(option, value, `must be a number of ms from ${least} to ${longestDuration}`)
+/** @throws ConfigurationError unless it is a number of ms from `min` to {@link longestDuration}. */
+export function checkDuration(option: string, value: unknown, min = 0): void {
+  if (typeof value === 'number' && value >= min && value <= longestDuration) return
+  throw invalid(option, value, `must be a number of ms from ${min} to ${longestDuration}`)
 }
 
-/** Every legal name is shown whole. */
+/** Long enough to show every legal topic name in full. */
 const longestShown = 300
 
-/** A value as messages have it. Objects by their kind alone: they may be large, hold secrets, or throw when made a text. */
+/** A value as messages show it. Objects are shown by their kind only: they may be large, hold secrets, or throw when printed. */
 function shown(value: unknown): string {
   if (typeof value === 'string') {
     const text = value.length > longestShown ? `${value.slice(0, longestShown)}…` : value

@@ -3,29 +3,29 @@ import type { ProduceResult } from './produce-result.js'
 import type { ProduceRecord } from './publish.js'
 
 /**
- * One record to write, and who waits for it: one object a record, for tens of thousands may wait at once.
+ * One record to write, with the callbacks of its caller. It is one object per record, because tens of thousands may wait.
  *
- * Ends once, by `settle` or by `abandoned`. Until then a driver goes on trying, whatever the brokers say.
+ * Ends once, by `settle` or by `abandoned`. Until then a driver retries, whatever the brokers answer.
  */
 export interface Outgoing {
   /** Full name. */
   readonly topic: string
   readonly key: Buffer | string | null | undefined
-  /** Absent: chosen from the key as Java's client does, or in turns. */
+  /** Absent: chosen by the key as Java's client does; without a key, in turn. */
   readonly partition: number | undefined
-  /** The record; asked for once, when it is about to be sent. What it throws refuses the record for good. */
+  /** Returns the record. Called once, right before it is sent. If it throws, the record is refused for good. */
   record(): ProduceRecord
-  /** False once nobody waits any more: what was not sent yet is left out. */
+  /** False once the caller does not wait any more: a record that is not sent yet is dropped. */
   readonly wanted: boolean
-  /** It is in the log, or will never be: a refusal is for good. */
+  /** The record is in the log, or it was refused for good. */
   settle(result: ProduceResult): void
-  /** It was left out because nobody wanted it. It may be in the log where an attempt had no clear answer. */
+  /** The record was dropped because it was no longer wanted. It may be in the log if an attempt had no clear answer. */
   abandoned(): void
   /**
-   * It is not written yet, for this reason, and is tried again.
+   * The record is not written yet, for this reason, and the driver tries again.
    *
-   * @param lasting Worth to be reported by itself. False of what mostly passes in a moment, such as a leader that moves, and
-   * of what is known otherwise, such as brokers that cannot be reached.
+   * @param lasting True: worth its own report. False: usually over in a moment, such as a leader election, or reported
+   * otherwise, such as brokers that cannot be reached.
    */
   delayed(error: PublishError, lasting: boolean): void
 }

@@ -1,7 +1,7 @@
 const seed = 0x9747b28c
 const m = 0x5bd1e995
 
-/** The hash by which Java's client, and so kafkajs's default partitioner, spreads keys over partitions. */
+/** The hash with which Java's client, and kafkajs's default partitioner, choose a key's partition. */
 export function murmur2(data: Uint8Array): number {
   const length = data.length
   let h = seed ^ length

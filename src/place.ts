@@ -1,4 +1,6 @@
-/** The one notation of a partition in messages: `orders-3`, Kafka's own. No two partitions have the same, for the number comes last. */
+/**
+ * The one notation of a partition in messages: `orders-3`, as Kafka writes it. It is unique, because the number comes last.
+ */
 export function partitionName({ topic, partition }: { readonly topic: string; readonly partition: number }): string {
   return `${topic}-${partition}`
 }

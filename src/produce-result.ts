@@ -1,7 +1,7 @@
 import { isRxMikaError, PublishError } from './errors.js'
 import type { RecordMetadata } from './publish.js'
 
-/** A record is in the log, at this place, and the broker has acknowledged it. */
+/** The broker has acknowledged a record, and it is in the log at this place. */
 export interface Written extends RecordMetadata {
   readonly ok: true
 }
@@ -13,8 +13,8 @@ export interface Refused {
 }
 
 /**
- * What became of one record. Told apart by `ok`, never by the class of what it carries: a driver may have been built
- * with another copy of this package.
+ * The outcome of one record. Tell the two apart by `ok` and never by a class: the driver may have been built with another
+ * copy of this package.
  */
 export type ProduceResult = Written | Refused
 
@@ -27,8 +27,8 @@ export function refused(error: PublishError): Refused {
 }
 
 /**
- * The result of a driver, whatever it answered for this record. Success is recognized by what it carries: `ok` and a
- * place. Everything else is a refusal, retriable unless it says otherwise, so a driver that answers amiss loses nothing.
+ * Returns a driver's answer for a record as a valid result. Only `ok` together with a place counts as success. Everything
+ * else is a refusal, retriable unless it says otherwise, so a driver with a wrong answer loses no record.
  */
 export function recognized(result: unknown, topic: string): ProduceResult {
   if (typeof result === 'object' && result !== null) {

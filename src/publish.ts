@@ -12,7 +12,7 @@ export interface PublishRecord {
   readonly value: Buffer | string | null
   /** An object, or pairs where the order between names or a repeated name matters. */
   readonly headers?: RecordHeaders | readonly HeaderPair[] | undefined
-  /** Default: chosen from the key as Java's client does, or in turns. */
+  /** Default: chosen by the key as Java's client does; without a key, in turn. */
   readonly partition?: number | undefined
   /** Milliseconds since 1970; default now. */
   readonly timestamp?: number | undefined
@@ -20,7 +20,7 @@ export interface PublishRecord {
 
 /** A record as a driver writes it. */
 export interface ProduceRecord extends PublishRecord {
-  /** Compressed so, in a record batch of its own. */
+  /** Compresses the record, in a record batch of its own. */
   readonly compression?: 'gzip' | undefined
 }
 
@@ -31,7 +31,7 @@ export interface RecordMetadata {
   readonly offset: bigint
 }
 
-/** Headers as pairs in order, as they were given: values that are text already count as UTF-8 in `encodable`. */
+/** Headers as pairs in their order. `encodable` accepts strings as well, so only values given by name are encoded here. */
 export function headerPairs(headers: PublishRecord['headers']): readonly HeaderPair[] {
   if (headers === undefined || headers === null) return []
   if (Array.isArray(headers)) return headers as readonly HeaderPair[]

@@ -4,8 +4,8 @@ import { inspected, inspectedAs, readable } from './readable.js'
 import type { HeaderPair, RecordBatch } from './record-batch.js'
 
 /**
- * A record that `client.read` emits. It belongs to no group, so there is nothing to settle: it has neither `ack` and `fail`
- * nor a `signal`.
+ * A record emitted by `client.read`. It is read without a group, so there is nothing to settle: it has no `ack`, `fail` or
+ * `signal`.
  */
 export interface ReadRecord {
   readonly topic: string
@@ -15,15 +15,15 @@ export interface ReadRecord {
   readonly timestamp: number
   readonly key: Buffer | null
   readonly value: Buffer | null
-  /** All of them, those of this library too: what a group wrote into a retry or a dead letter is part of the record. */
+  /** All headers, those of this library too: what a group wrote into a retry or a dead letter is part of the record. */
   readonly headers: ConsumedHeaders
-  /** All of them in the order of the record. */
+  /** All headers, in the record's order. */
   readonly headerPairs: readonly HeaderPair[]
-  /** The last value of that name; null is a value, undefined means there is none. */
+  /** The last value under that name. Null is a value; undefined means that there is no such header. */
   header(name: string): Buffer | null | undefined
 }
 
-/** The record as a place in a batch. Everything else is read when it is asked for. */
+/** The record as an index in a batch. Everything else is read on access. */
 export class FetchedRecord implements ReadRecord {
   readonly #topic: string
   readonly #partition: number

@@ -1,9 +1,9 @@
 import type { InspectOptions } from 'node:util'
 
-// What public objects look like in a log: in JSON and in `console.log`. Offsets are bigint and keys are bytes, and JSON
-// knows neither; and a record's own fields are none of its reader's business.
+// How public objects are printed, in JSON and by `console.log`. Offsets are bigint and keys are bytes, and JSON has neither.
+// The internal fields of a record are of no use to a reader.
 
-/** How Node's `console.log` and `util.inspect` ask an object for its text. */
+/** The method that Node's `console.log` and `util.inspect` call on an object to print it. */
 export const inspected: unique symbol = Symbol.for('nodejs.util.inspect.custom') as never
 
 type Inspect = (value: unknown, options: InspectOptions) => string
@@ -14,7 +14,7 @@ const maxBytesShown = 1_024
 const maxDepthShown = 6
 const maxEntriesShown = 100
 
-/** An object whose fields are its own, and who reads well in JSON and in `console.log`. */
+/** A base class for objects that print well in JSON and in `console.log`. */
 export abstract class Readable {
   /** For logs: offsets and bytes as text. */
   toJSON(): unknown {
@@ -43,8 +43,8 @@ export function inspectedAs(
 }
 
 /**
- * A value that JSON takes, whatever it is made of: bigint and bytes as text, errors by name and message, and what is too
- * deep, too long or cannot be read by a word. Never throws.
+ * Returns a value that JSON can represent, whatever is given: bigint and bytes become text, errors their name and message.
+ * Values that are too deep, too long or unreadable become a short note. Never throws.
  */
 export function readable(value: unknown, depth = maxDepthShown): unknown {
   try {
@@ -66,20 +66,20 @@ export function readable(value: unknown, depth = maxDepthShown): unknown {
   }
 }
 
-/** An error by its name, its message, what else it carries, and its cause. */
+/** An error as its name, message, own properties and cause. */
 export function readableError(error: Error, depth = maxDepthShown): unknown {
   const { name, message, cause } = error
   const own = entriesOf({ ...error, name: undefined, cause: undefined, stack: undefined }, depth)
   return { name, message, ...own, ...(cause === undefined ? {} : { cause: readable(cause, depth - 1) }) }
 }
 
-/** Bytes as text where they are UTF-8, otherwise as `base64:…`; of many the first 1,024. */
+/** UTF-8 bytes as text, other bytes as `base64:…`. At most the first 1,024 bytes are shown. */
 export function readableBytes(bytes: Uint8Array): string {
   const isCut = bytes.byteLength > maxBytesShown
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.byteLength, maxBytesShown))
   const rest = isCut ? `… (${bytes.byteLength} bytes)` : ''
   try {
-    // As a stream where it was cut: half a character at its end is no error then.
+    // `stream` where the bytes were cut: then half a character at the end is not an error.
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(buffer, { stream: isCut }) + rest
   } catch {
     return `base64:${buffer.toString('base64')}${rest}`
@@ -94,7 +94,7 @@ function listOf(list: readonly unknown[], depth: number): unknown[] {
 
 function entriesOf(value: object, depth: number): Record<string, unknown> {
   const names = Object.keys(value)
-  // By definition and not by assignment: a header may be named `__proto__`.
+  // `fromEntries` defines properties and does not assign them: a header may be named `__proto__`.
   return Object.fromEntries(
     names
       .slice(0, maxEntriesShown)

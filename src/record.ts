@@ -18,7 +18,7 @@ import type { HeaderPair, RecordBatch } from './record-batch.js'
 export type { ConsumedHeaders } from './consumed-headers.js'
 export type { DeliveryPhase, Outrun, Rebalances } from './delivery.js'
 
-/** Where a delivery was read. */
+/** The place where a delivery was read. */
 export interface RecordSource {
   readonly kind: 'topic' | 'retry' | 'dlq'
   readonly topic: string
@@ -27,11 +27,11 @@ export interface RecordSource {
 }
 
 /**
- * One delivered record. Settle it once, from anywhere and at any time: by `ack()` when its work is done, by `fail()`
- * to send it down its topic's failure route. Until then the committed position of its partition stays below it.
+ * One delivered record. Settle it once, from anywhere and at any time: call `ack()` when its work is done, or `fail()` to
+ * send it down its topic's failure route. Until it is completed, the committed position of its partition does not pass it.
  */
 export interface ConsumeRecord<V = Buffer | null> {
-  /** Where the record was first published; for a retried record not where it was read (that is `source`). */
+  /** The place where the record was first published. For a retry, the place where it was read is `source`. */
   readonly topic: string
   readonly partition: number
   readonly offset: bigint
@@ -39,28 +39,31 @@ export interface ConsumeRecord<V = Buffer | null> {
   readonly timestamp: number
   readonly key: Buffer | null
   readonly value: V
-  /** Without this library's own. */
+  /** All headers except those that this library adds. */
   readonly headers: ConsumedHeaders
-  /** The last value of that name; null is a value, undefined means there is none. */
+  /** The last value under that name. Null is a value; undefined means that there is no such header. */
   header(name: string): Buffer | null | undefined
   readonly source: RecordSource
-  /** 1 for the first delivery, 2 for the first retry… */
+  /** 1 for the first delivery, 2 for the first retry, and so on. */
   readonly attempt: number
   /**
-   * Aborted when this delivery is no longer ours: its partition was revoked or lost, or the client closed. Its reason is a
-   * `DOMException` named `AbortError`. One signal for all records of a partition; it may have any number of listeners.
+   * Aborted when settling this delivery can no longer count: its partition was revoked or lost, or the client closed. Its
+   * reason is a `DOMException` named `AbortError`. All records of an assignment share one signal, with any number of listeners.
    */
   readonly signal: AbortSignal
-  /** Completes the record. False, and nothing changes: it was settled before, or is no longer ours. */
+  /** Completes the record. Returns false and changes nothing if it was settled before, or if its assignment has ended. */
   ack(): boolean
-  /** Sends the record down its topic's failure route; `retry: false` straight to the dead-letter step. False as for `ack`. */
+  /**
+   * Sends the record down its topic's failure route; with `retry: false`, straight to its dead-letter step. Returns false as
+   * `ack` does.
+   */
   fail(reason?: unknown, options?: { readonly retry?: boolean }): boolean
   readonly settled: boolean
-  /** The same record with another value: one settlement, shared. `fn` runs once, at once. */
+  /** Returns the same record with another value. Both share one settlement. `fn` runs once, synchronously. */
   map<W>(fn: (value: V, record: ConsumeRecord<V>) => W): ConsumeRecord<W>
 }
 
-/** Where a copy on a retry or DLQ topic comes from, read from its headers. */
+/** The place where a copy on a retry or DLQ topic was first published, as its headers say. */
 export interface Origin {
   readonly kind: 'retry' | 'dlq'
   /** Where the record was first published. */
@@ -68,33 +71,36 @@ export interface Origin {
   readonly partition: number
   readonly offset: number
   readonly timestamp: number
-  /** Retries so far. */
+  /** Retries so far; 0 for none. */
   readonly retries: number
 }
 
-/** What a record asks of the assignment that delivered it. */
+/** What a record calls on the assignment that delivered it. */
 export interface RecordOwner extends DeliveryOwner {
   readonly signal: AbortSignal
-  /** Which headers are this library's own for this group; undefined: none are. */
+  /** Tells which headers this library added for this group. Undefined: none of them. */
   readonly ownHeaders: OwnHeaders | undefined
   acked(record: DeliveredRecord): void
-  /** A failed record's route is done with it. */
+  /** The failure route has completed the record. */
   routed(record: DeliveredRecord, disposition: Disposition): void
   failed(record: DeliveredRecord, reason: unknown, retry: boolean, stage: FailureStage): void
   settledLate(record: DeliveredRecord): void
-  /** The record was settled once more, and the other way. */
+  /** The record was settled a second time, in the other way. */
   outrun(record: DeliveredRecord, outrun: Outrun): void
-  /** Calls back once the record, or another delivery of it here, is completed or no longer ours; at once where it is. */
+  /** Calls back once the record, or a redelivery of it, is completed or its assignment has ended; at once if that is so already. */
   whenDone(record: DeliveredRecord, done: () => void): void
-  /** The record may take as long as it does: nothing waits for it until its `release`, but a graceful close for a `resting` one. */
+  /**
+   * Neither a rebalance nor a graceful close waits for the record until its `release`. Exception: a graceful close waits for
+   * a `resting` one.
+   */
   hold(record: DeliveredRecord, phase: 'held' | 'behind' | 'resting' | 'unroutable'): void
-  /** False: it is no longer ours. */
+  /** Returns false if the assignment has ended. */
   release(record: DeliveredRecord): boolean
-  /** An unroutable record goes on its route once more; false: it is no longer assigned here, or not unroutable any more. */
+  /** Sends an unroutable record down its route again. Returns false if the assignment has ended or it is not unroutable any more. */
   routeAgain(record: DeliveredRecord): boolean
 }
 
-/** How a delivery was failed. */
+/** A settlement by `fail`. */
 class Failure {
   constructor(
     readonly reason: unknown,
@@ -103,19 +109,19 @@ class Failure {
 }
 
 /**
- * Leads from a record, mapped or not, to what its client delivered. The same symbol in every copy of this package in the
- * process: a record may be delivered by one and handled by another.
+ * Leads from a record, mapped or not, to the record that its client delivered. All copies of this package in the process
+ * share the symbol, because one copy may deliver a record that another handles.
  */
 const delivered: unique symbol = Symbol.for('rxmika.record') as never
 
 /**
- * The record as delivered: a place in a batch and a slot in its assignment's window. Everything else is read when it
- * is asked for.
+/**
+ * The record as delivered: an index in a batch and a slot in its assignment's window. Everything else is read on access.
  *
- * All fields are private, so that what prints or copies a record finds none of them; that costs no time.
+ * All fields are private, so that code that prints or copies a record does not see them. That costs no time.
  */
 export class DeliveredRecord implements ConsumeRecord, Delivery {
-  /** `over`: completed or withheld by other means than `ack` and `fail`, or settled when it was too late. */
+  /** `over`: completed or withheld by other means than `ack` and `fail`, or settled after its assignment ended. */
   #settlement: 'acked' | 'over' | Failure | undefined
   #phase: DeliveryPhase = 'waiting'
   #handed: RecordHolder | 'leaked' | undefined
@@ -129,7 +135,7 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
 
   /**
    * @param slot The count of this delivery within its assignment; see `DeliveryWindow`.
-   * @param redeliveries Retries without a topic (`redeliver`) that came before this delivery.
+   * @param redeliveries How often `redeliver` has delivered the record again before this delivery.
    */
   constructor(
     owner: RecordOwner,
@@ -183,7 +189,7 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
     this.#phase = phase
   }
 
-  /** Where it was first published, if it is a copy. */
+  /** The place where it was first published, if it is a copy. */
   get origin(): Origin | undefined {
     return this.#origin
   }
@@ -192,7 +198,7 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
     this.#origin = origin
   }
 
-  /** Whose stream it is for, where its owner reads for several; known to the owner alone. */
+  /** The stream it is delivered to, if its owner reads for several streams. Only the owner knows what this is. */
   get stream(): unknown {
     return this.#stream
   }
@@ -202,8 +208,9 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
   }
 
   /**
-   * A stand-in for a record that is held only weakly, so that it is found when its pipeline drops it: that record. Or what
-   * knows of the records that were handed out in its place (`handOut`).
+   * How leak detection finds out that a pipeline dropped the record. For a stand-in (the pipeline got the record itself,
+   * which is held weakly here): the holder of that record. Otherwise: the holder of the records handed out in its place
+   * (`handOut`).
    */
   get handed(): RecordHolder | 'leaked' | undefined {
     return this.#handed
@@ -217,17 +224,17 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
     return this.#settlement !== undefined
   }
 
-  /** It was failed by hand, and not by `handle`. */
+  /** True if user code called `fail`, rather than `handle`. */
   get failedByHand(): boolean {
     return this.#settlement instanceof Failure && !this.#settlement.byHandle
   }
 
-  /** Settled by other means than `ack` and `fail`. */
+  /** Marks the record as settled by other means than `ack` and `fail`. */
   conclude(): void {
     this.#settlement ??= 'over'
   }
 
-  /** Not settled after all. */
+  /** Undoes the settlement. */
   reopen(): void {
     this.#settlement = undefined
   }
@@ -362,7 +369,7 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
     return false
   }
 
-  /** Settled already. The same way again is nothing; the other way, somebody's work or failure counts for nothing. */
+  /** A second settlement. In the same way it is harmless; in the other way, the work or the failure it reports is ignored. */
   #again(then: 'ack' | 'fail', reason: unknown): boolean {
     const settlement = this.#settlement
     if (settlement === 'acked' && then === 'fail') this.outrun({ first: 'ack', then, reason })
@@ -373,7 +380,7 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
   }
 }
 
-/** A record seen with another value. */
+/** A record with another value. */
 export class MappedRecord<V> implements ConsumeRecord<V> {
   readonly #delivered: ConsumeRecord<unknown> & { readonly [delivery]?: Delivery | undefined }
   readonly #value: V
@@ -447,7 +454,7 @@ export class MappedRecord<V> implements ConsumeRecord<V> {
   }
 }
 
-/** What is to be seen of a record: what a log needs to tell it from others, and its value. */
+/** The fields of a record that its log text shows. */
 export function seenFrom(record: ConsumeRecord<unknown>, value: unknown): object {
   const { topic, partition, offset, source, attempt, timestamp, key, headers, settled } = record
   return {
@@ -464,7 +471,7 @@ export function seenFrom(record: ConsumeRecord<unknown>, value: unknown): object
   }
 }
 
-/** The delivery behind a record, mapped or not; undefined for a record made by other means, as tests may. */
+/** Returns the delivery behind a record, mapped or not; undefined for a record that no client delivered, such as one made by a test. */
 export function deliveryOf(record: unknown): DeliveredRecord | undefined {
   return typeof record === 'object' && record !== null ? (record as Partial<DeliveredRecord>)[delivered] : undefined
 }

@@ -7,8 +7,8 @@ import type { ProduceResult } from './produce-result.js'
 import type { ProduceRecord } from './publish.js'
 
 /**
- * Where a client keeps what the steps of failure routes need of it. The same symbol in every copy of this package in
- * the process: a step of one copy may be given a client of another.
+ * The key under which a client gives the steps of failure routes what they need. All copies of this package in the process
+ * share the symbol, because a step of one copy may get a client of another.
  */
 export const routing: unique symbol = Symbol.for('rxmika.routing') as never
 
@@ -17,68 +17,68 @@ export interface RoutingClient {
   readonly [routing]: Routing
 }
 
-/** A copy on its way, and who waits for it: one object a copy, for tens of thousands may wait at once. */
+/** A copy to publish, with the callbacks of its caller. It is one object per copy, because tens of thousands may wait. */
 export interface CopyObserver {
-  /** Makes the copy, when it is sent; anew where something was conceded. */
+  /** Makes the copy. Called when it is sent, and again after a concession. */
   copy(): ProduceRecord
-  /** False: nobody does any more, and the copy is not tried again. */
+  /** False: the caller does not wait any more, and the copy is not tried again. */
   readonly wanted: boolean
-  /** Called once; with undefined where the copy was given up, for its record is no longer ours. */
+  /** Called once; with undefined if the copy was given up because the record's assignment ended. */
   settle(outcome: ProduceResult | undefined): void
-  /** True: the refused copy is made anew, without what it was refused for, and sent again. Called before `settle`. */
+  /** Called before `settle` when the copy is refused. True: make the copy again, without what was refused, and send it. */
   concede(refusal: PublishError): boolean
 }
 
-/** Raised with every change of `Routing` that steps of another version would not survive. */
+/** Raised with every change of `Routing` that breaks the steps of another version. */
 export const routingContract = 2
 
 /** The topic whose route is being built. */
 export interface RouteTopic {
   /** As users name it. */
   readonly name: string
-  /** It keeps keys in order (`keyFence`). */
+  /** True: `keyFence` keeps the records of a key in order. */
   readonly keepsPlaces: boolean
 }
 
 export interface Routing {
-  /** {@link routingContract} of the client's copy. */
+  /** {@link routingContract} of the copy of this package that made the client. */
   readonly contract: number
   /** Full names, suffix included. */
   readonly group: string | undefined
   readonly retryTopic: string | undefined
   readonly dlqTopic: string | undefined
   readonly clock: Clock
-  /** Set while a topic is registered and the steps of its route are built: those that do not fit it throw. */
+  /** Set while a topic is registered and its route is built. Steps that do not fit the topic throw. */
   readonly building: RouteTopic | undefined
   /** A user's topic name with the suffix. */
   fullName(topic: string): string
   /**
-   * Publishes a failed record's copy and tells once the broker has acknowledged it. What the broker may accept later is
-   * tried again for as long as the record is ours. What the broker never accepts is a `PublishError` with
-   * `retriable: false`, unless the observer concedes something.
+   * Publishes the copy of a failed record, and settles the observer once the broker has acknowledged it. Retriable failures
+   * are retried until the record's assignment ends. A permanent refusal settles with a `PublishError` whose `retriable` is
+   * false, unless the observer concedes something.
    *
-   * The copy is made when it is sent, for tens of thousands may wait for their turn; and for them, too, it takes an
-   * observer and does not return an Observable. It has the record's key, which decides its partition.
+   * It takes an observer, and makes the copy only when it is sent, because tens of thousands of copies may wait. The copy has
+   * the record's key, which decides its partition.
    *
-   * @param topic The copy's, in full.
+   * @param topic The full name of the copy's topic.
    */
   publishCopy(topic: string, failed: Failed, observer: CopyObserver): void
-  /** Whether anybody is told of events; most are per record. */
+  /** Whether events have a subscriber. Most events are per record, so none is made without one. */
   readonly observed: boolean
-  /** Its topic keeps keys in order (`keyFence`): the record must not leave its place before it is done with. */
+  /** True: `keyFence` keeps the topic's keys in order, so the record must not leave its partition before it is completed. */
   keepsItsPlace(failed: Failed): boolean
-  /** Why the record must not be dead-lettered: its topic's `keyFence` cannot remember one more key. */
+  /** Why the record must not be dead-lettered: the topic's `keyFence` cannot hold another key. Undefined: it may be. */
   fenceIsFull(failed: Failed): RxMikaError | undefined
   /** Delivers the record again after `delay` ms, as the next attempt. */
   redeliver(failed: Failed, delay: number): void
   /** Reports the failure and holds its record uncommitted. */
   unroutable(failed: Failed, cause: unknown): void
   /**
-   * A step keeps the record uncommitted for as long as it may take: neither a rebalance nor a graceful close waits for it.
-   * `stalls()` says `routing`.
+   * Keeps the record uncommitted for an unlimited time: neither a rebalance nor a graceful close waits for it. `stalls()`
+   * reports `routing`.
    */
   hold(failed: Failed): void
-  /** A record that was held goes on; false: it is no longer ours, and must not. */
+  /** Ends `hold`. Returns false if the assignment has ended: then the record must not go on. */
   release(failed: Failed): boolean
   /** Pauses the error's topic and reports the error; emits once the topic is resumed. */
   trip(error: FloodError): Observable<void>

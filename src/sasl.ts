@@ -1,4 +1,4 @@
-/** How a client logs in. Mechanisms are those of Kafka (KIP-12, KIP-84, KIP-255) and, for MSK, `aws`. */
+/** How a client logs in. The mechanisms are Kafka's (KIP-12, KIP-84, KIP-255), and `aws` for MSK. */
 export type SaslOptions =
   | {
       readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'
@@ -7,12 +7,12 @@ export type SaslOptions =
     }
   | {
       readonly mechanism: 'oauthbearer'
-      /** Asked for a token whenever a connection logs in. Where it rejects, that is logged, and it is asked again. */
+      /** Called for a token at each login of a connection. If it rejects, the reason is logged and it is called again. */
       readonly oauthBearerProvider: () => Promise<{ readonly value: string }>
     }
   | {
       readonly mechanism: 'aws'
-      /** Of the user or role: `UserId` or `RoleId`. */
+      /** The `UserId` or `RoleId` of the user or role. */
       readonly authorizationIdentity: string
       readonly accessKeyId: string
       readonly secretAccessKey: string
