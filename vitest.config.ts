@@ -65,8 +65,9 @@ export default defineConfig({
           name: 'examples',
           include: ['test/examples/*.test.ts'],
           setupFiles,
-          globalSetup: ['test/kafka/global-setup.ts', 'test/package/global-setup.ts'],
-          fileParallelism: false,
+          globalSetup: ['test/kafka/global-setup.ts', 'test/package/global-setup.ts', 'test/examples/global-setup.ts'],
+          // Each file has topics and groups of its own.
+          maxWorkers: 2,
           testTimeout: 60_000,
           hookTimeout: 180_000,
         },

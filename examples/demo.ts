@@ -66,7 +66,7 @@ const patience = setTimeout(() => {
 
 client.start().subscribe(error => story.fail(error))
 await firstValueFrom(client.state.pipe(filter(state => state === 'running')))
-story.tell('running', `${story.partitions} partitions of orders are ours, and the retry and the DLQ topic`)
+story.tell('running', `${story.partitions} partitions of orders are assigned, and the retry and the DLQ topic`)
 
 const deadLettered = firstValueFrom(client.events.pipe(filter(({ type }) => type === 'dead-lettered')))
 const orders = ['Ada', 'Bob', 'Cleo', 'Dan', 'Eve', 'Fox', 'Gil', 'Hal', 'Ida'].map((customer, at) =>

@@ -136,7 +136,7 @@ export class Story {
   }
 
   #begin(): void {
-    for (let partition = 0; partition < this.partitions; partition++) this.#rows.push(`orders/${partition}`)
+    for (let partition = 0; partition < this.partitions; partition++) this.#rows.push(`orders-${partition}`)
     this.#rows.push('retry', 'DLQ')
     for (const row of this.#rows) {
       this.#diagram.row(row, row, '─')
@@ -150,10 +150,10 @@ export class Story {
   }
 
   /** Of a retry or DLQ topic, which is one row: the sum over its partitions, so many copies are done with. */
-  #positionOf({ topic, partition, offset }: Place): bigint {
-    if (rowOf({ topic, partition }).includes('/')) return offset
+  #positionOf({ topic, offset }: Place): bigint {
+    if (topic === 'orders') return offset
     let sum = 0n
-    for (const [name, committed] of this.#committed) if (name.startsWith(`${topic}/`)) sum += committed
+    for (const [name, committed] of this.#committed) if (name.startsWith(`${topic}-`)) sum += committed
     return sum
   }
 
@@ -167,16 +167,16 @@ export class Story {
 }
 
 function placeOf({ topic, partition, offset }: Place): string {
-  return `${topic}/${partition}/${offset}`
+  return `${topic}-${partition}@${offset}`
 }
 
 function partitionOf({ topic, partition }: Partition): string {
-  return `${topic}/${partition}`
+  return `${topic}-${partition}`
 }
 
 function rowOf({ topic, partition }: Partition): string {
   if (topic === 'orders-retry') return 'retry'
-  return topic === 'orders-dlq' ? 'DLQ' : `${topic}/${partition}`
+  return topic === 'orders-dlq' ? 'DLQ' : `${topic}-${partition}`
 }
 
 function entry<K, V>(map: Map<K, V>, key: K, make: () => V): V {

@@ -14,10 +14,11 @@ declare function book(order: unknown): Promise<void>
 declare class OutOfStock extends Error {}
 `
 
-/** The TypeScript in a Markdown file. */
-export function codeBlocks(file: string): string[] {
+/** The blocks of code in a Markdown file that are in a language: by default the TypeScript, with `''` those that name none. */
+export function codeBlocks(file: string, language = 'ts'): string[] {
   const text = readFileSync(join(root, file), 'utf8')
-  return [...text.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code!)
+  const blocks = [...text.matchAll(/^```(\w*)\n(.*?)^```$/gms)]
+  return blocks.filter(([, named]) => named === language).map(([, , code]) => code!)
 }
 
 /** Type-checks blocks of code against the sources, each as a module of its own; returns what is wrong. */

@@ -46,14 +46,14 @@ function expectPicture(lines: readonly string[]): void {
     return numbers.find(([number]) => Number(number) >= position)!.index
   }
 
-  const [, , slow] = columns(row('orders/0'), 'D', 'G', 'A')
-  expect(committed('orders/0', 1)).toBe(committed('orders/0', 3))
-  expect(committed('orders/0', 3)).toBeGreaterThanOrEqual(slow!)
+  const [, , slow] = columns(row('orders-0'), 'D', 'G', 'A')
+  expect(committed('orders-0', 1)).toBe(committed('orders-0', 3))
+  expect(committed('orders-0', 3)).toBeGreaterThanOrEqual(slow!)
 
-  const [, failed] = columns(row('orders/1'), 'e', 'e✗')
+  const [, failed] = columns(row('orders-1'), 'e', 'e✗')
   const [copied] = columns(row('retry'), '↓e', 'e✗', '↓e', 'e─', 'E')
   expect(copied).toBeGreaterThanOrEqual(failed!)
-  expect(committed('orders/1', 2)).toBeGreaterThanOrEqual(copied!)
+  expect(committed('orders-1', 2)).toBeGreaterThanOrEqual(copied!)
 
   const exhausted = columns(row('retry'), '↓f', 'f✗', '↓f', 'f✗').at(-1)!
   const [dead, , replayed] = columns(row('DLQ'), '↓f', 'f─', 'F')
@@ -61,9 +61,9 @@ function expectPicture(lines: readonly string[]): void {
   expect(committed('retry', 4)).toBeGreaterThanOrEqual(dead!)
   expect(committed('DLQ', 1)).toBeGreaterThanOrEqual(replayed!)
 
-  const ends = ['orders/0', 'orders/1', 'orders/2', 'retry', 'DLQ'].map(label => row(label).indexOf('|'))
+  const ends = ['orders-0', 'orders-1', 'orders-2', 'retry', 'DLQ'].map(label => row(label).indexOf('|'))
   expect(new Set(ends).size).toBe(1)
-  expect(committed('orders/2', 4)).toBeLessThan(ends[0]!)
+  expect(committed('orders-2', 4)).toBeLessThan(ends[0]!)
 }
 
 /** Each matches a line below that of the one before. */

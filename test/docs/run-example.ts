@@ -17,11 +17,13 @@ export class Example {
   readonly #ended: Promise<unknown>
   readonly #looks = new Set<() => void>()
 
-  /** @param folder Where `examples/<name>.ts` is, or a package that has `src/<name>.ts`. */
+  /** @param folder Where `examples/<name>.ts` is, or a package that has `src/<name>.ts`, or `src/<name>` where it is no TypeScript. */
   constructor(name: string, env: Readonly<Record<string, string>> = {}, folder = root) {
     const { KAFKA_BROKERS: _, ...others } = process.env
-    const program = folder === root ? `examples/${name}.ts` : `src/${name}.ts`
-    this.#process = spawn(process.execPath, ['--import', tsx, program], {
+    const file = name.endsWith('.mjs') ? name : `${name}.ts`
+    const program = folder === root ? `examples/${file}` : `src/${file}`
+    const loader = file.endsWith('.ts') ? ['--import', tsx] : []
+    this.#process = spawn(process.execPath, [...loader, program], {
       cwd: folder,
       env: { ...others, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -1,56 +1,86 @@
 import { execFile } from 'node:child_process'
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const tools = ['tsx', 'typescript', '@types/node']
+const tools = ['tsx', 'typescript']
 
-/** A package of examples/ as a user has it: in a folder of its own, with the packed package and its other dependencies. */
-export class InstalledExample {
+/** All packages of examples/ as users have them: in a folder of their own, with the packed package, installed by one `npm install`. */
+export class InstalledExamples {
   private constructor(readonly folder: string) {}
 
-  static async make(name: string, tarball: string): Promise<InstalledExample> {
-    const folder = await mkdtemp(join(tmpdir(), `rxmika-example-${name}-`))
-    await cp(join(root, 'examples', name), folder, { recursive: true, filter: path => !path.includes('node_modules') })
-    const manifest = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'))
-    manifest.dependencies.rxmika = `file:${tarball}`
-    // This project's own do, and are there already.
-    for (const tool of tools) delete manifest.devDependencies[tool]
-    await writeFile(join(folder, 'package.json'), JSON.stringify(manifest))
-    const made = new InstalledExample(folder)
-    await made.#run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund'])
-    await mkdir(join(folder, 'node_modules/@types'), { recursive: true })
-    await symlink(join(root, 'node_modules/@types/node'), join(folder, 'node_modules/@types/node'))
-    return made
-  }
-
-  /** Compiles it as its tsconfig.json says; rejects with what is wrong. */
-  async compile(): Promise<void> {
-    await this.#run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', this.folder])
-  }
-
-  /** Runs one of its tests by Node's own runner; resolves with what it printed. */
-  async test(file: string): Promise<string> {
-    const tsx = new URL('../../node_modules/tsx/dist/loader.mjs', import.meta.url).href
-    return this.#run(process.execPath, ['--import', tsx, '--test', '--test-reporter=tap', file])
-  }
-
-  async #run(program: string, args: readonly string[]): Promise<string> {
-    // Vitest's environment makes Node's test runner think that it is run by another one.
-    const { NODE_TEST_CONTEXT: _, NODE_OPTIONS: __, ...env } = process.env
-    try {
-      const { stdout } = await promisify(execFile)(program, args, { cwd: this.folder, env })
-      return stdout
-    } catch (error) {
-      const { stdout, stderr } = error as { stdout: string; stderr: string }
-      throw new Error(`${program} ${args.join(' ')}\n${stdout}${stderr}`)
+  static async make(tarball: string): Promise<InstalledExamples> {
+    const folder = await mkdtemp(join(tmpdir(), 'rxmika-examples-'))
+    const names = await exampleNames()
+    await Promise.all(names.map(name => copyExample(name, folder, tarball)))
+    const workspaces = {
+      name: 'examples',
+      private: true,
+      workspaces: names,
+      dependencies: { rxmika: `file:${tarball}` },
     }
+    await writeFile(join(folder, 'package.json'), JSON.stringify(workspaces))
+    await run(folder, 'npm', ['install', '--prefer-offline', '--no-audit', '--no-fund'])
+    return new InstalledExamples(folder)
   }
 
   remove(): Promise<void> {
     return rm(this.folder, { recursive: true, force: true })
+  }
+}
+
+/** The folders of examples/ that are packages. */
+export async function exampleNames(): Promise<string[]> {
+  const names = await readdir(join(root, 'examples'))
+  return names.filter(name => existsSync(join(root, 'examples', name, 'package.json'))).sort()
+}
+
+/**
+ * Compiles all examples, each with the compiler options of its own tsconfig.json; rejects with what is wrong. Those with the same options are
+ * one program, so what they import is checked once.
+ */
+export async function compileAll(folder: string): Promise<void> {
+  const programs = new Map<string, string[]>()
+  for (const name of await exampleNames()) {
+    const { compilerOptions, include } = JSON.parse(await readFile(join(folder, name, 'tsconfig.json'), 'utf8'))
+    const files = programs.get(JSON.stringify(compilerOptions)) ?? []
+    programs.set(JSON.stringify(compilerOptions), [...files, ...include.map((path: string) => `${name}/${path}`)])
+  }
+  for (const [options, include] of programs) {
+    const config = join(folder, 'tsconfig.json')
+    await writeFile(config, JSON.stringify({ compilerOptions: JSON.parse(options), include }))
+    await run(folder, process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', config])
+  }
+}
+
+/** Runs a test of an example by Node's own runner; resolves with what it printed. */
+export async function runTest(folder: string, file: string): Promise<string> {
+  const tsx = new URL('../../node_modules/tsx/dist/loader.mjs', import.meta.url).href
+  return run(folder, process.execPath, ['--import', tsx, '--test', '--test-reporter=tap', file])
+}
+
+async function copyExample(name: string, folder: string, tarball: string): Promise<void> {
+  const copy = join(folder, name)
+  await cp(join(root, 'examples', name), copy, { recursive: true, filter: path => !path.includes('node_modules') })
+  const manifest = JSON.parse(await readFile(join(copy, 'package.json'), 'utf8'))
+  manifest.dependencies.rxmika = `file:${tarball}`
+  // These are taken from this project, which has them already.
+  for (const tool of tools) delete manifest.devDependencies[tool]
+  await writeFile(join(copy, 'package.json'), JSON.stringify(manifest))
+}
+
+async function run(folder: string, program: string, args: readonly string[]): Promise<string> {
+  // Vitest's environment makes Node's test runner think that another one runs it.
+  const { NODE_TEST_CONTEXT: _, NODE_OPTIONS: __, ...env } = process.env
+  try {
+    const { stdout } = await promisify(execFile)(program, args, { cwd: folder, env })
+    return stdout
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout: string; stderr: string }
+    throw new Error(`${program} ${args.join(' ')}\n${stdout}${stderr}`)
   }
 }

@@ -1,6 +1,6 @@
 import { Pool, type PoolConfig } from 'pg'
 import { type ClientOptions, createClient, handle } from 'rxmika'
-import { DatabaseSink } from '../../examples/database-sink'
+import { DatabaseSink } from '../../examples/postgres/src/database-sink'
 import '../strict'
 
 // A member that stores records exactly once, in a process of its own: killed, frozen, or closed by a message.

@@ -38,8 +38,12 @@ async function tool(cwd: string, program: string, args: readonly string[], env =
   }
 }
 
-/** Builds the package from the sources of now, in a folder of its own; resolves with the path of its file. */
+/**
+ * Builds the package from the sources of now, in a folder of its own; resolves with the path of its file. With `RXMIKA_BUILT=true`, as in
+ * CI, it packs what `npm run build` has left in dist/.
+ */
 export async function pack(folder: string): Promise<string> {
+  if (process.env.RXMIKA_BUILT === 'true') return packBuilt(root, folder)
   const source = join(folder, 'source')
   await mkdir(source)
   const texts = ['README.md', 'LICENSE', 'CHANGELOG.md', 'docs']
@@ -47,6 +51,10 @@ export async function pack(folder: string): Promise<string> {
   await Promise.all(parts.map(part => cp(join(root, part), join(source, part), { recursive: true })))
   await symlink(modules, join(source, 'node_modules'))
   await tool(source, 'npm', ['run', 'build'])
+  return packBuilt(source, folder)
+}
+
+async function packBuilt(source: string, folder: string): Promise<string> {
   await tool(source, 'npm', ['pack', '--pack-destination', folder])
   const [tarball] = (await readdir(folder)).filter(name => name.endsWith('.tgz'))
   return join(folder, tarball!)

@@ -1,6 +1,6 @@
 /**
  * Stores each record of a topic exactly once in PostgreSQL: the row and the position after it in one statement, and the
- * positions as the option `positions` of the client. See docs/database-sinks.md.
+ * positions as the option `positions` of the client. See docs/database-sinks.md in the repository of rxmika.
  *
  *     const sink = new DatabaseSink(new Pool())
  *     const client = createClient({ group: 'billing', positions: sink.positions })
