@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs'
 import * as rxjs from 'rxjs'
 import { filter, firstValueFrom } from 'rxjs'
 import * as rxmika from 'rxmika'
@@ -10,15 +11,8 @@ const block = (beginning: string) => readme.find(code => code.includes(beginning
 
 describe('the code in the texts', () => {
   it('compiles', { timeout: 30_000 }, () => {
-    const texts = [
-      'README.md',
-      'docs/architecture.md',
-      'docs/guarantees.md',
-      'docs/failure-routes.md',
-      'docs/skipping-records.md',
-      'docs/database-sinks.md',
-      'docs/decisions.md',
-    ]
+    const docs = readdirSync(new URL('../../docs', import.meta.url)).filter(name => name.endsWith('.md'))
+    const texts = ['README.md', 'CONTRIBUTING.md', ...docs.map(name => `docs/${name}`)]
     expect(typeErrors(Object.fromEntries(texts.map(text => [text, codeBlocks(text)])))).toEqual([])
   })
 
@@ -31,7 +25,6 @@ describe('the code in the texts', () => {
 
   it('is a first program that runs, retries, and closes gracefully', async () => {
     const broker = testing.memoryBroker()
-    const charge = vi.fn().mockRejectedValueOnce(new Error('declined')).mockResolvedValue(undefined)
     let client!: rxmika.Client
     const createClient: typeof rxmika.createClient = options => {
       client = rxmika.createClient({ ...options, driver: broker.driver(), logger: false })
@@ -39,14 +32,16 @@ describe('the code in the texts', () => {
     }
     const signals = new Map<string, () => Promise<rxmika.CloseReport>>()
     const process = { once: (signal: string, close: () => Promise<rxmika.CloseReport>) => signals.set(signal, close) }
+    const log = vi.fn()
 
-    runBlock(block('SIGTERM'), { rxmika: { ...rxmika, createClient } }, { charge, process, console })
+    runBlock(block('SIGTERM'), { rxmika: { ...rxmika, createClient } }, { process, console: { ...console, log } })
     broker.publish('orders', [
-      { key: 'a', value: '{"amount":1}' },
-      { key: 'b', value: '{"amount":2}' },
+      { key: 'ada', value: '{"id":"1","cents":1000}' },
+      { key: 'bob', value: '{"id":"2","cents":-5}' },
     ])
-    await firstValueFrom(client.events.pipe(filter(() => broker.committed('billing', 'billing-retry', 0) === 1n)))
-    expect(charge.mock.calls).toEqual([[{ amount: 1 }], [{ amount: 2 }], [{ amount: 1 }]])
+    await firstValueFrom(client.events.pipe(filter(() => broker.committed('billing', 'billing-retry', 0) === 2n)))
+    expect(log.mock.calls).toEqual([['charged order 1: 1000 cents (attempt 1)']])
+    expect(broker.records('billing-dlq')).toMatchObject([{ key: Buffer.from('bob') }])
     expect(await signals.get('SIGTERM')!()).toEqual({ drained: true, unsettled: 0, left: [] })
     expect(broker.committed('billing', 'orders', 0)).toBe(2n)
   })

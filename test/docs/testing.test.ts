@@ -5,7 +5,7 @@ import * as rxjs from 'rxjs'
 import * as rxmika from 'rxmika'
 import * as testing from 'rxmika/testing'
 import { describe, expect, it, vi } from 'vitest'
-import { codeBlocks, runBlock, typeErrors } from './code-blocks'
+import { codeBlocks, runBlock } from './code-blocks'
 
 const blocks = codeBlocks('docs/testing.md')
 const titles = blocks.map(
@@ -13,10 +13,6 @@ const titles = blocks.map(
 )
 
 describe('docs/testing.md', () => {
-  it('compiles', { timeout: 30_000 }, () => {
-    expect(typeErrors({ 'docs/testing.md': blocks })).toEqual([])
-  })
-
   it.each(blocks.map((code, at) => [at + 1, titles[at]!, code] as const))('runs: block %i, %s', async (_, __, code) => {
     const [tests, before, after]: (() => unknown)[][] = [[], [], []]
     const runMarbles = vi.fn(testing.runMarbles)

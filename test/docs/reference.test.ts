@@ -1,0 +1,67 @@
+import { readFileSync } from 'node:fs'
+import * as rxmika from 'rxmika'
+import { describe, expect, it } from 'vitest'
+
+const read = (file: string) => readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
+const reference = read('docs/reference.md')
+
+/** What the table rows of a section begin with: the names in code quotes in their first cells, without arguments. */
+function named(heading: string): string[] {
+  const section = reference.slice(reference.indexOf(`\n## ${heading}\n`) + 1)
+  const rows = section
+    .slice(0, section.indexOf('\n## '))
+    .split('\n')
+    .filter(line => line.startsWith('| `'))
+  return rows.flatMap(row => [...row.split('|')[1]!.matchAll(/`([^`(]+)[^`]*`/g)].map(([, name]) => name!))
+}
+
+/** The members that an interface of a source file declares itself. */
+function membersOf(file: string, name: string): string[] {
+  const [, body] = new RegExp(`interface ${name}\\b[^{]*\\{\\n(.*?)\\n\\}`, 's').exec(read(file))!
+  return [
+    ...new Set([...body!.matchAll(/^ {2}(?:readonly )?(\w+|\[Symbol\.\w+\])[?(:<]/gm)].map(([, member]) => member!)),
+  ]
+}
+
+describe('docs/reference.md names', () => {
+  it('every option of createClient', () => {
+    const options = membersOf('src/client/client.ts', 'ClientOptions')
+    expect(options).toContain('brokers')
+    expect(named('createClient').sort()).toEqual(options.sort())
+  })
+
+  it('every member of the client', () => {
+    const members = membersOf('src/client/client.ts', 'Client')
+    expect(members).toContain('closeGracefully')
+    expect(named('The client').sort()).toEqual([...members, '[Symbol.asyncDispose]'].sort())
+  })
+
+  it('every option of a topic', () => {
+    const options = [...membersOf('src/client/client.ts', 'TopicOptions'), 'decode', 'tombstones']
+    expect(options).toContain('retries')
+    expect(named('Topics').sort()).toEqual(options.sort())
+  })
+
+  it('every option of handle and each of this library’s operators', () => {
+    const options = membersOf('src/operators/handle/handle.ts', 'HandleOptions')
+    expect(options).toContain('order')
+    expect(named('Operators')).toEqual(expect.arrayContaining(options))
+    for (const operator of ['handle', 'keep', 'latest', 'fork', 'decode', 'json']) {
+      expect(rxmika).toHaveProperty(operator)
+      expect(reference).toContain(`\`${operator}`)
+    }
+  })
+
+  it('every error with its code, and no other', () => {
+    const classes = Object.entries(rxmika).filter(([, value]) => isErrorClass(value))
+    expect(classes.map(([name]) => name)).toContain('PublishError')
+    const told = named('Errors').filter(name => /^[A-Z][a-z]/.test(name))
+    expect(told.sort()).toEqual(classes.map(([name]) => name).sort())
+    const codes = [...read('src/errors.ts').matchAll(/'(RXMIKA_\w+)'/g)].map(([, code]) => code!)
+    for (const code of codes) expect(reference).toContain(`\`${code}\``)
+  })
+})
+
+function isErrorClass(value: unknown): boolean {
+  return typeof value === 'function' && (value === rxmika.RxMikaError || value.prototype instanceof rxmika.RxMikaError)
+}
