@@ -1,4 +1,4 @@
-import { type Evidence, memberLines, partitionLines, recordLines } from './evidence'
+import { type Evidence, partitionLines, recordLines } from './evidence'
 import { grouped } from './grouped'
 import { type Hold, holdOf, holds } from './holds'
 import { partitionOf, placeOf, type RecordLine } from './journal'
@@ -9,8 +9,8 @@ import { rebalanceTimeout } from './workload'
 /**
  * Why a record was settled again. `killed`: whoever settled it was killed, and had not committed that. `frozen`: the
  * group went on without whoever settled it, who stood still. `outage`: what was settled could not be committed, or its
- * copy not be confirmed, for the broker was away. `outlasted`: it was completed (acked, or failed and its copy confirmed) after the
- * time that a rebalance waits for what is in flight, and settled before the partition was gone. `followed`: an earlier attempt of it was settled twice, so there are two
+ * copy not be confirmed, for the broker was away. `outlasted`: the rebalance that took the partition had waited all the time that it waits
+ * for what is in flight, and this was not completed by then (acked, or failed and its copy confirmed). `followed`: an earlier attempt of it was settled twice, so there are two
  * copies. No other reason is good enough; least of all that a member joined or left.
  */
 export type Reason = 'killed' | 'frozen' | 'outage' | 'outlasted' | 'followed'
@@ -98,13 +98,15 @@ function explain(evidence: Evidence, one: Settled, other: Settled): Explanation 
   return { unexplained: `it was settled, and then its partition was ${hold.end}, without a fault` }
 }
 
-/** It was not completed within the time that a rebalance waits, before the outcome of that rebalance. */
+/** The rebalance that took the partition waited all of its time, and the record was not completed within that. */
 function outlasted(evidence: Evidence, line: RecordLine, { until }: Hold): boolean {
-  const begun = memberLines(evidence).findLast(({ member, what, time }) => {
-    return member === line.member && what === 'giving-up' && time <= until
+  const begun = partitionLines(evidence).findLast(({ member, what, time, ...at }) => {
+    const isTurn = what === 'giving-up' || what === 'kept' || what === 'assigned'
+    return isTurn && member === line.member && partitionOf(at) === partitionOf(line) && time <= until
   })
-  if (begun === undefined || until - begun.time >= longestRebalance) return false
-  return completed(evidence, line) >= begun.time + rebalanceTimeout
+  // One that the partition was kept in is no excuse for the next.
+  if (begun?.what !== 'giving-up' || until - begun.time >= longestRebalance) return false
+  return Math.min(completed(evidence, line), until) >= begun.time + rebalanceTimeout
 }
 
 /** A failed record is completed once its copy is confirmed; where that is never told, it is not. */

@@ -22,10 +22,16 @@ export interface RecordLine extends Written, At {
   readonly attempt: number
 }
 
-/** What the client told about a partition, or about the record at a place: `retried` and `dead-lettered` once its copy is confirmed. */
+/**
+ * What the client told about a partition, or about the record at a place: `retried` and `dead-lettered` once its copy is
+ * confirmed. `giving-up`: a rebalance may take the partition, and what is in flight of it may settle; `kept`: it did not. These two
+ * have no offset (-1).
+ */
 export interface PartitionLine extends Written, At {
   readonly what:
     | 'assigned'
+    | 'giving-up'
+    | 'kept'
     | 'revoked'
     | 'lost'
     | 'committed'
@@ -38,8 +44,7 @@ export interface PartitionLine extends Written, At {
 }
 
 export interface MemberLine extends Written {
-  /** `giving-up`: a rebalance has begun, and what is in flight may settle. */
-  readonly what: 'running' | 'giving-up' | 'closing' | 'closed' | 'error' | 'disconnected' | 'reconnected' | 'restarted'
+  readonly what: 'running' | 'closing' | 'closed' | 'error' | 'disconnected' | 'reconnected' | 'restarted'
   readonly detail?: string
 }
 

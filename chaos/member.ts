@@ -1,8 +1,17 @@
 // One member of the group, in a process of its own: works on what it is given, and writes down what becomes of it.
+import { tracingChannel } from 'node:diagnostics_channel'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pino from 'pino'
 import { defer, merge, mergeMap, type Observable, tap, timer } from 'rxjs'
-import { type ClientEvent, type ConsumeRecord, createClient, type GroupProtocol, handle, steps } from 'rxmika'
+import {
+  type ClientEvent,
+  type ConsumeRecord,
+  createClient,
+  type GroupProtocol,
+  handle,
+  type RebalanceMessage,
+  steps,
+} from 'rxmika'
 import { openJournal, type RecordLine } from './journal'
 import { notDrained } from './member-process'
 import {
@@ -30,6 +39,24 @@ export interface MemberTask {
 const { name, brokers, groupProtocol, journal }: MemberTask = JSON.parse(process.argv[2]!)
 const write = openJournal(journal, name)
 
+/** The rebalance that is under way. */
+let rebalance: RebalanceMessage | undefined
+
+function noteAll(what: 'giving-up' | 'kept', places: RebalanceMessage['revoking']): void {
+  for (const { topic, partition } of places) write({ what, topic, partition, offset: -1 })
+}
+
+const rebalances = tracingChannel<unknown, RebalanceMessage>('rxmika:rebalance')
+rebalances.start.subscribe(message => {
+  rebalance = message as RebalanceMessage
+})
+rebalances.asyncEnd.subscribe(message => {
+  const { revoking, retained } = message as RebalanceMessage
+  const kept = ({ topic, partition }: (typeof retained)[number]) =>
+    revoking.some(place => place.topic === topic && place.partition === partition)
+  noteAll('kept', retained.filter(kept))
+})
+
 const client = createClient({
   env: {},
   brokers,
@@ -46,8 +73,8 @@ const client = createClient({
     {
       hooks: {
         logMethod(message, log) {
-          // The client's events tell how a rebalance ends, not when it begins.
-          if (String(message[1]).startsWith('a rebalance begins')) write({ what: 'giving-up' })
+          // The client's events tell how a rebalance ends, not when it begins; and its channel says of what.
+          if (String(message[1]).startsWith('a rebalance begins')) noteAll('giving-up', rebalance?.revoking ?? [])
           log.apply(this, message)
         },
       },

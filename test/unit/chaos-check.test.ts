@@ -32,7 +32,7 @@ const step = (time: number, member: string, what: 'begun' | 'acked' | 'failed', 
 const told = (
   time: number,
   member: string,
-  what: 'assigned' | 'revoked' | 'lost' | 'committed' | 'retried',
+  what: 'assigned' | 'giving-up' | 'kept' | 'revoked' | 'lost' | 'committed' | 'retried',
   offset: number,
 ): Line => ({
   time,
@@ -313,7 +313,7 @@ describe('the check of a chaos run', () => {
         const acked = untilThen.map(line =>
           line.what === 'acked' && line.offset === 1 ? { ...line, time: settled } : line,
         )
-        const begins: Line[] = givingUp === undefined ? [] : [{ time: givingUp, member: 'a', what: 'giving-up' }]
+        const begins: Line[] = givingUp === undefined ? [] : [told(givingUp, 'a', 'giving-up', -1)]
         const lines = inTime([...acked, ...begins, told(3_500, 'a', 'revoked', 1), ...later, ...closing])
         const { violations, duplicates } = check({ ...quiet, lines, ...graceful })
         expect(violations.map(({ rule }) => rule)).toEqual(explained ? [] : ['duplicates are explained'])
@@ -333,11 +333,33 @@ describe('the check of a chaos run', () => {
         const failed = untilThen.map(line =>
           line.what === 'acked' && line.offset === 1 ? { ...line, what: 'failed' as const, time: 2_000 } : line,
         )
-        const begins: Line[] = [{ time: 100, member: 'a', what: 'giving-up' }]
+        const begins: Line[] = [told(100, 'a', 'giving-up', -1)]
         const copies: Line[] = copied === undefined ? [] : [told(copied, 'a', 'retried', 1)]
         const lines = inTime([...failed, ...begins, ...copies, told(3_500, 'a', 'revoked', 1), ...later, ...closing])
         const { duplicates } = check({ ...quiet, lines, ...graceful })
         expect([copied, duplicates.explained.outlasted]).toEqual([copied, explained ? 1 : 0])
+      }
+    })
+
+    it('by no rebalance that ended before its time, that kept the partition, or that was of another', () => {
+      const graceful = { ends: [end('a', { time: 8_000 }), end('b', { time: 8_000 })] }
+      const later = again.map(line => ({ ...line, time: line.time + 4_000 }))
+      const closing: Line[] = ['a', 'b'].map(member => ({ time: 5_000, member, what: 'closing' }))
+      const failed = untilThen.map(line =>
+        line.what === 'acked' && line.offset === 1 ? { ...line, what: 'failed' as const } : line,
+      )
+      const givingUp = told(100, 'a', 'giving-up', -1)
+      for (const [turns, revoked, explained] of [
+        [[givingUp], 3_100, 1],
+        // Its copy was not confirmed, and it was not waited for either.
+        [[givingUp], 3_099, 0],
+        [[givingUp, told(3_100, 'a', 'kept', -1)], 3_500, 0],
+        [[{ ...givingUp, partition: 1 } as Line], 3_500, 0],
+        [[{ ...givingUp, member: 'b' } as Line], 3_500, 0],
+      ] as const) {
+        const lines = inTime([...failed, ...turns, told(revoked, 'a', 'revoked', 1), ...later, ...closing])
+        const { duplicates } = check({ ...quiet, lines, ...graceful })
+        expect([turns, revoked, duplicates.explained.outlasted]).toEqual([turns, revoked, explained])
       }
     })
 
