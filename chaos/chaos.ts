@@ -21,7 +21,7 @@ export interface ChaosOptions {
   readonly minutes: number
   readonly members?: number
   readonly brokers?: number
-  /** How members join their group; default `'auto'`. */
+  /** How members join their group; default `'classic'`. */
   readonly groupProtocol?: GroupProtocol
   /** The version of Apache Kafka; default the newest that this project knows. */
   readonly kafka?: string | undefined
@@ -52,7 +52,7 @@ export async function chaos({
   minutes,
   members = 4,
   brokers = 3,
-  groupProtocol = 'auto',
+  groupProtocol = 'classic',
   kafka: version,
   kinds,
   say = () => {},

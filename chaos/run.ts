@@ -16,7 +16,7 @@ const { values } = parseArgs({
     members: { type: 'string', default: '4' },
     brokers: { type: 'string', default: '3' },
     /** How members join their group: classic, consumer or auto. */
-    'group-protocol': { type: 'string', default: 'auto' },
+    'group-protocol': { type: 'string', default: 'classic' },
     /** The version of Apache Kafka; its jars are collected by Maven where they are not there yet. */
     kafka: { type: 'string' },
     /** Of join, leave, kill, freeze, broker and cut, separated by commas; `none` for a quiet run. */

@@ -11,7 +11,7 @@ export type StartFrom = 'earliest' | 'latest' | 'committed' | Date
 /**
  * - `'classic'`: in every rebalance all members give up their partitions and receive a new assignment.
  * - `'consumer'` (KIP-848): the broker moves single partitions; partitions that stay are read on meanwhile.
- * - `'auto'`: the driver chooses.
+ * - `'auto'`: consumer if the group can be joined by it, else classic.
  */
 export type GroupProtocol = 'classic' | 'consumer' | 'auto'
 

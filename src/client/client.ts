@@ -72,9 +72,9 @@ export interface ClientOptions {
    */
   readonly heartbeatInterval?: number | undefined
   /**
-   * How the group is joined: `'classic'`, `'consumer'` (KIP-848, from Kafka 4.0 on: partitions move one by one, and what
-   * is kept goes on without a pause), or `'auto'` (default), which is `'classic'` at present. Members of both kinds may be
-   * in one group.
+   * How the group is joined: `'classic'` (default), `'consumer'` (KIP-848, from Kafka 4.0 on: partitions move one by one, and
+   * what is kept goes on without a pause), or `'auto'`: by the consumer protocol where the group can be joined by it, else by
+   * the classic one, which is logged. Members of both kinds may be in one group.
    */
   readonly groupProtocol?: GroupProtocol | undefined
   /**

@@ -27,7 +27,8 @@ export interface Config {
   readonly rebalanceTimeout: number
   readonly sessionTimeout: number
   readonly heartbeatInterval: number
-  readonly groupProtocol: GroupProtocol
+  /** `undefined`: left open. */
+  readonly groupProtocol: GroupProtocol | undefined
   readonly instanceId: string | undefined
   readonly rack: string | undefined
   readonly metadataMaxAge: number
@@ -140,7 +141,8 @@ export function consumeRequest(
   const { groupProtocol, instanceId, rack, metadataMaxAge } = config
   return {
     ...{ group, topics, cameLater, startFrom, rebalanceTimeout: rebalanceTimeout + lastCommits },
-    ...{ sessionTimeout, heartbeatInterval, groupProtocol, instanceId, rack, metadataMaxAge },
+    ...{ sessionTimeout, heartbeatInterval, instanceId, rack, metadataMaxAge },
+    ...(groupProtocol !== undefined && { groupProtocol }),
   }
 }
 
@@ -160,8 +162,8 @@ function leakAction(value: LeakAction = 'report'): LeakAction {
   throw invalid('leaks', value, "must be 'report', 'fail' or 'redeliver'")
 }
 
-function groupProtocol(value: GroupProtocol = 'auto'): GroupProtocol {
-  if (value === 'classic' || value === 'consumer' || value === 'auto') return value
+function groupProtocol(value: GroupProtocol | undefined): GroupProtocol | undefined {
+  if (value === undefined || value === 'classic' || value === 'consumer' || value === 'auto') return value
   throw invalid('groupProtocol', value, "must be 'classic', 'consumer' or 'auto'")
 }
 

@@ -9,7 +9,7 @@ import { readPartition } from './wire-reader'
 /** A real Kafka, looked at through kafkajs's admin client and its wire format. Groups are joined by `groupProtocol`. */
 export function kafkaBackend(
   brokers: () => readonly string[],
-  { groupProtocol = 'auto' }: { readonly groupProtocol?: GroupProtocol } = {},
+  { groupProtocol = 'classic' }: { readonly groupProtocol?: GroupProtocol } = {},
 ): Backend {
   let kafka: Kafka
   let admin: Admin

@@ -23,6 +23,8 @@ export class Reading {
   /** As `topic-partition@offset value`. */
   readonly records: string[] = []
   readonly troubles: RxMikaError[] = []
+  /** What the driver logged, from `info` on. */
+  readonly log: string[] = []
   /** What ended it. */
   error: unknown
   readonly driver: KafkaDriver
@@ -49,9 +51,8 @@ export class Reading {
       await lastValueFrom(reading.driver.close(), { defaultValue: undefined })
       reading.#subscription?.unsubscribe()
     })
-    await lastValueFrom(reading.driver.connect({ clientId: 'reading', logger: pino({ enabled: false }) }), {
-      defaultValue: undefined,
-    })
+    const logger = pino({}, { write: (line: string) => void reading.log.push(JSON.parse(line).msg) })
+    await lastValueFrom(reading.driver.connect({ clientId: 'reading', logger }), { defaultValue: undefined })
     reading.#consume({
       group: 'billing',
       topics,

@@ -16,6 +16,7 @@ import { fatalError } from './fatal-error.js'
 import { Assignment } from './fetching/assignment.js'
 import { type Diverged, Fetching, type FetchingHost } from './fetching/fetching.js'
 import { LeaderlessPartitions } from './leaderless-partitions.js'
+import { AutoMember } from './membership/auto-member.js'
 import { ClassicMember } from './membership/classic-member.js'
 import { ConsumerMember } from './membership/consumer-member.js'
 import { GrouplessMember } from './membership/groupless-member.js'
@@ -106,9 +107,16 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     const { group, topics, groupProtocol } = request
     if (group === undefined) return new GrouplessMember(this.cluster, topics, this)
     const settings = settingsOf(group, request)
-    return groupProtocol === 'consumer'
-      ? new ConsumerMember(this.cluster, settings, randomUUID(), topics, this, this.clock)
-      : new ClassicMember(this.cluster, settings, topics, this, this.clock)
+    switch (groupProtocol) {
+      case 'consumer':
+        return new ConsumerMember(this.cluster, settings, randomUUID(), topics, this, this.clock)
+      case 'auto':
+        return new AutoMember(this.cluster, settings, randomUUID(), topics, this, this.clock, why =>
+          this.host.logger.info(`group '${group}' is joined by the classic protocol, because ${why.message}`),
+        )
+      default:
+        return new ClassicMember(this.cluster, settings, topics, this, this.clock)
+    }
   }
 
   /** Called once the driver knows this consumption, for the client may call back from within the first event. */

@@ -29,7 +29,7 @@ export interface MemoryBrokerOptions {
   /** A record with more bytes in key, value and headers is refused for good; default Kafka's 1,048,588. */
   readonly maxRecordBytes?: number | undefined
   /**
-   * How members join their group whose client leaves it open (`groupProtocol: 'auto'`): `'classic'`, by which everything rests
+   * How members join their group whose client leaves it open (no `groupProtocol`, or `'auto'`): `'classic'`, by which everything rests
    * during a rebalance, or `'consumer'`, by which partitions move one by one and what is kept goes on (KIP-848). A group's
    * first member decides for the group. Default `'classic'`.
    */

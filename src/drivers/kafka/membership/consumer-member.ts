@@ -76,6 +76,8 @@ export class ConsumerMember implements Member {
     topics: readonly string[],
     readonly owner: MemberOwner,
     readonly clock: Clock,
+    /** Called in place of going on where the group cannot be joined by this protocol; absent: that is an error, or waited for. */
+    readonly fallBack?: (why: Error) => void,
   ) {
     this.#topics = topics
     this.#interval = settings.heartbeatInterval
@@ -130,6 +132,12 @@ export class ConsumerMember implements Member {
         this.#backoff.reset()
       } catch (error) {
         if (this.#left) return
+        if (this.fallBack !== undefined && this.#cannotJoin(error as Error)) {
+          // A coordinator that served it before has moved to an older broker.
+          if (this.#epoch !== joining) this.#lose(error as Error)
+          this.#end()
+          return this.fallBack(error as Error)
+        }
         // What was said may have been heard or not: everything is said again.
         this.#news = true
         const fatal = this.#failed(error as Error)
@@ -185,6 +193,14 @@ export class ConsumerMember implements Member {
   }
 
   readonly #answered = new Doorbell()
+
+  /** This group cannot be joined by this protocol, as far as the coordinator says. */
+  #cannotJoin(failure: Error): boolean {
+    if (failure instanceof UnsupportedRequestError) return true
+    if (!(failure instanceof ProtocolFailure)) return false
+    const { name } = failure.error
+    return name === 'UNSUPPORTED_VERSION' || (name === 'GROUP_ID_NOT_FOUND' && this.#epoch === joining)
+  }
 
   /** What a failed heartbeat means; the error, where it cannot heal. */
   #failed(failure: Error): RxMikaError | undefined {
