@@ -151,6 +151,8 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   }
 
   async givingUp(partitions: readonly TopicPartition[]): Promise<void> {
+    // Where to read it is being looked up perhaps, while what is read of the others is waited for: nothing of it begins.
+    for (const place of partitions) this.#pending.delete(place)
     const assignments = this.#assignmentsOf(partitions)
     if (assignments.length === 0 || this.#closed) return
     for (const assignment of assignments) assignment.resting = true
@@ -222,8 +224,9 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     this.fail(error)
   }
 
-  #announce(added: readonly Assignment[]): void {
+  #announce(found: readonly Assignment[]): void {
     if (this.#closed) return
+    const added = found.filter(assignment => this.#pending.has(assignment))
     for (const assignment of this.#resumed) assignment.resting = false
     this.#resumed = []
     const retained = [...this.#fetching.assignments.values()].filter(({ resting }) => !resting)

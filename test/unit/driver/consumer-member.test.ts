@@ -316,6 +316,44 @@ describe('a member of a consumer group', () => {
     expect(owned.filter(said => said.includes('0') && said.includes('2'))).toEqual(['0,1,2'])
   })
 
+  it('begins nothing of a partition that is to go again before it is known where to read it', async test => {
+    const kafka = await brokers(test)
+    const orders = kafka.create('orders', 0, 0)
+    const place = (partition: number) => `${orders.id}/${partition}`
+    const reading = await Reading.start(test, kafka, ['orders'], {
+      groupProtocol: 'consumer',
+      rebalanceTimeout: 10_000,
+    })
+    await reading.until(() => reading.assigned.size === 2)
+    const [memberId] = kafka.consumer.members.keys()
+    kafka.consumer.change(memberId!, [place(0)])
+    await reading.until(() => reading.assigned.size === 1)
+    kafka.log('orders', 1).append('not yet')
+
+    let answer = () => {}
+    const until = new Promise<void>(resolve => {
+      answer = resolve
+    })
+    kafka.next('OffsetFetch', { until })
+    const looked = kafka.count('OffsetFetch')
+    kafka.consumer.change(memberId!, [place(0), place(1)])
+    await vi.waitUntil(() => kafka.count('OffsetFetch') > looked, 5_000)
+    // Both go, and the one that is read takes its time.
+    const release = new Subject<void>()
+    reading.onRevoking = ({ hold }) => hold(release)
+    const before = reading.story.length
+    kafka.consumer.change(memberId!, [])
+    await reading.until(() => reading.story.slice(before).includes('revoking'))
+    answer()
+    // What was looked up is told within this time, one way or the other.
+    const heartbeats = kafka.count('ConsumerGroupHeartbeat')
+    await vi.waitUntil(() => kafka.count('ConsumerGroupHeartbeat') > heartbeats + 20, 10_000)
+    release.complete()
+    await reading.until(() => reading.assigned.size === 0)
+    expect(reading.records).toEqual([])
+    expect(reading.events.flatMap(event => (event.type === 'assigned' ? event.added : []))).toHaveLength(2)
+  })
+
   it('is a member for its other topics where it may not see one, and for that one when it may again', async test => {
     const kafka = await brokers(test)
     for (const topic of ['orders', 'secrets']) {
