@@ -38,7 +38,7 @@ export class TopicAlreadyRegisteredError extends RxMikaError {
   constructor(readonly topic: string) {
     super(
       'RXMIKA_TOPIC_ALREADY_REGISTERED',
-      `topic '${topic}' is registered already; keep the Observable of the first call and share it`,
+      `topic '${topic}' is registered already; keep the Observable of the first call, and pipe it through fork(…) to handle each record in several ways`,
     )
   }
 }
@@ -47,7 +47,7 @@ export class TopicNotRegisteredError extends RxMikaError {
   constructor(readonly topic: string) {
     super(
       'RXMIKA_TOPIC_NOT_REGISTERED',
-      `topic '${topic}' is not registered; call client.topic('${topic}') before start()`,
+      `topic '${topic}' is not registered; register it with client.topic('${topic}')`,
     )
   }
 }

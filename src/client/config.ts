@@ -175,7 +175,7 @@ function positions(option: PositionsOption | undefined): PositionsOption | undef
 function instanceId(value: string | undefined, group: string | undefined): string | undefined {
   const id = name('instanceId', value, '')
   if (id !== undefined && group === undefined) {
-    throw new ConfigurationError(`instanceId '${id}' names a place in a group; set the option group`)
+    throw new ConfigurationError(`instanceId '${id}' needs a group; set the option group`)
   }
   return id
 }

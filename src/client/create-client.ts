@@ -158,7 +158,7 @@ class KafkaClient implements Client {
     const { startFrom, group } = this.#config
     if (startFrom === 'committed' && group === undefined) {
       throw new ConfigurationError(
-        "startFrom 'committed' needs a group, which alone has committed positions; set group",
+        "startFrom 'committed' needs a group, because only a group has committed positions; set the option group",
       )
     }
     this.#reports.moveTo('starting')

@@ -228,7 +228,8 @@ const leakedThen: Readonly<Record<LeakAction, string>> = {
   redeliver: 'it is delivered again, three times at most, and fails then',
 }
 
-const oneSettles = 'Settle each record in one place: with share(), only one branch may hold handle(), ack() or fail()'
+const oneSettles =
+  'Settle each record in one place: use fork() in place of share(), so that the record waits for all branches'
 
 function levelOf({ type }: Counted): 'info' | 'warn' {
   return type === 'skipped' ? 'info' : 'warn'

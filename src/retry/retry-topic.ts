@@ -23,7 +23,8 @@ export interface RetryTopicOptions {
 const known: KnownOptions<RetryTopicOptions> = { retries: true, backoff: true, topic: true }
 const mostRetries = 2 ** 31 - 1
 
-const lostOrder = 'retryTopic does not go with keyFence, for on a retry topic a key loses its order; use redeliver'
+const lostOrder =
+  'retryTopic cannot be used with keyFence, because a key loses its order on a retry topic; use redeliver'
 
 /**
  * Publishes failed records to the retry topic while attempts remain.

@@ -22,7 +22,7 @@ describe('retryTopic', () => {
     expect(client.unroutable).toMatchObject([
       {
         name: 'a',
-        cause: { message: expect.stringContaining("topic 'orders': retryTopic does not go with keyFence") },
+        cause: { message: expect.stringContaining("topic 'orders': retryTopic cannot be used with keyFence") },
       },
     ])
   })
