@@ -18,6 +18,8 @@ export class TopicWatch {
   #there: Set<string> | undefined
   readonly #missingSince = new Map<string, number>()
   readonly #ended = new AbortController()
+  /** Aborts to end the present wait. */
+  #waiting = new AbortController()
 
   constructor(
     readonly cluster: Cluster,
@@ -26,12 +28,21 @@ export class TopicWatch {
     readonly names: readonly string[] | undefined,
     readonly subscriber: Subscriber<readonly string[]>,
   ) {
-    subscriber.add(() => this.#ended.abort())
+    const wake = () => this.#waiting.abort()
+    subscriber.add(() => {
+      this.#ended.abort()
+      wake()
+    })
+    // The watch begins before `consume`, which says how soon changes have to be noticed.
+    subscriber.add(cluster.onMaxAge(wake))
     this.#watch().catch(error => subscriber.error(error))
   }
 
   async #watch(): Promise<void> {
-    while (!this.#isOver) await pause(await this.#look(), this.#ended.signal)
+    while (!this.#isOver) {
+      this.#waiting = new AbortController()
+      await pause(await this.#look(), this.#waiting.signal)
+    }
   }
 
   get #isOver(): boolean {

@@ -104,7 +104,10 @@ export function manyTopics(backend: Backend): void {
         ),
       )
       await run.start()
+      const created = performance.now()
       const second = await world.topic('orders-b')
+      await run.event('assigned', ({ topic }) => topic === second)
+      expect(performance.now() - created, 'joined after').toBeLessThan(metadataMaxAge + 5_000)
       await backend.publish(second, [
         { value: 'bad', partition: 0 },
         { value: 'good', partition: 0 },

@@ -48,6 +48,8 @@ export class Cluster {
   readonly #watched = new Map<string, number>()
   readonly #coordinators = new Map<string, Promise<number>>()
   readonly #listeners = new Set<() => void>()
+  readonly #maxAgeListeners = new Set<() => void>()
+  #maxAge: number
   readonly #ended = new AbortController()
   #refreshing: Promise<void> | undefined
   #refreshedAt = Number.NEGATIVE_INFINITY
@@ -57,12 +59,32 @@ export class Cluster {
     readonly transport: Transport,
     readonly bootstrap: readonly Address[],
     readonly clock: Clock,
-    /** How soon changes that no error points to are noticed, ms. */
-    public maxAge: number,
-  ) {}
+    maxAge: number,
+  ) {
+    this.#maxAge = maxAge
+  }
 
   get ended(): AbortSignal {
     return this.#ended.signal
+  }
+
+  /** How soon changes that no error points to are noticed, ms. */
+  get maxAge(): number {
+    return this.#maxAge
+  }
+
+  /** Holds for what is waited for already. */
+  set maxAge(ms: number) {
+    if (ms === this.#maxAge) return
+    this.#maxAge = ms
+    if (this.#refreshing === undefined) this.#schedule()
+    for (const listener of [...this.#maxAgeListeners]) listener()
+  }
+
+  /** Calls back whenever `maxAge` changes. Returns what ends that. */
+  onMaxAge(listener: () => void): () => void {
+    this.#maxAgeListeners.add(listener)
+    return () => this.#maxAgeListeners.delete(listener)
   }
 
   // ── What is known ────────────────────────────────────────────────────────────────────────────────────────────────
