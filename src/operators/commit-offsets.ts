@@ -7,7 +7,7 @@ import { partitionName, placeName } from '../place.js'
 import { subscribeLinked } from './subscribe-linked.js'
 
 export interface CommitOffsetsOptions {
-  /** Told of every refused commit, also of those that are tried again. What it throws ends the result with that error. */
+  /** Called for every refused commit, also for those that are retried. If it throws, the result errors with that error. */
   readonly onError?: ((error: CommitError) => void) | undefined
 }
 
@@ -17,12 +17,14 @@ const firstRetry = 100
 const longestRetry = 2_000
 
 /**
- * Commits positions: one commit in flight at a time, the newest position of each partition wins, and never a lower one.
+ * Commits positions: one request in flight at a time, only the newest position of each partition, never a lower one.
  *
- * Emits a {@link Committed} for every position the broker has confirmed. A point whose assignment has ended is dropped,
- * for the broker would accept it and rewind the new owner. A refused commit that may pass later is tried again with the
- * newest positions, after 100 ms at first and 2 s at most; one that never will errors. On completion of the source what
- * is pending is committed before the result completes. Points that come as an array go in one request.
+ * - Emits a {@link Committed} for every position that the broker has confirmed.
+ * - Drops points whose assignment has ended: the broker would accept them and rewind the new owner.
+ * - Retries a refused commit if the error is retriable, with the positions that are newest by then, after 100 ms at first
+ *   and 2 s at most. Errors with any other refusal.
+ * - When the source completes, commits what is pending and then completes.
+ * - Sends the points of an array in one request.
  *
  * ```
  * source                 --1-2-3---4---|       positions of one partition
@@ -30,8 +32,8 @@ const longestRetry = 2_000
  * commitOffsets          -------1----3----(4|)
  * ```
  *
- * @param driver Where to commit.
- * @throws ConfigurationError when the driver is none, or an option is invalid or unknown.
+ * @param driver Sends the commits.
+ * @throws ConfigurationError if `driver` is not an object, or an option is invalid or unknown.
  */
 export function commitOffsets(
   driver: Pick<Driver, 'commit' | 'scheduler'>,
@@ -55,7 +57,7 @@ export function commitOffsets(
 
 class Committing {
   readonly #points = new NewestPoints()
-  /** From a commit to its answer, and on until a refused one is to be tried again. */
+  /** True from a commit until its answer; after a refusal, until it is retried. */
   #busy = false
   #looping = false
   #sourceCompleted = false
@@ -84,7 +86,7 @@ class Committing {
   }
 
   #proceed(): void {
-    // A loop: where the driver answers at once, whoever hears of it may have the next point at once, and so on.
+    // A loop and no recursion: if the driver answers synchronously, a subscriber may push the next point synchronously too.
     if (this.#looping) return
     this.#looping = true
     while (!this.#busy && !this.subscriber.closed) {
@@ -98,7 +100,7 @@ class Committing {
 
   #commit(points: readonly CommitPoint[]): void {
     this.#busy = true
-    // There before the driver is asked: unsubscribing meanwhile is to cancel what it then began.
+    // Set before the driver is called: an unsubscribe during the call must cancel the request.
     const request = new Subscription()
     this.#underWay = request
     request.add(
@@ -112,7 +114,7 @@ class Committing {
   #confirmed(points: readonly CommitPoint[]): void {
     this.#refusals = 0
     this.#points.confirm(points)
-    // Still busy: what is pushed from within waits for the loop.
+    // #busy is still true, so points that subscribers push meanwhile wait for the loop.
     for (const point of points) if (!hasEnded(point)) this.subscriber.next(point)
     this.#busy = false
     this.#proceed()
@@ -135,7 +137,7 @@ class Committing {
   }
 }
 
-/** Per assignment, or per partition where there is none, the newest point and the one the broker has confirmed. */
+/** The newest and the confirmed point of each assignment; for points without one, of each partition. */
 class NewestPoints {
   readonly #partitions = new Map<object | string, { newest: CommitPoint; confirmed: CommitPoint | undefined }>()
 
@@ -145,7 +147,7 @@ class NewestPoints {
     else if (point.offset >= known.newest.offset) known.newest = point
   }
 
-  /** What is to be committed now. Until it is confirmed it is unknown what the broker has: a refusal may come too late. */
+  /** The points to commit now. They count as unconfirmed until the answer: a refused commit may have been applied. */
   due(): CommitPoint[] {
     const due: CommitPoint[] = []
     for (const [key, partition] of this.#partitions) {
@@ -168,7 +170,7 @@ class NewestPoints {
 }
 
 function keyOf({ assignment, topic, partition }: CommitPoint): object | string {
-  // A new assignment may rightly start lower than the last one came.
+  // By assignment: a new one may start below the position that the previous one reached.
   return assignment ?? partitionName({ topic, partition })
 }
 
@@ -183,6 +185,6 @@ function isSame(one: CommitPoint, other: CommitPoint): boolean {
 function unexpected(cause: unknown, points: readonly CommitPoint[]): CommitError {
   const places = points.map(placeName).join(', ')
   const why = cause instanceof Error ? `: ${cause.message}` : ''
-  // Only a `CommitError` can say that no commit will ever pass.
+  // Retriable, because only a `CommitError` can say that no later commit will pass.
   return new CommitError(`the driver failed to commit ${places}${why}`, { cause, retriable: true })
 }

@@ -2,55 +2,55 @@ import type { CommitPoint } from '../commit-point.js'
 import { partitionName, placeName } from '../place.js'
 import { type DeliveredRecord, deliveryOf, type RecordOwner, type RecordSource } from '../record.js'
 
-/** What the barrier needs of a record; every `ConsumeRecord` has it. */
+/** What the barrier reads of a record. Every `ConsumeRecord` has it. */
 export interface BarrierRecord {
   readonly topic: string
   readonly partition: number
   readonly offset: bigint
-  /** Where it was read, where that is another place: a copy on a retry topic is committed there. */
+  /** The place where the record was read, if that differs. A copy on a retry topic is committed there. */
   readonly source?: RecordSource
 }
 
 type Place = Pick<BarrierRecord, 'topic' | 'partition' | 'offset'>
 
 /**
- * The deliveries of one partition in their order, and how far from the first on they are all completed.
+ * The deliveries of one partition in order, and the prefix of them that is completed.
  *
- * A ring of slots, one per delivery that is not yet below the prefix. Records that one assignment delivered without a
- * break know their slot; any other is searched for by its offset, which names it within the partition.
+ * A ring with one slot per delivery that is not part of the prefix yet. For records that one assignment delivered without a
+ * gap, the slot is known; other records are searched for by their offset, which is unique within the partition.
  */
 export class CompletedPrefix {
-  /** Deliveries in the completed prefix since the last whole group. */
+  /** Deliveries in the completed prefix after the last whole group. */
   #ungrouped = 0
   /** The position after the last whole group. */
   #group = Number.NEGATIVE_INFINITY
-  /** The position of the completed prefix, and the one that was taken last. */
+  /** The position of the completed prefix, and the position that was last taken. */
   #position = Number.NEGATIVE_INFINITY
   #taken = Number.NEGATIVE_INFINITY
-  /** The position after the last delivery and what was passed since. */
+  /** The position after the last delivery, and after what was passed since. */
   #readTo = Number.NEGATIVE_INFINITY
   #topic: string | undefined
   #partition = 0
-  /** The first offset that was seen. All others are kept as their distance from it: a number is exact only up to 2^53. */
+  /** The first offset seen. Other offsets are stored relative to it, because numbers are exact only up to 2^53. */
   #base = 0n
   #baseNumber = 0
-  /** The first delivery that is not completed, and the next to come; both count deliveries. */
+  /** The first delivery that is not completed, and the next one to come. Both count deliveries. */
   #head = 0
   #tail = 0
-  /** Per slot the record's offset, the position after it, and whether it is completed. */
+  /** For each slot the offset of the record, the position after it, and whether it is completed. */
   #offset = new Float64Array(64)
   #next = new Float64Array(64)
   #done = new Uint8Array(64)
   #mask = 63
-  /** Who made all the deliveries in the ring; undefined where they are of several or of nobody. */
+  /** The owner of all deliveries in the ring; undefined if they have several owners or none. */
   #owner: RecordOwner | undefined
-  /** While this holds, a record's slot in the ring is its owner's slot and `#shift`. */
+  /** While true, a record's slot in the ring is its owner's slot plus `#shift`. */
   #aligned = false
   #shift = 0
 
   constructor(readonly groupSize: number) {}
 
-  /** @throws RangeError when the record is of another partition, or out of order. */
+  /** @throws RangeError if the record is of another partition, or out of order. */
   deliver(record: BarrierRecord): void {
     const delivery = deliveryOf(record)
     if (delivery !== undefined && this.#slotOf(delivery) === this.#tail) {
@@ -69,7 +69,7 @@ export class CompletedPrefix {
     if (slot === this.#head) this.#advance()
   }
 
-  /** Nothing more is delivered below `position`: it stands for the position after what was delivered before. */
+  /** Nothing more is delivered below `position`. It becomes the position after the deliveries so far. */
   pass(topic: string, partition: number, position: number | bigint): void {
     const to = this.#relative({ topic, partition, offset: BigInt(position) })
     if (to <= this.#readTo) return
@@ -82,12 +82,12 @@ export class CompletedPrefix {
     }
   }
 
-  /** The position after the last whole group of completed deliveries, once. */
+  /** The position after the last whole group of completed deliveries. Returned once. */
   takeGroup(): CommitPoint | undefined {
     return this.#group > this.#taken ? this.#take(this.#group) : undefined
   }
 
-  /** The position of the whole completed prefix, once. */
+  /** The position of the whole completed prefix. Returned once. */
   take(): CommitPoint | undefined {
     this.#ungrouped = 0
     return this.#position > this.#taken ? this.#take(this.#position) : undefined
@@ -118,15 +118,15 @@ export class CompletedPrefix {
     this.#done[at] = 0
   }
 
-  /** Delivers a record that is not known to follow the last one of its owner. */
+  /** Adds a record that is not known to follow the last one of its owner. */
   #place(record: BarrierRecord, delivery: DeliveredRecord | undefined): void {
     const place = record.source ?? record
     const offset = this.#relative(place)
-    // What an ended assignment left uncompleted is delivered again by the next, here or elsewhere.
+    // Records that an ended assignment left uncompleted are delivered again by the next one, here or elsewhere.
     if (delivery !== undefined && delivery.owner !== this.#owner && this.#owner?.ended) this.#forget()
     if (offset < this.#readTo) {
       this.#aligned = false
-      // The same record again is still one record.
+      // A second delivery of the same record does not count.
       if (offset < this.#position || this.#search(offset) !== -1) return
       throw new RangeError(
         `completionBarrier takes deliveries in the order of the log: ${placeName(place)} came after ` +
@@ -149,14 +149,14 @@ export class CompletedPrefix {
     this.#readTo = this.#position
   }
 
-  /** The slot of a record that its owner's count leads to; -1 where it has to be searched for. */
+  /** The slot computed from the owner's count; -1 if it must be searched for. */
   #slotOf(delivery: DeliveredRecord): number {
     return this.#aligned && delivery.owner === this.#owner ? delivery.slot + this.#shift : -1
   }
 
-  /** -1: it is not there. */
+  /** The slot found by offset; -1 if there is none. */
   #find(record: BarrierRecord, delivery: DeliveredRecord | undefined): number {
-    // The record of an earlier assignment: whoever has the partition now has been given it again.
+    // A record of an earlier assignment: the current owner of the partition gets it again.
     if (delivery?.owner.ended && delivery.owner !== this.#owner) return -1
     const { topic, partition, offset } = record.source ?? record
     const known = topic === this.#topic && partition === this.#partition

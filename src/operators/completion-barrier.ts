@@ -7,7 +7,7 @@ import { subscribeLinked } from './subscribe-linked.js'
 export type BarrierSignal =
   | { readonly type: 'delivered'; readonly record: BarrierRecord }
   | { readonly type: 'completed'; readonly record: BarrierRecord }
-  /** Nothing more comes below `offset`: markers and gaps up to there are completed with what was delivered before them. */
+  /** Nothing more comes below `offset`. Markers and gaps up to it are completed together with the deliveries before them. */
   | {
       readonly type: 'passed'
       readonly topic: string
@@ -17,8 +17,8 @@ export type BarrierSignal =
 
 export interface CompletionBarrierOptions {
   /**
-   * Each value makes the barrier emit what is complete so far, even if that is fewer than `count` records, and begins a
-   * new group. Its completion changes nothing, its error ends the result.
+   * Each value makes the barrier emit the completed prefix, even if it has fewer than `count` records, and begin a new
+   * group. Its completion has no effect; its error errors the result.
    */
   readonly flush?: ObservableInput<unknown> | undefined
 }
@@ -26,25 +26,28 @@ export interface CompletionBarrierOptions {
 const known: KnownOptions<CompletionBarrierOptions> = { flush: true }
 
 /**
- * Buffers completions until the next `count` records, in delivery order, are all completed, then emits the position
- * after them.
+ * Waits until the next `count` records, in delivery order, are all completed, then emits the position after them. This is
+ * `bufferCount` for completions.
  *
- * `bufferCount` for completions: records of one partition go in as `delivered` in their order and as `completed` in any
- * order; out comes a {@link CommitPoint} below which everything is completed. The barrier counts deliveries and never
- * computes with offsets, for compaction and transactions leave gaps. Where one completion fills several groups, the
- * newest position stands for them all. When the source completes, what is complete so far is emitted. Positions only
- * grow. A record that is delivered or completed again, or completed without having been delivered, changes nothing.
+ * It takes the records of one partition, as `delivered` in their order and as `completed` in any order, and emits a
+ * {@link CommitPoint} below which everything is completed.
  *
- * Errors with a `RangeError` where a position would not be safe: when it is given the signals of another partition
- * (records on a retry topic count where they were read, see `record.source`), or deliveries out of the log's order.
+ * - It counts deliveries and never computes with offsets, because compaction and transactions leave gaps.
+ * - If one completion completes several groups, only the newest position is emitted. Positions only grow.
+ * - When the source completes, the position of the completed prefix is emitted.
+ * - A record that is delivered or completed twice, or completed without having been delivered, changes nothing.
+ *
+ * Errors with a `RangeError` if a position would not be safe: for signals of another partition (records of a retry topic
+ * count where they were read, see `record.source`), or for deliveries out of the log's order.
  *
  * ```
  * source                 --a--b--c--B--A-----C--|    lower case: delivered, upper case: completed
  * completionBarrier(1)   --------------2-----3--|    the position after b, then after c
  * ```
  *
- * @param count How many records make a group; at least 1. `Infinity`: positions are emitted by `flush` alone.
- * @throws RangeError when `count` is neither an integer ≥ 1 nor `Infinity`; ConfigurationError for an unknown option.
+ * @param count How many records make a group; an integer ≥ 1, default 1. `Infinity`: only `flush` emits positions.
+ * @throws RangeError if `count` is neither an integer ≥ 1 nor `Infinity`.
+ * @throws ConfigurationError for an unknown option.
  */
 export function completionBarrier(
   count = 1,

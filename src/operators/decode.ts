@@ -9,19 +9,19 @@ import { type DecodeFunction, JsonError, json } from './json.js'
 import { isStandardSchema, type StandardSchema } from './standard-schema.js'
 import { subscribeLinked } from './subscribe-linked.js'
 
-/** Bytes to values: a function, or a Standard Schema (zod, valibot, arktype…), which sees the parsed JSON. */
+/** Turns bytes into a value: a function, or a Standard Schema (zod, valibot, arktype…), which validates the parsed JSON. */
 export type Decoder<T> = DecodeFunction<T> | StandardSchema<T>
 
-/** What becomes of a record whose value is null: `'pass'` goes on as it is, `'ack'` completes it, `'fail'` fails it. */
+/** What happens to a record whose value is null: `'pass'` emits it as it is, `'ack'` completes it, `'fail'` fails it. */
 export type Tombstones = 'pass' | 'ack' | 'fail'
 
 export interface DecodeOptions {
-  /** How many values an asynchronous decoder may have under way; what comes beyond waits. Default 64. */
+  /** The maximum of asynchronous decodings in flight; further records wait. Default 64. */
   readonly concurrency?: number | undefined
   /**
-   * Records whose value is null. `'pass'` (default): they go on with the value null. `'ack'`: they are acked and do not go on.
-   * `'fail'`: they fail with a `DecodeError`, without retries. With the last two no value is null but for what the decoder
-   * returns, and the types say so.
+   * What happens to records whose value is null. `'pass'` (default): they are emitted with the value null. `'ack'`: they are
+   * acked and not emitted. `'fail'`: they fail with a `DecodeError`, without retries. With the last two, no value is null
+   * unless the decoder returns null, and the types say so.
    */
   readonly tombstones?: Tombstones | undefined
 }
@@ -34,16 +34,16 @@ export function checkTombstones(option: string, tombstones: unknown): void {
   throw invalid(option, tombstones, "must be 'pass', 'ack' or 'fail'")
 }
 
-/** @throws ConfigurationError unless it is what `decode` takes. */
+/** @throws ConfigurationError unless it is a valid argument of `decode`. */
 export function checkDecoder(what: string, decoder: unknown): void {
-  // `json` is a function, too, and would give a function for every record.
+  // `json` itself is a function too, and would return a function for every record.
   if (decoder === json)
     throw new ConfigurationError(`${what} must be json(), the result of calling json (got json itself)`)
   if (typeof decoder === 'function' || isStandardSchema(decoder)) return
   throw invalid(what, decoder, 'must be a function or a Standard Schema')
 }
 
-/** A record whose turn to be emitted has not come. */
+/** A record that has not been emitted yet. */
 interface Pending<T> {
   readonly record: ConsumeRecord
   readonly bytes: Buffer | null
@@ -52,22 +52,22 @@ interface Pending<T> {
 }
 
 /**
- * Turns each record's bytes into a value.
+ * Turns the bytes of each record into a value.
  *
- * Records are emitted in the order they came, also when the decoder is asynchronous and several are under way; a
- * synchronous decoder emits at once. A record that fails to decode is not emitted, and the pipeline goes on.
+ * Records are emitted in their order, even if the decoder is asynchronous and several decodings are in flight. A
+ * synchronous decoder emits synchronously. A record that cannot be decoded is not emitted, and the pipeline continues.
  *
  * ```
  * source              -a--x--b---|      x is not JSON
  * decode(json())      -A-----B---|      x fails with a DecodeError, without retries
  * ```
  *
- * - A decoder that throws, and the issues of a schema, are about the bytes: the record fails with a `DecodeError`, is not
- *   tried again, and goes to the topic's dead-letter step with its bytes intact.
- * - A decoder whose promise is rejected has not said that the bytes are bad: a schema registry may be down. The record fails
- *   with what the promise was rejected with, and is tried again like any failure. Reject with a `DecodeError` to say that
- *   they are; `json` does.
- * - A tombstone (its value is null) is not decoded; see `tombstones`.
+ * - If the decoder throws, or a schema reports issues, the bytes are bad: the record fails with a `DecodeError`, is not
+ *   retried, and goes to the topic's dead-letter step with its bytes intact.
+ * - If the decoder's promise rejects, the bytes need not be bad: a schema registry may be down. The record fails with the
+ *   reason of the rejection and is retried like any failure. A promise that rejects with a `DecodeError` says that the bytes
+ *   are bad; `json` does so.
+ * - A tombstone (a null value) is not decoded; see `tombstones`.
  *
  * @example
  * client.topic('orders').pipe(decode(json<Order>(), { tombstones: 'ack' }), handle(({ value }) => save(value)))
@@ -75,8 +75,8 @@ interface Pending<T> {
  * @example
  * client.topic('orders').pipe(decode(z.object({ id: z.string() })), handle(({ value }) => value && save(value)))
  *
- * @param decoder `(bytes, record) => value` or a promise of it, or a Standard Schema.
- * @throws ConfigurationError when the decoder is none, or an option is invalid or unknown.
+ * @param decoder `(bytes, record) => value`, or a promise of the value; or a Standard Schema.
+ * @throws ConfigurationError if `decoder` is neither, or an option is invalid or unknown.
  */
 export function decode<T>(
   decoder: Decoder<T>,
@@ -99,9 +99,9 @@ export function decode<T>(
 
   return source =>
     new Observable(subscriber => {
-      /** In the order they came; empty as long as everything is synchronous. */
+      /** In the order they arrived. Empty as long as every decoding is synchronous. */
       const pending = new Fifo<Pending<T>>()
-      /** Those of `pending` that have not begun. */
+      /** The part of `pending` whose decoding has not begun. */
       const waiting = new Fifo<Pending<T>>()
       let underWay = 0
       let sourceCompleted = false
@@ -195,7 +195,7 @@ function decodeError(record: ConsumeRecord<unknown>, cause: unknown): DecodeErro
   })
 }
 
-/** Decoders may throw anything, also what cannot be made a text. */
+/** Decoders may throw any value, even one that cannot be turned into text. */
 function messageOf(cause: unknown): string {
   try {
     return cause instanceof Error ? cause.message : String(cause)

@@ -10,17 +10,18 @@ import {
 } from './standard-schema.js'
 
 /**
- * A record's bytes to a value, at once or by a promise. What it throws is why the bytes do not decode. What its promise is
- * rejected with says nothing of the bytes, unless it is a `DecodeError`.
+ * Turns the bytes of a record into a value, or a promise of it. An exception means that the bytes cannot be decoded. A
+ * rejection says nothing about the bytes, unless its reason is a `DecodeError`.
  */
 export type DecodeFunction<T> = (bytes: Buffer, record: ConsumeRecord) => T | PromiseLike<T>
 
 /**
- * A decoder for JSON in UTF-8, for `decode`.
+ * A decoder of UTF-8 JSON, for `decode`.
  *
- * Without a schema the type is taken on trust. With one (Standard Schema: zod, valibot, arktype…) the parsed JSON is
- * validated, and the type is what the schema gives. Bytes that are not UTF-8 do not decode. What is no schema is a
- * `ConfigurationError`.
+ * Without a schema, the type is not checked. With one (Standard Schema: zod, valibot, arktype…), the parsed JSON is validated
+ * and has the type of the schema's output. Bytes that are not UTF-8 cannot be decoded.
+ *
+ * @throws ConfigurationError if `schema` is not a Standard Schema.
  *
  * @example
  * decode(json<Order>())
@@ -40,11 +41,11 @@ export function json<T>(schema?: StandardSchema<T>): DecodeFunction<T> {
   }
 }
 
-/** What `json` throws: also where it is called by an asynchronous decoder, the bytes are bad and no service is away. */
+/** Thrown by `json`. The bytes are bad even if an asynchronous decoder rejects with it. */
 export class JsonError extends DecodeError {}
 
 function parse<T>(bytes: Buffer): T {
-  // Buffer.toString puts U+FFFD for what it cannot read, and the value would be another one.
+  // `Buffer.toString` replaces invalid bytes by U+FFFD, which would change the value.
   if (!isUtf8(bytes)) throw new JsonError('the bytes are not UTF-8')
   try {
     return JSON.parse(bytes.toString()) as T
@@ -55,10 +56,10 @@ function parse<T>(bytes: Buffer): T {
 
 function valid<T>(result: ValidationResult<T>): T {
   if (!result.issues) return result.value
-  throw new JsonError(result.issues.map(told).join('; '))
+  throw new JsonError(result.issues.map(issueText).join('; '))
 }
 
-function told({ message, path = [] }: ValidationIssue): string {
+function issueText({ message, path = [] }: ValidationIssue): string {
   const keys = path.map(segment => String(typeof segment === 'object' ? segment.key : segment))
   return keys.length === 0 ? message : `${keys.join('.')}: ${message}`
 }

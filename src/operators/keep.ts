@@ -5,24 +5,24 @@ import { isPromise } from './is-promise.js'
 import { subscribeLinked } from './subscribe-linked.js'
 
 /**
- * `filter` for records: emits those for which the predicate is true, and acks the others.
+ * `filter` for records: emits the records for which the predicate is true, and acks the others.
  *
- * RxJS's `filter` drops a record without settling it, so its partition's position never passes it. `keep` completes what it
- * drops. A predicate that throws fails the record, down its topic's failure route, and the stream goes on. A predicate that
- * returns a promise does too, because a promise is always true.
+ * RxJS's `filter` drops a record without settling it, so its partition's position never passes it. `keep` acks the records
+ * it drops. If the predicate throws, the record fails, down its topic's failure route, and the stream continues. If it
+ * returns a promise, the record fails too, because a promise is always truthy.
  *
  * ```
  * source              -a-b-c-d-|
  * keep(isVowel)       -a-------|      b, c and d are acked
  * ```
  *
- * A type guard narrows the records that go on.
+ * A type guard narrows the type of the emitted records.
  *
  * @example
  * client.topic('orders').pipe(keep(record => record.header('region')?.toString() === 'eu'), handle(charge)).subscribe()
  *
  * @param predicate `(record, index) => boolean`; `index` counts the records of this subscription from 0.
- * @throws ConfigurationError when `predicate` is not a function.
+ * @throws ConfigurationError if `predicate` is not a function.
  */
 export function keep<R extends ConsumeRecord<unknown>, S extends R>(
   predicate: (record: R, index: number) => record is S,

@@ -15,40 +15,39 @@ import { subscribeLinked } from './subscribe-linked.js'
 
 export interface LatestOptions<R = ConsumeRecord> {
   /**
-   * What records have in common that supersede each other, in place of topic and key. Buffers are compared by their bytes,
-   * anything else as a `Map` does; null and undefined: the record passes at once. When it throws the record fails.
+   * Returns the value by which records supersede each other; default: topic and key. Buffers are compared by their bytes,
+   * other values as keys of a `Map`. For null and undefined the record is emitted at once. If it throws, the record fails.
    */
   readonly by?: ((record: R) => unknown) | undefined
-  /** The time of `ms`; default `asyncScheduler`. */
+  /** Times `ms`; default `asyncScheduler`. */
   readonly scheduler?: SchedulerLike | undefined
 }
 
 const known: KnownOptions<LatestOptions> = { by: true, scheduler: true }
 
 /**
- * Of each key, only the newest record goes on, at most once per `ms`; what it supersedes is acked.
+ * Emits only the newest record of each key, at most once per `ms`, and acks the records that it supersedes.
  *
- * The first record of a key waits for `ms`. When they are over the newest that came goes on, so a key that never rests does
- * not starve, which it does with `debounceTime`. That operator, like `throttleTime` and `auditTime`, drops records unsettled
- * and stops their partitions.
+ * The first record of a key starts a timer of `ms`; when it ends, the newest record that has arrived is emitted. So a key
+ * that is updated all the time is still emitted, while `debounceTime` would starve it. RxJS's `debounceTime`, `throttleTime`
+ * and `auditTime` also drop records unsettled, which stops the commits of their partitions.
  *
  * ```
  * source              -a-A-b-----Á--|       a, A and Á have one key, b has another
  * latest(4)           -----A---b----(Á|)    a is acked when A comes
  * ```
  *
- * - Newest is the one with the higher offset in one partition, and the later timestamp across partitions: a retry of an older
- *   record does not supersede a newer one.
- * - Records without a key (null) pass at once.
- * - When the source completes, what waits goes on at once. When it errors, or on unsubscribing, what waits is left unsettled and
- *   is delivered again.
- * - What waits does not hold up a rebalance: it goes on after it, unless its partition went elsewhere.
- *
+ * - The newest record is the one with the highest offset within a partition, and with the latest timestamp across
+ *   partitions. So a retry of an older record does not supersede a newer one.
+ * - Records without a key (null) are emitted at once.
+ * - When the source completes, waiting records are emitted at once. When it errors, or on unsubscribing, they stay unsettled
+ *   and are delivered again.
+ * - A rebalance does not wait for waiting records. They are emitted after it, unless their partition was revoked.
  * @example
  * client.topic('stock-levels').pipe(latest(500), handle(record => refreshShelf(record), { order: 'key' })).subscribe()
  *
- * @param ms How long the first record of a key waits for newer ones, ms.
- * @throws ConfigurationError when `ms` or an option is invalid.
+ * @param ms How long the first record of a key waits for newer ones, in ms.
+ * @throws ConfigurationError if `ms` or an option is invalid.
  */
 export function latest<R extends ConsumeRecord<unknown>>(
   ms: number,
@@ -73,18 +72,18 @@ export function latest<R extends ConsumeRecord<unknown>>(
     })
 }
 
-/** The newest record of one key, from the first one's arrival until it goes on. */
+/** The newest record of one key, from the arrival of the first one until it is emitted. */
 interface Entry<R> {
   readonly key: unknown
   newest: R
   timer: Subscription | undefined
-  /** Its time came during a rebalance. */
+  /** True: its timer ended during a rebalance. */
   due: boolean
   held: boolean
 }
 
 class Waiting<R extends ConsumeRecord<unknown>> {
-  /** By key, in the order in which they are due. */
+  /** By key, in the order in which the timers end. */
   readonly #entries = new Map<unknown, Entry<R>>()
   readonly #rebalances = new RebalanceWatch(underWay => this.#rebalanced(underWay))
 
@@ -124,7 +123,7 @@ class Waiting<R extends ConsumeRecord<unknown>> {
 
   #supersede(entry: Entry<R>, record: R): void {
     const before = entry.newest
-    // First of all: an ack may have consequences that come back here.
+    // Replaced before the ack, which may have consequences that re-enter this operator.
     entry.newest = record
     entry.held = false
     this.#holdIfRebalancing(entry)
@@ -139,11 +138,11 @@ class Waiting<R extends ConsumeRecord<unknown>> {
   #emit(entry: Entry<R>): void {
     entry.timer?.unsubscribe()
     this.#entries.delete(entry.key)
-    // Settled by others meanwhile, or revoked: whoever has the partition now is given it again.
+    // Not if it was settled by other means or revoked meanwhile: then the new owner gets it.
     if (isOpen(entry.newest)) this.subscriber.next(entry.newest)
   }
 
-  /** No rebalance waits for what waits here: with a long `ms` each would take its whole time-out. */
+  /** Holds waiting records during a rebalance, which would otherwise wait for them: with a long `ms`, for its whole time-out. */
   #rebalanced(underWay: boolean): void {
     for (const entry of [...this.#entries.values()]) {
       if (underWay) this.#holdIfRebalancing(entry)
@@ -181,11 +180,11 @@ class Waiting<R extends ConsumeRecord<unknown>> {
     this.#entries.clear()
   }
 
-  /** Undefined: the record passes. */
+  /** The key by which records supersede each other; undefined: the record is emitted at once. */
   #keyOf(record: R): unknown {
     if (this.by === undefined) {
       const { key } = record
-      // Keys of several topics that were merged are not each other's.
+      // By topic as well: the source may merge several topics, and their keys are unrelated.
       return key === null ? undefined : `${record.topic}/${key.toString('latin1')}`
     }
     const key = this.by(record) ?? undefined
@@ -193,7 +192,7 @@ class Waiting<R extends ConsumeRecord<unknown>> {
   }
 }
 
-/** The same place again is a later delivery of the same record, and the one to settle. */
+/** A record at the same place is a later delivery of the same record, and the one to settle. */
 function isNewer(record: ConsumeRecord<unknown>, other: ConsumeRecord<unknown>): boolean {
   if (record.topic === other.topic && record.partition === other.partition) return record.offset >= other.offset
   return record.timestamp >= other.timestamp

@@ -1,15 +1,15 @@
 import { Subscription } from 'rxjs'
 import type { Delivery, Rebalances } from '../delivery.js'
 
-/** The rebalances of the clients whose records an operator has. */
+/** Watches the rebalances of the clients whose records an operator gets. */
 export class RebalanceWatch {
   readonly #clients = new Set<Rebalances>()
   readonly #underWay = new Set<Rebalances>()
   readonly #listening = new Subscription()
-  /** Of the record that came last: mostly, that of all. */
+  /** The client of the previous record; usually the only one. */
   #last: Rebalances | undefined
 
-  /** @param changed Called when a client begins to give partitions up (true), and when that is over (false). */
+  /** @param changed Called with true when a client begins to give up partitions, and with false when that is over. */
   constructor(readonly changed: (underWay: boolean) => void) {}
 
   /** Called for every record, before `concerns`. */
@@ -27,7 +27,7 @@ export class RebalanceWatch {
     return this.#underWay.size > 0
   }
 
-  /** The record's partition may be given up now: nothing of it is to begin. */
+  /** The record's partition may be revoked now: no work of it should begin. */
   concerns({ owner }: Delivery): boolean {
     return owner.givingUp
   }

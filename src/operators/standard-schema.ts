@@ -1,6 +1,6 @@
 /**
- * What a schema of zod, valibot, arktype and others looks like to those that only want to validate with it: the part of
- * Standard Schema V1 (standardschema.dev) that is used here, copied as the specification suggests.
+ * A schema of zod, valibot, arktype and others: the part of Standard Schema V1 (standardschema.dev) used here, copied as
+ * the specification suggests.
  */
 export interface StandardSchema<Output> {
   readonly '~standard': {
@@ -18,7 +18,7 @@ export interface ValidationIssue {
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined
 }
 
-/** Schemas of some libraries are functions, so that is no way to tell. */
+/** Schemas of some libraries are functions, so `typeof value` cannot be checked. */
 export function isStandardSchema<Output>(value: unknown): value is StandardSchema<Output> {
   return value !== null && value !== undefined && typeof (value as StandardSchema<Output>)['~standard'] === 'object'
 }

@@ -1,8 +1,8 @@
 import { type Observable, type Observer, Subject, type Subscriber, Subscription, takeUntil } from 'rxjs'
 
 /**
- * Subscribes for an operator, and leaves the source the moment its subscriber closes, also while the source still emits
- * synchronously: a topic hands out its backlog that way, and what is taken in by a closed pipeline has to be given back.
+ * Subscribes to an operator's source, and unsubscribes as soon as the subscriber closes, even while the source emits
+ * synchronously. A topic emits its backlog synchronously, and records that a closed pipeline takes would have to be returned.
  */
 export function subscribeLinked<T>(
   source: Observable<T>,
@@ -13,7 +13,7 @@ export function subscribeLinked<T>(
   const closed = new Subject<void>()
   subscriber.add(() => closed.next())
   const subscription = source.pipe(takeUntil(closed)).subscribe(observer)
-  // `retry()` subscribes again from within the error of this one, which no completion can end any more.
+  // Added to the subscriber too: `retry()` resubscribes within the error of the last run, which `closed` no longer ends.
   subscriber.add(subscription)
   return subscription
 }

@@ -1,9 +1,9 @@
 import type { Delivery, Supply } from '../delivery.js'
 
-/** The topics that an operator is given records of, to hold them back while it has enough. */
+/** The topics whose records an operator gets. It suspends them while it has enough records. */
 export class SupplyWatch {
   readonly #supplies = new Set<Supply>()
-  /** Of the record that came last: mostly, that of all. */
+  /** The supply of the previous record; usually the only one. */
   #last: Supply | undefined
   #suspended = false
 

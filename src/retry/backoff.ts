@@ -2,24 +2,24 @@ import { ConfigurationError } from '../errors.js'
 import { checkDuration, checkFunction, checkOptions, invalid, type KnownOptions, longestDuration } from '../options.js'
 
 /**
- * How long a record waits before an attempt, ms. Attempt 2 is the first retry. A pure function: it is called once when
- * the step is made, to find mistakes early, and once per failure.
+ * Returns how long a record waits before an attempt, in ms. Attempt 2 is the first retry. Must be a pure function: it is
+ * called once when the step is made, to find mistakes early, and then once per failure.
  */
 export type Backoff = (attempt: number) => number
 
-/** The longest delay there is, 24.8 days: beyond it Node's timers fire at once. */
+/** The longest delay in ms, 24.8 days: beyond it Node's timers fire at once. */
 export const longestDelay = longestDuration
 
 export interface ExponentialOptions {
   /** The delay before the first retry, ms. */
   readonly initial: number
-  /** Each delay is this many times the one before; at least 1, default 2. */
+  /** Each delay is the previous one times `factor`. At least 1; default 2. */
   readonly factor?: number | undefined
-  /** No delay is longer, ms; default 24.8 days, the longest there is. */
+  /** The longest delay, ms. Default 24.8 days, the longest possible. */
   readonly max?: number | undefined
   /** The random share of each delay, from 0 (default: none) to 1; `true` is 1. It shortens delays, never lengthens them. */
   readonly jitter?: number | boolean | undefined
-  /** Gives numbers from 0 up to 1; default `Math.random`. */
+  /** Returns numbers from 0 (included) to 1 (excluded). Default `Math.random`. */
   readonly random?: (() => number) | undefined
 }
 
@@ -46,7 +46,7 @@ export function fixed(ms: number): Backoff {
 }
 
 /**
- * Delays that grow by a factor up to a maximum; without jitter unless asked for.
+ * Delays that grow by a factor up to a maximum, without jitter by default.
  *
  * @example
  * exponential({ initial: 1_000, max: 60_000 })   // 1 s, 2 s, 4 s … 60 s, 60 s
@@ -65,14 +65,14 @@ export function exponential(options: ExponentialOptions): Backoff {
   }
   checkFunction('exponential: random', random)
   return attempt => {
-    // 0 × Infinity is NaN: no delay stays none, however often it is multiplied.
+    // 0 × Infinity would be NaN after many attempts.
     const delay = initial === 0 ? 0 : Math.min(max, initial * factor ** Math.max(0, attempt - 2))
     return jitter === 0 ? delay : delay * (1 - jitter * random())
   }
 }
 
 /**
- * The given delays one after the other; the last one goes on.
+ * The given delays one after the other. The last one is repeated.
  *
  * @example
  * steps([1_000, 10_000, 60_000])
@@ -91,7 +91,7 @@ export function steps(delays: readonly number[]): Backoff {
   return attempt => own[Math.min(Math.max(0, attempt - 2), own.length - 1)]!
 }
 
-/** Tries a backoff out before a record depends on it. @throws ConfigurationError */
+/** Calls the backoff once, before a record depends on it. @throws ConfigurationError */
 export function checkBackoff(step: string, backoff: Backoff | undefined): void {
   if (backoff === undefined) return
   checkFunction(`${step}: backoff`, backoff, 'a function from the attempt to ms')
@@ -104,7 +104,7 @@ export function checkBackoff(step: string, backoff: Backoff | undefined): void {
   checkDuration(`${step}: backoff(2)`, delay)
 }
 
-/** The delay before an attempt in whole ms. A backoff that throws or gives nonsense must not cost the record: it is 0. */
+/** The delay before an attempt in whole ms. It is 0 if the backoff throws or returns an invalid delay, to keep the record. */
 export function delayBefore(attempt: number, backoff: Backoff | undefined): number {
   if (backoff === undefined) return 0
   try {

@@ -7,24 +7,27 @@ import type { RoutingClient } from '../routing.js'
 import { routingOf } from './routing-of.js'
 
 export interface BreakerOptions {
-  /** How many failures may pass within any time of that length; a whole number, 0 too. One more trips the breaker. */
+  /** How many failures are passed on within any period of `within` ms; an integer ≥ 0. One more trips the breaker. */
   readonly failures: number
-  /** ms; at least 1. */
+  /** The length of the period in ms; at least 1. */
   readonly within: number
 }
 
 const known: KnownOptions<BreakerOptions> = { failures: true, within: true }
 
 /**
- * Stops a topic whose failures come in a flood, instead of pouring the topic into the DLQ because a downstream is dead.
+ * Pauses a topic when too many of its records fail, so that a broken dependency does not move the whole topic to the DLQ.
  *
- * When more than `failures` failures reach it within `within` ms, the topic is paused, a `FloodError` goes to the client's
- * `errors` and a `tripped` event to its `events`. That failure and all that follow are held here, uncommitted, until
- * `client.resume(topic)`: then they go on to the next step in their order, and counting starts afresh. A failure that is
- * exactly `within` ms old counts no more. What is held is bounded by `maxInFlight`, for nothing more is delivered
- * meanwhile; neither a rebalance nor a graceful close waits for it, so after either it is delivered again.
+ * When more than `failures` failures reach this step within `within` ms, it pauses the topic, emits a `FloodError` on the
+ * client's `errors` and a `tripped` event on `events`. This failure and all later ones are held here, uncommitted, until
+ * `client.resume(topic)`. Then they go to the next step in their order, and the count starts at 0. A failure that is exactly
+ * `within` ms old does not count any more.
  *
- * Place it before the step that gives records up: what is retried does not reach it then. Each client counts for itself.
+ * `maxInFlight` bounds what is held, because a paused topic delivers nothing. Neither a rebalance nor a graceful close
+ * waits for held records: after either they are delivered again.
+ *
+ * Place it right before the step that gives records up, so that failures that are retried do not count. Each client counts
+ * for itself.
  *
  * @example
  * const route = pipe(
@@ -33,7 +36,7 @@ const known: KnownOptions<BreakerOptions> = { failures: true, within: true }
  *   deadLetter(client),
  * )
  *
- * @throws ConfigurationError when an option is invalid.
+ * @throws ConfigurationError if an option is invalid.
  */
 export function breaker(
   client: RoutingClient,
@@ -53,7 +56,7 @@ export function breaker(
       const end = () => {
         if (sourceCompleted && held === undefined) subscriber.complete()
       }
-      // An operator behind this step that catches nothing breaks the route, and not the process.
+      // If a later operator of the route throws, that errors the route and does not end the process.
       const give = (value: Failed | Completed) => {
         try {
           subscriber.next(value)
@@ -65,7 +68,7 @@ export function breaker(
         const released = held ?? []
         held = undefined
         passed = new RecentTimes(failures, within)
-        // Those whose partition was given up meanwhile are delivered again elsewhere.
+        // Not those whose partition was revoked meanwhile: they are delivered again elsewhere.
         for (const failed of released) if (port.release(failed)) give(failed)
         end()
       }
@@ -96,7 +99,7 @@ export function breaker(
     })
 }
 
-/** When the newest `limit` of something happened. */
+/** The times of the latest `limit` calls. */
 class RecentTimes {
   readonly #times: number[] = []
   #oldest = 0
@@ -106,7 +109,7 @@ class RecentTimes {
     readonly within: number,
   ) {}
 
-  /** Notes one more; false, and not noted: there were `limit` within the time before it. */
+  /** Adds a time. Returns false, and does not add it, if there were `limit` calls within the period before it. */
   take(now: number): boolean {
     if (this.limit === 0) return false
     if (this.#times.length < this.limit) {

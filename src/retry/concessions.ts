@@ -1,16 +1,16 @@
 import type { Clock } from '../clock.js'
 import type { PublishError } from '../errors.js'
 
-/** Kafka's word for none. */
+/** Kafka's timestamp for none. */
 const noTimestamp = -1
 
-/** How much of a copy's own headers is written. */
+/** How many of this library's headers a copy gets. */
 type Detail =
   | 'full'
-  /** Without the stack trace, and with the beginning of the message. */
+  /** No stack trace, and only the beginning of the message. */
   | 'short'
-  /** What a client must have to deliver the copy again as what it was, and no more. */
-  | 'least'
+  /** Only what a client needs to deliver the copy as the original record. */
+  | 'minimal'
 
 interface Size {
   readonly detail: Detail
@@ -18,20 +18,20 @@ interface Size {
 }
 
 /**
- * What is tried in turn where a copy is too large: its own headers give way first. Compressed it may be small enough with
- * all of them, as its source was: a topic's limit counts compressed bytes, and other producers compress.
+ * What is tried in turn if a copy is too large. First this library's headers are reduced. Then the copy is compressed: a
+ * topic's limit counts compressed bytes, so the source may have fitted only because its producer compresses.
  */
 const sizes: readonly Size[] = [
   { detail: 'full', compression: undefined },
   { detail: 'short', compression: undefined },
-  { detail: 'least', compression: undefined },
+  { detail: 'minimal', compression: undefined },
   { detail: 'full', compression: 'gzip' },
-  { detail: 'least', compression: 'gzip' },
+  { detail: 'minimal', compression: 'gzip' },
 ]
 
 /**
- * What a copy goes without after the broker refused it, so that the last resort takes whatever Kafka took: a copy is
- * refused for what it can do without only where a record that Kafka accepted would be poison for it.
+ * What a copy gives up after the broker refused it. Without concessions, a record that Kafka accepted could be refused as a
+ * copy because of something that the copy does not need.
  */
 export class Concessions {
   #size = 0
@@ -45,17 +45,17 @@ export class Concessions {
     return sizes[this.#size]!.compression
   }
 
-  /** The copy's timestamp, of a record that has this one. */
+  /** The timestamp of the copy. @param own The timestamp of the record. */
   timestamp(own: number, clock: Clock): number {
     if (this.#time === 'its own') return own
     return this.#time === 'present' ? clock.wall() : noTimestamp
   }
 
-  /** True: there was something left to give up, and the copy can be made anew. */
+  /** Returns true if there was something left to give up, so that the copy can be made again. */
   concede({ reason }: PublishError): boolean {
     if (reason === 'INVALID_TIMESTAMP') {
       if (this.#time === 'none') return false
-      // Whoever is refused at the present time has another present than the broker. None is taken by every topic.
+      // The present time is refused only if the broker's clock differs. Every topic accepts a record without a timestamp.
       this.#time = this.#time === 'its own' ? 'present' : 'none'
       return true
     }

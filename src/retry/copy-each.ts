@@ -7,34 +7,34 @@ import type { ProduceRecord } from '../publish.js'
 import type { CopyObserver, Routing } from '../routing.js'
 import { Concessions } from './concessions.js'
 
-/** Most copies are taken as they are. */
-const nothing = new Concessions()
+/** Shared, because most copies are accepted as they are. */
+const noConcessions = new Concessions()
 
 /** A step that publishes copies of failed records to one topic. */
 export interface CopyingStep<R extends Failed | Completed> {
   readonly routing: Routing
-  /** Where the copies go: the full name. */
+  /** The full name of the topic for the copies. */
   readonly topic: string
   /** Whether a copy of this record is published. */
   admits(failed: Failed): boolean
-  /** For a record of which no copy is published; undefined: nothing is given on. */
+  /** Called for a record that is not copied. Returns what is emitted instead; undefined: nothing. */
   instead(failed: Failed): R | undefined
-  /** How long the copy is to wait, ms. Asked once a failure. */
+  /** The delay of the copy in ms. Called once per failure. */
   delay(failed: Failed): number
-  /** @param now When it failed. */
+  /** @param now When the record failed. */
   copy(failed: Failed, now: number, delay: number, without: Concessions): ProduceRecord
-  /** The broker has the copy. */
+  /** The broker has acknowledged the copy. Returns what is emitted. */
   acknowledged(failed: Failed): R
-  /** The broker refused the copy for good; undefined: nothing is given on. */
+  /** The broker refused the copy for good. Returns what is emitted; undefined: nothing. */
   refused(failed: Failed, error: PublishError): R | undefined
 }
 
 /**
- * Publishes a copy of each record that is still `Failed`, and lets what is `Completed` pass. A copy that is refused for
- * what it can do without is made anew without that.
+ * Publishes a copy of each record that is still `Failed`, and passes on those that are `Completed`. A copy that is refused
+ * because of something it does not need is made again without that.
  *
- * Does what `mergeMap` over an Observable for each copy would do, with one object for each: tens of thousands may be under
- * way, and what is kept of each has to be moved by the garbage collector.
+ * It does the same as `mergeMap` with an Observable per copy, with one object per copy: tens of thousands may be in flight,
+ * and the garbage collector has to move whatever is kept of each.
  */
 export function copyEach<R extends Failed | Completed>(
   step: CopyingStep<R>,
@@ -46,7 +46,7 @@ export function copyEach<R extends Failed | Completed>(
       const end = () => {
         if (sourceCompleted && underWay === 0) subscriber.complete()
       }
-      // An operator behind this step that catches nothing breaks the route, and not the process.
+      // If a later operator of the route throws, that errors the route and does not end the process.
       const give = (value: R | Completed) => {
         try {
           subscriber.next(value)
@@ -67,7 +67,7 @@ export function copyEach<R extends Failed | Completed>(
               value = result.ok ? step.acknowledged(failed) : step.refused(failed, result.error)
             }
           } catch (error) {
-            // Other copies are settled in the same turn, and must not go without.
+            // Caught here, because other copies are settled in the same turn.
             return subscriber.error(error)
           }
           if (value !== undefined) give(value)
@@ -113,7 +113,7 @@ class CopyUnderWay<R extends Failed | Completed> implements CopyObserver {
   constructor(
     readonly copies: Copies<R>,
     readonly failed: Failed,
-    /** When it failed. */
+    /** When the record failed. */
     readonly now: number,
     readonly delay: number,
   ) {}
@@ -123,7 +123,7 @@ class CopyUnderWay<R extends Failed | Completed> implements CopyObserver {
   }
 
   copy(): ProduceRecord {
-    return this.copies.step.copy(this.failed, this.now, this.delay, this.#without ?? nothing)
+    return this.copies.step.copy(this.failed, this.now, this.delay, this.#without ?? noConcessions)
   }
 
   concede(refusal: PublishError): boolean {

@@ -7,7 +7,7 @@ import type { Concessions } from './concessions.js'
 import { type FieldValues, type GroupHeaders, isInRange, isWellFormed } from './headers.js'
 import { messageOf, nameOf, stackOf } from './reason.js'
 
-/** Written once, with the first copy, and carried along unchanged ever after. */
+/** Headers that are written with the first copy and never changed after that. */
 const lasting = [
   'org_topic',
   'org_partition',
@@ -18,10 +18,10 @@ const lasting = [
   'redriven_by',
 ] as const
 
-/** Of a message that had to give way, UTF-16 units. */
+/** The length of a shortened message, in UTF-16 units. */
 const shortMessage = 64
 
-/** What a record has behind it, read from its own headers where it is a copy itself. */
+/** The history of a record, from its own headers if it is a copy. */
 interface History {
   readonly retries: number
   readonly malformed: boolean
@@ -30,11 +30,11 @@ interface History {
 }
 
 /**
- * The copy of a failed record for the retry topic: key, value, timestamp and all other headers byte for byte, this
- * group's headers replaced.
+ * The copy of a failed record for the retry topic. Key, value, timestamp and foreign headers are copied byte for byte; this
+ * group's headers are replaced.
  *
- * @param now When it failed.
- * @param delay ms from then until it may be delivered.
+ * @param now When the record failed.
+ * @param delay How long after that it must not be delivered, ms.
  */
 export function retryCopy(
   failed: Failed,
@@ -51,13 +51,13 @@ export function retryCopy(
     retries: history.retries + 1,
     now,
     not_before: delay > 0 ? now + delay : undefined,
-    // A trace is most of a copy's bytes, and this one is not the last word: the dead letter has its own.
+    // A stack trace is most of a copy's bytes. It is left out here, because the dead letter has its own.
     error_stack: undefined,
     disposition: undefined,
   })
 }
 
-/** The copy of a failed record for the DLQ topic; its count of retries stays, so that a replay does not start afresh. */
+/** The copy of a failed record for the DLQ topic. Its count of retries stays, so that a replay does not start again at 0. */
 export function deadLetterCopy(
   failed: Failed,
   routing: Routing,
@@ -95,24 +95,24 @@ function copyOf(
   { detail, compression }: Concessions,
   { retries, now, not_before, error_stack, disposition }: Newest,
 ): ProduceRecord {
-  const isLeast = detail === 'least'
+  const isMinimal = detail === 'minimal'
   const headers = own.replace(record.headerPairs, {
     org_topic: lasting.org_topic,
     retries,
-    // MiKa's clients write it always; empty it is a few bytes.
-    msg: isLeast ? '' : detail === 'short' ? messageOf(reason).slice(0, shortMessage) : messageOf(reason),
+    // MiKa's clients always write it; empty, it takes few bytes.
+    msg: isMinimal ? '' : detail === 'short' ? messageOf(reason).slice(0, shortMessage) : messageOf(reason),
     org_partition: lasting.org_partition,
     org_offset: lasting.org_offset,
     org_timestamp: lasting.org_timestamp,
-    first_failed_at: isLeast ? undefined : lasting.first_failed_at,
-    redriven_at: isLeast ? undefined : lasting.redriven_at,
-    redriven_by: isLeast ? undefined : lasting.redriven_by,
-    // A delay counts from it.
-    failed_at: isLeast && not_before === undefined ? undefined : now,
+    first_failed_at: isMinimal ? undefined : lasting.first_failed_at,
+    redriven_at: isMinimal ? undefined : lasting.redriven_at,
+    redriven_by: isMinimal ? undefined : lasting.redriven_by,
+    // Needed if there is a delay, which counts from it.
+    failed_at: isMinimal && not_before === undefined ? undefined : now,
     not_before,
-    error_name: isLeast ? undefined : nameOf(reason),
+    error_name: isMinimal ? undefined : nameOf(reason),
     error_stack: detail === 'full' ? error_stack : undefined,
-    stage: isLeast ? undefined : malformed ? 'route' : stageOf(reason, stage ?? 'handle'),
+    stage: isMinimal ? undefined : malformed ? 'route' : stageOf(reason, stage ?? 'handle'),
     disposition,
   })
   const copy = { topic, key: record.key, value: record.value, timestamp, headers }
@@ -142,8 +142,8 @@ function dispositionOf({ reason, retryable }: Failed, { malformed }: History): s
 }
 
 /**
- * A record read from a topic of its own has no history, whatever its headers say: somebody moved it there, and a copy
- * has to find back to where it was delivered.
+ * A record of an ordinary topic has no history, whatever its headers say: it was moved there, and its copy must be delivered
+ * to the consumer of this topic again.
  */
 function historyOf(record: DeliveredRecord, routing: Routing, own: GroupHeaders, now: number): History {
   const { owner, batch, index } = record
@@ -153,7 +153,7 @@ function historyOf(record: DeliveredRecord, routing: Routing, own: GroupHeaders,
     org_topic: fullName,
     org_partition: at.partition,
     org_offset: at.offset,
-    // A broker may let any 64 bits pass as a timestamp; ours must be readable again.
+    // A broker accepts any 64 bits as a timestamp. The header must be in the range that can be read again.
     org_timestamp: isInRange('org_timestamp', at.timestamp) ? at.timestamp : undefined,
     first_failed_at: now,
   }
@@ -168,11 +168,11 @@ function historyOf(record: DeliveredRecord, routing: Routing, own: GroupHeaders,
   }
   if (headers.kind === 'own') {
     const { timestamp } = headers.origin
-    // A replay may deliver it as if it had never been tried, whatever its headers say.
+    // From the origin first: a replay may deliver the record as if it had never been retried.
     const retries = record.origin?.retries ?? headers.origin.retries
     return { retries, malformed: false, timestamp, lasting: kept }
   }
-  // Dead-lettered once: what was malformed is left out, so that the copy can be read when it is replayed.
+  // Malformed headers are left out of the dead letter, so that it can be replayed.
   const readable = kept.org_topic === undefined ? fresh : kept
   return { retries: 0, malformed: true, timestamp: at.timestamp, lasting: readable }
 }

@@ -2,17 +2,17 @@ import { deliveryBehind } from '../delivery.js'
 import { checkOptions, invalid, type KnownOptions } from '../options.js'
 import { type Field, isWellFormed } from './headers.js'
 
-/** Who failed a record, where it was first published, and how often and why it failed. */
+/** A failed record: its group, where it was first published, and how often and why it failed. */
 export interface DeadLetter {
   /** The consumer group that failed it; undefined if its headers do not say (Spring's may not). */
   readonly group: string | undefined
-  /** Where it was first published, as its headers name it: with the suffix, if there is one. */
+  /** The topic it was first published to, as its headers name it: with the suffix, if there is one. */
   readonly topic: string
   readonly partition?: number
   readonly offset?: bigint
   /** When it was first published, ms since 1970. */
   readonly timestamp?: number
-  /** How often it was tried again before it was given up. */
+  /** How often it was retried before it was given up. */
   readonly retries: number
   /** The message of the newest failure; empty if there is none. */
   readonly reason: string
@@ -27,35 +27,36 @@ export interface DeadLetter {
   readonly failedAt?: number
 }
 
-/** A header's value or values as clients have them: bytes, text, or lists of both, as kafkajs gives them, too. */
+/** The value or values of a header in any client: bytes, text, or arrays of them, as kafkajs has them. */
 type AnyHeader = Uint8Array | string | null | undefined
 export type AnyHeaders =
   | { readonly [name: string]: AnyHeader | readonly AnyHeader[] }
   | readonly (readonly [name: string, value: AnyHeader])[]
   | ReadonlyMap<string, AnyHeader | readonly AnyHeader[]>
 
-/** A record read from a DLQ topic by whatever client: only its headers are looked at. */
+/** A record read from a DLQ topic by any client. Only its headers are used. */
 export interface RecordWithHeaders {
   readonly headers?: AnyHeaders | undefined
 }
 
 export interface DeadLetterOfOptions {
-  /** The full name of the group whose failure is asked for; by default of several groups the one that failed it last. */
+  /** The full name of the group whose failure is returned. Default: the group with the latest failure. */
   readonly group?: string | undefined
 }
 
 const known: KnownOptions<DeadLetterOfOptions> = { group: true }
 
 /**
- * What the headers of a dead letter say: who failed what, where, when, how often and why.
+ * Returns what the headers of a dead letter say: who failed it, where, when, how often and why.
  *
  * Reads the headers of this library and of MiKa in Go (`mika_err_…`), of Spring Kafka (`kafka_dlt-…`, and `kafka_original-…`
  * with `kafka_exception-…`), and of a broker's share groups (`__dlq.errors.…`, KIP-1191). The record may come from any client,
- * or be a `ConsumeRecord` of a replay. Headers are data from outside: a field that is not what it must be is left out, and
- * without a topic's name there is no dead letter. Nothing in a record makes it throw.
+ * or be a `ConsumeRecord` of a replay.
  *
- * If several groups have failed the record, the newest failure counts; one whose time is not written counts as older.
+ * Headers are data from outside: an invalid field is left out, and without a valid topic name there is no dead letter. No
+ * record makes it throw.
  *
+ * If several groups have failed the record, the latest failure is returned. A failure without a time counts as the oldest.
  * @example
  * consumer.run({
  *   eachMessage: async ({ message }) => {
@@ -64,8 +65,8 @@ const known: KnownOptions<DeadLetterOfOptions> = { group: true }
  *   },
  * })
  *
- * @returns undefined if the record is no dead letter, or not one of `group`.
- * @throws ConfigurationError when an option is invalid or unknown.
+ * @returns undefined if the record is not a dead letter, or not one of `group`.
+ * @throws ConfigurationError if an option is invalid or unknown.
  */
 export function deadLetterOf(record: RecordWithHeaders, options: DeadLetterOfOptions = {}): DeadLetter | undefined {
   checkOptions('deadLetterOf', options, known)
@@ -92,7 +93,7 @@ const marker = '_org_topic'
 function* ours(headers: Headers): Generator<DeadLetter | undefined> {
   for (const name of headers.keys()) {
     if (!name.startsWith(prefix) || !name.endsWith(marker)) continue
-    // A group may be named as a header is, and `org_topic` be all there is: then it is none.
+    // A group may be called `org_topic`, so the two parts of the name may overlap: then it is no header of ours.
     const group = name.slice(prefix.length, -marker.length)
     if (group !== '' && name.length > prefix.length + marker.length) yield oursOf(group, headers)
   }
@@ -125,7 +126,7 @@ function oursOf(group: string, headers: Headers): DeadLetter | undefined {
 // ── Spring Kafka's: KafkaHeaders.DLT_*, and what @RetryableTopic writes. Numbers are binary, big-endian ────────────────
 
 function spring(headers: Headers): DeadLetter | undefined {
-  // What the dead-letter publisher wrote is newer than what a retry topic did.
+  // Headers of the dead-letter publisher come first: they are newer than those of a retry topic.
   const get = (name: string) => headers.get(`kafka_dlt-${name}`) ?? headers.get(`kafka_${name}`)
   const topic = topicName(get('original-topic'))
   if (topic === undefined) return undefined
@@ -134,7 +135,7 @@ function spring(headers: Headers): DeadLetter | undefined {
     partition: int(get('original-partition')),
     offset: long(get('original-offset')),
     timestamp: longDate(get('original-timestamp')),
-    // The first delivery is an attempt, too.
+    // Attempts include the first delivery.
     retries: attempts === undefined ? undefined : Math.max(0, attempts - 1),
     reason: get('exception-message')?.toString(),
     errorName: get('exception-cause-fqcn')?.toString() ?? get('exception-fqcn')?.toString(),
@@ -142,7 +143,7 @@ function spring(headers: Headers): DeadLetter | undefined {
   })
 }
 
-// ── A broker's share groups (KIP-1191): texts ────────────────────────────────────────────────────────────────────────
+// ── A broker's share groups (KIP-1191): as text ──────────────────────────────────────────────────────────────────────
 
 function broker(headers: Headers): DeadLetter | undefined {
   const get = (name: string) => headers.get(`__dlq.errors.${name}`)
@@ -168,21 +169,21 @@ function letter(group: string | undefined, topic: string, { retries = 0, reason 
   return { group, topic, ...Object.fromEntries(known), retries, reason }
 }
 
-/** Whether Kafka takes it as a name is what its header is checked by here, too. */
+/** A topic name, if Kafka accepts it as one. */
 function topicName(value: Buffer | undefined): string | undefined {
   return value !== undefined && isWellFormed('org_topic', value) ? value.toString() : undefined
 }
 
 const maxInt = 2n ** 31n - 1n
 const maxLong = 2n ** 63n - 1n
-/** Where JavaScript's dates end, ms. */
+/** The latest date of JavaScript, ms. */
 const maxDate = 8_640_000_000_000_000n
 
-/** In decimal digits alone: `BigInt` would also take spaces, signs and `0x`. -1 is Kafka's word for no timestamp. */
-function bigint(value: Buffer | undefined, least = 0n, most = maxLong): bigint | undefined {
+/** Decimal digits only: `BigInt` would also accept spaces, signs and `0x`. -1 is Kafka's timestamp for none. */
+function bigint(value: Buffer | undefined, min = 0n, max = maxLong): bigint | undefined {
   if (value === undefined || value.length > 19) return undefined
   const text = value.toString('latin1')
-  return /^(\d+|-1)$/.test(text) ? within(BigInt(text), least, most) : undefined
+  return /^(\d+|-1)$/.test(text) ? within(BigInt(text), min, max) : undefined
 }
 
 function decimal(value: Buffer | undefined): number | undefined {
@@ -190,20 +191,20 @@ function decimal(value: Buffer | undefined): number | undefined {
   return number === undefined ? undefined : Number(number)
 }
 
-function decimalDate(value: Buffer | undefined, least: bigint): number | undefined {
-  const ms = bigint(value, least, maxDate)
+function decimalDate(value: Buffer | undefined, min: bigint): number | undefined {
+  const ms = bigint(value, min, maxDate)
   return ms === undefined ? undefined : Number(ms)
 }
 
-/** Four bytes, or fewer, as older versions wrote small numbers. */
+/** An integer of at most four bytes: older versions wrote small numbers with fewer. */
 function int(value: Buffer | undefined): number | undefined {
   if (value === undefined || value.length === 0 || value.length > 4) return undefined
   const number = value.readIntBE(0, value.length)
   return number >= 0 ? number : undefined
 }
 
-function long(value: Buffer | undefined, least = 0n, most = maxLong): bigint | undefined {
-  return value?.length === 8 ? within(value.readBigInt64BE(0), least, most) : undefined
+function long(value: Buffer | undefined, min = 0n, max = maxLong): bigint | undefined {
+  return value?.length === 8 ? within(value.readBigInt64BE(0), min, max) : undefined
 }
 
 function longDate(value: Buffer | undefined): number | undefined {
@@ -211,14 +212,14 @@ function longDate(value: Buffer | undefined): number | undefined {
   return ms === undefined ? undefined : Number(ms)
 }
 
-function within(number: bigint, least: bigint, most: bigint): bigint | undefined {
-  return number >= least && number <= most ? number : undefined
+function within(number: bigint, min: bigint, max: bigint): bigint | undefined {
+  return number >= min && number <= max ? number : undefined
 }
 
 // ── Headers of any client ────────────────────────────────────────────────────────────────────────────────────────────
 
 function pairsOf(record: RecordWithHeaders): readonly (readonly [unknown, unknown])[] {
-  // A `ConsumeRecord` shows its headers without this library's own.
+  // The `headers` of a `ConsumeRecord` are without this library's own, so the delivery behind it is read.
   const delivered = deliveryBehind(record)?.headerPairs
   if (delivered !== undefined) return delivered
   try {
@@ -231,7 +232,7 @@ function pairsOf(record: RecordWithHeaders): readonly (readonly [unknown, unknow
   }
 }
 
-/** Where a name occurs several times the last value counts; null is none. */
+/** By name the last value; names whose last value is null are left out. */
 function lastValues(pairs: readonly (readonly [unknown, unknown])[]): Headers {
   const values = new Map<string, Buffer>()
   for (const pair of pairs) {

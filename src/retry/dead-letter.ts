@@ -9,7 +9,7 @@ import { destinationOf } from './destination.js'
 import { routingOf } from './routing-of.js'
 
 export interface DeadLetterOptions {
-  /** Default: the client's `dlqTopic`. A client replays from that one alone. */
+  /** Default: the client's `dlqTopic`, the only topic that the client replays. */
   readonly topic?: string | undefined
 }
 
@@ -18,13 +18,13 @@ const known: KnownOptions<DeadLetterOptions> = { topic: true }
 /**
  * Publishes failed records to the DLQ topic.
  *
- * A record is completed when the broker has acknowledged its copy, not before. One that the broker refuses for good is
- * reported as unroutable and stays uncommitted: it is in no other place.
+ * A record is completed when the broker has acknowledged its copy. If the broker refuses the copy for good, the record is
+ * reported as unroutable and stays uncommitted, because it is stored nowhere else.
  *
  * @example
  * client.topic('orders', { onFail: deadLetter(client) })
  *
- * @throws ConfigurationError when the client has no DLQ topic and `topic` names none.
+ * @throws ConfigurationError if the client has no DLQ topic and `topic` names none.
  */
 export function deadLetter(
   client: RoutingClient,
@@ -45,7 +45,7 @@ export function deadLetter(
     delay: () => 0,
     copy: (failed, now, _delay, without) => deadLetterCopy(failed, routing, headers, topic, now, without),
     acknowledged: failed => {
-      // Observed or not: the log counts them.
+      // Made even if events have no subscriber, because the log counts dead letters.
       const { record, attempt, reason } = failed
       routing.event({ type: 'dead-lettered', ...recordPlace(record), attempt, reason })
       return completed(failed, 'dead-lettered')

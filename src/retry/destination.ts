@@ -4,7 +4,7 @@ import type { Routing, RoutingClient } from '../routing.js'
 import { GroupHeaders, isTopicName } from './headers.js'
 import { routingOf } from './routing-of.js'
 
-/** Where a step's copies go, and how they are marked. */
+/** The topic of a step's copies, and the headers that mark them. */
 export interface Destination {
   readonly routing: Routing
   readonly headers: GroupHeaders
@@ -12,7 +12,7 @@ export interface Destination {
   readonly topic: string
 }
 
-/** @throws ConfigurationError when the client has no such topic and none is named, or has no group. */
+/** @throws ConfigurationError if the client has no such topic and none is named, or if it has no group. */
 export function destinationOf(
   client: RoutingClient,
   step: string,

@@ -3,9 +3,9 @@ import { type Completed, completed, type Failed } from '../failure.js'
 import { eachFailed } from './each-failed.js'
 
 /**
- * Gives failed records up: they are completed without a copy.
+ * Gives failed records up: completes them without a copy.
  *
- * The client reports each in a `discarded` event, with the reason it failed.
+ * The client emits a `discarded` event for each, with the reason of the failure.
  *
  * @example
  * client.topic('page-views', { onFail: discard() })

@@ -1,18 +1,18 @@
 import type { HeaderPair } from '../record-batch.js'
 
 /**
- * The ledger of a DLQ topic: which dead letters of a group are done with, by other means than its own replay.
+ * The ledger of a DLQ topic: the dead letters of a group that were completed by other means than its own replay.
  *
- * It stands on the topic itself, in records that are no letters, so it lives as long as the letters do and needs no right
- * that a group does not have. A note is written in one transaction with what it is about, to the partition of the letters
- * that it names. Consumers take it for another group's record, and skip it.
+ * Its notes are records of the DLQ topic itself, so they are kept as long as the letters and need no further rights. A note
+ * is written in one transaction with the copies it is about, to the partition of its letters. Consumers skip it as a record
+ * of another group.
  */
 export interface LedgerNote {
   /** Full name. */
   readonly group: string
   readonly done: 'redriven' | 'discarded'
   readonly partition: number
-  /** Offsets of letters, first to last, ascending. Between them lies nothing of this group that is not done with. */
+  /** Ranges of offsets, both ends included, in ascending order. They contain no open letter of this group. */
   readonly ranges: readonly (readonly [first: number, last: number])[]
   readonly by: string
   /** ms since 1970. */
@@ -22,7 +22,7 @@ export interface LedgerNote {
 const header = 'rxmika_dlq_ledger'
 const version = 1
 
-/** A note as a record. Its key is its own, so that a compacted topic keeps it. */
+/** Makes the record of a note. Each note has its own key, so that a compacted topic keeps it. */
 export function ledgerRecord(note: LedgerNote, id: string) {
   const { group, done, partition, ranges, by, at } = note
   const text = JSON.stringify({ version, group, done, partition, ranges, by, at: new Date(at).toISOString() })
@@ -30,12 +30,12 @@ export function ledgerRecord(note: LedgerNote, id: string) {
   return { key: Buffer.from(`${header}/${group}/${id}`), value: Buffer.from(text), headers, timestamp: at }
 }
 
-/** Whether a record of the DLQ topic is a note, without reading all of it. */
+/** Whether a record of the DLQ topic is a note. Decided by its headers alone. */
 export function isLedgerRecord({ headerPairs }: { readonly headerPairs: readonly HeaderPair[] }): boolean {
   return headerPairs.length === 1 && headerPairs[0]![0] === header
 }
 
-/** The note that a record is; `undefined` if it is none, or of a later version. Nothing in a record makes it throw. */
+/** The note in a record; undefined if the record is not a note, or has a later version. No record makes it throw. */
 export function ledgerNoteOf(record: {
   readonly headerPairs: readonly HeaderPair[]
   readonly value: Buffer | null
@@ -63,13 +63,13 @@ function isOffset(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
-/** The letters of one group that are done with, by partition. */
+/** The completed letters of one group, by partition. */
 export class DlqLedger {
   readonly #ranges = new Map<number, [first: number, last: number][]>()
 
   constructor(readonly group: string) {}
 
-  /** Takes a note; one of another group changes nothing. */
+  /** Adds a note. Notes of other groups are ignored. */
   add({ group, partition, ranges }: LedgerNote): void {
     if (group !== this.group) return
     for (const [first, last] of ranges) this.#add(partition, first, last)
@@ -85,7 +85,7 @@ export class DlqLedger {
   #add(partition: number, first: number, last: number): void {
     const ranges = this.#ranges.get(partition) ?? []
     this.#ranges.set(partition, ranges)
-    // Those that it meets or touches become one with it.
+    // Merge it with the ranges that it overlaps or touches.
     const from = firstEndingFrom(ranges, first - 1)
     let to = from
     let [low, high] = [first, last]
@@ -98,7 +98,7 @@ export class DlqLedger {
   }
 }
 
-/** The index of the first range that ends at `offset` or behind it. */
+/** The index of the first range that ends at or after `offset`. */
 function firstEndingFrom(ranges: readonly (readonly [number, number])[], offset: number): number {
   let low = 0
   let high = ranges.length

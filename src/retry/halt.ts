@@ -10,8 +10,8 @@ import { routingOf } from './routing-of.js'
 /**
  * Closes the client at the first failed record.
  *
- * The record is not completed: its offset stays uncommitted, and it is delivered again once a client starts. Streams and
- * `errors` end with a `ClientClosedError` whose `cause` is what the record failed with.
+ * The record is not completed: its offset stays uncommitted, and it is delivered again to the next client that starts.
+ * Streams and `errors` error with a `ClientClosedError` whose `cause` is the reason of the failure.
  *
  * @example
  * client.topic('ledger', { onFail: halt(client) })

@@ -4,8 +4,8 @@ import type { HeaderPair, HeaderVisitor, RecordBatch } from '../record-batch.js'
 import { longestDelay } from './backoff.js'
 
 /**
- * The header names of a group, after `mika_err_{group}_`. The first three are the wire format that MiKa's Go clients
- * share. Exact names and no prefix decide what is a group's own: the groups `a` and `a_b` may meet on one topic.
+ * The names of a group's headers, after `mika_err_{group}_`. The first three are the wire format shared with MiKa's Go
+ * clients. A group owns exact names and not a prefix, because the groups `a` and `a_b` may share a topic.
  */
 const fields = [
   'org_topic',
@@ -28,7 +28,7 @@ const fields = [
 export type Field = (typeof fields)[number]
 export type FieldValues = { readonly [field in Field]?: Buffer | string | number | undefined }
 
-/** How much of a text goes into a header, bytes. */
+/** The longest text of a header, in bytes. */
 const textLimits: { readonly [field in Field]?: number } = {
   msg: 1024,
   redriven_by: 256,
@@ -36,12 +36,12 @@ const textLimits: { readonly [field in Field]?: number } = {
   error_stack: 4096,
 }
 
-/** What the numbers must lie between; dates end where JavaScript's do. */
+/** The valid ranges of numbers. Dates end where JavaScript's do. */
 const ranges = {
   retries: [0, 2 ** 31 - 1],
   org_partition: [0, 2 ** 31 - 1],
   org_offset: [0, Number.MAX_SAFE_INTEGER],
-  // -1 is Kafka's own word for none; a broker takes any other number, too.
+  // -1 is Kafka's timestamp for none. A broker accepts any other number as well.
   org_timestamp: [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
   first_failed_at: [0, 8.64e15],
   failed_at: [0, 8.64e15],
@@ -52,14 +52,14 @@ const ranges = {
 const longestNumber = 17
 const longestTopic = 249
 
-/** A record whose own headers are not what this library or MiKa writes. It is dead: its retries cannot be counted. */
+/** A record's own headers are not valid for this library or MiKa. It is dead-lettered, because its retries cannot be counted. */
 export class MalformedHeadersError extends RxMikaError {
   constructor(message: string) {
     super('RXMIKA_MALFORMED_HEADERS', message)
   }
 }
 
-/** Where a copy was read, for what its headers do not say: MiKa in Go writes neither partition, offset nor timestamp. */
+/** Where a copy was read. Used for what its headers do not say: MiKa in Go writes no partition, offset or timestamp. */
 export interface ReadAt {
   readonly kind: Origin['kind']
   readonly partition: number
@@ -67,23 +67,23 @@ export interface ReadAt {
   readonly timestamp: number
 }
 
-/** What the headers of a record on a retry or DLQ topic say to one group. */
+/** What the headers of a record on a retry or DLQ topic mean for one group. */
 export type OwnHeaders =
   /** Another group's record. */
   | { readonly kind: 'foreign' }
   | { readonly kind: 'malformed'; readonly error: MalformedHeadersError }
   | {
       readonly kind: 'own'
-      /** Its topic is the full name, as it stands on the wire. */
+      /** Its topic is the full name, as in the header. */
       readonly origin: Origin
-      /** Not to be delivered before, ms since 1970. */
+      /** The earliest time of delivery, ms since 1970. */
       readonly notBefore: number | undefined
       readonly failedAt: number | undefined
     }
 
 const foreign: OwnHeaders = { kind: 'foreign' }
 
-/** The headers of one group: what they are called, how they are read and how a copy gets them. */
+/** The headers of one group: their names, how to read them and how to write them to a copy. */
 export class GroupHeaders {
   readonly #of: { readonly [field in Field]: OwnHeader }
   /** In the order of `fields`. */
@@ -109,7 +109,7 @@ export class GroupHeaders {
     return this.#byName.has(name)
   }
 
-  /** Reads what may come from anywhere: lengths and ranges are checked, and nothing makes it throw. */
+  /** Reads headers from any source: lengths and ranges are checked, and it never throws. */
   read(pairs: readonly HeaderPair[], at: ReadAt): OwnHeaders {
     for (const [name, value] of pairs) {
       if (value === null) this.#visitor.header(name, noBytes, -1, 0)
@@ -118,7 +118,7 @@ export class GroupHeaders {
     return this.#read(at)
   }
 
-  /** The same of a record as it stands in its batch. */
+  /** As `read`, from a record in its batch. */
   readOf(batch: RecordBatch, index: number, at: ReadAt): OwnHeaders {
     if (batch.scanHeaders === undefined) return this.read(batch.headers(index), at)
     batch.scanHeaders(index, this.#visitor)
@@ -134,16 +134,16 @@ export class GroupHeaders {
   #checked(at: ReadAt): OwnHeaders {
     const { org_topic, org_partition, org_offset, org_timestamp, retries, not_before, failed_at } = this.#of
     const topic = this.#topic()
-    if (topic === undefined) return malformed(org_topic, `was ${shown(org_topic.bytes)}`)
+    if (topic === undefined) return malformed(org_topic, `is not a topic name (got ${shown(org_topic.bytes)})`)
     for (const header of this.#numbers) {
       if (header.isGiven && !isInRange(header.field as keyof typeof ranges, header.number)) {
-        return malformed(header, `was ${shown(header.bytes)}`)
+        return malformed(header, `is invalid (got ${shown(header.bytes)})`)
       }
     }
     const notBefore = not_before.isGiven ? not_before.number : undefined
     const failedAt = failed_at.isGiven ? failed_at.number : undefined
     if (notBefore !== undefined && failedAt !== undefined && notBefore - failedAt > longestDelay) {
-      return malformed(not_before, `is ${notBefore - failedAt} ms after the failure, more than ${longestDelay}`)
+      return malformed(not_before, `is ${notBefore - failedAt} ms after the failure (at most ${longestDelay} ms)`)
     }
     const origin: Origin = {
       kind: at.kind,
@@ -156,7 +156,7 @@ export class GroupHeaders {
     return { kind: 'own', origin, notBefore, failedAt }
   }
 
-  /** Undefined: it is no topic's name. Most copies that are read one after the other are of one topic. */
+  /** The topic name; undefined if it is invalid. Cached, because consecutive copies are mostly of one topic. */
   #topic(): string | undefined {
     const { org_topic } = this.#of
     if (this.#lastTopic !== undefined && org_topic.is(this.#lastTopic.bytes)) return this.#lastTopic.name
@@ -166,7 +166,7 @@ export class GroupHeaders {
     return this.#lastTopic.name
   }
 
-  /** The group's own values; where a name occurs several times the last counts. */
+  /** The group's own values. If a name occurs several times, the last value counts. */
   values(pairs: readonly HeaderPair[]): Map<Field, Buffer | null> {
     const values = new Map<Field, Buffer | null>()
     for (const [name, value] of pairs) {
@@ -176,7 +176,7 @@ export class GroupHeaders {
     return values
   }
 
-  /** All other headers as they are and in their order, then these in place of the group's own. */
+  /** All other headers unchanged and in their order, then `own` in place of the group's headers. */
   replace(pairs: readonly HeaderPair[], own: FieldValues): HeaderPair[] {
     const result = pairs.length === 0 ? [] : pairs.filter(([name]) => !this.isOwn(name))
     for (const header of this.#all) {
@@ -187,10 +187,10 @@ export class GroupHeaders {
   }
 }
 
-/** One of a group's headers: where its value stands in the record that is being read, and what was written last. */
+/** One header of a group: where its value is in the record being read, and the pair that was last written. */
 class OwnHeader {
   #within: Buffer | undefined
-  /** -1: it is null. */
+  /** -1: the value is null. */
   #from = 0
   #end = 0
   #number: number | undefined
@@ -202,7 +202,7 @@ class OwnHeader {
     readonly name: string,
   ) {}
 
-  /** Of several in a record the last counts. */
+  /** Called per occurrence: the last one counts. */
   found(bytes: Buffer, from: number, end: number): void {
     this.#within = bytes
     this.#from = from
@@ -210,7 +210,7 @@ class OwnHeader {
     this.#number = undefined
   }
 
-  /** Nothing of the record is kept. */
+  /** Drops the reference to the record's bytes. */
   forget(): void {
     this.#within = undefined
   }
@@ -231,13 +231,13 @@ class OwnHeader {
     return true
   }
 
-  /** NaN: it is no integer in decimal digits. */
+  /** NaN: the value is not an integer in decimal digits. */
   get number(): number {
     this.#number ??= this.#from < 0 ? Number.NaN : decimal(this.#within!, this.#from, this.#end)
     return this.#number
   }
 
-  /** What fails together mostly fails alike: the pair of the last value is used again. */
+  /** Reuses the pair of the last value, because records that fail together mostly fail alike. */
   with(value: Buffer | string | number): HeaderPair {
     if (Buffer.isBuffer(value)) return [this.name, value]
     if (this.#lastPair === undefined || this.#lastValue !== value) {
@@ -254,7 +254,7 @@ function malformed({ name }: OwnHeader, problem: string): OwnHeaders {
   return { kind: 'malformed', error: new MalformedHeadersError(`header ${name} ${problem}`) }
 }
 
-/** Whether a value is what its header must be; texts that are only for people may be anything. */
+/** Whether a value is valid for its header. Texts that only people read may be anything. */
 export function isWellFormed(field: Field, value: Buffer | null): value is Buffer {
   if (field === 'org_topic')
     return value !== null && value.length <= longestTopic && isTopicName(value.toString('latin1'))
@@ -262,7 +262,7 @@ export function isWellFormed(field: Field, value: Buffer | null): value is Buffe
   return value !== null && isInRange(field as keyof typeof ranges, decimal(value, 0, value.length))
 }
 
-/** An integer in decimal digits; NaN if it is anything else. From the bytes: a retry has eight of them. */
+/** An integer in decimal digits; NaN for anything else. Parsed from the bytes for speed: a retry has eight of them. */
 function decimal(bytes: Buffer, from: number, end: number): number {
   const isNegative = bytes[from] === 0x2d
   const first = isNegative ? from + 1 : from
@@ -276,35 +276,35 @@ function decimal(bytes: Buffer, from: number, end: number): number {
   return isNegative ? 0 - number : number
 }
 
-/** Whether a number, written to its header, can be read again. */
+/** Whether a number can be read again after it was written to its header. */
 export function isInRange(field: keyof typeof ranges, value: number): boolean {
-  const [least, most] = ranges[field]
-  return value >= least && value <= most
+  const [min, max] = ranges[field]
+  return value >= min && value <= max
 }
 
-/** Whether Kafka takes it as a topic's name. */
+/** Whether Kafka accepts it as a topic name. */
 export function isTopicName(name: string): boolean {
   return name.length <= longestTopic && /^[\w.-]+$/.test(name) && name !== '.' && name !== '..'
 }
 
-/** For how long a copy was put off when it was written, ms; 0: not at all. */
+/** The delay that a copy was written with, ms; 0: none. */
 export function ownDelay({ notBefore, failedAt }: OwnHeaders & { kind: 'own' }): number {
   if (notBefore === undefined) return 0
   return failedAt === undefined ? longestDelay : Math.max(0, notBefore - failedAt)
 }
 
 /**
- * How long a copy read at `now` has to wait, ms. Never longer than its own delay, whatever the clocks say: when they
- * disagree, waiting the whole delay from now on is always enough.
+ * How long a copy read at `now` has to wait, ms. Never longer than its own delay: if the clocks disagree, waiting the whole
+ * delay from now on is always enough.
  */
 export function dueIn(headers: OwnHeaders & { kind: 'own' }, now: number): number {
   const { notBefore = 0 } = headers
   return Math.min(Math.max(0, notBefore - now), ownDelay(headers))
 }
 
-/** UTF-8 of at most `limit` bytes, cut between characters; a lone surrogate becomes U+FFFD. */
+/** UTF-8 of at most `limit` bytes, cut between characters. A lone surrogate becomes U+FFFD. */
 function text(value: string, limit = Number.POSITIVE_INFINITY): Buffer {
-  // Cut before encoding, for messages may be megabytes; no UTF-16 unit takes less than a byte.
+  // Cut before encoding, because messages may be megabytes. A UTF-16 unit takes at least one byte.
   const bytes = Buffer.from(value.length > limit ? value.slice(0, limit) : value)
   if (bytes.length <= limit) return bytes
   let end = limit

@@ -1,8 +1,8 @@
 import { inspect, types } from 'node:util'
 
-// A record may fail with anything: a string, nothing, an object whose getters throw. Describing it never throws.
+// A record may fail with any value: a string, undefined, an object whose getters throw. Describing it never throws.
 
-/** What a failure says of itself. */
+/** The message of a failure. */
 export function messageOf(reason: unknown): string {
   return described(() => {
     if (reason === undefined) return 'no reason given'
@@ -12,7 +12,7 @@ export function messageOf(reason: unknown): string {
   })
 }
 
-/** The name of a failure's class, or its type if it is no error; `NoReasonGiven` if there is none. */
+/** The class name of a failure, or its type if it is not an error; `NoReasonGiven` for undefined. */
 export function nameOf(reason: unknown): string {
   return described(() => {
     if (reason === undefined) return 'NoReasonGiven'
@@ -26,7 +26,7 @@ export function stackOf(reason: unknown): string | undefined {
   return stack === '' ? undefined : stack
 }
 
-/** Errors of other realms, too: a test runner or a sandbox has an `Error` of its own. */
+/** Also recognizes errors of other realms: a test runner or a sandbox has its own `Error`. */
 function isError(reason: unknown): reason is Error {
   return types.isNativeError(reason) || reason instanceof Error
 }

@@ -8,7 +8,7 @@ import { eachFailed } from './each-failed.js'
 import { routingOf } from './routing-of.js'
 
 export interface RedeliverOptions {
-  /** How often a record is delivered here altogether, the first time included; a whole number of at least 1, or `Infinity`. */
+  /** The maximum of deliveries of a record here, the first one included; an integer ≥ 1, or `Infinity`. */
   readonly attempts: number
   /** The delay before each further attempt; default none. */
   readonly backoff?: Backoff | undefined
@@ -19,14 +19,14 @@ const known: KnownOptions<RedeliverOptions> = { attempts: true, backoff: true }
 /**
  * Delivers failed records again here, without a topic, while attempts remain.
  *
- * The record keeps its place: the committed position waits for it, while later records of its partition go on. A crash
- * or a rebalance begins its count anew. A record whose attempts are used up or that is not to be tried again passes on,
- * still `Failed`, to the next step. For short troubles; a retry topic is the better place for long ones.
+ * The record keeps its place: the committed position waits for it, while later records of its partition are delivered. After
+ * a crash or a rebalance its count starts again. A record without attempts left, or one that must not be retried, goes on to
+ * the next step, still `Failed`. Meant for short outages; use `retryTopic` for long ones.
  *
  * @example
  * client.topic('orders', { onFail: pipe(redeliver(client, { attempts: 3, backoff: fixed(200) }), deadLetter(client)) })
  *
- * @throws ConfigurationError when an option is invalid.
+ * @throws ConfigurationError if an option is invalid.
  */
 export function redeliver(
   client: RoutingClient,

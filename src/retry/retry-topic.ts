@@ -12,16 +12,16 @@ import { destinationOf } from './destination.js'
 import { routingOf } from './routing-of.js'
 
 export interface RetryTopicOptions {
-  /** How often a record is tried again, at most; from 0 to 2147483647. */
+  /** The maximum of retries of a record; from 0 to 2147483647. */
   readonly retries: number
   /** The delay before each retry; default none. */
   readonly backoff?: Backoff | undefined
-  /** Default: the client's `retryTopic`. A client delivers retries from that one alone. */
+  /** Default: the client's `retryTopic`, the only topic from which the client delivers retries. */
   readonly topic?: string | undefined
 }
 
 const known: KnownOptions<RetryTopicOptions> = { retries: true, backoff: true, topic: true }
-const mostRetries = 2 ** 31 - 1
+const maxRetries = 2 ** 31 - 1
 
 const lostOrder =
   'retryTopic cannot be used with keyFence, because a key loses its order on a retry topic; use redeliver'
@@ -29,15 +29,15 @@ const lostOrder =
 /**
  * Publishes failed records to the retry topic while attempts remain.
  *
- * The copy is acknowledged by the broker before its source counts as completed, so a crash between the two delivers
- * twice and never loses. A record whose attempts are used up, that is not to be tried again, or whose copy the broker
- * refuses for good passes on, still `Failed`, to the next step.
+ * A record is completed when the broker has acknowledged its copy, so a crash between the two delivers it twice and never
+ * loses it. A record goes on to the next step, still `Failed`, if it has no retries left, must not be retried, or if the
+ * broker refuses its copy for good.
  *
  * @example
  * client.topic('orders', { onFail: pipe(retryTopic(client, { retries: 3 }), deadLetter(client)) })
  *
- * @throws ConfigurationError if the client has no retry topic and `topic` names none, or an option is invalid. So does
- * `client.topic()`, if the topic has a `keyFence`.
+ * @throws ConfigurationError if the client has no retry topic and `topic` names none, or if an option is invalid.
+ * `client.topic()` throws it if the topic has a `keyFence`.
  */
 export function retryTopic(
   client: RoutingClient,
@@ -46,7 +46,7 @@ export function retryTopic(
   routingOf(client, 'retryTopic')
   checkOptions('retryTopic', options, known)
   const { retries, backoff } = options
-  checkInteger('retryTopic: retries', retries, 0, mostRetries)
+  checkInteger('retryTopic: retries', retries, 0, maxRetries)
   checkBackoff('retryTopic', backoff)
   const { routing, headers, topic } = destinationOf(client, 'retryTopic', 'retryTopic', options.topic)
 
@@ -58,11 +58,11 @@ export function retryTopic(
     admits: failed => !isOver(failed) && !routing.keepsItsPlace(failed),
     instead: failed => {
       if (isOver(failed)) return failed
-      // A step that is built as failures come (by `groupBy`, `defer`) is built after the topic was registered.
+      // A step that is built when a failure arrives (by `groupBy`, `defer`) is not checked at registration.
       routing.unroutable(failed, new ConfigurationError(`topic '${failed.record.topic}': ${lostOrder}`))
       return undefined
     },
-    // The copy's attempt: tries without a topic (redeliver) are not counted in its headers.
+    // By the attempts that the copy's headers count, which exclude redeliveries without a topic (redeliver).
     delay: failed => delayBefore(retriesBefore(failed) + 2, backoff),
     copy: (failed, now, delay, without) => retryCopy(failed, routing, headers, topic, now, delay, without),
     acknowledged: failed => {

@@ -2,10 +2,10 @@ import { ConfigurationError } from '../errors.js'
 import { type Routing, type RoutingClient, routing, routingContract } from '../routing.js'
 
 /**
- * What a step needs of the client that it was given.
+ * Returns what a step needs of the client that it was given.
  *
- * @param step For the message.
- * @throws ConfigurationError where the client is not one that this version of the package knows.
+ * @param step The name of the step, for the message.
+ * @throws ConfigurationError if `client` is not a client of this version of the package.
  */
 export function routingOf(client: RoutingClient, step: string): Routing {
   const found: unknown = (client as Partial<RoutingClient> | null | undefined)?.[routing]

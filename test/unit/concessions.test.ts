@@ -20,9 +20,9 @@ describe('what a copy goes without', () => {
       while (without.concede(refusal(reason))) tried.push([without.detail, without.compression])
       expect(tried).toEqual([
         ['short', undefined],
-        ['least', undefined],
+        ['minimal', undefined],
         ['full', 'gzip'],
-        ['least', 'gzip'],
+        ['minimal', 'gzip'],
       ])
       // Its timestamp is another matter, and has not been given up.
       expect(without.timestamp(7, clock)).toBe(7)

@@ -11,11 +11,11 @@ import { inspected, inspectedAs, readable } from '../../readable.js'
 import { type ConsumeRecord, MappedRecord, seenFrom } from '../../record.js'
 import type { FailOptions, ForkedRecord } from './forked-record.js'
 
-/** A record as one branch of a `fork` has it: what it is and where it was read are the record's, its settlement is its own. */
+/** A record as one branch of a `fork` gets it. It has a settlement of its own; everything else is that of the record. */
 export class BranchRecord<V> implements ConsumeRecord<V>, Delivery {
   readonly #forked: ForkedRecord<V>
   readonly #branch: number
-  /** Reported as `behind` or `resting` by an operator of the branch. */
+  /** Set while an operator of the branch holds it. */
   #held: 'behind' | 'resting' | undefined
   #handed: RecordHolder | undefined
 
@@ -165,17 +165,17 @@ export class BranchRecord<V> implements ConsumeRecord<V>, Delivery {
     this.#handed = holder
   }
 
-  /** Nobody can settle it any more: it was forked again, and one of its branches dropped it. */
+  /** True: it was forked again, and a branch of that fork dropped it unsettled. */
   get isLeaked(): boolean {
     return !this.settled && this.#handed !== undefined && this.#handed.deref() === undefined
   }
 
-  /** Somebody can still settle it, or a part of it. */
+  /** True: it, or a part of it, can still be settled. */
   get isBusy(): boolean {
     return !this.settled && (!this.isLeaked || this.#handed?.isBusy === true)
   }
 
-  /** Fails what of it nobody can settle any more. */
+  /** Fails the parts that can no longer be settled. */
   failLost(reason: unknown, options: FailOptions): void {
     if (this.#handed?.failLost === undefined) this.fail(reason, options)
     else this.#handed.failLost(reason, options)

@@ -6,11 +6,12 @@ import { subscribeLinked } from '../subscribe-linked.js'
 import { ForkedRecord } from './forked-record.js'
 
 /**
- * Gives every record to every branch, and settles it once all branches have settled theirs: the safe `share()`.
+ * Gives every record to every branch, and settles it once all branches have settled it. The safe `share()`.
  *
- * In a branch a record has an `ack`, `fail` and `settled` of its own. The record is acked once every branch has acked it. If
- * some failed it fails, once all are done, with their reason (an `AggregateError` of several), and a retry runs every branch
- * again. Everything else, `signal` too, is the record's. What the branches emit is merged.
+ * In a branch, a record has its own `ack`, `fail` and `settled`; everything else, `signal` too, is that of the source's
+ * record. The record is acked once every branch has acked it. If some branches failed it, it fails once all are done, with
+ * their reason (an `AggregateError` of several reasons); a retry runs every branch again. The values that the branches emit
+ * are merged.
  *
  * ```
  * source                    -a--b-------|
@@ -19,14 +20,13 @@ import { ForkedRecord } from './forked-record.js'
  * a, b                      ---A-----x       a is acked with the last branch, b fails with it
  * ```
  *
- * - A branch that errors fails what it has open with that error. No more records are taken then; the other branches go on
- *   with what they have (their source completes), and when they have ended the result errors: with `retry()` after it, all
- *   branches begin anew.
- * - A branch that completes while the source goes on is given nothing more, and its part of every later record is missing: it
- *   has leaked what it leaves open, which is reported as `leaked`. Put `take` and `takeUntil` before `fork`, not into a branch.
- *   When all branches have completed, the result completes.
- * - Inside a branch the operators of this package work as outside. With `handle` and `order: 'key'` the next record of a key
- *   begins in one branch once the one before it is completed in all.
+ * - A branch that errors fails its open records with that error. `fork` takes no more records then. The sources of the
+ *   other branches complete, and once these have ended the result errors. With `retry()` after it, all branches start again.
+ * - A branch that completes while the source continues gets no more records. It can no longer settle its part of its open
+ *   records and of all later ones: these are reported as `leaked`. Put `take` and `takeUntil` before `fork` and not into a
+ *   branch. When all branches have completed, the result completes.
+ * - The operators of this package work inside a branch as they do outside. With `handle` and `order: 'key'`, the next
+ *   record of a key begins in one branch once the previous one is completed in all branches.
  * - Records that are unsettled when `fork` is unsubscribed are delivered again, to every branch.
  *
  * @example
@@ -36,7 +36,7 @@ import { ForkedRecord } from './forked-record.js'
  * )).subscribe()
  *
  * @param branches Operators; at least one.
- * @throws ConfigurationError when there is none, or one is not a function.
+ * @throws ConfigurationError if there is no branch, or one is not a function.
  */
 export function fork<R extends AnyRecord, A>(a: OperatorFunction<R, A>): OperatorFunction<R, A>
 export function fork<R extends AnyRecord, A, B>(
@@ -93,7 +93,7 @@ interface Branch<R> {
   ended: boolean
 }
 
-/** How many open records make it worth looking for those that are over. */
+/** How many open records trigger the first removal of those that are over. */
 const firstSweep = 1_024
 
 class Fork<R extends ConsumeRecord<unknown>> {
@@ -105,11 +105,11 @@ class Fork<R extends ConsumeRecord<unknown>> {
   }
   #sweepAt = firstSweep
   readonly #leave = new Subject<void>()
-  /** Records that are being given to the branches: more than one if a branch makes the source emit. */
+  /** Records being given to the branches. More than one if a branch makes the source emit synchronously. */
   #giving = 0
-  /** No more records are taken. */
+  /** True: no more records are taken. */
   #closed = false
-  /** The branches' sources have completed. */
+  /** True: the sources of the branches have completed. */
   #ended = false
   #failure: { readonly error: unknown } | undefined
 
@@ -148,7 +148,7 @@ class Fork<R extends ConsumeRecord<unknown>> {
     const forked = new ForkedRecord(record, this.#branches.length, this.#done)
     this.#sweep()
     this.#open.add(forked)
-    // All parts are made before one is given away: a branch that ends meanwhile leaves open what it was not given, too.
+    // Make all parts before giving any away: a branch that ends meanwhile also leaves the part open that it was not given.
     const parts = this.#branches.map(({ ended }, at) => (ended ? undefined : forked.part(at)))
     this.#giving++
     for (const [at, part] of parts.entries()) {
@@ -158,7 +158,7 @@ class Fork<R extends ConsumeRecord<unknown>> {
     if (this.#closed) this.#endSource()
   }
 
-  /** Records that were settled by other means or revoked stay open: they are dropped when there are many. */
+  /** Removes records that were settled by other means or revoked. Runs only if there are many. */
   #sweep(): void {
     if (this.#open.size < this.#sweepAt) return
     for (const forked of this.#open) if (forked.isOver) this.#open.delete(forked)
@@ -169,7 +169,7 @@ class Fork<R extends ConsumeRecord<unknown>> {
     this.#failure ??= { error }
     this.#closed = true
     for (const forked of [...this.#open]) if (!forked.isOver) forked.failPart(at, error)
-    // A record that is being given to the branches is still given to those that have not ended.
+    // A record being given to the branches is still given to those that have not ended.
     if (this.#giving === 0) this.#endSource()
     this.#branchEnded(at)
   }

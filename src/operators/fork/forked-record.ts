@@ -6,7 +6,7 @@ export interface FailOptions {
   readonly retry?: boolean
 }
 
-/** A branch's part of a record that is settled. */
+/** The failure of one branch's part of a record. */
 class Failure {
   constructor(
     readonly reason: unknown,
@@ -15,19 +15,20 @@ class Failure {
 }
 const acked = Symbol('acked')
 
-/** One branch's part: its record, held weakly once the record is old enough to be looked after; or how it was settled. */
+/** The part of one branch: its record (held weakly once leak detection watches it), or how it was settled. */
 type Part<V> = BranchRecord<V> | WeakRef<BranchRecord<V>> | Failure | typeof acked | undefined
 
 /**
- * A record that is settled once all branches have settled their part: acked if all acked, failed otherwise.
+/**
+ * A record that is settled once all branches have settled their parts: acked if all acked, failed otherwise.
  *
- * Leak detection works per branch. As long as the record is young its parts are held here; once the client looks after it
- * (`deref`), they are held weakly, and one that was collected unsettled, or that its branch never took, is a leak.
+ * Leak detection works per branch. A young record's parts are referenced here. From the first `deref` on, which the client
+ * calls, they are held weakly. A part leaked if it was collected unsettled, or if its branch never took it.
  */
 export class ForkedRecord<V> {
   /** The delivery behind the record, if a client delivered it. */
   readonly delivery: Delivery | undefined
-  /** Undefined: its branch has completed and was not given the record. */
+  /** Undefined: the branch had completed and was not given the record. */
   readonly #parts: Part<V>[]
   #open: number
   #behind = 0
@@ -37,7 +38,7 @@ export class ForkedRecord<V> {
   constructor(
     readonly record: ConsumeRecord<V>,
     branches: number,
-    /** All parts are settled. */
+    /** Called when all parts are settled. */
     readonly done: (forked: ForkedRecord<V>) => void,
   ) {
     this.delivery = deliveryBehind(record)
@@ -46,14 +47,14 @@ export class ForkedRecord<V> {
     this.delivery?.handOut(this)
   }
 
-  /** The record for one branch. */
+  /** Makes the part of one branch. */
   part(branch: number): BranchRecord<V> {
     const part = new BranchRecord(this, branch)
     this.#parts[branch] = part
     return part
   }
 
-  /** The record was settled by other means, or is no longer assigned here. */
+  /** True: the record was settled by other means, or its assignment has ended. */
   get isOver(): boolean {
     return this.record.settled || this.delivery?.owner.ended === true
   }
@@ -76,7 +77,7 @@ export class ForkedRecord<V> {
     return this.#settle(branch, new Failure(reason, options), held)
   }
 
-  /** The branch has ended by an error. */
+  /** Called when the branch has errored. */
   failPart(branch: number, reason: unknown): void {
     if (this.isSettled(branch)) return
     const part = this.#parts[branch]
@@ -87,7 +88,7 @@ export class ForkedRecord<V> {
 
   #settle(branch: number, how: Failure | typeof acked, held: 'behind' | 'resting' | undefined): boolean {
     if (this.isSettled(branch)) return this.#again(branch, how)
-    // It tells that it is late, and that nothing came of it.
+    // Reports the late settlement, and returns false.
     if (this.delivery?.owner.ended) return this.record.ack()
     this.#parts[branch] = how
     this.#open--
@@ -100,7 +101,7 @@ export class ForkedRecord<V> {
     return this.#settleRecord()
   }
 
-  /** Settled already: the other way, somebody's work or failure counts for nothing. */
+  /** The part is settled already. If it was settled the other way, the work or failure reported now is ignored. */
   #again(branch: number, how: Failure | typeof acked): boolean {
     const part = this.#parts[branch]
     if (part === acked && how instanceof Failure) {
@@ -108,7 +109,7 @@ export class ForkedRecord<V> {
     } else if (part instanceof Failure && how === acked) {
       this.delivery?.outrun({ first: 'fail', then: 'ack', reason: part.reason })
     } else if (part !== acked && !(part instanceof Failure)) {
-      // The record as a whole was settled by others, and says itself what it makes of that.
+      // The whole record was settled by other means, and reports a second settlement itself.
       return how === acked ? this.record.ack() : this.record.fail(how.reason, how.options)
     }
     return false
@@ -120,12 +121,12 @@ export class ForkedRecord<V> {
     const [first] = failures as [Failure]
     if (failures.length === 1) return this.record.fail(first.reason, first.options)
     const reasons = failures.map(({ reason }) => reason)
-    // Tried again as long as one of them may succeed: a retry runs every branch anyway.
+    // Retried if any failure allows it, because a retry runs every branch anyway.
     const retry = failures.some(({ options }) => options?.retry ?? true)
     return this.record.fail(new AggregateError(reasons, `${failures.length} branches failed`), { retry })
   }
 
-  // ── Held by operators of branches ────────────────────────────────────────────────────────────────────────────────
+  // ── Held by operators of the branches ────────────────────────────────────────────────────────────────────────────
 
   held(phase: 'behind' | 'resting'): void {
     this.#count(phase, 1)
@@ -142,7 +143,7 @@ export class ForkedRecord<V> {
     else this.#resting += change
   }
 
-  /** Nobody waits for a record that all branches hold; a graceful close does if its work begins after a rebalance in one. */
+  /** A record is held while all open branches hold it. It rests if its work in one of them begins after a rebalance. */
   #holdOrRelease(): void {
     if (this.delivery === undefined) return
     const working = this.#open > this.#behind + this.#resting
@@ -155,7 +156,7 @@ export class ForkedRecord<V> {
 
   // ── Leaks ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** A part that is not settled can still be reached. */
+  /** True: an unsettled part can still be reached. */
   get isBusy(): boolean {
     return this.#parts.some(part => {
       const record = part instanceof WeakRef ? part.deref() : part
@@ -163,7 +164,7 @@ export class ForkedRecord<V> {
     })
   }
 
-  /** Fails the parts that nobody can settle any more; so the record fails once the others are done. */
+  /** Fails the parts that can no longer be settled, so that the record fails once the others are done. */
   failLost(reason: unknown, options: FailOptions): void {
     this.#parts.forEach((part, branch) => {
       const record = part instanceof WeakRef ? part.deref() : part
@@ -173,7 +174,7 @@ export class ForkedRecord<V> {
     })
   }
 
-  /** Undefined: a branch can no longer settle its part. From the first call on, branches alone keep their parts. */
+  /** Undefined: a branch can no longer settle its part. From the first call on, parts are referenced only by their branches. */
   deref(): ConsumeRecord<V> | undefined {
     let leaked = false
     this.#parts.forEach((part, branch) => {

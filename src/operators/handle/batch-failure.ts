@@ -10,8 +10,8 @@ export type FailedRecord = readonly [record: AnyRecord, reason: unknown]
 const brand: unique symbol = Symbol.for('rxmika.batch-failure') as never
 
 /**
- * What a handler of arrays throws, or rejects or errors with, when only some records of its batch failed: these fail, each
- * with its own reason, and the others are acked. Their outcomes have the value `undefined`.
+ * A handler of arrays throws it, or rejects or errors with it, if only some records of its batch failed. These records fail,
+ * each with its own reason; the others are acked, and their outcomes have the value `undefined`.
  *
  * @example
  * handle(async records => {
@@ -32,9 +32,9 @@ export class BatchFailure extends RxMikaError {
   }
 
   /**
-   * @param failures At least one record of the batch, each with why it failed. Of several reasons for one record the first
-   * counts. A record that is not of the batch is a `TypeError` that fails the whole batch.
-   * @throws TypeError when there is none, or one is not a pair.
+   * @param failures At least one record of the batch, each with the reason of its failure. Of several reasons for one record
+   * the first counts. A record that is not in the batch is a `TypeError` that fails the whole batch.
+   * @throws TypeError if there is no failure, or one is not a pair.
    */
   static of(...failures: readonly FailedRecord[]): BatchFailure {
     if (failures.length === 0) throw new TypeError('BatchFailure.of must be given at least one [record, reason]')
@@ -47,7 +47,10 @@ export class BatchFailure extends RxMikaError {
   }
 }
 
-/** Why which records of a batch failed; a TypeError if not all of them are of it; undefined: all failed. */
+/**
+ * The reasons by record if the batch failed with a `BatchFailure`; a TypeError if one of its records is not in the batch;
+ * undefined for any other reason, with which all records fail.
+ */
 export function failuresIn(
   reason: unknown,
   batch: readonly AnyRecord[],
@@ -65,7 +68,7 @@ export function failuresIn(
   return failures
 }
 
-/** A record that was mapped is the same record. */
+/** The same value for a record and its mapped versions. */
 export function identityOf(record: AnyRecord): unknown {
   return deliveryBehind(record) ?? record
 }

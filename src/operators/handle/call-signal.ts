@@ -1,10 +1,10 @@
 import { setMaxListeners } from 'node:events'
 import type { ConsumeRecord } from '../../record.js'
 
-/** The signal of one call of a handler: made when it is first read, and aborted when the call has become pointless. */
+/** The signal of one call of a handler. Made when it is first read; aborted when the work has become pointless. */
 export class CallSignal {
   readonly #controller = new AbortController()
-  /** Of the partitions that its records are from. */
+  /** The signals of the partitions that its records were read from. */
   readonly #partitions: ReadonlySet<AbortSignal>
   readonly #abortWithAll = () => {
     for (const { aborted } of this.#partitions) if (!aborted) return
@@ -13,10 +13,10 @@ export class CallSignal {
   }
 
   constructor(records: readonly ConsumeRecord<unknown>[]) {
-    // Handed to any number of requests: Node would warn of more than ten listeners.
+    // A handler may pass it to any number of requests. Node would warn of more than ten listeners.
     setMaxListeners(0, this.#controller.signal)
     this.#partitions = new Set(records.map(({ signal }) => signal))
-    // A batch goes on while one of its records is still assigned here: aborted, it would fail that one, too.
+    // A batch goes on while one of its records is still assigned here, because aborting would fail that record too.
     for (const partition of this.#partitions) partition.addEventListener('abort', this.#abortWithAll)
     this.#abortWithAll()
   }
@@ -30,7 +30,7 @@ export class CallSignal {
     this.#controller.abort(reason)
   }
 
-  /** The call has ended: its partitions' signals live longer. */
+  /** Called when the call has ended: the signals of the partitions live longer. */
   release(): void {
     for (const partition of this.#partitions) partition.removeEventListener('abort', this.#abortWithAll)
   }

@@ -9,36 +9,36 @@ import type { LaneUser, Place } from './lanes.js'
 
 const nowhere: readonly never[] = []
 
-/** One call of the handler, waiting, under way, or over with records that may be delivered again. */
+/** One call of the handler: waiting, in flight, or ended with records that may be redelivered. */
 export class Call<I> implements LaneUser<Call<I>> {
   places: Place<Call<I>> | undefined
   waitsFor = 0
   blockedIn = 0
   begun = false
   ended = false
-  /** Not to begin before its client's rebalance is over. */
+  /** True: it must not begin before its client's rebalance is over. */
   resting = false
-  /** The handler's Observable, where it is one. */
+  /** The subscription to the handler's Observable, if it returned one. */
   work: Subscription | undefined
   timer: Subscription | undefined
   signal: CallSignal | undefined
-  /** As `rxmika:process` has it, if anybody listened when it began. */
+  /** The operation of `rxmika:process`, if the channel had a subscriber when the call began. */
   operation: Operation<ProcessMessage> | undefined
-  /** Why it is over before its handler is: the handler may ask for its signal only then. */
+  /** The timeout error, if the call timed out. Kept because the handler may read its signal only after that. */
   expired: unknown
-  /** A batch that failed as a whole, as it is handled record by record. */
+  /** Set if a batch failed as a whole and its records are handled one by one. */
   singles: Singles | undefined
-  /** For one of these records: the call of the batch. */
+  /** For the call of one of these records: the call of the batch. */
   batch: Call<I> | undefined
-  /** Whose places it stands in and which, where its records are other deliveries of what that call was given. */
+  /** For redelivered records: the call that had their earlier delivery, and the places of it that this call uses. */
   origin: Call<I> | undefined
   within: readonly Place<Call<I>>[] = nowhere
-  /** What was delivered again of its records. */
+  /** The redeliveries of its records. */
   again: Again<I> | undefined
 
   constructor(
     readonly input: I,
-    /** What the handler is given of it. */
+    /** The part of `input` that the handler was called with. */
     public handed: I = input,
   ) {}
 
@@ -61,7 +61,7 @@ export class Call<I> implements LaneUser<Call<I>> {
     }
   }
 
-  /** No rebalance waits for it: whoever has its records after that begins them. */
+  /** No rebalance waits for it: the next owner of its records begins them. */
   rest(): void {
     this.resting = true
     for (const record of this.#own()) record.hold('resting')
@@ -70,7 +70,7 @@ export class Call<I> implements LaneUser<Call<I>> {
     })
   }
 
-  /** @param blocked It goes on to stand behind another. */
+  /** @param blocked Whether it still waits for a redelivery of another record. */
   restEnded(blocked = this.blockedIn > 0): void {
     this.resting = false
     for (const record of this.#own()) {
@@ -83,7 +83,7 @@ export class Call<I> implements LaneUser<Call<I>> {
     })
   }
 
-  /** A record waits here and for nobody else: not where it was given back, to be delivered to another subscriber. */
+  /** True: a record waits only here. False for records that were returned and are delivered to another subscriber. */
   get isAwaited(): boolean {
     return this.#waiting().some(({ owner, phase }) => (phase === 'behind' || phase === 'resting') && !owner.ended)
   }
@@ -101,12 +101,12 @@ export class Call<I> implements LaneUser<Call<I>> {
   }
 }
 
-/** The records of a batch that failed as a whole: each is handled by itself, in order, in the places of the batch. */
+/** The records of a batch that failed as a whole. Each is handled by its own call, in order, in the places of the batch. */
 export class Singles {
   readonly #waiting = new Fifo<AnyRecord>()
-  /** One is being handled, from within the loop that begins them. */
+  /** True while the loop that begins the records runs. */
   looping = false
-  /** All that came so far was acked. */
+  /** True: all records so far were acked. */
   acked: boolean
 
   constructor(records: readonly AnyRecord[], complete: boolean) {
@@ -114,7 +114,7 @@ export class Singles {
     this.acked = complete
   }
 
-  /** The next that is still to be settled. */
+  /** The next record that is neither settled nor revoked. */
   next(): AnyRecord | undefined {
     for (;;) {
       const record = this.#waiting.shift()
@@ -125,16 +125,16 @@ export class Singles {
 }
 
 /**
- * What is delivered again of a call's records: handled one at a time once the call is over, in the places that it stood
- * in, and so ahead of all that came since.
+ * The redeliveries of a call's records. They are handled one at a time once the call has ended, in its places, and so
+ * before all records that arrived since.
  */
 export class Again<I> {
-  /** The call whose records they are has ended. */
+  /** True: the call that had the records first has ended. */
   open = false
   underWay = false
   readonly waiting = new Fifo<Call<I>>()
 
-  /** The next that may start. */
+  /** The next call that may begin. */
   next(): Call<I> | undefined {
     if (!this.open || this.underWay) return undefined
     const next = this.waiting.shift()

@@ -5,11 +5,11 @@ import { isObject } from '../is-promise.js'
 import { subscribeLinked } from '../subscribe-linked.js'
 
 export function isChanging(concurrency: unknown): concurrency is Observable<number> {
-  // Of whatever copy of RxJS, or of another library that knows how to be one.
+  // Recognizes Observables of any copy of RxJS, and of other libraries that implement `Symbol.observable`.
   return isObject(concurrency) && typeof concurrency[Symbol.observable ?? '@@observable'] === 'function'
 }
 
-/** How many calls may be under way, as it changes: 0 pauses, and completion keeps the last number. */
+/** Follows the changing limit of calls in flight: 0 pauses, and completion keeps the last number. */
 export function followConcurrency(
   concurrency: Observable<number>,
   subscriber: Subscriber<unknown>,
@@ -30,7 +30,7 @@ export function followConcurrency(
     error: error => subscriber.error(error),
     complete: () => {
       if (known) return
-      // Nothing would ever begin, without a word.
+      // Otherwise nothing would ever begin, without any error.
       subscriber.error(new ConfigurationError('handle: concurrency completed without a number'))
     },
   })

@@ -9,34 +9,36 @@ import type { Handled } from './result.js'
 
 export interface HandleOptions {
   /**
-   * How many calls of `project` may be under way; what comes beyond waits its turn. An integer ≥ 1 or `Infinity`.
-   * Default: with order `'partition'` as many as there are partitions, otherwise 64.
+   * The maximum of calls of `project` in flight; further records wait. An integer ≥ 1 or `Infinity`. Default: unlimited with
+   * order `'partition'` (which allows one call per partition), otherwise 64.
    *
-   * As an Observable of numbers it changes at run time: nothing begins before its first number, 0 pauses, and its completion
-   * keeps the last. Where the limit falls below what is under way, that goes on. Its error, a number that is none of these, or
-   * completion without any errors the stream.
+   * An Observable of numbers changes it at run time. No call begins before its first number; 0 pauses; its completion keeps
+   * the last number. Calls in flight go on if the limit drops below their count. The stream errors if this Observable
+   * errors, emits an invalid number, or completes without any.
    */
   readonly concurrency?: number | Observable<number> | undefined
   /**
-   * `'partition'` (default): one at a time per partition that records are read from, partitions side by side. `'key'`:
-   * one at a time per key, and none before those in front of it are completed; one that failed, by whomever, is so when
-   * its route is done with it, and `redeliver` gives it here again before all behind it. Records without a key (null) are
-   * in no order, nor are those of one array. `'none'`: in any order.
+   * Which records may be handled at the same time:
+   * - `'partition'` (default): one at a time per partition that records are read from; partitions in parallel.
+   * - `'key'`: one at a time per key, and only when all earlier records of the key are completed. A record that failed is
+   *   completed when its failure route has completed it. `redeliver` delivers it here again before all later ones of its
+   *   key. Records without a key (null) have no order, nor do the records of one array.
+   * - `'none'`: any.
    */
   readonly order?: HandleOrder | undefined
-  /** How long one call may take, ms; then its records fail with `HandlerTimeoutError`. Default: any time. */
+  /** The longest time of one call, ms. Then its records fail with `HandlerTimeoutError`. Default: unlimited. */
   readonly timeout?: number | undefined
-  /** The time of `timeout`; default `asyncScheduler`. */
+  /** Times `timeout`; default `asyncScheduler`. */
   readonly scheduler?: SchedulerLike | undefined
   /**
-   * When a batch of several records fails as a whole, by anything but a `BatchFailure`: `'fail'` (default) fails them all;
-   * `'one-by-one'` calls the handler again with arrays of one, in order and one at a time, and each record is settled by its
-   * own call. The records that the handler had done with by then are done again.
+   * What happens if a batch of several records fails with anything but a `BatchFailure`. `'fail'` (default): all records fail.
+   * `'one-by-one'`: the handler is called again with arrays of one record, in order and one at a time, and each call settles
+   * its record. Records that the failed call had already processed are processed again.
    */
   readonly onBatchFailure?: 'fail' | 'one-by-one' | undefined
 }
 
-/** What `handle` takes: records, or arrays of records that are handled and settled together. */
+/** The input of `handle`: records, or arrays of records that are handled and settled together. */
 export type Handleable = ConsumeRecord<unknown> | readonly ConsumeRecord<unknown>[]
 type RecordOf<I> = I extends readonly (infer R)[] ? R : I
 
@@ -54,26 +56,27 @@ const known: KnownOptions<HandleOptions> = {
 }
 
 /**
- * Runs a handler for every record, acks the record when the handler is done and fails it when the handler fails.
+ * Calls a handler for every record. Acks the record when the handler succeeds, and fails it when the handler fails.
  *
- * The handler returns a value, a promise, an Observable or an async iterable; of several values the last counts, and
- * done means complete. A throw, a rejection, an error and a timeout are failures of the record, never of the pipeline:
- * only errors of the source pass through. What starts, starts in the order it came. Each settlement that counted is
- * emitted as an {@link Outcome}; a record that was settled by other means, or that is no longer ours (revoked, lost),
- * has none, and if that is so before its turn its handler is not called at all.
+ * The handler returns a value, a promise, an Observable or an async iterable. The last of several values is the result; an
+ * Observable succeeds when it completes. If the handler throws, rejects, errors or times out, the record fails and the
+ * pipeline goes on: only an error of the source errors the result. Calls begin in the order in which the records arrive.
  *
- * An array is handled in one call, without what is settled or taken away by then. When the handler fails they all fail,
- * unless it fails with a {@link BatchFailure}, which names those that did, or `onBatchFailure` says otherwise. With order
- * `'key'`, records that are delivered again are called for apart from the others of their array, those that came in one
- * array before together.
+ * Every settlement by `handle` is emitted as an {@link Outcome}. A record that was settled by other means, or whose
+ * assignment has ended (revoked, lost), has no outcome. If that happens before its turn, the handler is not called.
  *
- * At a timeout the handler's Observable is unsubscribed and its `signal` aborted. A promise that does not heed the signal
- * cannot be stopped: its result is ignored, and the next record of its partition goes on beside it; with order `'key'` once
- * the failed one is completed. Unsubscribing cancels everything the same way, and leaves the records under way unsettled, to
- * be delivered again.
+ * An array is handled by one call, without the records that are settled or revoked by then. If the handler fails, all its
+ * records fail, unless it fails with a {@link BatchFailure}, which names the failed ones, or `onBatchFailure` is set. With
+ * order `'key'`, redelivered records are handled apart from the other records of their array; those that came in one
+ * array the first time are handled together.
  *
- * While the client gives partitions up in a rebalance, nothing begins of what waits here, and the rebalance waits only for
- * what is under way. What waits begins after it, or elsewhere where its partition went.
+ * At a timeout, the handler's Observable is unsubscribed and its `signal` aborted. A promise that ignores the signal cannot
+ * be stopped: its result is ignored, and the next record of its partition begins beside it. With order `'key'` the next
+ * record of its key begins once the failed one is completed. Unsubscribing cancels all calls in the same way; their records
+ * stay unsettled and are delivered again.
+ *
+ * While the client gives up partitions in a rebalance, no waiting record of these begins, and the rebalance waits only for
+ * calls in flight. Waiting records begin after it, here or at the new owner of their partition.
  *
  * @example
  * client.topic('orders').pipe(handle(record => charge(record), { concurrency: 64, order: 'key' })).subscribe()
@@ -94,7 +97,7 @@ const known: KnownOptions<HandleOptions> = {
  *   handle(records => insertMany(records), { order: 'none' }),
  * ).subscribe()
  *
- * @throws ConfigurationError when the handler is no function, or an option is invalid or unknown.
+ * @throws ConfigurationError if the handler is not a function, or an option is invalid or unknown.
  */
 export function handle<I extends Handleable, P>(
   project: (input: I, context: HandlerContext) => P,

@@ -13,19 +13,20 @@ import { type AnyRecord, deliveries, recordsOf, unsettled, whereOf } from './inp
 import { type HandleOrder, Lanes, type Place } from './lanes.js'
 import { isStream } from './result.js'
 
-/** What a handler is given beside its record or its records. */
+/** The second argument of a handler. */
 export interface HandlerContext {
   /**
-   * Aborted when the work has become pointless: at this call's time-out (the reason is its `HandlerTimeoutError`), when all
-   * partitions of its records are revoked or lost, at the close, and on unsubscribing (a `DOMException` named `AbortError`).
-   * One for each call, made when it is first read; it may have any number of listeners. Not aborted when the call ends.
+   * Aborted when the work has become pointless: when this call times out (the reason is its `HandlerTimeoutError`), when all
+   * partitions of its records are revoked or lost, when the client closes, and on unsubscribing (the reason is a
+   * `DOMException` named `AbortError`). Not aborted when the call ends. Each call has its own signal, created when it is
+   * first read; it may have any number of listeners.
    */
   readonly signal: AbortSignal
 }
 
 /**
- * So many records that could begin, were there a free place, are enough; as many as may be under way, where that is more.
- * What waits here is memory that outlives the young generation, and what waits in Kafka is none.
+ * The source is suspended once this many records, or `concurrency` if that is more, could begin but for the limit. Records
+ * that wait here occupy memory beyond the young generation; records that wait in Kafka occupy none.
  */
 const minEnough = 256
 
@@ -34,7 +35,7 @@ type AnyOutcome =
   | { readonly record: AnyRecord; readonly status: 'failed'; readonly reason: unknown }
 
 interface HandlingOptions {
-  /** How many calls may be under way at first; 0: none before `limitTo`. */
+  /** The initial limit of calls in flight. 0: no call begins before `limitTo`. */
   readonly concurrency: number
   readonly order: HandleOrder
   readonly onBatchFailure: 'fail' | 'one-by-one'
@@ -42,7 +43,7 @@ interface HandlingOptions {
   readonly scheduler: SchedulerLike
 }
 
-/** What a handler is given beside its record: a getter, for most handlers do not ask. */
+/** A class with a getter, because most handlers do not read the signal. */
 class Context<I> implements HandlerContext {
   readonly #handling: Handling<I>
   readonly #call: Call<I>
@@ -60,14 +61,14 @@ class Context<I> implements HandlerContext {
 /** The calls of one subscription to `handle`. */
 export class Handling<I> {
   readonly #lanes: Lanes<Call<I>>
-  /** First in their lanes, in want of a free place. */
+  /** Calls that are first in their lanes and wait for the limit. */
   readonly #ready = new Fifo<Call<I>>()
-  /** Those under way that can be cancelled. */
+  /** Calls in flight that have something to cancel. */
   readonly #cancellable = new Set<Call<I>>()
   readonly #start = (call: Call<I>) => this.#ready.push(call)
   readonly #rebalances = new RebalanceWatch(underWay => this.#rebalanced(underWay))
   readonly #supply = new SupplyWatch()
-  /** What does not begin before a rebalance is over. */
+  /** Calls that must not begin before a rebalance is over. */
   readonly #rested = new Fifo<Call<I>>()
   #limit: number
   #underWay = 0
@@ -83,7 +84,7 @@ export class Handling<I> {
     this.#limit = options.concurrency
   }
 
-  /** What is under way beyond the new limit goes on; nothing begins until there is room. */
+  /** Calls in flight beyond the new limit go on; no other begins until their number is below it. */
   limitTo(limit: number): void {
     this.#limit = limit
     this.#pump()
@@ -93,7 +94,7 @@ export class Handling<I> {
     if (!Array.isArray(input)) {
       const delivery = deliveryBehind(input)
       this.#rebalances.attend(delivery)
-      // Of arrays nothing is held back: what gathers them may wait for more.
+      // Not for arrays: the operator that gathers them may be waiting for more records.
       this.#supply.attend(delivery)
     } else for (const delivery of deliveries(input)) this.#rebalances.attend(delivery)
     const fresh = this.options.order === 'key' ? this.#takeAgain(input) : input
@@ -106,8 +107,8 @@ export class Handling<I> {
   }
 
   /**
-   * While partitions are given up nothing is begun of what waits here, and nobody waits for it: a long queue would take up
-   * the whole time-out of each rebalance, and what ends after that is delivered again elsewhere.
+   * While partitions are given up, no waiting call of these begins, and the rebalance does not wait for it. Otherwise a long
+   * queue would use up the time-out of every rebalance, and what ends after that is delivered again elsewhere.
    */
   #rebalanced(underWay: boolean): void {
     if (underWay) {
@@ -138,8 +139,8 @@ export class Handling<I> {
   }
 
   /**
-   * What is another delivery of a record that stands here goes where that stands; returns the others. An array is taken
-   * apart by that, for a call that waited for the places of several would let these wait for each other.
+   * Sends redelivered records to the places of their earlier delivery, and returns the others. An array is split by that: a
+   * call that waited for the places of several calls could make these wait for each other.
    */
   #takeAgain(input: I): I | undefined {
     if (!Array.isArray(input)) {
@@ -186,7 +187,7 @@ export class Handling<I> {
     this.#pump()
   }
 
-  /** After its completion: what waits here may have been given back by that, to be delivered to somebody else. */
+  /** Called after the source was left. Its teardown may have returned waiting records, to be delivered to the next subscriber. */
   sourceLeft(): void {
     if (this.#sourceCompleted) this.#pump()
   }
@@ -196,7 +197,7 @@ export class Handling<I> {
     this.#supply.resume()
     this.#ready.clear()
     this.#rested.clear()
-    // As one, so that a teardown that throws does not keep the others from running.
+    // In one subscription, so that a teardown that throws does not prevent the others.
     const all = new Subscription()
     for (const call of this.#cancellable) {
       call.ended = true
@@ -209,7 +210,7 @@ export class Handling<I> {
     all.unsubscribe()
   }
 
-  /** A loop and no recursion: handlers that are done at once would pile up on the stack. */
+  /** A loop and no recursion, because handlers that are done synchronously would grow the stack. */
   #pump(): void {
     if (this.#pumping) return
     this.#pumping = true
@@ -237,7 +238,7 @@ export class Handling<I> {
     else if (ready <= enough / 2) this.#supply.resume()
   }
 
-  /** Something stands behind a failed record, and is still for whoever stands here. */
+  /** True: a record waits behind a failed one, and is still to be handled by this subscription. */
   get #awaits(): boolean {
     for (const { blockedIn, isAwaited } of this.#lanes.users()) if (blockedIn > 0 && isAwaited) return true
     return false
@@ -269,7 +270,7 @@ export class Handling<I> {
     }
   }
 
-  /** Apart, for a closure here would cost every call its scope. */
+  /** A function of its own: a closure in `#run` would cost a scope for every call. */
   #runObserved(call: Call<I>): void {
     const operation = new Operation(processChannel, processMessage(call.handed))
     call.operation = operation
@@ -290,7 +291,7 @@ export class Handling<I> {
         reason => this.#end(call, false, reason),
       )
     } else if (isStream(result)) {
-      // The handler itself may have unsubscribed: what it returned is not to be begun any more.
+      // If the handler itself has unsubscribed, what it returned must not begin.
       if (this.subscriber.closed) return call.operation?.cancelled()
       let last: unknown
       const begin = () =>
@@ -314,7 +315,7 @@ export class Handling<I> {
       return
     }
     if (this.subscriber.closed) return call.operation?.cancelled()
-    // A promise cannot be cancelled. That nobody waits for it any more is to be told all the same.
+    // A promise cannot be cancelled, but the operation must still be published as cancelled.
     if (call.operation !== undefined) this.#cancellable.add(call)
     const { scheduler, timeout } = this.options
     if (timeout === undefined) return
@@ -328,7 +329,7 @@ export class Handling<I> {
     try {
       call.work?.unsubscribe()
     } catch (teardownError) {
-      // Thrown on from a timer it would end the process.
+      // Rethrown from a timer, it would end the process.
       error.cause = teardownError
     }
     call.expired = error
@@ -349,7 +350,7 @@ export class Handling<I> {
 
   #end(call: Call<I>, done: boolean, result: unknown): void {
     const { operation } = call
-    // After a timeout or unsubscribing a promise's result comes too late.
+    // The result of a promise comes too late after a timeout or an unsubscribe.
     if (call.ended || this.subscriber.closed) return operation?.cancelled()
     call.ended = true
     if (call.work !== undefined || call.timer !== undefined || call.signal !== undefined || operation !== undefined) {
@@ -374,8 +375,8 @@ export class Handling<I> {
   }
 
   /**
-   * Settled and told before the next one starts, so that outcomes are in the order of settlements. Returns whether all of its
-   * records are done with by that; undefined if they are to be handled one by one.
+   * Settles the records and emits their outcomes before the next call begins, so that outcomes are in the order of
+   * settlements. Returns whether all records are acked; undefined if they are to be handled one by one.
    */
   #settleAll(call: Call<I>, done: boolean, result: unknown): boolean | undefined {
     const { handed } = call
@@ -402,7 +403,7 @@ export class Handling<I> {
   }
 
   #over(call: Call<I>, acked: boolean): void {
-    // Counted until it has left: `#pump`, which may be called from within that, must not take this for the end of all.
+    // Counted until it has left its lanes: `#pump`, which `#leave` may call, must not see an idle operator and complete.
     this.#leave(call, acked)
     this.#underWay--
     this.#pump()
@@ -419,12 +420,12 @@ export class Handling<I> {
   }
 
   #isToGoSingly({ handed, batch }: Call<I>): boolean {
-    // A batch of one has failed as a record.
+    // A batch of one has already failed as a record.
     const isBatch = batch === undefined && Array.isArray(handed) && handed.length > 1
     return isBatch && this.options.onBatchFailure === 'one-by-one'
   }
 
-  /** Begins the records of a batch, one after the other: a loop, because handlers may be done at once. */
+  /** Begins the records of a batch one after the other. A loop, because handlers may be done synchronously. */
   #goOnSingly(call: Call<I>): void {
     const singles = call.singles!
     if (singles.looping) return
@@ -448,7 +449,7 @@ export class Handling<I> {
     singles.looping = false
   }
 
-  /** Partitions are given up, or the limit was lowered: what has not begun of the batch begins later, or elsewhere. */
+  /** Called when partitions are given up, or the limit is lowered: the rest of the batch begins later, or elsewhere. */
   #interruptSingles(call: Call<I>, rests: boolean): void {
     call.begun = false
     if (rests) {
@@ -459,21 +460,21 @@ export class Handling<I> {
     this.#pump()
   }
 
-  /** True when it is acked by that, and so done with. */
+  /** Returns true if the record was acked by this, so that it is completed. */
   #settle(record: AnyRecord, done: boolean, result: unknown): boolean {
-    // What its handler failed by hand is to be failed. What another part of the pipeline settled is for the record to say.
+    // If the handler failed the record itself, it stays failed. A settlement by another part of the pipeline is reported by the record.
     if (done && deliveryBehind(record)?.failedByHand) return false
     if (!(done ? record.ack() : record.fail(result, failedByHandle))) return false
     this.subscriber.next(
       done ? { record, status: 'acked', value: result } : { record, status: 'failed', reason: result },
     )
-    // A part of a record that others settle, too, may still fail as a whole and be delivered here again.
+    // Only a part of a shared record is acked: the record may still fail because of another part, and be redelivered here.
     return done && deliveryBehind(record)?.shared !== true
   }
 
-  /** @param acked All of its records are done with by that. */
+  /** @param acked Whether all of its records are completed by that. */
   #leave(call: Call<I>, acked: boolean): void {
-    // What stood here when its subscriber left may stand behind another in the next subscription.
+    // Keep the places: records returned to the next subscriber may have to wait behind others there.
     if (this.subscriber.closed) return
     const { origin } = call
     if (origin !== undefined) {
@@ -493,8 +494,8 @@ export class Handling<I> {
   }
 
   /**
-   * A key's next record waits while an earlier one may be delivered here again: until it is completed, whoever failed it
-   * and whenever. One without a key has no place to keep, and none to come back to.
+   * Keeps the places of a call whose records may be redelivered: until such a record is completed, later records of its key
+   * wait. Records without a key have no place.
    */
   #keepPlaces(call: Call<I>): void {
     call.again ??= new Again()

@@ -5,7 +5,7 @@ import { isOpen } from '../is-open.js'
 
 export type AnyRecord = ConsumeRecord<unknown>
 
-/** The deliveries behind what `handle` was given: one record, or an array of them. */
+/** The deliveries behind the input of `handle`: one record, or an array of records. */
 export function deliveries(input: unknown): readonly Delivery[] {
   return (Array.isArray(input) ? input : [input]).map(deliveryBehind).filter(delivery => delivery !== undefined)
 }
@@ -14,7 +14,7 @@ export function recordsOf(input: unknown): readonly AnyRecord[] {
   return Array.isArray(input) ? input : [input as AnyRecord]
 }
 
-/** Without what was settled or taken away while it waited; undefined when nothing is left. */
+/** The input without the records that were settled or revoked while it waited; undefined if none is left. */
 export function unsettled<I>(input: I): I | undefined {
   if (!Array.isArray(input)) return isOpen(input as AnyRecord) ? input : undefined
   if (input.length > 0 && input.every(isOpen)) return input

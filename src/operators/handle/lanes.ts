@@ -1,37 +1,37 @@
 import { type Delivery, deliveryBehind } from '../../delivery.js'
 import type { ConsumeRecord } from '../../record.js'
 
-/** Of which records only one may be handled at a time, in the order they came. */
+/** Which records are handled one at a time, in their order; see `HandleOptions.order`. */
 export type HandleOrder = 'partition' | 'key' | 'none'
 
-/** Who stands in lanes, and starts once it is first in all of them. */
+/** A user of lanes. It may start once it is first in all of its lanes. */
 export interface LaneUser<U extends LaneUser<U>> {
-  /** Where it stands, one place linked to the next. */
+  /** Its places, linked by `beside`. */
   places: Place<U> | undefined
-  /** In how many of its lanes others are before it. */
+  /** In how many of its lanes another user is before it. */
   waitsFor: number
-  /** In how many of its lanes whoever is before it cannot go on by itself. */
+  /** In how many of its lanes the users before it wait for a redelivery. */
   blockedIn: number
-  /** A delivery that it stands for, this one or an earlier one of the same record. */
+  /** True: one of its records is a delivery of the same record. */
   standsFor(record: Delivery): boolean
-  /** One of its records was read after this one. */
+  /** True: one of its records was read after this record. */
   follows(record: Delivery): boolean
-  /** Nobody is to wait for it, until `unblocked`. */
+  /** Its wait may be long: rebalances and graceful closes must not wait for it until `unblocked`. */
   blocked(): void
   unblocked(): void
 }
 
 /** One user's place in one lane. */
 export class Place<U extends LaneUser<U>> {
-  /** Who is next in the lane. */
+  /** The next place in the lane. */
   behind: Place<U> | undefined
-  /** The same user's place in another lane. */
+  /** The place of the same user in another lane. */
   beside: Place<U> | undefined
-  /** What keeps it here: its user until that has ended, and every record of the lane that may be delivered again. */
+  /** Reference count: 1 for the running user, plus 1 per record of the lane that may be redelivered or is being so. */
   open = 1
-  /** How many calls have come that are for what was delivered again. */
+  /** How many calls for redeliveries use the place. */
   again = 0
-  /** Its user has ended, and nothing has come again yet. */
+  /** True: its user has ended, and no redelivery has arrived yet. */
   kept = false
 
   constructor(
@@ -39,13 +39,13 @@ export class Place<U extends LaneUser<U>> {
     readonly lane: Lane<U>,
   ) {}
 
-  /** Those behind cannot go on before something is delivered again. */
+  /** True: users behind it cannot start before something is redelivered. */
   get blocks(): boolean {
     return this.kept || this.user.blockedIn > 0
   }
 }
 
-/** One at a time, in the order they came. */
+/** A queue of places: one user at a time, in the order they came. */
 export class Lane<U extends LaneUser<U>> {
   head: Place<U> | undefined
   tail: Place<U> | undefined
@@ -54,14 +54,14 @@ export class Lane<U extends LaneUser<U>> {
 }
 
 /**
- * Keeps records of one partition or key apart from each other.
+ * Keeps the records of one partition or key apart from each other.
  *
- * What takes several lanes, as an array of records does, starts once it is first in all of them. All queue in the order
- * they came, so two of them never wait for each other. A key's lane is gone with its last record: there may be any
- * number of keys.
+ * A user with several lanes, such as an array of records, starts once it is first in all of them. All users queue in the
+ * order in which they came, so two of them never wait for each other. The lane of a key is removed with its last record,
+ * because there may be any number of keys.
  *
- * A place may be kept beyond its user's end, for a record that is delivered again. Those behind it then wait for
- * something that may be long in coming, and so do those behind them in other lanes: all of these are blocked.
+ * A place may be kept after its user has ended, for a redelivery. The users behind it then wait for something that may take
+ * long, and so do the users behind those in other lanes: all of them are blocked.
  */
 export class Lanes<U extends LaneUser<U>> {
   readonly #byKey = new Map<string, Lane<U>>()
@@ -69,12 +69,12 @@ export class Lanes<U extends LaneUser<U>> {
 
   constructor(readonly order: HandleOrder) {}
 
-  /** How many keys have records that wait or are under way. */
+  /** How many keys have records that wait or are in flight. */
   get keys(): number {
     return this.#byKey.size
   }
 
-  /** True when it may start at once; otherwise a `leave` or `close` of another will name it. */
+  /** Returns true if the user may start at once. Otherwise a later `leave` or `close` starts it. */
   enter(user: U, records: ConsumeRecord<unknown> | readonly ConsumeRecord<unknown>[]): boolean {
     if (this.order === 'none') return true
     if (!Array.isArray(records)) this.#stand(user, this.#laneOf(records as ConsumeRecord<unknown>))
@@ -98,27 +98,27 @@ export class Lanes<U extends LaneUser<U>> {
     }
   }
 
-  /** The place that is kept, or will be, for other deliveries of this record. */
+  /** The place that is, or will be, kept for redeliveries of this record. */
   placeFor(record: ConsumeRecord<unknown>): Place<U> | undefined {
     const delivery = deliveryBehind(record)
-    // Only `redeliver` gives a record again to whoever has it.
+    // Only `redeliver` delivers a record to the same operator again.
     if (delivery === undefined || delivery.redeliveries === 0 || this.order !== 'key') return undefined
     const key = delivery.key?.toString('latin1')
     const head = key === undefined ? undefined : this.#byKey.get(key)?.head
     const place = first(head, user => user.standsFor(delivery))
     if (place !== undefined || !delivery.shared) return place
-    // A branch that acked an earlier delivery without this operator (`keep`) has no place for it. It goes before those that
-    // were read after it: their places are kept until other branches are done with them, which these may be after it alone.
+    // A branch that acked an earlier delivery before this operator (`keep`) has no place for the record. It goes before the
+    // records read after it: their places are kept until other branches complete them, which may depend on this record.
     return first(head, user => user.follows(delivery))
   }
 
-  /** The user's place in the lane of that key, once it has come to be the first there. */
+  /** The place of the user in the lane of that key, if it is the first there. */
   placeOf(user: U, key: Buffer): Place<U> | undefined {
     const head = this.#byKey.get(key.toString('latin1'))?.head
     return head?.user === user ? head : undefined
   }
 
-  /** What those behind it wait for has come: they go on after that. */
+  /** A redelivery has arrived: users behind the place start after it. */
   enterAgain(place: Place<U>): void {
     place.open++
     place.again++
@@ -132,7 +132,7 @@ export class Lanes<U extends LaneUser<U>> {
     this.leave(place, start)
   }
 
-  /** Its user, or what came again, has ended: while something else keeps the place, those behind it are blocked. */
+  /** The user, or a redelivery, has ended. If the place is still kept for a redelivery, the users behind it are blocked. */
   leave(place: Place<U>, start: (next: U) => void): void {
     if (place.open > 1 && place.again === 0) {
       place.kept = true
@@ -141,7 +141,7 @@ export class Lanes<U extends LaneUser<U>> {
     this.close(place, start)
   }
 
-  /** One thing less that keeps the place. The last one lets the next have the lane, and names it if it may start now. */
+  /** Removes one reference to the place. The last one frees the lane for the next user and starts it if it may start now. */
   close(place: Place<U>, start: (next: U) => void): void {
     if (--place.open > 0) return
     const { lane, behind: next } = place
@@ -150,7 +150,7 @@ export class Lanes<U extends LaneUser<U>> {
       unblock(place)
     }
     lane.head = next
-    // A call that its handler still holds, one that hangs after its time-out, would keep all that came after it.
+    // Cut the link: a handler that hangs after its timeout still references its call, and would keep all later ones in memory.
     place.behind = undefined
     if (next === undefined) {
       lane.tail = undefined
@@ -158,7 +158,7 @@ export class Lanes<U extends LaneUser<U>> {
     } else if (--next.user.waitsFor === 0) start(next.user)
   }
 
-  /** All who stand in lanes; whoever stands in several comes several times. */
+  /** All users in lanes. A user in several lanes is yielded several times. */
   *users(): Generator<U> {
     for (const lanes of [this.#byKey, ...this.#byPartition.values()]) {
       for (const { head } of lanes.values()) {
@@ -169,7 +169,7 @@ export class Lanes<U extends LaneUser<U>> {
 
   #laneOf(record: ConsumeRecord<unknown>): Lane<U> | undefined {
     if (this.order === 'partition') {
-      // Straight from the delivery where there is one: `source` makes an object and a bigint.
+      // From the delivery if there is one: `source` allocates an object and a bigint.
       const { topic, partition } = deliveryBehind(record)?.owner ?? record.source
       const partitions = entry(this.#byPartition, topic, () => new Map<number, Lane<U>>())
       return entry(partitions, partition, () => new Lane(undefined))
@@ -188,7 +188,7 @@ function entry<K, V>(map: Map<K, V>, key: K, make: () => V): V {
   return value
 }
 
-/** Blocks whoever stands behind the place, and those behind them in any lane: a list and no recursion, for queues are long. */
+/** Blocks the users behind the place, and those behind them in any lane. A list and no recursion, because queues are long. */
 function block<U extends LaneUser<U>>(place: Place<U>): void {
   const blocking = [place]
   for (const { behind } of blocking) {

@@ -1,7 +1,7 @@
 import { isObservable, type Observable, type ObservableInput } from 'rxjs'
 import { isObject } from '../is-promise.js'
 
-/** The value of what a handler returns; an Observable that emits nothing has none. */
+/** The type of a handler's result. An Observable that emits nothing has the result undefined. */
 export type Handled<P> =
   P extends PromiseLike<infer T>
     ? Awaited<T>
@@ -13,7 +13,7 @@ export type Handled<P> =
           ? T | undefined
           : P
 
-/** What is subscribed to. An array or a string is a value: it is what a handler has as a result, not as work to do. */
+/** Whether a result is subscribed to. Arrays and strings are iterable but count as values. */
 export function isStream(result: unknown): result is ObservableInput<unknown> {
   if (!isObject(result)) return false
   if (isObservable(result)) return true
@@ -21,7 +21,7 @@ export function isStream(result: unknown): result is ObservableInput<unknown> {
     typeof result[Symbol.observable ?? '@@observable'] === 'function' ||
     typeof result[Symbol.asyncIterator] === 'function' ||
     typeof result.getReader === 'function' ||
-    // A generator has done nothing yet.
+    // A generator: it has not run yet.
     (typeof result[Symbol.iterator] === 'function' && typeof result.next === 'function')
   )
 }
