@@ -4,7 +4,7 @@ import { invalid } from '../options.js'
 const rule = "must be a list of 'host:port', an IPv6 address in brackets: ['localhost:9092', '[::1]:9092']"
 
 /**
- * @param source The option or the key of the environment that it came from.
+ * @param source The option or the environment key of the value.
  * @throws ConfigurationError
  */
 export function checkBrokers(source: string, brokers: unknown): readonly string[] {
@@ -20,7 +20,7 @@ function isAddress(broker: unknown): broker is string {
   return host !== undefined || isIPv6(bracketed!)
 }
 
-/** It may hold user:password@host: then it is not shown. */
+/** Hides a value with an `@`, because it may hold user:password@host. */
 function withoutLogin(broker: unknown): unknown {
   return typeof broker === 'string' && broker.includes('@') ? 'a value with an @' : broker
 }

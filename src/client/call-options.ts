@@ -7,7 +7,7 @@ const knownOfClose: KnownOptions<CloseOptions> = { timeout: true, signal: true }
 const knownOfStalls: KnownOptions<StallsOptions> = { all: true }
 const knownOfReplay: KnownOptions<DlqReplayOptions> = { until: true, filter: true, attempts: true, rate: true }
 
-/** What `publish` is called with beside records. @throws ConfigurationError */
+/** The checked options of `publish`. @throws ConfigurationError */
 export function configurePublish(options: PublishOptions = {}): { readonly timeout: number } {
   checkOptions('publish', options, knownOfPublish)
   const { timeout = 30_000 } = options
@@ -48,7 +48,7 @@ export function checkSignal(option: string, signal: unknown): void {
   }
 }
 
-/** @throws ConfigurationError naming what is wrong, and its value. */
+/** @throws ConfigurationError naming the option and its value. */
 export function configureStalls(options: StallsOptions = {}): { readonly all: boolean } {
   checkOptions('stalls', options, knownOfStalls)
   const { all = false } = options

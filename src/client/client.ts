@@ -16,7 +16,7 @@ import type { KeyFenceOptions } from './key-fence.js'
 
 export type Environment = Readonly<Record<string, string | undefined>> | ((name: string) => string | undefined)
 
-/** TLS as `node:tls` takes it: `ca`, `cert`, `key`, `rejectUnauthorized`…; true for the defaults. */
+/** The options of `node:tls`: `ca`, `cert`, `key`, `rejectUnauthorized`…; true for the defaults. */
 export type SslOptions = boolean | import('node:tls').ConnectionOptions
 
 export type CodecName = 'gzip' | 'snappy' | 'lz4' | 'zstd'
@@ -26,7 +26,7 @@ export type Codecs = { readonly [name in CodecName]?: (compressed: Buffer) => Bu
 export type LeakAction = 'report' | 'fail' | 'redeliver'
 
 export interface ClientOptions {
-  /** Where the keys named below are read when an option is absent; default `process.env`. */
+  /** Where the keys below are read if an option is absent; default `process.env`. */
   readonly env?: Environment | undefined
   /** `KAFKA_BROKERS`, comma-separated; default `localhost:29092`. */
   readonly brokers?: readonly string[] | undefined
@@ -35,40 +35,41 @@ export interface ClientOptions {
   /** `KAFKA_SASL_MECHANISM` (`PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`), `KAFKA_SASL_USERNAME`, `KAFKA_SASL_PASSWORD`. */
   readonly sasl?: SaslOptions | undefined
   /**
-   * Where to begin on partitions for which the group has no committed offset; default `'earliest'`. With `'committed'`, which
-   * needs a group, the client closes with an error if there is none. A partition that is added to a topic later is read from its
-   * beginning, unless this is a `Date`. `KAFKA_CONSUMER_START_FROM`: one of these words, or a time as in RFC 3339.
+   * Where to begin in partitions for which the group has no committed offset; default `'earliest'`. With `'committed'`, which
+   * needs a group, the client closes with an error if there is none. A partition that is added to a topic later is read from
+   * its beginning, unless this is a `Date`. `KAFKA_CONSUMER_START_FROM`: one of these words, or a time in RFC 3339.
    */
   readonly startFrom?: StartFrom | undefined
   /** Appended to the group and to every topic name. `KAFKA_GLOBAL_SUFFIX`. */
   readonly suffix?: string | undefined
-  /** By which brokers name this client in their logs and quotas; default `rxmika`. */
+  /** The name of this client in brokers' logs and quotas; default `rxmika`. */
   readonly clientId?: string | undefined
   /** Without a group every partition is read from `startFrom` and nothing is committed. */
   readonly group?: string | undefined
-  /** Where topics with `retries` send what failed; needs a group. Many groups may share it. */
+  /** The topic for retries of topics with `retries`; needs a group. Several groups may share it. */
   readonly retryTopic?: string | undefined
-  /** Where topics with `dlq` send what failed for good; needs a group, and is another one than `retryTopic`. */
+  /** The topic for dead letters of topics with `dlq`; needs a group, and must not be `retryTopic`. Several groups may share it. */
   readonly dlqTopic?: string | undefined
-  /** Aborted, the client closes at once and reports why. */
+  /** When aborted, the client closes at once and reports why. */
   readonly signal?: AbortSignal | undefined
   /** Default: pino at `info`; false for none. */
   readonly logger?: Logger | false | undefined
-  /** Default: sockets to real brokers. */
+  /** Default: a driver that connects to the brokers. */
   readonly driver?: Driver | undefined
-  /** At most one offset commit per this many ms; default 100. */
+  /** The shortest time between two offset commits, ms; default 100. */
   readonly commitInterval?: number | undefined
-  /** How long records in flight may take to settle before partitions are given up, ms; default 10,000. */
+  /** How long a rebalance waits for records in flight to be settled, ms; default 10,000. */
   readonly rebalanceTimeout?: number | undefined
   /**
-   * After so long without a heartbeat the group gives this member's partitions to others, ms; default 30,000. By the
-   * consumer protocol the brokers decide that (`group.consumer.session.timeout.ms`, 45 s by default); here nothing is
-   * delivered any more once the group has not answered for so long, until it does, so it must not be more than theirs.
+   * The group reassigns this member's partitions after this time without a heartbeat, ms; default 30,000. With the consumer
+   * protocol, the brokers' `group.consumer.session.timeout.ms` (default 45 s) decides that instead. Then this option only
+   * limits delivery: nothing is delivered once the group has not answered for this long, until it does. So it must not
+   * exceed the brokers' value.
    */
   readonly sessionTimeout?: number | undefined
   /**
-   * How often the group is told that this member lives, and asked whether its partitions changed, ms; less than
-   * `sessionTimeout`, default 3,000. By the consumer protocol more often, where the brokers say so.
+   * The interval of heartbeats, ms; must be less than `sessionTimeout`; default 3,000. Heartbeats also fetch changes of the
+   * assignment. With the consumer protocol they are sent more often if the brokers say so.
    */
   readonly heartbeatInterval?: number | undefined
   /**
@@ -78,95 +79,96 @@ export interface ClientOptions {
    */
   readonly groupProtocol?: GroupProtocol | undefined
   /**
-   * Static membership (KIP-345): the name of this member's place in the group, another one for each member. A member that
-   * is back within the session time-out has its partitions again without a rebalance, so a close does not leave the group.
+   * Static membership (`group.instance.id`, KIP-345); must be different for each member. A member that is back within the
+   * session time-out gets its partitions again without a rebalance, so closing does not leave the group.
    */
   readonly instanceId?: string | undefined
-  /** Where this client is: partitions are read from the nearest replica where brokers say which that is (KIP-392). */
+  /** The location of this client (`client.rack`, KIP-392): partitions are read from the nearest replica, if brokers name one. */
   readonly rack?: string | undefined
-  /** How soon partitions and topics that are added are noticed, ms; default 30,000. */
+  /** The interval in which added partitions and topics are noticed, ms; default 30,000. */
   readonly metadataMaxAge?: number | undefined
   /**
-   * What happens to a record that a pipeline dropped unsettled (`filter`, `switchMap`, `take`…), beside its `leaked` event.
-   * `'report'` (default): nothing, and its partition's position stays. `'fail'`: it goes down its topic's route with a
-   * `LeakedRecordError`, `stage` `pipeline`. `'redeliver'`: it is delivered again as the next attempt; one that leaks once more
-   * after three times goes on as with `'fail'`. A leak is found when the record is garbage-collected.
+   * What happens to a record that a pipeline dropped unsettled (`filter`, `switchMap`, `take`…), apart from its `leaked`
+   * event. A leak is found when the record is garbage-collected.
+   * - `'report'` (default): nothing. The position of its partition does not pass it.
+   * - `'fail'`: it goes down its topic's route with a `LeakedRecordError` and the `stage` `pipeline`.
+   * - `'redeliver'`: it is delivered again as the next attempt, at most three times; then as with `'fail'`.
    */
   readonly leaks?: LeakAction | undefined
   /**
-   * Positions that are kept elsewhere: in a database that stores them with its results, in one transaction, so that each
-   * record has its effect there exactly once. Called with what is newly assigned, whenever that is, retry and DLQ topics
-   * included; the first list that it gives counts. Reading begins there; partitions that it gives no position for begin
-   * as without the option. Offsets that are not in the log are reported, and reading begins where `startFrom` says.
+   * Returns positions that are stored elsewhere: in a database that stores them with the results, in one transaction, so that
+   * each record takes effect there exactly once. Called with the newly assigned partitions, retry and DLQ topics included;
+   * the first list it returns counts. Reading begins at these positions. Partitions without one begin as if this option
+   * were absent. Offsets outside the log are reported, and reading begins where `startFrom` says.
    *
-   * While it throws, rejects or gives no list, those partitions are not read: each failure is a `FetchError` on `errors`,
-   * and it is asked again, after 100 ms at first and 10 s at most. Commits go on as before and never lower what the group
-   * has.
+   * While it throws, rejects or returns no list, these partitions are not read. Each failure is a `FetchError` on `errors`,
+   * and it is called again, after 100 ms at first and 10 s at most. Offsets are still committed to the group, and never
+   * lowered.
    */
   readonly positions?: PositionsOption | undefined
-  /** A position held back this long is reported as stalled, ms; default 60,000. */
+  /** How long a position may be held back before it is reported as stalled, ms; default 60,000. */
   readonly stallAfter?: number | undefined
-  /** Decompression beyond gzip and snappy, and zstd where Node has it. A record in any other codec closes the client. */
+  /** Decompressors, in addition to gzip and snappy, and zstd where Node has it. A record in an unknown codec closes the client. */
   readonly codecs?: Codecs | undefined
 }
 
 export interface TopicOptions {
-  /** How often a failed record is tried again through the retry topic, which the client needs then; default 0. */
+  /** How often a failed record is retried through the retry topic, which the client must have then; default 0. */
   readonly retries?: number | undefined
-  /** Failed records, their retries used up, go to the DLQ topic, which the client needs then; default false. */
+  /** True: records that fail for good go to the DLQ topic, which the client must have then; default false. */
   readonly dlq?: boolean | undefined
-  /** The delay before each retry, ms; default none. It goes with `retries`. */
+  /** The delay before each retry, ms; default none. Needs `retries`. */
   readonly backoff?: Backoff | undefined
   /**
-   * How many records a partition goes on past one that is not completed: what is delivered and not completed, and what is
-   * completed behind it. The rest waits in Kafka. Default 10,000. Retries are read from the retry topic, which all topics
-   * share, with 10,000 a partition, whatever this says.
+   * The longest span of records per partition, from the first that is not completed to the last that was delivered. It counts
+   * records in flight, and records completed behind an open one. Further records wait in Kafka. Default 10,000. Retries are
+   * not affected: the retry topic is shared by all topics, and read with 10,000 per partition.
    */
   readonly maxInFlight?: number | undefined
-  /** Nothing more of a partition is delivered before the fetched batch is completed and committed; not so with retries. */
+  /** True: a partition delivers its next fetched batch only after the previous one is completed and committed. Not for retries. */
   readonly batch?: boolean | undefined
   /**
-   * Keeps the order of each key through failures: one record of a key is delivered at a time, and the next once that one
-   * is completed, be it acked, dead-lettered or discarded. `retries` are made here and not through the retry topic, where
-   * the order would be lost; `attempt` begins anew after a rebalance or a restart. Records of other keys, and those
-   * without one, go on, within `maxInFlight`. Default: none, records are delivered as they are read.
+   * Keeps the order of each key through failures: one record of a key is delivered at a time, and the next once it is
+   * completed: acked, dead-lettered or discarded. `retries` are made by redelivery and not through the retry topic, where
+   * the order would be lost; `attempt` starts again at 1 after a rebalance or a restart. Records of other keys, and records
+   * without a key, are delivered meanwhile, within `maxInFlight`. Default: records are delivered as they are read.
    */
   readonly keyFence?: KeyFenceOptions | undefined
-  /** The topic's own failure route, in place of the one made of `retries`, `backoff` and `dlq`, which are left out then. */
+  /** The failure route of the topic. It replaces the route made of `retries`, `backoff` and `dlq`, which must be absent. */
   readonly onFail?: OperatorFunction<Failed, Completed> | undefined
 }
 
-/** The options of a topic whose values are decoded. */
+/** The options of a topic with a decoder. */
 export type DecodedTopicOptions<T> = TopicOptions & {
-  /** As the operator `decode` takes it. */
+  /** The decoder; see the operator `decode`. */
   readonly decode: Decoder<T>
-  /** As an option of `decode`; default `'pass'`. */
+  /** What happens to records whose value is null; default `'pass'`. See the option of `decode`. */
   readonly tombstones?: Tombstones | undefined
 }
 
 export interface ReadOptions {
-  /** Default: every partition; with `until: 'forever'` also those that are added later. */
+  /** Default: every partition; with `until: 'forever'` this includes partitions added later. */
   readonly partitions?: readonly number[] | undefined
   /**
    * Where reading begins; default `'earliest'`. A date: at the first record that is not older, or at the end if there is none.
-   * A map: at the offset of each partition; a partition that is missing in it is not read, and an offset below the log's
-   * start is its start.
+   * A map: at the offset of each partition. A partition that is not in the map is not read; an offset below the log's start
+   * is moved to the start.
    */
   readonly from?: 'earliest' | 'latest' | Date | ReadonlyMap<number, bigint> | undefined
   /**
-   * Where it ends. `'caught-up'` (default): at the end that each partition has at subscription. A date: before the first
-   * record that is not older, and if there is none, as `'caught-up'`. `'forever'`: nowhere.
+   * Where reading ends. `'caught-up'` (default): at the end that each partition has at subscription. A date: before the first
+   * record that is not older, or as `'caught-up'` if there is none. `'forever'`: never.
    */
   readonly until?: 'caught-up' | 'forever' | Date | undefined
 }
 
-/** An offset to seek to; of every partition of the topic that this member has, unless one is named. */
+/** An offset to seek to. Without `partition`, every partition of the topic that is assigned to this member. */
 export interface SeekOffset {
   readonly partition?: number | undefined
   readonly offset: bigint
 }
 
-/** A date: the first record of each partition that is not older, or its end if there is none. */
+/** A date means the first record of each partition that is not older, or the end if there is none. */
 export type SeekTo = SeekOffset | 'earliest' | 'latest' | Date
 
 export interface AssignedPartition {
@@ -174,84 +176,84 @@ export interface AssignedPartition {
   readonly partition: number
 }
 
-/** The next offset to read of a partition, as it is kept elsewhere. */
+/** The next offset to read of a partition, stored outside Kafka. */
 export interface KeptPosition extends AssignedPartition {
   readonly offset: bigint
 }
 
-/** Gives the positions that are kept elsewhere, of those partitions that it has any of. */
+/** Returns the positions that are stored elsewhere, for those assigned partitions that have one. */
 export type PositionsOption = (
   assigned: readonly AssignedPartition[],
 ) => ObservableInput<readonly KeptPosition[]> | readonly KeptPosition[]
 
 export interface PublishOptions {
-  /** How long the brokers may take to acknowledge all of the records, ms; default 30,000. */
+  /** How long the brokers may take to acknowledge all records, ms; default 30,000. */
   readonly timeout?: number | undefined
 }
 
 export interface CloseOptions {
-  /** ms; default 30,000. */
+  /** How long to wait for records in flight, ms; default 30,000. */
   readonly timeout?: number | undefined
-  /** Aborted, goes on as `close()`. */
+  /** When aborted, closing continues as with `close()`. */
   readonly signal?: AbortSignal | undefined
 }
 
 export interface CloseReport {
-  /** Everything delivered was completed and committed: `unsettled` is 0, and there is no `error`. */
+  /** True: everything delivered was completed and committed, so `unsettled` is 0 and there is no `error`. */
   readonly drained: boolean
   /**
-   * Delivered and not completed: in a pipeline, left by one that ended, on a failure route or held there; retries not yet due
-   * excluded. They are delivered again, here or elsewhere.
+   * The number of records delivered and not completed: in a pipeline, left by one that ended, or on a failure route or held
+   * there. Retries that are not due are excluded. These records are delivered again, here or elsewhere.
    */
   readonly unsettled: number
-  /** Of each partition the first record of those, or, with `committing`, the position that could not be committed. */
+  /** The first such record of each partition; with `committing`, the position that could not be committed. */
   readonly left: Stall[]
-  /** What closed the client, or why its last commit failed. */
+  /** The error that closed the client, or why its last commit failed. */
   readonly error?: RxMikaError
 }
 
 export interface DlqReplayOptions {
   /**
-   * `'keep'` (default): each record goes on with the retries it has had, so that one that fails once more goes back to the DLQ
-   * when they are used up. `'fresh'`: as if it had never been tried, with attempt 1 and all of its topic's retries.
+   * `'keep'` (default): records keep their count of retries, so a record that fails again goes back to the DLQ once they are
+   * used up. `'fresh'`: records start again with attempt 1 and all retries of their topic.
    */
   readonly attempts?: 'keep' | 'fresh'
   /**
-   * How many records a second are delivered at most, by each member that replays, evenly: what was not delivered in time is not
-   * made up for in a burst. A fraction is less than one a second. Records that are passed over do not count. Default: no limit.
+   * The maximum of records per second that each replaying member delivers, evenly spaced: a pause is not made up for by a
+   * burst. A fraction means less than one per second. Skipped records do not count. Default: unlimited.
    */
   readonly rate?: number
-  /** `'caught-up'` (default): up to the end the DLQ topic had at subscription. `'forever'`: goes on. */
+  /** `'caught-up'` (default): up to the end that the DLQ topic has at subscription. `'forever'`: continues after that. */
   readonly until?: 'caught-up' | 'forever' | undefined
   /**
-   * False leaves one of this group's records out: it is not delivered, but written to the end of its DLQ partition byte
-   * for byte, this library's headers included, and completed once that copy is acknowledged; so a later replay finds it
-   * there. It counts as `skipped`. The record is to be looked at, not settled. When the filter throws, the replay errors
-   * with that, and the record and all after it stay where they are.
+   * Returns false for records of this group that stay on the DLQ topic. Such a record is not delivered. It is written byte
+   * for byte, this library's headers included, to the end of its DLQ partition, and completed once that copy is
+   * acknowledged, so a later replay finds it. It counts as `skipped`. The filter must not settle the record. If the filter
+   * throws, the replay errors with its error, and the record and all after it stay where they are.
    *
-   * With `until: 'forever'` what was left out is not read again before something else is written to the topic, which is
-   * looked for every second; then all of it is gone through once more.
+   * With `until: 'forever'`, records left out are read again only after something else was written to the topic, which is
+   * checked every second. Then the whole topic is replayed once more.
    */
   readonly filter?: ((record: ConsumeRecord) => boolean) | undefined
 }
 
 export interface DlqReplayProgress {
-  /** This group's records handed to their topics' streams. */
+  /** Records of this group that were delivered to the streams of their topics. */
   readonly delivered: number
-  /** Other groups' records, and this group's that the filter left out. */
+  /** Records of other groups, and records of this group that the filter left out. */
   readonly skipped: number
-  /** Offsets below the end that are not completed yet; an upper bound where the log has gaps. */
+  /** Offsets below the end that are not completed yet. An upper bound of the records, because the log may have gaps. */
   readonly remaining: number
 }
 
 /**
- * The records of a topic: an Observable, and an async iterable. What operators make of it is an Observable.
+ * The records of a topic, as an Observable and as an async iterable. Applying an operator gives an Observable only.
  *
- * As an Observable it is given records as they come, up to `maxInFlight` of each partition. In a loop it takes one record at
- * a time: what is not asked for is not delivered, so a slow body holds one record in flight. Settle each record in the body.
- * Leaving the loop (`break`, `return`, `throw`) unsubscribes, and what was taken and not settled is delivered again to the
- * next subscriber. The loop ends when the client closes, and throws the error that closed it. `return()` of an iterator
- * ends a `next()` that waits.
+ * The Observable emits records as they come, up to `maxInFlight` of each partition. A `for await` loop takes one record at a
+ * time: a record is delivered when the loop asks for it, so a slow body has one record in flight. Settle each record in the
+ * body. Leaving the loop (`break`, `return`, `throw`) unsubscribes, and records taken and not settled are delivered again to
+ * the next subscriber. The loop ends when the client closes, and throws the error that closed it. `return()` of an iterator
+ * ends a pending `next()`.
  *
  * @example
  * for await (const record of client.topic('orders')) {
@@ -262,28 +264,29 @@ export interface DlqReplayProgress {
 export type RecordStream<V = Buffer | null> = Observable<ConsumeRecord<V>> & AsyncIterable<ConsumeRecord<V>>
 
 /**
- * Which topics: one by its name, several by theirs, or all whose names match, those that come later included. A pattern is
- * matched against names without the suffix, and not anchored: `/^orders-/` for those that begin with it.
+ * Selects one topic by its name, several by their names, or all topics that match a pattern, later ones included. A pattern is
+ * matched against names without the suffix, and is not anchored: use `/^orders-/` for names that begin with `orders-`.
  */
 export type TopicSelection = string | RegExp | readonly string[]
 
 /** A connection to Kafka whose topics are Observables. Made by `createClient`. */
 export interface Client extends RoutingClient, AsyncDisposable {
   /**
-   * Registers a topic. Subscribing delivers its records, unsubscribing pauses it; one subscriber at a time. Records that
-   * an ended subscription left unsettled are delivered again, in order, to the next one.
+   * Registers a topic. Subscribing delivers its records; unsubscribing pauses it. It has one subscriber at a time. Records
+   * that an ended subscription left unsettled are delivered again, in order, to the next one.
    *
-   * With an array of names or a pattern it is one stream of all these topics, and of those that come later: they are noticed
-   * and joined within `metadataMaxAge`. One that is deleted leaves without an error. Each has its own route, retries and dead
-   * letters under its own name. The client's retry and DLQ topics and Kafka's internal topics never match. A topic that
-   * came to be while the client was reading is read from its beginning, unless `startFrom` is a `Date`.
+   * With an array of names or a pattern, the stream has the records of all these topics, later ones included: new topics are
+   * noticed and joined within `metadataMaxAge`. A topic that is deleted leaves the stream without an error. Each topic has
+   * its own failure route, and its retries and dead letters carry its own name. The client's retry and DLQ topics and Kafka's
+   * internal topics never match. A topic that is created while the client is reading is read from its beginning, unless
+   * `startFrom` is a `Date`.
    *
-   * Each topic is for one registration. A name that one has already, also by its pattern, is refused; what two patterns match
-   * is for the first; a pattern leaves topics alone that were registered by name before.
+   * A topic belongs to one registration. A name that is already registered, by name or by a pattern, is refused. A topic that
+   * two patterns match belongs to the first one. A pattern does not match topics that were registered by name before.
    *
-   * Topics may be registered after `start()`. One that does not exist then errors its own stream by a `ConfigurationError`,
-   * and its name may be registered again. By the consumer protocol, and without a group, the other topics go on meanwhile; by
-   * the classic one a new topic is a rebalance of the group.
+   * Topics may be registered after `start()`. Then a topic that does not exist errors its own stream with a
+   * `ConfigurationError`, and its name may be registered again. With the consumer protocol, and without a group, the other
+   * topics are read on meanwhile; with the classic protocol a new topic causes a rebalance of the group.
    *
    * @throws TopicAlreadyRegisteredError; ConfigurationError; ClientClosedError
    */
@@ -292,115 +295,118 @@ export interface Client extends RoutingClient, AsyncDisposable {
     options: DecodedTopicOptions<T> & { readonly tombstones: 'ack' | 'fail' },
   ): RecordStream<T>
   topic<T>(what: TopicSelection, options: DecodedTopicOptions<T>): RecordStream<T | null>
-  // Behind those with a decoder: this one would have its function's parameters be of any type.
+  // After the overloads with a decoder: before them, it would make the parameters of an inline decoder `any`.
   topic(what: TopicSelection, options?: TopicOptions): RecordStream
   /**
-   * Connects, joins and delivers; with no topic registered it connects, and publishes. Idempotent. Returns `errors`.
+   * Connects, joins the group and delivers. Without a registered topic it connects, and the client can publish. Further calls
+   * have no effect. Returns `errors`.
    *
-   * @throws ConfigurationError when `startFrom` is `'committed'` and there is no group.
+   * @throws ConfigurationError if `startFrom` is `'committed'` and there is no group.
    */
   start(): Observable<RxMikaError>
   /**
-   * Everything that goes wrong, as it does; the error that closes the client comes last. Completes once closed, also for who
-   * subscribes after that. What goes wrong before the first subscriber is kept for it, at most the newest 100 errors.
+   * All errors, as they happen; an error that closes the client comes last. Completes once the client is closed, also for
+   * later subscribers. Errors before the first subscription are kept for it, at most the latest 100.
    */
   readonly errors: Observable<RxMikaError>
-  /** What happens inside, as it does. Completes once closed. */
+  /** What happens inside the client, as it happens. Completes once the client is closed. */
   readonly events: Observable<ClientEvent>
-  /** Replays the current state. Completes once closed; who subscribes after that gets `'closed'` and completes. */
+  /** Emits the current state and each change. Completes once the client is closed; later subscribers get `'closed'`. */
   readonly state: Observable<ClientState>
   readonly currentState: ClientState
   /**
-   * Publishes on subscription; emits once every record is acknowledged, their places in the order given. Needs no
-   * `start()`. Errors with `PublishError`, or `ClientClosedError` once closed. `timeout`: ms, default 30,000; after it the
-   * records may have been written all the same, or not.
+   * Publishes on subscription. Emits the places of all records, in the given order, once every record is acknowledged. Needs
+   * no `start()`. Errors with `PublishError`, or with `ClientClosedError` once the client is closed. After `timeout` (ms,
+   * default 30,000) it errors, and it is unknown whether the records were written.
    *
-   * @throws ConfigurationError when called with what cannot be published; the message names it.
+   * @throws ConfigurationError if a record cannot be published; the message names the record and the field.
    */
   publish(records: PublishRecord | readonly PublishRecord[], options?: PublishOptions): Observable<RecordMetadata[]>
   /**
-   * Reads a topic from one place to another and completes, beside any group: nothing is joined, committed or settled, and no
-   * right is needed but to READ the topic. Cold: each subscription is a read of its own, with connections of its own, which
-   * unsubscribing closes. Needs no `start()`. Records of one partition come in their order.
+   * Reads a topic between two bounds and completes. Independent of any group: it joins, commits and settles nothing, and READ
+   * on the topic is enough. Cold: each subscription is a read of its own with its own connections, which unsubscribing
+   * closes. Needs no `start()`. Records of a partition are emitted in order.
    *
-   * It completes at its end also over gaps, markers, aborted transactions and empty partitions. While the leader of a
-   * partition is away, the others are read, and that one when it is back. If retention deletes what comes next, reading goes
-   * on at the log's new start, and a `FetchError` on `errors` says from where to where.
+   * It completes at its end even past gaps, markers, aborted transactions and empty partitions. While the leader of a
+   * partition is away, the other partitions are read. If retention deletes the next records, reading continues at the log's
+   * new start, and a `FetchError` on `errors` says from where to where.
    *
-   * As an Observable it pushes as fast as `next` returns: an operator that waits (`concatMap` with a promise) queues what it
-   * is given, without a bound. `for await` takes one record at a time, and fetches no faster than the loop goes.
+   * As an Observable it emits as fast as `next` returns: an operator that waits (`concatMap` with a promise) buffers without
+   * bound. `for await` takes one record at a time, and fetches no faster than the loop runs.
    *
    * Errors with `ConfigurationError` if the topic or a partition does not exist, with `FetchError` if the topic is deleted or
-   * may not be read, or if records cannot be decoded, and with `ClientClosedError` if the client closes.
+   * may not be read or its records cannot be decoded, and with `ClientClosedError` if the client closes.
    *
    * ```
    * read(topic)   --a-b-c--|    a, b and c were there at subscription
    * ```
    *
-   * @throws ConfigurationError when called with an option that is invalid or unknown.
+   * @throws ConfigurationError if an option is invalid or unknown.
    */
   read(topic: string, options?: ReadOptions): Observable<ReadRecord> & AsyncIterable<ReadRecord>
   /**
-   * Moves the partitions that this member has now of what was registered so, or of one topic by its name; others that have some do so for themselves. Resolves to
-   * the places where reading goes on, once they are moved and, with a group, committed, also backwards. Of several calls
-   * the last one counts.
+   * Moves the assigned partitions of a registration, or of one topic by its name. Other members of the group must seek their
+   * own. Resolves to the places where reading continues, once the partitions are moved and, with a group, the positions are
+   * committed, also backwards. Of several calls the last one counts.
    *
-   * What was in flight of them is released: its signal aborts, and settling it returns false. What is already on a retry
-   * or DLQ topic stays there. An offset that is not in the log is reported as `FetchError`, and reading goes on where
-   * `startFrom` says. A `moved` event says from where to where.
+   * Records of these partitions that are in flight are released: their signal aborts, and settling them returns false.
+   * Records that are already on a retry or DLQ topic stay there. An offset outside the log is reported as a `FetchError`, and
+   * reading continues where `startFrom` says. A `moved` event says from where to where.
    *
-   * Rejects with `CommitError` if a partition is given up, or moved again, before its position is committed, and with
-   * `ClientClosedError` if the client closes. A rejection is reported on `errors`, too, so it needs no handler.
+   * Rejects with `CommitError` if a partition is revoked, or moved again, before its position is committed, and with
+   * `ClientClosedError` if the client closes. A rejection is also reported on `errors`, so it needs no handler.
    *
    * @throws ConfigurationError while the client is not running, or if `to` is invalid; TopicNotRegisteredError
    */
   seek(what: TopicSelection, to: SeekTo): Promise<readonly Place[]>
   /**
-   * Stops delivering what was registered so, or one topic by its name; those that come later are paused with it.
+   * Pauses a registration, or one topic by its name. Topics that join the registration later are paused too.
    *
    * @throws TopicNotRegisteredError
    */
   pause(what: TopicSelection): void
   /**
-   * Goes on delivering. Also sends what is held of it, as unroutable or by a `breaker`, down its route again, whether it
-   * was paused or not; and what is held as unroutable of topics that are not registered here.
+   * Resumes a registration, or one topic by its name. Also sends its held records, unroutable or held by a `breaker`, down
+   * their route again, whether the topic was paused or not. The same goes for unroutable records of topics that are not
+   * registered here.
    *
    * @throws TopicNotRegisteredError
    */
   resume(what: TopicSelection): void
   /**
-   * While subscribed, this group's records on the DLQ topic are delivered to the streams of their original topics. It
-   * concerns the DLQ partitions that this member has or gains: run it on every instance. One at a time: a second errors with
-   * an `RxMikaError` of the code `RXMIKA_REPLAY_RUNNING`. Cut off by a close it errors with `ClientClosedError`.
+   * Replays dead letters: while subscribed, this group's records on the DLQ topic are delivered to the streams of their
+   * original topics. It covers the DLQ partitions assigned to this member, so run it on every instance. One replay at a
+   * time: a second one errors with an `RxMikaError` of the code `RXMIKA_REPLAY_RUNNING`. If the client closes meanwhile, it
+   * errors with `ClientClosedError`.
    *
    * @throws DlqNotConfiguredError, ConfigurationError
    */
   replayDlq(options?: DlqReplayOptions): Observable<DlqReplayProgress>
   /**
-   * Every partition whose committed position is held back, by which record and why. With `{ all: true }` every record that
-   * is held, in delivery order, and not only the first of its partition: there may be hundreds of thousands.
+   * For every partition whose committed position is held back, the record that holds it back and why. With `{ all: true }`
+   * every held record, in delivery order: there may be hundreds of thousands.
    */
   stalls(options?: StallsOptions): Stall[]
   /**
-   * A snapshot of counts and positions, cheap enough for each scrape. The end of a partition that is not fetched (paused,
-   * without a subscriber, full) is asked for by this call, and is in the next snapshot.
+   * A snapshot of counts and positions, cheap enough for each scrape. The end offset of a partition that is not being fetched
+   * (paused, without a subscriber, full) is requested by this call, and is in the next snapshot.
    */
   metrics(): ClientMetrics
   /**
-   * For probes. `ready`: it has its assignment and brokers answer; an outage shows within 10 s of its beginning, from the first
-   * call on. `live` is false once an error, an abort included, closed the client, or nothing can go on; it stays true after an
-   * ordinary close. `reasons` says why, in plain text.
+   * State for probes. `ready`: the client has its assignment, and brokers answer; from the first call on, an outage is noticed
+   * within 10 s. `live` is false once an error or an abort has closed the client, or when nothing can be delivered any more;
+   * it stays true after an ordinary close. `reasons` says why, in plain text.
    */
   health(): ClientHealth
-  /** Stops now; commits what is completed; leaves the group. */
+  /** Stops delivering at once, commits what is completed, and leaves the group. */
   close(): Promise<CloseReport>
   /**
-   * Delivers nothing new, waits for what was delivered, commits, leaves the group. On timeout goes on as `close()`. A second
-   * call does not lengthen or shorten the first one's patience, but its signal does.
+   * Delivers nothing new, waits until what was delivered is settled, commits, and leaves the group. After `timeout` it
+   * continues as `close()`. A second call does not change the time-out of the first one, but its signal counts.
    *
-   * @throws ConfigurationError when `timeout` is none.
+   * @throws ConfigurationError if `timeout` is invalid.
    */
   closeGracefully(options?: CloseOptions): Promise<CloseReport>
-  /** Resolves when fully closed, however that came about; never rejects. */
+  /** Resolves once the client is closed, for whatever reason; never rejects. */
   readonly closed: Promise<CloseReport>
 }

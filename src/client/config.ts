@@ -10,7 +10,7 @@ import { checkSignal } from './call-options.js'
 import type { ClientOptions, Codecs, Environment, LeakAction, PositionsOption, SslOptions } from './client.js'
 import { checkSsl } from './ssl.js'
 
-/** A client's options, checked, with the environment's values and the defaults filled in. */
+/** The checked options of a client, with the environment's values and the defaults filled in. */
 export interface Config {
   readonly brokers: readonly string[]
   readonly ssl: SslOptions
@@ -18,7 +18,7 @@ export interface Config {
   readonly startFrom: StartFrom
   readonly suffix: string
   readonly clientId: string
-  /** Full names from here on. */
+  /** From here on, names are full names. */
   readonly group: string | undefined
   readonly retryTopic: string | undefined
   readonly dlqTopic: string | undefined
@@ -66,10 +66,10 @@ const known: KnownOptions<ClientOptions> = {
   codecs: true,
 }
 
-/** Those that need no more than a name and a password. */
+/** The mechanisms that need only a username and a password. */
 const mechanisms = ['plain', 'scram-sha-256', 'scram-sha-512'] as const
 
-/** @throws ConfigurationError naming the option or key, and its value unless that is a secret. */
+/** @throws ConfigurationError naming the option or key, with its value unless that is a secret. */
 export function configure(options: ClientOptions): Config {
   checkOptions('createClient', options, known)
   const env = reader(options.env)
@@ -128,7 +128,7 @@ export function configure(options: ClientOptions): Config {
   }
 }
 
-/** What a rebalance may take beyond `rebalanceTimeout`, for the last commits, ms. */
+/** How much longer than `rebalanceTimeout` a rebalance may take, for the last commits, ms. */
 const lastCommits = 2_000
 
 /** @param topics Full names. */
@@ -188,16 +188,16 @@ function name(option: string, value: string | undefined, suffix: string): string
 
 const topicNameRule = "must be a Kafka topic name: at most 249 of A-Z, a-z, 0-9, '.', '_' and '-', and not '.' or '..'"
 
-/** A topic's full name. */
+/** The full name of a topic, checked. */
 export function topicName(option: string, value: string | undefined, suffix: string): string | undefined {
   const full = name(option, value, suffix)
   if (full === undefined || isTopicName(full)) return full
   throw invalid(suffix === '' ? option : `${option} with the suffix '${suffix}'`, full, topicNameRule)
 }
 
-function duration(option: string, value: number | undefined, otherwise: number, least = 0): number {
+function duration(option: string, value: number | undefined, otherwise: number, min = 0): number {
   if (value === undefined) return otherwise
-  checkDuration(option, value, least)
+  checkDuration(option, value, min)
   return value
 }
 

@@ -41,17 +41,17 @@ export interface ConsumingHost {
   readonly replays: DlqReplays
   readonly life: {
     readonly closing: boolean
-    /** The client is running: what is assigned is known. */
+    /** Called when the assignment is known for the first time: the client is running. */
     run(): void
     /** Closes the client with this error. */
     closeBy(error: unknown): void
   }
 }
 
-/** What is assigned to a client: driver events in, commits out, and what a rebalance or a close waits for. */
+/** The assignments of a client: driver events in, commits out, and the waits of rebalances and closes. */
 export class Consuming implements AssignmentHost {
   readonly rebalances = new ClientRebalances()
-  /** Something changed that a close or a rebalance waits for. */
+  /** Emits when something changed that a close or a rebalance waits for. */
   readonly changes = new Subject<void>()
   /** Emits an assignment whenever the broker has confirmed a position of it. */
   readonly confirmed = new Subject<Assignment>()
@@ -64,21 +64,21 @@ export class Consuming implements AssignmentHost {
   readonly stallAfter: number
   readonly identity: ClientMessage
   readonly counters: Counters
-  /** Since `disconnected`, until `reconnected`. */
+  /** Set from `disconnected` until `reconnected`. */
   outage: { readonly error: unknown } | undefined
-  /** The group went on without this member, and it has not joined again. */
+  /** True: the group rebalanced without this member, and it has not rejoined. */
   isOut = false
-  /** As `rxmika:rebalance` has it, if anybody listened when it began. */
+  /** The operation of `rxmika:rebalance`, if the channel had a subscriber when the rebalance began. */
   #rebalance: Operation<RebalanceMessage> | undefined
   readonly #scheduler: SchedulerLike
   readonly #assignments = new Map<PartitionAssignment, Assignment>()
-  /** Positions that are kept elsewhere, if they are. */
+  /** Set if positions are stored elsewhere. */
   readonly #kept: KeptPositions | undefined
   #leaks: LeakWatch | undefined
   hasBegun = false
-  /** It was told what is assigned, if only nothing. */
+  /** True: an assignment has arrived, possibly an empty one. */
   #isAssigned = false
-  /** Why the newest commit was not accepted, unless one was since. */
+  /** Why the latest commit was refused; undefined after a confirmed one. */
   #refusedCommit: CommitError | undefined
 
   constructor(readonly host: ConsumingHost) {
@@ -91,7 +91,7 @@ export class Consuming implements AssignmentHost {
     this.#kept = config.positions && this.#keptElsewhere(config.positions)
     this.identity = host.identity
     this.counters = host.counters
-    const told: CommitsListener = {
+    const listener: CommitsListener = {
       refused: error => {
         this.#refusedCommit = error
         reports.error(error)
@@ -100,7 +100,7 @@ export class Consuming implements AssignmentHost {
         reports.event({ type: 'forgotten', ...placeOf(assignment, assignment.requested), ranges }),
       broken: error => host.life.closeBy(new FetchError('the driver delivered records out of order', { cause: error })),
     }
-    this.commits = new Commits(driver, clock, config.commitInterval, told, host.names, host.identity)
+    this.commits = new Commits(driver, clock, config.commitInterval, listener, host.names, host.identity)
   }
 
   #keptElsewhere(positions: PositionsOption): KeptPositions {
@@ -118,7 +118,7 @@ export class Consuming implements AssignmentHost {
     return this.#assignments.values()
   }
 
-  /** Topics are to be read from now on. */
+  /** Called when topics are read from now on. */
   begin(): void {
     this.hasBegun = true
     this.#leaks ??= new LeakWatch(() => this.#assignments.values(), this.host.config.leaks, this.reports)
@@ -171,7 +171,7 @@ export class Consuming implements AssignmentHost {
       if (assignment !== undefined) assignment.givingUp = false
     }
     if (this.#kept === undefined) this.#begin(added)
-    // What was given up before its position was known, and stays, is asked for anew.
+    // A retained partition that was given up before its position was known is looked up again.
     else this.#kept.take([...added, ...retained.filter(handle => !this.#assignments.has(handle))])
     config.logger.info({ added: added.length, partitions: this.#assignments.size }, 'partitions are assigned')
     if (![...this.#assignments.values()].some(({ givingUp }) => givingUp)) this.rebalances.end()
@@ -200,20 +200,20 @@ export class Consuming implements AssignmentHost {
     return assignment
   }
 
-  /** Where positions are kept elsewhere, reading begins there. */
+  /** Reading begins at positions that are stored elsewhere. */
   #onFound(moved: readonly Moved[]): void {
     const begun = moved.flatMap(({ from, to }) => {
       const [assignment] = this.#begin([to])
       assignment?.beginsBeside(from.position)
       return assignment === undefined ? [] : [assignment]
     })
-    // What is below was done, and the group may know it.
+    // Records below such a position are completed, so it may be committed to the group.
     if (this.host.config.group !== undefined) this.commits.begin(begun.filter(({ isCommitted }) => !isCommitted))
     for (const assignment of begun) assignment.drain()
     this.host.replays.progressed()
   }
 
-  /** A seek ended assignments: others are in their place. */
+  /** Replaces assignments that a seek has ended. */
   onMoved(moved: readonly Moved[]): readonly Assignment[] {
     const pairs = moved.flatMap(({ from, to }) => {
       const before = this.#assignments.get(from)
@@ -225,7 +225,7 @@ export class Consuming implements AssignmentHost {
       this.#remove(before)
       before.end({ wasMoved: true })
     }
-    // Before user code runs: what it does from within is of the new assignments.
+    // Before user code runs, so that what it does concerns the new assignments.
     if (this.host.config.group !== undefined) this.commits.begin(pairs.map(({ after }) => after))
     for (const { before, after } of pairs) {
       before.letGo()
@@ -244,20 +244,17 @@ export class Consuming implements AssignmentHost {
     this.commits.forget(handle)
   }
 
-  /** Lets what is in flight settle, then commits, so that the next owner is given nothing that was done here. */
+  /** Waits until records in flight are settled, then commits, so that the next owner gets no record that was completed here. */
   #giveUp(handles: readonly PartitionAssignment[]): Observable<unknown> {
     const { rebalanceTimeout, logger } = this.host.config
     this.#kept?.drop(handles)
     for (const assignment of this.#of(handles)) assignment.givingUp = true
-    // One that a seek moves meanwhile is followed by another.
+    // Computed on demand: a seek may replace an assignment meanwhile.
     const given = () => [...this.#assignments.values()].filter(({ givingUp }) => givingUp)
     const giving = given()
     this.rebalances.begin()
     const inFlight = giving.reduce((all, assignment) => all + assignment.inFlight, 0)
-    logger.info(
-      { partitions: giving.length, inFlight },
-      'a rebalance begins: what is in flight may settle, and is committed',
-    )
+    logger.info({ partitions: giving.length, inFlight }, 'rebalance: waiting for records in flight, then committing')
     return concat(
       bounded(
         () => until(() => given().every(each => each.inFlight === 0), this.changes),
@@ -271,7 +268,7 @@ export class Consuming implements AssignmentHost {
     )
   }
 
-  /** What `rxmika:rebalance` is told of, if anybody listened; the first to ask begins it. */
+  /** The message of the current rebalance, which the first call begins; undefined if `rxmika:rebalance` has no subscriber. */
   #rebalancing(): RebalanceMessage | undefined {
     if (this.#rebalance === undefined) {
       if (!rebalanceChannel.hasSubscribers || this.host.config.group === undefined) return undefined
@@ -334,8 +331,8 @@ export class Consuming implements AssignmentHost {
   }
 
   soon(work: () => void): void {
-    // In real time a microtask: a timer, as `asyncScheduler` has it, takes a millisecond, which is long where `maxInFlight`
-    // is 1. Of a promise, for fake timers leave those alone; and not by `asapScheduler`, which makes an action for each.
+    // In real time by a microtask: a timer of `asyncScheduler` takes a millisecond, which is long if `maxInFlight` is 1. By a
+    // promise, which fake timers leave alone, and not by `asapScheduler`, which allocates an action for each call.
     if (this.#scheduler === asyncScheduler) resolved.then(work).catch(error => this.host.life.closeBy(error))
     else this.#scheduler.schedule(work)
   }
@@ -360,9 +357,9 @@ export class Consuming implements AssignmentHost {
     if (this.host.life.closing || this.rebalances.underWay) this.changes.next()
   }
 
-  // ── What it waits for, and what is left ──────────────────────────────────────────────────────────────────────────
+  // ── What closing waits for, and what is left ─────────────────────────────────────────────────────────────────────
 
-  /** What is held back: of each partition the first record, or all. */
+  /** What holds positions back: the first record of each partition, or all. */
   stalls(all: boolean): Stall[] {
     const stalls: Stall[] = []
     for (const assignment of this.#assignments.values()) {
@@ -376,7 +373,7 @@ export class Consuming implements AssignmentHost {
     return stalls
   }
 
-  /** Of the DLQ topic; undefined while it is not known which these are. */
+  /** The assignments of the DLQ topic; undefined while they are not known. */
   dlqAssignments(): Assignment[] | undefined {
     const { currentState } = this.reports
     if (currentState === 'idle' || currentState === 'starting' || this.rebalances.underWay) return undefined
@@ -390,7 +387,7 @@ export class Consuming implements AssignmentHost {
     return all
   }
 
-  /** What is not completed, or completed and not committed, when nothing can be committed any more. */
+  /** What is not completed, or completed and not committed. Called when nothing can be committed any more. */
   whatIsLeft(): CloseReport {
     const unsettled = this.count('inFlight') + this.count('stuck') + this.count('resting') + this.count('left')
     const left: Stall[] = []
@@ -402,11 +399,11 @@ export class Consuming implements AssignmentHost {
     if (committed) return { drained: unsettled === 0, unsettled, left }
     const error =
       this.#refusedCommit ??
-      new CommitError('the last commit was not confirmed before the client had to be closed', { retriable: true })
+      new CommitError('the last commit was not confirmed before the client was closed', { retriable: true })
     return { drained: false, unsettled, left, error }
   }
 
-  /** Everything that is assigned ends, and nothing is committed any more. */
+  /** Ends all assignments. Nothing is committed any more. */
   leave(): void {
     this.commits.stop()
     this.#rebalance?.cancelled()

@@ -6,15 +6,15 @@ import { messageOf } from '../retry/reason.js'
 
 export interface HealthHost {
   readonly driver: Pick<Driver, 'keepAsking' | 'lastFailure'>
-  /** As it is now. */
+  /** The current state. */
   state(): ClientState
-  /** What closed the client. */
+  /** The error that closed the client. */
   failure(): RxMikaError | undefined
-  /** Why no broker can be reached, as the driver told. */
+  /** Why no broker can be reached, as the driver reported. */
   outage(): { readonly error: unknown } | undefined
-  /** The group went on without this member, and it has not joined again. */
+  /** True: the group rebalanced without this member, and it has not rejoined. */
   isOut(): boolean
-  /** Every registered topic's stream was ended by an error, and has no subscriber since. */
+  /** True: an error ended the stream of every registered topic, and none was subscribed to again. */
   isOver(): boolean
 }
 
@@ -28,7 +28,7 @@ export class Health {
     const { driver } = this.host
     const state = this.host.state()
     if (!this.#asking && state !== 'closed') {
-      // Costs a request now and then, so only for who wants to know: nothing else is asked while nothing is read.
+      // From the first call on: it costs a request now and then, and nothing else is sent while nothing is read.
       this.#asking = true
       driver.keepAsking?.()
     }
@@ -41,7 +41,7 @@ export class Health {
       return {
         live: false,
         ready: false,
-        reasons: ['no topic can be read, and nobody has subscribed again; see errors'],
+        reasons: ['no topic can be read, and no stream was subscribed to again; see errors'],
       }
     }
     const reasons: string[] = []

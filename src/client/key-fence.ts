@@ -4,16 +4,16 @@ import type { DeliveredRecord } from '../record.js'
 
 export interface KeyFenceOptions {
   /**
-   * What becomes of the records behind one that was dead-lettered. `'continue'`: the next of its key is delivered.
-   * `'dead-letter'`: all later ones of its key fail with a `KeyFenceError`, untried, and so go to the DLQ behind it, in
-   * their order, for as long as the partition is assigned to this client: a rebalance or a restart lifts that.
+   * What happens to later records of a key after one was dead-lettered. `'continue'`: they are delivered. `'dead-letter'`:
+   * they fail with a `KeyFenceError` without being tried, and so go to the DLQ after it, in their order. That lasts as long
+   * as the partition is assigned to this client: a rebalance or a restart ends it.
    */
   readonly afterDeadLetter: 'continue' | 'dead-letter'
   /**
-   * How many keys of a partition may be behind a dead letter at a time, with `'dead-letter'`; an integer ≥ 1, default
-   * 100,000, which take some 12 MB. A failed record of a further key is not dead-lettered: it is held as unroutable, so
-   * that nothing is tried out of order, and an `UnroutableFailureError` says so. A restart delivers it again, with no
-   * key fenced.
+   * With `'dead-letter'`, the maximum of keys per partition that are remembered as dead-lettered; an integer ≥ 1, default
+   * 100,000, which take some 12 MB. A failed record of a further key is not dead-lettered: it is held as unroutable, so that
+   * no record is tried out of order, and reported by an `UnroutableFailureError`. After a restart it is delivered again, with
+   * no key remembered.
    */
   readonly maxKeys?: number | undefined
 }
@@ -21,28 +21,28 @@ export interface KeyFenceOptions {
 /** The records of one key. */
 interface Lane {
   readonly key: string
-  /** In the order of their offsets, behind the one that is out. */
+  /** In the order of their offsets, after the record that is delivered. */
   readonly behind: Fifo<DeliveredRecord>
 }
 
 /** See `KeyFenceOptions.maxKeys`. */
 const defaultMaxKeys = 100_000
 
-/** A longer key is remembered by its digest, bytes. */
+/** Keys longer than this are remembered by their digest, bytes. */
 const longestKey = 64
 
 /**
- * Lets one record of a key out at a time, from its delivery to its completion, in the order they were read.
+ * Lets one record of each key be delivered at a time, until it is completed, in the order they were read.
  *
- * Records without a key are in no order. A key takes memory while records of it are taken in and not completed; one
- * whose records go to the DLQ, for as long as the fence exists, at most `maxKeys` of these.
+ * Records without a key have no order. A key takes memory while it has records that are not completed. A key whose records
+ * go to the DLQ takes memory as long as the fence exists; there are at most `maxKeys` of these.
  */
 export class KeyFence {
-  /** Of the keys that have a record out. */
+  /** The keys that have a delivered record. */
   readonly #lanes = new Map<string, Lane>()
-  /** By the slot of the one that is out. */
+  /** The lanes by the slot of their delivered record. */
   readonly #out = new Map<number, Lane>()
-  /** Per key where its first dead letter stands, which all others are to follow to the DLQ. */
+  /** The offset of the first dead letter by key. All later records of the key must follow it to the DLQ. */
   readonly #deadLetters = new Map<string, bigint>()
 
   readonly maxKeys: number
@@ -51,12 +51,12 @@ export class KeyFence {
     this.maxKeys = options.maxKeys ?? defaultMaxKeys
   }
 
-  /** Keys that are remembered. */
+  /** How many keys are remembered. */
   get size(): number {
     return this.#lanes.size + this.#deadLetters.size
   }
 
-  /** False: another of its key is out, whose `leave` will name it. */
+  /** Returns true if the record may be delivered now. Otherwise a later `leave` returns it. */
   enter(record: DeliveredRecord): boolean {
     const bytes = record.key
     if (bytes === null) return true
@@ -72,14 +72,14 @@ export class KeyFence {
     return true
   }
 
-  /** Where the record stands that this one, which is out, is to follow to the DLQ. */
+  /** For a delivered record that must follow a dead letter of its key: the offset of that dead letter. */
   follows({ slot }: DeliveredRecord): bigint | undefined {
     if (this.#deadLetters.size === 0) return undefined
     const lane = this.#out.get(slot)
     return lane && this.#deadLetters.get(lane.key)
   }
 
-  /** Whether the record, which is out, must not be dead-lettered: its key would be one more than may be remembered. */
+  /** Whether a delivered record must not be dead-lettered, because its key would exceed `maxKeys`. */
   isFullFor({ slot }: DeliveredRecord): boolean {
     if (this.#deadLetters.size < this.maxKeys) return false
     const lane = this.#out.get(slot)
@@ -92,7 +92,7 @@ export class KeyFence {
     if (!this.#deadLetters.has(lane.key)) this.#deadLetters.set(lane.key, offset)
   }
 
-  /** The record is completed; returns the one that is out in its place. */
+  /** The record is completed. Returns the next record of its key, which may be delivered now. */
   leave({ slot }: DeliveredRecord): DeliveredRecord | undefined {
     const lane = this.#out.get(slot)
     if (lane === undefined) return undefined
@@ -104,9 +104,9 @@ export class KeyFence {
   }
 }
 
-/** The key as a text; of one that is long, its digest. */
+/** The key as a string; the digest of a long key. */
 function nameOf(key: Buffer): string {
   if (key.length <= longestKey) return key.toString('latin1')
-  // Longer than any short key, so that the two are never the same.
+  // The result is longer than `longestKey`, so it never equals a short key.
   return `sha256:${createHash('sha256').update(key).digest('hex')}`
 }

@@ -6,22 +6,22 @@ import { Readable } from '../readable.js'
 import type { Assignment } from './assignment.js'
 import type { Counters } from './counters.js'
 
-/** How often the end of a topic is asked for that no fetch tells, ms. */
+/** The shortest time between two requests for a topic's end offsets, ms. */
 const askEvery = 2_000
 
 export interface MeteringHost {
   readonly driver: Pick<Driver, 'endOffsets'>
   readonly clock: Clock
   readonly counters: Counters
-  /** Offset commits that were confirmed. */
+  /** How many offset commits were confirmed. */
   commits(): number
   assignments(): Iterable<Assignment>
 }
 
-/** A snapshot as users get it: its fields are its own, and it reads well in a log. */
+/** A snapshot of metrics, printable in a log. */
 class MetricsObject extends Readable {}
 
-/** Its own fields are what a contract has; what is known beyond is a getter. */
+/** Has the fields of the contract as own properties; additional values are getters. */
 class PartitionObject extends Readable {
   readonly #finishedBehind: number
 
@@ -37,12 +37,12 @@ class PartitionObject extends Readable {
 }
 
 /**
- * What `client.metrics()` returns. The ends of logs come with fetches. Those of partitions that are not fetched, because they
- * are paused, without a subscriber or full, are asked for when a snapshot is taken, so the next one has them.
+ * The snapshots of `client.metrics()`. End offsets come with fetches. Those of partitions that are not fetched (paused,
+ * without a subscriber, full) are requested when a snapshot is taken, so the next snapshot has them.
  */
 export class Metering {
   readonly #asking = new Subscription()
-  /** By full name: when a topic's ends were asked for. */
+  /** When the end offsets of a topic, by its full name, were last requested. */
   readonly #askedAt = new Map<string, number>()
 
   constructor(readonly host: MeteringHost) {}
@@ -80,7 +80,7 @@ export class Metering {
           if (end !== undefined) assignment.endOffset = end
         }
       },
-      // The brokers are away, which is reported elsewhere: the next snapshot asks again.
+      // The brokers are away, which is reported elsewhere. The next snapshot asks again.
       error: () => {},
     })
     this.#asking.add(asking)

@@ -1,23 +1,23 @@
 import type { Subscription } from 'rxjs'
 import type { Clock } from '../clock.js'
 
-/** Up to how much the lateness of a timer is made up for, ms, so that the mean is the rate. */
+/** Up to this much lateness of a timer is made up for, ms, so that the mean is the rate. */
 const slack = 20
-/** How long after a timer its turns are taken, ms. */
+/** How long turns may be taken after their timer fired, ms. */
 const turnLength = 2
 
-/** So many turns a second, evenly: no more of them at once after a time without any. */
+/** A number of turns per second, evenly spaced. A pause is not made up for by a burst. */
 export class Pace {
   readonly #interval: number
-  /** When the next turn is; undefined: whenever it is taken. */
+  /** When the next turn is; undefined before the first turn. */
   #next: number | undefined
   #timer: Subscription | undefined
-  /** Until when turns are late because the timer was; after that because nobody wanted one. */
+  /** Until then a turn is late because of its timer; after that, because none was wanted. */
   #lateUntil = Number.NEGATIVE_INFINITY
 
   /**
-   * @param rate Turns a second; greater than 0.
-   * @param came Called when a turn has come that `isOpen` was asked for in vain.
+   * @param rate Turns per second; greater than 0.
+   * @param came Called when a turn has come after `isOpen` was false.
    */
   constructor(
     rate: number,
@@ -27,7 +27,7 @@ export class Pace {
     this.#interval = 1_000 / rate
   }
 
-  /** A turn may be taken now; otherwise `came` is called when one may. */
+  /** Whether a turn may be taken now. If not, `came` is called when one may. */
   get isOpen(): boolean {
     const wait = this.#wait()
     if (wait <= 0) return true
@@ -39,7 +39,7 @@ export class Pace {
     return false
   }
 
-  /** Takes the next turn, and returns in how many ms it comes: 0 if `isOpen`. */
+  /** Takes the next turn. Returns in how many ms it comes; 0 if `isOpen`. */
   take(): number {
     const wait = Math.max(0, this.#wait())
     const now = this.clock.monotonic()

@@ -14,19 +14,19 @@ export interface PublicationsHost {
   readonly publisher: Publisher
   readonly names: TopicNames
   readonly clock: Clock
-  /** Why the brokers cannot be reached; undefined: they can, or it is not known yet. */
+  /** Why the brokers cannot be reached; undefined if they can, or if it is not known yet. */
   unreachable(): unknown
-  /** Completes once publishing is possible, errors when it never will be. */
+  /** Completes once publishing is possible; errors if it never will be. */
   readonly connected: Observable<never>
   /** Called when a publication has ended. */
   ended(): void
 }
 
 /**
- * The open calls of `publish`: each ends by itself, at its deadline, or with the client.
+ * The pending calls of `publish`. Each ends by itself, at its deadline, or when the client closes.
  *
- * There may be tens of thousands at once, so none has a timer or a subscription of its own: those with one timeout end in
- * the order they began, and one timer does for all of them.
+ * There may be tens of thousands, so none has its own timer or subscription: calls with the same time-out end in the order
+ * in which they began, and share one timer.
  */
 export class Publications {
   readonly #byTimeout = new Map<number, Lasting>()
@@ -48,10 +48,10 @@ export class Publications {
       const operation = new Operation<PublishMessage>(publishChannel, {
         ...{ ...this.host.identity, records, topics: topicsOf(records), copyOf: undefined },
       })
-      // Only told: what is begun here, a connection perhaps, lives longer than this call, and is not to be within it.
+      // The empty `run` only publishes the operation. A connection opened below outlives this call, and must not run within it.
       operation.run(() => {})
       const told = operation.message.records
-      // More headers are what a listener may give them, and nothing else.
+      // A subscriber may add headers. Nothing else of its records counts.
       const own = records.map((record, at) => {
         const headers = told[at]?.headers
         return headers === record.headers ? record : { ...record, headers }
@@ -69,7 +69,7 @@ export class Publications {
     const { clock, publisher, names } = this.host
     const publication = new Publication(records, clock.monotonic() + timeout, subscriber, names, operation)
     const lasting = this.#lasting(timeout)
-    // Counted while it waits for the connection, too: a close waits for it in any case.
+    // Counted while it waits for the connection too, because a close waits for it.
     this.#open++
     lasting.add(publication)
     subscriber.add(() => {
@@ -97,7 +97,7 @@ export class Publications {
   #lasting(timeout: number): Lasting {
     let lasting = this.#byTimeout.get(timeout)
     if (lasting === undefined) {
-      // Forgotten with the last that is open: callers may give a time-out that no other call has.
+      // Removed with its last publication, because every caller may use a different time-out.
       lasting = new Lasting(this.host, timeout, () => this.#byTimeout.delete(timeout))
       this.#byTimeout.set(timeout, lasting)
     }
@@ -105,7 +105,7 @@ export class Publications {
   }
 }
 
-/** The open publications of one timeout, in the order of their deadlines. */
+/** The pending publications with one time-out, in the order of their deadlines. */
 class Lasting {
   readonly #open = new Set<Publication>()
   #timer: Subscription | undefined
@@ -113,7 +113,7 @@ class Lasting {
   constructor(
     readonly host: PublicationsHost,
     readonly timeout: number,
-    /** None is open any more. */
+    /** Called when no publication is pending any more. */
     readonly emptied: () => void,
   ) {}
 
@@ -124,7 +124,7 @@ class Lasting {
 
   delete(publication: Publication): void {
     this.#open.delete(publication)
-    // A timer that nobody needs would keep the process.
+    // An unused timer would keep the process alive.
     if (this.#open.size > 0) return
     this.#timer?.unsubscribe()
     this.#timer = undefined
@@ -144,14 +144,14 @@ class Lasting {
     }
   }
 
-  /** Whoever published again from within an error has started a timer already. */
+  /** Replaces a timer that a publication from within an error handler has started. */
   #restart(delay: number): void {
     this.#timer?.unsubscribe()
     this.#timer = this.host.clock.scheduler.schedule(() => this.#expire(), delay)
   }
 }
 
-/** A place as users get it: it reads well in a log. */
+/** The place of a published record, printable in a log. */
 class PublishedPlace extends Readable implements RecordMetadata {
   constructor(
     readonly topic: string,
@@ -165,7 +165,7 @@ class PublishedPlace extends Readable implements RecordMetadata {
 class Publication {
   readonly #places: RecordMetadata[]
   #left: number
-  /** Why it is not written yet. */
+  /** Why a record is not written yet. */
   delay: PublishError | undefined
 
   constructor(
@@ -173,7 +173,7 @@ class Publication {
     readonly deadline: number,
     readonly subscriber: Subscriber<RecordMetadata[]>,
     readonly names: TopicNames,
-    /** As `rxmika:publish` has it, if anybody listened when it began. */
+    /** The operation of `rxmika:publish`, if the channel had a subscriber when the call began. */
     readonly operation: Operation<PublishMessage> | undefined,
   ) {
     this.#left = records.length
@@ -203,7 +203,7 @@ class Publication {
     this.subscriber.error(error)
   }
 
-  /** @param unreachable Why there is no connection, where there is none. */
+  /** @param unreachable Why there is no connection, if there is none. */
   timedOut(timeout: number, unreachable: unknown): PublishError {
     const cause = this.delay ?? unreachable
     const topics = topicsOf(this.records)
@@ -261,7 +261,7 @@ class PublishedRecord extends Sending {
   }
 }
 
-/** Each once. */
+/** Every topic once. */
 function topicsOf(records: readonly PublishRecord[]): string[] {
   return [...new Set(records.map(({ topic }) => topic))]
 }

@@ -5,7 +5,7 @@ import type { ReadOptions } from './client.js'
 
 const known: KnownOptions<ReadOptions> = { partitions: true, from: true, until: true }
 
-/** The options of `read`, checked. @throws ConfigurationError */
+/** The checked options of `read`. @throws ConfigurationError */
 export function configureRead(options: ReadOptions = {}): Pick<ReadRequest, 'partitions' | 'from' | 'until'> {
   checkOptions('read', options, known)
   const { partitions, from = 'earliest', until = 'caught-up' } = options
@@ -44,7 +44,7 @@ function end(until: NonNullable<ReadOptions['until']>): ReadRequest['until'] {
   throw invalid('read: until', until, "must be 'caught-up', 'forever' or a valid Date")
 }
 
-/** Kafka has other meanings for times before 1970. A Date of another realm is made one of this. */
+/** A date in 1970 or later, because Kafka gives negative timestamps other meanings. Copied, to convert Dates of other realms. */
 export function dated(date: Date): Date {
   return new Date(Math.max(0, date.getTime()))
 }

@@ -1,19 +1,19 @@
 import { type Observable, type OperatorFunction, of, type Subscription } from 'rxjs'
 import type { ConsumeRecord } from '../record.js'
 
-/** A topic stream whose subscriber is handed one record at a time, when it asks. */
+/** A topic's stream whose subscriber gets one record each time it asks. */
 export interface AskedStream {
   /** Subscribing asks for the first record. */
   readonly records: Observable<ConsumeRecord>
-  /** The next record is wanted. */
+  /** Asks for the next record. */
   ask(): void
-  /** This record came: no other is handed out before the next `ask`. */
+  /** Called with each record: no further one is delivered before the next `ask`. */
   rest(record: ConsumeRecord): void
 }
 
 type Result<R> = IteratorResult<R, undefined>
 
-/** A call of `next` whose record has not come. */
+/** A pending call of `next`. */
 interface Call<R> {
   resolve(result: Result<R>): void
   reject(error: unknown): void
@@ -21,28 +21,28 @@ interface Call<R> {
 
 const done: Result<never> = Object.freeze({ done: true, value: undefined })
 
-/** Where JavaScript keeps what every async iterator inherits: helpers such as `map` and `take`, in engines that have them. */
+/** The prototype of all async iterators. In engines that have them, it has helpers such as `map` and `take`. */
 const inherited: object = Object.getPrototypeOf(Object.getPrototypeOf(async function* () {}.prototype))
 
 /**
  * Iterates over a topic's records, one at a time.
  *
- * It subscribes with the first `next`. Each `next` asks the stream for a record, and no record is delivered without being
- * asked for. Calls that are made before an earlier one has its record wait for their turn.
+ * It subscribes at the first `next`. Each `next` asks the stream for a record, and no record is delivered without being asked
+ * for. Concurrent calls of `next` are answered in order.
  *
- * It ends when the stream does, by its error, and by `return` and `throw`, which a loop calls that is left. A record that was
- * handed out unsettled is then delivered again, to the next subscriber, as RxJS's `take` has it.
+ * It ends with the stream, with the stream's error, and by `return` and `throw`, which a loop calls when it is left. Records
+ * that were taken and not settled are then delivered again to the next subscriber, as with RxJS's `take`.
  */
 export class RecordIterator<R> implements AsyncIterableIterator<R>, AsyncDisposable {
   readonly #stream: AskedStream
   readonly #steps: OperatorFunction<ConsumeRecord, R> | undefined
   readonly #calls: Call<R>[] = []
   #subscription: Subscription | undefined
-  /** A record that is going through its steps. */
+  /** A record that is in its steps. */
   #underWay: Subscription | undefined
-  /** No more records come. */
+  /** True: no more records come. */
   #completed = false
-  /** An error that no call has been told of. */
+  /** An error that no call has been rejected with yet. */
   #failure: { readonly error: unknown } | undefined
   #over = false
 
@@ -51,7 +51,7 @@ export class RecordIterator<R> implements AsyncIterableIterator<R>, AsyncDisposa
     this.#steps = steps
   }
 
-  /** Resolves to the next record. Rejects, once, with the error that ended the stream. */
+  /** Resolves to the next record. Rejects once with the error that ended the stream. */
   next(): Promise<Result<R>> {
     if (this.#failure !== undefined) {
       const { error } = this.#failure
@@ -61,20 +61,20 @@ export class RecordIterator<R> implements AsyncIterableIterator<R>, AsyncDisposa
     if (this.#over) return Promise.resolve(done)
     return new Promise((resolve, reject) => {
       this.#calls.push({ resolve, reject })
-      // Behind another call this one has its turn when that has its record.
+      // A call behind another one asks when that one has its record.
       if (this.#calls.length > 1) return
       if (this.#subscription === undefined) this.#subscribe()
       else this.#stream.ask()
     })
   }
 
-  /** Unsubscribes; calls of `next` that wait resolve as done. */
+  /** Unsubscribes. Pending calls of `next` resolve as done. */
   return(): Promise<Result<R>> {
     this.#end()
     return Promise.resolve(done)
   }
 
-  /** Unsubscribes, as `return`, and rejects with `error`. */
+  /** Unsubscribes as `return` does, and rejects with `error`. */
   throw(error?: unknown): Promise<Result<R>> {
     this.#end()
     return Promise.reject(error)
@@ -98,7 +98,7 @@ export class RecordIterator<R> implements AsyncIterableIterator<R>, AsyncDisposa
       },
     })
     this.#subscription = subscription
-    // Ended while it was subscribed to.
+    // It may have ended synchronously.
     if (this.#over) subscription.unsubscribe()
   }
 
@@ -115,7 +115,7 @@ export class RecordIterator<R> implements AsyncIterableIterator<R>, AsyncDisposa
           ended = true
           this.#underWay = undefined
           if (this.#completed) this.#end()
-          // It did not come through: the call still waits.
+          // The steps dropped the record: the call still waits for one.
           else if (!this.#over && this.#calls.length > 0) this.#stream.ask()
         },
       })
@@ -125,7 +125,7 @@ export class RecordIterator<R> implements AsyncIterableIterator<R>, AsyncDisposa
 
   #give(value: R): void {
     this.#calls.shift()?.resolve({ done: false, value })
-    // With steps, when the record has been through them.
+    // With steps, the next record is asked for when this one has left them.
     if (this.#steps === undefined && this.#calls.length > 0) this.#stream.ask()
   }
 

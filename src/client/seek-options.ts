@@ -8,7 +8,7 @@ const known: KnownOptions<SeekOffset> = { partition: true, offset: true }
 const rule = "must be 'earliest', 'latest', a valid Date or { partition?, offset }"
 const maxOffset = BigInt(Number.MAX_SAFE_INTEGER)
 
-/** Where `seek` leads, checked; without a partition it concerns all. @throws ConfigurationError */
+/** The checked target of `seek`. Without a partition it is for all partitions. @throws ConfigurationError */
 export function configureSeek(to: SeekTo): { readonly partition: number | undefined; readonly position: Seek['to'] } {
   if (to === 'earliest' || to === 'latest') return { partition: undefined, position: to }
   if (types.isDate(to) && !Number.isNaN(to.getTime())) return { partition: undefined, position: dated(to) }

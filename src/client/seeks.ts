@@ -31,15 +31,15 @@ export interface SeeksHost {
     readonly confirmed: Observable<Assignment>
     /** Emits assignments as they end. */
     readonly ended: Observable<Assignment>
-    /** Puts others in the place of assignments that a seek ended, and has their positions committed. */
+    /** Replaces assignments that a seek has ended, and commits the new positions. */
     onMoved(moved: readonly Moved[]): readonly Assignment[]
   }
   readonly hasGroup: boolean
-  /** Whether a topic, by its full name, is concerned by what a user named. @throws TopicNotRegisteredError */
+  /** Tells which topics, by their full names, a user's selection means. @throws TopicNotRegisteredError */
   concerned(what: TopicSelection): (fullName: string) => boolean
 }
 
-/** The open calls of `seek`. */
+/** The pending calls of `seek`. */
 export class Seeks {
   readonly #cutOff = new Subject<ClientClosedError>()
 
@@ -67,7 +67,7 @@ export class Seeks {
       this.#move(assignments, position).subscribe({
         next: place => places.push(place),
         error: error => {
-          // Whoever does not wait for it hears of it by `errors`.
+          // Reported on `errors` for callers that ignore the promise.
           if (!(error instanceof ClientClosedError)) reports.error(error)
           reject(error)
         },

@@ -1,6 +1,6 @@
 import { FetchError, isRxMikaError, PublishError, type RxMikaError } from '../errors.js'
 
-/** Topics as users name them, and as they are called in Kafka, by the client's suffix. */
+/** Translates between topic names of users and of Kafka, which have the client's suffix. */
 export class TopicNames {
   constructor(readonly suffix: string) {}
 
@@ -12,18 +12,18 @@ export class TopicNames {
     return this.suffix === '' || !fullName.endsWith(this.suffix) ? fullName : fullName.slice(0, -this.suffix.length)
   }
 
-  /** Whether it is a topic of this client's, by the suffix. */
+  /** Whether the topic has the client's suffix. */
   hasSuffix(fullName: string): boolean {
     return fullName.endsWith(this.suffix) && fullName.length > this.suffix.length
   }
 
-  /** For messages: by its own name, and Kafka's where that is another. */
+  /** A topic in messages: as the user names it, with its name in Kafka if that differs. */
   shown(fullName: string): string {
     const name = this.user(fullName)
     return name === fullName ? `'${name}'` : `'${name}' ('${fullName}' in Kafka)`
   }
 
-  /** The same error for users, where it names a topic: a driver knows topics by their full names only. */
+  /** The error with the topic as users name it. A driver knows only full names. */
   inError(error: RxMikaError): RxMikaError {
     if (this.suffix === '') return error
     if (isRxMikaError(error, 'RXMIKA_FETCH') && error.topic !== undefined) {

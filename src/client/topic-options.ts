@@ -9,7 +9,7 @@ import type { DecodedTopicOptions, TopicOptions } from './client.js'
 import type { Config } from './config.js'
 import type { KeyFenceOptions } from './key-fence.js'
 
-/** Records per partition delivered and not completed, unless the topic says otherwise. */
+/** The default of `maxInFlight`, in records per partition. */
 export const defaultMaxInFlight = 10_000
 
 const known: KnownOptions<DecodedTopicOptions<unknown>> = {
@@ -25,20 +25,20 @@ const known: KnownOptions<DecodedTopicOptions<unknown>> = {
 }
 const knownOfFence: KnownOptions<KeyFenceOptions> = { afterDeadLetter: true, maxKeys: true }
 
-/** A topic's options, checked, with the defaults filled in. */
+/** The checked options of a topic, with the defaults filled in. */
 export interface TopicConfig<T> {
   readonly maxInFlight: number
   readonly batch: boolean
   readonly keyFence: KeyFenceOptions | undefined
   readonly decode: OperatorFunction<ConsumeRecord, ConsumeRecord<T | null>> | undefined
   readonly onFail: OperatorFunction<Failed, Failed | Completed> | undefined
-  /** Without `onFail`. */
+  /** Retries, backoff and dlq count only without `onFail`. */
   readonly retries: number
   readonly backoff: Backoff | undefined
   readonly dlq: boolean
 }
 
-/** @throws ConfigurationError naming the topic and the option that is invalid, or misses another one. */
+/** @throws ConfigurationError naming the topic, and the option that is invalid or needs another one. */
 export function configureTopic<T>(
   name: string,
   options: TopicOptions & Partial<DecodedTopicOptions<T>>,

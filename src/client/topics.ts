@@ -42,31 +42,31 @@ export interface TopicsHost {
   readonly ownHeaders: GroupHeaders | undefined
   readonly life: {
     readonly closing: boolean
-    /** Completes when the brokers answer. */
+    /** Completes when a broker answers. */
     readonly connected: Observable<never>
-    /** Goes on with the work until the client closes. */
+    /** Stays subscribed to the work until the client closes. */
     during(work: Observable<unknown>): void
   }
-  /** What the steps of default routes are made with. */
+  /** The client that the steps of default routes are made with. */
   readonly client: RoutingClient
-  /** What is to be read has changed. */
+  /** The topics to read have changed. */
   changed(): void
-  /** What is assigned now. */
+  /** The current assignments. */
   assignments(): Iterable<Assignment>
 }
 
-/** What a client reads: the registered topics, each with its stream and its route, and the shared retry and DLQ topics. */
+/** What a client reads: registered topics with their streams and routes, and the shared retry and DLQ topics. */
 export class Topics {
   readonly #registrations: Registration[] = []
-  /** Registrations by the full names that they have themselves. */
+  /** Registrations by the full names that they list. */
   readonly #named = new Map<string, Registration>()
-  /** By full name; from `share` on the retry and DLQ topics are among them. */
+  /** By full name. After `share`, this includes the retry and DLQ topics. */
   readonly #readings = new Map<string, Reading>()
-  /** Full names of those that exist, as far as is known, and are to be read. */
+  /** Full names of the topics to read: those that exist, as far as is known. */
   readonly #toRead = new Set<string>()
-  /** Of records whose topic is not registered here. They are read from the retry and DLQ topics, which have no keyFence. */
+  /** The route of records on the retry and DLQ topics whose topic is not registered here. */
   readonly #orphans: FailureRoute
-  /** Registered before the start, and looked for when reading begins; undefined: each is looked for at once. */
+  /** Registrations made before the start, which are looked up when reading begins. Undefined after the start. */
   #early: Registration[] | undefined = []
 
   constructor(readonly host: TopicsHost) {
@@ -89,7 +89,7 @@ export class Topics {
     const topic = configureTopic(selection.label, options, config)
     const stream = new TopicStream(selection.label, () => this.host.assignments())
     const registration = new Registration(selection, topic, stream)
-    // Their routes are built first, for that may throw.
+    // Build the routes first, because that may throw.
     const { label } = selection
     const seen = selection.names?.map(full => [full, this.#topicOf(registration, names.user(full))] as const)
     if (seen === undefined) registration.others = this.#topicOf(registration, label)
@@ -98,7 +98,7 @@ export class Topics {
       this.#named.set(full, registration)
       this.#add(registration, full, each)
     }
-    if (this.#early === undefined) this.#look(registration, error => this.#withdraw(registration, error))
+    if (this.#early === undefined) this.#lookUp(registration, error => this.#withdraw(registration, error))
     else {
       this.#early.push(registration)
       if (selection.isOne) this.#toRead.add(selection.names![0]!)
@@ -128,12 +128,12 @@ export class Topics {
     )
   }
 
-  /** The topic goes to the registration's stream from now on. */
+  /** From now on, records of the topic go to the registration's stream. */
   #add(registration: Registration, full: string, topic: StreamTopic): void {
     const { maxInFlight, batch, keyFence } = registration.config
     topic.paused = registration.isPaused(full)
     registration.topics.set(full, topic)
-    // From now on it is listed, with nothing.
+    // So that metrics list the topic from now on.
     this.host.counters.of(topic.name)
     this.#readings.set(full, new TopicReading(topic, maxInFlight, batch, keyFence))
   }
@@ -153,7 +153,7 @@ export class Topics {
     }
   }
 
-  /** Adds the retry and DLQ topics, which are read like any other; what is on them is for the registered topics' streams. */
+  /** Adds the retry and DLQ topics. They are read like other topics; their records go to the streams of registered topics. */
   share(): void {
     const { config, reports, names, wallClock, ownHeaders: headers, replays } = this.host
     if (headers === undefined) return
@@ -179,7 +179,7 @@ export class Topics {
     return registration?.topics.get(full) ?? registration?.others
   }
 
-  /** Whose the topic is: of a registration that names it, or else of the first that matches it. */
+  /** The registration of a topic: the one that lists it by name, or else the first that matches it. */
   #registrationOf(full: string): Registration | undefined {
     const named = this.#named.get(full)
     if (named !== undefined) return named
@@ -188,12 +188,12 @@ export class Topics {
     return this.#registrations.find(({ selection }) => selection.has(full))
   }
 
-  // ── Which there are ──────────────────────────────────────────────────────────────────────────────────────────────
+  // ── Which topics exist ───────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * The client starts: what is registered from now on errors its own stream if it does not exist.
+   * Called at the start. From now on, a newly registered topic that does not exist errors its own stream.
    *
-   * @returns what completes when everything registered by one name until now exists, and all others were looked for. It errors
+   * @returns completes once all topics registered by a single name exist and all other registrations were looked up. Errors
    *   with a `ConfigurationError` if one does not exist.
    */
   begin(): Observable<never> {
@@ -208,7 +208,7 @@ export class Topics {
 
   #firstLook(registration: Registration): Observable<never> {
     return new Observable(subscriber => {
-      this.#look(
+      this.#lookUp(
         registration,
         error => subscriber.error(error),
         () => subscriber.complete(),
@@ -227,19 +227,19 @@ export class Topics {
   }
 
   /**
-   * Looks for the registration's topics, until the client closes.
+   * Looks up the registration's topics, and follows changes until the client closes.
    *
-   * @param failed Called if it cannot be read at all.
-   * @param looked Called once it is known what there is at first.
+   * @param failed Called if the lookup fails for good.
+   * @param lookedUp Called after the first lookup.
    */
-  #look(registration: Registration, failed: (error: unknown) => void, looked?: () => void): void {
+  #lookUp(registration: Registration, failed: (error: unknown) => void, lookedUp?: () => void): void {
     const { driver, life } = this.host
     const { names, isOne } = registration.selection
     const found = (topics: readonly string[]) => {
       this.#found(registration, topics)
-      looked?.()
+      lookedUp?.()
     }
-    // Of those that are named the broker may create what is missing; that may take its time.
+    // The broker may create missing topics that are listed by name, which takes time.
     const created = names === undefined ? EMPTY : driver.topics(names).pipe(map(known => [...known.keys()]))
     const work = isOne
       ? created.pipe(
@@ -259,7 +259,7 @@ export class Topics {
     )
   }
 
-  /** These are all that there are of the registration's topics, or of all topics. */
+  /** `topics` are all existing topics of the registration, or all existing topics. */
   #found(registration: Registration, topics: readonly string[]): void {
     const there = new Set(topics.filter(topic => this.#registrationOf(topic) === registration))
     registration.atFirst ??= new Set(there)
@@ -267,14 +267,14 @@ export class Topics {
     if (!this.#come(registration, [...there]) && gone.length > 0) this.host.changed()
   }
 
-  /** The topic is gone. Returns whether that is news. */
+  /** The topic does not exist any more. Returns whether that is new. */
   #leave(registration: Registration, topic: string): boolean {
-    // If one of that name comes again, it is another.
+    // A later topic of the same name is a different topic.
     registration.atFirst?.delete(topic)
     return this.#toRead.delete(topic)
   }
 
-  /** There are these, too. Returns whether that is news. */
+  /** These topics exist too. Returns whether that is new. */
   #come(registration: Registration, topics: readonly string[]): boolean {
     const news = topics.filter(topic => !this.#toRead.has(topic))
     for (const topic of news) {
@@ -287,13 +287,13 @@ export class Topics {
     return news.length > 0
   }
 
-  /** Of one that was found and not named: it came to be after it was looked for. */
+  /** Whether a topic that was not registered by a single name was created after the first lookup. */
   cameLater(full: string): boolean {
     const registration = this.#registrationOf(full)
     return registration?.atFirst?.has(full) === false && !registration.selection.isOne
   }
 
-  /** It was registered too late to close the client: its own stream errors, and its names are free again. */
+  /** The lookup failed after the start, which does not close the client: its stream errors, and its names are free again. */
   #withdraw(registration: Registration, error: unknown): void {
     const { reports } = this.host
     if (isRxMikaError(error)) reports.error(error)
@@ -312,12 +312,12 @@ export class Topics {
     const registration = this.#registrationOf(topic)
     const isFound = registration !== undefined && !registration.selection.isOne
     if (isFound && isGone) {
-      // It leaves without a word, as it came.
+      // A topic that is one of many leaves without an error.
       if (this.#leave(registration, topic)) this.host.changed()
       return
     }
     reports.error(cause)
-    // An error of its own stream alone. Of the retry and DLQ topics, which have none, and of one of many it is reported.
+    // Error its own stream only. A retry or DLQ topic has no stream, and one topic of many must not error the others.
     if (!isFound) registration?.stream.interrupt(names.inError(cause))
   }
 
@@ -326,17 +326,17 @@ export class Topics {
     return this.#registrations.length
   }
 
-  /** Every stream was ended by an error, and nobody has subscribed again: nothing can be delivered. */
+  /** True: an error ended every stream, and none was subscribed to again. Nothing can be delivered. */
   get areOver(): boolean {
     return this.size > 0 && this.#registrations.every(({ stream }) => stream.failed)
   }
 
-  /** Full names of everything that is to be read now. */
+  /** Full names of the topics to read now. */
   get read(): string[] {
     return [...this.#toRead]
   }
 
-  /** How a topic is read, by its full name; undefined if it is not. */
+  /** How a topic, by its full name, is read; undefined if it is not. */
   reading(topic: string): Reading | undefined {
     return this.#readings.get(topic)
   }
@@ -352,23 +352,23 @@ export class Topics {
   resume(what: TopicSelection): void {
     const { failures, reports } = this.host
     const { registration, one } = this.#selected(what)
-    // What is held goes on before anything new can fail.
+    // Held records go on before any new record can fail.
     for (const name of this.#namesOf(registration, one)) failures.resumed(name)
     const resumed = one === undefined ? registration.pauseAll(false) : registration.pauseOne(one, false)
     for (const { name } of resumed) {
-      // Said before it is so: what goes on may fail, and a breaker may pause the topic again.
+      // Emitted before the topic resumes: its records may fail, and a breaker may pause it again.
       reports.event({ type: 'resumed', topic: name })
     }
     const { all, topics, others } = registration
     for (const topic of all) {
       if (one === undefined || topic === topics.get(one) || topic === others) topic.route.resume()
     }
-    // Records that no registered topic is for stand on partitions that all topics share.
+    // Records of unregistered topics are in partitions that all topics share.
     this.#orphans.resume()
     for (const assignment of this.host.assignments()) assignment.drainSoon()
   }
 
-  /** Which topics, by their full names, are meant by what a user names. @throws TopicNotRegisteredError */
+  /** Tells which topics, by their full names, a user's selection means. @throws TopicNotRegisteredError */
   concerned(what: TopicSelection): (fullName: string) => boolean {
     const { registration, one } = this.#selected(what)
     return fullName => (one === undefined ? this.#registrationOf(fullName) === registration : fullName === one)
@@ -395,12 +395,12 @@ export class Topics {
     return { registration, one }
   }
 
-  /** No more records come: completes the streams, or errors them. */
+  /** No more records come: completes or errors the streams. */
   endStreams(end: StreamEnd): void {
     for (const { stream } of this.#registrations) stream.end(end)
   }
 
-  /** Has every route forget the records whose assignment has ended. */
+  /** Removes the records whose assignment has ended from every route. */
   forgetEnded(): void {
     for (const { all } of this.#registrations) for (const { route } of all) route.forgetEnded()
     this.#orphans.forgetEnded()
