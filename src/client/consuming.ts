@@ -254,7 +254,10 @@ export class Consuming implements AssignmentHost {
     const giving = given()
     this.rebalances.begin()
     const inFlight = giving.reduce((all, assignment) => all + assignment.inFlight, 0)
-    logger.info({ partitions: giving.length, inFlight }, 'a rebalance begins: waiting for records in flight, then committing')
+    logger.info(
+      { partitions: giving.length, inFlight },
+      'a rebalance begins: waiting for records in flight, then committing',
+    )
     return concat(
       bounded(
         () => until(() => given().every(each => each.inFlight === 0), this.changes),
