@@ -12,7 +12,10 @@ interface Member {
   topics: readonly string[]
   /** What it says that it has, as `id/partition`, and since which epoch. */
   owned: ReadonlyMap<string, number>
-  told: string
+  /** What it was told last to have, as `id/partition`. */
+  told: readonly string[]
+  /** What it has, or was told to have and has not said yet that it has not. */
+  held: ReadonlySet<string>
 }
 
 /** The coordinator of one group of the consumer protocol (KIP-848), without sessions. */
@@ -38,7 +41,13 @@ export class ConsumerGroup {
       return { ...nothing, memberEpoch: epoch, heartbeatIntervalMs: this.interval }
     }
     if (epoch === memberEpoch.join) {
-      this.members.set(memberId, { epoch: 0, topics: subscribedTopicNames ?? [], owned: new Map(), told: '' })
+      this.members.set(memberId, {
+        epoch: 0,
+        topics: subscribedTopicNames ?? [],
+        owned: new Map(),
+        told: [],
+        held: new Set(),
+      })
       this.#changed()
     }
     const member = this.members.get(memberId)
@@ -54,13 +63,17 @@ export class ConsumerGroup {
       const before = member.owned
       const places = topicPartitions.flatMap(each => each.partitions.map(at => `${each.topicId}/${at}`))
       member.owned = new Map(places.map(place => [place, before.get(place) ?? member.epoch]))
+      member.held = new Set([...member.held].filter(place => member.owned.has(place) || member.told.includes(place)))
     }
     const share = this.#shareOf(memberId)
     // The epoch rises once what is to go is given up.
     if ([...member.owned.keys()].every(place => share.includes(place))) member.epoch = this.epoch
-    const told = share.join(' ')
-    const assignment = told === member.told && epoch !== memberEpoch.join ? null : { topicPartitions: grouped(share) }
-    member.told = told
+    const isChanged = share.join(' ') !== member.told.join(' ')
+    // Who says everything is told everything: the answer of before may not have come.
+    const isFull = topicPartitions !== null && subscribedTopicNames !== null
+    const assignment = isChanged || isFull ? { topicPartitions: grouped(share) } : null
+    member.told = share
+    member.held = new Set([...member.held, ...share])
     return { ...nothing, memberId, memberEpoch: member.epoch, heartbeatIntervalMs: this.interval, assignment }
   }
 
@@ -85,7 +98,7 @@ export class ConsumerGroup {
 
   /** What it is to have now: nothing that another has still. */
   #shareOf(memberId: string): readonly string[] {
-    const others = [...this.members].filter(([id]) => id !== memberId).flatMap(([, { owned }]) => [...owned.keys()])
+    const others = [...this.members].flatMap(([id, { held }]) => (id === memberId ? [] : [...held]))
     return this.#wantedOf(memberId).filter(place => !others.includes(place))
   }
 

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { from, lastValueFrom } from 'rxjs'
 import { describe, expect, it, vi } from 'vitest'
-import { errorCode } from '../../src/protocol/errors'
-import { refusing } from '../fake-broker/asked'
+import { type ErrorName, errorCode } from '../../src/protocol/errors'
+import { type Fate, refusing } from '../fake-broker/asked'
 import type { Committed } from '../fake-broker/fake-kafka'
 import { brokers, Reading } from '../fake-broker/reading'
 import { Scope } from '../fake-broker/scope'
@@ -20,6 +20,10 @@ type Step =
       readonly request: string
       readonly code: 'NOT_COORDINATOR' | 'COORDINATOR_LOAD_IN_PROGRESS'
     }
+  /** The coordinator says that it does not know the member any more, or not in that epoch. */
+  | { readonly do: 'oust'; readonly request: string; readonly code: ErrorName }
+  /** A broker that has just started does not know the topic yet, nor that it leads it. */
+  | { readonly do: 'forget' }
   | { readonly do: 'lose'; readonly request: string; readonly ending: 'cut' }
   | { readonly do: 'slow'; readonly request: string; readonly delay: number }
   | { readonly do: 'pass'; readonly ms: number }
@@ -28,6 +32,22 @@ const partitions = 3
 const requests: Readonly<Record<GroupProtocol, readonly string[]>> = {
   classic: ['JoinGroup', 'SyncGroup', 'Heartbeat', 'OffsetFetch', 'OffsetCommit'],
   consumer: ['ConsumerGroupHeartbeat', 'OffsetFetch', 'OffsetCommit'],
+}
+
+/** What says that a member is out, and in answer to what. Not what makes it take another id: the one before stays in the group. */
+const ousted: Readonly<Record<GroupProtocol, readonly (readonly [request: string, code: ErrorName])[]>> = {
+  classic: [
+    ['Heartbeat', 'ILLEGAL_GENERATION'],
+    ['SyncGroup', 'ILLEGAL_GENERATION'],
+    ['OffsetCommit', 'ILLEGAL_GENERATION'],
+  ],
+  consumer: [
+    ['ConsumerGroupHeartbeat', 'UNKNOWN_MEMBER_ID'],
+    ['ConsumerGroupHeartbeat', 'FENCED_MEMBER_EPOCH'],
+    ['ConsumerGroupHeartbeat', 'GROUP_ID_NOT_FOUND'],
+    ['OffsetCommit', 'UNKNOWN_MEMBER_ID'],
+    ['OffsetFetch', 'STALE_MEMBER_EPOCH'],
+  ],
 }
 
 function steps(protocol: GroupProtocol): fc.Arbitrary<readonly Step[]> {
@@ -45,6 +65,13 @@ function steps(protocol: GroupProtocol): fc.Arbitrary<readonly Step[]> {
     { weight: 1, arbitrary: fc.record({ do: fc.constant('refuse' as const), request, code }) },
     {
       weight: 1,
+      arbitrary: fc
+        .constantFrom(...ousted[protocol])
+        .map(([request, code]) => ({ do: 'oust' as const, request, code })),
+    },
+    { weight: 1, arbitrary: fc.constant({ do: 'forget' as const }) },
+    {
+      weight: 1,
       arbitrary: fc.record({ do: fc.constant('lose' as const), request, ending: fc.constant('cut' as const) }),
     },
     {
@@ -54,6 +81,15 @@ function steps(protocol: GroupProtocol): fc.Arbitrary<readonly Step[]> {
     { weight: 4, arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.integer({ min: 1, max: 120 }) }) },
   )
   return fc.array(step, { minLength: 4, maxLength: 14 })
+}
+
+const unknownTopic: Fate = {
+  change: answer => ({
+    ...answer,
+    topics: answer.topics.map(({ name }: { readonly name: string }) => {
+      return { errorCode: errorCode.UNKNOWN_TOPIC_OR_PARTITION, name, partitions: [] }
+    }),
+  }),
 }
 
 /** Runs the steps; returns what must not be. */
@@ -104,7 +140,10 @@ async function play(groupProtocol: GroupProtocol, steps: readonly Step[]): Promi
       } else if (step.do === 'write') kafka.log('orders', step.partition).append(`${written++}`)
       else if (step.do === 'commit' && member !== undefined) {
         for (const name of member.assigned.keys()) void commit(member, name)
-      } else if (step.do === 'refuse') kafka.next(step.request, refusing(errorCode[step.code]))
+      } else if (step.do === 'forget') {
+        kafka.next('Metadata', unknownTopic)
+        kafka.next('Fetch', refusing(errorCode.NOT_LEADER_OR_FOLLOWER))
+      } else if (step.do === 'refuse' || step.do === 'oust') kafka.next(step.request, refusing(errorCode[step.code]))
       else if (step.do === 'lose') kafka.next(step.request, { ending: step.ending })
       else if (step.do === 'slow') kafka.next(step.request, { delay: step.delay })
       else if (step.do === 'pass') await new Promise(resolve => setTimeout(resolve, step.ms))
