@@ -15,23 +15,23 @@ import {
 } from 'rxjs'
 import type { Clock } from '../clock.js'
 
-/** What closing may take once it does not wait for records any more, ms. What a broker that is gone cannot do is given up. */
+/** How long closing may take after it has stopped waiting for records, ms. If the broker is gone, the rest is given up. */
 export const closingBounds = {
-  /** After the time-out of `closeGracefully`: whoever set it may kill the process soon after. */
+  /** After the time-out of `closeGracefully`: its caller may kill the process soon after. */
   afterTimeout: 1_500,
-  /** After `close()`, and where everything was settled before the time-out. */
+  /** After `close()`, and if everything was settled before the time-out. */
   afterWaiting: 5_000,
 } as const
 
-/** What of that is kept for the steps behind each, ms: one that a broker does not answer leaves time for the others. */
+/** How much of that time each step leaves for the later steps, ms, in case a broker does not answer it. */
 const kept = { commit: 500, leave: 300, publish: 100, disconnect: 0 } as const
 
-/** What closing does, in this order; each step is bounded, so the end always comes. */
+/** The steps of closing, in this order. Each is bounded, so closing always ends. */
 export interface ClosingSteps {
   readonly clock: Clock
-  /** Something changed that a step may wait for. */
+  /** Emits when something changed that a step may wait for. */
   readonly changes: Subject<void>
-  /** Everything delivered was settled and routed. */
+  /** Whether everything delivered was settled and routed. */
   drained(): boolean
   flushCommits(): void
   committed(): boolean
@@ -40,7 +40,7 @@ export interface ClosingSteps {
   disconnect(): Observable<never>
 }
 
-/** Completes when the condition holds, looking again at every change. */
+/** Completes when the condition is true. Checks it at every change. */
 export function until(condition: () => boolean, changes: Observable<unknown>): Observable<never> {
   return new Observable(subscriber => {
     if (condition()) return subscriber.complete()
@@ -51,7 +51,7 @@ export function until(condition: () => boolean, changes: Observable<unknown>): O
   })
 }
 
-/** Completes with the work, or after `ms`, or when it fails: nothing holds up what comes after. */
+/** Completes with the work, after `ms`, or when the work fails, so that the next step always begins. */
 export function bounded(work: () => Observable<unknown>, ms: number, scheduler: SchedulerLike): Observable<never> {
   return defer(work).pipe(
     ignoreElements(),
@@ -61,11 +61,12 @@ export function bounded(work: () => Observable<unknown>, ms: number, scheduler: 
 }
 
 /**
- * Closes in bounded time: waits for what was delivered while `patience` lasts, commits, leaves, lets publishes end, and
- * disconnects.
+ * Closes in bounded time: waits for the delivered records until `patience` emits, then commits, leaves the group, waits for
+ * pending publishes, and disconnects.
  *
- * @param patience Emits when there is to be no more waiting for records.
- * @param timeout When `patience` emits at the latest, ms from now: all is over `closingBounds.afterTimeout` ms after that.
+ * @param patience Emits when the wait for records must end.
+ * @param timeout The latest time at which `patience` emits, in ms from now. Closing is over `closingBounds.afterTimeout` ms
+ * after that.
  */
 export function closing(
   steps: ClosingSteps,
@@ -93,13 +94,13 @@ export function closing(
   )
 }
 
-/** Emits on the abort of the signal; never without one. */
+/** Emits when the signal aborts; never without a signal. */
 export function aborted(signal: AbortSignal | undefined): Observable<unknown> {
   if (signal === undefined) return NEVER
   return new Observable(subscriber => {
     const abort = () => subscriber.next(signal.reason)
     if (signal.aborted) return abort()
-    // One of the listeners that Node warns of, where there are more than ten: a program may close any number of clients by it.
+    // Node warns of more than ten listeners. A program may close any number of clients with one signal.
     changeMaxListeners(signal, 1)
     signal.addEventListener('abort', abort)
     return () => {
@@ -109,7 +110,7 @@ export function aborted(signal: AbortSignal | undefined): Observable<unknown> {
   })
 }
 
-/** Leaves alone what is unlimited, and signals that are not Node's own. */
+/** Skips unlimited signals, and those that are not Node's own. */
 function changeMaxListeners(signal: AbortSignal, change: 1 | -1): void {
   if (!(signal instanceof EventTarget)) return
   const max = getMaxListeners(signal)

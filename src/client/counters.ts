@@ -1,6 +1,6 @@
 import type { TopicMetrics } from '../metrics.js'
 
-/** What is counted of one topic. One object, written on the hot path. */
+/** The counts of one topic. One object, written on the hot path. */
 export class TopicCounts implements TopicMetrics {
   delivered = 0
   acked = 0
@@ -11,18 +11,18 @@ export class TopicCounts implements TopicMetrics {
   leaked = 0
 }
 
-/** Topics that are counted apart: names are read from the headers of copies, too, and may be any. */
+/** How many topics are counted separately. Names also come from headers of copies, so there may be any number. */
 const maxTopics = 10_000
 
-/** What a client counts, from its making to its end. */
+/** The counts of a client. */
 export class Counters {
   published = 0
   rebalances = 0
-  /** By name, as users have it. */
+  /** By topic, as users name it. */
   readonly #topics = new Map<string, TopicCounts>()
   readonly #others = new TopicCounts()
 
-  /** The counts of a topic: always the same object, which may be kept. */
+  /** The counts of a topic: always the same object, so callers may keep it. */
   of(topic: string): TopicCounts {
     let counts = this.#topics.get(topic)
     if (counts === undefined) {

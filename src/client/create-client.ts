@@ -46,7 +46,7 @@ import { Topics } from './topics.js'
 import { WallClock } from './wall-clock.js'
 
 /**
- * Makes a client. Nothing is connected before `start()` or the first `publish`.
+ * Makes a client. It connects at `start()`, or at the first `publish` or `read`.
  *
  * @throws ConfigurationError naming the option or environment key that is invalid, and its value (never a password).
  */
@@ -54,7 +54,7 @@ export function createClient(options: ClientOptions = {}): Client {
   return new KafkaClient(options)
 }
 
-/** Composes the parts of a client: each is a file that can be read alone, and knows of the others what its host says. */
+/** Composes the parts of a client. Each part is a file that can be read alone; its host interface lists what it needs of the others. */
 class KafkaClient implements Client {
   readonly closed: Promise<CloseReport>
   readonly [routing]: Failures
@@ -162,7 +162,7 @@ class KafkaClient implements Client {
       )
     }
     this.#reports.moveTo('starting')
-    // Without a topic there is nothing to read, and no group to join.
+    // Without a topic there is nothing to read and no group to join.
     if (this.#topics.size > 0) this.#consume()
     else {
       this.#topics.begin()
@@ -177,12 +177,12 @@ class KafkaClient implements Client {
   }
 
   #topicsChanged(): void {
-    // Topics were registered that there were none of at the start.
+    // The first topics may have been registered after the start.
     if (this.currentState === 'running' && !this.#consuming.hasBegun) this.#consume()
     else this.#driver.subscribe(this.#topics.read)
   }
 
-  /** The two lines of the diagram in docs/architecture.md: records come in, and positions go out. */
+  /** The two lines of the diagram in docs/architecture.md: records in, and positions out. */
   #consume(): void {
     const [driver, life, topics, consuming] = [this.#driver, this.#life, this.#topics, this.#consuming]
     topics.share()
@@ -218,7 +218,7 @@ class KafkaClient implements Client {
   publish(records: PublishRecord | readonly PublishRecord[], options?: PublishOptions): Observable<RecordMetadata[]> {
     const { timeout } = configurePublish(options)
     const { suffix } = this.#config
-    // As they are now: the caller may go on with its objects before they are sent.
+    // Copied, because the caller may change its objects before they are sent.
     const list = publishable(records).map(record => ({ ...record }))
     for (const { topic } of list) topicName('publish: topic', topic, suffix)
     return this.#publications.publish(list, timeout)

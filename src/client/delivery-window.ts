@@ -2,10 +2,10 @@ import type { DeliveredRecord } from '../record.js'
 import type { FinishedRange } from './finished-work.js'
 
 /**
- * The records of one assignment from the first that is not completed to the last that was taken in, in delivery order.
+ * The records of one assignment in delivery order, from the first that is not completed to the last that was added.
  *
- * A ring: taking in writes a slot, completing leaves only the record's offset there, and the head moves over those.
- * Its span is what `maxInFlight` bounds, so memory does not grow behind a record that never settles.
+ * A ring. Adding a record writes a slot. Completing it leaves only its offset in the slot, and the head moves past such
+ * slots. `maxInFlight` bounds the span, so memory does not grow behind a record that never settles.
  */
 export class DeliveryWindow {
   #head = 0
@@ -33,7 +33,7 @@ export class DeliveryWindow {
     return this.#completedBehind
   }
 
-  /** Takes in a record made for slot `tail`. */
+  /** Adds a record made for slot `tail`. */
   push(record: DeliveredRecord): void {
     if (this.#tail - this.#head > this.#mask) this.#grow()
     this.#ring[this.#tail++ & this.#mask] = record
@@ -45,14 +45,14 @@ export class DeliveryWindow {
     return typeof record === 'object' ? record : undefined
   }
 
-  /** Puts another delivery of the same record in its slot, unless it is completed. */
+  /** Puts another delivery of the same record into its slot, unless the record is completed. */
   replace(record: DeliveredRecord): void {
     if (this.at(record.slot) !== undefined) this.#ring[record.slot & this.#mask] = record
   }
 
-  /** True when the head moved. */
+  /** Returns true if the head moved. */
   complete(slot: number): boolean {
-    // The ring's cell for a slot outside the window belongs to another record by now.
+    // The cell of a slot outside the window may hold another record by now.
     if (slot < this.#head || slot >= this.#tail) return false
     if (slot !== this.#head) {
       const record = this.#ring[slot & this.#mask]
@@ -70,7 +70,7 @@ export class DeliveryWindow {
     return true
   }
 
-  /** The completed records behind the head, as ranges of offsets with no other record between. */
+  /** The completed records behind the head as ranges of offsets, with no open record within a range. */
   finishedRanges(): FinishedRange[] {
     const ranges: [number, number][] = []
     let unbroken = false

@@ -9,57 +9,57 @@ import type { Assignment } from './assignment.js'
 import type { DlqReplayOptions, DlqReplayProgress } from './client.js'
 import { Pace } from './pace.js'
 
-/** How often a replay that goes on forever with a filter looks for what is new on the topic, ms. */
-const lookEvery = 1_000
+/** The interval in which an endless replay with a filter checks the topic for new records, ms. */
+const checkEvery = 1_000
 
 interface Replay {
   readonly subscriber: Subscriber<DlqReplayProgress>
   readonly forever: boolean
   readonly filter: DlqReplayOptions['filter']
-  /** Records are delivered as if they had never been tried. */
+  /** True: records are delivered with attempt 1. */
   readonly fresh: boolean
   readonly pace: Pace | undefined
-  /** Per partition the end the DLQ topic had at subscription, or at the last look; undefined until the broker has told. */
+  /** The end of each partition at subscription, or at the last check; undefined until the broker has answered. */
   ends: ReadonlyMap<number, number> | undefined
-  /** Partitions whose part of the ledger is read, from the group's position on, or is being read. */
+  /** Whether the ledger of a partition, from the group's position on, is being read or has been read. */
   readonly noted: Map<number, 'reading' | 'read'>
-  /** Per partition how many records that the filter left out were written beyond that end. */
+  /** How many records that the filter left out were written to each partition after that end. */
   readonly writtenBack: Map<number, number>
   looking: boolean
   delivered: number
   skipped: number
 }
 
-/** What a replay asks of the client. */
+/** What a replay needs of the client. */
 export interface DlqReplayHost {
   readonly clock: Clock
-  /** The client's assignments of the DLQ topic; undefined before the first rebalance is over. */
+  /** The client's assignments of the DLQ topic; undefined until the first rebalance is over. */
   dlqAssignments(): readonly Assignment[] | undefined
-  /** Emits the ends of the DLQ topic's partitions, once connected. */
+  /** Emits the end offsets of the DLQ topic's partitions, once connected. */
   endOffsets(): Observable<ReadonlyMap<number, number>>
-  /** The DLQ topic's records from these offsets up to its ends; partitions that are not among them are not read. */
+  /** Reads the DLQ topic from these offsets to its ends. Partitions that are not in the map are not read. */
   read(from: ReadonlyMap<number, bigint>): Observable<ReadRecord>
   /** Full name. */
   readonly group: string
   /**
-   * Writes a record of the DLQ topic to the end of its partition, byte for byte, and emits once that is acknowledged. What
-   * the broker may accept later is tried again for as long as the record is ours; after that it completes without a value.
+   * Writes a record of the DLQ topic to the end of its partition, byte for byte, and emits once that is acknowledged.
+   * Retriable failures are retried until the record's assignment ends; then it completes without a value.
    */
   writeBack(record: DeliveredRecord): Observable<RecordMetadata>
 }
 
 /**
- * Reads the DLQ topic while somebody is subscribed, and not otherwise.
+ * Reads the DLQ topic while there is a subscriber.
  *
- * A member of the group has the topic's partitions all the time, paused; so a replay begins where the last one stopped,
- * at the group's committed position, and needs no rebalance.
+ * A member of the group always has its partitions of the topic assigned, but paused. So a replay begins where the last one
+ * stopped, at the group's committed position, and needs no rebalance.
  *
- * A position is all that a group remembers. So a record that a filter leaves out is written to the end of the topic, and
- * completed when that copy is acknowledged: the position passes it, and the next replay finds it there.
+ * A group stores nothing but a position. So a record that a filter leaves out is written to the end of the topic and
+ * completed when that copy is acknowledged: the position passes the record, and the next replay finds the copy.
  */
 export class DlqReplays {
   #replay: Replay | undefined
-  /** What the command line has dealt with. */
+  /** The letters that the command line has completed. */
   readonly #ledger: DlqLedger
 
   constructor(readonly host: DlqReplayHost) {
@@ -70,7 +70,7 @@ export class DlqReplays {
     return this.#replay?.ends !== undefined
   }
 
-  /** A replay leaves alone what was written after it began, its own failures and what it left out among it. */
+  /** False for records written after the replay began, which include its own failures and the records it left out. */
   accepts(partition: number, offset: number): boolean {
     const replay = this.#replay
     if (replay?.ends === undefined || replay.noted.get(partition) !== 'read') return false
@@ -78,19 +78,19 @@ export class DlqReplays {
     return isWithin && (replay.pace === undefined || replay.pace.isOpen)
   }
 
-  /** Whether a letter was redriven or discarded: it is passed over. */
+  /** Whether a letter was redriven or discarded, so that it is skipped. */
   isDealtWith(partition: number, offset: number): boolean {
     return this.#ledger.has(partition, offset)
   }
 
-  /** A record was passed over: another group's, or one that was dealt with. */
+  /** Counts a skipped record: of another group, or completed by the command line. */
   skipped(): void {
     if (this.#replay !== undefined) this.#count(this.#replay, 'skipped')
   }
 
   /**
-   * Decides for a record of this group that was taken in: a number, it is to be handed to its topic's stream in so many ms,
-   * though not while no replay is active; undefined, it is left out, and seen to.
+   * Decides about a record of this group. A number: it is to be delivered in so many ms, or later if no replay is active.
+   * Undefined: it is left out, and already taken care of.
    */
   takes(assignment: Assignment, record: DeliveredRecord): number | undefined {
     const replay = this.#replay
@@ -104,15 +104,15 @@ export class DlqReplays {
       replay.subscriber.error(error)
       return 0
     }
-    // A filter is to look at records only, but one that settles them has its way.
+    // A filter should not settle records. If it does, that counts.
     if (record.settled) return undefined
-    // The filter has seen how often it was tried.
+    // After the filter, which sees the real attempt.
     if (replay.fresh && record.origin !== undefined) record.origin = { ...record.origin, retries: 0 }
     this.#count(replay, 'delivered')
     return replay.pace?.take() ?? 0
   }
 
-  /** A position of the DLQ topic moved, or the assignments changed. */
+  /** A position of the DLQ topic has moved, or the assignments have changed. */
   progressed(): void {
     const replay = this.#replay
     if (replay?.ends === undefined || this.host.dlqAssignments() === undefined) return
@@ -168,8 +168,8 @@ export class DlqReplays {
   }
 
   /**
-   * Reads the notes about letters that this replay may find, before any of those is delivered: a note stands behind the
-   * letters that it is about. Those written later are not read.
+   * Reads the ledger's notes about letters that this replay may find, before any of these is delivered. A note comes after
+   * the letters that it is about. Notes written later are not read.
    */
   #readLedger(replay: Replay, ends: ReadonlyMap<number, number>): Observable<never> {
     const from = new Map<number, bigint>()
@@ -194,7 +194,7 @@ export class DlqReplays {
     )
   }
 
-  /** Partitions that this member gained since the replay began. */
+  /** Reads the ledger of partitions that this member gained since the replay began. */
   #readNewPartitions(replay: Replay, ends: ReadonlyMap<number, number>): void {
     if ((this.host.dlqAssignments() ?? []).every(({ partition }) => replay.noted.has(partition))) return
     replay.subscriber.add(
@@ -216,7 +216,7 @@ export class DlqReplays {
     const begins = replay.ends === undefined
     replay.ends = ends
     replay.writtenBack.clear()
-    // What an earlier replay took in and nobody was given is this one's to decide.
+    // Records that an earlier replay read and did not deliver are decided about again.
     if (begins) for (const assignment of this.host.dlqAssignments() ?? []) assignment.admitAgain()
     this.#drain()
     this.progressed()
@@ -231,7 +231,7 @@ export class DlqReplays {
         if (replay === this.#replay) this.#count(replay, 'skipped')
         assignment.routed(record, 'dead-lettered')
       },
-      // Refused for good: it stays where it is, for a later replay.
+      // Refused for good: the record stays where it is, for a later replay.
       error: error => {
         assignment.giveBack(record)
         if (replay === this.#replay) replay.subscriber.error(error)
@@ -240,13 +240,13 @@ export class DlqReplays {
   }
 
   /**
-   * Behind the end stands what was left out, and would be found and left out again without end. So nothing more is read
-   * until something else has been written.
+   * After the end come the records that were left out, which would be found and left out again and again. So nothing is read
+   * until something else was written.
    */
   #lookLater(replay: Replay): void {
     if (replay.looking) return
     replay.looking = true
-    const ends = timer(lookEvery, this.host.clock.scheduler).pipe(
+    const ends = timer(checkEvery, this.host.clock.scheduler).pipe(
       mergeMap(() => this.host.endOffsets()),
       take(1),
     )
@@ -287,7 +287,7 @@ export class DlqReplays {
   }
 }
 
-/** Without a filter nothing is written back, and a replay can go on to whatever comes. */
+/** Without a filter nothing is written back, so a replay can go on without checks. */
 function isEndless({ forever, filter }: Replay): boolean {
   return forever && filter === undefined
 }

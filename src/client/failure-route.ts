@@ -2,10 +2,10 @@ import { from, type Observable, type OperatorFunction, Subject, type Subscriptio
 import { type Completed, Failed, isCompleted } from '../failure.js'
 import { type DeliveredRecord, deliveryOf } from '../record.js'
 
-/** How often a route may break with a record on its way before the record is held as unroutable. */
+/** How often a route may break while a record is in it before the record is held as unroutable. */
 const breaksAllowed = 3
 
-/** The steps of a route, built once: what they are fed with, and what comes out of them. */
+/** The steps of a route, built once, with their input and output. */
 interface Pipeline {
   readonly input: Subject<Failed>
   readonly outcomes: Observable<unknown>
@@ -13,7 +13,7 @@ interface Pipeline {
   subscription: Subscription | undefined
 }
 
-/** A record on its way through the steps. */
+/** A record in the steps. */
 interface Entry {
   readonly failed: Failed
   /** How often the route broke with this record among the suspects. */
@@ -21,43 +21,43 @@ interface Entry {
 }
 
 /**
- * A topic's failed records on their way through its steps.
+ * The failed records of one topic on their way through the steps of its route.
  *
- * The steps are one pipeline for all of a topic's failures, so that they can batch and count. It is built when the route
- * is made and subscribed to at the first failure. When user code in it throws, it is built again, and every record on its
- * way goes through again; a record that broke it each time is held. Where the pipeline breaks while it takes a record in,
- * that record is the suspect; where it breaks later, all records on their way are. A step that batches breaks with the
- * record that fills its batch: when that suspect is held, the others are suspects too.
+ * The steps are one pipeline for all failures of a topic, so that they can batch and count. It is built when the route is
+ * made, and subscribed to at the first failure. If user code in it throws, it is built again, and every record in it goes
+ * through again; a record that broke it each time is held. If the pipeline breaks while it takes a record, that record is
+ * the suspect. If it breaks at another time, all records in it are suspects. A step that batches breaks with the record that
+ * fills its batch: once that suspect is held, the others become suspects too.
  *
- * `next` never throws, whatever the steps do: it is called by `record.fail()`, in the middle of user code.
+ * `next` never throws, whatever the steps do, because `record.fail()` calls it in the middle of user code.
  */
 export class FailureRoute {
-  /** Built and not yet subscribed to. */
+  /** Built, and not subscribed to yet. */
   #built: Pipeline | undefined
   #pipeline: Pipeline | undefined
   /** The record that the pipeline is taking in. */
   #entering: DeliveredRecord | undefined
   readonly #onItsWay = new Map<DeliveredRecord, Entry>()
-  /** Unroutable, and held. */
+  /** Held as unroutable. */
   readonly #parked = new Map<DeliveredRecord, Failed>()
   #ended = false
 
   /**
-   * Builds the steps, so that a mistake in them is thrown where the topic is registered.
+   * Builds the steps, so that a mistake in them is thrown when the topic is registered.
    *
-   * @throws what the steps throw, and a TypeError if they do not return an Observable.
+   * @throws what the steps throw; TypeError if they do not return an Observable.
    */
   constructor(
     readonly steps: OperatorFunction<Failed, Failed | Completed>,
-    /** Holds a record that no step took, or that the route broke with. */
+    /** Holds a record that no step took, or with which the route broke. */
     readonly unroutable: (failed: Failed, cause: unknown) => void,
-    /** Called for every failure that ended without a copy because the user wanted that. */
+    /** Called for every failure that a step discarded. */
     readonly discarded: (failed: Failed) => void,
   ) {
     this.#built = this.#build()
   }
 
-  /** Records that have neither an outcome nor been forgotten. */
+  /** How many records are in the steps. */
   get size(): number {
     return this.#onItsWay.size
   }
@@ -66,12 +66,12 @@ export class FailureRoute {
     this.#send(deliveryOf(failed.record)!, { failed, breaks: 0 })
   }
 
-  /** No step took it, or the route broke with it: it is kept until `resume` sends it through once more. */
+  /** Keeps a record that no step took, or with which the route broke, until `resume`. */
   park(failed: Failed): void {
     this.#parked.set(deliveryOf(failed.record)!, failed)
   }
 
-  /** Sends what is parked through the steps once more. */
+  /** Sends the kept records through the steps again. */
   resume(): void {
     const parked = [...this.#parked]
     this.#parked.clear()
@@ -80,12 +80,12 @@ export class FailureRoute {
     }
   }
 
-  /** The record left its steps without an outcome: it is held, redelivered, or no longer assigned to this member. */
+  /** The record left the steps without an outcome: it is held, redelivered, or its assignment has ended. */
   forget(record: DeliveredRecord): void {
     this.#onItsWay.delete(record)
   }
 
-  /** Forgets the records whose assignment has ended. */
+  /** Removes the records whose assignment has ended. */
   forgetEnded(): void {
     for (const record of this.#onItsWay.keys()) if (record.owner.ended) this.#onItsWay.delete(record)
     for (const record of this.#parked.keys()) if (record.owner.ended) this.#parked.delete(record)
@@ -105,14 +105,14 @@ export class FailureRoute {
     if (this.#ended) return
     this.#onItsWay.set(record, entry)
     const pipeline = this.#connected()
-    // If the steps broke when they were built or subscribed to, this record was among the suspects and has gone on since.
+    // If the steps broke while being built or subscribed to, the record was a suspect and has already been sent again.
     if (pipeline === undefined || this.#onItsWay.get(record) !== entry) return
     const around = this.#entering
     this.#entering = record
     try {
       pipeline.input.next(entry.failed)
     } catch (error) {
-      // RxJS's own operators catch what a function throws. Others need not.
+      // RxJS's own operators catch exceptions. Other operators may not.
       this.#broken(pipeline, error)
     }
     this.#entering = around
@@ -139,7 +139,7 @@ export class FailureRoute {
     this.#built = undefined
     this.#pipeline = pipeline
     const around = this.#entering
-    // What is thrown by a subscription is no record's fault.
+    // An exception of `subscribe` is not the fault of a record.
     this.#entering = undefined
     try {
       pipeline.subscription = pipeline.outcomes.subscribe({
@@ -151,7 +151,7 @@ export class FailureRoute {
       this.#broken(pipeline, error)
     }
     this.#entering = around
-    // Broken, or ended by a listener, before `subscribe` returned.
+    // It may have broken, or the route may have ended, before `subscribe` returned.
     if (this.#pipeline !== pipeline) unsubscribe(pipeline)
     return this.#pipeline
   }
@@ -168,9 +168,9 @@ export class FailureRoute {
   #leave(outcome: Failed | Completed | undefined): void {
     const record = deliveryOf(outcome?.record)
     if (outcome === undefined || record === undefined)
-      throw new TypeError('the failure route emitted what is neither a failed nor a completed record')
+      throw new TypeError('the failure route emitted a value that is neither a Failed nor a Completed record')
     const entry = this.#onItsWay.get(record)
-    // A route that forks may complete a record more than once.
+    // A route with several branches may complete a record more than once.
     if (entry === undefined) return
     this.#onItsWay.delete(record)
     if (!isCompleted(outcome)) return this.unroutable(outcome instanceof Failed ? outcome : entry.failed, undefined)
@@ -185,7 +185,7 @@ export class FailureRoute {
     this.#again(cause, this.#entering)
   }
 
-  /** Sends every record on its way through the steps again, those that broke them too often excepted. */
+  /** Sends the records through the steps again, except those that broke them too often. */
   #again(cause: unknown, culprit: DeliveredRecord | undefined): void {
     const again = [...this.#onItsWay]
     const first = culprit === undefined ? undefined : this.#onItsWay.get(culprit)
@@ -194,7 +194,7 @@ export class FailureRoute {
     for (const [record, { failed, breaks }] of again) {
       const counted = all || record === culprit ? breaks + 1 : breaks
       if (counted >= breaksAllowed) this.unroutable(failed, cause)
-      // A breaker in the steps that broke may have held it.
+      // A breaker in the broken steps may have held the record.
       else if (record.owner.release(record)) this.#send(record, { failed, breaks: counted })
     }
   }
@@ -204,6 +204,6 @@ function unsubscribe({ subscription }: Pipeline): void {
   try {
     subscription?.unsubscribe()
   } catch {
-    // A teardown that throws. The steps are given up already, and their records go through new ones.
+    // A teardown threw. These steps are not used any more, and their records go through new ones.
   }
 }

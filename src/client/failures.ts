@@ -37,23 +37,23 @@ export interface FailuresHost {
 }
 
 const noStep =
-  'No step of its route took it: give its topic retries, dlq: true or an onFail that ends in a step, or see why a copy was ' +
+  'No step of its route took it: set retries or dlq: true for its topic, or an onFail that ends in a step; or see why a copy was ' +
   'refused, in the error before this one'
 
-/** How often the same refusal is told, ms. */
+/** The shortest time between two reports of the same refusal, ms. */
 const refusalInterval = 1_000
 
-/** Failed records of one client, and what the steps of their routes ask for. */
+/** The failed records of one client, as the steps of failure routes use it. */
 export class Failures implements Routing {
   readonly contract = routingContract
   readonly group
   readonly retryTopic
   readonly dlqTopic
   building: RouteTopic | undefined
-  /** By topic as users name it: what is told when a topic that a breaker stopped is resumed. */
+  /** By topic as users name it: emits when a topic that a breaker paused is resumed. */
   readonly #tripped = new Map<string, ReplaySubject<void>>()
-  /** Why the newest publish of a copy was refused, and when it was last said. */
-  readonly #refusalsSaid = new Map<string, number>()
+  /** When a refusal of a copy, by its message, was last reported. */
+  readonly #refusalsReported = new Map<string, number>()
 
   constructor(
     { group, retryTopic, dlqTopic }: Config,
@@ -66,9 +66,9 @@ export class Failures implements Routing {
   }
 
   /**
-   * The route of a topic's failed records, with its steps built.
+   * Makes the route of a topic's failed records, and builds its steps.
    *
-   * @param made Makes the steps. They may look at `building`, to refuse a topic that they do not fit.
+   * @param made Makes the steps. They may read `building`, to refuse a topic that they do not fit.
    * @throws ConfigurationError naming the topic if the steps throw when they are made or built.
    */
   route(topic: RouteTopic, made: () => OperatorFunction<Failed, Failed | Completed>): FailureRoute {
@@ -105,24 +105,24 @@ export class Failures implements Routing {
     publisher.send(new Copying(this, topic, failed, observer, operation))
   }
 
-  /** A copy was refused for good. */
+  /** The broker refused a copy for good. */
   copyRefused(error: PublishError): void {
     this.host.reports.error(error)
   }
 
-  /** Nobody wants the copy any more. */
+  /** A copy was dropped because it is no longer wanted. */
   copyAbandoned(failed: Failed): void {
     if (deliveryOf(failed.record)!.owner.ended) this.#leaveRoute(failed)
   }
 
-  /** A copy has to wait: it goes on as soon as it can. */
+  /** A copy is delayed, and will be tried again. */
   copyDelayed(error: PublishError, lasting: boolean): void {
     if (lasting) this.#reportRefusal(error)
   }
 
   /**
-   * Publishes the record once more at the end of its partition, as it is: compressed, or at the present time, only where
-   * the topic does not take it otherwise.
+   * Publishes the record again at the end of its partition, byte for byte. It is compressed, or gets the present time, only
+   * if the topic refuses it otherwise.
    */
   writeBack(record: DeliveredRecord): Observable<RecordMetadata> {
     const { owner, batch, index } = record
@@ -153,12 +153,12 @@ export class Failures implements Routing {
     )
   }
 
-  /** A broker that is away refuses every copy again and again: said once a second, not once a record. */
+  /** A broker that is away refuses every copy again and again. This is reported once a second and not once per record. */
   #reportRefusal(error: PublishError): void {
     const now = this.clock.monotonic()
-    if (now - (this.#refusalsSaid.get(error.message) ?? Number.NEGATIVE_INFINITY) < refusalInterval) return
-    if (this.#refusalsSaid.size > 100) this.#refusalsSaid.clear()
-    this.#refusalsSaid.set(error.message, now)
+    if (now - (this.#refusalsReported.get(error.message) ?? Number.NEGATIVE_INFINITY) < refusalInterval) return
+    if (this.#refusalsReported.size > 100) this.#refusalsReported.clear()
+    this.#refusalsReported.set(error.message, now)
     this.host.reports.error(error)
   }
 
@@ -173,8 +173,8 @@ export class Failures implements Routing {
     const maxKeys = owner.fullFenceOf(deliveryOf(failed.record)!)
     if (maxKeys === undefined) return undefined
     return new ConfigurationError(
-      `${maxKeys} keys of ${partitionName(owner)} are behind a dead letter, and its keyFence may remember no more; ` +
-        "raise its maxKeys, or use afterDeadLetter: 'continue', which remembers none. A restart lifts the fences",
+      `${partitionName(owner)}: its keyFence holds ${maxKeys} keys with a dead letter, and may hold no more; ` +
+        "raise maxKeys, or use afterDeadLetter: 'continue', which holds none. A restart removes the fences",
     )
   }
 
@@ -201,7 +201,7 @@ export class Failures implements Routing {
         topic,
         partition,
         offset,
-        `the failed record at ${placeName(record.source)} has nowhere to go and is held; commits of its partition stop there. ${why}`,
+        `the failed record at ${placeName(record.source)} is unroutable and held; commits of its partition stop there. ${why}`,
         { cause: cause ?? failed.reason },
       ),
     )
@@ -227,7 +227,7 @@ export class Failures implements Routing {
     const { topic, failures, within } = error
     const before = this.#tripped.get(topic)
     if (before !== undefined) return before
-    // Remembers, for a listener of what follows may resume the topic at once.
+    // Replayed, because a subscriber of what follows may resume the topic at once.
     const resumed = new ReplaySubject<void>()
     this.#tripped.set(topic, resumed)
     this.host.pause(topic)
@@ -241,7 +241,7 @@ export class Failures implements Routing {
     return [...this.#tripped.keys()]
   }
 
-  /** What a breaker holds of the topic goes on. */
+  /** Releases the records that a breaker holds of the topic. */
   resumed(topic: string): void {
     const tripped = this.#tripped.get(topic)
     this.#tripped.delete(topic)
@@ -253,7 +253,7 @@ export class Failures implements Routing {
     this.host.closeBy(error)
   }
 
-  // ── Telling ──────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── Reporting ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   get observed(): boolean {
     return this.host.reports.observed
@@ -272,7 +272,7 @@ function ownerOf({ record }: Failed): Assignment {
   return deliveryOf(record)!.owner as Assignment
 }
 
-/** One copy on its way. */
+/** A copy in flight. */
 class Copying extends Sending {
   readonly #record: DeliveredRecord
 
@@ -281,7 +281,7 @@ class Copying extends Sending {
     readonly topic: string,
     readonly failed: Failed,
     readonly observer: CopyObserver,
-    /** As `rxmika:publish` has it, if anybody listened when it began. */
+    /** The operation of `rxmika:publish`, if the channel had a subscriber when the copy was sent. */
     readonly operation: Operation<PublishMessage> | undefined,
   ) {
     super()
@@ -292,7 +292,7 @@ class Copying extends Sending {
     return this.#record.key
   }
 
-  /** The key decides. */
+  /** Chosen by the key. */
   get partition(): undefined {
     return undefined
   }

@@ -1,52 +1,52 @@
 /**
- * Completed work behind a committed position, as it is kept in the commit's metadata: so that a record that never
- * settles, or a retry that is not due, costs its own redelivery after a restart and not that of everything behind it.
+ * Completed records behind a committed position, as they are stored in the commit's metadata. So a record that never settles,
+ * or a retry that is not due, causes only its own redelivery after a restart, and not that of everything after it.
  *
- * What is written are ranges of offsets, first to last, in which every record that was delivered is completed. Offsets
- * in a range that were not delivered were not visible (markers, aborted, compacted), and never will be.
+ * The metadata holds ranges of offsets, both ends included, in which every delivered record is completed. Offsets in a range
+ * that were not delivered were not visible (markers, aborted, compacted), and never will be.
  */
 export type FinishedRange = readonly [first: number, last: number]
 
-/** Kafka's default for `offset.metadata.max.bytes` is 4,096; the text is ASCII. */
+/** The default of Kafka's `offset.metadata.max.bytes`. The text is ASCII. */
 export const metadataLimit = 4_096
 
-const runs = 'rxmika/1r:'
-const bitmap = 'rxmika/1b:'
+const runsFormat = 'rxmika/1r:'
+const bitmapFormat = 'rxmika/1b:'
 const checkLength = 4
 
-/** Bytes of ranges that a text of at most `limit` characters has room for. */
+/** How many bytes of ranges fit into a text of at most `limit` characters. */
 function payloadLimit(limit: number): number {
-  return Math.max(0, Math.floor((limit - runs.length) / 4) * 3 - checkLength)
+  return Math.max(0, Math.floor((limit - runsFormat.length) / 4) * 3 - checkLength)
 }
 
-/** The metadata, and how many of the ranges found no place in it: the last ones. */
+/** The metadata, and how many ranges did not fit: the last ones. */
 export interface Remembered {
   readonly metadata: string
   readonly leftOut: number
 }
 
 /**
- * @param ranges Ascending, apart from each other, and none below `position`.
- * @param limit Characters that the metadata may have.
+ * @param ranges In ascending order, not adjacent, and none below `position`.
+ * @param limit The longest metadata, in characters.
  */
 export function encodeFinished(position: number, ranges: readonly FinishedRange[], limit = metadataLimit): Remembered {
   if (ranges.length === 0) return { metadata: '', leftOut: 0 }
-  const most = payloadLimit(limit)
-  const asRuns = encodeRuns(position, ranges, most)
-  const asBitmap = encodeBitmap(position, ranges, most)
+  const maxBytes = payloadLimit(limit)
+  const asRuns = encodeRuns(position, ranges, maxBytes)
+  const asBitmap = encodeBitmap(position, ranges, maxBytes)
   const bitmapIsBetter =
     asBitmap.leftOut < asRuns.leftOut ||
     (asBitmap.leftOut === asRuns.leftOut && asBitmap.bytes.length < asRuns.bytes.length)
-  const [format, { bytes, leftOut }] = bitmapIsBetter ? [bitmap, asBitmap] : [runs, asRuns]
+  const [format, { bytes, leftOut }] = bitmapIsBetter ? [bitmapFormat, asBitmap] : [runsFormat, asRuns]
   return { metadata: leftOut === ranges.length ? '' : seal(format, position, bytes), leftOut }
 }
 
-/** The ranges that metadata holds for this position; none for what another client, or a later version, wrote. */
+/** The ranges that the metadata holds for this position; none if another client or a later version wrote it. */
 export function decodeFinished(position: number, metadata: string): FinishedRange[] {
   if (metadata.length > metadataLimit) return []
   for (const [format, decode] of [
-    [runs, decodeRuns],
-    [bitmap, decodeBitmap],
+    [runsFormat, decodeRuns],
+    [bitmapFormat, decodeBitmap],
   ] as const) {
     const payload = metadata.startsWith(format) ? unseal(format, position, metadata) : undefined
     if (payload !== undefined) return decode(position, payload)
@@ -54,7 +54,7 @@ export function decodeFinished(position: number, metadata: string): FinishedRang
   return []
 }
 
-/** With a check over the position too: beside any other position the ranges would name records nobody completed. */
+/** Adds a checksum that includes the position: with another position, the ranges would name records that are not completed. */
 function seal(format: string, position: number, payload: Buffer): string {
   const check = Buffer.alloc(checkLength)
   check.writeUInt32BE(checksum(position, payload))
@@ -75,11 +75,11 @@ function checksum(position: number, payload: Buffer): number {
   return hash >>> 0
 }
 
-/** Per range two varints: the distance from the end of the last one (or the position), and the range's length less one. */
+/** Two varints per range: its distance from the end of the previous range (or the position), and its length minus one. */
 function encodeRuns(
   position: number,
   ranges: readonly FinishedRange[],
-  most: number,
+  maxBytes: number,
 ): { bytes: Buffer; leftOut: number } {
   const bytes: number[] = []
   let from = position
@@ -88,7 +88,7 @@ function encodeRuns(
     const before = bytes.length
     pushVarint(bytes, first - from)
     pushVarint(bytes, last - first)
-    if (bytes.length > most) {
+    if (bytes.length > maxBytes) {
       bytes.length = before
       break
     }
@@ -114,7 +114,7 @@ function decodeRuns(position: number, bytes: Buffer): FinishedRange[] {
   while (at < bytes.length) {
     const first = from + next()
     const last = first + next()
-    // Cut off or no numbers: what was read so far is whole, the rest is not to be trusted.
+    // Cut off or invalid: the ranges so far are complete, the rest cannot be trusted.
     if (!Number.isSafeInteger(last)) break
     ranges.push([first, last])
     from = last + 1
@@ -122,13 +122,13 @@ function decodeRuns(position: number, bytes: Buffer): FinishedRange[] {
   return ranges
 }
 
-/** A bit per offset from the position on. */
+/** One bit per offset from the position on. */
 function encodeBitmap(
   position: number,
   ranges: readonly FinishedRange[],
-  most: number,
+  maxBytes: number,
 ): { bytes: Buffer; leftOut: number } {
-  const fitting = ranges.filter(([, last]) => last - position < most * 8)
+  const fitting = ranges.filter(([, last]) => last - position < maxBytes * 8)
   const bytes = Buffer.alloc(fitting.length === 0 ? 0 : ((fitting.at(-1)![1] - position) >> 3) + 1)
   for (const [first, last] of fitting) {
     for (let bit = first - position; bit <= last - position; bit++) bytes[bit >> 3]! |= 1 << (bit & 7)
@@ -144,7 +144,7 @@ function decodeBitmap(position: number, bytes: Buffer): FinishedRange[] {
   return rangesOf(offsets)
 }
 
-/** Ranges of ascending offsets: those that follow each other are one. */
+/** The ranges of ascending offsets; consecutive offsets share a range. */
 export function rangesOf(offsets: Iterable<number>): FinishedRange[] {
   const ranges: [number, number][] = []
   for (const offset of offsets) {

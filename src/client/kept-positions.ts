@@ -14,28 +14,28 @@ const maxOffset = BigInt(Number.MAX_SAFE_INTEGER)
 export interface KeptPositionsHost {
   /** The option `positions`. */
   readonly positions: PositionsOption
-  /** After so long without an answer that is reported, ms. */
+  /** How long it may take to answer before that is reported, ms. */
   readonly patience: number
   readonly driver: Driver
   readonly clock: Clock
   readonly reports: Reports
   readonly names: TopicNames
-  /** These are read from where the group has them, as without the option. */
+  /** Begins to read partitions at the group's positions, as without the option. */
   begin(handles: readonly PartitionAssignment[]): void
-  /** These are read from where their positions were found. */
+  /** Begins to read partitions at the positions that were found. */
   onFound(moved: readonly Moved[]): void
 }
 
 /**
- * Partitions whose positions are asked for: they are assigned, and nothing of them is read yet. An answer counts for those
- * that are still assigned when it comes.
+ * Assigned partitions whose stored positions are being asked for. They are not read yet. An answer counts for partitions that
+ * are still assigned when it comes.
  */
 export class KeptPositions {
   readonly #open = new Map<PartitionAssignment, Asking>()
 
   constructor(readonly host: KeptPositionsHost) {}
 
-  /** Asks for all of them in one call. */
+  /** Asks for the positions of all these partitions in one call. */
   take(handles: readonly PartitionAssignment[]): void {
     const asked = handles.filter(handle => !handle.ended && !this.#open.has(handle))
     if (asked.length === 0) return
@@ -44,7 +44,7 @@ export class KeptPositions {
     asking.ask()
   }
 
-  /** A rebalance may take them, or has: whoever has them after it asks anew. */
+  /** A rebalance may revoke them, or has revoked them: their next owner asks again. */
   drop(handles: Iterable<PartitionAssignment>): void {
     for (const handle of handles) {
       this.#open.get(handle)?.drop(handle)
@@ -57,7 +57,7 @@ export class KeptPositions {
   }
 }
 
-/** What was assigned together, until its positions are known. */
+/** Partitions that were assigned together, until their positions are known. */
 class Asking {
   readonly #left: Set<PartitionAssignment>
   readonly #held = new Subscription()
@@ -102,7 +102,7 @@ class Asking {
     )
   }
 
-  /** What user code throws is an answer, too. */
+  /** The answer of the option's function. An exception becomes an error. */
   #answer(): Observable<unknown> {
     const assigned = [...this.#left].map(
       ({ topic, partition }): AssignedPartition => ({ topic: this.host.names.user(topic), partition }),
@@ -131,7 +131,7 @@ class Asking {
         )
       }
       const handle = places.get(partitionName({ topic, partition }))
-      // There may be positions of partitions that others have.
+      // Positions of partitions that are not assigned here are ignored.
       if (handle !== undefined) found.set(handle, { assignment: handle, to: Number(offset) })
     }
     return [...found.values()]

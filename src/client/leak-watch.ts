@@ -6,49 +6,47 @@ import type { Assignment } from './assignment.js'
 import type { LeakAction } from './client.js'
 import type { Reports } from './reports.js'
 
-/** How long a record is in a pipeline before it is looked after, ms; and how often that is done. */
-const age = 1_000
-
+/** A record is watched once it has been in a pipeline for this long, ms; also the interval of the checks. */
+const checkEvery = 1_000
 /**
- * How many of an assignment's records are looked after at a time, the oldest first. They are what holds its position back;
- * those behind them have their turn. A slow pipeline has tens of thousands, and each costs half a kilobyte here.
+ * How many records of an assignment are watched at a time: the oldest, which hold its position back. Later ones follow. A
+ * slow pipeline may hold tens of thousands, and each watched record costs half a kilobyte.
  */
-const most = 1_000
-
-/** How often `'redeliver'` delivers a record again that leaks each time. */
+const maxWatched = 1_000
+/** How often `'redeliver'` redelivers a record that leaks every time. */
 const maxRedeliveries = 3
 
 /** The leaks of one record under one assignment. */
 interface Leaks {
-  /** The delivery that leaked last. */
+  /** The latest delivery that leaked. */
   record: DeliveredRecord
   times: number
 }
 
 /**
- * Finds records that a pipeline dropped unsettled (`filter`, `switchMap`, `throttleTime`…): nobody can settle them any
- * more, and their partition's position would stand still without an explanation. Does with them what `leaks` says.
+ * Finds records that a pipeline dropped unsettled (`filter`, `switchMap`, `throttleTime`…) and applies `ClientOptions.leaks`.
+ * Such a record can never be settled, so its partition's position would stop without an explanation.
  *
- * A record that has been in its pipeline for a second is held by its assignment only weakly, beside a stand-in that has
- * what a redelivery needs, in bytes of its own: so it does not keep its fetch alive either. When the record is
- * garbage-collected and its stand-in still unsettled, it leaked. That takes a collection, so it is told some time later.
+ * After a second in a pipeline, the assignment replaces the record by a stand-in, which has its own copy of the bytes, and
+ * holds the record itself only weakly. So the record does not keep its fetch response in memory either. If the record is
+ * garbage-collected while the stand-in is unsettled, it leaked. This is found only at a garbage collection.
  *
- * The stand-in fails or is delivered again in the record's place. A record that can still be settled by anybody was not
- * collected, so nothing is settled twice. The exception is a fork, of whose parts one may leak while another is worked on:
- * the part that leaked fails, and the record when the others are done; it is delivered again when they are, and not sooner.
+ * The stand-in then fails or is redelivered in place of the record. A record that can still be settled is not collected, so
+ * nothing is settled twice. The exception is a fork: one of its parts may leak while another is being handled. Then the
+ * leaked part fails, and the record fails or is redelivered only once the other parts are done.
  */
 export class LeakWatch {
   readonly #timer: NodeJS.Timeout
-  /** By slot; those of completed records are dropped at the next look. */
+  /** By slot. Entries of completed records are removed at the next check. */
   readonly #leaks = new WeakMap<Assignment, Map<number, Leaks>>()
 
-  /** In real time whatever the scheduler is: garbage is collected in no other. */
+  /** Uses real time, whatever the scheduler is, because garbage collection does. */
   constructor(
     readonly assignments: () => Iterable<Assignment>,
     readonly action: LeakAction,
     readonly reports: Reports,
   ) {
-    this.#timer = setInterval(() => this.#look(), age)
+    this.#timer = setInterval(() => this.#check(), checkEvery)
     this.#timer.unref()
   }
 
@@ -56,30 +54,30 @@ export class LeakWatch {
     clearInterval(this.#timer)
   }
 
-  #look(): void {
+  #check(): void {
     for (const assignment of this.assignments()) {
       const leaks = this.#leaks.get(assignment)
       if (leaks !== undefined) forgetCompleted(leaks, assignment.window.head)
-      const young = assignment.watch.firstSlotSince(assignment.host.clock.monotonic() - age)
+      const young = assignment.watch.firstSlotSince(assignment.host.clock.monotonic() - checkEvery)
       let watched = 0
       for (const record of assignment.window) {
-        if (record.slot >= young || watched === most) break
+        if (record.slot >= young || watched === maxWatched) break
         if (record.phase !== 'unsettled' || record.handed === 'leaked') continue
         if (record.handed === undefined) assignment.window.replace(standIn(record))
         else if (record.handed.deref() === undefined) {
           this.#leaked(assignment, record)
           continue
         }
-        // What a fork has handed out in its place is looked after by `deref`; its own bytes may be those of a whole fetch.
-        else letBatchGo(record)
+        // A fork's parts are watched by `deref`. The record only gives up its batch, which may be a whole fetch response.
+        else releaseBatch(record)
         watched++
       }
     }
   }
 
   #leaked(assignment: Assignment, record: DeliveredRecord): void {
-    const times = this.#tell(assignment, record)
-    // A listener may have ended the assignment.
+    const times = this.#reportOnce(assignment, record)
+    // A subscriber of `events` may have ended the assignment.
     if (record.phase !== 'unsettled' || assignment.ended) return
     if (this.action === 'report') {
       record.handed = 'leaked'
@@ -96,14 +94,14 @@ export class LeakWatch {
     else holder.failLost(error, failedByLeak)
   }
 
-  /** Reports each delivery once. Returns how often the record has leaked. */
-  #tell(assignment: Assignment, record: DeliveredRecord): number {
+  /** Reports each leaked delivery once. Returns how often the record has leaked. */
+  #reportOnce(assignment: Assignment, record: DeliveredRecord): number {
     const leaks = this.#leaks.get(assignment) ?? new Map<number, Leaks>()
     this.#leaks.set(assignment, leaks)
     const before = leaks.get(record.slot)
     if (before?.record === record) return before.times
     const times = (before?.times ?? 0) + 1
-    // With `report` the record itself knows that it was told of.
+    // With `report`, `handed` is set to 'leaked' instead.
     if (this.action !== 'report') leaks.set(record.slot, { record, times })
     assignment.countsOf(record).leaked++
     this.reports.event({ type: 'leaked', ...recordPlace(record) })
@@ -117,7 +115,7 @@ function forgetCompleted(leaks: Map<number, Leaks>, head: number): void {
 
 function standIn(record: DeliveredRecord): DeliveredRecord {
   const { owner, slot, origin, redeliveries } = record
-  letBatchGo(record)
+  releaseBatch(record)
   const own = new DeliveredRecord(owner, record.batch, record.index, slot, origin, redeliveries)
   own.stream = record.stream
   own.phase = record.phase
@@ -125,7 +123,8 @@ function standIn(record: DeliveredRecord): DeliveredRecord {
   return own
 }
 
-function letBatchGo(record: DeliveredRecord): void {
+/** Replaces the record's batch by a copy of the record alone. */
+function releaseBatch(record: DeliveredRecord): void {
   const { batch, index } = record
   if (batch.count === 1) return
   record.batch = batch.copy(index)

@@ -38,11 +38,11 @@ export interface LifeHost {
   readonly clock: Clock
   readonly reports: Reports
   readonly names: TopicNames
-  /** Told of the connection, as it comes and goes. */
+  /** Called when the connection is lost or comes back. */
   onConnection(event: ConnectionEvent): void
 }
 
-/** What begins and ends with a client. */
+/** The parts that end with the client. */
 export interface Parts {
   readonly topics: Topics
   readonly consuming: Consuming
@@ -54,7 +54,7 @@ export interface Parts {
   readonly metering: Metering
 }
 
-/** A report as users get it: its fields are its own, and it reads well in a log. */
+/** A close report, printable in a log. */
 class ReportObject extends Readable {}
 
 export function replayCutOff(): ClientClosedError {
@@ -63,18 +63,18 @@ export function replayCutOff(): ClientClosedError {
   )
 }
 
-/** A client from its start to its end: connected when it is needed, and closed once, by whoever comes first. */
+/** The life of a client from start to end. It connects when that is needed, and closes once. */
 export class Life {
   readonly closed: Promise<CloseReport>
-  /** Completes when the brokers answer; connects on the first subscription, for all of them. */
+  /** Completes when a broker answers. The first subscription connects, for all subscribers. */
   readonly connected: Observable<never>
   /** Completes when the client is running. */
   readonly joined = new ReplaySubject<never>()
-  /** Everything that goes on until the client is closed. */
+  /** All work that continues until the client is closed. */
   readonly #work = new Subscription()
   #connecting = false
   #closing: { readonly patience: Subject<unknown>; fatal: RxMikaError | undefined } | undefined
-  /** What goes before consuming is given up then, for it would fail on a driver that is closed. */
+  /** Emits when closing begins. It ends what comes before consuming, which would fail on a closed driver. */
   readonly #closingBegins = new Subject<void>()
   #reportEnd!: (report: CloseReport) => void
   #finished = false
@@ -107,7 +107,7 @@ export class Life {
     this.#parts = parts
     const abort = (reason: unknown) =>
       this.closeBy(new ClientClosedError('the client was closed by its abort signal', { cause: reason }))
-    // Aborted from the beginning: whoever makes the client is to be told, too.
+    // Aborted from the start: report it after the caller has the client and can subscribe.
     if (signal?.aborted) parts.consuming.soon(() => abort(signal.reason))
     else this.#work.add(aborted(signal).subscribe(abort))
   }
@@ -116,7 +116,7 @@ export class Life {
     return this.#closing !== undefined
   }
 
-  /** What closes the client, or has closed it. */
+  /** The error that closes, or has closed, the client. */
   get failure(): RxMikaError | undefined {
     return this.#closing?.fatal
   }
@@ -124,9 +124,10 @@ export class Life {
   // ── The beginning ────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Goes on with the work until the client is closed; an error of it closes the client, and so does its end.
+   * Stays subscribed to the work until the client is closed. An error of the work closes the client, and so does its
+   * completion.
    *
-   * @param before Completes once the work can begin.
+   * @param before Completes once the work may begin.
    */
   work(before: Observable<never>, work: () => Observable<unknown>): void {
     this.#work.add(
@@ -142,7 +143,7 @@ export class Life {
     )
   }
 
-  /** Goes on with the work until the client closes; its end means nothing, and an error closes the client. */
+  /** Stays subscribed to the work until the client closes. Its error closes the client; its completion has no effect. */
   during(work: Observable<unknown>): void {
     this.#work.add(work.pipe(takeUntil(this.#closingBegins)).subscribe({ error: error => this.closeBy(error) }))
   }
@@ -172,7 +173,7 @@ export class Life {
     return this.closed
   }
 
-  /** What cannot heal: closes at once, tells the streams, and is the last of `errors`. */
+  /** For an error that cannot heal: closes at once, errors the streams, and is the last one on `errors`. */
   closeBy(cause: unknown): void {
     const error = isRxMikaError(cause)
       ? this.host.names.inError(cause)
@@ -185,7 +186,7 @@ export class Life {
     }
   }
 
-  /** @param patience How long to wait for records; undefined: not at all. */
+  /** @param patience Emits when the wait for records ends; undefined: there is no wait. */
   #close(
     patience?: Observable<unknown>,
     { timeout, fatal }: { readonly timeout?: number; readonly fatal?: RxMikaError } = {},
@@ -199,7 +200,7 @@ export class Life {
     this.#closingBegins.next()
     if (fatal !== undefined) config.logger.fatal({ err: fatal }, fatal.message)
     reports.moveTo('draining', fatal)
-    // The streams end first: operators that hold records back (bufferTime, concatMap) let go of them on completion.
+    // The streams end first: operators that buffer records (bufferTime, concatMap) release them on completion.
     topics.endStreams(fatal === undefined ? {} : { error: fatal })
     replays.end(fatal ?? replayCutOff())
     reads.end(fatal)
@@ -214,13 +215,13 @@ export class Life {
         flushCommits: () => commits.flush(),
         committed: () => {
           if (!commits.settled) return false
-          // What was settled while that commit was under way goes into one more.
+          // Records settled during that commit go into another one.
           commits.flush()
           return commits.settled
         },
         leave: () => {
           end = consuming.whatIsLeft()
-          // What is settled from here on cannot be committed: it shall not be told that it was.
+          // From here on a settlement cannot be committed, so it must not be reported as counted.
           consuming.leave()
           return this.#connecting ? driver.leave() : EMPTY
         },

@@ -1,7 +1,7 @@
 import type { DeliveryPhase } from '../delivery.js'
 import type { DeliveredRecord } from '../record.js'
 
-/** Which phase may follow which. Held to by the tests of generated histories; checked at run time it would cost a look-up per record. */
+/** The allowed transitions. Checked by the tests of generated histories; a check at run time would cost a look-up per record. */
 export const nextPhases: { readonly [phase in DeliveryPhase]: readonly DeliveryPhase[] } = {
   waiting: ['unsettled', 'fenced', 'not-due', 'routing', 'done'],
   fenced: ['waiting', 'done'],
@@ -16,19 +16,19 @@ export const nextPhases: { readonly [phase in DeliveryPhase]: readonly DeliveryP
   done: [],
 }
 
-/** Who waits for the records of one assignment, by their phases. A record in any other phase is waited for by nobody. */
+/** Counts the records of one assignment by what a rebalance and a close do about their phases. Other phases are not counted. */
 export class Phases {
-  /** In a pipeline or on their route: a rebalance and a graceful close wait for them. */
+  /** In a pipeline or on a failure route: a rebalance and a graceful close wait for them. */
   inFlight = 0
-  /** Failed, and taken by no step or held by one; or behind such a record: nobody waits for them. */
+  /** Failed and held, by a step or because no step took them, or waiting behind such a record: nothing waits for them. */
   stuck = 0
-  /** Of the stuck those that are held outside of their pipeline. */
+  /** The part of `stuck` that is held outside the pipeline. */
   held = 0
-  /** Retries whose time has not come: nobody waits for them. */
+  /** Retries whose time has not come: nothing waits for them. */
   notDue = 0
-  /** Their work begins when a rebalance is over: a graceful close waits for them, and that rebalance does not. */
+  /** Waiting in a pipeline for the end of a rebalance: a graceful close waits for them, and that rebalance does not. */
   resting = 0
-  /** Delivered to a subscription that ended, and waiting for another: nobody waits for them. */
+  /** Left by a subscription that ended, waiting for the next one: nothing waits for them. */
   left = 0
 
   move(record: DeliveredRecord, phase: DeliveryPhase): void {
@@ -72,7 +72,7 @@ export class Phases {
   }
 }
 
-/** Delivered and not completed, other than a retry that is not due. */
+/** Delivered and not completed. Retries that are not due are excluded. */
 export function isLeftBehind(phase: DeliveryPhase): boolean {
   return phase !== 'done' && phase !== 'waiting' && phase !== 'fenced' && phase !== 'not-due'
 }

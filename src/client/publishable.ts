@@ -13,21 +13,21 @@ const known: KnownOptions<PublishRecord> = {
 const maxPartition = 2 ** 31 - 1
 
 /**
- * The records that `publish` was called with, as a list.
+ * The argument of `publish` as an array.
  *
- * @throws ConfigurationError naming the record by its index, where there are several, and what of it cannot be written.
+ * @throws ConfigurationError naming the record by its index, if there are several, and the invalid field.
  */
 export function publishable(records: PublishRecord | readonly PublishRecord[]): readonly PublishRecord[] {
   if (!Array.isArray(records)) {
     checkPublishable(records as PublishRecord)
     return [records as PublishRecord]
   }
-  // Not forEach, which passes over holes.
+  // Not `forEach`, which skips holes.
   for (let at = 0; at < records.length; at++) checkPublishable(records[at], at)
   return records
 }
 
-/** Millions of records pass here: a text for a message is made only where there is a message. */
+/** Called for millions of records, so strings for a message are built only if there is a message. */
 function checkPublishable(record: PublishRecord, index?: number): void {
   if (typeof record !== 'object' || record === null) {
     throw invalid(`${where(index)}: what is published`, record, 'must be an object { topic, key, value, headers }')
@@ -70,7 +70,7 @@ function checkHeaders(
     }
     return
   }
-  // A Map has no properties: its headers would be lost without a word.
+  // A Map has no enumerable properties: its headers would be lost silently.
   if (typeof headers !== 'object' || headers === null || headers instanceof Map || Buffer.isBuffer(headers)) {
     throw refused(headers)
   }

@@ -5,11 +5,11 @@ import type { Outgoing } from '../outgoing.js'
 import { type ProduceResult, recognized } from '../produce-result.js'
 import type { ProduceRecord, RecordMetadata } from '../publish.js'
 
-/** How long a driver rests that gives a record back instead of trying again itself, ms. */
+/** The delay before a record is produced again that the driver returned instead of retrying it, ms. */
 const againAfter = 1_000
 
 /**
- * One record on its way, and who waits for it. One object a record and no closures: tens of thousands may wait at once.
+ * One record to publish, with the callbacks of its caller. One object per record and no closures: tens of thousands may wait.
  */
 export abstract class Sending implements Outgoing {
   #publisher: Publisher | undefined
@@ -17,18 +17,18 @@ export abstract class Sending implements Outgoing {
   abstract readonly topic: string
   abstract readonly key: Outgoing['key']
   abstract readonly partition: number | undefined
-  /** False: nobody waits any more, and what was not sent yet is left out. */
+  /** False: the caller does not wait any more, and a record that is not sent yet is dropped. */
   abstract readonly wanted: boolean
-  /** Makes the record when it is sent. */
+  /** Makes the record, when it is sent. */
   abstract record(): ProduceRecord
-  /** The record's place, or a refusal for good. */
+  /** Called with the record's place, or with a permanent refusal. */
   protected abstract settled(result: ProduceResult): void
-  /** It was left out. */
+  /** Called if the record was dropped. */
   abstract abandoned(): void
-  /** Why it is not written yet. */
+  /** Called with the reason why the record is not written yet. */
   abstract delayed(error: PublishError, lasting: boolean): void
 
-  /** Who is told if the driver gives it back. */
+  /** Sets the publisher that is called if the driver returns the record. */
   sentBy(publisher: Publisher): void {
     this.#publisher = publisher
   }
@@ -42,8 +42,7 @@ export abstract class Sending implements Outgoing {
 }
 
 /**
- * Hands records to the driver, which keeps their order, sends together what it can, and goes on trying for as long as they
- * are wanted.
+ * Passes records to the driver, which keeps their order, batches them, and retries as long as they are wanted.
  */
 export class Publisher {
   readonly #retries = new Subscription()
@@ -52,28 +51,28 @@ export class Publisher {
   constructor(
     readonly driver: Pick<Driver, 'produce'>,
     readonly scheduler: SchedulerLike,
-    /** Where acknowledged records are counted. */
+    /** Counts acknowledged records. */
     readonly counters: { published: number } = { published: 0 },
   ) {}
 
-  /** Publishes one record and tells it once it is acknowledged, or refused for good. */
+  /** Publishes one record. Settles it once the broker has acknowledged it or refused it for good. */
   send(sending: Sending): void {
     sending.sentBy(this)
     this.#produce(sending)
   }
 
-  /** The same as an Observable: emits the place; a refusal for good errors; completes once it is `wanted` no more. */
+  /** As an Observable: emits the place, errors with a permanent refusal, completes empty if it is no longer `wanted`. */
   publish(record: ProduceRecord, waiting: ObservedWaiting): Observable<RecordMetadata> {
     return new Observable(subscriber => this.send(new ObservedSending(record, waiting, subscriber)))
   }
 
-  /** Nothing is tried again any more. */
+  /** Stops all retries. */
   end(): void {
     this.#ended = true
     this.#retries.unsubscribe()
   }
 
-  /** A driver is to try again itself. One that gives back a refusal that may pass, or no result at all, is asked anew. */
+  /** Called if the driver returns a retriable refusal or no valid result, although it should retry itself. */
   givenBack(sending: Sending, error: PublishError): void {
     if (this.#ended || !sending.wanted) return sending.abandoned()
     sending.delayed(error, true)
@@ -97,7 +96,7 @@ export class Publisher {
   }
 }
 
-/** What else a record that is published as an Observable asks of whoever waits. */
+/** The callbacks of a record that is published as an Observable. */
 export interface ObservedWaiting {
   wanted(): boolean
   delayed(error: PublishError, lasting: boolean): void

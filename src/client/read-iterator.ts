@@ -13,13 +13,13 @@ interface Waiting {
 }
 
 /**
- * One loop over a read. The read begins with the first `next()`, and ends with the loop. While a batch waits that was not
- * asked for yet, nothing is fetched, except for fetches already in flight.
+ * One loop over a read. The read begins with the first `next()` and ends with the loop. While a fetched batch waits that was
+ * not asked for, nothing more is fetched, except for fetches already in flight.
  */
 export class ReadIterator implements AsyncIterableIterator<ReadRecord> {
   readonly #paused = new BehaviorSubject(false)
   readonly #batches = new Fifo<ReadBatch>()
-  /** Calls of `next()` that are not answered yet. */
+  /** Pending calls of `next()`. */
   readonly #waiting = new Fifo<Waiting>()
   #current: ReadBatch | undefined
   #at = 0
@@ -87,7 +87,7 @@ export class ReadIterator implements AsyncIterableIterator<ReadRecord> {
     }
   }
 
-  /** An error is thrown once; after it the loop is done. */
+  /** An error is thrown once. After that the loop is done. */
   #tellEnd({ resolve, reject }: Waiting, end: { readonly error?: unknown }): void {
     this.#end = {}
     if ('error' in end) reject(end.error)
@@ -99,7 +99,7 @@ export class ReadIterator implements AsyncIterableIterator<ReadRecord> {
       this.#current = this.#batches.shift()
       if (this.#current === undefined) return undefined
       this.#at = this.#current.from
-      // What comes next is fetched while the last batch is worked on.
+      // The next batch is fetched while the last one is worked on.
       if (this.#batches.size === 0 && this.#paused.value) this.#paused.next(false)
     }
     return this.record(this.#current, this.#at++)

@@ -5,13 +5,13 @@ import { FetchedRecord, type ReadRecord } from '../read-record.js'
 import { type ReadBatch, ReadIterator } from './read-iterator.js'
 import type { Reports } from './reports.js'
 
-/** Begins one read. `paused`, if there is one, holds its fetching back. */
+/** Begins one read. While `paused` emits true, nothing more is fetched. */
 export type BeginRead = (paused: Observable<boolean> | undefined) => Observable<ReadEvent>
 
 /**
- * What `client.read` returns. As an Observable it pushes: the next records are fetched while the last ones are handed over,
- * and handed over once `next` has returned for all of those. As an async iterable it is pulled: what was fetched and not
- * asked for yet stops the fetching.
+ * What `client.read` returns. As an Observable it pushes: the next batch is fetched while the last one is emitted, and emitted
+ * once `next` has returned for all of its records. As an async iterable it is pulled: fetching stops while a fetched batch
+ * was not asked for.
  */
 export class ReadStream extends Observable<ReadRecord> implements AsyncIterable<ReadRecord> {
   readonly #topic: string
@@ -22,7 +22,7 @@ export class ReadStream extends Observable<ReadRecord> implements AsyncIterable<
   constructor(topic: string, begin: BeginRead, reports: Reports) {
     super(subscriber =>
       this.#subscribe(undefined, subscriber, batch => {
-        // A subscriber may leave from within.
+        // A subscriber may unsubscribe within `next`.
         for (let at = batch.from; at < batch.to && !subscriber.closed; at++) subscriber.next(this.#record(batch, at))
       }),
     )

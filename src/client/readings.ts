@@ -12,7 +12,7 @@ import type { StreamTopic } from './stream-topic.js'
 import type { TopicNames } from './topic-names.js'
 import type { WallClock } from './wall-clock.js'
 
-/** A registered topic: every record is for its one stream. */
+/** A registered topic: all of its records go to one stream. */
 export class TopicReading implements Reading {
   readonly kind = 'topic'
   readonly active = true
@@ -52,7 +52,7 @@ export class TopicReading implements Reading {
   }
 }
 
-/** What the shared retry and DLQ topics are read with. */
+/** What the shared retry and DLQ topics need to be read. */
 export interface SharedTopics {
   readonly headers: GroupHeaders
   readonly reports: Reports
@@ -61,11 +61,11 @@ export interface SharedTopics {
   readonly wallClock: WallClock
   /** By full name. */
   stream(topic: string): StreamTopic | undefined
-  /** Where records go that no stream is for. */
+  /** The route of records without a stream. */
   readonly orphans: FailureRoute
 }
 
-/** A topic that several groups share: this group's copies are for the streams of their original topics, the others' are passed over. */
+/** A topic shared by several groups. This group's copies go to the streams of their original topics; others are skipped. */
 abstract class SharedReading implements Reading {
   abstract readonly kind: 'retry' | 'dlq'
   abstract readonly active: boolean
@@ -112,7 +112,7 @@ abstract class SharedReading implements Reading {
       record.fail(
         new RecordWithoutConsumerError(
           own.origin.topic,
-          `a record of topic '${own.origin.topic}' stands on '${assignment.topic}', but the topic is not registered here`,
+          `a record on topic '${assignment.topic}' belongs to topic '${own.origin.topic}', which is not registered here`,
         ),
         { retry: false },
       )
@@ -135,12 +135,12 @@ abstract class SharedReading implements Reading {
 
   protected skipped(): void {}
 
-  /** Whether somebody else has seen to a record of this group. */
+  /** Whether a record of this group was already completed by other means. */
   protected isDealtWith(_partition: number, _offset: number): boolean {
     return false
   }
 
-  /** In how many ms a record of this group is for its stream; undefined: it is not, and is seen to. */
+  /** In how many ms a record of this group may be delivered; undefined: not at all, and it is already taken care of. */
   protected takes(_assignment: Assignment, _record: DeliveredRecord): number | undefined {
     return 0
   }

@@ -8,19 +8,19 @@ export interface ReadsHost {
   readonly driver: Driver
   readonly reports: Reports
   readonly rack: string | undefined
-  /** Completes when the brokers answer. */
+  /** Completes when a broker answers. */
   readonly connected: Observable<never>
 }
 
-/** The open calls of `read`: none of them has anything to do with what the client consumes. */
+/** The pending calls of `read`. They are independent of what the client consumes. */
 export class Reads {
-  /** Emits why, when the client closes. */
+  /** Emits the reason when the client closes. */
   readonly #cutOff = new Subject<ClientClosedError>()
   #closed: ClientClosedError | undefined
 
   constructor(readonly host: ReadsHost) {}
 
-  /** @param request With the topic's full name. */
+  /** @param request Has the full name of the topic. */
   read(topic: string, request: Omit<ReadRequest, 'paused' | 'rack'>): ReadStream {
     const { rack } = this.host
     return new ReadStream(

@@ -1,7 +1,7 @@
 import { Subject } from 'rxjs'
 import type { Rebalances } from '../record.js'
 
-/** What one client's pipelines are told of its rebalances. */
+/** The rebalances of one client, as its pipelines see them. */
 export class ClientRebalances implements Rebalances {
   readonly changes = new Subject<void>()
   #underWay = false
@@ -10,13 +10,13 @@ export class ClientRebalances implements Rebalances {
     return this.#underWay
   }
 
-  /** More partitions may be given up. */
+  /** Partitions may be given up; possibly more after an earlier call. */
   begin(): void {
     this.#underWay = true
     this.changes.next()
   }
 
-  /** Every partition that could be given up was, or stays. */
+  /** It is decided for every partition whether it is given up. */
   end(): void {
     if (!this.#underWay) return
     this.#underWay = false

@@ -8,21 +8,21 @@ import type { TopicNames } from './topic-names.js'
 import type { TopicConfig } from './topic-options.js'
 import type { TopicStream } from './topic-stream.js'
 
-/** What is registered, checked: one name, several, or all that match. */
+/** A checked selection of topics: one name, several names, or a pattern. */
 export interface Selection {
   /** As messages name it. */
   readonly label: string
-  /** The same of two that select the same in the same way. */
+  /** Equal for two selections that select the same topics in the same way. */
   readonly key: string
-  /** Full names; undefined: those that match. */
+  /** Full names; undefined for a pattern. */
   readonly names: readonly string[] | undefined
-  /** One name: the topic has to exist. Others are read while they do. */
+  /** True for one name: the topic must exist. Other selections read topics while they exist. */
   readonly isOne: boolean
-  /** Whether it selects the topic, by its full name. */
+  /** Whether it selects a topic, by its full name. */
   has(topic: string): boolean
 }
 
-/** @throws ConfigurationError if it selects nothing, or what is no topic name. */
+/** @throws ConfigurationError if it selects nothing, or contains an invalid topic name. */
 export function select(what: TopicSelection, names: TopicNames): Selection {
   if (types.isRegExp(what)) return byPattern(what, names)
   if (Array.isArray(what)) return byNames(what, names)
@@ -33,7 +33,7 @@ export function select(what: TopicSelection, names: TopicNames): Selection {
 
 function byNames(what: readonly string[], { suffix }: TopicNames): Selection {
   if (what.length === 0) throw invalid('topic', what, 'must name at least one topic')
-  // A copy: the caller's array may change.
+  // Copied, because the caller's array may change.
   const full = Array.from(what, (name, at) => {
     if (name === undefined) throw invalid(`topic[${at}]`, name, 'must be a non-empty string')
     return topicName(`topic[${at}]`, name, suffix)!
@@ -49,7 +49,7 @@ function byNames(what: readonly string[], { suffix }: TopicNames): Selection {
 }
 
 function byPattern(what: RegExp, names: TopicNames): Selection {
-  // Its own: with `g` or `y` a pattern remembers where it was, and the caller may use it, too.
+  // Copied, because with `g` or `y` a pattern has a state, which the caller may change.
   const pattern = new RegExp(what.source, what.flags.replace('g', ''))
   return {
     ...{ label: String(what), key: String(what), names: undefined, isOne: false },
@@ -61,19 +61,19 @@ function byPattern(what: RegExp, names: TopicNames): Selection {
   }
 }
 
-/** What was registered by one call of `topic`: a stream, and the topics whose records go there. */
+/** One call of `topic`: a stream, and the topics whose records go to it. */
 export class Registration {
   /**
-   * By full name, in the order they were seen. One that is gone stays: its retries may be under way, and it keeps its pause if
-   * it comes again.
+   * By full name, in the order they were found. A deleted topic stays: its retries may be pending, and it is still paused if
+   * it is created again.
    */
   readonly topics = new Map<string, StreamTopic>()
-  /** For records on the retry and DLQ topics whose topic is selected, and has not been seen here. */
+  /** For records on the retry and DLQ topics whose topic is selected but was not found here. */
   others: StreamTopic | undefined
-  /** Those that were there when it was first looked, and are there still; undefined: nobody has looked. */
+  /** The topics of the first lookup that still exist; undefined before it. */
   atFirst: Set<string> | undefined
   #allPaused = false
-  /** Full names of topics whose pause is another than that of all. */
+  /** Full names of topics that are not paused like the others. */
   readonly #exceptions = new Set<string>()
 
   constructor(
@@ -86,19 +86,19 @@ export class Registration {
     return this.others === undefined ? [...this.topics.values()] : [...this.topics.values(), this.others]
   }
 
-  /** Whether a topic that is seen for the first time is paused. */
+  /** Whether a newly found topic is paused. */
   isPaused(topic: string): boolean {
     return this.#allPaused !== this.#exceptions.has(topic)
   }
 
-  /** @returns those of its topics for which that changed something. */
+  /** @returns the topics for which this changed something. */
   pauseAll(paused: boolean): StreamTopic[] {
     this.#allPaused = paused
     this.#exceptions.clear()
     return this.all.filter(topic => changed(topic, paused)).filter(topic => topic !== this.others)
   }
 
-  /** @returns the topic, if that changed something. */
+  /** @returns the topic, if this changed something. */
   pauseOne(name: string, paused: boolean): StreamTopic[] {
     if (paused === this.#allPaused) this.#exceptions.delete(name)
     else this.#exceptions.add(name)

@@ -45,7 +45,7 @@ const known: KnownOptions<ConnectionOptions> = {
   timeout: true,
 }
 
-/** What Node takes beyond the types of its oldest version here: options of `net.connect`, and of later versions. */
+/** Options that Node accepts beyond the types of its oldest supported version: those of `net.connect`, and newer ones. */
 const alsoKnown = {
   allowHalfOpen: true,
   autoSelectFamily: true,
@@ -65,14 +65,14 @@ const alsoKnown = {
   signal: true,
 } as const
 
-/** @throws ConfigurationError. Values are not shown, they may be keys. */
+/** @throws ConfigurationError without the values, which may be keys. */
 export function checkSsl(ssl: unknown): asserts ssl is SslOptions {
   if (typeof ssl === 'boolean') return
   const rule = "must be a boolean or an object with node:tls's options"
   if (typeof ssl !== 'object' || ssl === null || Array.isArray(ssl)) {
-    // A short word is no key, and helps to find where it came from.
-    const told = typeof ssl === 'string' && !/^\w{0,5}$/.test(ssl) ? invalidSecret : invalid
-    throw told('ssl', ssl, rule)
+    // A short word is not a key, and shows where the value came from.
+    const error = typeof ssl === 'string' && !/^\w{0,5}$/.test(ssl) ? invalidSecret : invalid
+    throw error('ssl', ssl, rule)
   }
   checkOptions('ssl', ssl as object, { ...known, ...alsoKnown } as KnownOptions<object>)
 }

@@ -4,7 +4,7 @@ import type { DeliveredRecord } from '../record.js'
 import type { FailureRoute } from './failure-route.js'
 import type { TopicStream } from './topic-stream.js'
 
-/** One topic of a stream: its records go the same way as those of the others, but for its own pause and its own route. */
+/** One topic of a stream. It has its own pause and failure route. */
 export class StreamTopic {
   paused = false
 
@@ -19,7 +19,7 @@ export class StreamTopic {
     return !this.paused && this.stream.open
   }
 
-  /** Whether more of its own records may be taken in. */
+  /** Whether more records of the topic may be read. */
   get wantsMore(): boolean {
     return !this.paused && this.stream.wantsMore
   }

@@ -1,28 +1,28 @@
 import { type SchedulerLike, Subscription } from 'rxjs'
 
-/** How long what happens is gathered before its first line, ms: a burst is one line then, with its count. */
+/** How long happenings are collected before the first line of a kind, ms: a burst becomes one line with its count. */
 const gatheredFor = 1_000
-/** The least time between two lines of a kind, ms. */
+/** The shortest time between two lines of a kind, ms. */
 const linesApart = 10_000
-/** How many kinds are counted apart; more, and the rest of a family is counted together. Topics and error names are data. */
+/** How many kinds are counted separately; further ones are counted together per family. Topics and error names are data. */
 const maxKinds = 100
 
-/** What is counted: one line for all that have the same family and name. */
+/** Something to count. All happenings with the same family and name share a line. */
 export interface Happening<T> {
-  /** A word. */
+  /** A single word. */
   readonly family: string
-  /** What lines of a family are kept apart by; may hold anything. */
+  /** Separates the lines of a family; any text. */
   readonly name: string
   readonly of: T
 }
 
-/** So many happenings of one kind since the last line. */
+/** The number of happenings of one kind since its last line. */
 export interface Tally<T> {
   readonly family: string
   /** The first of them. */
   readonly first: T
   readonly count: number
-  /** Kinds that found no place are counted together. */
+  /** True: several kinds are counted together. */
   readonly mixed: boolean
 }
 
@@ -35,16 +35,16 @@ interface Kind<T> {
 }
 
 /**
- * Counts what may happen to every record, so that the log has a line of each kind in 10 s and not one of each record.
+ * Counts what may happen to every record, so that the log has one line per kind in 10 s and not one per record.
  *
- * The first line of a kind comes a second after its first happening, every further one 10 s after the line before, while
- * there is anything to say. Memory is bounded: 100 kinds, and one more of each family.
+ * The first line of a kind is written one second after its first happening, each further one 10 s after the last, if
+ * anything happened meanwhile. Memory is bounded: 100 kinds, and one more per family.
  */
 export class Tallies<T, S> {
   readonly #kinds = new Map<string, Kind<S>>()
   #ended = false
 
-  /** @param sum What is kept of the first happening of a line: what itself holds bytes or errors is not kept for 10 s. */
+  /** @param sum Returns what is kept of the first happening of a line, so that bytes and errors are not kept for 10 s. */
   constructor(
     readonly scheduler: SchedulerLike,
     readonly sum: (of: T) => S,
@@ -64,11 +64,11 @@ export class Tallies<T, S> {
     const timer = this.#ended ? Subscription.EMPTY : this.#later(key, gatheredFor)
     const begun: Kind<S> = { family, mixed, first: this.sum(of), count: 1, timer }
     this.#kinds.set(key, begun)
-    // Nothing comes after the end: the first of a kind is all that is said.
+    // After the end only the first happening of a kind is written.
     if (this.#ended) this.#sayOf(begun)
   }
 
-  /** Says what has been counted and not said. Of what happens afterwards, the first of each kind is said. */
+  /** Writes the counts that are not written yet. After that, only the first happening of each kind is written. */
   end(): void {
     this.#ended = true
     for (const kind of this.#kinds.values()) {

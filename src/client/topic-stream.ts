@@ -5,45 +5,45 @@ import type { StallReason } from '../events.js'
 import { type ConsumeRecord, type DeliveredRecord, deliveryOf } from '../record.js'
 import { TopicRecords } from './topic-records.js'
 
-/** What reads records for the stream, such as an assignment. */
+/** A source of records for the stream, such as an assignment. */
 export interface StreamFeed {
   /** Delivers what may be delivered now. */
   drain(): void
-  /** Delivers once what is under way has returned. */
+  /** Delivers after the current call has returned. */
   drainSoon(): void
-  /** Delivers in another turn, which leaves all else its own. */
+  /** Delivers in another turn of the event loop, so that other work gets its turn. */
   drainLater(): void
-  /** Runs the work in another turn and at the same time. */
+  /** Runs the work in another turn, without delay. */
   soon(work: () => void): void
-  /** The stream's subscription ended: what it left unsettled waits, in order, for the next one. */
+  /** The stream's subscription ended: records that it left unsettled wait, in order, for the next one. */
   rewind(stream: TopicStream): void
 }
 
 export type StreamEnd = { readonly error?: unknown }
 
 /**
- * What was registered as users see it: an Observable with one subscriber at a time, fed by every assignment that reads
- * records of its topics, from their own partitions or as copies on the retry and DLQ topics.
+ * A registered stream as users see it: an Observable with one subscriber at a time. Its records come from every assignment
+ * that reads its topics, or copies of their records on the retry and DLQ topics.
  */
 export class TopicStream {
   readonly records: TopicRecords<ConsumeRecord>
   #subscriber: Subscriber<ConsumeRecord> | undefined
-  /** The subscriber asks for each record, and has not asked for the next. */
+  /** True: the subscriber asks for each record, and has not asked for the next one. */
   #resting = false
-  /** Where the subscriber that asks has its newest record from. */
+  /** The feed that delivered the latest record to a subscriber that asks. */
   #lastFrom: object | undefined
-  /** How many operators of its pipeline have enough for now. */
+  /** How many operators of its pipeline have suspended it. */
   #suspended = 0
   #end: StreamEnd | undefined
   #told = false
   #interrupted = false
-  /** A record is being delivered, or a subscriber given what waits for it. */
+  /** True: a record is being delivered, or waiting records are being delivered to a new subscriber. */
   #delivering = false
-  /** The last subscriber ended before it was subscribed. */
+  /** True: the last subscriber ended while it was being subscribed. */
   #endedAtOnce = false
 
   constructor(
-    /** What was registered, as messages name it. */
+    /** The registration, as messages name it. */
     readonly name: string,
     /** The assignments that may hold records of its topics. */
     readonly assignments: () => Iterable<StreamFeed>,
@@ -62,17 +62,17 @@ export class TopicStream {
     return this.#subscriber !== undefined && !this.#resting
   }
 
-  /** Its topic could not be read, which errored its subscriber, and nobody has subscribed since. */
+  /** True: an error ended its subscriber because its topic could not be read, and none has subscribed since. */
   get failed(): boolean {
     return this.#interrupted && this.#subscriber === undefined
   }
 
-  /** Whether more of the topic's own records may be taken in. */
+  /** Whether more records of its topics may be read. */
   get wantsMore(): boolean {
     return this.open && this.#suspended === 0
   }
 
-  /** For operators of its pipeline. */
+  /** For the operators of its pipeline. */
   readonly supply: Supply = {
     suspend: () => {
       this.#suspended++
@@ -94,7 +94,7 @@ export class TopicStream {
     this.#delivering = around
   }
 
-  /** No more records come: completes the stream, or errors it. */
+  /** No more records come: completes or errors the stream. */
   end(end: StreamEnd): void {
     if (this.#end !== undefined) return
     this.#end = end
@@ -105,14 +105,14 @@ export class TopicStream {
   }
 
   /**
-   * Nothing can be read for now: errors the subscriber. What it left unsettled, and what comes once it can be read again, is
-   * for whoever subscribes next.
+   * Errors the subscriber because nothing can be read for now. Records that it left unsettled, and those that come once the
+   * topic can be read again, are for the next subscriber.
    */
   interrupt(error: unknown): void {
     const subscriber = this.#subscriber
     if (subscriber === undefined) return
     this.#interrupted = true
-    // Before it is told, for it may subscribe again from within.
+    // Before the error, because the subscriber may subscribe again within it.
     this.#release(subscriber)
     subscriber.error(error)
   }
@@ -125,11 +125,11 @@ export class TopicStream {
     for (const assignment of this.assignments()) assignment.rewind(this)
   }
 
-  /** @param asks It is given the first record, and each further one when it asks. */
+  /** @param asks True: it gets the first record, and each further one when it asks. */
   #subscribe(subscriber: Subscriber<ConsumeRecord>, asks: boolean): (() => void) | undefined {
     if (this.#end !== undefined) {
-      // Told once, it stays silent: repeat() or retry() at the end of the pipeline would subscribe for ever otherwise. A loop
-      // over records has no such operator, and would hang.
+      // Only one subscriber gets the end; later ones get nothing. Otherwise repeat() or retry() at the end of the pipeline
+      // would subscribe for ever. A loop has no such operator, and would hang without an end.
       if (asks || !this.#told) this.#tell(subscriber)
       return
     }
@@ -139,10 +139,10 @@ export class TopicStream {
     }
     this.#subscriber = subscriber
     this.#interrupted = false
-    // Teardown first, delivery second: a subscriber that is satisfied while it subscribes (take(1)) gives back the rest.
+    // Teardown before delivery: a subscriber that ends while it is being subscribed (take(1)) returns the other records.
     subscriber.add(() => this.#release(subscriber))
-    // retry() and repeat() subscribe again from within what ended the one before. A pipeline that ends each time would
-    // fill the stack; so it is given records in another turn.
+    // retry() and repeat() subscribe again from within the end of the previous subscription. If a pipeline ends each time,
+    // that would overflow the stack. So it gets its records in another turn.
     if (this.#delivering || this.#endedAtOnce) {
       this.#endedAtOnce = false
       for (const assignment of this.assignments()) assignment.drainLater()
@@ -154,14 +154,14 @@ export class TopicStream {
     this.#endedAtOnce = subscriber.closed
   }
 
-  /** In a turn of its own: whoever asks may be in the middle of anything. Assignments have their turns, too. */
+  /** Delivers in another turn, because the caller may be in the middle of anything. Assignments take turns. */
   #ask(): void {
     const feeds = [...this.assignments()]
     const subscriber = this.#subscriber
     const next = feeds.indexOf(this.#lastFrom as StreamFeed) + 1
     const turn = () => {
       if (this.#subscriber !== subscriber) return
-      // Not sooner: what was settled by who asks has its assignment deliver, before it is its turn.
+      // Not sooner: settling a record lets its assignment deliver, which must not happen before its turn.
       this.#resting = false
       for (const feed of [...feeds.slice(next), ...feeds.slice(0, next)]) {
         if (!this.open) return

@@ -1,21 +1,21 @@
 import type { DeliveredRecord } from '../record.js'
 import type { StreamTopic } from './stream-topic.js'
 
-/** What hands out the records that waited. */
+/** Delivers the records that waited. */
 export interface WaitingHost {
-  /** Whether records may be handed out now. */
+  /** Whether records may be delivered now. */
   readonly mayHandOut: boolean
-  /** What is assigned may be somebody else's by now. */
+  /** True: the assignment may belong to another member by now. */
   readonly doubtful: boolean
   hand(record: DeliveredRecord, stream: StreamTopic): void
-  /** Asks for the bytes of those records from `at` on that were let go, and returns where the next is that has its own. */
+  /** Requests the bytes of the records from `at` on that are not held in memory. Returns the index of the next one that has its bytes. */
   recall(records: readonly DeliveredRecord[], at: number): number
 }
 
-/** After so many records it is looked again whether they are still ours: a process stands still where it spends its time. */
+/** After this many records, `doubtful` is checked again: the process may be suspended at any point of the loop. */
 export const doubtLookedAtEvery = 64
 
-/** The records of one assignment that wait for their stream to be open, per stream in delivery order. */
+/** The records of one assignment that wait until their stream is open, per stream in delivery order. */
 export class Waiting {
   readonly #lists = new Map<StreamTopic, DeliveredRecord[]>()
 
@@ -35,12 +35,12 @@ export class Waiting {
     else list.push(record)
   }
 
-  /** These, in delivery order, are all that wait for the stream. */
+  /** Sets the records that wait for the stream, in delivery order. */
   replace(stream: StreamTopic, records: DeliveredRecord[]): void {
     this.#lists.set(stream, records)
   }
 
-  /** Hands out what may be handed out now. */
+  /** Delivers what may be delivered now. */
   handOut(): void {
     const { host } = this
     for (const [stream, records] of this.#lists) {
@@ -55,7 +55,7 @@ export class Waiting {
         }
         at++
         host.hand(record, stream)
-        // The subscription ended by that, and what it left unsettled, the rest of this list too, waits anew.
+        // The subscription ended meanwhile, and the records it left unsettled wait again, with the rest of this list.
         if (this.#lists.get(stream) !== records) break
       }
       if (this.#lists.get(stream) !== records) continue
@@ -64,20 +64,20 @@ export class Waiting {
     }
   }
 
-  /** Whether a stream that records wait for is open. */
+  /** Whether a stream is open for which records wait. */
   get anyOpen(): boolean {
     for (const stream of this.#lists.keys()) if (stream.open) return true
     return false
   }
 
-  /** How many records wait for streams that are closed. */
+  /** How many records wait for closed streams. */
   get parked(): number {
     let parked = 0
     for (const [stream, records] of this.#lists) if (!stream.open) parked += records.length
     return parked
   }
 
-  /** Takes all of them out that are not settled, in delivery order. */
+  /** Removes all records and returns those that are not settled, in delivery order. */
   takeAll(): DeliveredRecord[] {
     const records = [...this.#lists.values()].flat().filter(({ settled }) => !settled)
     this.#lists.clear()

@@ -1,25 +1,25 @@
 import type { Clock } from '../clock.js'
 
-/** The two clocks round differently, and NTP slews one of them; less than this is no step, ms. */
-const shortestStep = 20
-/** More steps are kept as one, dated by the later: it counts for longer then, which is the safe side. */
-const mostSteps = 16
+/** Smaller differences are no steps, ms: the two clocks round differently, and NTP slews one of them. */
+const minStep = 20
+/** Further steps are merged with the later date, so that they count longer, which is the safe side. */
+const maxSteps = 16
 
 /**
- * The wall clock, for times that were written earlier by the same clock or another: how late is it, were it not for steps
- * forward? Set forward by an hour, it would call every delayed retry due that was written before. A step is forgotten for
- * a delay once it is older than that delay: what was written before the step has waited that long by then.
+ * The wall clock, for comparisons with times that were written earlier by this or another clock. It can subtract recent steps
+ * forward: after a step of one hour, every delayed retry written before would otherwise look due. For a delay, steps that are
+ * older than the delay do not matter: what was written before them has waited that long.
  */
 export class WallClock {
   readonly #steps: { readonly at: number; readonly by: number }[] = []
-  /** By how much the wall clock was ahead of the monotonic one when it was last looked at. */
+  /** By how much the wall clock was ahead of the monotonic clock at the last reading. */
   #ahead: number
 
   constructor(readonly clock: Clock) {
     this.#ahead = clock.wall() - clock.monotonic()
   }
 
-  /** ms since 1970. What the client dates, it dates by this: the clock must have been looked at to know of its steps. */
+  /** ms since 1970. All dates of the client come from here, because each reading detects steps of the clock. */
   now(): number {
     const [wall, monotonic] = [this.clock.wall(), this.clock.monotonic()]
     this.#notice(wall - monotonic, monotonic)
@@ -36,17 +36,17 @@ export class WallClock {
 
   #notice(ahead: number, at: number): void {
     const by = ahead - this.#ahead
-    if (by > 0 && by < shortestStep) return
+    if (by > 0 && by < minStep) return
     this.#ahead = ahead
     if (by < 0) this.#takeBack(-by)
     else if (by > 0) this.#steps.push({ at, by })
-    if (this.#steps.length > mostSteps) {
+    if (this.#steps.length > maxSteps) {
       const [oldest, next] = this.#steps.splice(0, 2) as [{ by: number }, { at: number; by: number }]
       this.#steps.unshift({ at: next.at, by: oldest.by + next.by })
     }
   }
 
-  /** Set back, the clock undoes the newest steps forward. */
+  /** A step back undoes the latest steps forward. */
   #takeBack(by: number): void {
     for (let left = by; left > 0; ) {
       const newest = this.#steps.pop()
