@@ -173,7 +173,7 @@ export class Failures implements Routing {
     const maxKeys = owner.fullFenceOf(deliveryOf(failed.record)!)
     if (maxKeys === undefined) return undefined
     return new ConfigurationError(
-      `${partitionName(owner)}: its keyFence holds ${maxKeys} keys with a dead letter, and may hold no more; ` +
+      `${maxKeys} keys of ${partitionName(owner)} have a dead letter, and its keyFence may hold no more; ` +
         "raise maxKeys, or use afterDeadLetter: 'continue', which holds none. A restart removes the fences",
     )
   }

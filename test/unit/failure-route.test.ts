@@ -120,7 +120,7 @@ describe('a failure route', () => {
   ])('holds a record for which its steps emit %s', (_, garbage) => {
     const { route, held } = setUp(map(() => garbage))
     route.next(failure('a'))
-    expect(held).toEqual([expect.stringContaining('a the failure route emitted what is neither')])
+    expect(held).toEqual([expect.stringContaining('a the failure route emitted a value that is neither')])
   })
 
   it('keeps no record whose assignment has ended', () => {
