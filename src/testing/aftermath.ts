@@ -9,21 +9,21 @@ import type { Sightings } from './sightings.js'
 /** How many lines of one kind are shown. */
 const maxLines = 8
 
-/** What is known of a run beside what was seen. */
+/** Facts about a run that no record or event shows. */
 export interface Circumstances {
-  /** Clients whose process died. */
+  /** Clients whose process was killed. */
   readonly killed: ReadonlySet<Client>
   /** Topics that `records` has written to. */
   readonly written: ReadonlySet<string>
-  /** Code under test has a driver of its own: not all clients are known. */
+  /** True: code under test has its own driver, so not all clients are known. */
   readonly hasOtherClients: boolean
-  /** Virtual time alone: a promise was made while it went on. */
+  /** True: a promise was made during a run in virtual time. */
   readonly promises: boolean
 }
 
 /**
- * What is left when a run is over: which records are held and why, and mistakes that would explain it. Asked before the
- * clients are closed, for the message of a test that failed.
+ * What is left when a run is over: the held records with their reasons, and mistakes that would explain them. Collected
+ * before the clients are closed, for the message of a failed test.
  */
 export class Aftermath {
   readonly #heldLines: string[] = []
@@ -44,7 +44,7 @@ export class Aftermath {
     this.#addLeftByOthers()
   }
 
-  /** To be appended to a picture; empty where there is nothing to say. */
+  /** Appended to a picture; empty if there is nothing to report. */
   get text(): string {
     return [
       ...section('still held', this.#heldLines),
@@ -53,17 +53,17 @@ export class Aftermath {
     ].join('\n')
   }
 
-  /** What is probably wrong with the test or its pipeline. */
+  /** Probable mistakes in the test or its pipeline. */
   get hints(): string[] {
     return [...this.whyUndelivered, ...this.#waitsForPromise(), ...this.#outrun()]
   }
 
-  /** Why a record may not have come to anybody. */
+  /** Why a record may not have been delivered. */
   get whyUndelivered(): string[] {
     return [...this.#unheard(), ...this.#unsubscribed()]
   }
 
-  /** What clients held that have closed or died, unless it was delivered to others since. */
+  /** Adds records of clients that have closed or were killed, unless they were delivered to others since. */
   #addLeftByOthers(): void {
     const newest = new Map<string, { client: Client; settled: () => boolean; line: string }>()
     for (const { client, value: record } of this.seen.deliveries) {

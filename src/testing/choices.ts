@@ -1,21 +1,21 @@
 import { Random } from './random.js'
 
-/** What a scenario chose, by the letters of records, as a marble test repeats it. */
+/** The choices of a scenario, by the letters of records, as a marble test repeats them. */
 export interface ScenarioChoices {
-  /** `delay` of a record: ms, one after the other as they were asked for; further ones are 0. */
+  /** For a record, the results of its calls of `delay` in order, ms; further ones are 0. */
   readonly delays?: Readonly<Record<string, readonly number[]>>
-  /** `fails` of a record: how many times it was true before it was false for good. */
+  /** For a record, how many calls of `fails` return true before the others return false. */
   readonly failures?: Readonly<Record<string, number>>
-  /** `pick` by name: the index of the value. */
+  /** For a name, the index of the value that `pick` returns. */
   readonly picks?: Readonly<Record<string, number>>
 }
 
 /**
- * The choices of one run. They hang on the record and not on the order in which they are made, so that a schedule can be
- * changed a little and the rest of it stays what it was.
+ * The choices of one run. They belong to records and do not depend on the order in which they are made, so a small change of
+ * the schedule leaves the other choices as they were.
  */
 export class Choices {
-  /** What was chosen, and nothing that was never asked for. */
+  /** The choices that were actually asked for. */
   readonly made = {
     delays: {} as Record<string, number[]>,
     failures: {} as Record<string, number>,
@@ -24,8 +24,8 @@ export class Choices {
   readonly #asked = new Map<string, number>()
 
   /**
-   * @param given Choices made before; what is not in them is 0.
-   * @param seed Instead: what is not given is drawn.
+   * @param given Choices made before; others are 0.
+   * @param seed If present, choices that are not given are drawn from it.
    */
   constructor(
     readonly given: ScenarioChoices,
@@ -66,7 +66,7 @@ export class Choices {
   }
 }
 
-/** The same choices without those that are 0 anyway. */
+/** The choices without those that are 0, which is the default. */
 export function essential({ delays = {}, failures = {}, picks = {} }: ScenarioChoices): ScenarioChoices {
   const waits = Object.entries(delays).map(([letter, list]): [string, readonly number[]] => {
     return [letter, list.slice(0, list.findLastIndex(delay => delay > 0) + 1)]

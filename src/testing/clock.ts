@@ -2,19 +2,19 @@ import { asapScheduler, type SchedulerAction, type SchedulerLike, type Subscript
 import { TestScheduler } from 'rxjs/testing'
 import { ConfigurationError } from '../errors.js'
 
-/** The time of a run: frames of 1 ms, the first of them 0. */
+/** The time of a run, in frames of 1 ms from 0. */
 export interface Clock {
   /** The time of the broker and its clients. */
   readonly scheduler: SchedulerLike
   now(): number
-  /** Runs `work` at the frame, or at once where that has begun. */
+  /** Runs `work` at the frame, or at once if the frame has begun. */
   at(frame: number, work: () => void): void
 }
 
-/** More than any pipeline does at one instant; beyond, something feeds itself and virtual time stands still. */
-const mostActionsInAFrame = 50_000
+/** More actions than any pipeline has in one frame. Beyond that, something schedules itself without a delay, and time stops. */
+const maxActionsPerFrame = 50_000
 
-/** Virtual time: RxJS's own, but for an end of what would go on for ever. */
+/** Virtual time: RxJS's `TestScheduler`, with an end for code that would go on for ever. */
 export class VirtualClock extends TestScheduler implements Clock {
   #counted = 0
   #actions = 0
@@ -27,7 +27,7 @@ export class VirtualClock extends TestScheduler implements Clock {
     this.schedule(work, Math.max(0, frame - this.frame))
   }
 
-  /** Lets everything happen up to that frame, and nothing later. */
+  /** Runs everything up to that frame, and nothing later. */
   flushUntil(frame: number): void {
     this.maxFrames = frame
     super.flush()
@@ -38,9 +38,9 @@ export class VirtualClock extends TestScheduler implements Clock {
       this.#counted = this.frame
       this.#actions = 0
     }
-    if (++this.#actions > mostActionsInAFrame) {
+    if (++this.#actions > maxActionsPerFrame) {
       throw new ConfigurationError(
-        `time stands still: more than ${mostActionsInAFrame} actions at frame ${this.frame}. ` +
+        `time stands still: more than ${maxActionsPerFrame} actions at frame ${this.frame}. ` +
           'Something feeds itself without a delay, for example retries without a backoff',
       )
     }
@@ -49,14 +49,14 @@ export class VirtualClock extends TestScheduler implements Clock {
 }
 
 /**
- * The time of fake timers, for code that awaits promises: what takes no time goes on in microtasks, at the same instant;
- * what takes time is a timer.
+ * The time of fake timers, for code that awaits promises. Work without a delay runs in microtasks, in the same frame; work
+ * with a delay is a timer.
  */
 export class TimerClock implements Clock {
   readonly scheduler: SchedulerLike = asapScheduler
   readonly #start = asapScheduler.now()
 
-  /** @param advanceTimers Fires the fake timers that are due within so many ms, awaiting what they start. */
+  /** @param advanceTimers Fires the fake timers that are due within so many ms, and awaits what they start. */
   constructor(readonly advanceTimers: (ms: number) => Promise<unknown>) {}
 
   now(): number {
@@ -67,7 +67,7 @@ export class TimerClock implements Clock {
     asapScheduler.schedule(work, Math.max(0, frame - this.now()))
   }
 
-  /** @throws ConfigurationError when that does not move the time: the timers are not faked, or not both clocks. */
+  /** @throws ConfigurationError if that does not move the time: the timers, or one of the two clocks, are not faked. */
   async advanceTo(frame: number): Promise<void> {
     const time = frame - this.now()
     const before = performance.now()

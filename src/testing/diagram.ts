@@ -1,6 +1,6 @@
 import { TestScheduler } from 'rxjs/testing'
 
-/** Something that happened, as it stands in a diagram. */
+/** Something that happened, as a diagram shows it. */
 export interface Mark {
   /** When, in frames of 1 ms from the beginning. */
   readonly frame: number
@@ -8,12 +8,12 @@ export interface Mark {
   readonly mark: string
 }
 
-/** Where RxJS's own syntax is read: as in `TestScheduler.run`, a column is a frame, and spaces are none. */
+/** Parses RxJS's syntax as in `TestScheduler.run`: a column is a frame, and spaces do not count. */
 class Syntax extends TestScheduler {
   static override frameTimeFactor = 1
 }
 
-/** Reads a marble diagram in RxJS's syntax: `-` a frame, `a` a mark, `(ab)` marks of one frame, ` 20ms ` time. */
+/** Parses a marble diagram in RxJS's syntax: `-` is a frame, `a` a mark, `(ab)` marks of one frame, ` 20ms ` time. */
 export function parseDiagram(marbles: string): Mark[] {
   return Syntax.parseMarbles(marbles, undefined, undefined, false, true).map(({ frame, notification }) => ({
     frame,
@@ -21,7 +21,7 @@ export function parseDiagram(marbles: string): Mark[] {
   }))
 }
 
-/** The same with values in the place of letters, as `toBe` of RxJS's `TestScheduler` takes them. */
+/** Parses a diagram with values for its letters, as `toBe` of RxJS's `TestScheduler` takes them. */
 export function parseValues(
   marbles: string,
   values?: unknown,
@@ -30,7 +30,7 @@ export function parseValues(
   return Syntax.parseMarbles(marbles, values, error, true, true)
 }
 
-/** Reads `--^---!`: from when to when; without `!` for ever. Undefined: there is no `^`. */
+/** Parses `--^---!` as a start and an end; without `!` there is no end. Undefined if there is no `^`. */
 export function parseSpan(marbles: string): { readonly from: number; readonly to: number } | undefined {
   const { subscribedFrame, unsubscribedFrame } = Syntax.parseMarblesAsSubscriptions(marbles, true)
   return subscribedFrame === Number.POSITIVE_INFINITY ? undefined : { from: subscribedFrame, to: unsubscribedFrame }
@@ -38,21 +38,21 @@ export function parseSpan(marbles: string): { readonly from: number; readonly to
 
 /** The frame at which a diagram ends, its last dash included. */
 export function endOf(marbles: string): number {
-  // A span's marks stand for a frame each, as any other; the mark put behind it stands at the end.
+  // `^` and `!` take a frame each, like any other mark. The mark appended here is at the end.
   const marks = Syntax.parseMarbles(`${marbles.replace(/[\^!]/g, '-')}|`, undefined, undefined, false, true)
   return marks[marks.length - 1]!.frame
 }
 
-/** Longer stretches in which nothing happens are written as time. */
+/** Longer gaps are written as a duration. */
 const longestGap = 20
 
 /**
- * Draws rows of marks as diagrams that stand under each other: what happened in one frame stands in one column, in every
- * row. Marks of one frame are grouped in the order given.
+ * Draws rows of marks as diagrams with common columns: what happened in one frame is in one column, in every row. Marks of
+ * one frame are grouped in the order given.
  *
- * Each diagram can be read again by {@link parseDiagram}, with one exception, which is RxJS's own: a group takes as many
- * frames as it has characters, so what follows it sooner than that cannot be written. It is drawn all the same, the other
- * rows padded with spaces.
+ * {@link parseDiagram} can parse each diagram, with one exception that RxJS has as well: a group takes as many frames as it
+ * has characters, so a mark that follows it sooner cannot be written. Such a mark is drawn all the same, with the other rows
+ * padded by spaces.
  */
 export function drawDiagrams(rows: readonly (readonly Mark[])[]): string[] {
   const cells = rows.map(cellsByFrame)
@@ -73,7 +73,7 @@ export function drawDiagrams(rows: readonly (readonly Mark[])[]): string[] {
   return drawn
 }
 
-/** One diagram on its own; empty where nothing happened. */
+/** Draws a single diagram; empty if there are no marks. */
 export function drawDiagram(marks: readonly Mark[]): string {
   return drawDiagrams([marks])[0]!.trim()
 }

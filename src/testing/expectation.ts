@@ -2,24 +2,24 @@ import { type Mark, parseDiagram } from './diagram.js'
 import type { Comparison } from './picture.js'
 import type { Site } from './site.js'
 
-/** One diagram, or one for each partition, the first for partition 0. */
+/** One diagram for all partitions, or an array with one for each partition, from partition 0 on. */
 export type Diagrams = string | readonly string[]
 
 /** Something that happened, as a diagram shows it. */
 export interface Sighting extends Mark {
   readonly partition?: number
-  /** What the mark stands for; absent where it speaks for itself. */
+  /** What the mark means; absent if it is obvious. */
   readonly meaning?: string
 }
 
-/** What a diagram is expected to be. Compared when the run is over. */
+/** An expected diagram. It is compared when the run is over. */
 export class Expectation {
   #expected: Diagrams | undefined
   #site: Site | undefined
 
   /**
-   * @param name What is seen: `commits of orders`.
-   * @param seen Asked once, when the run is over.
+   * @param name What the diagram shows: `commits of orders`.
+   * @param seen Called once, when the run is over.
    */
   constructor(
     readonly name: string,
@@ -27,8 +27,8 @@ export class Expectation {
   ) {}
 
   /**
-   * @param marbles One diagram for everything seen, or one per partition; then the partitions without one are expected
-   * to show nothing.
+   * @param marbles One diagram for everything, or one per partition. In the second case, partitions without a diagram are
+   * expected to show nothing.
    */
   expect(site: Site, marbles: Diagrams): void {
     this.#expected = marbles
@@ -39,7 +39,7 @@ export class Expectation {
     return this.#site
   }
 
-  /** None where nothing is expected. */
+  /** Empty if nothing is expected. */
   comparisons(): Comparison[] {
     if (this.#expected === undefined) return []
     const seen = this.seen()
@@ -57,10 +57,10 @@ export class Expectation {
   }
 }
 
-/** More is not read. */
-const mostMeanings = 3
+/** How many meanings of a mark are listed. */
+const maxMeanings = 3
 
-/** A mark may stand for several things: `?` does for all that has no mark of its own. */
+/** A mark may have several meanings: `?` is used for everything without a mark of its own. */
 function legendOf(seen: readonly Sighting[]): Map<string, string> {
   const meanings = new Map<string, Set<string>>()
   for (const { mark, meaning } of seen) {
@@ -69,8 +69,8 @@ function legendOf(seen: readonly Sighting[]): Map<string, string> {
   return new Map([...meanings].map(([mark, all]) => [mark, lines([...all])]))
 }
 
-/** One under the other, as a legend has them behind its mark. */
+/** Several meanings as lines of a legend, after their mark. */
 export function lines(meanings: readonly string[]): string {
-  const more = meanings.length > mostMeanings ? [`and ${meanings.length - mostMeanings} more`] : []
-  return [...meanings.slice(0, mostMeanings), ...more].join('\n     ')
+  const more = meanings.length > maxMeanings ? [`and ${meanings.length - maxMeanings} more`] : []
+  return [...meanings.slice(0, maxMeanings), ...more].join('\n     ')
 }

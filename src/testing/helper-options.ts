@@ -5,7 +5,7 @@ type Helpers = Omit<MarbleHelpers, 'broker' | 'createClient' | 'expectObservable
 type Last<Arguments> = Arguments extends [...unknown[], infer Of] ? NonNullable<Of> : never
 type OptionsOf<Name extends keyof Helpers> = Last<Required<Parameters<Helpers[Name]>>>
 
-/** Of each helper that takes options, which are its last argument: the argument's index and the options there are. */
+/** For each helper with options, which are its last argument: the index of the argument, and the known options. */
 type Known<Name extends keyof Helpers> = {
   readonly [name in Name]: readonly [at: number, KnownOptions<OptionsOf<name>>]
 }
@@ -42,7 +42,7 @@ const known: Known<
   expectState: [0, { client: true }],
 }
 
-/** The same helpers, which throw a `ConfigurationError` where they are called with options that do not exist. */
+/** The same helpers; they throw a `ConfigurationError` if they are called with an unknown option. */
 export function checkingOptions(helpers: MarbleHelpers): MarbleHelpers {
   const checking = { ...helpers } as Record<string, unknown>
   for (const [name, [at, options]] of Object.entries(known)) {

@@ -4,35 +4,35 @@ import { nameOf, originsOf, type Place } from './letters.js'
 import { RetryDelays } from './retry-delays.js'
 import type { HistoryEntry, Whose } from './scenario.js'
 
-/** A promise of the library that a history breaks: names the rule, and says where. */
+/** A guarantee of the library that a history violates: the rule, and where. */
 export interface Broken {
   readonly rule: string
   readonly message: string
 }
 
-/** What a history does not tell by itself. */
+/** What a check needs beside the history. */
 export interface Surroundings {
-  /** The group of a client, as the broker has it; undefined: it has none, and promises nothing here. */
+  /** The full name of a client's group; undefined: it has none, so the rules about commits do not apply. */
   groupOf(client: number): string | undefined
-  /** A user's topic name, as the broker has it. */
+  /** The full name of a user's topic. */
   fullName(client: number, topic: string): string
-  /** Whether the record stands in the log: one that compaction or retention took is owed to nobody. */
+  /** Whether the record is still in the log. One that compaction or retention removed need not be delivered. */
   exists(place: Place): boolean
-  /** Topics whose positions move by other rules: dead letters, which a replay passes over as it is told. */
+  /** Topics to which these rules do not apply: the DLQ topic, whose records a replay may skip. */
   isExempt(topic: string): boolean
 }
 
 /**
- * What holds whatever happens, and is checked in every run:
+ * The rules that are checked in every run:
  *
- * - Nothing is lost: a position passes a record only once it is completed, that is acked, or its retry or dead-letter
- *   copy stands on the broker, or it was discarded on purpose. Everything else is still uncommitted.
- * - What is remembered as finished behind a position is completed likewise.
- * - A position is never lowered, but by `seek`.
- * - A completed record is delivered again only after its partition was lost, or a member killed or expelled, since.
- * - A retry is not delivered before its delay is over, unless the clock of another member, which wrote it, was behind.
+ * - Nothing is lost: a position passes a record only once it is completed, that is, acked, or copied to the retry or DLQ
+ *   topic, or discarded. Every other record is uncommitted.
+ * - Records that the metadata lists as finished behind a position are completed too.
+ * - A position is never lowered, except by `seek`.
+ * - A completed record is delivered again only if its partition was lost, or a member was killed or expelled, since.
+ * - A retry is not delivered before its delay is over, unless it was written by another member whose clock was behind.
  *
- * @returns The first that is broken.
+ * @returns The first violation.
  */
 export function firstBroken(entries: readonly HistoryEntry[], around: Surroundings): Broken | undefined {
   const judge = new Judge(around)
@@ -43,29 +43,29 @@ export function firstBroken(entries: readonly HistoryEntry[], around: Surroundin
   return undefined
 }
 
-/** Before anything that excuses a delivery. */
+/** Lower than any entry that excuses a repeated delivery. */
 const tooLate = -2
 
-/** What one group did with one partition. */
+/** The state of one group in one partition. */
 class Reading {
   position = 0
-  /** Where it began: what is below was never to be delivered. */
+  /** Where it began: records below were never to be delivered. */
   from: number | undefined
-  /** Offsets that are completed, and after how many entries. */
+  /** Completed offsets, each with the number of entries before its completion. */
   readonly completed = new Map<number, number>()
-  /** Taken away without asking, after how many entries. */
+  /** The number of entries before the partition was last lost; -1: never. */
   lost = -1
-  /** Who has the partition. */
+  /** The client that has the partition. */
   owner: number | undefined
 }
 
 class Judge {
   readonly #readings = new Map<string, Reading>()
-  /** Offsets that were written, by partition. */
+  /** The offsets of written records by partition. */
   readonly #written = new Map<string, number[]>()
-  /** Where the record at a place was first published. */
+  /** The place where the record at a place was first published. */
   readonly #origins = new Map<string, string>()
-  /** How many copies stand of what was published at a place. */
+  /** How many copies exist of the record that was published at a place. */
   readonly #copies = new Map<string, number>()
   #killed = -1
   #seen = 0
@@ -157,7 +157,7 @@ class Judge {
       case 'moved': {
         const reading = this.#readingOf(client, this.#sourceOf(client, event))
         if (reading === undefined) return
-        // On purpose: what is below is not owed, and what is above is to be delivered again.
+        // The user's choice: records below are not owed, and those above are to be delivered again.
         reading.from = reading.position = Number(event.offset)
         reading.lost = this.#seen
         reading.completed.clear()
@@ -184,7 +184,7 @@ class Judge {
   #complete(client: number, place: Place): undefined {
     const reading = this.#readingOf(client, place)
     if (reading === undefined) return
-    // Too late for its assignment, a copy stands all the same; the record may well be delivered again.
+    // A copy exists even if it came too late for its assignment. Then the record may well be delivered again.
     const isOwned = reading.owner === client
     if (isOwned || !reading.completed.has(Number(place.offset))) {
       reading.completed.set(Number(place.offset), isOwned ? this.#seen : tooLate)

@@ -2,52 +2,52 @@ import { inspect } from 'node:util'
 import type { StoredRecord } from '../drivers/memory/index.js'
 import { placeName } from '../place.js'
 
-/** Where in Kafka a record stands; topics as the broker has them. */
+/** The place of a record in Kafka, with full topic names. */
 export interface Place {
   readonly topic: string
   readonly partition: number
   readonly offset: bigint
 }
 
-/** Letters to give to records, in this order. */
+/** The letters for records, in this order. */
 export const alphabet: readonly string[] = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ']
 
-/** The mark of a record that no diagram gave a letter, and whose value is none. */
+/** The mark of a record without a letter, whose value is not a single character. */
 export const unknown = '?'
 
-/** Which record a letter is: known by its place, also where it is read from a copy. */
+/** The letters of records. A record is known by its place, also if it is read from a copy. */
 export class Letters {
   readonly #byPlace = new Map<string, { readonly letter: string; readonly meaning: string }>()
 
-  /** @param meaning What a reader of a picture is told of it. */
+  /** @param meaning The text for the legend of a picture. */
   give(letter: string, place: Place, meaning: string): void {
     this.#byPlace.set(nameOf(place), { letter, meaning })
   }
 
-  /** The letter it was published as; else its value, where that is one character. */
+  /** The letter that the record was published as; otherwise its value, if that is one character. */
   of(place: Place, value: unknown): { readonly mark: string; readonly meaning: string } {
     const known = this.#byPlace.get(nameOf(place))
     return { mark: known?.letter ?? letterIn(value), meaning: known?.meaning ?? `${nameOf(place)}, ${shown(value)}` }
   }
 
-  /** The letter it was published as; undefined where it was not put in by a diagram. */
+  /** The letter that the record was published as; undefined if no diagram published it. */
   known(place: Place): string | undefined {
     return this.#byPlace.get(nameOf(place))?.letter
   }
 
-  /** Copies on retry and DLQ topics have the letter of the record that was first published. */
+  /** Copies on retry and DLQ topics have the letter of the original record. */
   ofStored(record: StoredRecord): { readonly mark: string; readonly meaning: string } {
     const origin = [record, ...originsOf(record)].find(place => this.#byPlace.has(nameOf(place)))
     return this.of(origin ?? record, record.value)
   }
 }
 
-/** `orders-0@3`; no two records have the same. */
+/** `orders-0@3`, which is unique. */
 export function nameOf(place: Place): string {
   return placeName(place)
 }
 
-/** A value as a reader of a picture wants to see it: bytes as text, a record by its place. */
+/** A value for a picture: bytes as text, a record as its place. */
 export function shown(value: unknown): string {
   const text = isRecord(value)
     ? `the record ${nameOf(value)}`
@@ -68,7 +68,7 @@ function letterIn(value: unknown): string {
   return typeof text === 'string' && /^[\p{L}\p{N}]$/u.test(text) ? text : unknown
 }
 
-/** What the headers of a copy say, group by group. */
+/** The original places in the headers of a copy, one per group. */
 export function originsOf({ headerPairs }: StoredRecord): Place[] {
   const headers = new Map(headerPairs.map(([name, value]) => [name, value?.toString()]))
   return [...headers].flatMap(([name, topic]) => {

@@ -36,27 +36,27 @@ type In = Pick<
   | 'failNext'
 >
 
-/** Of a client whose options name none, ms. */
+/** The session time-out of clients without that option, ms. */
 const defaultSessionTimeout = 30_000
 
-/** What a history has of a member's fate. */
+/** Entries of a history about members. */
 export type FateNote =
   | { readonly what: 'killed' | 'expelled'; readonly client: Client }
   | { readonly what: 'clock set'; readonly client: Client; readonly wall: number }
 
-/** What is put into a run: each diagram becomes actions of its clock, and a line of the picture. */
+/** The inputs of a run: each diagram becomes actions of its clock, and a row of the picture. */
 export class MarbleInputs {
   readonly context: Context[] = []
-  /** What could not be done as told, and errors of what a test had done; `input` is its line of the context. */
+  /** Inputs that could not be done, and errors of the test's own actions. `input` is the row of the context. */
   readonly problems: { readonly error: unknown; readonly input?: Context; readonly unmet?: true }[] = []
   /** Topics that `records` writes to. */
   readonly topics = new Set<string>()
   readonly killed = new Set<Client>()
   /** The frame where the longest diagram ends. */
   lastFrame = 0
-  /** The newest delivery of each letter. */
+  /** The latest delivery of each letter. */
   readonly #newest = new Map<string, ConsumeRecord<unknown>>()
-  /** Told before the delivery that they are for, which is to come in the same frame. */
+  /** Settlements that were requested in the frame of their delivery, but before it. */
   #early: Settlement[] = []
   readonly #frozen = new Set<Driver>()
 
@@ -184,7 +184,7 @@ export class MarbleInputs {
       }),
   }
 
-  /** A record is about to be handed to its subscriber. */
+  /** A record is about to be delivered to its subscriber. */
   delivered(letter: string, record: ConsumeRecord<unknown>): void {
     this.#newest.set(letter, record)
     const frame = this.clock.now()
@@ -194,12 +194,12 @@ export class MarbleInputs {
     this.clock.scheduler.schedule(() => due.settle(record))
   }
 
-  /** Nobody stands still any more. */
+  /** Ends all freezes. */
   thaw(): void {
     for (const driver of this.#frozen) this.broker.thaw(driver)
   }
 
-  /** To be called once, when the run is over. */
+  /** Called once, when the run is over. */
   end(): void {
     for (const { what, letter, frame } of this.#early) {
       const error = new Error(`${what} of ${letter} at frame ${frame}: ${letter} is not in anybody's hands then`)
@@ -274,7 +274,7 @@ function contentOf(letter: string, content: RecordContent = letter) {
     : { ...content, value: content.value === undefined ? letter : content.value }
 }
 
-/** Nothing where the letter says it all. */
+/** The key and the value for the legend; empty if the letter says it all. */
 function described(letter: string, { key, value }: { readonly key?: unknown; readonly value: unknown }): string {
   const parts = [key == null ? [] : [`key ${shown(key)}`], value === letter ? [] : [`value ${shown(value)}`]].flat()
   return parts.map(part => `, ${part}`).join('')

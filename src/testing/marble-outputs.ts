@@ -32,7 +32,7 @@ type Out = Pick<
   | 'expectObservable'
 >
 
-/** What is expected of a run: what was seen, told in marks. */
+/** The expectations of a run, and what was seen for each, as marks. */
 export class MarbleOutputs {
   readonly #expectations: Expected[] = []
   readonly #subscriptions: Comparison[] = []
@@ -71,7 +71,7 @@ export class MarbleOutputs {
           const { partition, offset } = commit
           if (commit.topic !== topic || (group !== undefined && commit.group !== group)) return []
           const key = `${partition} ${commit.group}`
-          // The same position again, with other metadata: it has not moved.
+          // The same position with other metadata: it has not moved.
           if ((before.get(key) ?? 0n) === offset) return []
           before.set(key, offset)
           const mark = marks.get(Number(offset)) ?? (offset < 10n ? String(offset) : unknown)
@@ -124,7 +124,7 @@ export class MarbleOutputs {
     }) as Out['expectObservable'],
   }
 
-  /** What RxJS compares by itself: from when to when Observables were subscribed to. */
+  /** Called by RxJS to compare the spans during which Observables were subscribed to. */
   readonly compareSubscriptions = (actual: readonly Span[], expected: readonly Span[]): void => {
     for (let at = 0; at < Math.max(actual.length, expected.length); at++) {
       const name = at === 0 ? 'subscription' : `subscription ${at + 1}`
@@ -133,9 +133,9 @@ export class MarbleOutputs {
   }
 
   /**
-   * @param context What was put in.
-   * @param aftermath Asked if something failed: what is left, to be shown below.
-   * @throws An `Error` with a picture, at the first expectation that is not met.
+   * @param context The inputs, drawn above.
+   * @param aftermath Called if something failed. Returns what is left, to be shown below.
+   * @throws An `Error` with a picture for expectations that are not met.
    */
   throwUnlessMet(context: readonly Context[], aftermath: () => string): void {
     const subscriptions: Expected = { site: undefined, comparisons: () => this.#subscriptions }
@@ -155,7 +155,7 @@ export class MarbleOutputs {
     throw failed[0]!.site?.error(message) ?? new Error(message)
   }
 
-  /** Errors explain much, where they are not looked at anyway. */
+  /** The errors of the run, unless the test expects errors anyway. They explain much. */
   #unexpectedErrors(): Context[] {
     if (this.seen.errors.length === 0 || this.#expectsErrors) return []
     const marks = this.seen.errors.map(({ frame }) => ({ frame, mark: 'x' }))
@@ -195,7 +195,7 @@ export class MarbleOutputs {
   }
 }
 
-/** From when to when, as RxJS logs it. */
+/** The span of a subscription, as RxJS logs it. */
 interface Span {
   readonly subscribedFrame: number
   readonly unsubscribedFrame: number
@@ -212,7 +212,7 @@ function of<T>(seen: readonly SeenOf<T>[], { client }: OfClient = {}): readonly 
   return client === undefined ? seen : seen.filter(one => one.client === client)
 }
 
-/** By name where both are this library's: the class may be of another copy of the package than the client. */
+/** Compares by name if both are errors of this library: the class may come from another copy of the package. */
 function isOfKind(error: unknown, kind: abstract new (...args: never[]) => Error): boolean {
   return error instanceof kind || (isRxMikaError(error) && isRxMikaError(kind.prototype) && error.name === kind.name)
 }

@@ -17,7 +17,7 @@ import { BrokenInvariant, Playing } from './playing.js'
 import type { HistoryCheck } from './scenario.js'
 import { Sightings } from './sightings.js'
 
-/** One run: its broker, its clients, what was put in, what is expected, and what was seen. */
+/** One run: its broker, clients, inputs, expectations, and what was seen. */
 export class MarbleRun {
   readonly #broker: MemoryBroker
   readonly #members: Members
@@ -59,7 +59,7 @@ export class MarbleRun {
     })
   }
 
-  /** Lets a scenario be played in this run: one, before anything else. */
+  /** Lets a scenario be played in this run: only one, and before any other client is made. */
   play(choices: Choices): Playing {
     if (this.#playing !== undefined || this.#members.all.length > 0) {
       throw new ConfigurationError('a run plays one scenario, before it makes any other client')
@@ -70,7 +70,7 @@ export class MarbleRun {
     return this.#playing
   }
 
-  /** What was put in, as a picture has it. */
+  /** The inputs, as rows of a picture. */
   get context(): readonly Context[] {
     return this.#inputs.context
   }
@@ -79,11 +79,11 @@ export class MarbleRun {
     return this.#inputs.problems
   }
 
-  /** As RxJS calls it. */
+  /** Named as in RxJS. */
   readonly compareSubscriptions: TestScheduler['assertDeepEqual'] = (actual, expected) =>
     this.#outputs.compareSubscriptions(actual, expected)
 
-  /** Starts the clients that are not started. Returns the frame where the longest diagram ends. */
+  /** Starts the clients that are not started yet. Returns the frame where the longest diagram ends. */
   begin(): number {
     for (const { client, startsLater } of this.#members.all) {
       if (!startsLater) this.clock.at(0, () => this.#start(client))
@@ -92,8 +92,8 @@ export class MarbleRun {
   }
 
   /**
-   * @param promises In virtual time: a promise was made while the run went on.
-   * @throws What went wrong, or a picture of what is not as expected.
+   * @param promises In virtual time: whether a promise was made during the run.
+   * @throws the first problem, or an `Error` with a picture of what differs.
    */
   end(promises = false): void {
     this.stopWatching()
@@ -122,7 +122,7 @@ export class MarbleRun {
     }
   }
 
-  /** What comes now is of no interest any more. */
+  /** Ignores everything that comes after this. */
   stopWatching(): void {
     this.#seen.over = true
     if (this.#playing !== undefined) this.#playing.over = true
@@ -150,13 +150,13 @@ export class MarbleRun {
     return client
   }
 
-  /** One without topics only publishes, and needs no start. */
+  /** A client without topics only publishes, and needs no start. */
   #start(client: Client): void {
     if (client.currentState === 'idle' && this.#seen.consumers.has(client)) client.start()
   }
 }
 
-/** The same error, where nothing is known that would explain it. */
+/** The error with hints; the same error if there are none. */
 function withHints(error: Error, hints: readonly string[]): Error {
   return hints.length === 0 ? error : new Error([error.message, ...hints.map(hint => `  ${hint}`)].join('\n'))
 }

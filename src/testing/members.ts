@@ -6,16 +6,16 @@ import type { MemoryBroker } from '../drivers/memory/index.js'
 import { ConfigurationError } from '../errors.js'
 import type { OfClient } from './marble-helpers.js'
 
-/** A client of a run, and what it was made with. */
+/** A client of a run, and its options. */
 export interface Member {
   readonly client: Client
   readonly driver: Driver
   readonly options: ClientOptions
-  /** Some test says when it starts. */
+  /** True: the test says when it starts. */
   startsLater: boolean
 }
 
-/** One for all: making one takes longer than a small run. */
+/** Shared, because making a logger takes longer than a small run. */
 const silent = pino({ level: 'silent' })
 
 const defaults: ClientOptions = {
@@ -41,7 +41,7 @@ export class Members {
     return member
   }
 
-  /** The one that is meant; without a name there must be no other. */
+  /** The selected member. Without a selection there must be exactly one. */
   only(what: string, { client }: OfClient = {}): Member {
     const found = this.all.filter(member => client === undefined || member.client === client)
     if (found.length === 1) return found[0]!
@@ -50,30 +50,30 @@ export class Members {
     throw new ConfigurationError(`${what}: there ${problem}`)
   }
 
-  /** ` of client 2`, in the order in which they were made; empty where none is named. */
+  /** ` of client 2`, counted in the order in which they were made; empty without a selection. */
   nameOf({ client }: OfClient = {}): string {
     return client === undefined ? '' : ` of client ${this.all.findIndex(member => member.client === client) + 1}`
   }
 
-  /** As the broker has it, of the first client. */
+  /** The full name of the first client's group. */
   group(): string {
     const { group = 'group', suffix = '' } = this.all[0]?.options ?? defaults
     return group + suffix
   }
 
-  /** As the broker has it; undefined: the client has none. */
+  /** The full name of a client's group; undefined if it has none. */
   groupOf(client: Client): string | undefined {
     const { group, suffix = '' } = this.all.find(member => member.client === client)?.options ?? defaults
     return group === undefined ? undefined : group + suffix
   }
 
-  /** As the broker has it, of the first client. */
+  /** The full name of the first client's retry or DLQ topic. */
   topic(option: 'retryTopic' | 'dlqTopic'): string {
     const options = this.all[0]?.options ?? defaults
     return (options[option] ?? defaults[option]!) + (options.suffix ?? '')
   }
 
-  /** The topic of a user's name, as the broker has it. */
+  /** The full name of a user's topic. */
   fullName(client: Client, topic: string): string {
     return topic + (this.all.find(member => member.client === client)?.options.suffix ?? '')
   }

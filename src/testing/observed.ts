@@ -11,14 +11,14 @@ interface Timed {
   readonly notification: ObservableNotification<unknown>
 }
 
-/** `expectObservable`, as RxJS's `TestScheduler` has it: values are compared deeply, and inner Observables by what they emit. */
+/** `expectObservable` as in RxJS's `TestScheduler`: values are compared deeply, and inner Observables by what they emit. */
 export class ObservedExpectation {
   readonly #actual: Timed[]
   #expected: readonly Timed[] | undefined
   #names: Readonly<Record<string, unknown>> = {}
   #site: Site | undefined
 
-  /** @param subscription From when to when it is subscribed to, as `--^--!`; default from the beginning. */
+  /** @param subscription When to subscribe and unsubscribe, as `--^--!`; default from the beginning. */
   constructor(
     readonly name: string,
     readonly clock: Clock,
@@ -63,7 +63,7 @@ export class ObservedExpectation {
 
   /** The frames of inner Observables count from their emission, as those of a cold diagram do. */
   #follow(observable: Observable<unknown>, recorded: Timed[], since: number): Subscription {
-    // With all three members, as RxJS makes them: inner Observables are compared as arrays of these.
+    // With all three properties, as RxJS makes them, because inner Observables are compared as arrays of these.
     const add = (kind: 'N' | 'E' | 'C', value?: unknown, error?: unknown) =>
       recorded.push({ frame: this.clock.now() - since, notification: { kind, value, error } as never })
     return observable.subscribe({
@@ -79,7 +79,7 @@ export class ObservedExpectation {
   }
 }
 
-/** One mark for each value: the name it was given, itself where it is a character, or a letter that is free. */
+/** Gives each value a mark: its given name, itself if it is a character, or an unused letter. */
 class Marks {
   readonly legend = new Map<string, string>()
   readonly #known: { readonly value: unknown; readonly mark: string }[]
@@ -107,7 +107,7 @@ class Marks {
     return mark
   }
 
-  /** The first error is `#`; one that differs from it has a mark of its own, so that the difference is seen. */
+  /** The first error is `#`. A different one gets its own mark, so that the difference is visible. */
   #ofError(error: unknown): string {
     const at = this.#errors.findIndex(known => isDeepStrictEqual(known, error))
     const index = at === -1 ? this.#errors.push(error) - 1 : at

@@ -1,36 +1,36 @@
 import { drawDiagrams, type Mark } from './diagram.js'
 
-/** What one diagram was expected to be, and what it was. */
+/** An expected diagram and the actual one. */
 export interface Comparison {
   /** What it shows: `commits of orders-0`. */
   readonly name: string
   readonly expected: readonly Mark[]
   readonly actual: readonly Mark[]
-  /** What marks stand for; those that are not in it speak for themselves. */
+  /** The meanings of marks that are not obvious. */
   readonly legend?: ReadonlyMap<string, string>
 }
 
-/** A diagram that is not compared: what was put in, or what else happened. */
+/** A diagram that is not compared: an input, or something else that happened. */
 export interface Context {
   readonly name: string
   readonly marks: readonly Mark[]
   readonly legend?: ReadonlyMap<string, string>
 }
 
-/** Time in which nothing more happens in a row. */
+/** The end of a row, if nothing more happens in it. */
 const idleEnd = /( +[\d.]+(ms|s|m) -*)+$/
 
-/** Whether the diagrams say the same. */
+/** Whether the two diagrams are equal. */
 export function isAsExpected({ expected, actual }: Comparison): boolean {
   return firstDifference({ expected, actual }) === undefined
 }
 
 /**
- * A picture of what was expected and what happened, for the message of an error: all diagrams in the same columns, what
- * differs underlined, and the marks explained. Plain text, for any test runner.
+ * A picture of expected and actual diagrams for the message of an error: all diagrams with common columns, differences
+ * underlined, and marks explained. Plain text, for any test runner.
  *
- * @param context What was put in, drawn above.
- * @param failed Comparisons that are not as expected.
+ * @param context The inputs, drawn above.
+ * @param failed Comparisons with a difference.
  */
 export function picture(context: readonly Context[], failed: readonly Comparison[]): string {
   const compared = failed.flatMap(comparison => [
@@ -51,7 +51,7 @@ export function picture(context: readonly Context[], failed: readonly Comparison
   return [failed.map(headline).join('\n'), '', ...lines, ...explained([...context, ...failed])].join('\n')
 }
 
-/** A picture of rows that are compared with nothing. */
+/** A picture of rows without a comparison. */
 export function drawing(rows: readonly Context[]): string {
   return picture(rows, []).trim().replace(/^/, '  ')
 }
@@ -75,7 +75,7 @@ function differences({ expected, actual }: Comparison): Mark[] {
     .map(frame => ({ frame, mark: '^' }))
 }
 
-/** Where there is no difference an underline is blank. */
+/** The row of `^` below differences. */
 function underline(diagram: string): string {
   return diagram.replace(/[^^]/g, ' ')
 }
@@ -91,7 +91,7 @@ function marksAt(row: readonly Mark[], frame: number): string {
     .join('')
 }
 
-/** The marks that are drawn, each with what it stands for. */
+/** The legend: the marks of these rows with their meanings. */
 function explained(rows: readonly (Context | Comparison)[]): string[] {
   const lines = new Set<string>()
   for (const row of rows) {

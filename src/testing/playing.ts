@@ -15,7 +15,7 @@ import { type Context, drawing } from './picture.js'
 import type { History, HistoryCheck, HistoryEntry, Scenario, Simulation } from './scenario.js'
 import { watchSettlement } from './settlements.js'
 
-/** A promise of the library was broken. An `Error` like any other to those who catch it. */
+/** A guarantee of the library was violated. For code that catches it, it is an ordinary `Error`. */
 export class BrokenInvariant extends Error {
   constructor(
     readonly rule: string,
@@ -27,15 +27,15 @@ export class BrokenInvariant extends Error {
 
 type Unframed<E> = E extends unknown ? Omit<E, 'frame'> : never
 
-/** One scenario in one run: what it is built with, what it chose, and everything that came of it. */
+/** One scenario in one run: what it is built with, its choices, and its history. */
 export class Playing {
   readonly entries: HistoryEntry[] = []
   readonly clients: Client[] = []
-  /** Topics that clients registered, as the broker has them. */
+  /** Full names of the topics that clients registered. */
   readonly topics = new Set<string>()
   /** Clients that consume. */
   readonly consumers = new Set<Client>()
-  /** What comes after the run is not looked at. */
+  /** True: the run is over, and nothing more is recorded. */
   over = false
   readonly #dead = new Set<number>()
   readonly #deliveries = new WeakMap<object, { readonly letter: string; readonly client: Client }>()
@@ -49,7 +49,7 @@ export class Playing {
     readonly createClient: (options: ClientOptions) => Client,
   ) {
     broker.written.subscribe(record => {
-      // What is put in has its letter only once it is written; who reads this later finds it.
+      // Read later, because a record put in gets its letter only after it is written.
       const letter = () => this.letters.ofStored(record).mark
       this.#add({
         what: 'written',
@@ -88,7 +88,7 @@ export class Playing {
     if (fate.what === 'killed') this.#dead.add(at)
   }
 
-  /** A record is about to be handed to its subscriber. */
+  /** A record is about to be delivered to its subscriber. */
   delivered(client: Client, record: ConsumeRecord<unknown>, place: Place): void {
     const letter = this.letters.known(place) ?? nameOf(place)
     const of = { client: this.clients.indexOf(client), record, letter }
@@ -123,7 +123,7 @@ export class Playing {
     return { broker: this.broker, clients: this.clients, entries: this.entries }
   }
 
-  /** What was put in, and what came of it, in the same columns. */
+  /** The inputs and the history, with common columns. */
   picture(context: readonly Context[]): string {
     const rows = [...context, ...rowsOf(this.entries, this.letters, this.members, this.clients)]
     return drawing(rows.filter(({ marks }) => marks.length > 0))
@@ -156,7 +156,7 @@ export class Playing {
     return this.#deliveryOf(record).letter
   }
 
-  /** Work stands still with the process that does it. */
+  /** The scheduler of the client that has the record, so that work stops while its process is suspended. */
   #timeOf(record: ConsumeRecord<unknown>): SchedulerLike {
     const { client } = this.#deliveryOf(record)
     return this.members.all.find(member => member.client === client)?.driver.scheduler ?? this.clock.scheduler
@@ -171,14 +171,14 @@ export class Playing {
   }
 
   #add(entry: Unframed<HistoryEntry>): void {
-    // A dead process does nothing; what is left of it here may go on for a while, and is no part of the history.
+    // Nothing counts that a killed process still does here for a while.
     if (this.over || ('client' in entry && this.#dead.has(entry.client))) return
-    // Kept as it is, and not copied: the letter of a written record is read later.
+    // The entry itself and not a copy, because `letter` of a written record is read later.
     this.entries.push(Object.assign(entry, { frame: this.clock.now() }) as HistoryEntry)
   }
 }
 
-function atMost(what: string, most: number): number {
-  checkInteger(`${what}: at most`, most, 0)
-  return most
+function atMost(what: string, max: number): number {
+  checkInteger(`${what}: at most`, max, 0)
+  return max
 }

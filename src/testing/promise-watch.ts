@@ -1,6 +1,6 @@
 import { createHook } from 'node:async_hooks'
 
-/** Notes whether promises are made while something runs. In virtual time none of them settles. */
+/** Notes whether promises are made during a run. In virtual time no promise settles. */
 export class PromiseWatch {
   #seen = false
   readonly #hook = createHook({

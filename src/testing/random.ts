@@ -1,20 +1,20 @@
-/** Numbers that are the same for the same seed, on every machine. */
+/** Random numbers that depend only on the seed, on every machine. */
 export class Random {
   #state: number
 
-  /** @param parts What the numbers are for: a seed, and where more than one series is drawn from it, a name. */
+  /** @param parts A seed, and a name if several series are drawn from it. */
   constructor(...parts: readonly (number | string)[]) {
     this.#state = hash(parts.join('\n'))
   }
 
-  /** From 0 to `most`, both included. */
-  integer(most: number): number {
-    return Math.floor(this.#fraction() * (most + 1))
+  /** From 0 to `max`, both included. */
+  integer(max: number): number {
+    return Math.floor(this.#fraction() * (max + 1))
   }
 
-  /** As `integer`, but 0 half of the time and small more often than large: that is where order is decided. */
-  small(most: number): number {
-    return this.chance(0.5) ? 0 : Math.min(this.integer(most), this.integer(most))
+  /** As `integer`, but 0 in half of the cases, and small numbers more often: these decide the order of events. */
+  small(max: number): number {
+    return this.chance(0.5) ? 0 : Math.min(this.integer(max), this.integer(max))
   }
 
   chance(of: number): boolean {
@@ -30,7 +30,7 @@ export class Random {
   }
 }
 
-/** FNV-1a, with a last stir: seeds that follow each other are to have nothing in common. */
+/** FNV-1a with a final mix, so that consecutive seeds give unrelated numbers. */
 function hash(text: string): number {
   let hash = 0x811c9dc5
   for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193)

@@ -8,11 +8,11 @@ import { runVirtually } from './run-marbles.js'
 import { writable } from './script.js'
 import { literal, testText } from './test-text.js'
 
-/** What a recording keeps of a delivery beside what it shows. */
+/** What a recording keeps of a delivery in addition to the entry. */
 export interface Delivered {
   /** Where the record was first published. */
   readonly origin: Place
-  /** The same for equal keys, and no more; undefined: it has none. */
+  /** Equal for equal keys, and nothing else; undefined: no key. */
   readonly key: string | undefined
 }
 
@@ -35,10 +35,10 @@ interface Recorded {
 
 type Call = (helpers: never, topic: string) => void
 
-/** Frames between two inputs: more, where what follows from one is too much to be written in one. */
+/** The frames between two inputs to try: more if the consequences of one do not fit in one frame. */
 const spacings = [1, 5, 10, 20, 50]
 
-/** A marble test that puts the same records and settlements in, and expects what comes of them in a run of its own. */
+/** A marble test that replays the records and settlements, and expects what follows from them in its own run. */
 export function recordedTest(entries: readonly RecordedEntry[], details: WeakMap<RecordedEntry, Delivered>): string {
   const recorded = read(entries, details)
   for (const spacing of spacings) {
@@ -79,7 +79,7 @@ function read(entries: readonly RecordedEntry[], details: WeakMap<RecordedEntry,
         contents.set(letter, key === undefined ? value : { key: keys.get(key)!, value })
         inputs.push({ what, letter })
       } else if (attempt > record.attempt && !record.open) {
-        // What follows from a failure; a delivery of the same attempt again is one of a rebalance.
+        // A delivery after a failure. One with the same attempt is a redelivery after a rebalance.
         Object.assign(record, { deliveries: record.deliveries + 1, attempt, open: true })
       }
     } else if (record?.open && attempt === record.attempt) {
@@ -97,11 +97,11 @@ function read(entries: readonly RecordedEntry[], details: WeakMap<RecordedEntry,
   return { inputs, topics, places, contents }
 }
 
-/** Undefined: what happens does not fit between the inputs. */
+/** Undefined: the consequences do not fit between the inputs. */
 function written({ inputs, topics, places, contents }: Recorded, spacing: number): string | undefined {
   const marks = inputs.map(({ what, letter }, at) => ({ what, mark: letter, frame: at * spacing }))
   const calls: [string, ...unknown[]][] = []
-  // In the replay a partition has its records from offset 0 on, in the order of their deliveries.
+  // In the replay, a partition's records start at offset 0, in the order of their deliveries.
   const letters = new Map<string, string>()
   for (const [topic, { partitions }] of topics) {
     const own = rows(partitions, partition =>
@@ -233,7 +233,7 @@ function sourceOf({ topic, partition, offset }: RecordedEntry): string {
   return nameOf({ topic: topic!, partition: partition!, offset: BigInt(offset!) })
 }
 
-/** Beyond the alphabet there are CJK ideographs, letters each. */
+/** After the alphabet come CJK ideographs, which are letters too. */
 function letterAt(at: number): string {
   return alphabet[at] ?? String.fromCodePoint(0x4e00 + at)
 }

@@ -7,19 +7,19 @@ import type { MarbleHelpers, VirtualHelpers } from './marble-helpers.js'
 import { MarbleRun } from './marble-run.js'
 import { PromiseWatch } from './promise-watch.js'
 
-/** The broker of a run is made with these, but for its time, which is the run's. */
+/** The options of the run, and of its broker except the scheduler. */
 export interface MarbleOptions extends Omit<MemoryBrokerOptions, 'scheduler'> {
   /**
-   * How long a run goes on after the end of its longest diagram, ms; default 10,000. It ends sooner when nothing is left
-   * to happen. What happens later is not seen: operators such as `bufferTime` go on for ever.
+   * How long a run continues after the end of its longest diagram, ms; default 10,000. It ends sooner if nothing is left to
+   * happen. Later events are not seen: operators such as `bufferTime` go on for ever.
    */
   readonly tail?: number | undefined
 }
 
 export interface PromisedMarbleOptions extends MarbleOptions {
   /**
-   * Fires the fake timers that are due within so many ms, awaiting what they start: `vi.advanceTimersByTimeAsync` of
-   * vitest, `jest.advanceTimersByTimeAsync`, `clock.tickAsync` of sinon. `Date` and `performance` must be faked with them.
+   * Fires the fake timers that are due within so many ms, and awaits what they start: `vi.advanceTimersByTimeAsync` of
+   * vitest, `jest.advanceTimersByTimeAsync`, `clock.tickAsync` of sinon. `Date` and `performance` must be faked as well.
    */
   readonly advanceTimers: (ms: number) => Promise<unknown>
 }
@@ -28,15 +28,15 @@ const { scheduler: _, ...ofBroker } = knownOfBroker
 const known: KnownOptions<PromisedMarbleOptions> = { ...ofBroker, tail: true, advanceTimers: true }
 
 /**
- * A marble test of whole pipelines: the code under test and the real client, on a broker in this process. Records go in
- * as diagrams, and so do settlements, rebalances, outages and closing; deliveries, commits, copies, errors and states
- * come out as diagrams.
+ * Runs a marble test of whole pipelines: the code under test and the real client, on an in-process broker. Records,
+ * settlements, rebalances, outages and closes are inputs in marble diagrams; deliveries, commits, copies, errors and states
+ * are outputs in marble diagrams.
  *
- * By default it runs on RxJS's `TestScheduler`: all time is virtual, `delay`, `retry`, `bufferTime` and all that take
- * RxJS's own schedulers run unchanged, nothing waits, and the result is the same every time. Promises do not obey virtual
- * time: with `advanceTimers` it runs on fake timers instead, for handlers that await, and returns a promise.
+ * By default it runs on RxJS's `TestScheduler`. All time is virtual: `delay`, `retry`, `bufferTime` and everything else on
+ * RxJS's own schedulers works unchanged, nothing waits, and every run has the same result. Promises do not obey virtual
+ * time. For handlers that await, pass `advanceTimers`: then the test runs on fake timers, and `runMarbles` returns a promise.
  *
- * The clients it made are closed when it is over.
+ * The clients of the test are closed at its end.
  *
  * @example
  * runMarbles(({ createClient, records, expectCommits }) => {
@@ -45,8 +45,8 @@ const known: KnownOptions<PromisedMarbleOptions> = { ...ofBroker, tail: true, ad
  *   expectCommits('orders').toBe('---1-2--')
  * })
  *
- * @throws An `Error` whose message is a picture, where a diagram differs from what was expected; what code under test
- * throws and nobody handles; `ConfigurationError` for a diagram or helper that makes no sense.
+ * @throws An `Error` with a picture if a diagram differs from what was expected; an unhandled exception of the code under
+ * test; `ConfigurationError` for an invalid diagram or helper call.
  */
 export function runMarbles(
   test: (helpers: MarbleHelpers) => void | Promise<void>,
@@ -67,7 +67,7 @@ export function runMarbles(
     : runOnTimers(test as (helpers: MarbleHelpers) => Promise<void>, tail, brokerOptions, advanceTimers)
 }
 
-/** Closing takes 25 s at most. */
+/** Longer than closing takes, which is at most 25 s. */
 const closingSeconds = 30
 
 function runTest(
@@ -90,7 +90,7 @@ function runTest(
   })
 }
 
-/** Makes a run in virtual time, hands it to `perform`, and closes its clients whatever comes of that. */
+/** Makes a run in virtual time, passes it to `perform`, and always closes its clients. */
 export function runVirtually(
   options: MemoryBrokerOptions,
   perform: (run: MarbleRun, rxjs: Omit<VirtualHelpers, 'flush'>, clock: VirtualClock) => void,

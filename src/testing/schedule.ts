@@ -5,33 +5,33 @@ import { alphabet } from './letters.js'
 import type { RecordContent } from './marble-helpers.js'
 import { Random } from './random.js'
 
-/** A topic that records are put into. */
+/** A topic that a simulation writes records to. */
 export interface SimulatedTopic {
-  /** Default 2. */
+  /** How many partitions; default 2. */
   readonly partitions?: number
-  /** How many records are put in, at most; default 6. */
+  /** The maximum of records; default 6. */
   readonly records?: number
-  /** What a letter's record is made of; default: the letter as value, no key. */
+  /** Returns the content of a letter's record; default: the letter as value, no key. */
   readonly contents?: (letter: string) => RecordContent
 }
 
-/** What goes wrong, or is done to members, and how often in one run at most. */
+/** For each kind of fault, how often it may happen in one run at most. */
 export interface SimulatedFaults {
-  /** A graceful rebalance that takes one partition from its member. */
+  /** A graceful rebalance revokes one partition. */
   readonly revoke?: number
-  /** A partition taken without asking. */
+  /** A partition is taken away without asking. */
   readonly lose?: number
-  /** A member's process gone, noticed some ms later; one at least stays. */
+  /** A member's process is killed, which is noticed some ms later. At least one member stays. */
   readonly kill?: number
-  /** A member that closes gracefully; one at least stays. */
+  /** A member closes gracefully. At least one stays. */
   readonly closeGracefully?: number
-  /** The broker away for some ms. */
+  /** The broker is unreachable for some ms. */
   readonly outage?: number
-  /** A member's process that stands still for some ms; its group may go on without it. */
+  /** A member's process is suspended for some ms. Its group may rebalance without it. */
   readonly freeze?: number
-  /** A member's wall clock, set by seconds to days: forward at first, then back or forward. */
+  /** A member's wall clock is set by seconds to days: forward the first time, then back or forward. */
   readonly setClock?: number
-  /** A request refused, once: the copy of a failed record, a commit, a fetch. */
+  /** One request fails: publishing a copy of a failed record, a commit, a fetch. */
   readonly produce?: number
   readonly commit?: number
   readonly fetch?: number
@@ -67,45 +67,45 @@ export type Fault = { readonly frame: number } & (
   | { readonly kind: FaultyRequest }
 )
 
-/** Everything about a run that is left to chance, as data: what is shrunk, and written down as a test. */
+/** Everything random about a run, as data. It can be shrunk, and written down as a test. */
 export interface Schedule {
   /** How long every request takes, ms. */
   readonly latency: number
-  /** When each client starts; those that do not consume are not among them. */
+  /** When each consuming client starts. */
   readonly starts: readonly { readonly client: number; readonly frame: number }[]
-  /** By topic and partition in the order in which they are written. */
+  /** By topic and partition, in the order in which they are written. */
   readonly records: readonly PutIn[]
   readonly faults: readonly Fault[]
   readonly choices: ScenarioChoices
 }
 
-/** What a schedule is made for: known once the scenario is built. */
+/** What a schedule depends on, known once the scenario is built. */
 export interface Stage {
   readonly topics: ReadonlyMap<string, Required<SimulatedTopic>>
   readonly faults: SimulatedFaults
-  /** Which of the clients consume. */
+  /** The indexes of the clients that consume. */
   readonly consumers: readonly number[]
 }
 
-/** Two records follow each other after so many ms, at most. */
-const widestGap = 4
+/** The longest gap between two records, ms. */
+const longestGap = 4
 
-/** A wall clock is set by so many s, at most. */
+/** The largest step of a wall clock, s. */
 const longestClockStep = 48 * 3_600
 
-/** Draws a schedule: the same one for the same seed and stage. */
+/** Draws a schedule. The same seed and stage give the same schedule. */
 export function drawSchedule(seed: number, latency: number, stage: Stage): Schedule {
   const random = new Random(seed, 'schedule')
   const records = drawRecords(random, stage.topics)
-  // A little longer than records come: faults may strike while the last of them are being worked on.
+  // A little longer than the records, so that faults may happen while the last records are being processed.
   const span = Math.max(0, ...records.map(({ frame }) => frame)) + 15
   const starts = stage.consumers.map((client, at) => ({ client, frame: at === 0 ? 0 : random.small(span) }))
   return { latency, starts, records, faults: drawFaults(random, span, stage), choices: {} }
 }
 
-/** The latency is needed before a scenario is built, and so drawn by itself. */
-export function drawLatency(seed: number, most: number): number {
-  return new Random(seed, 'latency').small(most)
+/** Draws the latency on its own, because it is needed before the scenario is built. */
+export function drawLatency(seed: number, max: number): number {
+  return new Random(seed, 'latency').small(max)
 }
 
 function drawRecords(random: Random, topics: Stage['topics']): PutIn[] {
@@ -114,7 +114,7 @@ function drawRecords(random: Random, topics: Stage['topics']): PutIn[] {
     const frames = Array<number>(partitions).fill(0)
     return Array.from({ length: random.integer(records) }, () => {
       const partition = random.integer(partitions - 1)
-      const frame = frames[partition]! + random.small(widestGap)
+      const frame = frames[partition]! + random.small(longestGap)
       frames[partition] = frame
       const letter = free.next().value
       if (letter === undefined)
@@ -132,7 +132,7 @@ function drawFaults(random: Random, span: number, stage: Stage): Fault[] {
   const faults: Fault[] = []
   const kinds = (Object.keys(everyFault) as (keyof SimulatedFaults)[]).filter(kind => (stage.faults[kind] ?? 0) > 0)
   for (const kind of kinds) {
-    // Not all of them in every run: some failures need one fault to be absent.
+    // Half of the runs have no fault of a kind, because some failures need one to be absent.
     for (let left = random.chance(0.5) ? random.integer(stage.faults[kind]!) : 0; left > 0; left--) {
       const frame = random.integer(span)
       switch (kind) {
@@ -171,7 +171,7 @@ function drawFaults(random: Random, span: number, stage: Stage): Fault[] {
   return setClocks(random, faults)
 }
 
-/** Draws by how much clocks are set. Virtual time begins in 1970, and no clock is set back to before that. */
+/** Draws the steps of clocks. Virtual time begins in 1970, and no clock is set back to before that. */
 function setClocks(random: Random, faults: readonly Fault[]): Fault[] {
   const ahead = new Map<number, number>()
   return faults.map(fault => {

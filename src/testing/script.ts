@@ -15,17 +15,17 @@ type Helper =
   | 'setClock'
   | 'failNext'
 
-/** One call of a marble test's helper: what a run makes, and what a test is written of. */
+/** One call of a marble test's helper. A run makes it, and a test is written from it. */
 export interface Line {
   readonly helper: Helper
   readonly args: readonly unknown[]
   /** The last argument; `client` is a number there. */
   readonly options?: { readonly client?: number; readonly [name: string]: unknown }
-  /** What it stands for, where that may turn out to have no effect. */
+  /** The fault that it causes, for faults that may have no effect. */
   readonly fault?: Fault
 }
 
-/** The calls that a schedule comes to, in the order in which a run makes them. */
+/** The helper calls of a schedule, in the order in which a run makes them. */
 export function linesOf(schedule: Schedule, topics: ReadonlyMap<string, Required<SimulatedTopic>>): readonly Line[] {
   const records = [...topics].flatMap(([topic, { partitions, contents }]) =>
     recordLines(topic, partitions, contents, schedule.records),
@@ -36,7 +36,7 @@ export function linesOf(schedule: Schedule, topics: ReadonlyMap<string, Required
   return [...records, ...starts, ...schedule.faults.map(faultLine)]
 }
 
-/** Makes the call. */
+/** Makes the helper call. */
 export function perform({ helper, args, options }: Line, helpers: MarbleHelpers, clients: readonly Client[]): void {
   const call = helpers[helper] as (...args: readonly unknown[]) => void
   if (options === undefined) call(...args)
@@ -60,7 +60,7 @@ function recordLines(
     const content = contents(letter)
     return content === letter ? [] : [[letter, content]]
   })
-  // With one line at least: it is by its diagrams that the topic gets its partitions.
+  // At least one line, because its diagrams give the topic its partitions.
   const count = Math.max(1, ...rows.map(layers => layers.length))
   return Array.from({ length: count }, (_, layer): Line => {
     const diagrams = rows.map(layers => drawDiagram(layers[layer] ?? []))
@@ -70,7 +70,7 @@ function recordLines(
   })
 }
 
-/** A group takes as many columns as it has characters; what follows it sooner needs a diagram of its own. */
+/** Splits marks into diagrams that can be written: a group takes as many columns as it has characters. */
 export function writable(marks: readonly Mark[]): Mark[][] {
   const layers: Mark[][] = []
   for (const mark of marks) {

@@ -1,8 +1,8 @@
 import type { Fault, Schedule } from './schedule.js'
 
 /**
- * Smaller schedules than this one, the boldest first: fewer faults, fewer records, less latency, shorter and simpler
- * choices, earlier frames. Finite, and each is smaller by the same measure, so that taking one after the other ends.
+ * Smaller schedules than this one, the smallest first: fewer faults, fewer records, less latency, shorter and simpler choices,
+ * earlier frames. The sequence is finite, and each schedule is smaller by the same measure, so shrinking ends.
  */
 export function* smaller(schedule: Schedule): Generator<Schedule> {
   const { faults, records, starts, choices } = schedule
@@ -46,19 +46,19 @@ export function* smaller(schedule: Schedule): Generator<Schedule> {
   }
 }
 
-/** All but a half, a quarter… down to one. */
+/** The list without a half, a quarter, and so on down to one element. */
 function* without<T>(list: readonly T[]): Generator<readonly T[]> {
   for (let size = list.length; size >= 1; size = Math.floor(size / 2)) {
     for (let at = 0; at < list.length; at += size) yield [...list.slice(0, at), ...list.slice(at + size)]
   }
 }
 
-/** 0, then what is half as far, down to one less. */
+/** 0, then half of the value, and so on up to the value minus one. */
 function* below(value: number): Generator<number> {
   for (let step = value; step >= 1; step = Math.floor(step / 2)) yield value - step
 }
 
-/** Everything from a frame on, some frames earlier: what happens together goes on to. */
+/** Moves everything from some frame on to earlier frames. What happens together stays together. */
 function* sooner(schedule: Schedule): Generator<Schedule> {
   const all = [...schedule.records, ...schedule.faults, ...schedule.starts].map(({ frame }) => frame)
   const frames = [...new Set([0, ...all])].sort((one, other) => one - other)
@@ -86,12 +86,12 @@ function* lesserFaults(fault: Fault): Generator<Fault> {
   if ('partition' in fault) for (const partition of below(fault.partition)) yield { ...fault, partition }
 }
 
-/** In whole seconds, and the other way no further. */
+/** Smaller steps in whole seconds, in the same direction. */
 function* lesserSteps(by: number): Generator<number> {
   for (const less of below(Math.abs(by) / 1_000 - 1)) yield Math.sign(by) * (less + 1) * 1_000
 }
 
-/** Records of a partition are written in the order of their frames. */
+/** Records of a partition must be in the order of their frames. */
 function inOrder(records: Schedule['records']): Schedule['records'] {
   return [...records].sort((one, other) => one.frame - other.frame)
 }

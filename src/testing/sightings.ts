@@ -7,27 +7,27 @@ import type { ClientEvent, ClientState } from '../events.js'
 import type { ConsumeRecord } from '../record.js'
 import type { Clock } from './clock.js'
 
-/** Something seen, and when. */
+/** Something that was seen, and its frame. */
 export interface Seen<T> {
   readonly frame: number
   readonly value: T
 }
 
-/** What was seen of one client, with which of its own it was. */
+/** Something that was seen of one client. */
 export interface SeenOf<T> extends Seen<T> {
   readonly client: Client
 }
 
-/** A topic as a client registered it, and whether anybody has subscribed to it. */
+/** A topic that a client registered, and whether it was subscribed to. */
 export interface Registered {
   readonly client: Client
-  /** A pattern by its source; of a list each name for itself. */
+  /** A pattern by its source; one entry per name of a list. */
   readonly topic: string
   readonly pattern: RegExp | undefined
   subscribed: boolean
 }
 
-/** Everything that was seen in a run, until it is over. Kept as it came; what a diagram shows of it is decided later. */
+/** Everything that was seen in a run. It is stored unchanged; expectations select from it later. */
 export class Sightings {
   readonly written: Seen<StoredRecord>[] = []
   readonly commits: Seen<GroupCommit>[] = []
@@ -35,11 +35,11 @@ export class Sightings {
   readonly errors: SeenOf<RxMikaError>[] = []
   readonly events: SeenOf<ClientEvent>[] = []
   readonly states: SeenOf<ClientState>[] = []
-  /** Topics that clients registered, by the names that were given. */
+  /** The topics that clients registered, by the names that were given. */
   readonly registered: Registered[] = []
-  /** Clients with a topic. */
+  /** Clients that registered a topic. */
   readonly consumers = new Set<Client>()
-  /** What comes after the run is not looked at. */
+  /** True: the run is over, and nothing more is recorded. */
   over = false
 
   constructor(
@@ -50,7 +50,7 @@ export class Sightings {
     broker.commits.subscribe(value => this.#add(this.commits, { value }))
   }
 
-  /** @param delivered Told of every record before its subscriber is. */
+  /** @param delivered Called with every record before its subscriber gets it. */
   watch(client: Client, delivered: (record: ConsumeRecord<unknown>) => void): void {
     client.errors.subscribe(value => this.#add(this.errors, { value, client }))
     client.events.subscribe(value => this.#add(this.events, { value, client }))
@@ -82,7 +82,7 @@ export class Sightings {
     }) as Client['topic']
   }
 
-  /** @param names Full names of what is registered by name. */
+  /** @param names Full names of topics registered by name. */
   isRegistered(topic: string, names: readonly string[]): boolean {
     return names.includes(topic) || this.registered.some(({ pattern }) => pattern?.test(topic) === true)
   }

@@ -22,23 +22,23 @@ import { smaller } from './shrink.js'
 import { Site } from './site.js'
 import { literal, testText } from './test-text.js'
 
-/** The broker of each run is made with the options of `memoryBroker`, but for its time. */
+/** The options of a simulation, and of the broker of each run except the scheduler. */
 export interface SimulateOptions extends Omit<MemoryBrokerOptions, 'scheduler'> {
-  /** Builds the pipelines under test. Give it a name: the test that a failure is written down as calls it by that. */
+  /** Builds the pipelines under test. Give the function a name: the test that is printed for a failure refers to it. */
   readonly scenario: Scenario
-  /** Judges each run, after the invariants that are always checked. */
+  /** Checks each run, after the invariants that are always checked. */
   readonly check?: HistoryCheck | undefined
-  /** The first run's seed, a whole number; the next runs have the next ones. Default 1: the same runs every time. */
+  /** The seed of the first run, an integer; the next runs have the next seeds. Default 1, so that the runs are always the same. */
   readonly seed?: number | undefined
-  /** How many runs; default 1,000. */
+  /** The number of runs; default 1,000. */
   readonly runs?: number | undefined
-  /** Topics that records are put into, by the broker's names; default: every topic that the scenario registers. */
+  /** Topics to write records to, by their full names; default: every topic that the scenario registers. */
   readonly topics?: Readonly<Record<string, SimulatedTopic>> | undefined
-  /** What may go wrong, and how often in a run; what is not named does not. Default: each kind once at most. */
+  /** The faults, and how often each may happen in a run; kinds that are absent do not happen. Default: each kind at most once. */
   readonly faults?: SimulatedFaults | undefined
-  /** How long requests to the broker take in a run, at most, ms; default 3. */
+  /** The longest latency of requests to the broker in a run, ms; default 3. */
   readonly latency?: number | undefined
-  /** How long a run goes on after the last thing that was put in, ms of its time; default 10,000. */
+  /** How long a run continues after its last input, ms of its own time; default 10,000. */
   readonly tail?: number | undefined
 }
 
@@ -68,26 +68,28 @@ const knownOfFaults: KnownOptions<SimulatedFaults> = {
   setClock: true,
 }
 
-/** What a simulation came to: proof that it did something. */
+/** The counts of a simulation, as evidence that it did something. */
 export interface SimulationReport {
   readonly runs: number
   readonly deliveries: number
-  /** Faults that had an effect, by kind. */
+  /** How many faults had an effect, by kind. */
   readonly faults: Readonly<Partial<Record<Fault['kind'], number>>>
 }
 
-/** More runs are not made to find a smaller schedule. */
-const mostShrinking = 2_000
+/** The maximum of runs to find a smaller schedule. */
+const maxShrinkRuns = 2_000
 
 /**
- * Runs pipelines under schedules drawn at random, in virtual time: when records come and clients start, how long requests
- * and work take, what fails, rebalances, lost partitions, dead members, outages. The same seed is the same run, always.
+ * Runs pipelines under random schedules in virtual time. A schedule decides when records arrive and clients start, how long
+ * requests and work take, what fails, and when rebalances, lost partitions, killed members and outages happen. The same seed
+ * always gives the same run.
  *
- * In every run it is checked that nothing is lost (a position passes only what was acked, discarded, or stands on the
- * retry or DLQ topic), that no position is lowered, and that no completed record is delivered again unless its partition
- * was lost, or a member killed, since. `check` adds what the pipeline promises.
+ * Every run is checked: nothing is lost (a position passes only records that were acked, discarded, or copied to the retry or
+ * DLQ topic), no position is lowered, and no completed record is delivered again unless its partition was lost or a member
+ * was killed since. `check` adds what the pipeline guarantees.
  *
- * A schedule that fails is made as small as it can be while it fails for the same reason.
+ * A failing schedule is shrunk as far as it still fails for the same reason.
+ *
  *
  * @example
  * simulate({
@@ -99,8 +101,8 @@ const mostShrinking = 2_000
  * })
  *
  * @throws An `Error` that shows the seed, what is wrong, the smallest schedule found as marble diagrams, and a marble test
- * that fails by it; the first failure is its `cause`. `ConfigurationError` for options that make no sense. What the
- * scenario itself throws.
+ * that fails in the same way; its `cause` is the first failure. `ConfigurationError` for invalid options. An exception of
+ * the scenario itself.
  */
 export function simulate(options: SimulateOptions): SimulationReport {
   const simulator = new Simulator(options)
@@ -116,15 +118,15 @@ export function simulate(options: SimulateOptions): SimulationReport {
 }
 
 interface Failure {
-  /** The same for runs that fail for the same reason. */
+  /** Equal for runs that fail for the same reason. */
   readonly reason: string
   readonly error: unknown
   readonly picture: string
 }
 
-/** What a run came to. */
+/** The outcome of a run. */
 interface Outcome {
-  /** As it was run, without faults that hit nothing and choices that nobody asked for. */
+  /** The schedule as it was run, without faults that had no effect and choices that were not used. */
   readonly schedule: Schedule
   readonly topics: Stage['topics']
   readonly deliveries: number
@@ -174,16 +176,16 @@ class Simulator {
     this.#latency = latency
   }
 
-  /** The run of a seed. */
+  /** Runs the schedule of a seed. */
   draw(seed: number): Outcome {
     const latency = drawLatency(seed, this.#latency)
     return this.#run(latency, new Choices({}, seed), stage => drawSchedule(seed, latency, stage))
   }
 
-  /** The smallest schedule found that fails for the same reason. The same one for the same failure. */
+  /** The smallest schedule found that fails for the same reason. Deterministic. */
   shrink(outcome: Outcome): Failed {
     let smallest = outcome as Failed
-    let left = mostShrinking
+    let left = maxShrinkRuns
     const tryNext = () => {
       for (const schedule of smaller(smallest.schedule)) {
         if (left-- <= 0) return false
@@ -194,7 +196,7 @@ class Simulator {
       }
       return false
     }
-    // What hit nothing is left out of a schedule; that it fails without it too is to be seen.
+    // The schedule leaves out faults without effect. Check that it still fails without them.
     const again = this.#replay(outcome.schedule)
     if (again.failure?.reason !== smallest.failure.reason) return smallest
     smallest = again as Failed
@@ -234,7 +236,7 @@ class Simulator {
     return outcome!
   }
 
-  /** @param faults Those that hit nothing are taken out. */
+  /** @param faults Faults without effect are removed from it. */
   #failureOf(run: MarbleRun, playing: Playing, faults: Map<Context, Fault>, flush: () => void): Failure | undefined {
     try {
       flush()
@@ -269,7 +271,7 @@ class Simulator {
   }
 }
 
-/** An invariant by its name, anything else by where it was thrown: messages differ from run to run. */
+/** The rule of an invariant; for other errors where they were thrown, because messages differ from run to run. */
 function reasonOf(error: unknown): string {
   if (error instanceof BrokenInvariant) return error.rule
   if (!(error instanceof Error)) return typeof error

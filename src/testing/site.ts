@@ -1,8 +1,8 @@
-/** Where an expectation was written down: what a test runner points at. */
+/** The place in a test where an expectation was written, for test runners to point at. */
 export class Site {
   readonly #stack: string
 
-  /** @param below The function whose caller it is. */
+  /** @param below The function whose caller is meant. */
   constructor(below: (...args: never[]) => unknown) {
     const here: { stack?: string } = {}
     Error.captureStackTrace(here, below)

@@ -1,19 +1,19 @@
 import type { Line } from './script.js'
 
-/** What a marble test is written of. */
+/** The parts of a marble test to print. */
 export interface TestText {
   readonly title: string
-  /** The first statement, where there is one: `const clients = play(scenario, …)`. */
+  /** The first statement, if there is one: `const clients = play(scenario, …)`. */
   readonly opening: readonly string[]
   /** Helpers that the opening and the closing use. */
   readonly helpers: readonly string[]
   readonly lines: readonly Line[]
   readonly closing?: readonly string[]
-  /** The second argument of `runMarbles`; undefined ones are left out. */
+  /** The second argument of `runMarbles`, without undefined options. */
   readonly options: Readonly<Record<string, unknown>>
 }
 
-/** A test for `runMarbles`, to be pasted into a test file of any runner that has `it`. */
+/** Prints a test for `runMarbles`, to be pasted into a test file of any runner that has `it`. */
 export function testText({ title, opening, helpers, lines, closing = [], options }: TestText): string {
   const used = [...new Set([...helpers, ...lines.map(({ helper }) => helper)])].join(', ')
   const given = Object.entries(options).filter(([, value]) => value !== undefined)
@@ -32,7 +32,7 @@ export function testText({ title, opening, helpers, lines, closing = [], options
   ].join('\n')
 }
 
-/** A value as code. */
+/** A value as TypeScript code. */
 export function literal(value: unknown): string {
   if (typeof value === 'string')
     return `'${JSON.stringify(value).slice(1, -1).replaceAll('\\"', '"').replaceAll("'", "\\'")}'`
