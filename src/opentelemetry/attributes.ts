@@ -3,17 +3,17 @@ import type { ClientMessage } from '../channels.js'
 import type { ConsumeRecord } from '../record.js'
 import { nameOf } from '../retry/reason.js'
 
-// Names of the semantic conventions 1.44 for messaging and Kafka, as text: their package is larger than all of this.
+// The names of the semantic conventions 1.44 for messaging and Kafka, as literals: their package is larger than this code.
 
-/** What is done, as `messaging.operation.type` and the first word of a span's name. */
+/** The operation, as `messaging.operation.type` and as the first word of a span's name. */
 export type OperationType = 'create' | 'send' | 'receive' | 'process' | 'settle'
 
-/** The longest key that is shown, characters. */
+/** Longer keys are not shown, characters. */
 const maxKeyLength = 256
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
-/** What every span and metric of an operation has. */
+/** The attributes of every span and metric of an operation. */
 export function operationAttributes(
   { clientId, group }: ClientMessage,
   type: OperationType,
@@ -25,18 +25,18 @@ export function operationAttributes(
     'messaging.operation.type': type,
     ...(topic !== undefined && { 'messaging.destination.name': topic }),
     ...(clientId !== undefined && { 'messaging.client.id': clientId }),
-    // Of consumers alone.
+    // Only for consumers.
     ...(group !== undefined && type !== 'create' && type !== 'send' && { 'messaging.consumer.group.name': group }),
   }
 }
 
-/** What metrics have: without what takes too many values. */
+/** The attributes of metrics: only those with few values. */
 export function metricAttributes(message: ClientMessage, type: OperationType, topic: string | undefined): Attributes {
   const { 'messaging.client.id': _, ...attributes } = operationAttributes(message, type, topic)
   return attributes
 }
 
-/** Where a record was read, and, of a copy, where it was first published. */
+/** Where a record was read; for a copy also where it was first published. */
 export function recordAttributes(record: ConsumeRecord<unknown>): Attributes {
   const { source, attempt } = record
   return {
@@ -53,7 +53,7 @@ export function recordAttributes(record: ConsumeRecord<unknown>): Attributes {
   }
 }
 
-/** Only what has one canonical form as text is shown. */
+/** The key, if it is text: only that has one canonical form. */
 export function keyAttribute(key: Buffer | string | null | undefined): { [name: string]: AttributeValue } {
   if (key === null || key === undefined || key.length > maxKeyLength) return {}
   if (typeof key === 'string') return { 'messaging.kafka.message.key': key }
@@ -64,7 +64,7 @@ export function keyAttribute(key: Buffer | string | null | undefined): { [name: 
   }
 }
 
-/** A class of errors, with few values: a code of Kafka's or of this package if there is one, otherwise the class. */
+/** A class of errors with few values: a code of Kafka or of this package if there is one, otherwise the class name. */
 export function errorType(error: unknown): string {
   if (typeof error === 'object' && error !== null && 'reason' in error && typeof error.reason === 'string') {
     if (/^[A-Z_]{3,60}$/.test(error.reason)) return error.reason

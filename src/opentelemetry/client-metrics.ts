@@ -16,7 +16,7 @@ const outcomes: readonly (readonly [keyof TopicMetrics, string])[] = [
   ['leaked', 'leaked'],
 ]
 
-/** What this library knows beyond the conventions, from `client.metrics()` and its events. Asked for once a collection. */
+/** The metrics beyond the conventions, from `client.metrics()` and events. Read once per collection. */
 export function observeClient(meter: Meter, client: Client): Subscription {
   const gauge = (name: string, unit: string, description: string) =>
     meter.createObservableGauge(name, { unit, description })
@@ -27,7 +27,7 @@ export function observeClient(meter: Meter, client: Client): Subscription {
   const unfinished = gauge(
     'rxmika.partition.unfinished',
     '{record}',
-    'Lag behind finished work: end of the log minus what is completed, committed or not.',
+    'End of the log minus the first record that is not completed: lag without completed work that is not committed yet.',
   )
   const inFlight = gauge('rxmika.partition.in_flight', '{record}', 'Records in a pipeline or on their failure route.')
   const oldest = gauge('rxmika.partition.oldest_unsettled', 's', 'Age of the oldest record in a pipeline.')
@@ -37,10 +37,10 @@ export function observeClient(meter: Meter, client: Client): Subscription {
   const ready = gauge('rxmika.ready', '', '1 while the client is ready, 0 while it is not.')
   const records = counter('rxmika.records', '{record}', 'Records by outcome, under the topic first published to.')
   const commits = counter('rxmika.commits', '{request}', 'OffsetCommit requests that the broker confirmed.')
-  const rebalances = counter('rxmika.rebalances', '{rebalance}', 'How often this member was told what it has.')
+  const rebalances = counter('rxmika.rebalances', '{rebalance}', 'How often this member received an assignment.')
   const deadLetters = meter.createCounter('rxmika.dead_letters', {
     unit: '{record}',
-    description: 'Records that were copied to the DLQ topic, by the error they failed with.',
+    description: 'Records that were copied to the DLQ topic, by the error with which they failed.',
   })
 
   const stalls = new Map<string, Stall>()
@@ -108,7 +108,7 @@ function ageOf({ oldestUnsettledSince }: PartitionMetrics): number {
   return oldestUnsettledSince === undefined ? 0 : Math.max(0, (systemClock.wall() - oldestUnsettledSince) / 1000)
 }
 
-/** Why those that were reported are held back now; a reason that has passed is told as 0, so that its line comes down. */
+/** The current reasons of reported stalls. A reason that is over is reported as 0, so that its line ends. */
 function stallsByReason(reported: ReadonlyMap<string, Stall>, client: Client): ReadonlyMap<string, number> {
   const counts = new Map<string, number>(
     ['unsettled', 'routing', 'unroutable', 'not-due', 'no-subscriber', 'paused', 'committing'].map(why => [why, 0]),

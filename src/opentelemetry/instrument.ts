@@ -25,15 +25,15 @@ import { type SpanParent, Spans } from './spans.js'
 import { traceContext } from './trace-context.js'
 
 export interface InstrumentOptions {
-  /** Default: the global one, `trace.getTracerProvider()`, also one that is registered later. */
+  /** Default: the global provider, `trace.getTracerProvider()`, even if it is registered later. */
   readonly tracerProvider?: TracerProvider
-  /** Default: the global one, which has to be registered before, since the API has no place for one that comes later. */
+  /** Default: the global provider. It must be registered before, because the API cannot pass on a later one. */
   readonly meterProvider?: MeterProvider
-  /** Default: the global one; if the program registered none, W3C Trace Context (`traceparent`, `tracestate`). */
+  /** Default: the global propagator; if none is registered, W3C Trace Context (`traceparent`, `tracestate`). */
   readonly propagator?: TextMapPropagator
   /**
-   * `'message'` (default): a span of a record is a child of the context in the record's headers, and links to it, so that
-   * everything that happens to a record is one trace. `'none'`: it begins a trace, and links to that context alone.
+   * `'message'` (default): the span of a record is a child of the context in the record's headers, and links to it, so that
+   * everything that happens to a record is one trace. `'none'`: the span begins a new trace, and only links to that context.
    */
   readonly parent?: SpanParent
 }
@@ -45,7 +45,7 @@ const known: KnownOptions<InstrumentOptions> = {
   parent: true,
 }
 
-/** The global propagator, also one that is registered later. The API's own does nothing and has no fields. */
+/** The global propagator, even if it is registered later. The API's default does nothing and has no fields. */
 const registered: TextMapPropagator = {
   fields: () => (isRegistered() ? propagation.fields() : traceContext.fields()),
   inject: (context, carrier, setter) =>
@@ -61,19 +61,19 @@ function isRegistered(): boolean {
 const schema = { schemaUrl: 'https://opentelemetry.io/schemas/1.44.0' }
 
 /**
- * Spans and metrics of a client, by OpenTelemetry's semantic conventions for messaging (1.44), and metrics of this library's
- * own beside them.
+ * Adds spans and metrics to a client, by OpenTelemetry's semantic conventions for messaging (1.44), and further metrics of this
+ * library.
  *
- * `publish` writes its context (`traceparent`) into each record's headers unless the record has one. Copies on retry and DLQ
- * topics keep the one that the record came with, byte for byte. So publish, process, retries, dead letter and replay are one
+ * `publish` writes its context (`traceparent`) into the headers of each record that has none. Copies on retry and DLQ topics
+ * keep the context that the record came with, byte for byte. So publish, process, retries, dead letter and replay are one
  * trace.
  *
- * Returns a Subscription: unsubscribing ends it all. Nothing is to be done at the client's close.
+ * Returns a Subscription; unsubscribing removes the instrumentation. Closing the client needs no further call.
  *
  * @example
  * instrument(client)
  *
- * @throws ConfigurationError if an option is invalid or unknown, or `client` is none.
+ * @throws ConfigurationError if an option is invalid or unknown, or if `client` is not a client.
  */
 export function instrument(client: Client, options: InstrumentOptions = {}): Subscription {
   checkOptions('instrument', options, known)
@@ -90,7 +90,7 @@ export function instrument(client: Client, options: InstrumentOptions = {}): Sub
   const counts = new OperationMetrics(meter)
 
   const all = new Subscription()
-  // Metrics first: what they measure begins before the span and its work.
+  // Metrics first, so that they also measure the creation of the span.
   for (const listener of [counts, spans]) {
     all.add(listen(receiveChannel, client, listener.receive))
     all.add(listen(processChannel, client, listener.process))

@@ -3,14 +3,14 @@ import { Subscription } from 'rxjs'
 import type { ClientMessage } from '../channels.js'
 import type { RoutingClient } from '../routing.js'
 
-/** What one client's operations of a channel call, each with the operation's message. */
+/** Callbacks for the operations of one client on a channel. Each is called with the operation's message. */
 export interface Listener<M> {
   start?(message: M): void
   end?(message: M): void
   asyncEnd?(message: M): void
 }
 
-/** Listens to a channel for one client; the channels are of all clients in the process. */
+/** Subscribes to a channel for one client. A channel has the operations of all clients in the process. */
 export function listen<M extends ClientMessage & object>(
   channel: TracingChannel<unknown, M>,
   client: RoutingClient,

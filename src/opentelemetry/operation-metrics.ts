@@ -12,10 +12,10 @@ import { systemClock } from '../clock.js'
 import { errorType, metricAttributes, type OperationType } from './attributes.js'
 import type { Listener } from './listening.js'
 
-/** As the conventions advise, s. */
+/** The buckets that the conventions recommend, s. */
 const buckets = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
 
-/** The metrics of the semantic conventions for messaging: what was sent and consumed, and how long that took. */
+/** The metrics of the semantic conventions for messaging: what was sent and consumed, and how long it took. */
 export class OperationMetrics {
   readonly #sent
   readonly #consumed
@@ -44,7 +44,7 @@ export class OperationMetrics {
     })
     this.#rebalance = meter.createHistogram('rxmika.rebalance.duration', {
       ...duration,
-      description: 'From the first partition that may be given up until this member knows what it has.',
+      description: 'From the first partition that may be revoked until this member has its new assignment.',
     })
   }
 
@@ -91,7 +91,7 @@ export class OperationMetrics {
     },
   }
 
-  /** A commit settles many records at once. */
+  /** One commit settles many records. */
   readonly commit: Listener<CommitMessage> = {
     start: message => this.#begin(message),
     asyncEnd: message => {
@@ -116,7 +116,7 @@ export class OperationMetrics {
     this.#began.set(message, systemClock.monotonic())
   }
 
-  /** s */
+  /** Seconds since the operation began. */
   #elapsed(message: object): number {
     return (systemClock.monotonic() - (this.#began.get(message) ?? systemClock.monotonic())) / 1000
   }

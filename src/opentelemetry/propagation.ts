@@ -23,16 +23,16 @@ const published: TextMapGetter<PublishRecord> = {
       ?.toString(),
 }
 
-/** Contexts in the headers of records: `traceparent` and what else the propagator reads and writes. */
+/** Contexts in the headers of records: `traceparent` and the other fields of the propagator. */
 export class Propagation {
   constructor(readonly propagator: Pick<TextMapPropagator, 'inject' | 'extract' | 'fields'>) {}
 
-  /** The context that a consumed record came with. */
+  /** The context in the headers of a consumed record. */
   of(record: ConsumeRecord<unknown>): Context {
     return this.propagator.extract(ROOT_CONTEXT, record, consumed)
   }
 
-  /** Whether a record that is to be published has a context already: it is the caller's, and stays. */
+  /** The context in the headers of a record to publish, if the caller has set one. It is kept. */
   creationContext(record: PublishRecord): SpanContext | undefined {
     return validSpanContext(this.propagator.extract(ROOT_CONTEXT, record, published))
   }
@@ -40,12 +40,12 @@ export class Propagation {
   /** Whether a record has any header of a context, valid or not. */
   has(record: PublishRecord): boolean {
     if (record.headers === undefined) return false
-    // Baggage alone is no context of a trace.
+    // Baggage and trace state alone are not a context.
     const fields = this.propagator.fields().filter(field => field !== 'baggage' && field !== 'tracestate')
     return headerPairs(record.headers).some(([name]) => fields.includes(name))
   }
 
-  /** The same record with the context in its headers, in the form that its headers have. */
+  /** Returns the record with the context in its headers. The headers keep their form. */
   inject(context: Context, record: PublishRecord): PublishRecord {
     const written: [name: string, value: string][] = []
     this.propagator.inject(context, written, { set: (carrier, name, value) => carrier.push([name, value]) })
@@ -55,7 +55,7 @@ export class Propagation {
       const own = written.map(([name, value]) => [name, Buffer.from(value)] as const)
       return { ...record, headers: [...headers.filter(([name]) => !written.some(([other]) => other === name)), ...own] }
     }
-    // Names of headers are from outside: no prototype of theirs is to be met.
+    // Header names come from outside, so the object has no prototype.
     const own = Object.assign(Object.create(null), headers, Object.fromEntries(written))
     return { ...record, headers: own }
   }

@@ -18,7 +18,7 @@ import { errorType, keyAttribute, operationAttributes, recordAttributes } from '
 import type { Listener } from './listening.js'
 import { type Propagation, validSpanContext } from './propagation.js'
 
-/** `'message'`: a span of a record is a child of the context that the record came with; `'none'`: it only links to it. */
+/** `'message'`: the span of a record is a child of the context in its headers; `'none'`: it only links to that context. */
 export type SpanParent = 'message' | 'none'
 
 /** The spans of one client, by the semantic conventions for messaging. */
@@ -26,9 +26,9 @@ export class Spans {
   readonly #tracer: Tracer
   readonly #propagation: Propagation
   readonly #parent: SpanParent
-  /** By the message of their operation, until that is over. */
+  /** The spans of open operations, by their messages. */
   readonly #open = new WeakMap<object, Span>()
-  /** Of records that are being worked on: what settles and copies them is within that. */
+  /** The contexts of records being processed. Settlements and copies of a record belong to its context. */
   readonly #work = new WeakMap<object, Context>()
 
   constructor(tracer: Tracer, propagation: Propagation, parent: SpanParent) {
@@ -96,7 +96,7 @@ export class Spans {
     },
   }
 
-  /** A record's copy keeps the context that the record came with, so this span is within the work that failed. */
+  /** The span of a copy belongs to the work that failed. The copy keeps the context that the record came with. */
   #copying(message: PublishMessage, copyOf: ConsumeRecord<unknown>): void {
     const topic = message.topics[0]
     const span = this.#tracer.startSpan(
@@ -139,7 +139,7 @@ export class Spans {
     })
   }
 
-  /** Each record of several has a span of its own, whose context it carries. */
+  /** One of several records. It has its own span, whose context it carries. */
   #created(message: PublishMessage, record: PublishRecord, within: Context, send: Span): Context {
     const created = this.#tracer.startSpan(
       nameOf('create', record.topic),
@@ -181,13 +181,13 @@ export class Spans {
       carried,
     )
     this.#open.set(message, span)
-    // What else came with it, such as baggage, is for the work as well.
+    // The work also gets what else came with the record, such as baggage.
     const work = trace.setSpan(carried, span)
     for (const record of records) this.#work.set(deliveryBehind(record) ?? record, work)
     return span
   }
 
-  /** Of a batch only what all of its records came with: a span has one parent. */
+  /** For a batch, the context that all of its records share, because a span has one parent. */
   #carriedBy(records: readonly ConsumeRecord<unknown>[]): Context {
     const [first, ...others] = records.map(record => this.#propagation.of(record))
     const parent = validSpanContext(first!)

@@ -2,7 +2,7 @@ import { createTraceState, isSpanContextValid, type TextMapPropagator, TraceFlag
 
 const format = /^(?!ff)[\da-f]{2}-([\da-f]{32})-([\da-f]{16})-([\da-f]{2})(-.*)?$/
 
-/** W3C Trace Context, for programs that instrument a client and registered no propagator of their own. */
+/** W3C Trace Context, for programs that instrument a client without registering a propagator. */
 export const traceContext: TextMapPropagator = {
   fields: () => ['traceparent', 'tracestate'],
   inject(context, carrier, setter) {
@@ -16,7 +16,7 @@ export const traceContext: TextMapPropagator = {
   extract(context, carrier, getter) {
     const header = getter.get(carrier, 'traceparent')
     const found = typeof header === 'string' ? format.exec(header.trim()) : null
-    // Only a later version may have more behind it.
+    // Only a later version may have more after it.
     if (found === null || (found[4] !== undefined && found[0].startsWith('00'))) return context
     const [, traceId, spanId, flags] = found as unknown as [string, string, string, string]
     const state = getter.get(carrier, 'tracestate')

@@ -1,37 +1,37 @@
-/** What an error code asks of the one who gets it. Each code has any number of these. */
+/** What an error code means for the client that gets it. A code has any number of traits. */
 export type ErrorTrait =
-  /** The same request may succeed later. As Kafka has it: its exception is a `RetriableException`. */
+  /** The same request may succeed later. In Kafka, its exception is a `RetriableException`. */
   | 'retriable'
   /**
-   * What we know of leaders, brokers or topics is old, and must be asked anew. As Kafka has it (its exception is an
-   * `InvalidMetadataException`), and UNKNOWN_LEADER_EPOCH, which says that the broker or we are behind.
+   * What the client knows of leaders, brokers or topics is stale, and must be fetched again. In Kafka, its exception is an
+   * `InvalidMetadataException`. UNKNOWN_LEADER_EPOCH is included: it says that the broker or the client is behind.
    */
   | 'staleMetadata'
-  /** The coordinator is elsewhere, and must be looked for. */
+  /** Another broker is the coordinator, and must be looked up. */
   | 'coordinatorMoved'
   /**
-   * As an answer to Produce: it does not say that the records were not appended, so they may be in the log now or later.
-   * Their sequence numbers must not be used for other records.
+   * As an answer to Produce: it does not rule out that the records were or will be appended. Their sequence numbers must
+   * not be used for other records.
    *
-   * Besides the timed out (7) and the too few in-sync replicas (20), these are all that Kafka's `DelayedProduce` may
-   * answer after the append: the leader moved (6), the replica was taken away (3, 100, 103), its disk failed (56). And
-   * what may be answered at any point (-1, 13), and what says that an earlier attempt was appended (46).
+   * Besides the time-out (7) and too few in-sync replicas (20), these are all codes that Kafka's `DelayedProduce` may answer
+   * after the append: the leader moved (6), the replica was taken away (3, 100, 103), its disk failed (56). Also codes that
+   * may be answered at any point (-1, 13), and the one that says that an earlier attempt was appended (46).
    */
   | 'mayHaveBeenWritten'
-  /** As an answer to Produce: the same records are never accepted. */
+  /** As an answer to Produce: the same records will never be accepted. */
   | 'refusesRecords'
-  /** As an answer to Produce: one record may be the cause, and the others of its batch be accepted without it. */
+  /** As an answer to Produce: a single record may be the cause, and the others of its batch may be accepted without it. */
   | 'oneRecordToBlame'
-  /** As an answer to Produce: the leader and this producer id, epoch or sequence do not go on together. */
+  /** As an answer to Produce: the leader does not know this producer id, epoch or sequence any more. */
   | 'producerUnknown'
-  /** The coordinator no longer counts this member, or this generation of it, among its group: its partitions are lost. */
+  /** The coordinator does not count this member, or its generation, to the group any more: its partitions are lost. */
   | 'memberIsOut'
-  /** The user may not do this. */
+  /** The user lacks a right. */
   | 'notAuthorized'
 
 export interface KafkaError {
   readonly code: number
-  /** As Kafka names it: `NOT_LEADER_OR_FOLLOWER`. A code that is newer than the table is `UNKNOWN_CODE`. */
+  /** The name in Kafka: `NOT_LEADER_OR_FOLLOWER`. A code that is not in the table is `UNKNOWN_CODE`. */
   readonly name: string
   has(trait: ErrorTrait): boolean
   /** For messages: `NOT_LEADER_OR_FOLLOWER (6)`. */
@@ -182,7 +182,7 @@ const rows = [
   [136, 'CONTROLLER_ID_NOT_REGISTERED'],
 ] as const satisfies readonly Row[]
 
-/** A name of a code that is known here. */
+/** The name of a code in the table. */
 export type ErrorName = (typeof rows)[number][1]
 
 class CodedError implements KafkaError {
@@ -214,12 +214,12 @@ export const errorCode = Object.fromEntries(rows.map(([code, name]) => [name, co
   Record<ErrorName, number>
 >
 
-/** All codes that are known here, 0 (NONE) included. */
+/** All codes of the table, including 0 (NONE). */
 export const kafkaErrors: readonly KafkaError[] = [...byCode.values()]
 
 /**
- * What is known of an error code. One that is newer than the table is retriable and may have been written: nothing is
- * concluded from it.
+ * The meaning of an error code. A code that is not in the table is retriable and may have been written, because nothing can
+ * be concluded from it.
  */
 export function kafkaError(code: number): KafkaError {
   return byCode.get(code) ?? new CodedError(code, 'UNKNOWN_CODE', ['retriable', 'mayHaveBeenWritten'])

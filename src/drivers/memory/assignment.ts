@@ -2,28 +2,28 @@ import { Subscription } from 'rxjs'
 import type { PartitionAssignment } from '../../driver.js'
 import type { Log } from './log.js'
 
-/** A partition in one member's hands, and how far it has been fetched. */
+/** A partition assigned to one member, and how far it was fetched. */
 export class Assignment implements PartitionAssignment {
   readonly topic: string
   readonly partition: number
   paused = true
   ended = false
-  /** To be given up: nothing of it is fetched any more. */
+  /** True: it is about to be revoked, and nothing more of it is fetched. */
   resting = false
   /** The next offset to fetch. */
   next: number
-  /** The first fetch may begin in the middle of what was written together. */
+  /** False before the first fetch, which may begin in the middle of records that were written together. */
   fetched = false
-  /** A fetch under way. */
+  /** A fetch in flight. */
   fetching: Subscription | undefined
-  /** What is to be dropped when the assignment ends. */
+  /** Unsubscribed when the assignment ends. */
   readonly held = new Subscription()
 
   constructor(
     readonly log: Log,
     readonly position: number,
     readonly metadata: string,
-    /** What assignments have in common that follow each other by `seek`. */
+    /** Shared by assignments that follow each other by `seek`. */
     readonly lineage: object = {},
   ) {
     this.topic = log.topic
@@ -31,7 +31,7 @@ export class Assignment implements PartitionAssignment {
     this.next = position
   }
 
-  /** The log is at hand. */
+  /** Always known, because the log is in this process. */
   get endOffset(): number {
     return this.log.end
   }

@@ -7,7 +7,7 @@ import type { Cluster } from './cluster.js'
 import type { Log } from './log.js'
 import type { MemberProcess } from './member-process.js'
 
-/** A partition that is read up to an offset. */
+/** A partition that is being read up to an offset. */
 interface Stretch {
   readonly log: Log
   next: number
@@ -15,7 +15,7 @@ interface Stretch {
   fetching: boolean
 }
 
-/** One subscription to a driver's `read`. Like a consumer's fetches, its own wait for something to read and not for time. */
+/** One subscription to a driver's `read`. Like a consumer's fetches, its fetches wait for records and not for time. */
 export class BoundedRead {
   readonly #stretches = new Set<Stretch>()
   readonly #held = new Subscription()
@@ -116,7 +116,7 @@ export class BoundedRead {
     this.#completeOnceDone()
   }
 
-  /** Retention has deleted what comes next. */
+  /** Retention has deleted the next records. */
   #moveOn(stretch: Stretch): void {
     const { topic, partition, start } = stretch.log
     const offset = BigInt(stretch.next)
@@ -136,7 +136,7 @@ function isPositions(from: ReadRequest['from']): from is ReadonlyMap<number, num
   return typeof from === 'object' && 'get' in from
 }
 
-/** The index of the first record at `offset` or after it. */
+/** The index of the first record at or after `offset`. */
 function indexAt(batch: RecordBatch, offset: number): number {
   let index = batch.count
   while (index > 0 && batch.offset(index - 1) >= offset) index--

@@ -12,7 +12,7 @@ export const knownOfBroker: KnownOptions<MemoryBrokerOptions> = {
   groupProtocol: true,
 }
 
-/** @throws ConfigurationError naming the option that is unknown or invalid, and its value. */
+/** @throws ConfigurationError naming the unknown or invalid option, and its value. */
 export function checkBrokerOptions(options: MemoryBrokerOptions): void {
   checkOptions('memoryBroker', options, knownOfBroker)
   const { partitions = 1, latency = 0, scheduler, autoCreate = true, maxBatchRecords = 1, maxRecordBytes = 0 } = options

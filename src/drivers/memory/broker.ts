@@ -16,27 +16,27 @@ import type { TopicConfig } from './topic.js'
 import type { Partitions } from './topics.js'
 
 export interface MemoryBrokerOptions {
-  /** Partitions of topics created by their first use: one number for all, or by topic; default 1. */
+  /** The number of partitions of topics that their first use creates: one number for all, or by topic; default 1. */
   readonly partitions?: Partitions | undefined
-  /** How long every request takes, ms; default 0: the scheduler's next turn. */
+  /** The latency of every request, ms; default 0, which means the scheduler's next turn. */
   readonly latency?: number | undefined
-  /** The time of everything; default RxJS's `asyncScheduler`. On a `TestScheduler` the broker runs in virtual time. */
+  /** The scheduler of the broker; default RxJS's `asyncScheduler`. With a `TestScheduler` the broker runs in virtual time. */
   readonly scheduler?: SchedulerLike | undefined
-  /** Whether a topic is created by its first use; default true. */
+  /** Whether the first use of a topic creates it; default true. */
   readonly autoCreate?: boolean | undefined
-  /** The most records that a fetch of one partition gives; default 500. */
+  /** The maximum of records in a fetch of one partition; default 500. */
   readonly maxBatchRecords?: number | undefined
-  /** A record with more bytes in key, value and headers is refused for good; default Kafka's 1,048,588. */
+  /** A record with more bytes in key, value and headers is refused for good; default 1,048,588, as in Kafka. */
   readonly maxRecordBytes?: number | undefined
   /**
-   * How members join their group whose client leaves it open (no `groupProtocol`, or `'auto'`): `'classic'`, by which everything rests
-   * during a rebalance, or `'consumer'`, by which partitions move one by one and what is kept goes on (KIP-848). A group's
-   * first member decides for the group. Default `'classic'`.
+   * The protocol of groups whose clients leave it open (no `groupProtocol`, or `'auto'`). `'classic'` (default): everything
+   * pauses during a rebalance. `'consumer'` (KIP-848): partitions move one by one, and the others are read on. The first
+   * member of a group decides for the group.
    */
   readonly groupProtocol?: 'classic' | 'consumer' | undefined
 }
 
-/** A record to publish; its topic is named beside it. */
+/** A record to publish; the topic is a separate argument. */
 export type BrokerRecord = Omit<PublishRecord, 'topic'>
 
 const knownOfRecord: KnownOptions<BrokerRecord> = {
@@ -47,18 +47,18 @@ const knownOfRecord: KnownOptions<BrokerRecord> = {
   timestamp: true,
 }
 
-/** A record as it stands in the broker. */
+/** A record in the broker's log. */
 export interface StoredRecord {
   readonly topic: string
   readonly partition: number
   readonly offset: bigint
-  /** Milliseconds since 1970, or of the scheduler's time. */
+  /** ms since 1970, or by the scheduler's time. */
   readonly timestamp: number
   readonly key: Buffer | null
   readonly value: Buffer | null
-  /** By name: one value, or several in their order. */
+  /** By name: a single value, or an array of values in order. */
   readonly headers: ConsumedHeaders
-  /** In the order of the record. */
+  /** In the record's order. */
   readonly headerPairs: readonly HeaderPair[]
 }
 
@@ -69,7 +69,7 @@ export interface GroupCommit {
   readonly partition: number
   /** The next offset that the group will read. */
   readonly offset: bigint
-  /** What was committed beside the position. */
+  /** The metadata committed with the position. */
   readonly metadata: string
 }
 
@@ -85,9 +85,9 @@ export interface GroupDescription {
 }
 
 /**
- * A small Kafka in this process: topics with partitions, consumer groups that rebalance, committed offsets, and faults
- * to order. It keeps time by its scheduler alone and waits without polling, so that on a `TestScheduler` it is
- * repeatable and a flush ends when nothing is left to happen.
+ * An in-process Kafka: topics with partitions, consumer groups that rebalance, committed offsets, and faults on demand. Its
+ * only time is that of its scheduler, and it waits without polling. So on a `TestScheduler` every run is the same, and a
+ * flush ends when nothing is left to happen.
  *
  * @example
  * const broker = memoryBroker({ partitions: 3 })
@@ -99,9 +99,9 @@ export function memoryBroker(options: MemoryBrokerOptions = {}): MemoryBroker {
 }
 
 export class MemoryBroker {
-  /** Every record, whoever writes it, as it is written and before its writer is answered. Hot; never ends. */
+  /** Every record, from any writer, emitted when it is written and before its writer gets the answer. Hot; never completes. */
   readonly written: Observable<StoredRecord>
-  /** Every position, as a group accepts it and before its committer is answered. Hot; never ends. */
+  /** Every committed position, emitted when the group accepts it and before the committer gets the answer. Hot; never completes. */
   readonly commits: Observable<GroupCommit>
   readonly #cluster: Cluster
   readonly #drivers = new WeakMap<Driver, MemoryDriver>()
@@ -125,7 +125,7 @@ export class MemoryBroker {
     )
   }
 
-  /** A connection for one client; each client needs its own. */
+  /** Makes a connection for one client. Each client needs its own. */
   driver(): Driver {
     const driver = new MemoryDriver(this.#cluster)
     this.#drivers.set(driver, driver)
@@ -143,12 +143,12 @@ export class MemoryBroker {
     this.#cluster.topics.create(name, partitions, config)
   }
 
-  /** Its records and what groups have committed of it are gone; who reads it learns that as from a real broker. */
+  /** Deletes a topic with its records and committed positions. Readers notice it as with a real broker. */
   deleteTopic(name: string): void {
     this.#cluster.deleteTopic(name)
   }
 
-  /** Writes at once, also while drivers are disconnected. Throws the `PublishError` of the first record refused. */
+  /** Writes at once, even while drivers are disconnected. Throws the `PublishError` of the first refused record. */
   publish(topic: string, records: BrokerRecord | readonly BrokerRecord[]): RecordMetadata[] {
     checkRecords(topic, records)
     const list = Array.isArray(records) ? (records as readonly BrokerRecord[]) : [records as BrokerRecord]
@@ -160,13 +160,13 @@ export class MemoryBroker {
     })
   }
 
-  /** Every record that can be read, by partition and offset. */
+  /** Every readable record, by partition and offset. */
   records(topic: string): StoredRecord[] {
     const logs = this.#cluster.topics.find(topic)?.logs ?? []
     return logs.flatMap(log => log.records.map(record => storedRecord(log, record)))
   }
 
-  /** Compacts to the records named by offset or predicate; default: the newest of each key, as Kafka does. */
+  /** Compacts to the records given by offset or predicate; default: the latest record of each key, as in Kafka. */
   compact(
     topic: string,
     partition: number,
@@ -178,30 +178,30 @@ export class MemoryBroker {
     else log.compact(offsetIn(newestOfKeys(log)))
   }
 
-  /** Writes a control record, which takes an offset and is never delivered. */
+  /** Writes a control record, which takes an offset and is never delivered. Returns the offset. */
   appendMarker(topic: string, partition: number): bigint {
     return BigInt(this.#cluster.topics.log(topic, partition).appendMarker())
   }
 
-  /** Deletes what is below `offset`, as retention does. */
+  /** Deletes the records below `offset`, as retention does. */
   deleteBefore(topic: string, partition: number, offset: number | bigint): void {
     this.#cluster.topics.log(topic, partition).deleteBefore(Number(offset))
   }
 
   // Groups.
 
-  /** The next offset that the group will read; undefined where it has committed none. */
+  /** The next offset that the group will read; undefined if it has committed none. */
   committed(group: string, topic: string, partition: number): bigint | undefined {
     const committed = this.#cluster.findGroup(group)?.committed({ topic, partition })
     return committed === undefined ? undefined : BigInt(committed.offset)
   }
 
-  /** What the group has committed beside the position. */
+  /** The metadata that the group has committed with the position. */
   committedMetadata(group: string, topic: string, partition: number): string | undefined {
     return this.#cluster.findGroup(group)?.committed({ topic, partition })?.metadata
   }
 
-  /** Offsets of the topic, over all its partitions, that the group has not committed. */
+  /** How many offsets of the topic, over all partitions, the group has not committed. */
   lag(group: string, topic: string): number {
     const logs = this.#cluster.topics.find(topic)?.logs ?? []
     return logs.reduce((lag, log) => {
@@ -210,12 +210,12 @@ export class MemoryBroker {
     }, 0)
   }
 
-  /** Every group that somebody has joined. */
+  /** Every group that had a member. */
   groups(): readonly string[] {
     return this.#cluster.groups()
   }
 
-  /** Undefined: nobody has ever joined it. */
+  /** The state of a group; undefined if it never had a member. */
   group(name: string): GroupDescription | undefined {
     const group = this.#cluster.findGroup(name)
     if (group === undefined) return undefined
@@ -234,27 +234,27 @@ export class MemoryBroker {
   // Faults.
 
   /**
-   * A graceful rebalance that takes the partition from its member and gives it to another, or, where there is none, to
-   * the same as a new assignment.
+   * Starts a graceful rebalance that revokes the partition from its member and assigns it to another one; if there is no
+   * other, to the same one as a new assignment.
    */
   revoke(group: string, topic: string, partition: number): void {
     this.#obtainGroup(group).revoke(topic, partition)
   }
 
   /**
-   * Takes the partition without asking: the assignment has ended at once, and a commit under way is refused. A
-   * rebalance follows that gives the partition to another member, or to the same as a new assignment.
+   * Takes the partition away without asking: the assignment ends at once, and a commit in flight is refused. A rebalance
+   * follows that assigns the partition to another member; if there is no other, to the same one as a new assignment.
    */
   lose(group: string, topic: string, partition: number): void {
     this.#obtainGroup(group).lose(topic, partition)
   }
 
-  /** The next request of that kind fails, once, with `error`; several are used up in order. */
+  /** Makes the next request of that kind fail once with `error`. Several errors are used in order. */
   failNext(kind: FaultyRequest, error: unknown): void {
     this.#cluster.faults.failNext(kind, error)
   }
 
-  /** The broker is away: nothing is delivered, commits fail, everything else waits. */
+  /** Makes the broker unreachable: nothing is delivered, commits fail, everything else waits. */
   disconnect(): void {
     this.#cluster.connection.online = false
   }
@@ -264,8 +264,8 @@ export class MemoryBroker {
   }
 
   /**
-   * The process with this driver is gone: it hears nothing more, and its assignments have ended. Its group goes on
-   * without it once its session is over: after the member's `sessionTimeout`, or `after` ms.
+   * Kills the process with this driver: it gets no more events, and its assignments have ended. Its group rebalances when its
+   * session is over: after the member's `sessionTimeout`, or `after` ms.
    */
   kill(driver: Driver, options: { readonly after?: number } = {}): void {
     checkOptions('kill', options, { after: true })
@@ -273,23 +273,23 @@ export class MemoryBroker {
   }
 
   /**
-   * The process with this driver stands still, as on a machine that is paused: nothing of it runs, and it hears of nothing.
-   * Its group goes on without it after the member's `sessionTimeout`, or `after` ms; the member learns of that once it is
-   * thawed. What user code does by timers of its own goes on. Not in real time, which the test shares with its members.
+   * Suspends the process with this driver, like a paused virtual machine: none of its code runs, and it gets no events. Its
+   * group rebalances without it after the member's `sessionTimeout`, or `after` ms; the member learns that once it is thawed.
+   * User code on timers of its own goes on. Not possible in real time, which the test shares with its members.
    */
   freeze(driver: Driver, options: { readonly after?: number } = {}): void {
     checkOptions('freeze', options, { after: true })
     this.#known('freeze', driver).freeze(options.after)
   }
 
-  /** A frozen process goes on: first with what would have run meanwhile. */
+  /** Continues a frozen process. First it runs what was due meanwhile. */
   thaw(driver: Driver): void {
     this.#known('thaw', driver).thaw()
   }
 
   /**
-   * Sets the wall clock of the process with this driver `by` ms forward, or back, but to no time before 1970. It dates what
-   * the client writes; durations go on as they were.
+   * Moves the wall clock of the process with this driver by `by` ms, forward or back, but not before 1970. The clock dates
+   * what the client writes; durations are not affected.
    */
   setClock(driver: Driver, by: number): void {
     this.#known('setClock', driver).setClock(by)
@@ -308,7 +308,7 @@ export class MemoryBroker {
   }
 }
 
-/** `topic` may stand in a record, too: what a client publishes can be written here. */
+/** A record may have a `topic` too, so that records for a client's `publish` can be written here. */
 function checkRecords(topic: string, records: BrokerRecord | readonly BrokerRecord[]): void {
   if (typeof topic !== 'string' || topic === '') {
     throw invalid('memoryBroker: publish: topic', topic, 'must be a non-empty string')
@@ -320,7 +320,7 @@ function checkRecords(topic: string, records: BrokerRecord | readonly BrokerReco
 
 function storedRecord(log: Log, record: LogRecord): StoredRecord {
   const headerPairs = record.headers.map(([name, value]): HeaderPair => [name, copyOf(value)])
-  // Without a prototype: a header may be named `constructor` or `__proto__`.
+  // Has no prototype, because a header may be named `constructor` or `__proto__`.
   const headers: Record<string, Buffer | null | (Buffer | null)[]> = Object.create(null)
   for (const [name, value] of headerPairs) {
     const before = headers[name]

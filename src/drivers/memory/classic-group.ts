@@ -5,8 +5,8 @@ import { Group } from './group.js'
 import { stickyAssignment } from './sticky-assignment.js'
 
 /**
- * A group by the classic, eager protocol: when members come or go everyone gives up, and once the last has joined again
- * the partitions are shared out anew, under the next generation.
+ * A group with the classic, eager protocol. When members join or leave, all members give up their partitions; once the last
+ * one has rejoined, the partitions are assigned again, in a new generation.
  */
 export class ClassicGroup extends Group {
   readonly #rejoined = new Set<Consumer>()
@@ -44,7 +44,7 @@ export class ClassicGroup extends Group {
 
   protected refusal(_member: Consumer, generation: number): string | undefined {
     if (generation === this.generation) return undefined
-    return `ILLEGAL_GENERATION: generation ${generation} is over, now is ${this.generation}`
+    return `ILLEGAL_GENERATION: the commit is of generation ${generation}, the group is at ${this.generation}`
   }
 
   #rebalance(): void {
@@ -76,7 +76,7 @@ export class ClassicGroup extends Group {
     })
   }
 
-  /** Nothing here runs code of the members' clients: what they are told, they are told in turns of their own. */
+  /** Runs no client code: members get their events in turns of their own. */
   #complete(): void {
     this.state = 'stable'
     this.generation++
@@ -88,7 +88,7 @@ export class ClassicGroup extends Group {
     for (const member of this.members) {
       member.generation = this.generation
       const avoided = new Set(claims.filter(({ avoid }) => avoid === member).map(({ name }) => name))
-      // Nobody claims what is of a topic that is gone, or that no member subscribes to any more.
+      // Partitions of a deleted topic, or of one without a subscriber, are not claimed by anybody.
       const taken = [...member.assignments.keys()].filter(name => avoided.has(name) || assignment.get(name) !== member)
       member.revoke(taken)
     }

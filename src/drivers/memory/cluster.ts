@@ -21,20 +21,20 @@ export interface ClusterOptions {
   readonly autoCreate: boolean
   readonly maxBatchRecords: number
   readonly maxRecordBytes: number
-  /** Of members that leave it open. */
+  /** The protocol of groups whose clients leave it open. */
   readonly groupProtocol: 'classic' | 'consumer'
 }
 
 const groups = { classic: ClassicGroup, consumer: ConsumerGroup }
 
-/** What the drivers of one broker share: topics, groups, and the way to them. */
+/** What the drivers of one broker share: topics, groups, and the connection to them. */
 export class Cluster {
   readonly topics: Topics
   readonly connection: Connection
   readonly faults = new Faults()
-  /** Every record, as it is written. */
+  /** Emits every record when it is written. */
   readonly written = new Subject<{ readonly log: Log; readonly record: LogRecord }>()
-  /** What groups accept. */
+  /** Emits every commit that a group accepts. */
   readonly commits = new Subject<{ readonly group: string; readonly points: readonly CommitPoint[] }>()
   readonly #groups = new Map<string, Group>()
 
@@ -47,13 +47,13 @@ export class Cluster {
     return this.options.scheduler
   }
 
-  /** Deletes a topic, and what groups have committed of it. */
+  /** Deletes a topic and the positions that groups have committed for it. */
   deleteTopic(name: string): void {
     for (const group of this.#groups.values()) group.forget(name)
     this.topics.delete(name)
   }
 
-  /** The group as far as it is known: one that nobody has joined is not made by asking. */
+  /** The group if it exists. A group is created by its first member, and not by this look-up. */
   findGroup(name: string): Group | undefined {
     return this.#groups.get(name)
   }
@@ -62,7 +62,7 @@ export class Cluster {
     return [...this.#groups.keys()]
   }
 
-  /** The group as its next member finds it: by that member's protocol if it is alone, else by the one of those who are there. */
+  /** The group for a new member. If it has no other member, it uses this member's protocol. */
   obtainGroup(name: string, protocol: GroupProtocol = 'auto'): Group {
     const before = this.#groups.get(name)
     const Protocol = groups[protocol === 'auto' ? this.options.groupProtocol : protocol]
@@ -75,7 +75,7 @@ export class Cluster {
   /**
    * Writes the record, if it can be written.
    *
-   * @param together By log where those begin that are written together with it; they are fetched together.
+   * @param together For each log, the first offset of the records written together with this one; they are fetched together.
    */
   append(record: ProduceRecord, together: Map<Log, number>, now: number = this.scheduler.now()): ProduceResult {
     const bytes = encoded(record, now)
@@ -89,7 +89,7 @@ export class Cluster {
     return written(log.topic, log.partition, BigInt(offset))
   }
 
-  /** The log that the record goes to, or why it is refused, as a broker has it. */
+  /** The log for the record, or the refusal that a broker would give. */
   #logFor(
     { topic: name, partition, timestamp, compression }: ProduceRecord,
     bytes: EncodableRecord,
@@ -122,7 +122,7 @@ export class Cluster {
   }
 }
 
-/** As brokers would be sent it: what cannot be encoded is refused by itself. */
+/** Encodes the record as for a broker. A record that cannot be encoded is refused alone. */
 function encoded(record: ProduceRecord, now: number): EncodableRecord | PublishError {
   try {
     return encodable(record, () => now)
@@ -131,10 +131,10 @@ function encoded(record: ProduceRecord, now: number): EncodableRecord | PublishE
   }
 }
 
-/** Kafka's word for none. */
+/** Kafka's timestamp for none. */
 const noTimestamp = -1
 
-/** Bytes of key, value and headers; compressed, if the record is and they are too many otherwise. */
+/** The bytes of key, value and headers; after compression, if the record is compressed and would be too large otherwise. */
 function sizeOf({ key, value, headers }: EncodableRecord, compression: 'gzip' | undefined, limit: number): number {
   let size = (key?.length ?? 0) + (value?.length ?? 0)
   for (const [name, content] of headers) size += Buffer.byteLength(name) + (content?.length ?? 0)

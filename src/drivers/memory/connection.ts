@@ -1,6 +1,6 @@
 import { BehaviorSubject, filter, Observable, type SchedulerLike, Subscription, skip, take } from 'rxjs'
 
-/** The way between drivers and the broker: it takes time, and it can be cut. */
+/** The connection between drivers and the broker. It has a latency, and it can be cut. */
 export class Connection {
   readonly #online = new BehaviorSubject(true)
   /** True: reconnected; false: disconnected. */
@@ -19,7 +19,7 @@ export class Connection {
     if (online !== this.#online.value) this.#online.next(online)
   }
 
-  /** Runs `arrive` once a message sent now has arrived; while the broker is away it is sent again on its return. */
+  /** Calls `arrive` once a message sent now has arrived. While the broker is away, the message is sent again on its return. */
   reach(arrive: () => void): Subscription {
     const underWay = new Subscription()
     const send = () => {
@@ -39,8 +39,8 @@ export class Connection {
   }
 
   /**
-   * A request that waits while the broker is away. Once it is on its way it arrives, even if its sender has stopped
-   * waiting; a sender that stops before takes it back.
+   * A request that waits while the broker is away. Once sent it arrives, even if its sender unsubscribes. A sender that
+   * unsubscribes before takes it back.
    */
   request<T>(arrive: () => T): Observable<T> {
     return new Observable(subscriber => {
@@ -55,7 +55,7 @@ export class Connection {
     })
   }
 
-  /** A request that does not wait: `arrive` is told whether the broker is there. */
+  /** A request that does not wait: `arrive` gets whether the broker is online. */
   attempt<T>(arrive: (online: boolean) => T): Observable<T> {
     return new Observable(subscriber => {
       this.scheduler.schedule(() => answer(subscriber, () => arrive(this.online)), this.latency)

@@ -7,14 +7,15 @@ import type { Log } from './log.js'
 import { stickyAssignment } from './sticky-assignment.js'
 
 /**
- * A group by the consumer protocol (KIP-848): a target says who is to have what, and each member is brought there by
- * itself. It gives up what is not in its part of the target, and takes what is in it once nobody else has it. What it keeps
- * goes on meanwhile, and one member that is slow to give up holds nobody up but who is to have that.
+ * A group with the consumer protocol (KIP-848). A target assignment says which member gets which partition, and each member
+ * moves towards it on its own: it gives up partitions that are not in its part, and gets those of its part once no other
+ * member has them. Partitions that stay are read on, and a member that is slow to give up a partition delays only its next
+ * owner.
  */
 export class ConsumerGroup extends Group {
   #target: ReadonlyMap<string, Consumer> = new Map()
   #logs: ReadonlyMap<string, Log> = new Map()
-  /** Members that are giving something up, or are told of something at present: one step after the other. */
+  /** Members in the middle of a step: giving up partitions, or getting an assignment. */
   readonly #busy = new Set<Consumer>()
 
   join(member: Consumer): void {
@@ -22,7 +23,7 @@ export class ConsumerGroup extends Group {
     this.members.add(member)
     this.#busy.delete(member)
     this.#retarget()
-    // Told what came of joining, also where that is nothing.
+    // A new member gets an assignment even if it is empty.
     if (!this.#busy.has(member)) this.#take(member)
   }
 
@@ -48,12 +49,12 @@ export class ConsumerGroup extends Group {
     this.avoid.set(name, owner)
     owner.lose(name)
     this.#retarget()
-    // Where nobody else is to have it, the same member has it again, as another assignment.
+    // If there is no other member, the same one gets it as a new assignment.
     this.avoid.delete(name)
     this.#bringAll()
   }
 
-  /** As brokers from 4.3 on have it (KIP-1251): of what a member has, or is to give up and has not yet. */
+  /** As brokers from 4.3 on do it (KIP-1251): commits are accepted for partitions that the member has, or has not given up yet. */
   protected refusal(member: Consumer, _epoch: number, point: CommitPoint): string | undefined {
     const name = partitionName(point)
     return member.assignments.has(name) ? undefined : `STALE_MEMBER_EPOCH: ${name} is not assigned to this member`
@@ -84,7 +85,7 @@ export class ConsumerGroup extends Group {
     this.state = isReached ? 'stable' : 'rebalancing'
   }
 
-  /** The next step of one member to its part of the target. */
+  /** Starts the next step of a member towards its part of the target. */
   #bring(member: Consumer): void {
     if (this.#busy.has(member)) return
     const surplus = [...member.assignments].flatMap(([name, assignment]) => {
@@ -106,12 +107,12 @@ export class ConsumerGroup extends Group {
     })
   }
 
-  /** It may have left meanwhile, and may even have joined again. */
+  /** Checks membership too, because the member may have left meanwhile, and even joined again. */
   #isBusy(member: Consumer): boolean {
     return this.members.has(member) && this.#busy.has(member)
   }
 
-  /** What is to be this member's, and nobody has. */
+  /** Partitions of this member's part that no member has. */
   #free(member: Consumer): readonly Log[] {
     return [...this.#target].flatMap(([name, owner]) =>
       owner === member && this.holder(name) === undefined && this.avoid.get(name) !== member
@@ -120,7 +121,7 @@ export class ConsumerGroup extends Group {
     )
   }
 
-  /** With the answer to the member's next heartbeat. */
+  /** Assigns the free partitions, with the answer to the member's next heartbeat. */
   #take(member: Consumer): void {
     this.#busy.add(member)
     this.connection.reach(() => {

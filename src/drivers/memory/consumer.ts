@@ -19,7 +19,7 @@ import type { Log } from './log.js'
 import type { MemberProcess } from './member-process.js'
 import { outOfRange, startPosition } from './start-position.js'
 
-/** Where a newly assigned partition is read from. */
+/** The starting position of a newly assigned partition. */
 export interface Start {
   readonly log: Log
   readonly position: number
@@ -27,23 +27,23 @@ export interface Start {
 }
 
 /**
- * One subscription to a driver's `consume`: a member of its group, or a reader of every partition without one.
+ * One subscription to a driver's `consume`: a member of its group, or without a group a reader of every partition.
  *
- * Every event is emitted in a turn of the scheduler of its own, in the order in which things happened; so no call of a
- * client, and no fault that a test makes from inside a handler, is answered before it returns.
+ * Every event is emitted in its own turn of the scheduler, in the order of events. So no call by a client, and no fault that
+ * a test causes from within a handler, is answered before it returns.
  */
 export class Consumer {
   memberId: string | undefined
   generation = 0
   topics: readonly string[]
   readonly assignments = new Map<string, Assignment>()
-  /** It has asked to join, and been told nothing yet. */
+  /** True: it has asked to join, and has no answer yet. */
   #joined = false
   group: Group | undefined
   #rebalancing = true
-  /** Counts the rebalances begun: an outcome that comes after the next has begun starts no fetching. */
+  /** Counts rebalances: if another one has begun, the outcome of an earlier one must not start fetches. */
   #rebalances = 0
-  /** The group went on without the member, which does not know it yet. */
+  /** True: the group rebalanced without the member, which does not know it yet. */
   expelled = false
   #expulsion: Subscription | undefined
   #dead = false
@@ -68,10 +68,12 @@ export class Consumer {
     const { topics } = this.cluster
     this.#joined = true
     const missing = this.topics.filter(name => topics.obtain(name) === undefined)
-    // Whoever was there before may be gone, and the group be of this member's protocol now.
+    // If the previous members have left, the group uses this member's protocol.
     this.group = this.#obtainGroup()
     if (missing.length > 0) {
-      this.fail(new ConfigurationError(`there is no topic '${missing.join("', '")}', and the broker creates none`))
+      this.fail(
+        new ConfigurationError(`topic '${missing.join("', '")}' does not exist, and the broker does not create it`),
+      )
     } else if (this.group === undefined) this.#readAll()
     else this.group.join(this)
   }
@@ -93,7 +95,7 @@ export class Consumer {
     }
   }
 
-  /** For a partition without a committed position. What came to be while the client was reading is read from its beginning. */
+  /** For a partition without a committed position. A topic created while the client was reading is read from its beginning. */
   startFromOf({ topic }: Log): StartFrom {
     const { startFrom, cameLater } = this.request
     return cameLater?.(topic) === true && !(startFrom instanceof Date) ? 'earliest' : startFrom
@@ -102,7 +104,7 @@ export class Consumer {
   #topicChanged(topic: string): void {
     if (!this.topics.includes(topic) || !this.#joined) return
     const found = this.cluster.topics.find(topic)
-    // What is assigned of it is of logs that are gone.
+    // Assignments of a deleted topic, or of its deleted logs.
     const gone = [...this.assignments.values()].filter(({ log }) => log.topic === topic && !found?.logs.includes(log))
     for (const assignment of gone) this.lose(partitionName(assignment))
     if (found === undefined) {
@@ -118,7 +120,7 @@ export class Consumer {
 
   // The group's side.
 
-  /** Stops delivering and calls `rejoin` when the client has let go, or has had its time to. */
+  /** Stops delivering. Calls `rejoin` when the client has released its partitions, or its time for that is over. */
   giveUp(rejoin: () => void): void {
     if (this.#dead) return
     this.#rebalancing = true
@@ -127,14 +129,14 @@ export class Consumer {
       rejoin()
       return
     }
-    // A member that was expelled meanwhile joins again as another.
+    // If it was expelled meanwhile, it rejoins as a new member.
     const current = () => rebalance === this.#rebalances && !this.expelled
     this.#post(() => {
       if (current()) this.#letGo([...this.assignments.values()], current, rejoin)
     })
   }
 
-  /** As `giveUp`, of these alone: what else there is goes on. */
+  /** As `giveUp`, for these assignments only. Others are read on. */
   giveUpSome(assignments: readonly Assignment[], done: () => void): void {
     if (this.#dead) return
     for (const assignment of assignments) assignment.resting = true
@@ -149,7 +151,7 @@ export class Consumer {
     })
   }
 
-  /** Calls `done` when the client has let go of these, or has had its time to. */
+  /** Calls `done` when the client has released these assignments, or its time for that is over. */
   #letGo(assignments: readonly Assignment[], current: () => boolean, done: () => void): void {
     const holds: Observable<unknown>[] = []
     if (assignments.length > 0) {
@@ -201,7 +203,7 @@ export class Consumer {
     this.#post(() => this.#emit({ type: 'trouble', error }))
   }
 
-  /** Ends the stream with what cannot heal. */
+  /** Errors the stream with a failure that cannot heal. */
   fail(error: unknown): void {
     this.#depart()
     this.process.scheduler.schedule(() => this.subscriber.error(error))
@@ -258,15 +260,15 @@ export class Consumer {
     return assignment
   }
 
-  /** Undefined: it has ended, or is another consumer's. */
+  /** Undefined: it has ended, or belongs to another consumer. */
   #own(assignment: PartitionAssignment): Assignment | undefined {
     const held = this.assignments.get(partitionName(assignment))
     return held === assignment ? held : undefined
   }
 
-  /** Leaves the group; `left` runs when the client has been told. */
+  /** Leaves the group. Calls `left` when the client has its last event. */
   leave(left: () => void): void {
-    // A dead member's session goes on until its end, whatever is done with what is left of its client.
+    // The session of a dead member goes on until its end, whatever happens to the rest of its client.
     const assignments = this.#dead ? [] : this.#depart()
     this.process.scheduler.schedule(() => {
       if (assignments.length > 0) this.#emit({ type: 'revoked', assignments })
@@ -275,13 +277,13 @@ export class Consumer {
     })
   }
 
-  /** The client has unsubscribed, or was told the end. */
+  /** Called when the client has unsubscribed, or its stream has ended. */
   abandon(): void {
     if (!this.#dead) this.#depart()
     this.#dead = true
   }
 
-  /** The process is gone: nobody is told, and the group notices when the session is over. */
+  /** The process is killed: no event is emitted, and the group notices it when the session is over. */
   die(sessionEndsAfter = this.request.sessionTimeout): void {
     if (this.#dead || this.#left) return
     this.#dead = true
@@ -290,7 +292,7 @@ export class Consumer {
     this.cluster.scheduler.schedule(() => this.#depart(), sessionEndsAfter)
   }
 
-  /** The process stands still and sends no heartbeats: the group goes on without it when its session is over. */
+  /** The process is suspended and sends no heartbeats: the group rebalances without it when its session is over. */
   silent(sessionEndsAfter = this.request.sessionTimeout): void {
     this.#expulsion = this.cluster.scheduler.schedule(() => {
       if (this.group === undefined || this.#left || this.#dead || !this.group.members.has(this)) return
@@ -299,7 +301,7 @@ export class Consumer {
     }, sessionEndsAfter)
   }
 
-  /** It goes on. What it is told of its group is an answer to the next heartbeat. */
+  /** The process continues. The answer to its next heartbeat says whether it is still a member. */
   audible(): void {
     this.#expulsion?.unsubscribe()
     if (!this.expelled) return
@@ -329,7 +331,7 @@ export class Consumer {
 
   // Fetching.
 
-  /** Like a fetch that waits at the broker for something to read: it ends by a record, never by time. */
+  /** Like a fetch that waits at the broker: it ends when there is a record, and never by time. */
   #fetchNext(assignment: Assignment): void {
     if (assignment.fetching !== undefined || !this.#canFetch(assignment)) return
     assignment.fetching = this.process.scheduler.schedule(() => {
@@ -379,7 +381,7 @@ export class Consumer {
     })
   }
 
-  // Telling the client.
+  // Events for the client.
 
   #end(names: readonly string[]): readonly Assignment[] {
     return names.flatMap(name => {
@@ -391,9 +393,9 @@ export class Consumer {
     })
   }
 
-  #post(tell: () => void): void {
+  #post(emit: () => void): void {
     this.process.scheduler.schedule(() => {
-      if (!this.#dead) tell()
+      if (!this.#dead) emit()
     })
   }
 

@@ -95,7 +95,7 @@ export class MemoryDriver implements Driver {
       const there = new Set(topics.all().map(({ name }) => name))
       return [...(names ?? there)].filter(name => there.has(name)).sort()
     }
-    // Told of every change without asking: nothing here waits by time.
+    // Topics emit their changes: nothing here polls.
     const asks = concat(of(''), topics.changed).pipe(concatMap(() => this.#request(existing)))
     return asks.pipe(distinctUntilChanged((before, now) => before.join() === now.join()))
   }
@@ -103,7 +103,7 @@ export class MemoryDriver implements Driver {
   endOffsets(topic: string): Observable<ReadonlyMap<number, number>> {
     return this.#request(() => {
       const found = this.#cluster.topics.obtain(topic)
-      if (found === undefined) throw new ConfigurationError(`there is no topic '${topic}'`)
+      if (found === undefined) throw new ConfigurationError(`topic '${topic}' does not exist`)
       return new Map(found.logs.map(log => [log.partition, log.end]))
     })
   }
@@ -202,7 +202,7 @@ export class MemoryDriver implements Driver {
   leave(): Observable<never> {
     return new Observable(subscriber => {
       const left = () => subscriber.complete()
-      // Bounded: the broker may be away, and the group learns of it when it is back.
+      // Bounded: if the broker is away, the group learns of it when the broker is back.
       this.scheduler.schedule(() => {
         if (this.#consumer === undefined) left()
         else this.#consumer.leave(left)
@@ -222,7 +222,7 @@ export class MemoryDriver implements Driver {
     )
   }
 
-  /** Sets the wall clock of the process. */
+  /** Moves the wall clock of the process. */
   setClock(by: number): void {
     this.#process.setClock(by)
   }
@@ -235,12 +235,12 @@ export class MemoryDriver implements Driver {
 
   thaw(): void {
     if (!this.#process.frozen) return
-    // The group is asked first: what ran meanwhile is of a member that may be none any more.
+    // First the group: work that was due meanwhile may belong to a member that was expelled.
     this.#consumer?.audible()
     this.#process.thaw()
   }
 
-  /** The process with this driver in it is gone. */
+  /** Kills the process with this driver. */
   die(sessionEndsAfter?: number): void {
     this.#dead = true
     this.#consumer?.die(sessionEndsAfter)
@@ -251,7 +251,7 @@ export class MemoryDriver implements Driver {
     return this.#whileAlive(this.#cluster.connection.request(arrive))
   }
 
-  /** A dead process neither asks nor gets answers, and a frozen one does so later. */
+  /** A dead process neither sends requests nor gets answers; a frozen one gets them later. */
   #whileAlive<T>(answers: Observable<T>): Observable<T> {
     const live = (work: () => void) => this.#process.run(() => this.#dead || work())
     return new Observable(subscriber =>

@@ -3,7 +3,7 @@ import { placeName } from '../../place.js'
 
 export type FaultyRequest = 'produce' | 'commit' | 'fetch'
 
-/** Errors that tests have ordered for the next requests of a kind. */
+/** The errors that tests have set for the next requests of a kind. */
 export class Faults {
   readonly #next: Record<FaultyRequest, unknown[]> = { produce: [], commit: [], fetch: [] }
 

@@ -15,16 +15,16 @@ export interface CommittedOffset {
 
 export type GroupState = 'empty' | 'rebalancing' | 'stable'
 
-/** Kafka's default of `offset.metadata.max.bytes`. */
+/** The default of Kafka's `offset.metadata.max.bytes`. */
 const maxMetadataBytes = 4096
 
-/** A consumer group: its members and its committed positions. How it rebalances is its protocol's. */
+/** A consumer group: its members and its committed positions. Subclasses define how it rebalances. */
 export abstract class Group {
   state: GroupState = 'empty'
-  /** The generation, or the group's epoch: rises with each rebalance. */
+  /** The generation of the classic protocol, or the group epoch. Rises with each rebalance. */
   generation = 0
   readonly members = new Set<Consumer>()
-  /** Partitions on their way from a member that a test took them from. */
+  /** Partitions that a test has taken from a member, and that should not go back to it. */
   protected readonly avoid = new Map<string, Consumer>()
   #memberCount = 0
 
@@ -32,30 +32,30 @@ export abstract class Group {
     readonly name: string,
     readonly topics: Topics,
     readonly connection: Connection,
-    /** They outlive a change of the protocol. */
+    /** The committed offsets. They are kept if the protocol changes. */
     readonly offsets: Map<string, CommittedOffset> = new Map(),
   ) {}
 
   abstract join(member: Consumer): void
 
-  /** On leaving, and when the session of a dead member is over. */
+  /** Called when a member leaves, and when the session of a dead member is over. */
   abstract leave(member: Consumer): void
 
-  /** What the member subscribes to has changed, or a topic that it subscribes to was created or deleted. */
+  /** The subscription of the member has changed, or a subscribed topic was created or deleted. */
   abstract resubscribed(member: Consumer): void
 
-  /** A topic was deleted: what is committed of it is, too. */
+  /** Removes the committed positions of a deleted topic. */
   forget(topic: string): void {
     for (const log of this.topics.find(topic)?.logs ?? []) this.offsets.delete(partitionName(log))
   }
 
-  /** A graceful rebalance that takes the partition from its member. */
+  /** Starts a graceful rebalance that revokes the partition from its member. */
   abstract revoke(topic: string, partition: number): void
 
-  /** The member learns that the group went on without it, for this partition; commits it has under way are refused. */
+  /** Takes the partition from its member without asking. The member's commits in flight are refused. */
   abstract lose(topic: string, partition: number): void
 
-  /** Why this position is not taken from its member; undefined: it is. */
+  /** Why this position is refused; undefined if it is accepted. */
   protected abstract refusal(member: Consumer, generation: number, point: CommitPoint): string | undefined
 
   committed(place: { readonly topic: string; readonly partition: number }): CommittedOffset | undefined {
@@ -64,7 +64,7 @@ export abstract class Group {
 
   commit(memberId: string, generation: number, points: readonly CommitPoint[]): void {
     const member = [...this.members].find(each => each.memberId === memberId)
-    if (member === undefined) throw this.#refused(`UNKNOWN_MEMBER_ID: ${memberId} is no member`)
+    if (member === undefined) throw this.#refused(`UNKNOWN_MEMBER_ID: ${memberId} is not a member`)
     for (const point of points) {
       const refusal = this.refusal(member, generation, point)
       if (refusal !== undefined) throw this.#refused(refusal)
@@ -78,7 +78,7 @@ export abstract class Group {
     }
   }
 
-  /** Every partition that members subscribe to. */
+  /** Every partition of the topics that members subscribe to. */
   protected claims(
     ownerOf: (name: string) => Consumer | undefined,
   ): readonly (Claim<Consumer> & { readonly log: Log })[] {
@@ -93,12 +93,12 @@ export abstract class Group {
     })
   }
 
-  /** Who has it. */
+  /** The member that has the partition. */
   protected holder(name: string): Consumer | undefined {
     return [...this.members].find(member => member.assignments.has(name))
   }
 
-  /** Where the member begins with these, or the error that ends it. */
+  /** The starting positions of the member; its `fail` is called if there is none. */
   protected starts(member: Consumer, logs: readonly Log[]): readonly Start[] {
     return logs.map(log => ({ log, ...this.#position(member, log) }))
   }
@@ -111,8 +111,8 @@ export abstract class Group {
     }
     const position = startPosition(log, startFrom)
     if (committed !== undefined) member.trouble(outOfRange(log, committed.offset, position))
-    // Kept at once: were the partition taken up again before the first commit, the end would be another, and what was
-    // written in between would be passed over.
+    // Committed at once. If the partition were assigned again before the first commit, the end would have moved, and records
+    // written in between would be skipped.
     if (startFrom !== 'earliest') this.offsets.set(partitionName(log), { offset: position, metadata: '' })
     return { position, metadata: '' }
   }

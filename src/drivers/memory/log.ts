@@ -3,7 +3,7 @@ import type { EncodableRecord } from '../../encodable-record.js'
 import type { HeaderPair } from '../../record-batch.js'
 import { copyOf, LogBatch } from './record-batch.js'
 
-/** A record as it stands in a partition's log. */
+/** A record in a partition's log. */
 export interface LogRecord {
   readonly offset: number
   readonly timestamp: number
@@ -11,19 +11,19 @@ export interface LogRecord {
   readonly value: Buffer | null
   readonly headers: readonly HeaderPair[]
   readonly byteLength: number
-  /** The offset of the first record written together with it; a fetch gives what was written together in one piece. */
+  /** The offset of the first record written together with it. A fetch returns records written together as a whole. */
   readonly baseOffset: number
 }
 
 export interface LogRead {
   readonly batch: LogBatch
-  /** Index of the first record at or after the position read from. */
+  /** The index of the first record at or after the position. */
   readonly from: number
 }
 
-/** One partition's records, in offset order, with gaps where markers stand or records were compacted away. */
+/** The records of one partition in offset order, with gaps for markers and compacted records. */
 export class Log {
-  /** After every change that a waiting fetch must learn of. */
+  /** Emits after every change that waiting fetches must know. */
   readonly changed = new Subject<void>()
   #records: LogRecord[] = []
   #start = 0
@@ -38,7 +38,7 @@ export class Log {
     return this.#records
   }
 
-  /** The first offset that can be read. */
+  /** The first readable offset. */
   get start(): number {
     return this.#start
   }
@@ -48,7 +48,7 @@ export class Log {
     return this.#end
   }
 
-  /** Copies the bytes: what the caller does with its buffers afterwards changes nothing here. */
+  /** Copies the bytes, so that the caller may reuse its buffers. */
   append(record: EncodableRecord, baseOffset: number): number {
     const { timestamp } = record
     const key = copyOf(record.key)
@@ -61,7 +61,7 @@ export class Log {
     return offset
   }
 
-  /** A control record, as transactions leave them: it takes an offset and is never delivered. */
+  /** Writes a control record, as transactions do. It takes an offset and is never delivered. */
   appendMarker(): number {
     const offset = this.#end++
     this.changed.next()
@@ -72,7 +72,7 @@ export class Log {
     this.#records = this.#records.filter(keep)
   }
 
-  /** What retention does: offsets below `offset` are gone. */
+  /** Removes the offsets below `offset`, as retention does. */
   deleteBefore(offset: number): void {
     this.#start = Math.min(Math.max(offset, this.#start), this.#end)
     this.#records = this.#records.slice(this.#indexOf(this.#start))
@@ -83,15 +83,15 @@ export class Log {
     return offset >= this.#start && offset <= this.#end
   }
 
-  /** The offset of the first record that is not older, or the end. */
+  /** The offset of the first record that is not older, or the end if there is none. */
   offsetAt(timestamp: number): number {
     return this.#records.find(record => record.timestamp >= timestamp)?.offset ?? this.#end
   }
 
   /**
-   * Up to `max` records at or after `position`. `lastOffset` reaches to the next record or the end of the log, so that a
-   * reader's position moves past markers and gaps. With `whole`, earlier records written together with the first come
-   * too, as in a real fetch, and the reader has to skip them.
+   * Up to `max` records at or after `position`. `lastOffset` reaches to the next record or to the end of the log, so that a
+   * reader's position passes markers and gaps. With `whole`, earlier records written together with the first one are included,
+   * as in a real fetch, and the reader has to skip them.
    */
   read(position: number, max: number, whole: boolean): LogRead {
     const first = this.#indexOf(position)
@@ -103,7 +103,7 @@ export class Log {
     return { batch, from: first - start }
   }
 
-  /** Index of the first record at or after the offset. */
+  /** The index of the first record at or after the offset. */
   #indexOf(offset: number): number {
     let low = 0
     let high = this.#records.length

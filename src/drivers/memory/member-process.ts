@@ -2,19 +2,19 @@ import { asyncScheduler, type SchedulerAction, type SchedulerLike, type Subscrip
 import { clockOf } from '../../clock.js'
 import { ConfigurationError } from '../../errors.js'
 
-/** The process that a driver lives in: it can stand still, and its machine's wall clock can be set. */
+/** The process of a driver: it can be suspended, and its machine's wall clock can be moved. */
 export class MemberProcess {
-  /** As the member's code sees it. */
+  /** The scheduler for the member's code. */
   readonly scheduler: SchedulerLike
   frozen = false
   readonly #wall: () => number
   #setBy = 0
-  /** What would have run meanwhile, in its order. */
+  /** Work that was due while the process was frozen, in order. */
   readonly #waiting: (() => void)[] = []
 
   constructor(readonly world: SchedulerLike) {
     this.#wall = clockOf({ scheduler: world }).wall
-    // In real time a member shares its process with the test, which nobody can freeze.
+    // In real time, a member shares its process with the test, which cannot be frozen.
     this.scheduler = world === asyncScheduler ? world : new FreezableScheduler(world, this)
   }
 
@@ -22,7 +22,7 @@ export class MemberProcess {
     return this.#wall() + this.#setBy
   }
 
-  /** Sets the wall clock `by` ms forward, or back, but never to a time before 1970. */
+  /** Moves the wall clock by `by` ms, forward or back, but not before 1970. */
   setClock(by: number): void {
     this.#setBy = Math.max(-this.#wall(), this.#setBy + by)
   }
@@ -37,7 +37,7 @@ export class MemberProcess {
     while (!this.frozen && this.#waiting.length > 0) this.#waiting.shift()!()
   }
 
-  /** Runs what comes from outside or from a timer: at once, or when the process goes on. */
+  /** Runs work from outside or from a timer: at once, or when the process continues. */
   run(work: () => void): void {
     if (this.frozen) this.#waiting.push(work)
     else work()
@@ -45,7 +45,7 @@ export class MemberProcess {
 }
 
 class FreezableScheduler implements SchedulerLike {
-  /** The very function where that shows real time: by it a `Clock` knows. */
+  /** In real time the same function as the world's, because `Clock` recognizes real time by it. */
   readonly now: () => number
 
   constructor(
@@ -59,7 +59,7 @@ class FreezableScheduler implements SchedulerLike {
     const { process } = this
     return this.world.schedule<T>(
       function (this: SchedulerAction<T>, state?: T) {
-        // Not wrapped where it need not be: most runs freeze nobody.
+        // Called directly if possible, because most runs freeze no process.
         if (!process.frozen) work.call(this, state)
         else process.run(() => this.closed || work.call(this, state))
       },

@@ -10,32 +10,32 @@ import type { Cluster } from './cluster.js'
 import type { Log } from './log.js'
 import type { MemberProcess } from './member-process.js'
 
-/** The most records that go in one request. */
+/** The maximum of records in one request. */
 const maxRequestRecords = 4_000
 const firstRetry = 100
 const longestRetry = 5_000
 
-/** A record that was made, and who waits for it. */
+/** A record to write, with its callbacks. */
 interface Made {
   readonly outgoing: Outgoing
   readonly record: ProduceRecord
   readonly lane: string
 }
 
-/** A record that is to be tried again, and what waits in order behind it. */
+/** A record that will be retried, and the records that wait behind it. */
 interface Lane {
   readonly waiting: Fifo<Made>
-  /** In a row, before. */
+  /** How often its record was refused in a row before. */
   readonly refusals: number
 }
 
 /**
- * Writes one client's records. What is published in one turn goes in one request. A record that is refused for now goes
- * again, and what goes to the same partition waits behind it.
+ * Writes one client's records. Records published in one turn go in one request. A record that is refused for now is retried,
+ * and later records of its partition wait behind it.
  */
 export class Publishing {
   readonly #queue = new Fifo<Outgoing>()
-  /** By lane, those where something waits. */
+  /** The lanes in which records wait. */
   readonly #lanes = new Map<string, Lane>()
   readonly #refusals = new Map<string, number>()
   readonly #timers = new Subscription()
@@ -45,9 +45,9 @@ export class Publishing {
 
   constructor(
     readonly cluster: Cluster,
-    /** Its timers and answers wait while it stands still. */
+    /** While it is frozen, timers and answers wait. */
     readonly process: MemberProcess,
-    /** False: the process with this driver in it is gone, and nobody hears of anything. */
+    /** False: the process was killed, and gets no more answers. */
     readonly alive: () => boolean,
   ) {}
 
@@ -126,7 +126,7 @@ export class Publishing {
     return request
   }
 
-  /** Once it is on its way it arrives, also when nobody waits any more, and is sent again where the broker went away. */
+  /** Once sent, the request arrives, even if no caller waits any more. It is sent again if the broker was away. */
   #request(request: readonly Made[]): void {
     this.cluster.connection.request(() => this.#arrive(request)).subscribe()
   }
@@ -142,7 +142,7 @@ export class Publishing {
     for (const made of request) {
       const lane = this.#lanes.get(made.lane)
       if (lane !== undefined) {
-        // It came before what it has to stand behind was written.
+        // It arrived before the record in front of it was written.
         lane.waiting.push(made)
         continue
       }
@@ -156,7 +156,7 @@ export class Publishing {
     })
   }
 
-  /** Refused for now: it stands in front of its lane until it is tried again. */
+  /** The record was refused for now: it stays in front of its lane until it is retried. */
   #rest(made: Made, error: PublishError): void {
     const lane: Lane = { waiting: new Fifo<Made>(), refusals: this.#refusals.get(made.lane) ?? 0 }
     this.#refusals.set(made.lane, lane.refusals + 1)
@@ -181,7 +181,7 @@ export class Publishing {
     }
     this.cluster.connection
       .request(() => {
-        // Until here others wait behind it, also those that were on their way before.
+        // Up to here other records waited behind it, including those that were in flight before.
         this.#lanes.delete(name)
         this.#arrive(lane.waiting.drain())
         if (!this.#lanes.has(name)) this.#refusals.delete(name)
@@ -189,7 +189,7 @@ export class Publishing {
       .subscribe()
   }
 
-  /** Records of one lane keep their order: one partition, or those of a topic that go to any. */
+  /** The name of a record's lane, whose records keep their order: one partition, or the records of a topic without one. */
   #laneOf({ topic, partition, key }: Outgoing): string {
     const partitions = this.cluster.topics.find(topic)?.partitions
     if (this.#lanes.has(`${topic} unknown`)) return `${topic} unknown`

@@ -1,7 +1,7 @@
 import type { HeaderPair, RecordBatch } from '../../record-batch.js'
 import type { LogRecord } from './log.js'
 
-/** Records of a log as one fetch gives them. Bytes are copied when read: a reader that changes them changes no log. */
+/** The records of one fetch. Bytes are copied when they are read, so that a reader cannot change the log. */
 export class LogBatch implements RecordBatch {
   readonly byteLength: number
 
@@ -43,7 +43,8 @@ export class LogBatch implements RecordBatch {
 
   #at(index: number): LogRecord {
     const record = this.records[index]
-    if (record === undefined) throw new RangeError(`record ${index} of a batch of ${this.count}`)
+    if (record === undefined)
+      throw new RangeError(`record ${index} does not exist (the batch has ${this.count} records)`)
     return record
   }
 }

@@ -3,7 +3,7 @@ import { ConfigurationError, FetchError } from '../../errors.js'
 import { partitionName } from '../../place.js'
 import type { Log } from './log.js'
 
-/** Where reading starts without a committed position. */
+/** Where reading starts if there is no committed position. */
 export function startPosition(log: Log, startFrom: StartFrom): number {
   if (startFrom === 'earliest') return log.start
   if (startFrom === 'latest') return log.end
@@ -13,7 +13,7 @@ export function startPosition(log: Log, startFrom: StartFrom): number {
   )
 }
 
-/** For a position that retention has deleted, or that was never written. */
+/** The error for a position that retention has deleted, or that was never written. */
 export function outOfRange(log: Log, from: number, to: number): FetchError {
   return new FetchError(
     `the position ${from} of ${partitionName(log)} is out of range (${log.start} to ${log.end}); going on at ${to}`,

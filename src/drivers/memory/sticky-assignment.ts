@@ -1,4 +1,4 @@
-/** A partition to hand out: who may have it, who has it, who should rather not get it. */
+/** A partition to assign: which members may have it, which one has it, and which one should not get it. */
 export interface Claim<Member> {
   readonly name: string
   readonly eligible: readonly Member[]
@@ -7,8 +7,8 @@ export interface Claim<Member> {
 }
 
 /**
- * Shares partitions out evenly, leaving with its owner what need not move. Decided by order alone, never by chance: the
- * same group gives the same assignment.
+ * Assigns partitions evenly, and leaves them with their owners if possible. It depends only on the order of members and
+ * partitions: the same group gives the same assignment.
  */
 export function stickyAssignment<Member>(claims: readonly Claim<Member>[]): Map<string, Member> {
   const assignment = new Map<string, Member>()
@@ -20,7 +20,7 @@ export function stickyAssignment<Member>(claims: readonly Claim<Member>[]): Map<
     load.set(member, (load.get(member) ?? 0) + 1)
   }
   const leastLoaded = (members: readonly Member[]) =>
-    members.reduce((least, member) => ((load.get(member) ?? 0) < (load.get(least) ?? 0) ? member : least))
+    members.reduce((lightest, member) => ((load.get(member) ?? 0) < (load.get(lightest) ?? 0) ? member : lightest))
 
   for (const claim of claims) {
     const { owner, avoid, eligible } = claim
@@ -32,7 +32,7 @@ export function stickyAssignment<Member>(claims: readonly Claim<Member>[]): Map<
     give(claim, leastLoaded(others.length > 0 ? others : claim.eligible))
   }
 
-  // A test that moves a partition asks for just that; evening out would bring it, or another, back.
+  // A test that moves a partition wants just that. Balancing would move it, or another one, back.
   if (claims.some(claim => claim.avoid !== undefined)) return assignment
 
   for (let moved = true; moved; ) {
@@ -40,9 +40,9 @@ export function stickyAssignment<Member>(claims: readonly Claim<Member>[]): Map<
     for (const claim of claims) {
       const member = assignment.get(claim.name)
       if (member === undefined) continue
-      const least = leastLoaded(claim.eligible)
-      if (load.get(member)! - (load.get(least) ?? 0) < 2) continue
-      give(claim, least)
+      const lightest = leastLoaded(claim.eligible)
+      if (load.get(member)! - (load.get(lightest) ?? 0) < 2) continue
+      give(claim, lightest)
       moved = true
     }
   }

@@ -2,15 +2,15 @@ import { partitionOfKey } from '../../partitioner.js'
 import type { PublishRecord } from '../../publish.js'
 import { Log } from './log.js'
 
-/** What a topic of the in-process broker does not take, as a broker's topic may be set up. */
+/** What a topic of the in-process broker refuses, like the configuration of a topic in Kafka. */
 export interface TopicConfig {
   /** A record with more bytes in key, value and headers is refused for good; default: the broker's `maxRecordBytes`. */
   readonly maxRecordBytes?: number
-  /** A timestamp further in the future is refused for good, ms; default any is taken. Kafka 4 has one hour. */
+  /** A timestamp further in the future is refused for good, ms; default: none is. In Kafka 4 the default is one hour. */
   readonly timestampAfterMax?: number
-  /** A timestamp further in the past is refused for good, ms; default, as in Kafka, any is taken. */
+  /** A timestamp further in the past is refused for good, ms; default, as in Kafka: none is. */
   readonly timestampBeforeMax?: number
-  /** A record without a key is refused for good; default false. */
+  /** Whether a record without a key is refused for good; default false. */
   readonly compacted?: boolean
 }
 
@@ -30,7 +30,7 @@ export class Topic {
     return this.logs.length
   }
 
-  /** Where the record goes: to its own partition, by its key, or in turns. Undefined: it names a partition there is not. */
+  /** The log for a record: by its partition, by its key, or in turn. Undefined: its partition does not exist. */
   logFor(record: Omit<PublishRecord, 'topic'>): Log | undefined {
     if (record.partition !== undefined) return this.logs[record.partition]
     if (record.key !== null && record.key !== undefined) {

@@ -4,12 +4,12 @@ import { partitionName } from '../../place.js'
 import type { Log } from './log.js'
 import { Topic, type TopicConfig } from './topic.js'
 
-/** How many partitions a topic gets that is created by its first use. */
+/** The number of partitions of a topic that its first use creates. */
 export type Partitions = number | Readonly<Record<string, number>>
 
 /** The topics of a broker. */
 export class Topics {
-  /** The name of a topic that was created or deleted. */
+  /** Emits the name of a topic that was created or deleted. */
   readonly changed = new Subject<string>()
   readonly #byName = new Map<string, Topic>()
 
@@ -38,7 +38,7 @@ export class Topics {
     return this.#byName.get(name)
   }
 
-  /** As a metadata request does: the topic, created where the broker does so. */
+  /** The topic, which is created if the broker does so, as with a metadata request. */
   obtain(name: string): Topic | undefined {
     return this.#byName.get(name) ?? (this.autoCreate ? this.create(name) : undefined)
   }
@@ -47,7 +47,7 @@ export class Topics {
     return [...this.#byName.values()]
   }
 
-  /** A partition that a test names: it must exist. */
+  /** A partition named by a test. It must exist. */
   log(name: string, partition: number): Log {
     const log = this.obtain(name)?.logs[partition]
     if (log === undefined)

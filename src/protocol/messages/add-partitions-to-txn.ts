@@ -4,8 +4,8 @@ import { int16, int32, int64, string } from '../schema/primitives.js'
 import { struct } from '../schema/struct.js'
 
 /**
- * Tells the transaction's coordinator which partitions are about to be written to. From version 4 on it is for brokers
- * among each other.
+ * Tells the transaction coordinator which partitions are about to be written. From version 4 on it is used only between
+ * brokers.
  *
  * Source: AddPartitionsToTxnRequest.json and AddPartitionsToTxnResponse.json of Apache Kafka 4.4.0; KIP-98.
  */

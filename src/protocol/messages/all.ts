@@ -20,7 +20,7 @@ import { offsetForLeaderEpoch } from './offset-for-leader-epoch.js'
 import { produce } from './produce.js'
 import { syncGroup } from './sync-group.js'
 
-/** Every message that is spoken here. */
+/** Every message that this client implements. */
 export const messages: readonly AnyMessage[] = [
   produce,
   fetch,
@@ -46,7 +46,7 @@ export const messages: readonly AnyMessage[] = [
 
 const byKey: ReadonlyMap<number, AnyMessage> = new Map(messages.map(each => [each.key, each]))
 
-/** The message with an API key; undefined if it is not spoken here. */
+/** The message with an API key; undefined if this client does not implement it. */
 export function messageOf(key: number): AnyMessage | undefined {
   return byKey.get(key)
 }

@@ -5,10 +5,10 @@ import { bool, int16, int32, int64, string } from '../schema/primitives.js'
 import { struct } from '../schema/struct.js'
 
 /**
- * Which messages a broker serves, in which versions. The first request of a connection.
+ * Which messages a broker serves, in which versions. It is the first request of a connection.
  *
- * A broker that does not know the version answers with version 0 and UNSUPPORTED_VERSION, and names those it knows.
- * Listed is not served: 3.9 lists ConsumerGroupHeartbeat and refuses it.
+ * A broker that does not know the request's version answers with version 0, UNSUPPORTED_VERSION and the versions it knows.
+ * A listed message may still be refused: 3.9 lists ConsumerGroupHeartbeat and refuses it.
  *
  * Source: ApiVersionsRequest.json and ApiVersionsResponse.json of Apache Kafka 4.4.0.
  */
@@ -42,7 +42,7 @@ export const apiVersions = message({
 export type ApiVersionsRequest = RequestOf<typeof apiVersions>
 export type ApiVersionsResponse = ResponseOf<typeof apiVersions>
 
-/** By API key the versions that a broker serves. */
+/** The versions that a broker serves, by API key. */
 export function servedVersions({ apiKeys }: ApiVersionsResponse): ReadonlyMap<number, VersionRange> {
   return new Map(apiKeys.map(({ apiKey, minVersion, maxVersion }) => [apiKey, { min: minVersion, max: maxVersion }]))
 }

@@ -10,7 +10,7 @@ const assignment = struct({
 })
 
 /**
- * Groups of the consumer protocol (KIP-848), their members and what those have.
+ * Groups of the consumer protocol (KIP-848), with their members and assignments.
  *
  * Source: ConsumerGroupDescribeRequest.json and ConsumerGroupDescribeResponse.json of Apache Kafka 4.4.0.
  */
@@ -46,7 +46,7 @@ export const consumerGroupDescribe = message({
             subscribedTopicRegex: defaulted(nullableString, null),
             assignment,
             targetAssignment: assignment,
-            /** -1: not known; 0: classic; 1: consumer. */
+            /** -1: unknown; 0: classic; 1: consumer. */
             memberType: ignorable(since(1, int8, -1)),
           }),
         ),

@@ -4,14 +4,14 @@ import { message, type RequestOf, type ResponseOf } from '../schema/message.js'
 import { int16, int32, nullableString, string, uuid } from '../schema/primitives.js'
 import { nullableStruct, struct } from '../schema/struct.js'
 
-/** Instead of a member's epoch: it joins, or leaves; a static member leaves for now, and its place is kept. */
+/** Special values of a member's epoch: it joins, it leaves, or, as a static member, it leaves and keeps its place. */
 export const memberEpoch = { join: 0, leave: -1, leaveStatic: -2 } as const
 
 /**
- * The one request of the consumer protocol (KIP-848): joins, stays, takes and gives up partitions, and leaves.
+ * The only request of the consumer protocol (KIP-848): a member joins, stays, takes and gives up partitions, and leaves by it.
  *
- * In the request null (and -1 for the time-out) means "as in the heartbeat before". Version 0 is not served by brokers
- * of 3.x that list it; version 1 lets the client make its member id (KIP-1082).
+ * In the request null, and -1 for the time-out, mean "unchanged since the last heartbeat". Brokers of 3.x list version 0 but
+ * do not serve it. From version 1 on the client chooses its member id (KIP-1082).
  *
  * Source: ConsumerGroupHeartbeatRequest.json and ConsumerGroupHeartbeatResponse.json of Apache Kafka 4.4.0.
  */
@@ -28,10 +28,10 @@ export const consumerGroupHeartbeat = message({
     rackId: defaulted(nullableString, null),
     rebalanceTimeoutMs: defaulted(int32, -1),
     subscribedTopicNames: defaulted(nullableArray(string), null),
-    /** RE2/J. */
+    /** In the syntax of RE2/J. */
     subscribedTopicRegex: since(1, nullableString, null),
     serverAssignor: defaulted(nullableString, null),
-    /** What the member has. Must be empty when it joins. */
+    /** The partitions that the member has. Must be empty when it joins. */
     topicPartitions: defaulted(nullableArray(struct({ topicId: uuid, partitions: array(int32) })), null),
   }),
   response: struct({
@@ -41,7 +41,7 @@ export const consumerGroupHeartbeat = message({
     memberId: defaulted(nullableString, null),
     memberEpoch: int32,
     heartbeatIntervalMs: int32,
-    /** Null: as it was. */
+    /** Null: unchanged. */
     assignment: defaulted(
       nullableStruct(struct({ topicPartitions: array(struct({ topicId: uuid, partitions: array(int32) })) })),
       null,

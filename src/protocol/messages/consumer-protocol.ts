@@ -7,36 +7,36 @@ import { MalformedMessageError } from '../wire/malformed-message-error.js'
 import { Reader } from '../wire/reader.js'
 import { Writer } from '../wire/writer.js'
 
-// What members of the classic protocol tell each other through the coordinator, which is bytes in JoinGroup and
-// SyncGroup. The coordinator reads it, too, where classic and consumer members (KIP-848) are in one group: what is
-// malformed there keeps the others out (error 69, "embedded consumer protocol is malformed").
+// The messages between members of the classic protocol: bytes within JoinGroup and SyncGroup. The coordinator also reads them
+// if a group has both classic and consumer members (KIP-848). If they are malformed, it refuses the others with error 69,
+// "embedded consumer protocol is malformed".
 
-/** The newest version that is written. Newer ones are read as this one, for fields are only ever added at the end. */
+/** The newest version that is written. Newer ones are read as this one, because fields are only ever appended. */
 export const CONSUMER_PROTOCOL_VERSION = 3
 
 const topicPartitions = array(struct({ topic: string, partitions: array(int32) }))
 
-/** Source: ConsumerProtocolSubscription.json of Apache Kafka 4.4.0; the version stands before it. */
+/** Source: ConsumerProtocolSubscription.json of Apache Kafka 4.4.0. The version comes before it. */
 export const subscription = struct({
   topics: array(string),
   userData: defaulted(nullableBytes, null),
-  /** From version 1 on: what the member has, which a sticky assignor leaves where it is. */
+  /** From version 1 on: the partitions that the member has, which a sticky assignor leaves with it. */
   ownedPartitions: ignorable(since(1, topicPartitions, [])),
-  /** From version 2 on: as of which generation. -1: none. */
+  /** From version 2 on: the generation in which the member got them. -1: none. */
   generationId: ignorable(since(2, int32, -1)),
   /** From version 3 on (KIP-881). */
   rackId: ignorable(since(3, nullableString, null)),
 })
 
-/** Source: ConsumerProtocolAssignment.json of Apache Kafka 4.4.0; the version stands before it. */
+/** Source: ConsumerProtocolAssignment.json of Apache Kafka 4.4.0. The version comes before it. */
 export const assignment = struct({
   assignedPartitions: topicPartitions,
   userData: defaulted(nullableBytes, null),
 })
 
-/** What a member wants and has: the metadata of JoinGroup's protocols. */
+/** The subscription and the partitions of a member: the metadata of JoinGroup's protocols. */
 export type ConsumerSubscription = ReadStruct<typeof subscription.fields>
-/** What a member is given: the assignment of SyncGroup. */
+/** The partitions assigned to a member: the assignment of SyncGroup. */
 export type ConsumerAssignment = ReadStruct<typeof assignment.fields>
 
 export function encodeSubscription(
@@ -59,7 +59,7 @@ export function encodeAssignment(
 }
 
 /**
- * No bytes are an assignment of nothing, as the coordinator sends to a member that the leader left out.
+ * Empty bytes are an empty assignment, which the coordinator sends to a member that the leader left out.
  *
  * @throws MalformedMessageError
  */

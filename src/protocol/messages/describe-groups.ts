@@ -6,7 +6,7 @@ import { struct } from '../schema/struct.js'
 import { NO_OPERATIONS } from './metadata.js'
 
 /**
- * Groups of the classic protocol, their members and what those have.
+ * Groups of the classic protocol, with their members and assignments.
  *
  * Source: DescribeGroupsRequest.json and DescribeGroupsResponse.json of Apache Kafka 4.4.0.
  */

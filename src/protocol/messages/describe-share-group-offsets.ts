@@ -5,7 +5,7 @@ import { int16, int32, int64, nullableString, offset, string, uuid } from '../sc
 import { struct } from '../schema/struct.js'
 
 /**
- * Where share groups (KIP-932) stand: per partition the first offset that is not acknowledged.
+ * The positions of share groups (KIP-932): for each partition the first offset that is not acknowledged.
  *
  * Source: DescribeShareGroupOffsetsRequest.json and DescribeShareGroupOffsetsResponse.json of Apache Kafka 4.4.0.
  */
@@ -18,7 +18,7 @@ export const describeShareGroupOffsets = message({
     groups: array(
       struct({
         groupId: string,
-        /** Null: all that the group has. */
+        /** Null: all topics of the group. */
         topics: nullableArray(struct({ topicName: string, partitions: array(int32) })),
       }),
     ),
@@ -37,7 +37,7 @@ export const describeShareGroupOffsets = message({
                 partitionIndex: int32,
                 startOffset: offset,
                 leaderEpoch: int32,
-                /** -1: not known. */
+                /** -1: unknown. */
                 lag: ignorable(since(1, int64, -1n)),
                 errorCode: int16,
                 errorMessage: defaulted(nullableString, null),

@@ -4,7 +4,7 @@ import { bool, int16, int32, int64, string } from '../schema/primitives.js'
 import { struct } from '../schema/struct.js'
 
 /**
- * Commits a transaction, or aborts it. From version 5 on the answer carries the epoch of the next one (KIP-890).
+ * Commits or aborts a transaction. From version 5 on the answer has the epoch of the next transaction (KIP-890).
  *
  * Source: EndTxnRequest.json and EndTxnResponse.json of Apache Kafka 4.4.0; KIP-98.
  */
@@ -17,7 +17,7 @@ export const endTxn = message({
     transactionalId: string,
     producerId: int64,
     producerEpoch: int16,
-    /** False: aborted. */
+    /** False: abort. */
     committed: bool,
   }),
   response: struct({

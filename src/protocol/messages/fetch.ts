@@ -6,18 +6,22 @@ import { optionalStruct, struct } from '../schema/struct.js'
 import { ZERO_UUID } from '../wire/uuid.js'
 import { endpoints, leader } from './leader.js'
 
-/** A request outside of any session: `sessionId` 0 and this as its `sessionEpoch`. */
+/** The `sessionEpoch` of a request outside any session, with `sessionId` 0. */
 export const NO_SESSION_EPOCH = -1
 
 export const isolationLevel = { readUncommitted: 0, readCommitted: 1 } as const
 
 /**
- * Record batches of partitions, from an offset each.
+ * Reads record batches of partitions, from one offset each.
  *
- * From version 9 on with the leader's epoch as we know it (FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH); from 11 on with
- * our rack (`preferredReadReplica`); from 12 on with the epoch of the last record we have, upon which a broker whose log
- * is another says where they part (`divergingEpoch`); from 13 on with topic ids instead of names; from 16 on answers
- * name the leader that took over, with its address. Only what a consumer needs: fields of followers are not sent.
+ * - From version 9 on the request has the leader epoch that the client knows (FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH).
+ * - From 11 on it has the client's rack (`preferredReadReplica`).
+ * - From 12 on it has the epoch of the client's last record. If the broker's log is a different one, it answers where the two
+ *   diverge (`divergingEpoch`).
+ * - From 13 on topics have ids instead of names.
+ * - From 16 on answers have the new leader with its address.
+ *
+ * Only the fields of consumers are implemented, not those of followers.
  *
  * Source: FetchRequest.json and FetchResponse.json of Apache Kafka 4.4.0.
  */
@@ -79,7 +83,7 @@ export const fetch = message({
             highWatermark: offset,
             lastStableOffset: defaulted(offset, -1),
             logStartOffset: ignorable(since(5, offset, -1)),
-            /** The broker's log and ours part after `endOffset`; null where they do not. */
+            /** Where the broker's log and the client's diverge: after `endOffset`. Null if they do not. */
             divergingEpoch: tagged(
               0,
               since(

@@ -4,11 +4,11 @@ import { message, type RequestOf, type ResponseOf } from '../schema/message.js'
 import { int8, int16, int32, nullableString, string } from '../schema/primitives.js'
 import { struct } from '../schema/struct.js'
 
-/** What a coordinator is asked for. */
+/** The types of coordinators. */
 export const coordinatorType = { group: 0, transaction: 1 } as const
 
 /**
- * Which broker coordinates a group or a transactional id. From version 4 on for several at once.
+ * The broker that coordinates a group or a transactional id. From version 4 on for several at once.
  *
  * Source: FindCoordinatorRequest.json and FindCoordinatorResponse.json of Apache Kafka 4.4.0.
  */
@@ -49,7 +49,7 @@ export const findCoordinator = message({
 export type FindCoordinatorRequest = RequestOf<typeof findCoordinator>
 export type FindCoordinatorResponse = ResponseOf<typeof findCoordinator>
 
-/** The coordinator of one key, whatever the version. */
+/** The coordinator of one key, in the same form for every version. */
 export interface FoundCoordinator {
   readonly errorCode: number
   readonly errorMessage: string | null
@@ -58,7 +58,7 @@ export interface FoundCoordinator {
   readonly port: number
 }
 
-/** A request for one key, in the form of the version. */
+/** A request for one key, in the form of the given version. */
 export function findOneCoordinator(key: string, keyType: number, version: number): FindCoordinatorRequest {
   if (version >= 4) return { keyType, coordinatorKeys: [key] }
   return { key, ...(version >= 1 ? { keyType } : {}) }

@@ -4,7 +4,7 @@ import { Reader } from '../wire/reader.js'
 import { Writer } from '../wire/writer.js'
 import { messageOf } from './all.js'
 
-// What stands before a message, behind the four bytes of its size.
+// The headers of messages, which follow the four bytes of the size.
 // Source: RequestHeader.json (v1, flexible v2) and ResponseHeader.json (v0, flexible v1) of Apache Kafka 4.4.0.
 
 const sizeBytes = 4
@@ -16,14 +16,14 @@ export interface RequestHeader {
   readonly clientId: string | null
 }
 
-/** A whole request as it goes to the socket, its size included. Its bytes are copied once, for records are many. */
+/** A complete request for the socket, including its size. Its bytes are copied only once, because they may be many. */
 export function encodeRequest<M extends AnyMessage>(
   message: M,
   header: Omit<RequestHeader, 'apiKey'>,
   request: RequestOf<M>,
 ): Buffer {
   const writer = new Writer()
-  // The size, once it is known.
+  // Replaced by the size once it is known.
   writer.int32(0)
   writeRequestHeader(writer, message, header)
   message.writeRequest(writer, request, header.apiVersion)
@@ -32,7 +32,7 @@ export function encodeRequest<M extends AnyMessage>(
   return bytes
 }
 
-/** The same of a request that is encoded already. */
+/** As `encodeRequest`, for a body that is already encoded. */
 export function encodeRequestFrame(
   message: Pick<AnyMessage, 'key' | 'isFlexible'>,
   header: Omit<RequestHeader, 'apiKey'>,
@@ -51,15 +51,15 @@ function writeRequestHeader(
   writer.int16(message.key)
   writer.int16(header.apiVersion)
   writer.int32(header.correlationId)
-  // Never compact: brokers read it before they know the version.
+  // Never compact, because brokers read it before they know the version.
   writer.nullableString(header.clientId)
   if (message.isFlexible(header.apiVersion)) writer.tags()
 }
 
 /**
- * For whoever plays the broker: the header of a request, without its size, and the request behind it.
+ * For fake brokers: decodes the header of a request, without its size. Returns the rest as the body.
  *
- * @throws MalformedMessageError also for messages and versions that are not spoken here: their header is not known
+ * @throws MalformedMessageError also for messages and versions that are not implemented, because their header is not known
  */
 export function decodeRequestHeader(bytes: Buffer): { readonly header: RequestHeader; readonly body: Buffer } {
   const reader = new Reader(bytes)
@@ -70,12 +70,12 @@ export function decodeRequestHeader(bytes: Buffer): { readonly header: RequestHe
     clientId: reader.nullableString(),
   }
   const message = messageOf(header.apiKey)
-  if (message === undefined) throw new MalformedMessageError(`API key ${header.apiKey} is not spoken here`)
+  if (message === undefined) throw new MalformedMessageError(`API key ${header.apiKey} is not implemented`)
   if (message.isFlexible(header.apiVersion)) reader.tags()
   return { header, body: bytes.subarray(reader.position) }
 }
 
-/** For whoever plays the broker: a whole response as it goes to the socket, its size included. */
+/** For fake brokers: a complete response for the socket, including its size. */
 export function encodeResponseFrame(message: AnyMessage, version: number, correlationId: number, body: Buffer): Buffer {
   const writer = new Writer()
   writer.int32(correlationId)
@@ -83,13 +83,13 @@ export function encodeResponseFrame(message: AnyMessage, version: number, correl
   return frame(writer, body)
 }
 
-/** The request that a response belongs to, without its size. */
+/** The correlation id of a response, whose size was removed. */
 export function correlationIdOf(bytes: Buffer): number {
   return new Reader(bytes).int32()
 }
 
 /**
- * What stands behind the header of a response, without its size.
+ * The body of a response, whose size was removed.
  *
  * @throws MalformedMessageError
  */

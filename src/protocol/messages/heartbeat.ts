@@ -4,7 +4,7 @@ import { int16, int32, nullableString, string } from '../schema/primitives.js'
 import { struct } from '../schema/struct.js'
 
 /**
- * Keeps a member of the classic protocol in its group. REBALANCE_IN_PROGRESS says that it has to join again.
+ * Keeps a member of the classic protocol in its group. REBALANCE_IN_PROGRESS means that it has to rejoin.
  *
  * Source: HeartbeatRequest.json and HeartbeatResponse.json of Apache Kafka 4.4.0.
  */

@@ -4,7 +4,7 @@ import { int16, int32, int64, nullableString } from '../schema/primitives.js'
 import { struct } from '../schema/struct.js'
 
 /**
- * Gets a producer id, by which the brokers recognise what a producer sends twice.
+ * Gets a producer id, by which brokers recognize batches that a producer sends twice.
  *
  * Source: InitProducerIdRequest.json and InitProducerIdResponse.json of Apache Kafka 4.4.0.
  */
@@ -14,7 +14,7 @@ export const initProducerId = message({
   versions: [0, 5],
   flexibleSince: 2,
   request: struct({
-    /** Null for a producer that is idempotent and no more. */
+    /** Null for an idempotent producer without transactions. */
     transactionalId: defaulted(nullableString, null),
     transactionTimeoutMs: defaulted(int32, 0),
     producerId: since(3, int64, -1n),

@@ -6,11 +6,11 @@ import { bool, bytes, int16, int32, nullableString, string } from '../schema/pri
 import { struct } from '../schema/struct.js'
 
 /**
- * Joins a group of the classic protocol; answered when all members have.
+ * Joins a group of the classic protocol. It is answered when all members have joined.
  *
- * From version 4 on a newcomer without an id is answered MEMBER_ID_REQUIRED and the id to join with. Static members
- * (`groupInstanceId`, KIP-345) from version 5 on. The leader alone is given `members`, with their metadata; from
- * version 9 on it may be told to leave the assignment as it is (`skipAssignment`, KIP-814).
+ * From version 4 on a new member without an id gets MEMBER_ID_REQUIRED and the id to join with. Static members
+ * (`groupInstanceId`, KIP-345) exist from version 5 on. Only the leader gets `members` with their metadata. From version 9
+ * on the leader may be told to keep the assignment (`skipAssignment`, KIP-814).
  *
  * Source: JoinGroupRequest.json and JoinGroupResponse.json of Apache Kafka 4.4.0.
  */
@@ -23,7 +23,7 @@ export const joinGroup = message({
     groupId: string,
     sessionTimeoutMs: int32,
     rebalanceTimeoutMs: int32,
-    /** Empty for a newcomer. */
+    /** Empty for a new member. */
     memberId: string,
     groupInstanceId: since(5, nullableString, null),
     /** `consumer`. */
@@ -31,7 +31,7 @@ export const joinGroup = message({
     protocols: array(
       struct({
         name: string,
-        /** A `ConsumerSubscription`, for consumers. */
+        /** For consumers, a `ConsumerSubscription`. */
         metadata: bytes,
       }),
     ),

@@ -46,7 +46,7 @@ export interface LeavingMember {
 }
 
 /**
- * A request for one member, in the form of the version. Before version 3 no static member can leave.
+ * A request for one member, in the form of the given version. Static members can leave from version 3 on.
  *
  * @throws RangeError for a static member before version 3
  */
@@ -57,11 +57,12 @@ export function leaveOneMember(
   version: number,
 ): LeaveGroupRequest {
   if (version >= 3) return { groupId, members: [{ memberId, groupInstanceId, reason }] }
-  if (groupInstanceId !== null) throw new RangeError(`a static member cannot leave by version ${version} of LeaveGroup`)
+  if (groupInstanceId !== null)
+    throw new RangeError(`a static member needs version 3 of LeaveGroup to leave (got ${version})`)
   return { groupId, memberId }
 }
 
-/** The error code for the one member, or for all. */
+/** The error code of the request, or of its one member. */
 export function leftErrorCode(response: LeaveGroupResponse): number {
   return response.errorCode === 0 ? (response.members[0]?.errorCode ?? 0) : response.errorCode
 }

@@ -4,15 +4,15 @@ import { message, type RequestOf, type ResponseOf } from '../schema/message.js'
 import { int8, int16, int32, int64, offset, string } from '../schema/primitives.js'
 import { struct } from '../schema/struct.js'
 
-/** Asks for the end of the partition; under read committed, for the last stable offset. */
+/** Requests the end of the partition; with read committed, the last stable offset. */
 export const LATEST = -1n
-/** Asks for the first offset that is still there. */
+/** Requests the first offset that still exists. */
 export const EARLIEST = -2n
 
 /**
  * Offsets by timestamp: the first record at or after it, or `LATEST`, or `EARLIEST`.
  *
- * An `offset` of -1 in the answer says that there is no record at or after the timestamp.
+ * An `offset` of -1 in the answer means that no record is at or after the timestamp.
  *
  * Source: ListOffsetsRequest.json and ListOffsetsResponse.json of Apache Kafka 4.4.0.
  */

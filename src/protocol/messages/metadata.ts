@@ -6,15 +6,15 @@ import { bool, int16, int32, nullableString, string, uuid } from '../schema/prim
 import { struct } from '../schema/struct.js'
 import { ZERO_UUID } from '../wire/uuid.js'
 
-/** Stands for "not asked for" in fields of authorized operations. */
+/** Means "not requested" in fields of authorized operations. */
 export const NO_OPERATIONS = -2_147_483_648
 
 /**
  * Brokers, topics, partitions and leaders.
  *
- * Topics are asked for by name, or from version 12 on by id with a name of null; null instead of topics asks for all.
- * A broker creates topics that are asked for and missing, if it may: set `allowAutoTopicCreation` to false (version 4)
- * when only looking. Topic ids come from version 10 on, leader epochs from 7 on.
+ * Topics are requested by name, or from version 12 on by id with null as the name; null instead of a list requests all. A
+ * broker may create missing topics that are requested: set `allowAutoTopicCreation` to false (version 4) to prevent that.
+ * Topic ids exist from version 10 on, leader epochs from 7 on.
  *
  * Source: MetadataRequest.json and MetadataResponse.json of Apache Kafka 4.4.0.
  */

@@ -6,8 +6,8 @@ import { struct } from '../schema/struct.js'
 import { ZERO_UUID } from '../wire/uuid.js'
 
 /**
- * Commits offsets of a group. Version 9 is the first that the consumer protocol (KIP-848) takes; 10 has topic ids
- * instead of names.
+ * Commits offsets of a group. The consumer protocol (KIP-848) needs version 9. From version 10 on topics have ids instead of
+ * names.
  *
  * Source: OffsetCommitRequest.json and OffsetCommitResponse.json of Apache Kafka 4.4.0.
  */
@@ -18,7 +18,7 @@ export const offsetCommit = message({
   flexibleSince: 8,
   request: struct({
     groupId: string,
-    /** The generation of the classic protocol, or the member's epoch. */
+    /** The generation of the classic protocol, or the member epoch of the consumer protocol. */
     generationIdOrMemberEpoch: defaulted(int32, -1),
     memberId: defaulted(string, ''),
     groupInstanceId: since(7, nullableString, null),

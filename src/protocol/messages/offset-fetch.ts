@@ -7,10 +7,10 @@ import { struct } from '../schema/struct.js'
 import { type Uuid, ZERO_UUID } from '../wire/uuid.js'
 
 /**
- * Committed offsets of groups. Up to version 7 of one group, from 8 on of several; from 9 on with the member that asks,
- * which the consumer protocol (KIP-848) wants; from 10 on topics have ids instead of names.
+ * Committed offsets of groups. Up to version 7 of one group, from 8 on of several. From 9 on the request has the member,
+ * which the consumer protocol (KIP-848) needs. From 10 on topics have ids instead of names.
  *
- * A `committedOffset` of -1 says that there is none. Under STALE_MEMBER_EPOCH nothing is said: it must be asked again.
+ * A `committedOffset` of -1 means that there is none. An answer with STALE_MEMBER_EPOCH says nothing: ask again.
  *
  * Source: OffsetFetchRequest.json and OffsetFetchResponse.json of Apache Kafka 4.4.0.
  */
@@ -100,21 +100,21 @@ export const offsetFetch = message({
 export type OffsetFetchRequest = RequestOf<typeof offsetFetch>
 export type OffsetFetchResponse = ResponseOf<typeof offsetFetch>
 
-/** What is asked of one group, whatever the version. */
+/** A query for one group, in the same form for every version. */
 export interface CommittedOffsetsQuery {
   readonly groupId: string
-  /** The member that asks, for versions that take it (9). */
+  /** The member that asks. Sent from version 9 on. */
   readonly memberId?: string | null
   readonly memberEpoch?: number
-  /** Null asks for all topics of the group, from version 2 on. */
+  /** Null: all topics of the group; from version 2 on. */
   readonly topics:
     | readonly { readonly name: string; readonly topicId: Uuid; readonly partitions: readonly number[] }[]
     | null
-  /** Waits for open transactions, for versions that can (7): UNSTABLE_OFFSET_COMMIT until they end. */
+  /** From version 7 on: answer UNSTABLE_OFFSET_COMMIT while transactions are open. */
   readonly requireStable: boolean
 }
 
-/** One group's committed offsets, whatever the version. */
+/** The committed offsets of one group, in the same form for every version. */
 export interface CommittedOffsets {
   readonly errorCode: number
   readonly topics: readonly {
@@ -126,7 +126,7 @@ export interface CommittedOffsets {
   }[]
 }
 
-/** A request for one group, in the form of the version. */
+/** A request for one group, in the form of the given version. */
 export function fetchCommittedOffsets(query: CommittedOffsetsQuery, version: number): OffsetFetchRequest {
   const { groupId, memberId, memberEpoch, topics } = query
   const requireStable = version >= 7 && query.requireStable

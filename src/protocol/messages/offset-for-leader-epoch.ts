@@ -5,8 +5,7 @@ import { int16, int32, offset, string } from '../schema/primitives.js'
 import { struct } from '../schema/struct.js'
 
 /**
- * Where an epoch of a partition's leaders ended: a position beyond that, taken under this epoch, was truncated away
- * (KIP-320).
+ * Where a leader epoch of a partition ended. A position beyond that, read under this epoch, was truncated (KIP-320).
  *
  * Source: OffsetForLeaderEpochRequest.json and OffsetForLeaderEpochResponse.json of Apache Kafka 4.4.0.
  */
@@ -25,7 +24,7 @@ export const offsetForLeaderEpoch = message({
           struct({
             partition: int32,
             currentLeaderEpoch: defaulted(int32, -1),
-            /** The epoch that is asked about. */
+            /** The epoch whose end is requested. */
             leaderEpoch: int32,
           }),
         ),
@@ -41,7 +40,7 @@ export const offsetForLeaderEpoch = message({
           struct({
             errorCode: int16,
             partition: int32,
-            /** The largest epoch that is not above the one asked about; -1 with an offset of -1: nothing is known. */
+            /** The largest epoch that is not above the requested one; -1 with an offset of -1 if none is known. */
             leaderEpoch: defaulted(int32, -1),
             endOffset: defaulted(offset, -1),
           }),

@@ -6,14 +6,14 @@ import { optionalStruct, struct } from '../schema/struct.js'
 import { ZERO_UUID } from '../wire/uuid.js'
 import { endpoints, leader } from './leader.js'
 
-/** `acks`: all replicas in sync have it. */
+/** `acks`: wait until all in-sync replicas have the records. */
 export const ACKS_ALL = -1
 
 /**
- * Writes a record batch to each of several partitions of a leader.
+ * Writes one record batch to each of several partitions of a leader.
  *
- * From version 7 on zstd may be used; from 8 on a refusal names the records (`recordErrors`); from 10 on an answer names
- * the leader that took over; from 13 on topics have ids instead of names.
+ * zstd is allowed from version 7 on. From 8 on a refusal names the records (`recordErrors`); from 10 on an answer has the new
+ * leader; from 13 on topics have ids instead of names.
  *
  * Source: ProduceRequest.json and ProduceResponse.json of Apache Kafka 4.4.0.
  */
@@ -51,7 +51,7 @@ export const produce = message({
             index: int32,
             errorCode: int16,
             baseOffset: offset,
-            /** -1: the producer's times were kept. */
+            /** -1: the producer's timestamps were kept. */
             logAppendTimeMs: defaulted(int64, -1n),
             logStartOffset: ignorable(since(5, offset, -1)),
             recordErrors: ignorable(

@@ -5,9 +5,9 @@ import { bytes, int16, int32, nullableString, string } from '../schema/primitive
 import { struct } from '../schema/struct.js'
 
 /**
- * Gets a member's assignment after JoinGroup; the leader brings those of all.
+ * Gets a member's assignment after JoinGroup. The leader sends the assignments of all members.
  *
- * From version 5 on `protocolType` and `protocolName` must be the group's, or the answer is INCONSISTENT_GROUP_PROTOCOL.
+ * From version 5 on `protocolType` and `protocolName` must be the group's; otherwise the answer is INCONSISTENT_GROUP_PROTOCOL.
  *
  * Source: SyncGroupRequest.json and SyncGroupResponse.json of Apache Kafka 4.4.0.
  */
@@ -26,7 +26,7 @@ export const syncGroup = message({
     assignments: array(
       struct({
         memberId: string,
-        /** A `ConsumerAssignment`, for consumers. */
+        /** For consumers, a `ConsumerAssignment`. */
         assignment: bytes,
       }),
     ),

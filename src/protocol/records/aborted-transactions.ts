@@ -6,22 +6,22 @@ export interface AbortedTransaction {
 }
 
 /**
- * Which batches of one fetched partition were rolled back.
+ * Tells which batches of one fetched partition were aborted.
  *
- * The broker lists the aborted transactions that touch what it sends, each by its producer and first offset, but not
- * where they end: a marker in the log says so. A producer has one transaction at a time, so from the first offset to
- * the marker all its transactional batches are part of it. The same way as in the Java client (`CompletedFetch`).
+ * The broker lists the aborted transactions in what it sends, each with its producer and first offset. It does not say where
+ * they end: a marker in the log does. A producer has one transaction at a time, so all of its transactional batches from the
+ * first offset to the marker belong to it. The Java client does the same (`CompletedFetch`).
  */
 export class AbortedTransactions {
   readonly #ahead: AbortedTransaction[]
   readonly #open = new Set<number>()
 
   constructor(aborted: readonly AbortedTransaction[]) {
-    // The next one last.
+    // In descending order, so that the next one is last.
     this.#ahead = aborted.toSorted((a, b) => b.firstOffset - a.firstOffset)
   }
 
-  /** Whether the batch belongs to an aborted transaction; to be asked of every batch, in the order of the log. */
+  /** Whether the batch belongs to an aborted transaction. Must be called for every batch, in the order of the log. */
   contain(batch: BatchHeader): boolean {
     if (batch.producerId < 0) return false
     for (let first = this.#ahead.at(-1); first && first.firstOffset <= batch.lastOffset; first = this.#ahead.at(-1)) {
@@ -31,7 +31,7 @@ export class AbortedTransactions {
     return (batch.isTransactional || batch.isControl) && this.#open.has(batch.producerId)
   }
 
-  /** The producer's abort marker was met. */
+  /** Called at the producer's abort marker. */
   end(producerId: number): void {
     this.#open.delete(producerId)
   }

@@ -1,33 +1,33 @@
 import { CorruptBatchError } from './errors.js'
 import { readInt64 } from './int64.js'
 
-/** Bytes before a batch's records (magic 2). */
+/** The size of a batch's header in bytes (magic 2). */
 export const HEADER_BYTES = 61
-/** From here on a batch's checksum covers it. */
+/** The checksum of a batch covers the bytes from here on. */
 export const CHECKED_FROM = 21
 
-/** What stands before the records of a batch (KIP-98, "RecordBatch"). */
+/** The header of a record batch (KIP-98, "RecordBatch"). */
 export interface BatchHeader {
   readonly baseOffset: number
-  /** The last offset of the batch as it was written, whatever compaction has left of it. */
+  /** The last offset of the batch as it was written, even if compaction has removed its record. */
   readonly lastOffset: number
   readonly partitionLeaderEpoch: number
   readonly crc: number
   /** The codec's number; 0 for none. */
   readonly codec: number
-  /** The broker's time of writing, the same for all records, takes the place of the producer's. */
+  /** True: the broker's time of the append, `maxTimestamp`, replaces the timestamps of all records. */
   readonly isLogAppendTime: boolean
   readonly isTransactional: boolean
-  /** Holds a marker (commit, abort) and no records of users. */
+  /** The batch holds a marker (commit, abort) instead of user records. */
   readonly isControl: boolean
   readonly baseTimestamp: number
   readonly maxTimestamp: number
-  /** -1: neither idempotent nor transactional. */
+  /** -1: the producer is neither idempotent nor transactional. */
   readonly producerId: number
   readonly count: number
 }
 
-/** Reads the header of a batch that begins at `at`; its 61 bytes must be there. */
+/** Reads the header of the batch that begins at `at`. All of its 61 bytes must exist. */
 export function readBatchHeader(bytes: Buffer, at: number): BatchHeader {
   const attributes = bytes.readInt16BE(at + 21)
   const lastOffsetDelta = bytes.readInt32BE(at + 23)

@@ -1,27 +1,27 @@
 /**
  * Shortens bytes without changing their CRC-32C, ten times as fast as the checksum can be computed.
  *
- * A checksum stays what it is when a multiple of its polynomial is XORed onto the bytes. One with few terms is
- * x^680 + x^122 + x^80 + x^19 + x^3 + 1, and, as squaring keeps it a multiple, so is the same with eight times these
- * exponents: whole bytes. Hence a byte can be made 0 when it is XORed onto those 558, 600, 661, 677 and 680 places
- * after it. Done from the first byte on, only the last 680 or so remain, and XOR takes 16 bytes a step where there is
- * SIMD, which JavaScript reaches by WebAssembly. (The method is Chorba, Russell 2024; the multiple was found by trying.)
+ * XORing a multiple of the checksum's polynomial onto the bytes does not change the checksum. One multiple with few terms is
+ * x^680 + x^122 + x^80 + x^19 + x^3 + 1. Squaring gives a multiple again, so the exponents may be multiplied by eight, which
+ * makes them whole bytes. Hence a byte becomes 0 if it is XORed onto the bytes 558, 600, 661, 677 and 680 places after it.
+ * Doing that from the first byte on leaves only the last 680 or so. XOR takes 16 bytes per step with SIMD, which JavaScript
+ * has through WebAssembly. (The method is Chorba, Russell 2024; the multiple was found by search.)
  */
 const PLACES = [558, 600, 661, 677, 680] as const
 const REACH = 680
 
-/** Bytes a turn of the loop takes, as four vectors. */
+/** The bytes per iteration of the loop: four vectors. */
 const TURN = 64
 const HISTORY = Math.ceil(REACH / TURN) * TURN
 const LARGEST = 128 * 1024
 
-// In memory: zeros before the first byte; the bytes that are folded; the last ones, which take what is folded.
+// The memory: zeros before the first byte, the bytes to fold, and the last bytes, onto which they are folded.
 const FOLDED_AT = HISTORY
 const LAST_AT = FOLDED_AT + LARGEST + HISTORY
 const PAGE = 65_536
 const PAGES = Math.ceil((LAST_AT + HISTORY + TURN) / PAGE)
 
-/** `fold(at, end, history)` XORs onto each byte those before it, which stand from `history` on. */
+/** `fold(at, end, history)` XORs the bytes before each byte onto it; they begin at `history`. */
 type Fold = (at: number, end: number, history: number) => void
 
 interface WebAssemblyModules {
@@ -32,16 +32,16 @@ interface WebAssemblyModules {
 }
 
 export interface ByteFolding {
-  /** It takes no more at once. */
+  /** The maximum of bytes per call. */
   readonly largest: number
   /**
-   * Bytes with the same checksum as those from `start` up to `end`, given the checksum's state before them; the state
-   * to begin with is then 0. Good until the next call.
+   * Returns bytes with the same checksum as those from `start` up to `end`, computed from the state 0 instead of `state`. Valid
+   * until the next call.
    */
   fold(bytes: Uint8Array, start: number, end: number, state: number): Uint8Array
 }
 
-/** Undefined where WebAssembly or its SIMD is missing. */
+/** Undefined if WebAssembly or its SIMD is missing. */
 export function byteFolding(): ByteFolding | undefined {
   const { WebAssembly } = globalThis as { WebAssembly?: WebAssemblyModules }
   try {
@@ -57,7 +57,7 @@ export function byteFolding(): ByteFolding | undefined {
         all.set(bytes.subarray(start, middle), FOLDED_AT)
         for (let i = 0; i < 4; i++) all[FOLDED_AT + i]! ^= state >>> (8 * i)
         fold(FOLDED_AT, foldedEnd, FOLDED_AT - REACH)
-        // The last bytes are added to, but nothing follows them: zeros are what they seem to be.
+        // The last bytes get what is folded, and nothing is folded from them, so the memory after them must be zeros.
         all.fill(0, foldedEnd, foldedEnd + HISTORY + TURN)
         all.set(bytes.subarray(middle, end), LAST_AT)
         fold(LAST_AT, LAST_AT + length, foldedEnd - REACH)
@@ -69,7 +69,7 @@ export function byteFolding(): ByteFolding | undefined {
   }
 }
 
-/** The WebAssembly module, in its binary format, with the names of its text format. */
+/** The WebAssembly module in binary format. The constants have the names of the text format. */
 function moduleBytes(): Uint8Array {
   const [at, end, history] = [0, 1, 2]
   const [i32, func, none] = [0x7f, 0x60, 0x40]
@@ -104,5 +104,5 @@ function moduleBytes(): Uint8Array {
 }
 
 const unsigned = (value: number): number[] => (value < 128 ? [value] : [(value & 127) | 128, ...unsigned(value >>> 7)])
-/** Up to 8191: two bytes, for one would be read as negative from 64 on. */
+/** Up to 8191, always in two bytes: as one byte, numbers from 64 on would be negative. */
 const signed = (value: number): number[] => [(value & 127) | 128, value >>> 7]

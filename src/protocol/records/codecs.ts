@@ -5,15 +5,15 @@ import { uncompressSnappy } from './snappy.js'
 
 export type CodecName = 'gzip' | 'snappy' | 'lz4' | 'zstd'
 
-/** Decompression by name. What a function returns must be memory of its own: records are read from it later. */
+/** Decompressors by name. The returned memory must not be reused: records are read from it later. */
 export type Codecs = Partial<Record<CodecName, (compressed: Buffer) => Buffer>>
 
-/** By their number in a batch's attributes. */
+/** By the number in a batch's attributes. */
 const CODEC_NAMES: readonly (CodecName | 'none')[] = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
 
 const limits = { maxOutputLength: LARGEST_BATCH }
 
-// Absent before Node.js 22.15, and so from the types of older ones.
+// Missing before Node.js 22.15, and so in the types of older versions.
 const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (bytes: Buffer, options: typeof limits) => Buffer }
 
 const builtIn: Codecs = {
@@ -23,11 +23,10 @@ const builtIn: Codecs = {
 }
 
 /**
- * Undoes a batch's compression. `codecs` come before those built in, which are gzip, snappy and, in Node.js 22.15 and
- * newer, zstd.
+ * Decompresses a batch. `codecs` take precedence over the built-in ones: gzip, snappy and, from Node.js 22.15 on, zstd.
  *
- * @throws UnsupportedCodecError when there is none for this number
- * @throws CorruptBatchError when the bytes are not what the codec writes, or expand to more than `LARGEST_BATCH`
+ * @throws UnsupportedCodecError if there is no codec for this number
+ * @throws CorruptBatchError if the bytes are invalid, or expand to more than `LARGEST_BATCH`
  */
 export function decompress(codec: number, compressed: Buffer, codecs: Codecs = {}): Buffer {
   const name = CODEC_NAMES[codec]
@@ -42,7 +41,7 @@ export function decompress(codec: number, compressed: Buffer, codecs: Codecs = {
     if ((error as { code?: unknown })?.code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(name)
     throw new CorruptBatchError(`${name} cannot decompress it: ${(error as Error)?.message ?? error}`, { cause: error })
   }
-  if (!(bytes instanceof Uint8Array)) throw new CorruptBatchError(`the codec for ${name} gave no Buffer`)
+  if (!(bytes instanceof Uint8Array)) throw new CorruptBatchError(`the codec for ${name} returned no Buffer`)
   if (bytes.length > LARGEST_BATCH) throw tooLarge(name)
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

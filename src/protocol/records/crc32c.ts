@@ -1,6 +1,6 @@
 import { byteFolding } from './byte-folding.js'
 
-/** From here on folding is faster than the tables alone. */
+/** From this length on folding is faster than the tables alone. */
 const WORTH_FOLDING = 2048
 
 const folding = byteFolding()
@@ -9,7 +9,7 @@ const advance = slicingBy16(makeTables())
 /**
  * CRC-32C (Castagnoli) of the bytes from `start` up to `end`, as an unsigned number.
  *
- * Node.js has none of its own: `zlib.crc32` is the other polynomial.
+ * Node.js does not have it: `zlib.crc32` uses another polynomial.
  */
 export function crc32c(bytes: Uint8Array, start: number, end: number): number {
   let state = -1
@@ -23,7 +23,7 @@ export function crc32c(bytes: Uint8Array, start: number, end: number): number {
   return ~advance(state, bytes, at, end) >>> 0
 }
 
-/** `tables[k][byte]`: what the byte adds to the checksum when k more bytes follow it. */
+/** `tables[k][byte]`: the byte's contribution to the checksum if k more bytes follow. */
 function makeTables(): readonly Int32Array[] {
   const reversedPolynomial = 0x82f63b78
   const tables = Array.from({ length: 16 }, () => new Int32Array(256))
@@ -42,8 +42,8 @@ function makeTables(): readonly Int32Array[] {
 }
 
 /**
- * Moves the checksum's state past bytes, 16 a step, each through a table of its own: five times as fast as byte by
- * byte. The tables are constants around the function, as the engine then knows their addresses: half of the speed.
+ * Updates the checksum's state, 16 bytes per step, each through its own table: five times as fast as byte by byte. The tables
+ * are constants of the enclosing function, so that the engine knows their addresses; that is half of the speed.
  */
 function slicingBy16(tables: readonly Int32Array[]) {
   const [t0, t1, t2, t3, t4, t5, t6, t7] = tables as Eight
@@ -58,7 +58,7 @@ function slicingBy16(tables: readonly Int32Array[]) {
       const b = view.getInt32(at + 4, true)
       const c = view.getInt32(at + 8, true)
       const d = view.getInt32(at + 12, true)
-      // biome-ignore format: a word a line
+      // biome-ignore format: one word per line
       crc =
         t15[a & 255]! ^ t14[(a >>> 8) & 255]! ^ t13[(a >>> 16) & 255]! ^ t12[a >>> 24]! ^
         t11[b & 255]! ^ t10[(b >>> 8) & 255]! ^ t9[(b >>> 16) & 255]! ^ t8[b >>> 24]! ^

@@ -1,14 +1,14 @@
-/** The bytes are not a record batch as Kafka writes it, or not the bytes that were written. */
+/** The bytes are not a record batch as Kafka writes it, or were changed since. */
 export class CorruptBatchError extends Error {
   override readonly name = 'CorruptBatchError'
 }
 
-/** A batch is compressed by a codec there is no decompression for here. */
+/** There is no decompressor for the codec of a batch. */
 export class UnsupportedCodecError extends Error {
   override readonly name = 'UnsupportedCodecError'
 
   constructor(
-    /** As Kafka names it, or its number where Kafka has no name for it. */
+    /** The name in Kafka, or the number if Kafka has no name for it. */
     readonly codec: string,
   ) {
     super(`it is compressed with ${codec}, which cannot be read here${REMEDIES[codec] ?? ''}`)

@@ -1,12 +1,12 @@
-/** What the batches of one fetch answer may expand to before decoding stops: eight times the largest answer. */
+/** How many bytes the batches of one fetch response may expand to before decoding stops: eight times the largest response. */
 const DEFAULT_BYTES = 32 * 1024 * 1024
 
 /**
- * How much compressed batches may expand to, together. Compressed bytes are bounded by what was asked for, and what they
- * expand to by nothing: one MiB of gzip can be a GiB of records.
+ * Limits how many bytes the compressed batches of a response expand to, in total. The request limits compressed bytes only:
+ * one MiB of gzip can be a GiB of records.
  *
- * The size of a batch is known only once it is decompressed. So a budget may be exceeded by its last batch, which is at
- * most `LARGEST_BATCH`, and the first batch always fits.
+ * The size of a batch is known only after decompression. So the last batch may exceed the budget, by at most
+ * `LARGEST_BATCH`, and the first batch always fits.
  */
 export class ExpansionBudget {
   #left: number

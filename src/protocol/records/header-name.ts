@@ -3,16 +3,16 @@ const LONGEST = 64
 const names: { readonly bytes: Uint8Array; readonly text: string }[] = []
 
 /**
- * The name at `from … end` of the header that is the `index`th of its record.
+ * The name of a header at `from … end`, which is header number `index` of its record.
  *
- * The headers of a topic are mostly named alike in every record, so each name is compared with that of the record
- * before: decoding text costs ten times as much as comparing its bytes.
+ * Most records of a topic have the same header names. So each name is compared with that of the previous record: decoding
+ * text costs ten times as much as comparing its bytes.
  */
 export function readHeaderName(bytes: Buffer, from: number, end: number, index: number): string {
   const known = names[index]
   if (known !== undefined && isSame(known.bytes, bytes, from, end)) return known.text
   const text = bytes.toString('utf8', from, end)
-  // In order, so that the array has no holes; small, so that it needs no bound but these.
+  // Indexes in order, so that the array has no holes, and limits that bound its memory.
   if (index < REMEMBERED && index <= names.length && end - from <= LONGEST) {
     names[index] = { bytes: Uint8Array.from(bytes.subarray(from, end)), text }
   }

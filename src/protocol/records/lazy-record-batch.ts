@@ -8,15 +8,15 @@ const NOTHING = Buffer.alloc(0)
 const NO_RECORDS = Int32Array.of(0)
 
 /**
- * One record batch of the log, its records still bytes.
+ * One record batch of the log, whose records are still bytes.
  *
- * Making it finds where the records are and checks every length in them; keys, values, headers and timestamps are read
- * when asked for, and are views of the fetched bytes. So nothing here throws but for an index that is no record's.
+ * Creating it finds the records and checks every length in them. Keys, values, headers and timestamps are read on access, as
+ * views of the fetched bytes. So its methods throw only for an invalid index.
  */
 export class LazyRecordBatch {
   private constructor(
     private readonly header: BatchHeader,
-    /** The offset after which reading goes on: that of the batch, or in a copy the record's own. */
+    /** Reading continues after this offset: the last one of the batch; in a copy, that of the record. */
     readonly lastOffset: number,
     private readonly bytes: Buffer,
     /** See `STRIDE`. */
@@ -25,7 +25,7 @@ export class LazyRecordBatch {
   ) {}
 
   /**
-   * The batch whose records stand, uncompressed, at `from … end`.
+   * The batch of the uncompressed records at `from … end`.
    *
    * @throws CorruptBatchError
    */
@@ -35,7 +35,7 @@ export class LazyRecordBatch {
     return new LazyRecordBatch(header, header.lastOffset, bytes, positions, header.count)
   }
 
-  /** The batch without its records: markers, or what a transaction took back. It keeps no fetched bytes. */
+  /** The batch without its records: a marker, or an aborted batch. It references no fetched bytes. */
   static withoutRecords(header: BatchHeader): LazyRecordBatch {
     return new LazyRecordBatch(header, header.lastOffset, NOTHING, NO_RECORDS, 0)
   }
@@ -56,17 +56,17 @@ export class LazyRecordBatch {
     return this.header.isControl
   }
 
-  /** -1: neither idempotent nor transactional. */
+  /** -1: the producer is neither idempotent nor transactional. */
   get producerId(): number {
     return this.header.producerId
   }
 
-  /** Of the records, uncompressed. The memory they stand in may hold more: the rest of the fetch response. */
+  /** The size of the uncompressed records. Their memory may hold more: the rest of the fetch response. */
   get byteLength(): number {
     return this.positions[this.count * STRIDE]! - this.positions[0]!
   }
 
-  /** Bytes of one record, its length before it included. */
+  /** The size of one record in bytes, including its length prefix. */
   sizeOf(index: number): number {
     const place = this.#place(index)
     return this.positions[place + STRIDE]! - this.positions[place]!
@@ -76,7 +76,7 @@ export class LazyRecordBatch {
     return this.header.baseOffset + this.positions[this.#place(index) + 1]!
   }
 
-  /** Milliseconds since 1970, or -1. Rounded where a producer wrote more than 2^53, as nanoseconds are. */
+  /** ms since 1970, or -1. Rounded beyond 2^53, as with nanoseconds. */
   timestamp(index: number): number {
     const at = this.#timestampAt(this.#place(index))
     if (this.header.isLogAppendTime) return this.header.maxTimestamp
@@ -104,7 +104,7 @@ export class LazyRecordBatch {
     return collected.pairs
   }
 
-  /** Tells of each header where its value stands, and makes no buffer for it. */
+  /** Passes the position of each header's value, without a buffer for it. */
   scanHeaders(index: number, visitor: HeaderVisitor): void {
     const place = this.#place(index)
     const { bytes } = this
@@ -123,7 +123,7 @@ export class LazyRecordBatch {
     }
   }
 
-  /** The index of the first record at `offset` or after it; `count` when there is none. */
+  /** The index of the first record at or after `offset`; `count` if there is none. */
   firstIndexAt(offset: number): number {
     const delta = offset - this.header.baseOffset
     if (delta <= 0) return 0
@@ -137,11 +137,11 @@ export class LazyRecordBatch {
     return low
   }
 
-  /** One record in memory of its own: whoever keeps it does not keep the fetch response. */
+  /** Copies one record to its own memory, so that keeping it does not keep the fetch response. */
   copy(index: number): LazyRecordBatch {
     const place = this.#place(index)
     const [from, delta, valueAt, end] = this.positions.subarray(place, place + STRIDE + 1) as unknown as Place
-    // Not of the pool, which small buffers share: one of them keeps it all.
+    // Not from Node's pool of small buffers: one buffer keeps the whole pool in memory.
     const own = Buffer.allocUnsafeSlow(end - from)
     this.bytes.copy(own, 0, from, end)
     const positions = Int32Array.of(0, delta, valueAt - from, end - from)
@@ -150,22 +150,22 @@ export class LazyRecordBatch {
 
   #place(index: number): number {
     if (index >= 0 && index < this.count) return index * STRIDE
-    throw new RangeError(`record ${index} of a batch of ${this.count}`)
+    throw new RangeError(`record ${index} does not exist (the batch has ${this.count} records)`)
   }
 
-  /** Behind the record's length and its attributes, which mean nothing yet. */
+  /** After the record's length and its attributes, which have no meaning yet. */
   #timestampAt(place: number): number {
     return skipVarint(this.bytes, this.positions[place]!, this.positions[place + STRIDE]!) + 1
   }
 
-  /** Bytes with their length before them. */
+  /** Bytes with a length prefix. */
   #read(at: number, end: number): Buffer | null {
     const length = readVarint(this.bytes, at, end)
     return length < 0 ? null : this.bytes.subarray(next, next + length)
   }
 }
 
-/** Is told where a header's value stands; `from` is -1 where it is null. */
+/** Gets the position of a header's value; `from` is -1 for null. */
 interface HeaderVisitor {
   header(name: string, bytes: Buffer, from: number, end: number): void
 }

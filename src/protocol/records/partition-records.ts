@@ -9,23 +9,23 @@ import { LazyRecordBatch } from './lazy-record-batch.js'
 
 export interface DecodingOptions {
   readonly codecs?: Codecs
-  /** Whether batches are compared with their checksums; true by default. */
+  /** Whether the checksums of batches are checked; default true. */
   readonly checkCrcs?: boolean
 }
 
-/** What was fetched of one partition. */
+/** The result of a fetch of one partition. */
 export interface PartitionRecords {
-  /** Whole batches in the order of the log, each once and to its end; markers and aborted ones without records. */
+  /** Whole batches in the order of the log. Markers and aborted batches have no records. */
   readonly batches: readonly LazyRecordBatch[]
-  /** Why reading stopped before the end of what was fetched, and at which batch. */
+  /** The batch at which decoding stopped before the end of the fetched bytes, and why. */
   readonly failure: { readonly offset: number; readonly error: Error } | undefined
-  /** The budget was spent before the end of what was fetched: the rest has to be fetched again. */
+  /** True: the budget was used up before the end of the fetched bytes; the rest must be fetched again. */
   readonly isCut: boolean
-  /** The first record is of a format before Kafka 0.11's, which is not read here; then there are no batches. */
+  /** True: the first record has a format older than Kafka 0.11, which is not supported. Then there are no batches. */
   readonly isOldFormat: boolean
 }
 
-/** Offset and length: what is the same in all formats before the magic byte's place is known. */
+/** The fields before the magic byte, offset and length, are the same in all formats. */
 const LENGTH_AT = 8
 const AFTER_LENGTH = 12
 const MAGIC_AT = 16
@@ -33,9 +33,9 @@ const MAGIC = 2
 const ABORT = 0
 
 /**
- * Reads the records of one partition that stand at `start … end` of a response; `from` is the offset they were asked
- * from. Batches that end before it are left out; the first may begin before it, as the broker sends whole batches. Reading
- * stops where the budget is spent by what compressed batches expand to.
+ * Decodes the record batches of one partition at `start … end` of a response; `from` is the requested offset. Batches that
+ * end before it are left out. The first batch may begin before it, because the broker sends whole batches. Decoding stops
+ * when compressed batches have used up the budget.
  */
 export function readPartitionRecords(
   bytes: Buffer,
@@ -55,12 +55,12 @@ export function readPartitionRecords(
     try {
       const length = bytes.readInt32BE(at + LENGTH_AT)
       const magic = bytes.readInt8(at + MAGIC_AT)
-      // After newer batches: they come first in the next response, and alone.
+      // After newer batches it is left for the next response, where it comes first.
       if (magic < MAGIC) return { ...outcome, isOldFormat: batches.length === 0 }
       if (magic > MAGIC) throw new CorruptBatchError(`its format is ${magic}, newer than is known here`)
       if (length < HEADER_BYTES - AFTER_LENGTH) throw new CorruptBatchError(`its length is said to be ${length}`)
       const stop = at + AFTER_LENGTH + length
-      // The broker sends as many bytes as were asked for and cuts the last batch where they end.
+      // The broker sends the requested number of bytes, so the last batch may be cut off.
       if (stop > end) break
       const batch = readBatch(bytes, at, stop, from, transactions, options, budget)
       if (batch !== undefined) batches.push(batch)
@@ -70,14 +70,14 @@ export function readPartitionRecords(
     }
   }
   if (at === start && end > start) {
-    // Since Kafka 0.10.1 the first batch is whole whatever its size; asking again would not help.
+    // Since Kafka 0.10.1 the first batch is never cut off, so fetching again would not help.
     const error = new CorruptBatchError('it is cut off, and nothing came before it')
     return { ...outcome, failure: { offset: from, error } }
   }
   return outcome
 }
 
-/** Undefined: all of it is before `from`. */
+/** Undefined if the batch ends before `from`. */
 function readBatch(
   bytes: Buffer,
   at: number,
@@ -115,14 +115,14 @@ function readRecords(
   codecs: Codecs | undefined,
   budget: ExpansionBudget,
 ): LazyRecordBatch {
-  // Where compaction has left no records, a codec may be named and nothing be there for it.
+  // If compaction has removed all records, a codec may be set without any bytes to decompress.
   if (header.codec === 0 || from === stop) return LazyRecordBatch.of(header, bytes, from, stop)
   const uncompressed = decompress(header.codec, bytes.subarray(from, stop), codecs)
   budget.spend(uncompressed.length)
   return LazyRecordBatch.of(header, uncompressed, 0, uncompressed.length)
 }
 
-/** The key of a marker: its version and its type, two bytes each. */
+/** The key of a marker has its version and its type, two bytes each. */
 function isAbortMarker(batch: LazyRecordBatch): boolean {
   if (batch.count === 0) return false
   const key = batch.key(0)

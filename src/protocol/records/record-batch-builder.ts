@@ -2,38 +2,38 @@ import type { BatchHeader } from './batch-header.js'
 import type { HeaderPair } from './header-pair.js'
 import { LazyRecordBatch } from './lazy-record-batch.js'
 
-/** A record as it goes to the wire. */
+/** A record to encode. */
 export interface EncodableRecord {
   readonly key: Buffer | null
   readonly value: Buffer | null
   readonly headers: readonly HeaderPair[]
-  /** Milliseconds since 1970, or before it; -1 is Kafka's word for none. */
+  /** ms since 1970. Kafka's -1 means none; other negative values lie before 1970. */
   readonly timestamp: number
 }
 
-/** The records of one batch as bytes. Who writes them, and under which numbers, is not said yet. */
+/** The encoded records of one batch. The producer and the sequence are added later. */
 export interface BatchBody {
   readonly count: number
   /** Of the first record. */
   readonly baseTimestamp: number
   readonly maxTimestamp: number
-  /** The records, behind room for the batch's header (`batchHeaderBytes`). */
+  /** The records, after room for the batch's header (`batchHeaderBytes`). */
   readonly bytes: Buffer
 }
 
-/** What stands before the records of a batch, and counts for its size. */
+/** The size of the batch's header, which is part of the batch's size. */
 export const batchHeaderBytes = 61
 
 const firstRoom = 256 * 1024
-/** A buffer up to this size is used again for the next batch. */
+/** A buffer of at most this size is reused for the next batch. */
 const maxSpare = 1024 * 1024
 
-/** What no builder uses at present: a new one for each batch would be touched page by page. */
+/** An unused buffer. Reused, because every page of a new one would have to be touched first. */
 let spare: Buffer | undefined
 
 /**
- * Encodes records one after the other, so that nothing but bytes is kept of each. Headers that a record has in common
- * with the one before, by identity, are copied from there: copies of failed records have most in common.
+ * Encodes records one after the other, and keeps only their bytes. Header pairs that are identical to those of the previous
+ * record are copied from its bytes: copies of failed records share most of them.
  */
 export class RecordBatchBuilder {
   #buffer: Buffer
@@ -41,9 +41,9 @@ export class RecordBatchBuilder {
   #count = 0
   #base = 0
   #latest = 0
-  /** The headers of the record before. */
+  /** The headers of the previous record. */
   #pairs: readonly HeaderPair[] = []
-  /** Where each of them begins, and where the last ends. */
+  /** The start of each of these headers, and the end of the last one. */
   readonly #starts: number[] = []
 
   constructor() {
@@ -55,13 +55,13 @@ export class RecordBatchBuilder {
     return this.#count
   }
 
-  /** How large the batch would be with this record as the next, bytes. */
+  /** The size of the batch in bytes if this record were added. */
   sizeWith(record: EncodableRecord): number {
     const body = this.#bodySize(record, this.#deltaOf(record.timestamp))
     return this.#at + varintSize(body) + body
   }
 
-  /** Adds a record. False, and nothing is added: the batch would be larger than `maxSize`. */
+  /** Adds a record. Returns false and adds nothing if the batch would be larger than `maxSize`. */
   add(record: EncodableRecord, maxSize = Number.POSITIVE_INFINITY): boolean {
     const { key, value, headers, timestamp } = record
     const delta = this.#deltaOf(timestamp)
@@ -71,7 +71,7 @@ export class RecordBatchBuilder {
     this.#makeRoom(size)
     const writer = new Writer(this.#buffer, this.#at)
     writer.varint(body)
-    // Attributes, which mean nothing yet.
+    // Attributes, which have no meaning yet.
     writer.byte(0)
     writer.varint(delta)
     writer.varint(this.#count)
@@ -87,7 +87,7 @@ export class RecordBatchBuilder {
     return true
   }
 
-  /** What was added, in memory of its own; undefined: nothing was. The builder is of no use after it. */
+  /** The added records, in their own memory; undefined if there are none. The builder cannot be used after that. */
   build(): BatchBody | undefined {
     const buffer = this.#buffer
     if (buffer.length <= maxSpare) spare = buffer
@@ -104,7 +104,7 @@ export class RecordBatchBuilder {
     this.#buffer = larger
   }
 
-  /** A number where that is exact, as it nearly always is. */
+  /** A number if that is exact, which it nearly always is. */
   #deltaOf(timestamp: number): number | bigint {
     if (this.#count === 0) return 0
     const delta = timestamp - this.#base
@@ -148,7 +148,7 @@ export class RecordBatchBuilder {
   }
 }
 
-/** The records of a body once more, as views of its bytes: for whoever makes batches of some of them. */
+/** The records of an encoded body, as views of its bytes. For making batches of some of them. */
 export function recordsOf({ count, baseTimestamp, maxTimestamp, bytes }: BatchBody): readonly EncodableRecord[] {
   const header: BatchHeader = {
     ...{ baseOffset: 0, lastOffset: count - 1, count, partitionLeaderEpoch: -1, producerId: -1, crc: 0, codec: 0 },
@@ -165,12 +165,12 @@ export function recordsOf({ count, baseTimestamp, maxTimestamp, bytes }: BatchBo
 
 // ── Header names ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Header names are few, and on every record. */
+/** The bytes of header names, which are few and used by every record. */
 const names = new Map<string, Buffer>()
 const namesKept = 1_000
-/** UTF-16 units. Copies of records carry the names that others gave: a thousand of any length would have no bound. */
+/** In UTF-16 units. Longer names are not kept: copies of records have the names that others chose, so a limit is needed. */
 const longestKept = 64
-/** By place in its record the name that was there last: most records of a topic have the same names in the same order. */
+/** The last name at each position of a record: most records of a topic have the same names in the same order. */
 const lastNames: string[] = []
 const lastBytes: Buffer[] = []
 const placesKept = 32
@@ -178,7 +178,7 @@ const placesKept = 32
 function nameBytes(name: string, place: number): Buffer {
   if (lastNames[place] === name) return lastBytes[place]!
   const bytes = knownBytes(name)
-  // In order, so that the arrays have no holes.
+  // Positions in order, so that the arrays have no holes.
   if (place < placesKept && place <= lastNames.length && name.length <= longestKept) {
     lastNames[place] = name
     lastBytes[place] = bytes
@@ -199,17 +199,17 @@ function knownBytes(name: string): Buffer {
 
 // ── Numbers ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Twice this is still exact: up to here a delta needs no bigint. */
+/** Up to twice this number, doubles are exact. Up to this number, a delta needs no bigint. */
 const exactDelta = 2 ** 51
 
 function bytesSize(bytes: Buffer | null): number {
   return bytes === null ? 1 : varintSize(bytes.length) + bytes.length
 }
 
-/** Of a zigzag number. Differences of timestamps can be beyond 32 bits, and beyond what doubles hold exactly. */
+/** The size of a zigzag number. Differences of timestamps may exceed 32 bits, and what doubles hold exactly. */
 function varintSize(value: number | bigint): number {
   if (typeof value === 'bigint') return varlongSize(value)
-  // Most are lengths and indexes: no loop, and no division.
+  // Most are lengths and indexes: avoid a loop and divisions.
   if (value >= 0 && value < 0x4000_0000) {
     return value < 0x40 ? 1 : value < 0x2000 ? 2 : value < 0x10_0000 ? 3 : value < 0x800_0000 ? 4 : 5
   }
@@ -268,7 +268,7 @@ class Writer {
     this.at += bytes.length
   }
 
-  /** What stands from `from` up to `end`, once more. */
+  /** Copies the bytes from `from` up to `end` to the current position. */
   again(from: number, end: number): void {
     this.buffer.copyWithin(this.at, from, end)
     this.at += end - from

@@ -4,23 +4,23 @@ import { type BatchBody, batchHeaderBytes, type EncodableRecord, RecordBatchBuil
 
 export type { EncodableRecord } from './record-batch-builder.js'
 
-/** By which a broker knows a batch that it has already: who sent it, and as the how many-th record of the partition. */
+/** How a broker recognizes a batch that it already has: the producer, and the sequence number of the first record. */
 export interface ProducerSequence {
   readonly producerId: bigint
   readonly epoch: number
   readonly first: number
-  /** The batch is part of the producer's open transaction; default false. */
+  /** Whether the batch is part of the producer's open transaction; default false. */
   readonly transactional?: boolean
 }
 
 const crcFrom = 21
-/** In a batch's attributes: its records are compressed by gzip. */
+/** Attribute of a batch: its records are compressed by gzip. */
 const gzipAttribute = 1
 const transactionalAttribute = 16
 
 /**
- * A record batch of format 2, uncompressed unless `compression` is given. It keeps the order of headers and null headers,
- * which kafkajs's encoder does not, and makes no buffer for each record.
+ * Encodes a record batch of format 2, uncompressed unless `compression` is given. Unlike kafkajs's encoder, it keeps the order
+ * of headers and null headers, and allocates no buffer per record.
  */
 export function encodeRecordBatch(
   records: readonly EncodableRecord[],
@@ -33,8 +33,8 @@ export function encodeRecordBatch(
 }
 
 /**
- * The batch of these records, with its header and checksum. Without compression it is the body's own bytes, the header
- * written into them.
+ * The batch of these records, with its header and checksum. Without compression it uses the body's own bytes, and writes the
+ * header into them.
  */
 export function sealed(body: BatchBody, sequence: ProducerSequence, compression: 'gzip' | undefined): Buffer {
   if (compression === undefined) return withHeader(body.bytes, 0, body, sequence)

@@ -2,17 +2,17 @@ import { CorruptBatchError } from './errors.js'
 import { next, readVarint, skipVarint } from './varint.js'
 
 /**
- * Numbers kept per record: where it begins, its offset's distance from the batch's first, and where its value's length
- * stands. One more at the end: where the last record ends.
+ * The numbers kept per record: where it begins, its offset relative to the batch's first offset, and where the length of its
+ * value is. One more number at the end says where the last record ends.
  */
 export const STRIDE = 3
 
-/** Length, attributes, two deltas, the lengths of key and value, the count of headers: one byte each at least. */
+/** At least one byte for each of: length, attributes, two deltas, the lengths of key and value, the count of headers. */
 const SHORTEST_RECORD = 7
 
 /**
- * Finds the records of a batch, and checks every length on the way, so that what reads them later need not: nothing
- * outside `from … end` is read, now or then.
+ * Finds the records of a batch, and checks every length, so that later reads need no checks. Neither this function nor later
+ * reads access bytes outside `from … end`.
  *
  * @throws CorruptBatchError unless there are exactly `count` records, in the order of their offsets, none above
  * `lastDelta`
@@ -47,7 +47,7 @@ export function scanRecords(
   return positions
 }
 
-/** Where reading goes on after bytes with their length before them; any length below 0 stands for null. */
+/** Returns the position after bytes with a length prefix. Any negative length means null. */
 function skipBytes(bytes: Uint8Array, at: number, end: number): number {
   const length = readVarint(bytes, at, end)
   const stop = length < 0 ? next : next + length
@@ -59,7 +59,7 @@ function skipHeaders(bytes: Uint8Array, from: number, end: number): void {
   const count = readVarint(bytes, from, end)
   let at = next
   if (count < 0) throw new CorruptBatchError('a record in it has an invalid count of headers')
-  // A hostile count ends where the bytes do: each header takes two at least.
+  // A hostile count stops at the end of the bytes, because each header takes at least two.
   for (let i = 0; i < count; i++) {
     if (readVarint(bytes, at, end) < 0) throw new CorruptBatchError('a header in it has no name')
     at = skipBytes(bytes, skipBytes(bytes, at, end), end)

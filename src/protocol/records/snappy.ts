@@ -1,17 +1,17 @@
 import { CorruptBatchError } from './errors.js'
 import { LARGEST_BATCH, tooLarge } from './largest-batch.js'
 
-/** How snappy-java begins its streams; two versions of four bytes and blocks with their lengths before them follow. */
+/** The beginning of snappy-java's streams. Two version numbers of four bytes each follow, then blocks with length prefixes. */
 const XERIAL_MAGIC = Buffer.from([0x82, ...Buffer.from('SNAPPY'), 0])
 const XERIAL_HEADER = XERIAL_MAGIC.length + 8
 
-/** The shortest element, 3 bytes, gives 64 at most: what promises more is not believed, and not given memory. */
+/** The best ratio: the shortest element has 3 bytes and gives at most 64. A block that claims more gets no memory. */
 const HIGHEST_RATIO = 22
 
 /**
- * Undoes Snappy: one raw block, as clients in Go and librdkafka write it, or snappy-java's stream of blocks.
+ * Decompresses Snappy: a single raw block, as Go clients and librdkafka write it, or snappy-java's stream of blocks.
  *
- * Own code, because snappyjs does not end on some hostile input.
+ * Own code, because snappyjs does not terminate on some hostile input.
  */
 export function uncompressSnappy(compressed: Buffer): Buffer {
   const isStream = compressed.length >= XERIAL_HEADER && compressed.subarray(0, 8).equals(XERIAL_MAGIC)
@@ -40,7 +40,7 @@ function* xerialBlocks(compressed: Buffer): Generator<Buffer> {
   }
 }
 
-/** The length a block promises, and where its elements begin. */
+/** The length that a block claims, and where its elements begin. */
 function uncompressedLength(block: Buffer): [length: number, from: number] {
   let length = 0
   for (let at = 0; at < 5 && at < block.length; at++) {
@@ -58,7 +58,7 @@ function uncompressBlock(block: Buffer, from: number, out: Buffer): void {
   const room = out.length
   const source = new DataView(block.buffer, block.byteOffset, end)
   const target = new DataView(out.buffer, out.byteOffset, room)
-  // Up to here 16 bytes can be read, and written, whatever of them is meant: what is too much is written over next.
+  // Up to here, 16 bytes can be read and written even if fewer are meant: excess bytes are overwritten by the next element.
   const lastSource = end - SHORT
   const lastTarget = room - SHORT
   let at = from
@@ -100,21 +100,21 @@ function uncompressBlock(block: Buffer, from: number, out: Buffer): void {
     if (length <= SHORT && distance >= STEP && to <= lastTarget) {
       copyShort(target, to, target, to - distance)
       to += length
-      // Byte by byte: what is copied may be what this very copy wrote.
+      // Byte by byte, because the source may overlap with what this copy writes.
     } else for (const stop = to + length; to < stop; to++) out[to] = out[to - distance]!
   }
   if (to !== room) throw new CorruptBatchError('its Snappy block gives less than it promises')
 }
 
-/** Most elements are no longer. */
+/** Most elements are at most this long. */
 const SHORT = 16
-/** From here on the call of `copy` is worth it. */
+/** From this length on, a call of `copy` pays off. */
 const LONG = 32
 const STEP = 4
 
 /**
- * 16 bytes in steps of 4. Most elements are of 4 to 8, and no two in a row alike: a loop that ends where they do is
- * guessed wrongly by the processor, and a batch of text in hexadecimal took a fifth longer with it.
+ * Copies 16 bytes in steps of 4. Most elements have 4 to 8 bytes, with lengths in no pattern. The processor would mispredict
+ * the end of a loop over the exact length: a batch of hexadecimal text took a fifth longer with it.
  */
 function copyShort(target: DataView, to: number, source: DataView, from: number): void {
   target.setInt32(to, source.getInt32(from, true), true)

@@ -1,13 +1,13 @@
 import { CorruptBatchError } from './errors.js'
 
-/** Where reading goes on after the varint read last: a second result that costs no object. */
+/** The position after the last varint: a second result without an object. */
 export let next = 0
 
-/** A zigzag varint of at most 32 bits that begins at `at`; all of it must stand before `end`. */
+/** Reads a zigzag varint of at most 32 bits at `at`. All of it must be before `end`. */
 export function readVarint(bytes: Uint8Array, at: number, end: number): number {
   if (at < end) {
     const byte = bytes[at]!
-    // One byte says -64 to 63: most lengths and deltas.
+    // One byte holds -64 to 63: most lengths and deltas.
     if (byte < 128) {
       next = at + 1
       return (byte >>> 1) ^ -(byte & 1)
@@ -31,21 +31,21 @@ function readLongerVarint(bytes: Uint8Array, from: number, end: number): number 
   throw new CorruptBatchError('a number in it is longer than 32 bits')
 }
 
-/** Where reading goes on after a varint of at most 64 bits. */
+/** Returns the position after a varint of at most 64 bits. */
 export function skipVarint(bytes: Uint8Array, from: number, end: number): number {
   const limit = Math.min(end, from + 10)
   for (let at = from; at < limit; at++) if (bytes[at]! < 128) return at + 1
   throw limit === end ? cutOff() : new CorruptBatchError('a number in it is longer than 64 bits')
 }
 
-/** A zigzag varint of at most 64 bits, rounded where a number cannot hold it. For what `skipVarint` has passed. */
+/** Reads a zigzag varint of at most 64 bits, rounded if a number cannot hold it. `skipVarint` must have checked it before. */
 export function readVarlong(bytes: Uint8Array, at: number): number {
-  // Four bytes hold 28 bits: as a delta of milliseconds 37 hours.
+  // Four bytes hold 28 bits, which is 37 hours as a delta in ms.
   for (let i = at; i < at + 4; i++) if (bytes[i]! < 128) return readVarint(bytes, at, i + 1)
   return Number(readBigVarlong(bytes, at))
 }
 
-/** The same, exactly. */
+/** As `readVarlong`, but exact. */
 export function readBigVarlong(bytes: Uint8Array, at: number): bigint {
   let value = 0n
   for (let i = 0; i < 10; i++) {

@@ -10,21 +10,21 @@ export interface VersionRange {
 }
 
 export interface MessageDefinition<Request extends Fields, Response extends Fields> {
-  /** As Kafka names it: `OffsetFetch`. */
+  /** The name in Kafka: `OffsetFetch`. */
   readonly name: string
   /** The API key. */
   readonly key: number
-  /** The versions that are spoken here. */
+  /** The versions that this client implements. */
   readonly versions: readonly [min: number, max: number]
   /** The first flexible version. */
   readonly flexibleSince: number
-  /** Only ApiVersions has none: its response must be readable before anything is known of the broker. */
+  /** False only for ApiVersions: its response must be readable before anything is known of the broker. */
   readonly flexibleResponseHeader?: boolean
   readonly request: Struct<Request>
   readonly response: Struct<Response>
 }
 
-/** A request of Kafka's protocol and its response: bodies without headers, both ways. */
+/** A request of Kafka's protocol and its response: the bodies without headers, for encoding and decoding. */
 export class Message<Request extends Fields, Response extends Fields> {
   readonly name: string
   readonly key: number
@@ -45,17 +45,17 @@ export class Message<Request extends Fields, Response extends Fields> {
     this.#flexibleResponseHeader = definition.flexibleResponseHeader ?? true
   }
 
-  /** Whether the version has compact types and tagged fields, and its request a header with tagged fields (v2). */
+  /** Whether the version has compact types and tagged fields, and a request header with tagged fields (v2). */
   isFlexible(version: number): boolean {
     return version >= this.#flexibleSince
   }
 
-  /** Whether the header of the version's response has tagged fields (v1). */
+  /** Whether the response header of the version has tagged fields (v1). */
   hasFlexibleResponseHeader(version: number): boolean {
     return this.#flexibleResponseHeader && this.isFlexible(version)
   }
 
-  /** The newest version that is spoken both here and by a broker; undefined if there is none. */
+  /** The newest version that both this client and the broker implement; undefined if there is none. */
   versionFor(broker: VersionRange | undefined): number | undefined {
     if (broker === undefined) return undefined
     const version = Math.min(this.versions.max, broker.max)
@@ -63,7 +63,7 @@ export class Message<Request extends Fields, Response extends Fields> {
   }
 
   /**
-   * @throws UnsupportedFieldError if a value is given for a field that the version lacks, and it must not be dropped
+   * @throws UnsupportedFieldError if a value is given for a field that the version lacks, and that must not be dropped
    * @throws RangeError if a value does not fit its type
    */
   encodeRequest(value: WrittenStruct<Request>, version: number): Buffer {
@@ -87,7 +87,7 @@ export class Message<Request extends Fields, Response extends Fields> {
   }
 
   /**
-   * For whoever plays the broker. Bytes after the request are refused.
+   * For fake brokers. Bytes after the request are refused.
    *
    * @throws MalformedMessageError
    */
@@ -98,7 +98,7 @@ export class Message<Request extends Fields, Response extends Fields> {
     return request
   }
 
-  /** For whoever plays the broker. Throws as `encodeRequest` does. */
+  /** For fake brokers. Throws as `encodeRequest` does. */
   encodeResponse(value: WrittenStruct<Response>, version: number): Buffer {
     const writer = new Writer()
     this.response.write(writer, value, this.#format(version))
@@ -108,23 +108,23 @@ export class Message<Request extends Fields, Response extends Fields> {
   #format(version: number): Format {
     const { min, max } = this.versions
     if (!(version >= min && version <= max)) {
-      throw new RangeError(`${this.name} is spoken in the versions ${min} to ${max} (got ${version})`)
+      throw new RangeError(`${this.name} is implemented in the versions ${min} to ${max} (got ${version})`)
     }
     return { version, flexible: this.isFlexible(version) }
   }
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: a message whose values are of no concern here.
+// biome-ignore lint/suspicious/noExplicitAny: the type of the message's values does not matter here.
 export type AnyMessage = Message<any, any>
 
-/** What a request of this message is when it is written. */
+/** The type of a request to write. */
 export type RequestOf<M extends AnyMessage> = M extends Message<infer Request, infer _> ? WrittenStruct<Request> : never
-/** What a response of this message is when it is read. */
+/** The type of a response that was read. */
 export type ResponseOf<M extends AnyMessage> = M extends Message<infer _, infer Response> ? ReadStruct<Response> : never
-/** For whoever plays the broker: what a request is when it is read. */
+/** For fake brokers: the type of a request that was read. */
 export type ReceivedRequestOf<M extends AnyMessage> =
   M extends Message<infer Request, infer _> ? ReadStruct<Request> : never
-/** For whoever plays the broker: what a response is when it is written. */
+/** For fake brokers: the type of a response to write. */
 export type SentResponseOf<M extends AnyMessage> =
   M extends Message<infer _, infer Response> ? WrittenStruct<Response> : never
 

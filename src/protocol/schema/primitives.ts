@@ -1,7 +1,7 @@
 import type { Uuid } from '../wire/uuid.js'
 import type { Type } from './type.js'
 
-// One constant for each type of Kafka's message definitions, under its name there where TypeScript allows it.
+// One constant for each type of Kafka's message definitions, with the same name if TypeScript allows it.
 
 export const bool: Type<boolean> = {
   shape: { kind: 'bool' },
@@ -33,7 +33,7 @@ export const int64: Type<bigint> = {
   write: (writer, value) => writer.int64(value),
 }
 
-/** An int64 that is an offset, as a number: offsets beyond 2^53 - 1 are refused when reading and when writing. */
+/** An int64 offset as a number. Offsets beyond 2^53 - 1 are refused when reading and writing. */
 export const offset: Type<number> = {
   shape: { kind: 'offset' },
   read: reader => reader.safeInt64(),
@@ -72,5 +72,5 @@ export const nullableBytes: Type<Buffer | null> = {
   write: (writer, value, { flexible }) => (flexible ? writer.compactNullableBytes(value) : writer.nullableBytes(value)),
 }
 
-/** Record batches, which stand as bytes in a message; see `records/`. */
+/** Record batches, which are bytes within a message; see `records/`. */
 export const records: Type<Buffer | null> = { ...nullableBytes, shape: { kind: 'records', nullable: true } }

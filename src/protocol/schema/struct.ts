@@ -9,14 +9,14 @@ type Optional<F extends Fields> = { [K in keyof F]: F[K] extends AnyField ? K : 
 type ReadBy<F> = F extends Field<infer Read, infer _> ? Read : F extends Type<infer Read, infer _> ? Read : never
 type WrittenBy<F> = F extends Field<infer _, infer Written> ? Written : F extends Type<infer _, infer W> ? W : never
 
-/** What reading a struct with these fields gives: each field, or its default in a version without it. */
+/** The result of reading a struct with these fields. A field that the version lacks has its default. */
 export type ReadStruct<F extends Fields> = { readonly [K in keyof F]: ReadBy<F[K]> }
-/** What writing takes: fields with a default may be left out. */
+/** The value to write. Fields with a default may be omitted. */
 export type WrittenStruct<F extends Fields> = { readonly [K in Exclude<keyof F, Optional<F>>]: WrittenBy<F[K]> } & {
   readonly [K in Optional<F>]?: WrittenBy<F[K]> | undefined
 }
 
-/** A value is given for a field that the version to be written does not have, and that must not be lost. */
+/** A value was given for a field that the version to write lacks, and that must not be dropped. */
 export class UnsupportedFieldError extends Error {
   override readonly name = 'UnsupportedFieldError'
 
@@ -32,7 +32,7 @@ interface NamedField extends AnyField {
   readonly name: string
 }
 
-/** The fields of one version: in their places, tagged, and those that it does not have. */
+/** The fields of one version: ordinary ones, tagged ones, and those that it lacks. */
 interface Layout {
   readonly placed: readonly NamedField[]
   readonly tagged: readonly NamedField[]
@@ -107,12 +107,12 @@ export class Struct<F extends Fields> implements Type<ReadStruct<F>, WrittenStru
   }
 }
 
-/** A struct with these fields, in their order on the wire. */
+/** A struct with these fields, in the order of the wire. */
 export function struct<F extends Fields>(fields: F): Struct<F> {
   return new Struct(fields)
 }
 
-/** A struct with a byte before it that says whether it is null. */
+/** A struct after a byte that says whether it is null. */
 export function nullableStruct<F extends Fields>(of: Struct<F>): Type<ReadStruct<F> | null, WrittenStruct<F> | null> {
   return {
     shape: { kind: 'struct', nullable: true, fields: of.fields },
@@ -121,7 +121,7 @@ export function nullableStruct<F extends Fields>(of: Struct<F>): Type<ReadStruct
   }
 }
 
-/** A tagged field that is a struct: null where it is left out, and never written as null. */
+/** A tagged field with a struct: null if it is absent; null is never written. */
 export function optionalStruct<F extends Fields>(of: Struct<F>): Type<ReadStruct<F> | null, WrittenStruct<F> | null> {
   return {
     shape: { kind: 'struct', nullable: true, fields: of.fields },

@@ -1,7 +1,7 @@
 /**
- * The bytes are not the message that they should be: cut off, or with a length, count or number that cannot be.
+ * The bytes are not the expected message: they are cut off, or contain an invalid length, count or number.
  *
- * The only error that decoders of this room throw, whatever bytes they are given.
+ * The decoders in src/protocol throw no other error, whatever the bytes are.
  */
 export class MalformedMessageError extends Error {
   override readonly name = 'MalformedMessageError'

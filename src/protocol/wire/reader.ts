@@ -4,8 +4,8 @@ import { UUID_BYTES, type Uuid } from './uuid.js'
 /**
  * Reads Kafka's primitive types from bytes, one after the other.
  *
- * Every length and count is compared with the bytes that are left before anything is allocated for it. Whatever cannot
- * be read throws a `MalformedMessageError`, and nothing else does. Byte fields are views of the bytes read from.
+ * Every length and count is checked against the remaining bytes before memory is allocated for it. Invalid input throws a
+ * `MalformedMessageError`, and no other error. Byte fields are views of the input.
  *
  * Types: "Protocol Primitive Types" of Kafka's protocol guide, and KIP-482 for the compact ones.
  */
@@ -14,7 +14,7 @@ export class Reader {
 
   constructor(readonly bytes: Buffer) {}
 
-  /** Where the next read begins. */
+  /** The position of the next read. */
   get position(): number {
     return this.#at
   }
@@ -25,7 +25,7 @@ export class Reader {
 
   // ── Numbers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** One byte: any but 0 is true. */
+  /** One byte; any value but 0 is true. */
   boolean(): boolean {
     return this.bytes[this.skip(1)] !== 0
   }
@@ -54,7 +54,7 @@ export class Reader {
     return this.bytes.readBigInt64BE(this.skip(8))
   }
 
-  /** An int64 as a number, such as an offset. Throws if it is beyond ±(2^53 - 1). */
+  /** An int64, such as an offset, as a number. Throws if it is beyond ±(2^53 - 1). */
   safeInt64(): number {
     const at = this.skip(8)
     const value = this.bytes.readInt32BE(at) * 0x1_0000_0000 + this.bytes.readUInt32BE(at + 4)
@@ -158,7 +158,7 @@ export class Reader {
     return this.#elements(this.uvarint() - 1, element)
   }
 
-  /** A struct with a byte before it that is -1 for null. Kafka writes 1 otherwise; any other value is refused. */
+  /** A struct after a byte that is -1 for null and 1 otherwise. Other values are refused. */
   nullableStruct<T>(struct: () => T): T | null {
     const at = this.#at
     const presence = this.int8()
@@ -170,12 +170,12 @@ export class Reader {
   /**
    * The tagged fields at the end of a flexible struct (KIP-482).
    *
-   * `known` is given each tag with a reader of its field alone; it returns whether it knows the tag. What it leaves
-   * unread of a field is skipped.
+   * `known` is called with each tag and a reader of its field only. It returns whether it knows the tag. The rest of a field
+   * is skipped.
    */
   tags(known: (tag: number, field: Reader) => boolean = nothingKnown): void {
     const count = this.uvarint()
-    // A tag and a size are a byte each at least.
+    // A tag and a size take at least one byte each.
     if (count * 2 > this.remaining) throw this.#tooMany(count, 'tagged fields')
     for (let i = 0; i < count; i++) {
       const tag = this.uvarint()
@@ -190,7 +190,7 @@ export class Reader {
     if (this.remaining > 0) throw new MalformedMessageError(`there are ${this.remaining} bytes after the message`)
   }
 
-  /** Passes `count` bytes and returns where they begin. */
+  /** Skips `count` bytes and returns where they begin. */
   skip(count: number): number {
     const start = this.#at
     if (count < 0 || count > this.bytes.length - start) {
@@ -214,7 +214,7 @@ export class Reader {
 
   #elements<T>(count: number, element: () => T): T[] | null {
     if (count === -1) return null
-    // Each element takes a byte at least, and reading ends where the bytes do: no count is worth more memory than bytes.
+    // Each element takes at least one byte, so a valid count never exceeds the remaining bytes.
     if (count < 0 || count > this.remaining) throw this.#tooMany(count, 'elements')
     const elements: T[] = []
     for (let i = 0; i < count; i++) elements.push(element())

@@ -1,22 +1,22 @@
 import { UUID_BYTES, type Uuid } from './uuid.js'
 
-/** A string field's length is an int16, and Kafka holds compact ones to the same bound. */
+/** The length of a string field is an int16. Kafka limits compact strings to the same length. */
 const LONGEST_STRING = 0x7fff
-/** Byte fields from here on are copied once, at the end, instead of into a growing buffer. */
+/** Larger byte fields are copied once, at the end, instead of into a growing buffer. */
 const WORTH_REFERRING = 4_096
 const FIRST_BUFFER = 256
-/** Where buffers stop doubling. */
+/** Buffers double up to this size. */
 const LARGEST_BUFFER = 64 * 1024
 
 /**
- * Writes Kafka's primitive types, one after the other; the counterpart of `Reader`.
+ * Writes Kafka's primitive types, one after the other. The counterpart of `Reader`.
  *
- * Throws a `RangeError` where a value does not fit its type. Large byte fields are referred to until `toBuffer`.
+ * Throws a `RangeError` if a value does not fit its type. Large byte fields are referenced, and copied only by `toBuffer`.
  */
 export class Writer {
   readonly #parts: Buffer[] = []
   #buffer = Buffer.allocUnsafe(FIRST_BUFFER)
-  /** Where the bytes begin that are not among the parts yet. */
+  /** The start of the bytes that are not among the parts yet. */
   #from = 0
   #at = 0
   #partBytes = 0
@@ -26,7 +26,7 @@ export class Writer {
     return this.#partBytes + this.#at - this.#from
   }
 
-  /** All that was written, in memory of its own. */
+  /** Everything written, in its own memory. */
   toBuffer(): Buffer {
     return Buffer.concat([...this.#parts, this.#buffer.subarray(this.#from, this.#at)], this.length)
   }
@@ -155,7 +155,7 @@ export class Writer {
     else this.compactBytes(value)
   }
 
-  /** Bytes as they are, such as a message that was encoded before. */
+  /** Bytes without a length, such as an encoded message. */
   raw(value: Buffer): void {
     this.#append(value)
   }
@@ -182,7 +182,7 @@ export class Writer {
     else this.compactArray(values, element)
   }
 
-  /** A struct with a byte before it: -1 for null, else 1. */
+  /** A struct after a byte: -1 for null, otherwise 1. */
   nullableStruct<T>(value: T | null, struct: (value: T) => void): void {
     this.int8(value === null ? -1 : 1)
     if (value !== null) struct(value)
@@ -224,7 +224,7 @@ export class Writer {
     this.#partBytes += bytes.length
   }
 
-  /** Makes room for `count` bytes and returns where they begin. */
+  /** Reserves `count` bytes and returns where they begin. */
   #reserve(count: number): number {
     if (count > this.#buffer.length - this.#at) {
       this.#part(this.#buffer.subarray(this.#from, this.#at))
@@ -238,7 +238,7 @@ export class Writer {
   }
 }
 
-/** Node.js cuts fractions off without a word. */
+/** Checked, because Node.js truncates fractions silently. */
 function integer(value: number): number {
   if (!Number.isInteger(value)) throw new RangeError(`must be an integer (got ${value})`)
   return value

@@ -41,7 +41,7 @@ describe('decompress', () => {
     const array = (compressed: Buffer) => new Uint8Array(compressed) as Buffer
     expect(decompress(LZ4, bytes, { lz4: array })).toEqual(bytes)
     const promise = (async () => bytes) as never
-    expect(() => decompress(LZ4, bytes, { lz4: promise })).toThrow('the codec for lz4 gave no Buffer')
+    expect(() => decompress(LZ4, bytes, { lz4: promise })).toThrow('the codec for lz4 returned no Buffer')
   })
 
   it('says what a codec says about bytes it cannot read', () => {
