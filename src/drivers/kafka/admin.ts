@@ -20,14 +20,14 @@ import { Transport } from './transport/transport.js'
 
 const connectAgain = 300
 
-/** Where a group stands in one partition. */
+/** The committed position of a group in one partition. */
 export interface GroupPosition extends TopicPartition {
   readonly committed: number
-  /** What the client wrote beside it: `decodeFinished` reads it. */
+  /** The metadata committed with it; `decodeFinished` reads it. */
   readonly metadata: string
 }
 
-/** Looks at groups and writes in transactions, without being a member or a consumer. For the command line. */
+/** Reads the positions of groups and writes in transactions, without being a member or a consumer. For the command line. */
 export class KafkaAdmin {
   readonly #transport: Transport
   readonly #cluster: Cluster
@@ -54,7 +54,7 @@ export class KafkaAdmin {
   /**
    * Resolves once a broker answers.
    *
-   * Rejects with a `ConnectionError` if none does within `timeout` ms, or if one refuses this client.
+   * Rejects with a `ConnectionError` if no broker answers within `timeout` ms, or if one refuses this client.
    */
   async connect(timeout: number): Promise<void> {
     const until = systemClock.monotonic() + timeout
@@ -73,7 +73,7 @@ export class KafkaAdmin {
     }
   }
 
-  /** How many partitions a topic has. Rejects with a `ConfigurationError` if it does not exist or may not be seen. */
+  /** The number of partitions of a topic. Rejects with a `ConfigurationError` if it does not exist or may not be seen. */
   async partitionsOf(topic: string): Promise<number> {
     const known = (await this.#cluster.learn([topic])).get(topic)
     if (known === undefined || known.partitions.length === 0) {
@@ -93,8 +93,8 @@ export class KafkaAdmin {
   }
 
   /**
-   * Where a share group (KIP-932) stands: the first offset of each partition that is not acknowledged; `undefined` if there is
-   * no such share group, or the brokers know none.
+   * The positions of a share group (KIP-932): the first offset of each partition that is not acknowledged. Undefined if there
+   * is no such share group, or the brokers do not support them.
    */
   async sharePositions(group: string): Promise<readonly GroupPosition[] | undefined> {
     const coordinator = new Coordinator(this.#cluster, group)
@@ -118,7 +118,7 @@ export class KafkaAdmin {
     }
   }
 
-  /** The ends of these partitions, of committed transactions; those without a leader are left out. */
+  /** The end offsets of these partitions, for read committed. Partitions without a leader are left out. */
   async ends(partitions: readonly TopicPartition[]): Promise<PartitionMap<number>> {
     const topics = [...new Set(partitions.map(({ topic }) => topic))]
     const stop = this.#cluster.watch(topics)
@@ -137,7 +137,7 @@ export class KafkaAdmin {
     }
   }
 
-  /** A producer of transactions; whoever else has the id is fenced. */
+  /** Makes a transactional producer. It fences any other producer with the same id. */
   transactional(transactionalId: string): Promise<TransactionalProducer> {
     return TransactionalProducer.open(this.#cluster, transactionalId)
   }

@@ -1,14 +1,14 @@
 /**
- * How long to wait between attempts: doubled after each failure up to a maximum, shortened by up to a half at random, so
- * that the members of a group do not come back in step after an outage.
+ * The delay between attempts: doubled after each failure up to a maximum, and shortened by up to half at random, so that the
+ * members of a group do not return at the same time after an outage.
  */
 export class Backoff {
   #failures = 0
 
   constructor(
-    /** After the first failure, ms. */
+    /** The delay after the first failure, ms. */
     readonly first: number,
-    /** ms. */
+    /** The longest delay, ms. */
     readonly max: number,
   ) {}
 
@@ -20,7 +20,7 @@ export class Backoff {
     this.#failures = 0
   }
 
-  /** How long to wait before the next attempt, ms; 0 after a success. */
+  /** The delay before the next attempt, ms; 0 after a success. */
   get delay(): number {
     if (this.#failures === 0) return 0
     return Math.min(this.first * 2 ** (this.#failures - 1), this.max) * (0.5 + Math.random() / 2)

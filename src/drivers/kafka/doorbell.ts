@@ -1,8 +1,8 @@
-/** Lets several wait for the same thing to happen, each as long as it likes. */
+/** Lets several callers wait for the same event. */
 export class Doorbell {
   readonly #waiting = new Set<() => void>()
 
-  /** Resolves when it rings. */
+  /** Resolves at the next ring. */
   rung(): Promise<void> {
     return new Promise(resolve => {
       const go = () => {
@@ -13,7 +13,7 @@ export class Doorbell {
     })
   }
 
-  /** Resolves when it rings, or after `ms`. */
+  /** Resolves at the next ring, or after `ms`. */
   wait(ms: number): Promise<void> {
     return new Promise(resolve => {
       const go = () => {

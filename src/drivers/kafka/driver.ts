@@ -44,20 +44,20 @@ export interface KafkaOptions {
   readonly ssl?: Ssl
   readonly sasl?: SaslOptions
   readonly codecs?: Codecs
-  /** How soon added partitions and topics are noticed, ms; default 30,000. */
+  /** The interval in which added partitions and topics are noticed, ms; default 30,000. */
   readonly metadataMaxAge?: number
 }
 
 const defaultMetadataMaxAge = 30_000
 const connectAgain = 300
-/** How long no broker may have answered before one is asked, where outages are to be noticed whatever is done, ms. */
+/** If outages must be noticed in any case: a request is sent after no broker has answered for this time, ms. */
 const askAfter = 2_500
-/** Kafka's default for `offset.metadata.max.bytes`; what is written there is ASCII. */
+/** The default of Kafka's `offset.metadata.max.bytes`. What is written there is ASCII. */
 const brokersMetadataLimit = 4_096
-/** A broker that lets one connect, and so often in turn closes at the first request, does not mean to answer: some 3 s. */
+/** A broker that accepts connections and closes each at the first request will not answer. So often takes some 3 s. */
 const maxCuts = 7
 
-/** One client's connection to real brokers. */
+/** The connection of one client to Kafka brokers. */
 export class KafkaDriver implements Driver {
   readonly #clock: Clock = systemClock
   #transport: Transport | undefined
@@ -70,7 +70,7 @@ export class KafkaDriver implements Driver {
   #consumption: Consumption | undefined
   readonly #reads = new Set<BoundedRead>()
   #readCount = 0
-  /** Who is told of outages: whoever connects, and then whoever consumes; while there is none, `connection` tells. */
+  /** Gets the outages: the subscriber of `connect`, then that of `consume`. While there is none, `connection` emits them. */
   #listener: Subscriber<ConnectionEvent> | Subscriber<DriverEvent> | undefined
   readonly #connection = new Subject<ConnectionEvent>()
   #closed = false
@@ -107,7 +107,7 @@ export class KafkaDriver implements Driver {
       const over = () => {
         underWay = false
       }
-      // What does not answer is told by the transport, as of any other request.
+      // If it is not answered, the transport reports that, as for any other request.
       cluster.learn([]).then(over, over)
     }, askAfter)
     this.#asking.unref()
@@ -349,7 +349,7 @@ export class KafkaDriver implements Driver {
   }
 }
 
-/** Asked on subscription; what becomes of it after the unsubscription is ignored. */
+/** Calls `ask` on subscription. Its result is ignored after the unsubscription. */
 function promised<T>(ask: (cancelled: () => boolean) => Promise<T>): Observable<T> {
   return new Observable(subscriber => from(defer(() => ask(() => subscriber.closed))).subscribe(subscriber))
 }

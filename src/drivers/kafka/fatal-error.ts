@@ -4,7 +4,7 @@ import { ProtocolFailure } from './cluster/protocol-failure.js'
 import { cannotReadAsGroup, cannotReadTopic } from './missing-right.js'
 import { RefusedConnectionError, UnsupportedRequestError } from './transport/failures.js'
 
-/** The error that ends consuming, for what trying again does not change; `undefined` for everything else. */
+/** The error that ends consuming if retrying cannot help; undefined for all other failures. */
 export function fatalError(error: unknown, { group, topics }: ConsumeRequest): RxMikaError | undefined {
   if (isRxMikaError(error, 'RXMIKA_CONFIGURATION')) return error
   if (error instanceof RefusedConnectionError || error instanceof UnsupportedRequestError) {
@@ -18,7 +18,7 @@ export function fatalError(error: unknown, { group, topics }: ConsumeRequest): R
   return new FetchError(cannotReadTopic(topics), { cause: error, ...(topics.length === 1 && { topic }) })
 }
 
-/** What trying again does not change. */
+/** The error for a refused connection, for which retrying cannot help. */
 export function refusedConnection(cause: Error): ConnectionError {
   return new ConnectionError(`the brokers refuse us: ${cause.message}`, { cause })
 }

@@ -2,10 +2,10 @@ import type { Clock } from '../../clock.js'
 import { FetchError } from '../../errors.js'
 import type { Cluster } from './cluster/cluster.js'
 
-/** How long brokers have to say that a topic does not exist, ms: one that is made anew is missing for a moment. */
+/** How long brokers must deny that a topic exists, ms: a topic that is being recreated is missing for a moment. */
 const patience = 3_000
 
-/** Reports topics that were there and are gone, each once until it is back. */
+/** Reports topics that existed and were deleted. Each is reported once until it exists again. */
 export class GoneTopics {
   readonly #seen = new Set<string>()
   readonly #goneSince = new Map<string, number>()
@@ -17,7 +17,7 @@ export class GoneTopics {
     readonly report: (error: FetchError) => void,
   ) {}
 
-  /** Whenever brokers or topics were learnt of. */
+  /** Called whenever metadata was received. */
   look(topics: readonly string[]): void {
     for (const topic of topics) {
       const known = this.cluster.topic(topic)

@@ -5,12 +5,12 @@ import type { Cluster } from './cluster/cluster.js'
 import { RepeatLimit } from './repeat-limit.js'
 import { PartitionMap, type TopicPartition } from './topic-partition.js'
 
-/** How long a partition may have no leader until that is reported, ms: an election takes less. */
+/** A partition without a leader is reported after this time, ms: an election takes less. */
 const patience = 3_000
-/** The same partition is reported at most this often, ms. */
+/** The shortest time between two reports of the same partition, ms. */
 const reportEvery = 60_000
 
-/** Reports partitions that no broker leads, each by its name. The others of their topics are read meanwhile. */
+/** Reports partitions without a leader by their names. The other partitions of their topics are read meanwhile. */
 export class LeaderlessPartitions {
   #since = new PartitionMap<number>()
   readonly #limit = new RepeatLimit(reportEvery)
@@ -21,7 +21,7 @@ export class LeaderlessPartitions {
     readonly report: (error: FetchError) => void,
   ) {}
 
-  /** Whenever leaders were learnt of; `places` are those that are to be read. */
+  /** Called whenever leaders were received; `places` are the partitions to read. */
   look(places: Iterable<TopicPartition>): void {
     const now = this.clock.monotonic()
     const since = new PartitionMap<number>()
@@ -34,7 +34,7 @@ export class LeaderlessPartitions {
     this.#since = since
   }
 
-  /** A topic that is gone, or cannot be seen, is reported as that. */
+  /** A topic that was deleted, or cannot be seen, is reported by other means. */
   #isLeaderless({ topic, partition }: TopicPartition): boolean {
     const known = this.cluster.topic(topic)
     return known !== undefined && known.error === undefined && this.cluster.leaderOf(topic, partition) === undefined

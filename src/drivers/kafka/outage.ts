@@ -1,7 +1,7 @@
-/** How long no broker may answer before that is an outage, ms: a connection that broke is made anew at once. */
+/** No broker answering for this time is an outage, ms: a broken connection is replaced at once. */
 const outageAfter = 500
 
-/** Tells an outage of all brokers once when it begins and once when it is over. */
+/** Reports an outage of all brokers once when it begins, and once when it is over. */
 export class Outage {
   #timer: NodeJS.Timeout | undefined
   #told = false
@@ -10,7 +10,7 @@ export class Outage {
   constructor(
     readonly began: (error: Error) => void,
     readonly ended: () => void,
-    /** Some connection stands: what is away is not everything. */
+    /** Whether any connection is open: then not all brokers are away. */
     readonly isConnected: () => boolean,
   ) {}
 

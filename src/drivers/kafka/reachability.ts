@@ -4,18 +4,18 @@ import { RepeatLimit } from './repeat-limit.js'
 import { type Address, shownAddress } from './transport/address.js'
 import { kindOf, reasonOf } from './transport/failures.js'
 
-/** How long a broker is tried in vain until that is reported, ms. A connection that breaks is made anew much sooner. */
+/** A broker that does not answer is reported after this time, ms. A broken connection is replaced much sooner. */
 const patience = 3_000
-/** How often it is looked at after that, ms. */
-const lookAgain = 250
-/** A broker that was tried in vain and not again for so long is not asked for anything any more, ms. */
+/** The interval of further checks after that, ms. */
+const checkEvery = 250
+/** A broker that failed and was not tried again for this time is not in use any more, ms. */
 const stillTried = 2_500
-/** The same reason is reported for the same broker at most this often, ms. */
+/** The shortest time between two reports of the same reason for the same broker, ms. */
 const reportEvery = 60_000
 
-/** A broker that has not answered since it was last tried. */
+/** A broker that has not answered since the last attempt. */
 interface Trying {
-  /** Attempts to connect that are under way. */
+  /** The number of connections being opened. */
   connecting: number
   failedAt: number
   error: Error | undefined
@@ -23,8 +23,8 @@ interface Trying {
 }
 
 /**
- * What one driver knows of brokers that cannot be reached, by any of its connections: one that has been tried for some
- * seconds without an answer is reported by its address and the reason, within 5 s, and every minute while that lasts.
+ * The brokers that cannot be reached by any connection of one driver. A broker that was tried for some seconds without an
+ * answer is reported with its address and the reason, within 5 s, and then every minute.
  */
 export class Reachability {
   readonly #trying = new Map<string, Trying>()
@@ -34,24 +34,24 @@ export class Reachability {
   constructor(
     readonly clock: Clock,
     readonly report: (error: ConnectionError) => void,
-    /** True if the address is one of the option `brokers`; false: a broker told of it. */
+    /** Whether the address is in the option `brokers`. Otherwise a broker advertised it. */
     readonly isBootstrap: (address: Address) => boolean,
   ) {}
 
   /**
-   * The newest reason why a broker cannot be reached; `undefined` while every broker that was tried answers. Known from
-   * the first failed attempt on, before it is reported: for the `cause` of what times out meanwhile.
+   * The latest reason why a broker cannot be reached; undefined while every broker that was tried answers. It is set from the
+   * first failed attempt on, before it is reported. Used as the `cause` of time-outs.
    */
   get lastFailure(): ConnectionError | undefined {
     return [...this.#failures.values()].at(-1)
   }
 
-  /** An attempt to connect begins. */
+  /** A connection is being opened. */
   begins(address: Address): void {
     this.#entry(address).connecting++
   }
 
-  /** The attempt is over without a failure: the connection stands, or nobody wants it any more. */
+  /** The attempt ended without a failure: the connection is open, or it is not needed any more. */
   tried(address: Address): void {
     const trying = this.#trying.get(shownAddress(address))
     if (trying !== undefined && trying.connecting > 0) trying.connecting--
@@ -68,7 +68,7 @@ export class Reachability {
     this.#failures.set(name, this.#unreachable(address, error))
   }
 
-  /** It is connected, and has not answered for some seconds: reported at once. */
+  /** The connection is open, but the broker has not answered for some seconds. Reported at once. */
   silent(address: Address, error: Error): void {
     this.fails(address, error, false)
     this.#tell(address, error)
@@ -95,16 +95,16 @@ export class Reachability {
     if (trying === undefined) {
       trying = { connecting: 0, failedAt: 0, error: undefined, timer: undefined }
       this.#trying.set(name, trying)
-      this.#lookIn(patience, address, trying)
+      this.#checkIn(patience, address, trying)
     }
     return trying
   }
 
-  #lookIn(ms: number, address: Address, trying: Trying): void {
-    trying.timer = setTimeout(() => this.#look(address, trying), ms)
+  #checkIn(ms: number, address: Address, trying: Trying): void {
+    trying.timer = setTimeout(() => this.#check(address, trying), ms)
   }
 
-  #look(address: Address, trying: Trying): void {
+  #check(address: Address, trying: Trying): void {
     const name = shownAddress(address)
     const { error, connecting, failedAt } = trying
     if (connecting === 0 && this.clock.monotonic() - failedAt > stillTried) {
@@ -113,7 +113,7 @@ export class Reachability {
       return
     }
     this.#tell(address, error)
-    this.#lookIn(lookAgain, address, trying)
+    this.#checkIn(checkEvery, address, trying)
   }
 
   #tell(address: Address, error: Error | undefined): void {

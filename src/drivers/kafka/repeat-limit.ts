@@ -1,16 +1,16 @@
 import { systemClock } from '../../clock.js'
 
-/** At most this many reasons are remembered; the oldest goes first. */
+/** The maximum of remembered reasons. The oldest is removed first. */
 const maxRemembered = 1_000
 
-/** Lets the same thing be reported once in a while, however often it happens. */
+/** Lets a reason be reported only once in a while, however often it occurs. */
 export class RepeatLimit {
   readonly #reported = new Map<string, number>()
 
-  /** @param every ms. */
+  /** @param every The shortest time between two reports, ms. */
   constructor(readonly every: number) {}
 
-  /** True if this reason was not reported within the last `every` ms; then it counts as reported now. */
+  /** Returns true if this reason was not reported within the last `every` ms. Then it counts as reported now. */
   allows(reason: string): boolean {
     const now = systemClock.monotonic()
     const last = this.#reported.get(reason)

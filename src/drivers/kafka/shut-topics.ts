@@ -6,29 +6,29 @@ import type { Cluster } from './cluster/cluster.js'
 import { cannotReadTopic } from './missing-right.js'
 import { unexpected } from './unexpected.js'
 
-/** How long a topic may be missing until its partitions are given up, ms: one that is made anew is missing for a moment. */
+/** A topic may be missing for this time before its partitions are given up, ms: one that is recreated is missing for a moment. */
 const momentOfAbsence = 3_000
-/** How long it may be missing until that is an error, ms: a client that starts waits as long for it. */
+/** A topic may be missing for this time before that is an error, ms. A starting client waits for it as long. */
 const patience = 10_000
-/** How often is tried whether a topic may be read again, ms. */
+/** The interval of attempts to read a topic again, ms. */
 const tryAgain = 2_000
 /** The newest version of Fetch that has topic names. */
 const namedVersion = 12
 
 export interface ShutTopicsOwner {
-  /** The topic cannot be read: what is assigned of it is of no use until `opened`. */
+  /** The topic cannot be read: its assignments are of no use until `opened`. */
   shut(topic: string): void
-  /** So it has been for some time, or until somebody changes it. Once until `opened`. */
+  /** The topic has been unreadable for some time, or until somebody changes that. Called once until `opened`. */
   isUnreadable(topic: string, error: FetchError): void
-  /** It can be read again. */
+  /** The topic can be read again. */
   opened(topic: string): void
   /** Ends reading. */
   fail(error: RxMikaError): void
 }
 
 /**
- * Topics that this client has read and cannot read any more, while all others go on: they are gone, or the right to read
- * them was taken away. Looks whether they are back, by metadata and, where the right was missing, by a fetch.
+ * Topics that this client has read and cannot read any more, because they were deleted or a right was withdrawn. All others
+ * are read on. Checks whether they can be read again, by metadata and, if a right was missing, by a fetch.
  */
 export class ShutTopics {
   readonly #seen = new Set<string>()
@@ -48,12 +48,12 @@ export class ShutTopics {
     return this.#shut.has(topic)
   }
 
-  /** Shut because the brokers do not know it any more. */
+  /** Whether the topic is shut because the brokers do not know it any more. */
   isGone(topic: string): boolean {
     return this.#shut.get(topic) === 'gone'
   }
 
-  /** It is not to be read any more. */
+  /** The topic is not to be read any more. */
   forget(topic: string): void {
     this.#seen.delete(topic)
     this.#missingSince.delete(topic)
@@ -61,7 +61,7 @@ export class ShutTopics {
     this.#reported.delete(topic)
   }
 
-  /** Whenever brokers or topics were learnt of. */
+  /** Called whenever metadata was received. */
   look(topics: readonly string[]): void {
     for (const topic of topics) {
       const known = this.cluster.topic(topic)
@@ -77,7 +77,7 @@ export class ShutTopics {
   #isThere(topic: string): void {
     this.#seen.add(topic)
     this.#missingSince.delete(topic)
-    // One that may be seen may be forbidden to read all the same.
+    // A topic that may be seen may still be forbidden to read.
     if (this.#shut.get(topic) === 'gone') this.#open(topic)
   }
 
@@ -94,7 +94,7 @@ export class ShutTopics {
     this.#report(topic, new FetchError(message, { topic }))
   }
 
-  /** A broker refused something of the topic for want of a right to it. */
+  /** A broker refused a request for the topic because a right is missing. */
   forbidden(topic: string): void {
     if (this.#shut.has(topic)) return
     this.#shut.set(topic, 'forbidden')
@@ -128,7 +128,7 @@ export class ShutTopics {
     if ([...this.#shut.values()].includes('forbidden')) this.#tryLater()
   }
 
-  /** Asks a leader for a record. Whether it is there does not matter, nor whether the broker answers. */
+  /** Fetches from a leader. Only a missing right matters, not whether there is a record or an answer. */
   async #try(topic: string): Promise<void> {
     const partition = this.cluster.topic(topic)?.partitions.findIndex(({ leader }) => leader >= 0) ?? -1
     if (partition < 0) return
@@ -141,7 +141,7 @@ export class ShutTopics {
       const isAllowed = code !== undefined && !kafkaError(code).has('notAuthorized')
       if (isAllowed && this.#shut.get(topic) === 'forbidden') this.#open(topic)
     } catch {
-      // It is tried again, and brokers that cannot be reached are reported as such.
+      // It will be tried again, and unreachable brokers are reported by other means.
     }
   }
 

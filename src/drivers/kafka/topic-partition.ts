@@ -3,7 +3,7 @@ export interface TopicPartition {
   readonly partition: number
 }
 
-/** By topic, in the order they come. Topics are names from outside, so they are keys of a `Map`. */
+/** Groups partitions by topic, in their order. Topics are names from outside, so they are keys of a `Map`. */
 export function byTopic<T extends TopicPartition>(partitions: Iterable<T>): ReadonlyMap<string, readonly T[]> {
   const topics = new Map<string, T[]>()
   for (const each of partitions) {
@@ -14,7 +14,7 @@ export function byTopic<T extends TopicPartition>(partitions: Iterable<T>): Read
   return topics
 }
 
-/** Something for each of several partitions. */
+/** A map with partitions as keys. */
 export class PartitionMap<T> {
   readonly #topics = new Map<string, Map<number, T>>()
   #size = 0

@@ -6,25 +6,25 @@ import type { Cluster } from './cluster/cluster.js'
 import { cannotSeeTopic } from './missing-right.js'
 import { RefusedConnectionError, UnansweredError } from './transport/failures.js'
 
-/** How long a topic is missing until it counts as gone, ms: not every broker knows of a new one at once. */
+/** A topic must be missing for this time to count as deleted, ms: not every broker knows of a new topic at once. */
 const momentOfAbsence = 3_000
-/** How soon is looked again after a failure, or while a topic is missing, ms. */
+/** The delay of the next check after a failure, or while a topic is missing, ms. */
 const soon = 1_000
 const shortest = 50
 
-/** One subscription to the driver's `topicNames`: which topics exist, looked for by metadata. */
+/** One subscription to the driver's `topicNames`: finds the existing topics by metadata. */
 export class TopicWatch {
-  /** Those that are there; undefined: nobody has answered yet. */
+  /** The existing topics; undefined before the first answer. */
   #there: Set<string> | undefined
   readonly #missingSince = new Map<string, number>()
   readonly #ended = new AbortController()
-  /** Aborts to end the present wait. */
+  /** Aborting it ends the present wait. */
   #waiting = new AbortController()
 
   constructor(
     readonly cluster: Cluster,
     readonly clock: Clock,
-    /** Undefined: all that this client may see. */
+    /** Undefined: all topics that this client may see. */
     readonly names: readonly string[] | undefined,
     readonly subscriber: Subscriber<readonly string[]>,
   ) {
@@ -33,7 +33,7 @@ export class TopicWatch {
       this.#ended.abort()
       wake()
     })
-    // The watch begins before `consume`, which says how soon changes have to be noticed.
+    // The watch may begin before `consume`, which sets how soon changes must be noticed.
     subscriber.add(cluster.onMaxAge(wake))
     this.#watch().catch(error => subscriber.error(error))
   }
@@ -49,7 +49,7 @@ export class TopicWatch {
     return this.#ended.signal.aborted || this.cluster.ended.aborted
   }
 
-  /** Resolves with how long to wait until the next, ms. */
+  /** Resolves to the delay before the next check, ms. */
   async #look(): Promise<number> {
     // Looked for twice within that time: what is found has to be joined, too, before it is over.
     const wait = Math.max(shortest, this.cluster.maxAge / 2)
@@ -62,7 +62,7 @@ export class TopicWatch {
       return this.#missingSince.size > 0 ? Math.min(wait, soon) : wait
     } catch (error) {
       if (this.#isOver) return 0
-      // Brokers that are away or refuse us are reported as such.
+      // Brokers that are away or refuse the client are reported by other means.
       if (error instanceof UnansweredError || error instanceof RefusedConnectionError) return Math.min(wait, soon)
       throw error
     }

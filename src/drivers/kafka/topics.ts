@@ -5,14 +5,14 @@ import type { Cluster } from './cluster/cluster.js'
 import { cannotSeeTopic } from './missing-right.js'
 import { UnansweredError } from './transport/failures.js'
 
-/** How long a topic that does not exist is asked for again, ms: it may have been created a moment ago. */
+/** How long to wait for a topic that does not exist, ms: it may have been created a moment ago. */
 const patience = 10_000
 const askAgain = 200
 
 /**
- * Partition counts by name, creating topics where the broker does so. A topic that is absent does not exist.
+ * Partition counts by topic. Creates topics if the broker does so. A topic missing from the result does not exist.
  *
- * Asks until it is answered or cancelled. Rejects with a `ConfigurationError` for a topic that this client may not see,
+ * Retries until it is answered or cancelled. Rejects with a `ConfigurationError` for a topic that this client may not see,
  * or whose name the brokers refuse.
  */
 export async function existingTopics(

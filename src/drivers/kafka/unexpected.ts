@@ -1,8 +1,8 @@
 import { FetchError, isRxMikaError, type RxMikaError } from '../../errors.js'
 
 /**
- * What a part of this driver threw that handles its own failures: a fault of this library, which ends reading by an error
- * instead of ending the process.
+ * The error for an exception in a part of this driver that handles its own failures. It is a fault of this library, and errors
+ * the stream instead of ending the process.
  */
 export function unexpected(cause: unknown): RxMikaError {
   if (isRxMikaError(cause)) return cause

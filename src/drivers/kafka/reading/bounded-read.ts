@@ -25,15 +25,15 @@ import type { ReadLane } from '../transport/transport.js'
 import { unexpected } from '../unexpected.js'
 import { type Bounds, boundsOf, isPositions } from './bounds.js'
 
-/** How long a topic that does not exist is asked for again, ms: it may have been created a moment ago. */
+/** How long to wait for a topic that does not exist, ms: it may have been created a moment ago. */
 const patience = 3_000
 const firstPause = 100
 const maxPause = 1_000
-/** After this many failures in a row an attempt to find the bounds is reported. */
+/** After this many failures in a row to find the bounds, the failure is reported. */
 const reportedAfter = 3
-/** How long a partition rests while its position is looked for, ms. */
+/** How long a partition is not fetched while its position is being looked up, ms. */
 const hold = 2_000
-/** Asks for the first offset that is on the broker itself, and not in tiered storage (KIP-405). */
+/** Requests the first offset on the broker itself, without tiered storage (KIP-405). */
 const EARLIEST_LOCAL = -4n
 const earliestLocalSince = 8
 
@@ -45,9 +45,9 @@ export interface BoundedReadHost {
 }
 
 /**
- * One subscription to the driver's `read`: finds where each partition begins and ends, and fetches what is between.
+ * One subscription to the driver's `read`: finds the bounds of each partition, and fetches the records between them.
  *
- * It has fetchers and connections of its own, so it neither waits for what the client consumes nor holds it up.
+ * It has its own fetchers and connections, so it neither waits for what the client consumes nor delays it.
  */
 export class BoundedRead implements FetchingHost {
   readonly cluster: Cluster
@@ -58,9 +58,9 @@ export class BoundedRead implements FetchingHost {
   readonly #ends = new Map<Assignment, number>()
   /** Partitions whose bounds are not known yet. */
   #unknown = 0
-  /** The topic was found, and its partitions are taken up. */
+  /** True: the topic was found, and the bounds of its partitions are being looked up. */
   #begun = false
-  /** How many partitions the topic had when it was last seen. */
+  /** The number of partitions in the last metadata. */
   #partitions = 0
   #topicId: Uuid = ZERO_UUID
   #paused = false
@@ -117,7 +117,7 @@ export class BoundedRead implements FetchingHost {
     this.#completeOnceDone()
   }
 
-  /** The topic, once brokers know it; undefined if the read ended first. */
+  /** The topic once brokers know it; undefined if the read ended before. */
   async #existing(): Promise<KnownTopic | undefined> {
     const { topic } = this.request
     const until = this.clock.monotonic() + patience
@@ -132,7 +132,7 @@ export class BoundedRead implements FetchingHost {
         if (error instanceof RefusedConnectionError || error instanceof UnsupportedRequestError) {
           throw refusedConnection(error)
         }
-        // Brokers that are away are reported by the driver, for all that waits for them.
+        // The driver reports brokers that are away, for everything that waits for them.
         if (!(error instanceof UnansweredError)) throw error
       }
       await pause(wait, this.#over.signal)
@@ -160,7 +160,7 @@ export class BoundedRead implements FetchingHost {
     await Promise.all(byLeader(this.cluster, places).map(({ led }) => this.#those(led, bounds, failures)))
   }
 
-  /** Partitions of one leader: while it is away, those of the others are read. */
+  /** Partitions of one leader. While it is away, those of the others are read. */
   async #those(
     places: readonly TopicPartition[],
     bounds: Pick<ReadRequest, 'from' | 'until'>,
@@ -208,7 +208,7 @@ export class BoundedRead implements FetchingHost {
     if (!is) this.#fetching.wake()
   }
 
-  // ── What fetching says ───────────────────────────────────────────────────────────────────────────────────────────
+  // ── Called by fetching ───────────────────────────────────────────────────────────────────────────────────────────
 
   emit(event: FetchingEvent): void {
     if (event.type === 'trouble') return this.#trouble(event.error)
@@ -218,25 +218,25 @@ export class BoundedRead implements FetchingHost {
     if (end === undefined) return
     const to = indexAt(batch, end)
     if (from < to) this.subscriber.next({ type: 'batch', partition: assignment.partition, batch, from, to })
-    this.#look(assignment)
+    this.#checkEnd(assignment)
   }
 
   foundNothing(assignment: Assignment, end: number): void {
     const from = assignment.next
-    // Once for a gap, however often the broker is asked meanwhile.
+    // Once per gap, however often the broker is asked meanwhile.
     assignment.hold(hold)
     this.#isOnBroker(assignment)
       .then(isThere => {
         if (!isThere || assignment.ended || assignment.next !== from || !this.delivering) return
         assignment.jump(end)
-        this.#look(assignment)
+        this.#checkEnd(assignment)
         this.#fetching.wake()
       })
       // Asked again after the hold.
       .catch(() => {})
   }
 
-  /** What lies in tiered storage a broker may leave out of its answer, for it takes time. */
+  /** A broker may leave records in tiered storage out of its answer, because reading them takes time. */
   async #isOnBroker({ topic, partition, next }: Assignment): Promise<boolean> {
     const leader = this.cluster.leaderOf(topic, partition)
     if (leader === undefined) return false
@@ -269,7 +269,7 @@ export class BoundedRead implements FetchingHost {
 
   outOfRange(assignment: Assignment, diverged: Diverged | undefined): void {
     assignment.hold(hold)
-    // Refused again, and looked for again, after the hold.
+    // It will be refused, and looked up, again after the hold.
     this.#reset(assignment, diverged).catch(error => {
       if (assignment.ended || !this.delivering) return
       this.#outOfRange(assignment, assignment.next, `and no other is known: ${error.message}`, error)
@@ -277,8 +277,8 @@ export class BoundedRead implements FetchingHost {
   }
 
   /**
-   * Retention deleted what the position points at: reading goes on where the log begins now. The log was cut off (an unclean
-   * election): it goes on where the logs part, and ends where the log of today does, if that is before.
+   * If retention has deleted the next records, reading continues at the new start of the log. If the log was truncated (an
+   * unclean election), it continues where the logs diverge, and ends at the present end of the log if that is lower.
    */
   async #reset(assignment: Assignment, diverged: Diverged | undefined): Promise<void> {
     const { next: from, jumps } = assignment
@@ -298,7 +298,7 @@ export class BoundedRead implements FetchingHost {
     const why =
       from < beginning ? 'the records from there on were deleted by retention' : 'the log was cut off before it'
     this.#outOfRange(assignment, from, `${why}; reading goes on at ${to}`)
-    this.#look(assignment)
+    this.#checkEnd(assignment)
     this.#fetching.wake()
   }
 
@@ -317,14 +317,14 @@ export class BoundedRead implements FetchingHost {
     this.#partitions = known.partitions.length
     if (until !== 'forever' || partitions !== undefined || isPositions(from)) return
     const added = Array.from({ length: this.#partitions - before }, (_, at) => before + at)
-    // It came while the topic was read: nothing of it is passed over.
+    // The partitions were added while the topic was read, so none of their records is skipped.
     this.#takeUp(added, { from: 'earliest', until })
   }
 
   // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Ends the partition if it is read to its end. */
-  #look(assignment: Assignment): void {
+  #checkEnd(assignment: Assignment): void {
     if (assignment.next < this.#ends.get(assignment)! || !this.delivering) return
     assignment.ended = true
     this.#ends.delete(assignment)
@@ -334,7 +334,7 @@ export class BoundedRead implements FetchingHost {
 
   #completeOnceDone(): void {
     if (!this.#begun || this.#unknown > 0 || this.#ends.size > 0 || !this.delivering) return
-    // New partitions of a topic without any that is read: they are waited for.
+    // Nothing is read at present, but partitions may be added to the topic.
     if (this.request.until === 'forever' && this.request.partitions === undefined && !isPositions(this.request.from))
       return
     this.end()
@@ -368,14 +368,14 @@ export class BoundedRead implements FetchingHost {
     this.#trouble(new FetchError(message, { cause, topic, partition, offset }))
   }
 
-  /** What has become of the topic. */
+  /** The error for what happened to the topic. */
   #error(what: string): FetchError {
     const { topic } = this.request
     return new FetchError(`topic '${topic}' ${what}`, { topic })
   }
 }
 
-/** The index of the first record at `offset` or after it. */
+/** The index of the first record at or after `offset`. */
 function indexAt(batch: RecordBatch, offset: number): number {
   if (batch.lastOffset < offset) return batch.count
   let low = 0

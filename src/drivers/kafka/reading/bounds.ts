@@ -6,20 +6,20 @@ import type { Cluster } from '../cluster/cluster.js'
 import { earliest, latest, offsetsAt } from '../positions/list-offsets.js'
 import type { TopicPartition } from '../topic-partition.js'
 
-/** What of a partition is to be read: offsets from `start` up to, and without, `end`. */
+/** The part of a partition to read: offsets from `start` up to `end`, which is excluded. */
 export interface Bounds {
   readonly place: TopicPartition
   readonly start: number
-  /** `Infinity`: for ever. */
+  /** `Infinity`: without end. */
   readonly end: number
-  /** A start that is not in the log. */
+  /** The error if the requested start is not in the log. */
   readonly trouble?: FetchError
 }
 
 /**
- * The bounds of partitions as their logs are now. Rejects if one of their leaders does not answer.
+ * The bounds of partitions by the present state of their logs. Rejects if one of their leaders does not answer.
  *
- * Ends are those of read committed: a transaction that is open ends the log for this read.
+ * Ends are those of read committed: an open transaction ends the log for this read.
  */
 export async function boundsOf(
   cluster: Cluster,
@@ -47,7 +47,7 @@ export async function boundsOf(
   })
   const beyond = bounds.filter(({ place, start }) => start > ends.get(place)!.offset)
   if (beyond.length === 0) return bounds
-  // What an open transaction wrote is in the log, and no position in it is out of range.
+  // A position within an open transaction is in the log, and not out of range.
   const marks = await offsetsAt(
     cluster,
     beyond.map(({ place }) => place),

@@ -20,17 +20,17 @@ import { ProtocolFailure } from '../cluster/protocol-failure.js'
 import { byTopic, PartitionMap, type TopicPartition } from '../topic-partition.js'
 import { UnansweredError } from '../transport/failures.js'
 
-/** How long the coordinator keeps a transaction open that is not ended, ms; it is aborted then. */
+/** The coordinator aborts a transaction that was not ended after this time, ms. */
 const transactionTimeout = 60_000
-/** How long one step is tried again, ms. */
+/** How long one step is retried, ms. */
 const patience = 30_000
 const firstPause = 50
 const maxPause = 1_000
 /** How long a leader may wait for its replicas, ms. */
 const acknowledgementTimeout = 10_000
-/** Brokers take batches of up to 1 MiB (`max.message.bytes`). */
+/** By default brokers accept batches of up to 1 MiB (`max.message.bytes`). */
 const maxBatchBytes = 900 * 1024
-/** The newest versions of the first transaction protocol; later ones let brokers raise the epoch (KIP-890). */
+/** The newest versions of the first transaction protocol. With later ones, brokers raise the epoch (KIP-890). */
 const firstProtocol = 4
 const namedVersion = 11
 
@@ -39,15 +39,15 @@ export interface PartitionRecords extends TopicPartition {
   readonly records: readonly EncodableRecord[]
 }
 
-/** Another producer has begun with the same transactional id: what this one had not committed is aborted. */
+/** Another producer has begun with the same transactional id. What this one had not committed is aborted. */
 export class FencedProducerError extends PublishError {}
 
 /**
- * Writes to several partitions in one transaction after the other (KIP-98). Of two producers with one transactional id
- * the later wins: the earlier one is fenced, and what it had not committed is aborted.
+ * Writes to several partitions, in one transaction after another (KIP-98). If two producers have the same transactional id,
+ * the earlier one is fenced, and what it had not committed is aborted.
  *
- * A failure ends it for good. Nothing of the transaction that was open counts then, unless its commit was asked for and
- * no answer came: `write` says so in its error.
+ * After a failure it cannot be used any more. The open transaction is aborted, unless its commit was requested and not
+ * answered: the error of `write` says so.
  */
 export class TransactionalProducer {
   #producerId = -1n
@@ -62,7 +62,7 @@ export class TransactionalProducer {
     this.#coordinator = new Coordinator(cluster, transactionalId, coordinatorType.transaction)
   }
 
-  /** Fences whoever has the id, and waits until the transaction that was open is over. */
+  /** Fences other producers with the id, and waits until an open transaction is over. */
   static async open(cluster: Cluster, transactionalId: string): Promise<TransactionalProducer> {
     const producer = new TransactionalProducer(cluster, transactionalId)
     const { producerId, producerEpoch } = await producer.#ask(
@@ -78,7 +78,7 @@ export class TransactionalProducer {
     return producer
   }
 
-  /** Writes all of it, or nothing. Resolves once it is committed. */
+  /** Writes everything or nothing. Resolves once it is committed. */
   async write(written: readonly PartitionRecords[]): Promise<void> {
     const partitions = [...PartitionMap.of(written).values()]
     if (partitions.length === 0) return
@@ -86,7 +86,7 @@ export class TransactionalProducer {
       await this.#addPartitions(partitions)
       await Promise.all(written.map(each => this.#append(each)))
     } catch (error) {
-      // What is open is aborted by the coordinator where this does not reach it.
+      // If this does not reach the coordinator, it aborts the transaction later.
       await this.#end(false).catch(() => {})
       throw error
     }
@@ -110,7 +110,7 @@ export class TransactionalProducer {
       ({ resultsByTopicV3AndBelow: results }) =>
         results
           .flatMap(({ resultsByPartition }) => resultsByPartition.map(({ partitionErrorCode }) => partitionErrorCode))
-          // Of several the others were not tried because of one.
+          // If one partition fails, the others are reported as not attempted.
           .sort((one, other) => rank(one) - rank(other))[0] ?? 0,
     )
   }
@@ -161,7 +161,7 @@ export class TransactionalProducer {
       )
       const code = responses[0]?.partitionResponses[0]?.errorCode
       if (code === undefined) throw new Error('the broker did not answer for it')
-      // Repeated, it is known to the leader by its sequence.
+      // The leader recognizes a repeated batch by its sequence.
       return kafkaError(code).name === 'DUPLICATE_SEQUENCE_NUMBER' ? 0 : code
     })
   }
@@ -185,7 +185,7 @@ export class TransactionalProducer {
     return answer
   }
 
-  /** Tries a step until it answers 0, refuses for good or its time is over. */
+  /** Retries a step until it returns 0, is refused for good, or its time is over. */
   async #tried(what: string, step: () => Promise<number>): Promise<void> {
     const { clock, ended } = this.cluster
     const until = clock.monotonic() + patience
@@ -222,14 +222,14 @@ function isFencing({ name }: KafkaError): boolean {
   return name === 'PRODUCER_FENCED' || name === 'INVALID_PRODUCER_EPOCH'
 }
 
-/** Whether trying again may help. */
+/** Whether a retry may help. */
 function passes(failure: Error): boolean {
   if (!(failure instanceof ProtocolFailure)) return failure instanceof UnansweredError || !('code' in failure)
   const { error } = failure
   return error.has('retriable') || error.has('coordinatorMoved') || error.has('staleMetadata')
 }
 
-/** The codes that say most come first. */
+/** The most specific codes come first. */
 function rank(code: number): number {
   if (code === 0) return 2
   return kafkaError(code).name === 'OPERATION_NOT_ATTEMPTED' ? 1 : 0

@@ -1,4 +1,4 @@
-/** Where a broker listens. */
+/** The address of a broker. */
 export interface Address {
   readonly host: string
   readonly port: number
@@ -9,7 +9,7 @@ export function shownAddress({ host, port }: Address): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
-/** Reads `host:port` or `[host]:port`. What it is given was checked when the client was made. */
+/** Parses `host:port` or `[host]:port`. The text was checked when the client was made. */
 export function parseAddress(text: string): Address {
   const colon = text.lastIndexOf(':')
   const host = text.slice(0, colon)

@@ -8,18 +8,18 @@ import { RefusedConnectionError, UnansweredError, UnsupportedRequestError } from
 import { FrameReader } from './frames.js'
 import type { OpenSocket } from './socket.js'
 
-/** How much later than due a timer may fire before that shows that this process stood still, ms. */
+/** A timer that fires later than this shows that the process was suspended, ms. */
 const maxTimerDelay = 1_000
 
-/** How long a broker may be silent until that is told, ms; the request goes on waiting for its time-out. */
+/** A broker that is silent for this time is reported, ms. The request goes on waiting until its time-out. */
 export const defaultQuiet = 3_000
 
 const maxCorrelationId = 0x7fff_ffff
 
-/** A request, or what makes it for the version that both sides speak. */
+/** A request, or a function that makes it for the negotiated version. */
 export type RequestFor<M extends AnyMessage> = RequestOf<M> | ((version: number) => RequestOf<M>)
 
-/** A request that is encoded already. */
+/** An encoded request. */
 export interface EncodedRequest {
   readonly key: number
   readonly name: string
@@ -30,37 +30,37 @@ export interface EncodedRequest {
 interface Pending {
   readonly name: string
   readonly timeout: number
-  /** Reads the answer; what it throws says that the bytes cannot be read. */
+  /** Reads the answer. If it throws, the bytes cannot be decoded. */
   readonly accept: (frame: Buffer) => void
   readonly fail: (error: Error) => void
-  /** How long the broker may be silent until that is told, ms. */
+  /** How long the broker may be silent before that is reported, ms. */
   readonly quiet: number
   readonly sentAt: number
-  /** What held it back is not the broker's silence, ms. */
+  /** How long the broker has throttled it, which does not count as silence, ms. */
   throttled: number
   toldQuiet: boolean
   deadline: number
   timer: NodeJS.Timeout | undefined
 }
 
-/** What an answer says about throttling, where it says anything. */
+/** The throttle time of an answer, if it has one. */
 interface Throttled {
   readonly throttleTimeMs?: number
 }
 
 /**
- * One connection to one broker: requests go out in the order of the calls, and answers come in that order.
+ * One connection to one broker. Requests are sent in the order of the calls, and answers arrive in the same order.
  *
- * A broker that throttles this client (KIP-219) says for how long; requests of that time are held here before they are
- * written, and their time-outs begin when they are. A request that is not answered in time ends the connection, because
- * nothing behind it would be answered either.
+ * A broker that throttles this client (KIP-219) says for how long. Requests are then held here before they are written, and
+ * their time-outs begin when they are written. If a request is not answered in time, the connection ends, because later
+ * requests would not be answered either.
  */
 export class Connection {
-  /** By API key what the broker speaks; empty until it was asked. */
+  /** The versions that the broker serves by API key; empty before `learnVersions`. */
   versions: ReadonlyMap<number, VersionRange> = new Map()
-  /** Logged in, where that is asked for. */
+  /** True: logged in, if that is required. */
   ready = false
-  /** Whether nothing was under way when it ended. */
+  /** Whether no request was pending when it ended. */
   wasIdle = true
   readonly socket: Socket
   readonly #pending = new Map<number, Pending>()
@@ -68,7 +68,7 @@ export class Connection {
   #correlationId = 0
   #throttledUntil = Number.NEGATIVE_INFINITY
   #closed: Error | undefined
-  /** What requests wait for before they are written: a login that is repeated. */
+  /** Requests wait for it before they are written: a repeated login. */
   #gate: Promise<void> | undefined
   #answeredAt = Number.NEGATIVE_INFINITY
   #idle: (() => void) | undefined
@@ -80,7 +80,7 @@ export class Connection {
     readonly open: OpenSocket,
     readonly clock: Clock,
     readonly onClosed: (error: Error) => void,
-    /** A request waits, and nothing has come for some seconds. */
+    /** Called if a request is pending and nothing has arrived for some seconds. */
     readonly onQuiet: (error: UnansweredError) => void = () => {},
   ) {
     const { socket } = open
@@ -96,7 +96,7 @@ export class Connection {
     })
   }
 
-  /** The broker has asked this client to wait before the next request. */
+  /** True: the broker has told this client to wait before the next request. */
   get isThrottled(): boolean {
     return this.#throttledUntil > this.clock.monotonic()
   }
@@ -105,17 +105,17 @@ export class Connection {
     return this.#closed !== undefined
   }
 
-  /** Asks the broker which requests it speaks. The first request of a connection. */
+  /** Requests the versions that the broker serves. The first request of a connection. */
   async learnVersions(timeout: number): Promise<void> {
     this.versions = servedVersions(await this.exchange(apiVersions, {}, timeout, apiVersions.versions.min))
   }
 
   /**
-   * Sends a request and resolves with its answer, in the newest version that both sides speak.
+   * Sends a request in the newest version that both sides implement, and resolves to its answer.
    *
-   * Rejects with `UnansweredError` if there is none within `timeout` ms after it was written.
+   * Rejects with `UnansweredError` if there is no answer within `timeout` ms after it was written.
    *
-   * @param quiet After how many ms of the broker's silence `onQuiet` is called; `Infinity` for what may take long.
+   * @param quiet The silence of the broker after which `onQuiet` is called, ms; `Infinity` for requests that may take long.
    */
   send<M extends AnyMessage>(
     message: M,
@@ -125,7 +125,7 @@ export class Connection {
     quiet = defaultQuiet,
   ): Promise<ResponseOf<M>> {
     const version = this.#versionFor(message, maxVersion)
-    // Written in this turn where nothing holds it back: whoever asks ahead goes on with other work then.
+    // Written synchronously if nothing holds it back, because a caller that fetches ahead goes on with other work.
     const throttle = this.#throttledUntil - this.clock.monotonic()
     if (this.#gate === undefined && throttle <= 0) return this.exchange(message, request, timeout, version, quiet)
     return this.#sendLater(message, request, timeout, version, throttle, quiet)
@@ -144,13 +144,13 @@ export class Connection {
     return this.exchange(message, request, timeout, version, quiet)
   }
 
-  /** Undefined: the broker and this client have none in common. */
+  /** Undefined: the broker and this client have no version in common. */
   #versionFor(message: AnyMessage, maxVersion = Number.POSITIVE_INFINITY): number | undefined {
     const broker = this.versions.get(message.key)
     return broker && message.versionFor({ min: broker.min, max: Math.min(broker.max, maxVersion) })
   }
 
-  /** As `send`, past what holds requests back: for the first request and the login. */
+  /** As `send`, without waiting for the gate or a throttle: for the first request and the login. */
   exchange<M extends AnyMessage>(
     message: M,
     request: RequestFor<M>,
@@ -173,7 +173,7 @@ export class Connection {
     })
   }
 
-  /** As `exchange`, for a request that somebody else encodes, and whose answer they read; both with headers of old. */
+  /** As `exchange`, for a request whose caller encodes it and decodes the answer. Both have old headers. */
   exchangeBytes({ key, name, version, body }: EncodedRequest, timeout: number): Promise<Buffer> {
     return new Promise((resolve, reject) => {
       const write = (correlationId: number) =>
@@ -202,7 +202,7 @@ export class Connection {
       return
     }
     const correlationId = this.#nextCorrelationId()
-    // What cannot be encoded is thrown here, before anything is written.
+    // If it cannot be encoded, this throws before anything is written.
     const bytes = write(correlationId)
     const now = this.clock.monotonic()
     const pending: Pending = {
@@ -227,7 +227,7 @@ export class Connection {
     return this.#correlationId
   }
 
-  /** Holds new requests back and waits until none is under way, does `work`, and lets them go on. */
+  /** Holds new requests back, waits until none is pending, does `work`, and then lets the requests go. */
   async alone(work: () => Promise<void>): Promise<void> {
     const before = this.#gate
     let open!: () => void
@@ -249,14 +249,14 @@ export class Connection {
     }
   }
 
-  /** Does `work` alone, after `ms`; where it fails the connection ends. Keeps no process alive. */
+  /** Does `work` alone after `ms`; if it fails, the connection ends. Does not keep the process alive. */
   aloneAfter(ms: number, work: () => Promise<void>): void {
     this.#later = setTimeout(() => {
       this.alone(work).catch((error: Error) => this.close(error.message, error))
     }, ms).unref()
   }
 
-  /** Ends the connection; requests without an answer are rejected with the reason. */
+  /** Ends the connection. Pending requests are rejected with the reason. */
   close(why: string, cause?: unknown): void {
     this.#end(new UnansweredError(why, this.address, { sent: true, cause }))
   }
@@ -313,7 +313,7 @@ export class Connection {
   #throttle({ throttleTimeMs = 0 }: Throttled): void {
     if (throttleTimeMs <= 0) return
     this.#throttledUntil = Math.max(this.#throttledUntil, this.clock.monotonic() + throttleTimeMs)
-    // Answers to what was written before are delayed by as much.
+    // The answers to earlier requests are delayed by as much.
     for (const pending of this.#pending.values()) {
       pending.deadline += throttleTimeMs
       pending.throttled += throttleTimeMs
@@ -342,7 +342,7 @@ export class Connection {
     const now = this.clock.monotonic()
     const late = now - pending.deadline
     if (late < 0) return this.#arm(pending, Math.min(-late, this.#untilQuiet(pending, now)))
-    // This process stood still: the answer may lie in the socket, which is read only after the timers.
+    // This process was suspended: the answer may be in the socket, which is read only after the timers.
     if (late > maxTimerDelay) {
       pending.deadline = this.clock.monotonic() + pending.timeout
       return this.#arm(pending, pending.timeout)
@@ -351,14 +351,14 @@ export class Connection {
     this.#end(new UnansweredError(why, this.address, { sent: true, silent: true }))
   }
 
-  /** How long until the broker's silence is to be told, ms. Told once for each request. */
+  /** How long until the broker's silence is to be reported, ms. Reported once per request. */
   #untilQuiet(pending: Pending, now: number): number {
     if (pending.toldQuiet) return Number.POSITIVE_INFINITY
-    // What waits behind other requests is not what the broker is silent about.
+    // The time that a request waits behind others does not count as silence.
     const quietAt = Math.max(pending.sentAt + pending.throttled, this.#answeredAt) + pending.quiet
     if (now < quietAt) return quietAt - now
     pending.toldQuiet = true
-    // This process may have stood still: sockets are read after the timers, and before this.
+    // After the sockets were read, which happens after the timers: this process may have been suspended.
     setImmediate(() => {
       if (![...this.#pending.values()].includes(pending)) return
       const why = `has not answered ${pending.name} for ${pending.quiet} ms`

@@ -1,8 +1,8 @@
 import { type Address, shownAddress } from './address.js'
 
 /**
- * A request has no answer: its broker cannot be reached, closed the connection, was silent for too long, or sent bytes
- * that cannot be read. It can heal.
+ * A request has no answer: its broker cannot be reached, closed the connection, was silent for too long, or sent invalid
+ * bytes. A retry may succeed.
  */
 export class UnansweredError extends Error {
   readonly address: Address
@@ -10,9 +10,9 @@ export class UnansweredError extends Error {
   readonly sent: boolean
   /** The message without the address. */
   readonly why: string
-  /** The broker closed the connection while a request was under way. */
+  /** Whether the broker closed the connection while a request was pending. */
   readonly closedByPeer: boolean
-  /** The connection stands, or is being opened, and nothing comes. */
+  /** Whether the connection is open, or being opened, and nothing arrives. */
   readonly silent: boolean
 
   constructor(
@@ -36,8 +36,8 @@ export class UnansweredError extends Error {
 }
 
 /**
- * A broker and this client do not fit: a certificate or a login is refused, or the peer does not speak the Kafka
- * protocol. The next attempt ends the same way.
+ * A broker and this client do not fit: a certificate or a login is refused, or the peer does not speak the Kafka protocol. A
+ * retry will end in the same way.
  */
 export class RefusedConnectionError extends Error {
   readonly address: Address
@@ -65,13 +65,13 @@ export class UnsupportedRequestError extends Error {
   }
 }
 
-/** Why, without the address where it is known. */
+/** The reason, without the address if possible. */
 export function reasonOf(error: Error | undefined): string {
   if (error instanceof UnansweredError || error instanceof RefusedConnectionError) return error.why
   return error === undefined ? 'it does not answer' : error.message
 }
 
-/** What makes two failures of one broker the same: how long it was silent, and at which request, does not. */
+/** Equal for failures of a broker with the same cause. For silence, its duration and the request do not matter. */
 export function kindOf(error: Error | undefined): string {
   const isSilent = error === undefined || (error instanceof UnansweredError && error.silent)
   return isSilent ? 'silent' : reasonOf(error)

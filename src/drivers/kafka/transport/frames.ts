@@ -1,14 +1,14 @@
-/** Larger than any answer; a peer that speaks TLS or HTTP appears to announce more. */
+/** Larger than any answer. The bytes of TLS or HTTP look like a larger size. */
 const maxFrameBytes = 256 * 1024 * 1024
 
 const sizeBytes = 4
 
-/** Less than this is not worth a read of its own. */
+/** Smaller frames are not read directly. */
 const minRoom = 32 * 1024
 
 /**
- * Cuts a connection's bytes into frames: a size of four bytes, then so many bytes. Each frame has memory of its own, for
- * chunks are read into a buffer that is used again, or straight into the frame (`room`).
+ * Splits a connection's bytes into frames: a size of four bytes, then as many bytes. Each frame has its own memory, because
+ * chunks are read into a buffer that is reused, or directly into the frame (`room`).
  *
  * @see https://kafka.apache.org/protocol#protocol_common
  */
@@ -18,16 +18,16 @@ export class FrameReader {
   #frame: Buffer | undefined
   #frameRead = 0
 
-  /** Where the bytes that come next may be read to, so that `push` need not copy them; undefined: anywhere. */
+  /** The memory into which the next bytes may be read, so that `push` does not copy them. Undefined: no preference. */
   get room(): Buffer | undefined {
     const frame = this.#frame
     return frame === undefined || frame.length - this.#frameRead < minRoom ? undefined : frame.subarray(this.#frameRead)
   }
 
   /**
-   * Calls `next` for each frame that `chunk` completes, without its size.
+   * Calls `next` with each frame that `chunk` completes, without its size.
    *
-   * @returns False if the peer announced a frame that no Kafka broker sends; nothing after it can be read.
+   * @returns false if the peer announced a frame that no Kafka broker sends. Nothing after it can be read.
    */
   push(chunk: Buffer, next: (frame: Buffer) => void): boolean {
     let at = 0

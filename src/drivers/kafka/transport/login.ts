@@ -1,10 +1,10 @@
-// The only file that knows kafkajs: its SASL mechanisms log in over a connection of ours.
+// The only file that uses kafkajs: its SASL mechanisms log in over this driver's connection.
 import type { Logger } from 'pino'
 import type { SaslOptions } from '../../../sasl.js'
 import type { Connection } from './connection.js'
 import { RefusedConnectionError, UnansweredError } from './failures.js'
 
-/** What kafkajs encodes and decodes by itself, for `Connection` to carry. */
+/** A request that kafkajs encodes, and whose answer it decodes. `Connection` carries it. */
 interface KafkajsRequest {
   readonly request: {
     readonly apiKey: number
@@ -16,7 +16,7 @@ interface KafkajsRequest {
 }
 
 interface Authenticator {
-  /** ms as text; `'0'` for ever. */
+  /** Milliseconds as text; `'0'` means unlimited. */
   readonly sessionLifetime: string
   authenticate(): Promise<void>
 }
@@ -25,13 +25,13 @@ const saslHandshake = 17
 const saslAuthenticate = 36
 
 /**
- * Logs in over a connection that knows its broker's versions, and again on the same connection when its session is
- * about to end (KIP-368).
+ * Logs in over a connection that knows its broker's versions. The caller repeats the login on the same connection before its
+ * session ends (KIP-368).
  *
- * Rejects with a `RefusedConnectionError` that names the reason if the login is refused, and with an `UnansweredError`
- * if there is no answer, or no token to log in with.
+ * Rejects with a `RefusedConnectionError` that has the reason if the login is refused, and with an `UnansweredError` if there
+ * is no answer, or no token to log in with.
  *
- * @returns How long the session lasts, ms; `undefined`: without end.
+ * @returns How long the session lasts, ms; undefined if it is unlimited.
  */
 export async function logIn(
   connection: Connection,
@@ -51,7 +51,7 @@ export async function logIn(
     throw new RefusedConnectionError('it is older than Kafka 1.0 and cannot be logged in to', address)
   }
   try {
-    // Loaded by who logs in, and nobody else: it takes as long as half of this package.
+    // Loaded only for a login, because it takes as long as half of this package.
     // @ts-expect-error kafkajs has no types for it; the version is pinned, and the tests on a real Kafka hold its shape.
     const { default: SaslAuthenticator } = await import('kafkajs/src/broker/saslAuthenticator/index.js')
     const authenticator: Authenticator = new SaslAuthenticator(carrier, silentLogger, versions, true)
@@ -60,7 +60,7 @@ export async function logIn(
     const lifetime = Number(authenticator.sessionLifetime)
     return lifetime > 0 ? lifetime : undefined
   } catch (cause) {
-    // kafkajs takes every failure for a refusal; what we saw ourselves says more.
+    // kafkajs reports every failure as a refusal. The failure noted here says more.
     if (carrier.failure !== undefined) throw carrier.failure
     throw new RefusedConnectionError(
       `the login is refused: ${(cause as Error).message}; see the option sasl`,
@@ -74,12 +74,12 @@ export async function logIn(
 
 const silentLogger = { namespace: () => silentLogger, debug() {}, info() {}, warn() {}, error() {} }
 
-/** A connection as kafkajs's authenticators use one. */
+/** A connection in the form that kafkajs's authenticators use. */
 class LoginCarrier {
   readonly host: string
   readonly port: number
   readonly sasl: object
-  /** What went wrong below kafkajs. */
+  /** A failure that is not a refusal. */
   failure: Error | undefined
   #lastToken: Buffer | undefined
 
@@ -91,7 +91,7 @@ class LoginCarrier {
   ) {
     this.host = connection.address.host
     this.port = connection.address.port
-    // A copy: kafkajs keeps the authenticator it made on it, and this one is made anew for each login.
+    // Copied: kafkajs stores its authenticator on the object, and each login needs a new one.
     this.sasl = {
       ...options,
       ...(options.mechanism === 'oauthbearer' && { oauthBearerProvider: () => this.#token(options) }),
@@ -129,11 +129,11 @@ class LoginCarrier {
   }
 
   /**
-   * A token that is refused is answered by the reason; the refusal itself comes after the client has acknowledged that
-   * (RFC 7628, 3.2.3). kafkajs stops before.
+   * The answer to a refused token is the reason. The refusal itself follows after the client has acknowledged it (RFC 7628,
+   * 3.2.3). kafkajs stops before that.
    */
   async finish(): Promise<void> {
-    // A length of four bytes, and nothing behind it.
+    // Only the four bytes of the length, without a reason.
     if (this.options.mechanism !== 'oauthbearer' || (this.#lastToken?.length ?? 0) <= 4) return
     const acknowledgement = Buffer.from([0, 0, 0, 1, 1])
     await this.#carry(saslAuthenticate, 'SaslAuthenticate', 0, acknowledgement)

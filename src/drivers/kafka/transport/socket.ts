@@ -5,31 +5,31 @@ import { RefusedConnectionError, UnansweredError } from './failures.js'
 
 export type Ssl = boolean | tls.ConnectionOptions
 
-/** A certificate that is not accepted, by either side, or a peer that speaks no TLS. */
+/** One side does not accept the other's certificate, or the peer does not speak TLS. */
 const tlsRefusal =
   /^(ERR_TLS_|ERR_SSL_|EPROTO$|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(GET|VERIFY|DECRYPT)|HOSTNAME_MISMATCH)/
 
-/** What one read takes from a socket at most, bytes. */
+/** The maximum of bytes per read from a socket. */
 const readBytes = 256 * 1024
 
-/** What every plain socket reads into: what comes is taken out of it before the next read, of whichever socket. */
+/** Shared by all plain sockets: its content is processed before the next read of any socket. */
 let readBuffer: Buffer | undefined
 
-/** An open connection to a peer. */
+/** An open socket. */
 export interface OpenSocket {
   readonly socket: net.Socket
   /**
-   * Calls back with what comes, which is only lent: the memory is used again after the call, unless it is what `room`
-   * gave, which is asked before each read. TLS does not ask.
+   * Calls `take` with the received bytes. They are valid only during the call, unless they are in the memory that `room`
+   * returned. `room` is called before each read, but not with TLS.
    */
   receive(take: (chunk: Buffer) => void, room: () => Buffer | undefined): void
 }
 
 /**
- * Opens a socket, with TLS where `ssl` is set. Gives up at once when `ended` aborts.
+ * Opens a socket, with TLS if `ssl` is set. Stops at once when `ended` aborts.
  *
- * Rejects with an `UnansweredError` if nothing answers within `timeout` ms or the attempt fails in a way that can heal,
- * and with a `RefusedConnectionError` if TLS does not fit.
+ * Rejects with an `UnansweredError` if nothing answers within `timeout` ms or a retry may help, and with a
+ * `RefusedConnectionError` if TLS does not fit.
  */
 export function openSocket(
   address: Address,
@@ -58,7 +58,7 @@ export function openSocket(
       fail(new UnansweredError(`${step} took longer than ${timeout} ms`, address, { sent: false, silent: true }))
     }, timeout)
     socket.once('error', (cause: NodeJS.ErrnoException) => fail(connectionFailure(address, cause, encrypted)))
-    // A peer that closes during the handshake may not speak TLS, or may just be going away.
+    // A peer that closes during the handshake may not speak TLS, or may be shutting down.
     socket.once('close', () =>
       fail(new UnansweredError('closed the connection while it was opened', address, { sent: false })),
     )
@@ -68,7 +68,7 @@ export function openSocket(
       socket.removeAllListeners('error')
       socket.removeAllListeners('close')
       socket.setKeepAlive(true, 60_000)
-      // Requests are small and each is waited for: Nagle's algorithm would hold back the second half of one.
+      // Requests are small, and each is waited for: Nagle's algorithm would delay the second half of one.
       socket.setNoDelay(true)
       if (encrypted) socket.on('data', chunk => reader.take(chunk as Buffer))
       resolve({ socket, receive: (take, room) => reader.give(take, room) })
@@ -76,13 +76,13 @@ export function openSocket(
   })
 }
 
-/** Hands on what a socket reads; what comes before anybody takes it is kept. */
+/** Passes on what a socket reads. Bytes that arrive before `receive` are kept. */
 class Reader {
   #take: ((chunk: Buffer) => void) | undefined
   #room: (() => Buffer | undefined) | undefined
   readonly #early: Buffer[] = []
 
-  /** Node reads into a buffer of ours: one of its own for every 64 KiB is most of what there is to collect otherwise. */
+  /** Makes Node read into a shared buffer: otherwise its buffers of 64 KiB each would be most of the garbage. */
   readonly onread = {
     buffer: () => {
       const room = this.#room?.()
@@ -112,7 +112,7 @@ function connectionFailure(address: Address, cause: NodeJS.ErrnoException, encry
   const code = cause.code ?? ''
   if (encrypted && tlsRefusal.test(code)) {
     return new RefusedConnectionError(`TLS does not fit: ${cause.message}; see the option ssl`, address, {
-      // Node's own error holds the certificates, which fill logs.
+      // Node's own error contains the certificates, which would fill logs.
       cause: Object.assign(new Error(cause.message), { code }),
     })
   }

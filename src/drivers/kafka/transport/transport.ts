@@ -21,7 +21,7 @@ export interface TransportSendOptions {
   /** How long the broker may take to answer, ms. */
   readonly timeout: number
   readonly maxVersion?: number | undefined
-  /** How long it may be silent until that is told, ms. Joins wait for others, and are not counted by default. */
+  /** How long it may be silent before that is reported, ms. By default not limited for joins, which wait for other members. */
   readonly quiet?: number | undefined
 }
 
@@ -30,33 +30,33 @@ export interface TransportListener {
   answered(address: Address): void
   /** A connection is being opened. */
   connecting(address: Address): void
-  /** It stands, and the broker answered on it. */
+  /** The connection is open, and the broker has answered on it. */
   connected(address: Address): void
-  /** A broker has given no answer for some seconds; its connection stands. */
+  /** The connection is open, but the broker has not answered for some seconds. */
   silent(address: Address, error: Error): void
-  /** Nobody wants the connection that was being opened any more. */
+  /** The connection being opened is not needed any more. */
   abandoned(address: Address): void
-  /** A connection could not be opened, or ended before its time. */
+  /** A connection could not be opened, or ended unexpectedly. */
   failed(address: Address, error: Error, wasConnecting: boolean): void
 }
 
 /**
- * What a connection is for. A broker answers a connection's requests one after the other, so what may take long has a
- * connection of its own: long polls, joins that wait for the group, writes that wait for replicas.
+ * The purpose of a connection. A broker answers the requests of a connection one after the other, so requests that may take
+ * long have their own connection: long polls, joins that wait for the group, writes that wait for replicas.
  */
 export type Lane = 'control' | 'fetch' | 'group' | 'leave' | 'write' | ReadLane
 
-/** Each bounded read has connections of its own, which are closed when it ends. */
+/** Each bounded read has its own connections, which are closed when it ends. */
 export type ReadLane = `read ${number}`
 
 const connectTimeout = 5_000
 const loginTimeout = 10_000
 const firstPause = 50
 const maxPause = 1_000
-/** A login is repeated after this share of its session, as Java's client does at the latest. */
+/** The login is repeated after this share of its session, which is the latest time in Java's client. */
 const sessionShare = 0.85
 
-/** Connections to brokers, opened when they are needed and made anew when they break. */
+/** Connections to brokers. They are opened when they are needed, and replaced when they break. */
 export class Transport {
   readonly #connections = new Map<string, Connecting>()
   readonly #pauses = new Map<string, Backoff>()
@@ -81,7 +81,7 @@ export class Transport {
     { timeout, maxVersion, quiet = lane === 'group' ? Number.POSITIVE_INFINITY : defaultQuiet }: TransportSendOptions,
   ): Promise<ResponseOf<M>> {
     const open = this.#connections.get(`${lane} ${shownAddress(address)}`)?.connection
-    // In this turn where the connection stands.
+    // Synchronously if the connection is open.
     const sent =
       open?.ready === true
         ? open.send(message, request, timeout, maxVersion, quiet)
@@ -95,7 +95,7 @@ export class Transport {
     })
   }
 
-  /** The connection of a lane; opened if there is none. */
+  /** The connection of a lane. It is opened if there is none. */
   connection(address: Address, lane: Lane): Promise<Connection> {
     if (this.#closed) return Promise.reject(new UnansweredError('the client is closed', address, { sent: false }))
     const key = `${lane} ${shownAddress(address)}`
@@ -130,7 +130,7 @@ export class Transport {
         error => {
           forget()
           const meant = this.#closed || entry.ended.aborted
-          // One that was open and rested may be closed by the broker at any time: only what waits on it has failed.
+          // A broker may close an idle connection at any time. That is no failure unless a request was pending.
           if (!meant && wasReady && !connection.wasIdle) this.listener.failed(address, error, false)
         },
         error => {
@@ -179,14 +179,14 @@ export class Transport {
     return pause
   }
 
-  /** Forgets what is kept of brokers that are no longer of the cluster. */
+  /** Removes the state of brokers that are not in the cluster any more. */
   keep(addresses: readonly Address[]): void {
     const known = new Set(addresses.map(shownAddress))
     for (const key of this.#pauses.keys()) if (!known.has(key)) this.#pauses.delete(key)
     for (const key of this.#silent) if (!known.has(key)) this.#silent.delete(key)
   }
 
-  /** Whether any connection stands to a broker that is not silent. */
+  /** Whether a connection is open to a broker that is not silent. */
   get connected(): boolean {
     for (const { connection } of this.#connections.values()) {
       if (connection?.ready === true && !this.#silent.has(shownAddress(connection.address))) return true
@@ -199,7 +199,7 @@ export class Transport {
     return this.#connections.get(`${lane} ${shownAddress(address)}`)?.connection?.isThrottled === true
   }
 
-  /** Ends the lane's connections to all brokers, and whatever waits on them. That is not reported as a failure. */
+  /** Ends the lane's connections to all brokers, with their pending requests. This is not reported as a failure. */
   drop(lane: Lane, why: string): void {
     for (const [key, connecting] of this.#connections) {
       if (!key.startsWith(`${lane} `)) continue

@@ -2,8 +2,8 @@ const first = 50
 const longest = 1_000
 
 /**
- * How long to wait after so many failures in a row, ms: 50 at first, 1,000 at most, and up to a fifth less, so that those
- * whom one outage stopped do not come back in step.
+ * The delay after this many failures in a row: 50 ms at first, 1,000 ms at most, minus up to a fifth at random, so that
+ * clients do not return at the same time after an outage.
  */
 export function backoff(failures: number): number {
   return Math.ceil(Math.min(first * 2 ** Math.min(failures, 16), longest) * (1 - Math.random() / 5))

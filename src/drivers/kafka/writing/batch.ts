@@ -7,14 +7,14 @@ import {
 } from '../../../protocol/records/record-batch-builder.js'
 import { type ProducerSequence, sealed } from '../../../protocol/records/record-batch-encoder.js'
 
-/** Records that go to a partition together, under one sequence number. Of each only its bytes are kept. */
+/** Records of one partition that are sent together, under one sequence number. Only their bytes are kept. */
 export class Batch {
   /**
-   * An attempt may be in the log, now or later, under the identity and sequence that the partition has at present. Set by
-   * every attempt without a clear answer. No later refusal clears it: a refused repetition says nothing of the first.
+   * True: an attempt may be in the log, now or later, under the partition's present identity and sequence. Every attempt
+   * without a clear answer sets it. A later refusal does not clear it, because it says nothing about the first attempt.
    */
   mayBeWritten = false
-  /** As it is sent under the identity and sequence that the partition has at present. */
+  /** The bytes to send under the partition's present identity and sequence. */
   #sealed: Buffer | undefined
   #wasSealed = false
   #outgoings: readonly Outgoing[]
@@ -37,10 +37,10 @@ export class Batch {
     return this.#outgoings.length
   }
 
-  /** The bytes to send, the same until `unseal`. */
+  /** The bytes to send; the same until `unseal`. */
   seal(sequence: ProducerSequence): Buffer {
     if (this.#sealed === undefined) {
-      // What was sent before may still be on its way out.
+      // Copied, because the bytes sent before may still be in a socket's queue.
       if (this.#wasSealed) this.#body = { ...this.#body, bytes: Buffer.from(this.#body.bytes) }
       this.#sealed = sealed(this.#body, sequence, this.compression)
       this.#wasSealed = true
@@ -48,13 +48,13 @@ export class Batch {
     return this.#sealed
   }
 
-  /** The partition has another identity or sequence. */
+  /** Called when the partition gets another identity or sequence. */
   unseal(): void {
     this.mayBeWritten = false
     this.#sealed = undefined
   }
 
-  /** Leaves out what nobody wants any more; for a batch of which nothing can be in the log. */
+  /** Removes records that are not wanted any more. Only for a batch that cannot be in the log. */
   dropUnwanted(): readonly Outgoing[] {
     const outgoings = this.#outgoings
     if (outgoings.every(({ wanted }) => wanted)) return []

@@ -19,17 +19,17 @@ import {
 
 /** How long a leader may wait for its replicas, ms. */
 const acknowledgementTimeout = 10_000
-/** How long a leader may be silent until that is told, ms: it waits for its replicas, which takes much less. */
+/** How long a leader may be silent before that is reported, ms. It waits for its replicas, which usually takes much less. */
 const quiet = 4_000
-/** How long a topic may take to appear that the brokers create because it was asked for, ms. */
+/** How long to wait for a topic that the brokers create because of the request, ms. */
 const creation = 3_000
-/** How long one that stands already may be unknown to a broker, ms: they hear of it one after the other. */
+/** How long a broker may not know an existing topic, ms: brokers learn of it one after the other. */
 const propagation = 1_000
 const askAgain = 100
 /** The newest version that has topic names. */
 const namedVersion = 12
 
-/** The brokers of a cluster, as writing asks them. */
+/** The cluster, as writing uses it. */
 export class ClusterLeaders implements Leaders {
   constructor(readonly cluster: Cluster) {}
 
@@ -58,7 +58,7 @@ export class ClusterLeaders implements Leaders {
         if (error !== undefined && !isCreated(error.name)) {
           throw new ProtocolFailure(error, `topic '${topic}' is not known`)
         }
-        // One that was just created has no leaders yet; in an outage they may stay away.
+        // A topic that was just created has no leaders yet. In an outage it may not get them.
         if (waited > (error?.name === 'UNKNOWN_TOPIC_OR_PARTITION' ? propagation : creation)) {
           if (error !== undefined) throw new ProtocolFailure(error, `topic '${topic}' is not known`)
           return numbered(partitions)
@@ -77,7 +77,7 @@ export class ClusterLeaders implements Leaders {
         transactionTimeoutMs: 60_000,
       })
       const error = kafkaError(errorCode)
-      // Kafka before 3.0 asks for a permission of its own. Without it a repeated batch may be written twice.
+      // Kafka before 3.0 requires a separate right. Without a producer id, a repeated batch may be written twice.
       if (error.has('notAuthorized')) return { id: noProducerId, epoch: -1 }
       if (errorCode !== 0) throw new ProtocolFailure(error, 'the brokers give out no producer id')
       return { id: producerId, epoch: producerEpoch }
@@ -109,7 +109,7 @@ export class ClusterLeaders implements Leaders {
   }
 }
 
-/** What a broker may answer while it creates a topic. */
+/** Whether a broker may answer this while it creates a topic. */
 function isCreated(name: string): boolean {
   return name === 'UNKNOWN_TOPIC_OR_PARTITION' || name === 'LEADER_NOT_AVAILABLE'
 }

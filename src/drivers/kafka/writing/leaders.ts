@@ -1,10 +1,10 @@
 import type { Observable } from 'rxjs'
 
-/** A producer id, as a broker gave it out. */
+/** A producer id from a broker. */
 export interface ProducerId {
-  /** `noProducerId` where brokers give none out: a repeated batch may be written twice then. */
+  /** `noProducerId` if brokers give none: then a repeated batch may be written twice. */
   readonly id: bigint
-  /** With what it begins. */
+  /** The epoch that it begins with. */
   readonly epoch: number
 }
 
@@ -12,39 +12,39 @@ export const noProducerId = -1n
 
 export interface PartitionLeader {
   readonly partitionId: number
-  /** The broker's node id; negative: none at present. */
+  /** The broker's node id; negative if there is none at present. */
   readonly leader: number
 }
 
-/** One record batch on its way to its partition's leader. */
+/** One record batch to send to its partition's leader. */
 export interface OutgoingBatch {
   readonly topic: string
   readonly partition: number
   readonly bytes: Buffer
 }
 
-/** What the leader says to one batch. */
+/** The leader's answer for one batch. */
 export interface ProduceAnswer {
   readonly topic: string
   readonly partition: number
-  /** 0: written. */
+  /** 0: the batch was written. */
   readonly errorCode: number
   readonly baseOffset: bigint
 }
 
 /**
- * What writing asks of the brokers. Each asks on subscription, emits once and completes, or errors; `WriteError` where
- * more is known than a message.
+ * The requests of writing. Each is sent on subscription, emits once and completes, or errors; with a `WriteError` if more than
+ * a message is known.
  */
 export interface Leaders {
-  /** The topic's partitions, by number. Creates the topic where the brokers do so. */
+  /** The topic's partitions by number. Creates the topic if the brokers do so. */
   partitions(topic: string): Observable<readonly PartitionLeader[]>
   producerId(): Observable<ProducerId>
-  /** Sends one request; an answer that leaves a batch out says nothing about it. */
+  /** Sends one request. If the answer has no entry for a batch, the batch's fate is unknown. */
   produce(node: number, batches: readonly OutgoingBatch[]): Observable<readonly ProduceAnswer[]>
 }
 
-/** Why brokers could not be asked. */
+/** Why a request failed. */
 export class WriteError extends Error {
   override readonly name = 'WriteError'
 
@@ -52,9 +52,9 @@ export class WriteError extends Error {
     message: string,
     options: {
       readonly cause: unknown
-      /** Trying again changes nothing. */
+      /** A retry cannot help. */
       readonly permanent: boolean
-      /** Nothing was sent, for certain. */
+      /** It is certain that nothing was sent. */
       readonly unsent: boolean
     },
   ) {

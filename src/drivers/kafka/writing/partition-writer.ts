@@ -12,17 +12,17 @@ import { Batch } from './batch.js'
 import { noProducerId, type ProduceAnswer, type ProducerId } from './leaders.js'
 import type { WritingTime } from './writing-time.js'
 
-/** The most that is sent to a partition at once. Brokers take batches of up to 1 MiB (`max.message.bytes`). */
+/** The limits of one batch. By default brokers accept batches of up to 1 MiB (`max.message.bytes`). */
 const maxBatchRecords = 4_000
 const maxBatchBytes = 900 * 1024
-/** A request beyond 100 MiB (`socket.request.max.bytes`) is answered by a broken connection, for ever. */
+/** Brokers answer requests beyond 100 MiB (`socket.request.max.bytes`) by closing the connection, however often they are sent. */
 const maxRecordBytes = 100 * 1024 * 1024 - 64 * 1024
 const maxEpoch = 32_767
-/** So many in a row, a second and a half, are more than a leader that moves. */
+/** This many failures in a row take a second and a half: longer than a leader election. */
 const lastingFailures = 5
-/** How long a batch that was given up may still be on its way, ms: three times as long as an answer is waited for. */
+/** How long a batch that was given up may still arrive, ms: three times the time-out of an answer. */
 const maxDoubt = 60_000
-/** Sequence numbers go on at 0 after the largest int32. */
+/** After the largest int32, sequence numbers start again at 0. */
 const sequences = 2 ** 31
 
 interface Made {
@@ -33,33 +33,32 @@ interface Made {
 
 export interface PartitionWriterHost {
   readonly time: WritingTime
-  /** The writer may have something to send; looked at in another turn. */
+  /** The writer may have something to send. It is checked in another turn. */
   wake(writer: PartitionWriter): void
-  /** What is known of the topic's leaders may be out of date. */
+  /** The known leaders of the topic may be stale. */
   leadersChanged(): void
-  /** No writer begins with this producer id any more. */
+  /** No writer starts with this producer id any more. */
   retire(producerId: bigint): void
 }
 
 /**
- * One partition's records in the order they came, with one batch of them under way at a time.
+ * The records of one partition in the order they came, with one batch in flight at a time.
  *
- * The batch stands until it is acknowledged, refused for good, or wanted by nobody; whatever comes meanwhile waits behind
- * it, and its repetitions go first. They carry the same producer id, epoch and sequence number, by which the leader knows
- * what it has already.
+ * The batch stays in front until it is acknowledged, refused for good, or not wanted any more. Later records wait behind it.
+ * Its repetitions have the same producer id, epoch and sequence number, by which the leader recognizes what it already has.
  *
- * A leader compares these numbers alone, never contents. So where a batch is given up of which an attempt may be in the
- * log, its numbers must not be used for other records: the partition goes on in the next epoch, from sequence 0, which
- * leaders accept (KIP-360). They refuse the older epoch from then on, so what of it is still under way can no longer be
- * appended behind. Epochs are a matter of one partition's log; others that have the same producer id go on in theirs.
+ * A leader compares these numbers only, never contents. So if a batch is given up while an attempt may be in the log, its
+ * numbers must not be used for other records. The partition continues in the next epoch, from sequence 0, which leaders accept
+ * (KIP-360). From then on they refuse the older epoch, so an attempt that is still in flight can no longer be appended after
+ * it. Epochs concern one partition's log: other partitions with the same producer id keep theirs.
  */
 export class PartitionWriter {
-  /** In a list of those to be looked at. */
+  /** True: it is in the list of writers to check. */
   due = false
   readonly #queue = new Fifo<Outgoing>()
-  /** The first is under way, or will be next; others are the rest of one that was split. */
+  /** The first one is in flight, or will be next. Others are the rest of a batch that was split. */
   readonly #batches: Batch[] = []
-  /** Taken from the queue, and did not fit. */
+  /** Taken from the queue, but it did not fit into the last batch. */
   #next: Made | undefined
   #state: 'idle' | 'sent' | 'waiting' | 'ended' = 'idle'
   #producerId: bigint | undefined
@@ -67,7 +66,7 @@ export class PartitionWriter {
   #sequence = 0
   #failures = 0
   #timer: Subscription | undefined
-  /** When an identity was given up which no leader is known to refuse yet; by the monotonic clock. */
+  /** When an identity was given up that no leader is known to refuse yet, by the monotonic clock. */
   #doubtfulSince: number | undefined
 
   constructor(
@@ -82,8 +81,8 @@ export class PartitionWriter {
   }
 
   /**
-   * Nothing is lost by forgetting this writer, but its sequence: whoever writes to the partition next needs a producer id
-   * that this one never had.
+   * Whether this writer can be removed. Only its sequence is lost by that: the next writer of the partition needs a producer
+   * id that this one never had.
    */
   get isForgettable(): boolean {
     if (this.#state !== 'idle' || this.due || this.#next !== undefined) return false
@@ -91,7 +90,7 @@ export class PartitionWriter {
     return this.#doubtfulSince === undefined || this.host.time.monotonic() - this.#doubtfulSince > maxDoubt
   }
 
-  /** Whether there is a batch to be sent now. Leaves out what nobody wants, and refuses what cannot be encoded. */
+  /** Whether there is a batch to send now. Drops unwanted records, and refuses those that cannot be encoded. */
   ready(): boolean {
     if (this.#state !== 'idle') return false
     for (;;) {
@@ -101,7 +100,7 @@ export class PartitionWriter {
     }
   }
 
-  /** True: this partition needs to be given a producer id before it can go on. */
+  /** True: this partition needs a producer id to continue. */
   get needsProducerId(): boolean {
     return this.#producerId === undefined
   }
@@ -112,7 +111,7 @@ export class PartitionWriter {
     this.#sequence = 0
   }
 
-  /** The bytes of the batch that is `ready`, which counts as sent from here on. */
+  /** The bytes of the batch that is `ready`. From here on it counts as sent. */
   send(): Buffer {
     this.#state = 'sent'
     return this.#batches[0]!.seal({
@@ -122,7 +121,7 @@ export class PartitionWriter {
     })
   }
 
-  // ── What became of it ────────────────────────────────────────────────────────────────────────────────────────────
+  // ── The outcome ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   answered({ errorCode, baseOffset }: ProduceAnswer): void {
     if (this.#state !== 'sent') return
@@ -135,14 +134,14 @@ export class PartitionWriter {
       return this.#refuse(this.#error(String(error), false, new Error(String(error)), error.name))
     }
     if (error.has('producerUnknown')) this.#retire(needsAnotherId(error))
-    // Also where a leader does not go on with our sequence: it may be none any more.
+    // Also if a leader does not accept the sequence: it may not be the leader any more.
     if (error.has('staleMetadata') || error.has('producerUnknown') || !error.has('retriable'))
       this.host.leadersChanged()
     const why = errorCode === 0 ? 'the broker acknowledged it without an offset' : String(error)
     this.failed(why, new Error(why))
   }
 
-  /** No answer came. @param sent Whether the batch may have reached the leader. */
+  /** No answer arrived. @param sent Whether the batch may have reached the leader. */
   unanswered(why: string, cause: unknown, sent: boolean): void {
     if (this.#state !== 'sent') return
     if (sent) this.#batches[0]!.mayBeWritten = true
@@ -150,7 +149,7 @@ export class PartitionWriter {
     this.failed(why, cause)
   }
 
-  /** The batch cannot be written for now, sent or not: it is tried again. */
+  /** The batch cannot be written for now, sent or not. It is retried. */
   failed(why: string, cause: unknown): void {
     if (this.#state === 'ended' || this.#state === 'waiting') return
     this.#state = 'waiting'
@@ -164,7 +163,7 @@ export class PartitionWriter {
     this.report(why, cause)
   }
 
-  /** Tells those who wait why nothing is written. */
+  /** Reports to the waiting records why nothing is written. */
   report(why: string, cause: unknown): void {
     const lasting = this.#failures >= lastingFailures
     const error = this.#error(why, true, cause)
@@ -222,7 +221,7 @@ export class PartitionWriter {
     for (const outgoing of batch.outgoings) outgoing.settle(result)
   }
 
-  /** A batch may be refused for one of its records: only that one shall fail. */
+  /** Splits a batch that may have been refused because of a single record, so that only that one fails. */
   #split(batch: Batch): void {
     if (batch.mayBeWritten) this.#retire(false)
     this.#batches.splice(0, 1, ...batch.halves())
@@ -230,7 +229,7 @@ export class PartitionWriter {
     this.host.wake(this)
   }
 
-  /** Done with the first batch. Before anybody is told, who may have more at once. */
+  /** Removes the first batch. Called before records are settled, because their callers may publish more at once. */
   #finish(): void {
     this.#batches.shift()
     this.#failures = 0
@@ -238,9 +237,9 @@ export class PartitionWriter {
     this.host.wake(this)
   }
 
-  /** @returns whether nothing is left of the batch. */
+  /** Drops unwanted records. @returns whether nothing is left of the batch. */
   #leaveOut(batch: Batch): boolean {
-    // One that may be in the log is repeated whole, or given up whole: with another count it would not be known again.
+    // A batch that may be in the log is repeated or given up as a whole: with another count, the leader would not recognize it.
     if (batch.mayBeWritten && batch.outgoings.some(({ wanted }) => wanted)) return false
     if (batch.mayBeWritten) this.#retire(false)
     const dropped = batch.dropUnwanted()
@@ -253,9 +252,9 @@ export class PartitionWriter {
   }
 
   /**
-   * The identity and sequence that this partition has are not used again.
+   * Gives up the partition's present identity and sequence.
    *
-   * @param wholly The next epoch will not do: brokers do not know the producer id any more, or know a newer epoch.
+   * @param wholly True: the next epoch is not enough, because brokers do not know the producer id, or know a newer epoch.
    */
   #retire(wholly: boolean): void {
     if (this.#producerId === undefined || this.#producerId === noProducerId) return
@@ -279,7 +278,7 @@ export class PartitionWriter {
       const next = this.#next ?? this.#make()
       if (next === undefined) break
       this.#next = undefined
-      // What is compressed has a batch of its own: it is what is too large otherwise.
+      // A compressed record gets its own batch. It is compressed because it is too large otherwise.
       if (builder.count > 0 && next.compression !== undefined) {
         this.#next = next
         break
@@ -327,7 +326,7 @@ export class PartitionWriter {
     outgoing.settle(refused(notEncodable(this.topic, partitionName(this), cause)))
   }
 
-  /** @param reason Why it was refused, as Kafka names it. */
+  /** @param reason The name of Kafka's error code if the record was refused. */
   #error(why: string, retriable: boolean, cause: unknown, reason?: string): PublishError {
     return new PublishError(`a record could not be written to ${partitionName(this)}: ${why}`, {
       ...{ cause, retriable, topic: this.topic },

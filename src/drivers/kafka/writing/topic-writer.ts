@@ -11,12 +11,12 @@ import { PartitionWriter } from './partition-writer.js'
 import { reasonOf } from './reason.js'
 import type { WritingTime } from './writing-time.js'
 
-/** So many in a row are more than a topic that is being made; asking takes its time. */
+/** This many failures in a row are more than the creation of a topic takes; each request takes some time. */
 const lastingFailures = 2
 
-/** How long what is known of a topic is good for, ms: partitions can be added. */
+/** How long the known partitions of a topic are used, ms: partitions can be added. */
 const maxAge = 60_000
-/** A partition that does not exist is looked for once more where what is known is older than this, ms. */
+/** For a partition that does not exist, partitions are requested again if they are older than this, ms. */
 const maxAgeOfMissing = 1_000
 
 export interface TopicWriterHost {
@@ -27,23 +27,22 @@ export interface TopicWriterHost {
 }
 
 /**
- * The records for one topic on their way to its partitions.
+ * The records of one topic on their way to its partitions.
  *
- * They wait here, in their order, until the topic's partitions are known for the first time. What is known grows old
- * without holding up anybody: it is asked for anew beside the writing, and waited for only by partitions whose leader is
- * in doubt.
+ * They wait here, in order, until the topic's partitions are known for the first time. Later, the partitions are refreshed
+ * without delaying records. Only partitions whose leader is in doubt wait for a refresh.
  */
 export class TopicWriter {
-  /** In which of its host's ages it was used last. */
+  /** The age of its host in which it was last used. */
   age = 0
   readonly #waiting = new Fifo<Outgoing>()
-  /** For partitions that are not known. */
+  /** Records for partitions that are not known. */
   #unplaced: Outgoing[] = []
   readonly #leaderless = new Set<PartitionWriter>()
   readonly #writers: PartitionWriter[] = []
   #known: readonly PartitionLeader[] | undefined
   #knownAt = 0
-  /** Leaders are in doubt, and are not used before they are asked for anew. */
+  /** True: leaders are in doubt, and not used before the next refresh. */
   #stale = false
   #asking: Subscription | undefined
   #failures = 0
@@ -61,14 +60,14 @@ export class TopicWriter {
     this.#ask()
   }
 
-  /** Nothing is under way or waits, and what is known can be asked for again. See `PartitionWriter.isForgettable`. */
+  /** Whether nothing is pending, so that this writer can be removed. See `PartitionWriter.isForgettable`. */
   get isForgettable(): boolean {
     if (this.#asking !== undefined || this.#waiting.size > 0) return false
     if (this.#unplaced.length > 0 || this.#leaderless.size > 0) return false
     return this.#writers.every(writer => writer.isForgettable)
   }
 
-  /** The partition's leader; undefined: it is waited for, and the writer is woken or told. */
+  /** The partition's leader. Undefined: it is being looked up, and the writer will be woken or told the failure. */
   leaderOf(writer: PartitionWriter): number | undefined {
     if (!this.#stale) {
       if (this.host.time.monotonic() - this.#knownAt > maxAge) this.#ask()
@@ -87,7 +86,7 @@ export class TopicWriter {
     this.#stale = true
   }
 
-  /** Tells those who wait here why. */
+  /** Reports to the waiting records why nothing is written. */
   report(why: string, cause: unknown): void {
     const lasting = this.#failures >= lastingFailures
     const error = this.#error(why, true, cause)
@@ -142,7 +141,7 @@ export class TopicWriter {
     return known[partition]?.partitionId === partition
   }
 
-  /** Not to a partition that has no leader, where there are others. */
+  /** The next partition in turn. Partitions without a leader are skipped if others have one. */
   #nextInTurn(known: readonly PartitionLeader[]): number {
     for (let tried = 0; tried < known.length; tried++) {
       const { partitionId, leader } = known[this.#turn++ % known.length]!

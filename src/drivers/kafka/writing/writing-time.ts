@@ -1,6 +1,6 @@
 import type { SchedulerLike } from 'rxjs'
 
-/** The time that writing lives by. */
+/** The time of writing. */
 export interface WritingTime {
   readonly scheduler: SchedulerLike
   /** For durations, ms. */

@@ -7,26 +7,26 @@ import { reasonOf } from './reason.js'
 import { TopicWriter } from './topic-writer.js'
 import type { WritingTime } from './writing-time.js'
 
-/** The most that one request carries, unless a single batch is larger; brokers take 100 MiB. */
+/** The maximum of bytes in one request, unless a single batch is larger. Brokers accept 100 MiB by default. */
 const maxRequestBytes = 16 * 1024 * 1024
 
-/** So many topics are remembered in any case. */
+/** The minimum of topics that are kept, used or not. */
 const manyTopics = 1_000
 
 /**
- * Writes records, idempotently. Each partition goes its own way; batches that are ready in one turn of the event loop and
- * have one leader go in one request.
+ * Writes records, idempotently. Partitions are independent. Batches that are ready in the same turn of the event loop and have
+ * the same leader go in one request.
  */
 export class Writing {
   readonly #topics = new Map<string, TopicWriter>()
-  /** At so many topics those are forgotten that were not used of late: names may come from outside, without end. */
+  /** With this many topics, those that were not used lately are removed: topic names may come from outside without end. */
   #maxTopics: number
   #age = 0
-  /** Of the newest record: most come in runs of one topic. */
+  /** The topic of the latest record: consecutive records mostly have the same topic. */
   #newest: TopicWriter | undefined
   #due: PartitionWriter[] = []
   #turnToCome = false
-  /** Given to partitions that begin. */
+  /** The producer id for partitions that begin. */
   #producerId: ProducerId | undefined
   #asking: Subscription | undefined
   readonly #nameless = new Set<PartitionWriter>()
@@ -37,7 +37,7 @@ export class Writing {
   constructor(
     readonly leaders: Leaders,
     readonly time: WritingTime,
-    /** So many topics are remembered in any case, and at most twice as many as are in use. */
+    /** At least this many topics are kept, and at most twice as many as are in use. */
     readonly minTopics = manyTopics,
   ) {
     this.#maxTopics = minTopics
@@ -47,7 +47,7 @@ export class Writing {
     this.#topic(outgoing.topic).push(outgoing)
   }
 
-  /** Tells everyone who waits for a connection why there is none. */
+  /** Reports to all waiting records why there is no connection. */
   unreachable(why: string, cause: unknown): void {
     for (const topic of this.#topics.values()) topic.report(why, cause)
     for (const writer of this.#nameless) writer.report(why, cause)
@@ -74,8 +74,8 @@ export class Writing {
   }
 
   /**
-   * Forgets the topics that were not used since this was called last. One of them may be written to again, from sequence
-   * 0: so nobody begins with the present producer id any more, which they may have had.
+   * Removes the topics that were not used since the last call. They may be written to again later, from sequence 0. So the
+   * present producer id, which they may have had, is not given to new writers any more.
    */
   #forget(): void {
     for (const [name, topic] of this.#topics) {
@@ -87,7 +87,7 @@ export class Writing {
     this.#maxTopics = Math.max(this.minTopics, 2 * this.#topics.size)
   }
 
-  /** How many topics are remembered. */
+  /** How many topics are kept. */
   get remembered(): number {
     return this.#topics.size
   }
@@ -217,7 +217,7 @@ export class Writing {
       this.time.scheduler.schedule(
         () => {
           this.#asking = undefined
-          // They ask again, where somebody still wants what they have.
+          // They ask again if their records are still wanted.
           for (const writer of this.#takeNameless()) this.wake(writer)
         },
         backoff(this.#failures++),
@@ -232,7 +232,7 @@ export class Writing {
   }
 }
 
-/** Brokers answer in the order of the request; one that does not is looked through. */
+/** Brokers answer in the order of the request. If one does not, its answer is searched. */
 function answerTo(
   { topic, partition }: PartitionWriter,
   answers: readonly ProduceAnswer[],
