@@ -40,21 +40,25 @@ export async function exampleNames(): Promise<string[]> {
 }
 
 /**
- * Compiles all examples, each with the compiler options of its own tsconfig.json; rejects with what is wrong. Those with the same options are
- * one program, so what they import is checked once.
+ * Compiles all examples, each with the compiler options of its own tsconfig.json; resolves with the errors. Those with the same options are one
+ * program, so what they import is checked once.
  */
-export async function compileAll(folder: string): Promise<void> {
+export async function compileAll(folder: string): Promise<string[]> {
   const programs = new Map<string, string[]>()
   for (const name of await exampleNames()) {
     const { compilerOptions, include } = JSON.parse(await readFile(join(folder, name, 'tsconfig.json'), 'utf8'))
     const files = programs.get(JSON.stringify(compilerOptions)) ?? []
     programs.set(JSON.stringify(compilerOptions), [...files, ...include.map((path: string) => `${name}/${path}`)])
   }
+  const errors: string[] = []
+  const config = join(folder, 'tsconfig.json')
   for (const [options, include] of programs) {
-    const config = join(folder, 'tsconfig.json')
     await writeFile(config, JSON.stringify({ compilerOptions: JSON.parse(options), include }))
-    await run(folder, process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', config])
+    const args = [join(root, 'node_modules/typescript/bin/tsc'), '-p', config, '--pretty', 'false']
+    const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: folder }).catch(error => error)
+    errors.push(...stdout.split('\n').filter((line: string) => line.includes('error')))
   }
+  return errors
 }
 
 /** Runs a test of an example by Node's own runner; resolves with what it printed. */
