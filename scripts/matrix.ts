@@ -100,10 +100,10 @@ function page(): string {
   }
   return `# Versions
 
-Node 20.19 or newer, and Apache Kafka 3.9 or newer. Types are for TypeScript 5.8 to 7.0 (\`npm run matrix:types\`).
+rxmika needs Node 20.19 or newer and Apache Kafka 3.9 or newer. Its types are for TypeScript 5.8 to 7.0 (\`npm run matrix:types\`).
 
-\`npm run matrix -- --write\` writes this page. It runs the driver's contract and its codecs, ${suites.map(name => `\`${name}\``).join(' and ')},
-by each Node on each Kafka, one broker started from Kafka's jars. The other suites run by the lowest Node on the newest Kafka, in CI.
+\`npm run matrix -- --write\` writes this page. It runs the driver's contract and the codecs, ${suites.map(name => `\`${name}\``).join(' and ')},
+with each Node on each Kafka, one broker started from Kafka's jars. The other suites run in CI, with the lowest Node on the newest Kafka.
 
 Last run: ${new Date().toISOString().slice(0, 10)}.
 

@@ -1,98 +1,109 @@
 import { transformerTwoslash } from '@shikijs/vitepress-twoslash'
-import { defineConfig } from 'vitepress'
+import { type DefaultTheme, defineConfig } from 'vitepress'
 import { given } from './given.js'
 
-/** Files that the texts link to and that are no pages: sources, tests, examples. test/docs checks that they are there. */
-const noPage = /^(?:\.\.?\/)*(?:src|test|examples|bench|chaos|scripts|\.github|\.ci)\//
+/** Files that the texts link to and that are no pages: sources, tests, examples, data. test/docs checks that they exist. */
+const noPage =
+  /^(?:\.\.?\/)*(?:(?:src|test|examples|bench|chaos|scripts|\.github|\.ci|\.changeset)\/|(?:docs\/)?grafana\/.*\.json$|LICENSE$)/
 
 export default defineConfig({
   title: 'rxmika',
   description: 'Kafka topics as RxJS Observables',
-  srcDir: '..',
+  srcDir: './pages',
   outDir: './dist',
   cacheDir: './.vitepress/cache',
-  srcExclude: [
-    '**/node_modules/**',
-    'site/dist/**',
-    'dist/**',
-    '.changeset/**',
-    '.github/**',
-    '.mutants/**',
-    'examples/**',
-  ],
-  rewrites: {
-    'README.md': 'index.md',
-    'site/api/:rest*': 'api/:rest*',
-    'docs/:page': ':page',
-  },
-  // A link to a page that is not there fails the build.
+  // Pages keep the paths of their files, so relative links and pictures are the same here and in the repository.
+  rewrites: { 'README.md': 'index.md' },
+  // A link to a page that does not exist fails the build.
   ignoreDeadLinks: false,
   themeConfig: {
     search: { provider: 'local' },
+    outline: [2, 3],
     nav: [
-      { text: 'Reference', link: '/reference' },
+      { text: 'Get started', link: '/docs/get-started' },
+      { text: 'Reference', link: '/docs/reference' },
       { text: 'API', link: '/api/' },
     ],
     sidebar: [
       {
         text: 'Start',
+        items: [{ text: 'Overview', link: '/' }, page('get-started', 'Get started'), page('comparison', 'Comparison')],
+      },
+      {
+        text: 'Guides',
         items: [
-          { text: 'Get started', link: '/' },
-          { text: 'Comparison', link: '/comparison' },
-          { text: 'Guarantees', link: '/guarantees' },
+          page('ordering', 'Ordering and concurrency'),
+          page('failure-routes', 'Failure routes'),
+          page('skipping-records', 'Skipping records, batches'),
+          page('fan-out', 'Fan-out'),
+          page('schema-registry', 'Schemas and a schema registry'),
+          page('database-sinks', 'Database sinks'),
+          page('testing', 'Testing'),
         ],
       },
-      { text: 'Guides', items: guides() },
+      {
+        text: 'Running it',
+        items: [
+          page('operations', 'Operations'),
+          page('observing', 'Observing'),
+          page('dead-letters', 'Operating dead letters'),
+          page('security', 'Security and rights'),
+        ],
+      },
+      {
+        text: 'Change over from',
+        items: [
+          page('from-kafkajs', 'kafkajs'),
+          page('from-nestjs', 'NestJS'),
+          page('from-spring-kafka', 'spring-kafka'),
+          page('from-mika', 'MiKa (Go)'),
+        ],
+      },
+      {
+        text: 'Reference',
+        items: [
+          page('reference', 'Reference'),
+          { text: 'API', link: '/api/' },
+          page('guarantees', 'Guarantees'),
+          page('versions', 'Versions'),
+          page('kips', 'KIPs'),
+        ],
+      },
       {
         text: 'Inside',
         items: [
-          { text: 'Architecture', link: '/architecture' },
-          { text: 'Decisions', link: '/decisions' },
-          { text: 'Benchmarks', link: '/benchmarks' },
-          { text: 'KIPs', link: '/kips' },
-          { text: 'Versions', link: '/versions' },
+          page('architecture', 'Architecture'),
+          page('decisions', 'Decisions'),
+          page('benchmarks', 'Benchmarks'),
           { text: 'Contributing', link: '/CONTRIBUTING' },
+          { text: 'Security policy', link: '/SECURITY' },
         ],
       },
     ],
   },
   markdown: {
     config: md => {
-      // What is no page is named, and not linked to.
-      md.core.ruler.push('links-to-sources', state => {
+      // What is no page is named and not linked to.
+      md.core.ruler.push('links-to-files', state => {
         for (const token of state.tokens) {
-          const children = token.children ?? []
           const open: boolean[] = []
-          token.children = children.filter(child => {
-            if (child.type === 'link_open') {
+          token.children =
+            token.children?.filter(child => {
+              if (child.type === 'link_close') return !open.pop()
+              if (child.type !== 'link_open') return true
               const href = child.attrGet('href') ?? ''
               child.attrSet('href', href.replace(/^(?:\.\.?\/)*README\.md/, '/'))
               open.push(noPage.test(href))
-            }
-            if (child.type !== 'link_open' && child.type !== 'link_close') return true
-            return child.type === 'link_close' ? !open.pop() : !open.at(-1)
-          })
+              return !open.at(-1)
+            }) ?? null
         }
       })
     },
-    // Each block is compiled against the sources, as in test/docs; one that does not compile fails the build.
-    codeTransformers: [
-      transformerTwoslash({
-        filter: (lang, _code) => lang === 'ts',
-        twoslashOptions: given,
-      }),
-    ],
+    // Each block is compiled against the sources, as in test/docs. One that does not compile fails the build.
+    codeTransformers: [transformerTwoslash({ filter: lang => lang === 'ts', twoslashOptions: given, throws: true })],
   },
 })
 
-function guides() {
-  const titles: Record<string, string> = {
-    'failure-routes': 'Failure routes',
-    'skipping-records': 'Skipping records, fan-out, batches',
-    testing: 'Testing',
-    observing: 'Observing',
-    'dead-letters': 'Dead letters by the command line',
-    security: 'Security and rights',
-  }
-  return Object.entries(titles).map(([page, text]) => ({ text, link: `/${page}` }))
+function page(name: string, text: string): DefaultTheme.SidebarItem {
+  return { text, link: `/docs/${name}` }
 }
