@@ -32,12 +32,12 @@ import { ShutTopics, type ShutTopicsOwner } from './shut-topics.js'
 import { PartitionMap, type TopicPartition } from './topic-partition.js'
 import { unexpected } from './unexpected.js'
 
-/** How long leaving the group may take, ms. The session of a member that does not leave ends by itself. */
+/** How long leaving the group may take, ms. The session of a member that cannot leave ends by itself. */
 const leavePatience = 2_500
 
 const firstSeekPause = 100
 const maxSeekPause = 1_000
-/** A seek that fails this often in a row is reported. */
+/** A seek is reported after this many failures in a row. */
 const reportedAfter = 3
 
 interface SeekTurn extends Seek {
@@ -53,8 +53,8 @@ export interface ConsumptionHost {
 }
 
 /**
- * One subscription to the driver's `consume`: what is assigned, and what the client is told of it. The member says what
- * is assigned, taking up finds where to read it from, and fetching reads it.
+ * One subscription to the driver's `consume`: its assignments, and the events for the client. The member decides what is
+ * assigned, taking up finds the positions, and fetching reads the records.
  */
 export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   readonly cluster: Cluster
@@ -65,26 +65,26 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   #topics: readonly string[]
   #stopWatching: () => void = () => {}
   #stopListening: () => void = () => {}
-  /** Aborted by each rebalance, loss and the end: what was being learnt is of the past. */
+  /** Aborted by each rebalance, each loss and the end: positions that are being looked up are then out of date. */
   #taking = new AbortController()
-  /** Rings when a hold is to end before its time. */
+  /** Rings when a hold must end early. */
   readonly #release = new Doorbell()
   /** How many partitions each topic had when this consumption first saw it. */
   readonly #firstSeen = new Map<string, number>()
-  /** The id of each topic when it was last seen. */
+  /** The id of each topic in the last metadata. */
   readonly #ids = new Map<string, Uuid>()
   /** How many partitions each topic had when its group began. */
   readonly #begunWith = new Map<string, number>()
-  /** Kept by a rebalance: they go on when its outcome is announced. */
+  /** Retained in a rebalance: they continue when its outcome is emitted. */
   #resumed: readonly Assignment[] = []
-  /** Assigned, and not announced yet. */
+  /** Assigned, and not emitted yet. */
   #pending = new PartitionMap<TopicPartition>()
-  /** Of topics that were deleted and made again: read from their beginning. */
+  /** Partitions of topics that were deleted and recreated: read from their beginning. */
   readonly #remade = new PartitionMap<TopicPartition>()
   readonly #tooLarge = new RepeatLimit(60_000)
   readonly #shut: ShutTopics
   readonly #leaderless: LeaderlessPartitions
-  /** How often this member was given something. */
+  /** How often this member has received an assignment. */
   #shares = 0
   #closed = false
 
@@ -119,7 +119,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     }
   }
 
-  /** Called once the driver knows this consumption, for the client may call back from within the first event. */
+  /** Called once the driver has stored this consumption, because the client may call the driver within the first event. */
   start(): void {
     this.#stopWatching = this.cluster.watch(this.#topics)
     this.#stopListening = this.cluster.onChange(() => this.#onMetadata())
@@ -140,7 +140,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     return this.#member.doubtful
   }
 
-  // ── What the member says ─────────────────────────────────────────────────────────────────────────────────────────
+  // ── Called by the member ─────────────────────────────────────────────────────────────────────────────────────────
 
   held(): readonly TopicPartition[] {
     return [...this.#fetching.assignments.values()]
@@ -151,7 +151,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   }
 
   async givingUp(partitions: readonly TopicPartition[]): Promise<void> {
-    // Where to read it is being looked up perhaps, while what is read of the others is waited for: nothing of it begins.
+    // Partitions whose position is still being looked up must not begin while the others are being waited for.
     for (const place of partitions) this.#pending.delete(place)
     const assignments = this.#assignmentsOf(partitions)
     if (assignments.length === 0 || this.#closed) return
@@ -162,7 +162,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     await this.#held(holds, assignments)
   }
 
-  /** Until all holds are over, what they are about has ended, or the time for it is up. */
+  /** Resolves when all holds are over, the assignments have ended, or the time for it is up. */
   async #held(holds: readonly Observable<unknown>[], assignments: readonly Assignment[]): Promise<void> {
     let open = holds.length
     const subscriptions = new Subscription()
@@ -173,7 +173,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     for (const hold of holds) {
       subscriptions.add(hold.pipe(takeUntil(overdue)).subscribe({ error: end, complete: end }))
     }
-    // One that was moved by a seek is still held, by its successor.
+    // An assignment that a seek has moved is still held, by its successor.
     const isHeld = (one: Assignment) => this.#fetching.assignments.get(one)?.lineage === one.lineage
     while (open > 0 && !this.#closed && assignments.some(isHeld)) await this.#release.rung()
     subscriptions.unsubscribe()
@@ -193,7 +193,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     this.#takeUp()
   }
 
-  /** Begins anew with all whose positions are not known yet. */
+  /** Starts again with all partitions whose positions are not known yet. */
   #takeUp(): void {
     const signal = this.#renewTaking()
     const places = [...this.#pending.values()].filter(({ topic }) => !this.#shut.has(topic))
@@ -318,19 +318,19 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     }
   }
 
-  /** All its partitions came while this consumption was reading, whoever of the group reads them. */
+  /** All partitions of a recreated topic were created while this consumption was reading, whichever member reads them. */
   #wasRemade(topic: string): void {
     this.#firstSeen.set(topic, 0)
-    // What is assigned of it is reported with the position that it had.
+    // Its assignments are reported with their positions.
     if ([...this.#fetching.assignments.values()].some(assignment => assignment.topic === topic)) return
     this.trouble(
       new FetchError(`topic '${topic}' was deleted and made again: it is read from its beginning`, { topic }),
     )
   }
 
-  // ── Logs that are not what they were ─────────────────────────────────────────────────────────────────────────────
+  // ── Logs that were replaced ──────────────────────────────────────────────────────────────────────────────────────
 
-  /** A topic that was deleted and made again has another id: what is assigned of it belongs to a log that is gone. */
+  /** A topic that was deleted and recreated has another id: its assignments belong to a log that does not exist any more. */
   #onMetadata(): void {
     if (this.#closed) return
     this.#noteFirstSeen()
@@ -368,7 +368,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     this.fail(new FetchError(cannotReadTopic([topic]), { topic, partition, offset: BigInt(next) }))
   }
 
-  /** False where it is not about one topic, or one was forbidden from the first: a client that starts is to be told. */
+  /** False if it is not about one topic, or the topic was forbidden from the start: then the client must be told. */
   #forbidden(topic: string | undefined): boolean {
     if (topic === undefined) return false
     const isRead = [...this.#fetching.assignments.values()].some(each => each.topic === topic && each.wasRead)
@@ -378,8 +378,8 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   }
 
   /**
-   * What is assigned of the topic is given up, for a log that is gone has no positions, and where the right is missing none
-   * can be committed. Without a group there are no positions but those here: they are kept, and tried again.
+   * Gives up the assignments of the topic: a deleted log has no positions, and without the right none can be committed.
+   * Without a group, positions exist only here, so the assignments are kept and tried again.
    */
   shut(topic: string): void {
     if (this.#closed || this.request.group === undefined) return
@@ -411,18 +411,18 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   subscribe(topics: readonly string[]): void {
     if (this.#closed) return
     const before = this.#stopWatching
-    // The new ones first: what is known of those that stay is not forgotten.
+    // The new topics first, so that the metadata of topics that stay is kept.
     this.#stopWatching = this.cluster.watch(topics)
     before()
     const now = new Set(topics)
     for (const topic of this.#topics) if (!now.has(topic)) this.#forget(topic)
     this.#topics = topics
-    // Whoever misses something because of a failure asks again.
+    // On failure, whoever needs the metadata asks again.
     this.cluster.refresh().catch(() => {})
     this.#member.subscribe(topics)
   }
 
-  /** If a topic of that name comes again, it is another one. */
+  /** Forgets a removed topic. A later topic of that name is a different one. */
   #forget(topic: string): void {
     this.#shut.forget(topic)
     this.#firstSeen.delete(topic)
@@ -439,7 +439,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     this.#fetching.wake()
   }
 
-  /** Moves assignments, those of each leader by themselves; one that is away holds back its own only. */
+  /** Moves assignments, one request per leader. A leader that is away delays only its own. */
   seek(seeks: readonly Seek[], subscriber: Subscriber<readonly Moved[]>): void {
     const turns = seeks.flatMap(({ assignment, to }): readonly SeekTurn[] =>
       assignment instanceof Assignment ? [{ assignment, to, turn: assignment.lineage.ask() }] : [],
@@ -482,7 +482,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     )
   }
 
-  /** The assignment to be moved: the one that was asked for, or what has followed it by other seeks. */
+  /** The assignment to move: the given one, or its successor by other seeks. */
   #currentOf({ assignment }: SeekTurn): Assignment | undefined {
     const current = this.#fetching.assignments.get(assignment)
     return current?.lineage === assignment.lineage ? current : undefined
@@ -512,7 +512,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   }
 
   async commit(points: readonly CommitPoint[]): Promise<void> {
-    // What else was asked for is committed without a topic that may not be.
+    // If one topic may not be committed, commit the others without it.
     while (live(points).length > 0) {
       try {
         return await this.#commit(points)
@@ -528,19 +528,19 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     if (this.request.group === undefined) {
       throw new CommitError('nothing can be committed without a group', { retriable: false })
     }
-    // The broker takes a late commit even of what others have by now: it is for us not to send one.
+    // The broker accepts a stale commit even for partitions of other members, so it must not be sent.
     if (this.#member.doubtful) await this.#member.settleDoubt()
     try {
       await this.#member.commit(() => live(points).map(point => this.#sealed(point)))
     } catch (error) {
-      // The positions matter more than what is written beside them.
+      // Positions matter more than their metadata: commit again without it.
       if (!isTooLarge(error as Error)) throw error
       this.#reportMetadata(error)
       await this.#member.commit(() => live(points).map(point => this.#sealed({ ...point, metadata: '' })))
     }
   }
 
-  /** The broker has a limit below Kafka's default: what is finished behind positions is redelivered. */
+  /** The broker's limit is below Kafka's default: records completed behind positions are redelivered. */
   #reportMetadata(cause: unknown): void {
     if (!this.#tooLarge.allows('')) return
     const message =
@@ -562,17 +562,17 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     this.#close()
     this.#end([...this.#fetching.assignments.values()], 'revoked')
     const left = new AbortController()
-    // Asking the group can mean to look for its coordinator and to connect to it first.
+    // Leaving may first have to find the coordinator and connect to it.
     await Promise.race([this.#member.leave().finally(() => left.abort()), pause(leavePatience, left.signal)])
     this.subscriber.complete()
   }
 
-  /** The client unsubscribed: nothing is reported any more. */
+  /** The client unsubscribed: no more events. */
   abandon(): void {
     if (this.#closed) return
     this.#close()
     for (const assignment of this.#fetching.assignments.values()) assignment.ended = true
-    // Nobody waits for it, and there is nothing to be done where it fails: the session ends by itself.
+    // Not awaited, and a failure needs no handling: the session ends by itself.
     this.#member.leave().catch(() => {})
   }
 
@@ -590,7 +590,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     if (this.#closed) return
     this.#close()
     this.#end([...this.#fetching.assignments.values()], 'lost')
-    // Nobody waits for it, and there is nothing to be done where it fails: the session ends by itself.
+    // Not awaited, and a failure needs no handling: the session ends by itself.
     this.#member.leave().catch(() => {})
     this.subscriber.error(error)
   }
@@ -612,7 +612,7 @@ function settingsOf(group: string, request: ConsumeRequest): MemberSettings {
     rack: request.rack,
     sessionTimeout,
     heartbeatInterval,
-    // A rebalance is noticed with the next heartbeat only, and joining takes time too.
+    // A rebalance is noticed only with the next heartbeat, and joining takes time too.
     rebalanceTimeout: rebalanceTimeout + heartbeatInterval + 2_000,
   }
 }

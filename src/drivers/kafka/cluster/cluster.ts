@@ -17,29 +17,29 @@ import type { Lane, Transport } from '../transport/transport.js'
 import type { KnownTopic } from './metadata.js'
 import { ProtocolFailure } from './protocol-failure.js'
 
-/** How long a broker may take to answer what it answers at once, ms. */
+/** How long a broker may take for requests that it answers at once, ms. */
 export const requestTimeout = 10_000
 
 export interface SendOptions {
   /** How long the broker may take to answer, ms. */
   readonly timeout?: number
-  /** The newest version to use; by default the newest that both sides speak. */
+  /** The newest version to use; default: the newest that both sides implement. */
   readonly maxVersion?: number | undefined
-  /** How long it may be silent until that is told, ms. */
+  /** How long it may be silent before that is reported, ms. */
   readonly quiet?: number | undefined
 }
 
-/** Topics are asked for again at most once in so many ms, however many partitions report old leaders. */
+/** The shortest time between two metadata requests, ms, however many partitions report stale leaders. */
 const minRefreshInterval = 100
-/** How often is looked for a leader that is missing, ms. */
+/** The interval of metadata requests while a partition has no leader, ms. */
 const leaderlessInterval = 500
-/** How often is looked whether a topic that is missing is there, ms. */
+/** The interval of metadata requests while a topic is missing, ms. */
 const missingInterval = 2_000
 
 /**
- * What is known of the brokers, the topics that are watched and the coordinators, kept new.
+ * The metadata of brokers, watched topics and coordinators, kept up to date.
  *
- * Topics are watched by name. Looking never creates one.
+ * Topics are watched by name. Watching never creates a topic.
  */
 export class Cluster {
   readonly #brokers = new Map<number, Address>()
@@ -68,12 +68,12 @@ export class Cluster {
     return this.#ended.signal
   }
 
-  /** How soon changes that no error points to are noticed, ms. */
+  /** The interval in which changes are noticed that no error points to, ms. */
   get maxAge(): number {
     return this.#maxAge
   }
 
-  /** Holds for what is waited for already. */
+  /** Also applies to a wait that has begun. */
   set maxAge(ms: number) {
     if (ms === this.#maxAge) return
     this.#maxAge = ms
@@ -81,13 +81,13 @@ export class Cluster {
     for (const listener of [...this.#maxAgeListeners]) listener()
   }
 
-  /** Calls back whenever `maxAge` changes. Returns what ends that. */
+  /** Calls back whenever `maxAge` changes. Returns a function that ends that. */
   onMaxAge(listener: () => void): () => void {
     this.#maxAgeListeners.add(listener)
     return () => this.#maxAgeListeners.delete(listener)
   }
 
-  // ── What is known ────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── Metadata ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   topic(name: string): KnownTopic | undefined {
     return this.#topics.get(name)
@@ -98,7 +98,7 @@ export class Cluster {
     return this.#names.get(id)
   }
 
-  /** The broker that leads a partition; `undefined` if none does, as far as is known. */
+  /** The leader of a partition; undefined if none is known. */
   leaderOf(topic: string, partition: number): number | undefined {
     const leader = this.#topics.get(topic)?.partitions[partition]?.leader
     return leader === undefined || leader < 0 ? undefined : leader
@@ -108,26 +108,26 @@ export class Cluster {
     return this.#brokers.get(node)
   }
 
-  /** Whether any broker is connected: an outage of all is reported by itself. */
+  /** Whether any broker is connected. If not, the outage is reported by other means. */
   get isConnected(): boolean {
     return this.transport.connected
   }
 
-  /** Whether a broker has told this client to wait before it asks again (KIP-219). */
+  /** Whether a broker has told this client to wait before its next request (KIP-219). */
   isThrottled(node: number, lane: Lane): boolean {
     const address = this.#brokers.get(node)
     return address !== undefined && this.transport.isThrottled(address, lane)
   }
 
-  /** Calls back whenever brokers or topics were learnt of. Returns what ends that. */
+  /** Calls back whenever metadata was received. Returns a function that ends that. */
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
 
-  // ── Asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── Requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Asks one broker. */
+  /** Sends a request to one broker. */
   ask<M extends AnyMessage>(
     node: number,
     lane: Lane,
@@ -142,7 +142,7 @@ export class Cluster {
     return this.transport.send(address, lane, message, request, { timeout, maxVersion, quiet })
   }
 
-  /** Asks any broker: those that are known in a random order, then the bootstrap addresses, until one answers. */
+  /** Sends a request to any broker: the known ones in random order, then the bootstrap addresses, until one answers. */
   async askAny<M extends AnyMessage>(message: M, request: RequestFor<M>): Promise<ResponseOf<M>> {
     const failures: Error[] = []
     for (const address of this.#addresses()) {
@@ -150,7 +150,7 @@ export class Cluster {
       try {
         return await this.transport.send(address, 'control', message, request, { timeout: requestTimeout })
       } catch (error) {
-        // One broker that does not let us in says nothing of the others.
+        // One broker that refuses this client says nothing about the others.
         if (!(error instanceof UnansweredError || error instanceof RefusedConnectionError)) throw error
         failures.push(error)
       }
@@ -170,7 +170,7 @@ export class Cluster {
 
   // ── Topics ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Keeps what is known of these topics new. Returns what ends that. */
+  /** Keeps the metadata of these topics up to date. Returns a function that ends that. */
   watch(names: Iterable<string>): () => void {
     const watched = [...names]
     for (const name of watched) this.#watched.set(name, (this.#watched.get(name) ?? 0) + 1)
@@ -188,9 +188,9 @@ export class Cluster {
   }
 
   /**
-   * Asks what there is of these topics now, and of no others.
+   * Requests the present metadata of these topics, and of no others.
    *
-   * @param create Has brokers create those that do not exist, where they are configured to.
+   * @param create True: brokers may create topics that do not exist, if they are configured to.
    */
   async learn(names: readonly string[], { create = false } = {}): Promise<ReadonlyMap<string, KnownTopic>> {
     const answer = await this.askAny(metadata, {
@@ -217,9 +217,9 @@ export class Cluster {
   }
 
   /**
-   * Which of these topics exist, or which there are at all, Kafka's own left out. Looking changes nothing of what is known.
+   * Which of these topics exist; without names, all topics except Kafka's internal ones. Does not change the known metadata.
    *
-   * @returns per name what is wrong with it; `undefined`: nothing.
+   * @returns for each name its error; undefined if it has none.
    */
   async look(names: readonly string[] | undefined): Promise<ReadonlyMap<string, KafkaError | undefined>> {
     const topics = names === undefined ? null : names.map(name => ({ name }))
@@ -227,7 +227,7 @@ export class Cluster {
     const found = new Map<string, KafkaError | undefined>()
     for (const { name, isInternal, errorCode, partitions } of answer.topics) {
       if (name === null || (names === undefined && isInternal)) continue
-      // One without a leader yet, or for a moment, is there all the same.
+      // A topic with partitions exists, even if it has an error because a leader is missing.
       found.set(name, partitions.length > 0 ? undefined : kafkaError(errorCode))
     }
     return found
@@ -247,7 +247,7 @@ export class Cluster {
     if (this.#names.get(before.id) === name) this.#names.delete(before.id)
   }
 
-  /** Asks for all that is watched. One request serves all that ask meanwhile. Rejects if no broker answers. */
+  /** Refreshes the metadata of all watched topics. Concurrent calls share one request. Rejects if no broker answers. */
   refresh(): Promise<void> {
     this.#refreshing ??= this.#refresh().finally(() => {
       this.#refreshing = undefined
@@ -263,13 +263,13 @@ export class Cluster {
     await this.learn([...this.#watched.keys()])
   }
 
-  /** The next look, of its own accord: soon while a partition has no leader, or a topic is missing. */
+  /** Schedules the next refresh: soon while a partition has no leader, or a topic is missing. */
   #schedule(): void {
     clearTimeout(this.#timer)
     if (this.ended.aborted || this.#watched.size === 0) return
     const wait = Math.min(this.maxAge, this.#soonest())
     this.#timer = setTimeout(() => {
-      // Whoever misses something because of it asks again and reports it.
+      // On failure, whoever needs the metadata asks again and reports it.
       this.refresh().catch(() => {})
     }, wait)
   }
@@ -286,9 +286,9 @@ export class Cluster {
   // ── Coordinators ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * The broker that coordinates a group, or a transactional id. Rejects with a `ProtocolFailure` if the brokers do not say.
+   * The broker that coordinates a group or a transactional id. Rejects with a `ProtocolFailure` if the brokers do not say.
    *
-   * @param type Of `coordinatorType`.
+   * @param type A value of `coordinatorType`.
    */
   coordinator(key: string, type: number): Promise<number> {
     const name = coordinated(key, type)
@@ -321,7 +321,7 @@ export class Cluster {
     return nodeId
   }
 
-  /** The coordinator has moved or cannot be reached: it is looked for again. */
+  /** The coordinator has moved or cannot be reached: it is looked up again. */
   forgetCoordinator(key: string, type: number): void {
     this.#coordinators.delete(coordinated(key, type))
   }
@@ -333,7 +333,7 @@ export class Cluster {
   }
 }
 
-/** What a coordinator coordinates, as messages name it. */
+/** The coordinated group or transactional id, for messages. */
 function coordinated(key: string, type: number): string {
   return `${type === coordinatorType.group ? 'group' : 'transactional id'} '${key}'`
 }

@@ -5,7 +5,7 @@ import type { RequestFor } from '../transport/connection.js'
 import type { Lane } from '../transport/transport.js'
 import { type Cluster, requestTimeout, type SendOptions } from './cluster.js'
 
-/** The broker that coordinates a group, or a transactional id: found when it is needed, and again when it moves or goes away. */
+/** The broker that coordinates a group or a transactional id. It is looked up when needed, and again when it moves or goes away. */
 export class Coordinator {
   constructor(
     readonly cluster: Cluster,
@@ -14,7 +14,7 @@ export class Coordinator {
     readonly type: number = coordinatorType.group,
   ) {}
 
-  /** Asks the coordinator. An answer that says that it is another is returned, and the next request goes to that one. */
+  /** Sends a request to the coordinator. An answer that another broker is the coordinator is returned; the next request goes there. */
   async ask<M extends AnyMessage>(
     message: M,
     request: RequestFor<M>,
@@ -27,13 +27,13 @@ export class Coordinator {
       if (errorCode !== undefined && kafkaError(errorCode).has('coordinatorMoved')) this.moved()
       return answer
     } catch (error) {
-      // Also where the broker was not asked, because the cluster does not name it any more.
+      // Also if no request was sent because the cluster does not name the broker any more.
       this.moved()
       throw error
     }
   }
 
-  /** Another broker coordinates it now. */
+  /** Another broker is the coordinator now. */
   moved(): void {
     this.cluster.forgetCoordinator(this.key, this.type)
   }

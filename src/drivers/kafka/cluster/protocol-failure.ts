@@ -1,12 +1,12 @@
 import type { KafkaError } from '../../../protocol/errors.js'
 
-/** A broker's answer that carries an error code: what was asked, of what, and the code. */
+/** An answer with an error code: the request, its subject, and the code. */
 export class ProtocolFailure extends Error {
   constructor(
     readonly error: KafkaError,
-    /** What failed, as a sentence without an end: `group 'billing' could not be joined`. */
+    /** The failure, as a sentence without an end: `group 'billing' could not be joined`. */
     what: string,
-    /** Where it is about one topic alone. */
+    /** Set if it is about a single topic. */
     readonly topic?: string,
   ) {
     super(`${what}: ${error}`)

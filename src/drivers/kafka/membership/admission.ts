@@ -3,13 +3,13 @@ import { ConnectionError, type RxMikaError } from '../../../errors.js'
 import { RepeatLimit } from '../repeat-limit.js'
 import { UnansweredError } from '../transport/failures.js'
 
-/** How long a group may refuse a member until that is reported, ms; `errors` have it within 5 s. */
+/** A group that refuses a member is reported after this time, ms: `errors` must have it within 5 s. */
 const patience = 2_000
-/** How long a group may give no answer to a member that joins, ms; beyond a rebalance that is held. */
+/** How long a joining member may wait for an answer, beyond a rebalance, before that is reported, ms. */
 const silence = 15_000
 const reportEvery = 60_000
 
-/** Reports a group that does not let a member in, by the reason, and one that leaves it waiting. */
+/** Reports a group that refuses a member, with the reason, and one that does not answer. */
 export class Admission {
   readonly #limit = new RepeatLimit(reportEvery)
   #refusedSince: number | undefined
@@ -18,12 +18,12 @@ export class Admission {
   constructor(
     readonly clock: Clock,
     readonly group: string,
-    /** How long a rebalance may take, ms. */
+    /** The longest time of a rebalance, ms. */
     readonly rebalanceTimeout: number,
     readonly report: (error: RxMikaError) => void,
   ) {}
 
-  /** The member asks to be let in. */
+  /** The member sends a request to join. */
   asked(): void {
     if (this.#timer !== undefined) return
     const wait = this.rebalanceTimeout + silence
@@ -36,7 +36,7 @@ export class Admission {
   }
 
   refused(error: Error): void {
-    // A broker that cannot be reached is reported by its address.
+    // A broker that cannot be reached is reported with its address, by other means.
     if (error instanceof UnansweredError) return
     const now = this.clock.monotonic()
     this.#refusedSince ??= now

@@ -8,14 +8,13 @@ import { ConsumerMember } from './consumer-member.js'
 import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './member.js'
 
 /**
- * A member by the consumer protocol where its group can be joined by that, and else by the classic one:
+ * A member that uses the consumer protocol if its group can be joined by it, and else the classic protocol:
  *
- * - brokers before 4.0 do not serve its heartbeat, or list it and refuse it (3.9); so do newer ones with `group.version` 0;
- * - a classic group whose members do not allow it, or whose brokers do not (`group.consumer.migration.policy`), is not
- *   changed over.
+ * - Brokers before 4.0 do not have its heartbeat, or list and refuse it (3.9); so do newer ones with `group.version` 0.
+ * - A classic group is not converted if its members or its brokers do not allow it (`group.consumer.migration.policy`).
  *
- * What can be done is tried, for versions tell less than the coordinator's answer. Once classic, it stays that for as long
- * as this member lives: a member of each kind can be in one group.
+ * The consumer protocol is tried first, because listed versions say less than the coordinator's answer. Once the member is
+ * classic it stays so: members of both kinds can be in one group.
  */
 export class AutoMember implements Member {
   #member: Member
@@ -28,7 +27,7 @@ export class AutoMember implements Member {
     topics: readonly string[],
     readonly owner: MemberOwner,
     readonly clock: Clock,
-    /** The group is joined by the classic protocol, for that reason. */
+    /** Called when the group is joined by the classic protocol, with the reason. */
     readonly onClassic: (why: Error) => void,
   ) {
     this.#topics = topics

@@ -20,25 +20,25 @@ import { fatalFailure } from './member-failure.js'
 import { commitError, type Membership } from './offsets.js'
 import { decodeClaim, decodeShare, encodeClaim, encodeShare, offered } from './subscription.js'
 
-/** What joining may take beyond the rebalance time-out, ms: the slowest member learns of a rebalance by a heartbeat. */
+/** How long joining may take beyond the rebalance time-out, ms: members learn of a rebalance only by a heartbeat. */
 const joinGrace = 5_000
 const firstPause = 100
 const maxPause = 2_000
-/** How long a commit waits for a rebalance to be over, ms. */
+/** How long a commit waits for the end of a rebalance, ms. */
 const commitPatience = 10_000
 
-/** Where a member stands. Commits pass in `stable` and `giving-up`. */
+/** The state of a member. Commits are sent in `stable` and `giving-up`. */
 type State = 'joining' | 'stable' | 'giving-up' | 'left'
 
 /**
- * A member of a group by the classic protocol: it joins, the group's leader shares the partitions out, and every change
- * makes all members join again. Between two assignments of one partition nothing of it is delivered (eager).
+ * A member of a group with the classic protocol. All members join, the group's leader assigns the partitions, and every change
+ * makes all members rejoin. Between two assignments of a partition no record of it is delivered (eager).
  *
  *     joining ──▶ stable ──▶ giving-up ──▶ joining …        left: at any time, for good
  *        ▲           │           │
  *        └───────────┴───────────┘  the coordinator does not know this member any more: everything is lost
  *
- * Heartbeats run on a timer of their own in `stable` and `giving-up`; a JoinGroup request counts as one.
+ * Heartbeats have their own timer in `stable` and `giving-up`; a JoinGroup request counts as one.
  *
  * @see https://kafka.apache.org/documentation/#consumerconfigs (group.protocol=classic), KIP-62, KIP-345, KIP-394
  */
@@ -48,13 +48,13 @@ export class ClassicMember implements Member {
   #generation = -1
   #topics: readonly string[]
   readonly #group: Group
-  /** Rings when the state changes, and when a rebalance is to begin. */
+  /** Rings when the state changes, and when a rebalance must begin. */
   readonly #bell = new Doorbell()
   readonly #left = new AbortController()
   readonly #backoff = new Backoff(firstPause, maxPause)
   #rebalance = false
   #heartbeats: NodeJS.Timeout | undefined
-  /** As the leader: how many partitions each topic had that was shared out. Who leads looks whether that changes. */
+  /** As the leader: how many partitions each assigned topic had. The leader checks whether that changes. */
   #shared: ReadonlyMap<string, number> = new Map()
   #stopWatchingShared: (() => void) | undefined
   readonly #stopWatching: () => void
@@ -85,7 +85,7 @@ export class ClassicMember implements Member {
     this.#rejoin()
   }
 
-  // ── Life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── Membership ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   async #live(): Promise<void> {
     while (!this.#ended) {
@@ -128,8 +128,8 @@ export class ClassicMember implements Member {
   }
 
   /**
-   * Tells the owner what came of the rebalance. False: this member has to join again at once, for under
-   * cooperative-sticky a partition that moves is given to its new owner only then.
+   * Passes the assignment to the owner. Returns false if this member must rejoin at once: with cooperative-sticky, a partition
+   * that moves is assigned to its new owner only then.
    */
   #take(share: readonly TopicPartition[]): boolean {
     this.#rebalance = false
@@ -147,11 +147,11 @@ export class ClassicMember implements Member {
     this.owner.interrupted()
     if (this.doubtful) await this.settleDoubt()
     const held = this.owner.held()
-    // It may have been lost while the group was asked.
+    // Everything may have been lost during the request.
     if (held.length > 0 && (this.#state as State) === 'giving-up') await this.owner.givingUp(held)
   }
 
-  /** Whether this member joins again after a failure; what it had may be lost, or the owner told that all is over. */
+  /** Returns whether this member rejoins after a failure. Its partitions may be lost by that, or the owner's `failed` is called. */
   #mayGoOn(failure: Error): boolean {
     this.#stopBeating()
     const code = failure instanceof ProtocolFailure ? failure.error : undefined
@@ -166,7 +166,7 @@ export class ClassicMember implements Member {
       return false
     }
     if (code.has('memberIsOut')) {
-      // Only the id is unknown to the coordinator; of a generation that is over the id is good still.
+      // Only UNKNOWN_MEMBER_ID is about the id. After another code it can still be used.
       if (code.name === 'UNKNOWN_MEMBER_ID') this.#memberId = ''
       this.#lose(failure)
       return true
@@ -190,10 +190,10 @@ export class ClassicMember implements Member {
 
   // ── Joining ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** The newest join, as it is answered. */
+  /** The latest join, as its answer. */
   #asking: Promise<unknown> | undefined
 
-  /** Joins and resolves with what this member was given. */
+  /** Joins. Resolves to the partitions assigned to this member. */
   async #join(): Promise<readonly TopicPartition[]> {
     this.#stopBeating()
     this.#enter('joining')
@@ -218,7 +218,7 @@ export class ClassicMember implements Member {
     )
     this.#asking = asking
     const joined = await asking
-    // KIP-394: the coordinator gives an id first, and takes the member in when it comes back with it.
+    // KIP-394: the coordinator first assigns an id, and accepts the member when it joins with that id.
     if (kafkaError(joined.errorCode).name === 'MEMBER_ID_REQUIRED') {
       this.#memberId = joined.memberId
       return this.#ended ? [] : this.#join()
@@ -241,7 +241,7 @@ export class ClassicMember implements Member {
         ...staticMember(instanceId),
         protocolType: 'consumer',
         protocolName: this.#protocol,
-        // KIP-814: the leader is back in its place, and all keep what they have.
+        // KIP-814: the leader is back, and all members keep their partitions.
         assignments: joined.skipAssignment ? [] : shares,
       },
       { lane: 'group', timeout: rebalanceTimeout + joinGrace },
@@ -256,8 +256,8 @@ export class ClassicMember implements Member {
     const claims = new Map(members.map(({ memberId, metadata }) => [memberId, decodeClaim(this.#protocol, metadata)]))
     const topics = new Set([...claims.values()].flatMap(claim => claim.topics))
     const counts = new Map<string, number>()
-    // Of other members' topics, too: a leader need not subscribe to what it shares out. A topic that is gone, or that this
-    // member may not see, has no partitions and keeps nobody from the others.
+    // Topics of other members too: a leader assigns topics that it need not subscribe to. A topic that was deleted, or that
+    // this member may not see, has no partitions, and must not prevent the assignment of the others.
     for (const [name, { partitions }] of await this.cluster.learn([...topics])) {
       if (partitions.length > 0) counts.set(name, partitions.length)
     }
@@ -267,12 +267,12 @@ export class ClassicMember implements Member {
     return [...shares].map(([memberId, share]) => ({ memberId, assignment: encodeShare(share) }))
   }
 
-  /** Partitions that came to be are shared out once their group's leader has all join again. */
+  /** As the leader: makes all members rejoin if partitions were added. */
   #onMetadata(): void {
     if (this.#state !== 'stable') return
     for (const [name, count] of this.#shared) {
       const known = this.cluster.topic(name)
-      // A topic that is gone, or that cannot be seen now, is no reason to stop all others.
+      // A topic that was deleted, or cannot be seen now, is no reason to interrupt all others.
       if (known === undefined || known.error !== undefined || known.partitions.length === count) continue
       return this.#rejoin()
     }
@@ -302,20 +302,20 @@ export class ClassicMember implements Member {
     this.#heartbeats = undefined
   }
 
-  /** Never rejects. */
+  /** Sends a heartbeat. Never rejects. */
   async #heartbeat(): Promise<void> {
     if (this.#beating) return
     this.#beating = true
     try {
       await this.#askWhetherKnown()
     } catch {
-      // No answer: the coordinator is looked for again, and the session decides.
+      // Without an answer the coordinator is looked up again, and the session time-out decides.
     } finally {
       this.#beating = false
     }
   }
 
-  /** Rejects if the group does not answer. */
+  /** Sends a heartbeat. Rejects if the group does not answer. */
   async #askWhetherKnown(): Promise<void> {
     const generation = this.#generation
     const { group, instanceId, heartbeatInterval } = this.settings
@@ -325,7 +325,7 @@ export class ClassicMember implements Member {
       lane: 'control',
       quiet: heartbeatQuiet(heartbeatInterval),
     })
-    // A heartbeat of before a join can be answered after it: it is about a generation that is over.
+    // The answer to a heartbeat may arrive after the next join: then it is about an earlier generation.
     if (generation !== this.#generation || this.#ended || this.#state === 'joining') return
     if (errorCode === 0) return this.#group.contact.answered(sent)
     const failure = new ProtocolFailure(kafkaError(errorCode), `group '${group}' refused a heartbeat`)
@@ -373,10 +373,10 @@ export class ClassicMember implements Member {
         generation = this.#generation
         return this.#membership
       })
-      // By this protocol, and not by the other, a commit extends the session as a heartbeat does.
+      // With this protocol, unlike the consumer protocol, a commit extends the session as a heartbeat does.
       this.#group.contact.answered(sent)
     } catch (error) {
-      // What is said of a generation that is over says nothing of the next, which may be being joined already.
+      // An answer about an earlier generation says nothing about the present one, which may just be being joined.
       const isCurrent = generation === this.#generation && (this.#state as State) !== 'joining'
       const isOut = error instanceof ProtocolFailure && error.error.has('memberIsOut')
       if (isOut && isCurrent && this.#mayGoOn(error)) this.#rejoin()
@@ -404,7 +404,7 @@ export class ClassicMember implements Member {
     this.#bell.ring()
   }
 
-  /** A first join that is under way is answered at once by an id; the group counts on whoever has it for a session. */
+  /** Waits for the answer to a first join, which has the id: the group waits for a member with an id until its session ends. */
   async #untilIdIsKnown(): Promise<void> {
     if (this.#memberId !== '' || this.#asking === undefined) return
     const answered = new AbortController()
@@ -416,13 +416,13 @@ export class ClassicMember implements Member {
   async leave(): Promise<void> {
     if (this.#ended) return
     this.#end()
-    // A static member keeps its place: it is back within the session time-out, or the coordinator gives it away then.
+    // A static member keeps its place: it is back within the session time-out, or the coordinator reassigns it then.
     if (this.settings.instanceId !== undefined) return
     await this.#untilIdIsKnown()
     if (this.#memberId === '') return
     const { group } = this.settings
     const member = { memberId: this.#memberId, groupInstanceId: null }
-    // Not behind a join that may be under way on the group's connection.
+    // Not on the group's connection, where a pending join may be in front.
     await this.#group.leave(() =>
       this.#group.coordinator.ask(leaveGroup, version => leaveOneMember(group, member, null, version), {
         lane: 'leave',
@@ -432,7 +432,7 @@ export class ClassicMember implements Member {
   }
 }
 
-/** For requests whose older versions have no static members. */
+/** The instance id for requests whose older versions have no static members. */
 function staticMember(instanceId: string | undefined): { readonly groupInstanceId?: string } {
   return instanceId === undefined ? {} : { groupInstanceId: instanceId }
 }

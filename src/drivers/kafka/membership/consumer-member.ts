@@ -24,14 +24,14 @@ const joining = memberEpochs.join
 
 const firstPause = 100
 const maxPause = 2_000
-/** After so many answers without a word of it a member that was given nothing has nothing. */
+/** A new member has no partitions if this many answers have said nothing about an assignment. */
 const minQuietAnswers = 2
-/** How often a topic is looked for that the coordinator knows and this client does not, ms. */
-const lookAgain = 500
+/** The interval of metadata requests for a topic that the coordinator knows and this client does not, ms. */
+const refreshEvery = 500
 /** How long a commit waits for the epoch that it needs, ms. */
 const commitPatience = 10_000
 
-/** A partition of one topic, whatever else is called by its name before or after. */
+/** A partition of a topic with a certain id, whichever topics have its name before or after. */
 interface Owned extends TopicPartition {
   readonly topicId: Uuid
 }
@@ -39,29 +39,30 @@ interface Owned extends TopicPartition {
 type Target = readonly { readonly topicId: Uuid; readonly partitions: readonly number[] }[]
 
 /**
- * A member of a group by the consumer protocol (KIP-848). The broker shares partitions out and moves each by itself: what
- * this member keeps goes on without a pause, and only what it is to give up is held until it is settled and committed.
+ * A member of a group with the consumer protocol (KIP-848). The broker assigns partitions and moves each on its own:
+ * partitions that this member keeps are read on, and only partitions that it gives up are held until they are settled and
+ * committed.
  *
  *     joining ──▶ member ──▶ left
  *        ▲          │ fenced or unknown: everything is lost
  *        └──────────┘
  *
- * One request says everything, the heartbeat: on a timer, and at once when what this member has has changed. Its answer
- * carries the member's epoch and, when it changed, all that this member is to have. The two are brought together one step
- * after the other: give up what is not in the target, take what is new, and say so.
+ * The only request is the heartbeat: it is sent on a timer, and at once when this member's partitions have changed. Its answer
+ * has the member epoch and, if it changed, the target assignment. The member reaches the target step by step: it gives up
+ * partitions that are not in the target, takes new ones, and reports what it has.
  */
 export class ConsumerMember implements Member {
   #epoch: number = joining
   #left = false
-  /** The group may know of this member. */
+  /** True: the group may know this member. */
   #asked = false
   #topics: readonly string[]
-  /** What the broker wants this member to have; `undefined`: nothing was said yet. */
+  /** The target assignment from the broker; undefined before there is one. */
   #target: Target | undefined
   #reconciling = false
-  /** What is to be said with the next heartbeat besides that this member lives. */
+  /** True: the next heartbeat reports everything. */
   #news = true
-  /** Until the next heartbeat, ms: as the broker says, or sooner. */
+  /** The time until the next heartbeat, ms: as the broker says, or less. */
   #interval: number
   readonly #group: Group
   readonly #bell = new Doorbell()
@@ -71,19 +72,19 @@ export class ConsumerMember implements Member {
   constructor(
     readonly cluster: Cluster,
     readonly settings: MemberSettings,
-    /** Made here and kept for the life of this process (KIP-1082). */
+    /** Chosen by the client and kept for the life of this process (KIP-1082). */
     readonly memberId: string,
     topics: readonly string[],
     readonly owner: MemberOwner,
     readonly clock: Clock,
-    /** Called in place of going on where the group cannot be joined by this protocol; absent: that is an error, or waited for. */
+    /** Called if the group cannot be joined by this protocol. Absent: that is an error, or it is retried. */
     readonly fallBack?: (why: Error) => void,
   ) {
     this.#topics = topics
     this.#interval = settings.heartbeatInterval
     this.#group = new Group(cluster, settings, owner, clock)
     this.#stopWatching = cluster.onChange(() => {
-      // A topic id that was not known may be now; and what may be seen may be more or less.
+      // A topic id may have become known, and topics may have become visible or invisible.
       this.#reconcileSoon()
       if (this.#subscribed.length > 0 && !isSameList(this.#subscribed, this.#visible)) this.#tell()
     })
@@ -103,24 +104,24 @@ export class ConsumerMember implements Member {
   }
 
   /**
-   * Topics that this client may see, as far as is known: one that it may not has the whole heartbeat refused, and would
-   * end its membership for the others. Whoever reads reports that one by its name.
+   * The topics that this client may see, as far as is known. A topic that it may not see makes the broker refuse the whole
+   * heartbeat, which would end its membership for the other topics. The reader reports such a topic by its name.
    */
   get #visible(): string[] {
     const visible = this.#topics.filter(name => this.cluster.topic(name)?.error?.has('notAuthorized') !== true)
     return visible.length > 0 ? visible : [...this.#topics]
   }
 
-  /** What was said last. */
+  /** The topics of the last heartbeat. */
   #subscribed: readonly string[] = []
 
-  /** Has the next heartbeat say everything, at once. */
+  /** Sends a heartbeat at once, which reports everything. */
   #tell(): void {
     this.#news = true
     this.#bell.ring()
   }
 
-  // ── Life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── Membership ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   async #live(): Promise<void> {
     while (!this.#left) {
@@ -133,12 +134,12 @@ export class ConsumerMember implements Member {
       } catch (error) {
         if (this.#left) return
         if (this.fallBack !== undefined && this.#cannotJoin(error as Error)) {
-          // A coordinator that served it before has moved to an older broker.
+          // It was a member before: the coordinator has moved to an older broker.
           if (this.#epoch !== joining) this.#lose(error as Error)
           this.#end()
           return this.fallBack(error as Error)
         }
-        // What was said may have been heard or not: everything is said again.
+        // The broker may or may not have got the report, so everything is reported again.
         this.#news = true
         const fatal = this.#failed(error as Error)
         if (fatal !== undefined) return this.#fail(fatal)
@@ -149,7 +150,7 @@ export class ConsumerMember implements Member {
     }
   }
 
-  /** Resolves with how long to wait until the next, ms. */
+  /** Sends a heartbeat. Resolves to the time until the next one, ms. */
   async #heartbeat(): Promise<number> {
     const { group, instanceId, rack, rebalanceTimeout, heartbeatInterval } = this.settings
     const epoch = this.#epoch
@@ -168,12 +169,12 @@ export class ConsumerMember implements Member {
         rackId: everything ? (rack ?? null) : null,
         rebalanceTimeoutMs: everything ? rebalanceTimeout : -1,
         subscribedTopicNames: everything ? this.#visible : null,
-        // A member that joins has nothing.
+        // A joining member has no partitions.
         topicPartitions: epoch === joining ? [] : everything ? this.#owned() : null,
       },
       { lane: 'group', quiet: heartbeatQuiet(this.#interval) },
     )
-    // A commit can be told first that this member is out: what is said to the member that it was is of the past.
+    // A commit may have learnt before that this member is out. Then the answer is about an earlier membership.
     if (this.#left || this.#epoch !== epoch) return 0
     if (answer.errorCode !== 0) {
       const why = answer.errorMessage === null ? '' : ` (${answer.errorMessage})`
@@ -194,7 +195,7 @@ export class ConsumerMember implements Member {
 
   readonly #answered = new Doorbell()
 
-  /** This group cannot be joined by this protocol, as far as the coordinator says. */
+  /** Whether the group cannot be joined by this protocol, as far as the coordinator says. */
   #cannotJoin(failure: Error): boolean {
     if (failure instanceof UnsupportedRequestError) return true
     if (!(failure instanceof ProtocolFailure)) return false
@@ -202,7 +203,7 @@ export class ConsumerMember implements Member {
     return name === 'UNSUPPORTED_VERSION' || (name === 'GROUP_ID_NOT_FOUND' && this.#epoch === joining)
   }
 
-  /** What a failed heartbeat means; the error, where it cannot heal. */
+  /** Handles a failed heartbeat. Returns the error if it cannot heal. */
   #failed(failure: Error): RxMikaError | undefined {
     if (failure instanceof UnsupportedRequestError) return unsupported(failure)
     if (!(failure instanceof ProtocolFailure)) {
@@ -221,7 +222,7 @@ export class ConsumerMember implements Member {
       )
       return undefined
     }
-    // Which topic it is, metadata tell.
+    // The metadata say which topic it is.
     if (error.name === 'TOPIC_AUTHORIZATION_FAILED') this.cluster.refresh().catch(() => {})
     this.#group.admission.refused(failure)
     if (error.name === 'FENCED_INSTANCE_ID') {
@@ -230,7 +231,7 @@ export class ConsumerMember implements Member {
         { cause: failure },
       )
     }
-    // A group that is gone has no members. To one that joins it says that the group is of another protocol.
+    // A deleted group has no members. For a joining member the code means that the group has another protocol.
     if (error.has('memberIsOut') || (error.name === 'GROUP_ID_NOT_FOUND' && this.#epoch !== joining)) {
       this.#lose(failure)
       return undefined
@@ -241,7 +242,7 @@ export class ConsumerMember implements Member {
 
   #reportedAt = Number.NEGATIVE_INFINITY
 
-  /** Once a minute at most. */
+  /** Reports at most once a minute. */
   #report(error: RxMikaError): void {
     const now = this.clock.monotonic()
     if (now - this.#reportedAt < 60_000) return
@@ -265,7 +266,7 @@ export class ConsumerMember implements Member {
 
   // ── Reconciling ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** What this member says that it has. */
+  /** The partitions that this member reports to have. */
   #has = new PartitionMap<Owned>()
 
   #owned(): { topicId: Uuid; partitions: number[] }[] {
@@ -275,20 +276,20 @@ export class ConsumerMember implements Member {
     }))
   }
 
-  /** The owner was told what came of joining. */
+  /** True: the owner has got the first assignment. */
   #announced = false
-  /** How many answers since said nothing of what this member is to have. */
+  /** How many answers since then had no target assignment. */
   #quietAnswers = 0
 
   /**
-   * That others have everything is what came of joining, too. Not of the first answer: what they are to give up comes
-   * with a later one, and they learn of that by a heartbeat of theirs.
+   * Whether the first assignment is empty, because other members have all partitions. Not after the first answer: partitions
+   * that others must give up come with a later answer, after a heartbeat of those members.
    */
   #hasNothing(target: Target): boolean {
     return !this.#announced && target.length === 0 && this.#quietAnswers >= minQuietAnswers
   }
 
-  /** Until it is told what this member has, the broker waits for it to give up what it was to have before. */
+  /** True: the broker waits until this member reports that it has given up partitions of an earlier target. */
   #unacknowledged = false
 
   #acknowledge(): void {
@@ -300,14 +301,14 @@ export class ConsumerMember implements Member {
     this.#reconcile().catch(cause => this.#fail(unexpected(cause)))
   }
 
-  /** Brings what this member has and what it is to have together, one change after the other. */
+  /** Changes the member's partitions step by step until they are those of the target. */
   async #reconcile(): Promise<void> {
     if (this.#reconciling) return
     this.#reconciling = true
     try {
       while (this.#target !== undefined && !this.#left) {
         const wanted = this.#wanted(this.#target)
-        // A topic that was deleted and made again has another id: what this member has of it is of the one that is gone.
+        // A recreated topic has another id: partitions that this member has by the old id must be given up.
         const surplus = [...this.#has.values()].filter(place => wanted.get(place)?.topicId !== place.topicId)
         if (surplus.length > 0) {
           const before = this.#has
@@ -330,7 +331,7 @@ export class ConsumerMember implements Member {
     }
   }
 
-  /** By name. Of a topic whose id is not known here yet nothing is taken until it is. */
+  /** The target by topic names. Partitions of a topic whose id is not known yet are left out until it is. */
   #wanted(target: Target): PartitionMap<Owned> {
     const wanted = new PartitionMap<Owned>()
     let unknown = false
@@ -349,8 +350,8 @@ export class ConsumerMember implements Member {
   }
 
   /**
-   * A broker that has just started may not know a topic yet: what this member has of it stays. Not where the name has
-   * another id by now.
+   * The name of a topic of which this member has partitions. A broker that has just started may not know the topic yet: its
+   * partitions stay, unless the name has another id by now.
    */
   #nameOfOwned(topicId: Uuid): string | undefined {
     const owned = [...this.#has.values()].find(place => place.topicId === topicId)?.topic
@@ -359,14 +360,14 @@ export class ConsumerMember implements Member {
 
   #looking: NodeJS.Timeout | undefined
 
-  /** The coordinator can know of a topic before the broker does that is asked, or give what was deleted meanwhile. */
+  /** Refreshes the metadata: the coordinator may know a topic before the asked broker does, or assign one that was deleted. */
   #lookForTopics(): void {
     if (this.#looking !== undefined || this.#left) return
     this.cluster.refresh().catch(() => {})
     this.#looking = setTimeout(() => {
       this.#looking = undefined
       this.#reconcileSoon()
-    }, lookAgain)
+    }, refreshEvery)
   }
 
   async settleDoubt(): Promise<void> {
@@ -396,7 +397,7 @@ export class ConsumerMember implements Member {
         return
       } catch (error) {
         const code = error instanceof ProtocolFailure ? error.error : undefined
-        // The epoch rose on its way: sent again with the new one, which the next heartbeat brings.
+        // The epoch has risen meanwhile: commit again with the new one, which comes with the next heartbeat.
         if (code?.name === 'STALE_MEMBER_EPOCH' && this.clock.monotonic() < until) {
           if (this.#epoch === epoch) {
             await this.#bell.wait(pause.delay)
@@ -406,7 +407,7 @@ export class ConsumerMember implements Member {
           }
           continue
         }
-        // What is said of a membership that is over says nothing of the next.
+        // An answer about an earlier membership says nothing about the present one.
         if (code?.has('memberIsOut') && this.#has === had) {
           this.#lose(error as Error)
           this.#tell()
@@ -435,7 +436,7 @@ export class ConsumerMember implements Member {
     this.#answered.ring()
   }
 
-  /** A static member keeps its place: it is back within the session time-out, or the coordinator gives it away then. */
+  /** Leaves. A static member keeps its place: it is back within the session time-out, or the coordinator reassigns it then. */
   async leave(): Promise<void> {
     if (this.#left) return
     this.#end()
@@ -447,7 +448,7 @@ export class ConsumerMember implements Member {
       memberEpoch: instanceId === undefined ? memberEpochs.leave : memberEpochs.leaveStatic,
       instanceId: instanceId ?? null,
     }
-    // On the connection of the heartbeats: a join that is under way must not come to the coordinator after this.
+    // On the connection of the heartbeats, so that a pending join cannot reach the coordinator after this.
     await this.#group.leave(() =>
       this.#group.coordinator.ask(consumerGroupHeartbeat, request, { lane: 'group', timeout: leaveTimeout }),
     )
@@ -458,7 +459,7 @@ function isSameList(one: readonly string[], other: readonly string[]): boolean {
   return one.length === other.length && one.every((each, at) => each === other[at])
 }
 
-/** Whatever the order in which the broker names them. */
+/** Whether two assignments are equal, in any order. */
 function isSame(one: Target, other: Target): boolean {
   const places = (target: Target) =>
     target.flatMap(({ topicId, partitions }) => partitions.map(partition => `${topicId} ${partition}`)).sort()

@@ -2,8 +2,8 @@ import type { Clock } from '../../../clock.js'
 import { longestSince, type Moment, momentOf } from './moment.js'
 
 /**
- * How long a coordinator may be silent about a heartbeat until that is told, ms: a broker that hangs is reported within
- * 5 s, and may have begun to just after the heartbeat before.
+ * How long a coordinator may be silent about a heartbeat before that is reported, ms. A broker that hangs is reported within
+ * 5 s, even if it began to hang just after the previous heartbeat.
  */
 export function heartbeatQuiet(interval: number): number {
   return Math.max(1_000, Math.min(4_500 - interval, 3_000))
@@ -12,8 +12,8 @@ export function heartbeatQuiet(interval: number): number {
 /**
  * When the group last answered this member.
  *
- * The coordinator counts a session from the moment it gets a heartbeat, so ours counts from when that was sent: an
- * answer may have lain in the socket of a process that stood still.
+ * The coordinator counts a session from the moment it receives a heartbeat. So here it counts from when the heartbeat was
+ * sent: its answer may have been in the socket of a suspended process for some time.
  */
 export class Contact {
   #at: Moment
@@ -22,31 +22,31 @@ export class Contact {
     readonly clock: Clock,
     /** ms. */
     readonly sessionTimeout: number,
-    /** The session was in doubt, and is not any more. */
+    /** Called when the session was in doubt and is confirmed. */
     readonly onConfirmed: () => void,
   ) {
     this.#at = momentOf(clock)
   }
 
-  /** The session may be over. */
+  /** Whether the session may be over. */
   get doubtful(): boolean {
     return longestSince(this.#at, this.clock) > this.sessionTimeout
   }
 
-  /** For what is sent now: `begins` and `answered` take it back. */
+  /** The moment of a request that is being sent, for `begins` and `answered`. */
   now(): Moment {
     return momentOf(this.clock)
   }
 
-  /** A session begins, by what was sent at `sent`. */
+  /** A session begins with a request that was sent at `sent`. */
   begins(sent: Moment): void {
     this.#at = sent
   }
 
-  /** The group answered what was sent at `sent`. */
+  /** The group has answered a request that was sent at `sent`. */
   answered(sent: Moment): void {
     const { doubtful } = this
-    // Answers of two connections may come in another order than what they answer was sent.
+    // Answers on two connections may arrive in another order than their requests were sent.
     if (sent.monotonic >= this.#at.monotonic) this.#at = sent
     if (doubtful && !this.doubtful) this.onConfirmed()
   }

@@ -10,14 +10,14 @@ import { Contact } from './contact.js'
 import type { CommittedPosition, MemberOwner, MemberSettings, PositionToCommit } from './member.js'
 import { GroupOffsets, type Membership } from './offsets.js'
 
-/** What a request to leave may take, ms. */
+/** The time-out of a request to leave, ms. */
 export const leaveTimeout = 3_000
-/** For how long a request to leave that was not heard is said again, ms. */
+/** How long a request to leave is retried without an answer, ms. */
 const leaveAgain = 1_000
 const firstPause = 50
 const maxPause = 200
 
-/** A group as one of its members sees it, by whichever protocol: who coordinates it, when it last answered, its positions. */
+/** A group as one of its members uses it, with either protocol: its coordinator, its last answer, its positions. */
 export class Group {
   readonly coordinator: Coordinator
   readonly contact: Contact
@@ -37,7 +37,7 @@ export class Group {
     this.#offsets = new GroupOffsets(this.coordinator)
   }
 
-  /** Commits what `points` gives when the request is written; see {@link GroupOffsets.commit}. */
+  /** Commits the result of `points`, which is called when the request is written; see {@link GroupOffsets.commit}. */
   commit(points: () => readonly PositionToCommit[], membership: () => Membership): Promise<void> {
     return this.#offsets.commit(points, membership)
   }
@@ -50,8 +50,8 @@ export class Group {
   }
 
   /**
-   * Says that this member leaves, and again where a connection was cut or the coordinator has moved: until its session is
-   * over, others would wait for what it had. Never rejects.
+   * Sends a request to leave, and sends it again if the connection was cut or the coordinator has moved. Otherwise the other
+   * members would wait for this member's session to end. Never rejects.
    */
   async leave(say: () => Promise<{ readonly errorCode: number }>): Promise<void> {
     const until = this.clock.monotonic() + leaveAgain
@@ -61,7 +61,7 @@ export class Group {
         const error = kafkaError((await say()).errorCode)
         if (!error.has('coordinatorMoved') && error.name !== 'COORDINATOR_LOAD_IN_PROGRESS') return
       } catch {
-        // No answer: the coordinator is looked for again.
+        // No answer: the coordinator is looked up again.
       }
       wait.failed()
       if (this.clock.monotonic() + wait.delay >= until) return

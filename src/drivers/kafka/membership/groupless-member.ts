@@ -4,8 +4,8 @@ import { PartitionMap, type TopicPartition } from '../topic-partition.js'
 import type { Member, MemberOwner } from './member.js'
 
 /**
- * Reads every partition of its topics, without any group: nothing is joined, committed or left behind, and no right but
- * to read the topics is needed. Partitions that are added later are taken up when they are seen.
+ * Reads every partition of its topics without a group: nothing is joined or committed, and only the right to read the topics
+ * is needed. Partitions that are added later are taken when they are found.
  */
 export class GrouplessMember implements Member {
   readonly doubtful = false
@@ -22,19 +22,19 @@ export class GrouplessMember implements Member {
 
   start(): void {
     this.#stopWatching = this.cluster.onChange(() => this.#look())
-    // A failure is tried again by whoever keeps the metadata new.
+    // A failed refresh is retried by the cluster.
     this.cluster.refresh().catch(() => {})
   }
 
   #taken = new PartitionMap<TopicPartition>()
-  /** Told once also if there is nothing to read. */
+  /** The first assignment is passed on even if it is empty. */
   #announced = false
 
   #look(): void {
     const seen: TopicPartition[] = []
     for (const topic of this.#topics) {
       const count = this.cluster.topic(topic)?.partitions.length ?? 0
-      // One that is gone may be made again: what was taken of it waits.
+      // A deleted topic may be recreated: its partitions stay assigned.
       if (count === 0) for (const place of this.#taken.values()) if (place.topic === topic) seen.push(place)
       for (let partition = 0; partition < count; partition++) seen.push({ topic, partition })
     }

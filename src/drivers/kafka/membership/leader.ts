@@ -3,11 +3,10 @@ import { stickyAssignment } from './sticky-assignment.js'
 import type { Claim } from './subscription.js'
 
 /**
- * Shares partitions out among the members of a classic group: evenly, and leaving with each what need not move.
+ * Assigns partitions to the members of a classic group: evenly, and with as few moves as possible.
  *
- * Under `cooperative-sticky` (KIP-429) members go on with what they have during a rebalance. A partition that moves is
- * therefore given to nobody at first: its owner sees that it is gone, gives it up and joins again, and only then it has
- * a new owner.
+ * With `cooperative-sticky` (KIP-429) members read on during a rebalance. So a partition that moves is at first assigned to
+ * nobody: its owner sees that it is missing, gives it up and rejoins, and only then it gets a new owner.
  */
 export function shareOut(
   protocol: string,
@@ -29,7 +28,7 @@ export function shareOut(
   return shares
 }
 
-/** Who has which partition; of two that claim one, the one of the later generation. */
+/** The owner of each partition. If two members claim a partition, the one of the later generation. */
 function ownersOf(claims: ReadonlyMap<string, Claim>): ReadonlyMap<string, ReadonlyMap<number, string>> {
   const owners = new Map<string, Map<number, string>>()
   const generations = [...claims].sort(([, one], [, other]) => one.generation - other.generation)

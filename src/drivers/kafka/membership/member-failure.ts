@@ -3,7 +3,7 @@ import type { ProtocolFailure } from '../cluster/protocol-failure.js'
 import { cannotReadAsGroup } from '../missing-right.js'
 import type { MemberSettings } from './member.js'
 
-/** The error that ends reading with a group, for a refusal that the next attempt would meet again; `undefined` for others. */
+/** The error that ends reading with a group, for a refusal that a retry would meet again; undefined for others. */
 export function fatalFailure(
   failure: ProtocolFailure,
   { group, sessionTimeout }: MemberSettings,

@@ -11,10 +11,10 @@ export function momentOf(clock: Clock): Moment {
 }
 
 /**
- * How long ago the moment may be, ms: what the clock says that counts more. For silences after which a broker gives up on
- * us, where too long costs a question and too short costs records. Linux stops the monotonic clock while a machine is
- * suspended, and a virtual machine that was paused or restored has only its wall clock to tell; set forward for any other
- * reason, the wall clock raises a false alarm.
+ * The longest time that may have passed since the moment, ms: by the clock that shows more. It is used for silences after which
+ * a broker gives up this client: assuming too much costs one request, assuming too little costs records. On Linux the monotonic
+ * clock stops while the machine is suspended, and in a virtual machine that was paused or restored only the wall clock shows
+ * it. If the wall clock is set forward for another reason, that is a false alarm.
  */
 export function longestSince(moment: Moment, clock: Clock): number {
   return Math.max(clock.monotonic() - moment.monotonic, clock.wall() - moment.wall)

@@ -9,10 +9,10 @@ import { ProtocolFailure } from '../cluster/protocol-failure.js'
 import { byTopic, PartitionMap } from '../topic-partition.js'
 import type { CommittedPosition, PositionToCommit } from './member.js'
 
-/** Who commits: the coordinator refuses what it does not know. */
+/** The member that commits. The coordinator refuses unknown members. */
 export interface Membership {
   readonly memberId: string
-  /** The generation of the classic protocol, or the member's epoch. */
+  /** The generation of the classic protocol, or the member epoch of the consumer protocol. */
   readonly epoch: number
   readonly instanceId: string | undefined
 }
@@ -20,14 +20,14 @@ export interface Membership {
 /** The newest version that has topic names. */
 const namedVersion = 9
 
-/** A group's committed positions. */
+/** The committed positions of a group. */
 export class GroupOffsets {
   constructor(readonly coordinator: Coordinator) {}
 
   /**
-   * The positions of all partitions of these topics, or of all that the group has; none where there is none.
+   * The positions of all partitions of these topics, or of all topics of the group. Partitions without a position are left out.
    *
-   * Rejects with a `ProtocolFailure` if the coordinator does not say: a stale epoch is never taken for "no position".
+   * Rejects with a `ProtocolFailure` if the coordinator does not answer the question: a stale epoch never counts as "no position".
    */
   async committed(
     topics: readonly KnownTopic[] | 'all',
@@ -39,7 +39,7 @@ export class GroupOffsets {
       groupId: group,
       memberId,
       memberEpoch: epoch,
-      // Positions that a transaction is about to write are waited for (KIP-447).
+      // Wait for positions that a transaction is about to write (KIP-447).
       requireStable: true,
       topics:
         topics === 'all'
@@ -83,9 +83,9 @@ export class GroupOffsets {
   /**
    * Commits in one request. Rejects with a `ProtocolFailure` for the first partition that is refused.
    *
-   * The coordinator takes positions of partitions that others have by now, and rewinds their owners. So `points` and
-   * `membership` are asked when the request is written, and not before: until then a coordinator may have to be found, a
-   * connection to be opened, and throttling to be waited for.
+   * The coordinator accepts positions for partitions that other members own by now, and rewinds those. So `points` and
+   * `membership` are called when the request is written and not before: until then a coordinator may have to be found, a
+   * connection opened, and throttling waited for.
    */
   async commit(points: () => readonly PositionToCommit[], membership: () => Membership): Promise<void> {
     const { key: group } = this.coordinator
@@ -128,7 +128,7 @@ function topicsOf(points: readonly PositionToCommit[]) {
   }))
 }
 
-/** What the client is told of a commit that failed. */
+/** The error for the client if a commit fails. */
 export function commitError(cause: unknown, group: string): CommitError {
   if (cause instanceof CommitError) return cause
   const message = cause instanceof Error ? cause.message : String(cause)

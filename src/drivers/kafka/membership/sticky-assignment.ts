@@ -4,21 +4,21 @@ import type { TopicPartition } from '../topic-partition.js'
 export interface StickyMember {
   readonly id: string
   readonly topics: readonly string[]
-  /** What it had when it joined. */
+  /** The partitions that it had when it joined. */
   readonly owned: readonly TopicPartition[]
-  /** In which generation it had that; of two who claim a partition the later is right. */
+  /** The generation in which it had them. If two members claim a partition, the later generation counts. */
   readonly generation: number
 }
 
-/** By member and topic the partitions, in ascending order. */
+/** The partitions by member and topic, in ascending order. */
 export type StickyAssignment = ReadonlyMap<string, ReadonlyMap<string, readonly number[]>>
 
 /**
- * Shares the partitions out: evenly first, then leaving with its owner what need not move, then in a fixed order, so
- * that the same group always gives the same assignment.
+ * Assigns the partitions: first evenly, then with as few moves as possible, then in a fixed order, so that the same group always
+ * gets the same assignment.
  *
- * Even means that no partition, nor any chain of them, can be handed on so that its giver still has at least as many
- * as its receiver; where all members subscribe to the same topics, their counts differ by one at most.
+ * Even means that no partition, and no chain of them, can be passed on so that the giver still has at least as many as the
+ * receiver. If all members subscribe to the same topics, their counts differ by at most one.
  */
 export function stickyAssignment(
   members: readonly StickyMember[],
@@ -42,7 +42,7 @@ export function stickyAssignment(
   return new Map(shares.map(share => [share.id, share.partitions()]))
 }
 
-/** What one member gets. */
+/** The partitions of one member. */
 class Share {
   readonly id: string
   readonly topics: ReadonlySet<string>
@@ -65,7 +65,7 @@ class Share {
     this.count++
   }
 
-  /** The one taken last: what it had before comes before what it was given. */
+  /** Gives away the partition that was taken last, so that partitions it had before stay as long as possible. */
   give(topic: string): number {
     this.count--
     return this.#taken.get(topic)!.pop()!
@@ -77,7 +77,7 @@ class Share {
   }
 }
 
-/** Who had which partition, and may have it still. */
+/** The members that had each partition, if they may keep it. */
 function claims(shares: readonly Share[]): Map<string, Share> {
   const owners = new Map<string, Share>()
   for (const share of shares) {
@@ -109,8 +109,8 @@ interface Step {
 }
 
 /**
- * Hands one partition on, from the member with the most that anyone can take from; through others where the two share
- * no topic. False: nothing is left to even out.
+ * Passes one partition on, from the member with the most partitions from which any can be taken; through other members if the
+ * two have no topic in common. Returns false if nothing is left to even out.
  */
 function evenOut(shares: readonly Share[], topics: readonly string[]): boolean {
   const byLoad = [...shares].sort((one, other) => other.count - one.count || compare(one.id, other.id))
@@ -123,7 +123,7 @@ function evenOut(shares: readonly Share[], topics: readonly string[]): boolean {
   return false
 }
 
-/** The shortest chain from a member to one that has at least two less; among those, to the one with the least. */
+/** The shortest chain from a member to one with at least two fewer partitions; among those, to the one with the fewest. */
 function chainToLess(from: Share, shares: readonly Share[], topics: readonly string[]): readonly Step[] | undefined {
   const reached = new Map<Share, readonly Step[]>([[from, []]])
   let edge = [from]
@@ -148,7 +148,7 @@ function chainToLess(from: Share, shares: readonly Share[], topics: readonly str
   return undefined
 }
 
-/** Of the topics that both have, the one whose partitions this evens out most. */
+/** Among the topics that both have, the one that this evens out most. */
 function topicToGive(giver: Share, to: Share, topics: readonly string[]): string | undefined {
   let best: string | undefined
   let most = Number.NEGATIVE_INFINITY

@@ -9,19 +9,19 @@ import { Reader } from '../../../protocol/wire/reader.js'
 import type { TopicPartition } from '../topic-partition.js'
 
 /**
- * The assignors that this member offers, in the order it prefers. One of its own, by which rxmika members keep what
- * they have; and the names that other clients use, so that a group can be shared with them: cooperative-sticky (MiKa and
+ * The assignors that this member offers, in its order of preference. The first is its own, with which rxmika members keep their
+ * partitions. The others are the names of other clients, so that a group can be shared with them: cooperative-sticky (MiKa and
  * franz-go, Java), range and roundrobin (Java), RoundRobinAssigner (kafkajs).
  *
- * Whatever the name, a leader of ours shares out by the same rule; only the format of what members say is fixed by it.
+ * Under any name, a leader of this library assigns by the same rule. The name fixes only the format of the members' metadata.
  */
 export const offered = ['rxmika-sticky', 'cooperative-sticky', 'range', 'roundrobin', 'RoundRobinAssigner'] as const
 
-/** What a member says when it joins. */
+/** What a member reports when it joins. */
 export interface Claim {
   readonly topics: readonly string[]
   readonly owned: readonly TopicPartition[]
-  /** In which generation it had that; -1: none. */
+  /** The generation in which it had these partitions; -1: none. */
   readonly generation: number
 }
 
@@ -30,7 +30,7 @@ export function encodeClaim(protocol: string, claim: Claim, rack: string | undef
   const { topics, owned, generation } = claim
   return encodeSubscription({
     topics: [...topics].sort(),
-    // Members of 0.1.0 read what others own from here alone.
+    // Members of version 0.1.0 read the owned partitions of others only from here.
     userData: protocol === 'rxmika-sticky' ? encodeOwnership(claim) : null,
     ownedPartitions: grouped(owned),
     generationId: generation,
@@ -38,12 +38,12 @@ export function encodeClaim(protocol: string, claim: Claim, rack: string | undef
   })
 }
 
-/** What another member said; what cannot be read claims nothing. */
+/** The report of another member. One that cannot be decoded claims nothing. */
 export function decodeClaim(protocol: string, metadata: Buffer): Claim {
   const { topics, userData, ownedPartitions, generationId } = readSubscription(metadata)
   const owned = ownedPartitions.flatMap(({ topic, partitions }) => partitions.map(partition => ({ topic, partition })))
   if (protocol === 'rxmika-sticky' && owned.length === 0) return { topics, ...decodeOwnership(userData) }
-  // Java's and franz-go's cooperative-sticky of before KIP-792 says the generation in four bytes of its own.
+  // Before KIP-792, cooperative-sticky of Java and franz-go has the generation in four bytes of the user data.
   const inUserData = protocol === 'cooperative-sticky' && userData !== null && userData.length >= 4
   const generation = generationId >= 0 ? generationId : inUserData ? userData.readInt32BE(0) : -1
   return { topics, owned, generation }
@@ -58,7 +58,7 @@ function readSubscription(metadata: Buffer): ConsumerSubscription {
   }
 }
 
-/** What cannot be read at all wants nothing. */
+/** A subscription that cannot be decoded has no topics. */
 function decodeFirstVersion(metadata: Buffer): ConsumerSubscription {
   const nothingMore = { ownedPartitions: [], generationId: -1, rackId: null }
   try {

@@ -1,13 +1,13 @@
 import type { Cluster } from '../cluster/cluster.js'
 import type { TopicPartition } from '../topic-partition.js'
 
-/** Partitions that one broker leads; `leader` is undefined if none does, as far as is known. */
+/** The partitions of one leader; `leader` is undefined if none is known. */
 export interface Led {
   readonly leader: number | undefined
   readonly led: readonly TopicPartition[]
 }
 
-/** Each broker is asked for all that it leads; one that is away holds back only that. */
+/** Groups partitions by leader, so that a broker that is away delays only its own. */
 export function byLeader(cluster: Cluster, partitions: readonly TopicPartition[]): readonly Led[] {
   const groups = new Map<number | undefined, TopicPartition[]>()
   for (const each of partitions) {

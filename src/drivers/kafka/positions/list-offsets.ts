@@ -15,7 +15,7 @@ export interface ListedOffset {
   readonly leaderEpoch: number
 }
 
-/** No broker leads a partition at present. */
+/** A partition has no leader at present. */
 export class LeaderlessError extends Error {
   constructor(partition: TopicPartition) {
     super(`no broker leads ${partitionName(partition)} at present`)
@@ -24,11 +24,11 @@ export class LeaderlessError extends Error {
 }
 
 /**
- * The first offset at or after `timestamp` of each partition, or its beginning or end; offset -1 where there is none.
- * Asks each leader once. Rejects if one of them does not answer, or refuses a partition.
+ * The first offset at or after `timestamp` of each partition, or its beginning or end; offset -1 if there is none.
+ * Sends one request to each leader. Rejects if one of them does not answer, or refuses a partition.
  *
  * @param timestamp ms since 1970, `earliest` or `latest`.
- * @param isolation Under read committed, `latest` is the last stable offset; under read uncommitted, the high watermark.
+ * @param isolation With read committed, `latest` is the last stable offset; with read uncommitted, the high watermark.
  */
 export async function offsetsAt(
   cluster: Cluster,
@@ -45,7 +45,7 @@ export async function offsetsAt(
         partitions: each.map(({ partition }) => ({ partitionIndex: partition, timestamp: BigInt(timestamp) })),
       }))
       const answer = await cluster.ask(leader, 'control', listOffsets, version =>
-        // Brokers before 0.11 have no transactions.
+        // Brokers before 0.11 do not have transactions.
         version >= 2 ? { isolationLevel: isolation, topics } : { topics },
       )
       for (const { name, partitions: listed } of answer.topics) {

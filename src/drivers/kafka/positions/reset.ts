@@ -8,7 +8,7 @@ import type { Assignment } from '../fetching/assignment.js'
 import type { Diverged } from '../fetching/fetching.js'
 import { earliest, LeaderlessError, type ListedOffset, latest, offsetsAt } from './list-offsets.js'
 
-/** How long the partition rests while its new position is looked for, ms; it is refused again, and looked for again, after. */
+/** How long the partition is not fetched while its new position is looked up, ms. After that it is refused and looked up again. */
 const hold = 2_000
 
 export interface ResetHost {
@@ -21,11 +21,11 @@ export interface ResetHost {
 /**
  * Moves a position that is not in its partition's log, and reports from where to where.
  *
- * Retention deleted what it pointed at: reading goes on where `startFrom` says. The log was cut off (an unclean election,
- * a cluster restored from a backup): reading goes on where the log of today parts from the one that was read, as far as
+ * If retention has deleted the records, reading continues where `startFrom` says. If the log was truncated (an unclean election,
+ * a cluster restored from a backup), reading continues where the present log diverges from the one that was read, as far as
  * leader epochs tell (KIP-320).
  *
- * @param diverged Where they part, if the leader said so.
+ * @param diverged Where they diverge, if the leader said so.
  */
 export async function resetPosition(
   assignment: Assignment,
@@ -52,7 +52,7 @@ export async function resetPosition(
     report(`the position ${partitionName(assignment)}@${from} ${why}; reading goes on at ${to.offset}`)
     moved()
   } catch (error) {
-    // Asked again by the next fetch, which is refused again.
+    // The next fetch will be refused, and the position looked up again.
     if (!assignment.ended) {
       report(
         `the position ${partitionName(assignment)}@${from} is out of range, and no other is known: ${(error as Error).message}`,
@@ -62,7 +62,7 @@ export async function resetPosition(
   }
 }
 
-/** Where the log of today and the one that was read part; `undefined` if that is not known. */
+/** Where the present log diverges from the one that was read; undefined if that is not known. */
 export async function partingOf(assignment: Assignment, cluster: Cluster): Promise<Diverged | undefined> {
   const { topic, partition, lastEpoch } = assignment
   if (lastEpoch < 0) return undefined

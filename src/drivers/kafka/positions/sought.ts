@@ -8,15 +8,15 @@ import { PartitionMap } from '../topic-partition.js'
 import { earliest, type ListedOffset, latest, offsetsAt } from './list-offsets.js'
 import { startOf } from './reset.js'
 
-/** Where a seek leads. */
+/** The target of a seek. */
 export interface Sought {
   readonly assignment: Assignment
   readonly offset: number
-  /** The offset that was asked for is not in the log. */
+  /** The error if the requested offset is not in the log. */
   readonly trouble?: FetchError
 }
 
-/** The positions that seeks lead to. Rejects if one of the leaders does not answer. */
+/** The target positions of seeks. Rejects if one of the leaders does not answer. */
 export async function soughtPositions(
   cluster: Cluster,
   seeks: readonly (Seek & { readonly assignment: Assignment })[],
@@ -26,7 +26,7 @@ export async function soughtPositions(
   const [beginnings, ends, marks, dated] = await Promise.all([
     offsetsAt(cluster, assignments, earliest),
     offsetsAt(cluster, assignments, latest),
-    // What an open transaction wrote is in the log, and no position in it is out of range.
+    // A position within an open transaction is in the log, and not out of range.
     offsetsAt(cluster, assignments, latest, isolationLevel.readUncommitted),
     datedOffsets(cluster, seeks),
   ])

@@ -14,21 +14,21 @@ import { type LogIdentity, unsealIdentity } from './log-identity.js'
 
 const firstPause = 100
 const maxPause = 1_000
-/** How long partitions whose positions are known wait for the others, ms: normally all are announced at once. */
+/** How long partitions with known positions wait for the others, ms, so that normally all are announced together. */
 const patience = 1_000
-/** An attempt that fails so often in a row is reported. */
+/** After this many failures in a row the failure is reported. */
 const reportedAfter = 3
 
-/** What taking up needs of the consumption it belongs to. */
+/** What taking up needs of its consumption. */
 export interface TakingUpHost {
   readonly request: ConsumeRequest
   readonly cluster: Cluster
   readonly clock: Clock
-  /** Aborts when a later rebalance has begun, or all is over: what is learnt then is of the past. */
+  /** Aborts when a later rebalance has begun, or reading has ended: results are out of date then. */
   readonly stale: AbortSignal
   /** The group's positions of all partitions of these topics; empty without a group. */
   committed(topics: readonly string[]): Promise<PartitionMap<CommittedPosition>>
-  /** Commits where reading begins, with the identity of each log. */
+  /** Commits the starting positions, with the identity of each log. */
   keep(
     starts: readonly {
       readonly place: TopicPartition
@@ -36,23 +36,23 @@ export interface TakingUpHost {
       readonly identity: LogIdentity
     }[],
   ): Promise<void>
-  /** Resolves once the group has said whether this member is still one of it. */
+  /** Resolves once the group has said whether this member still belongs to it. */
   settleDoubt(): Promise<void>
-  /** Whether a partition came to be while this member was reading. */
+  /** Whether a partition was created while this member was reading. */
   cameLater(place: TopicPartition): boolean
-  /** Whether it was reported already that the partition's log is another now. */
+  /** Whether it was already reported that the partition has another log now. */
   isRemade(place: TopicPartition): boolean
   announce(added: readonly Assignment[]): void
   emit(event: DriverEvent): void
-  /** What this client may not do with a topic is about that topic alone; true: it is not taken up any more. */
+  /** Returns true if the failure is a missing right to a single topic, which is not taken up any more. */
   forbidden(error: unknown): boolean
   fatal(error: unknown): RxMikaError | undefined
   fail(error: RxMikaError): void
 }
 
 /**
- * Finds where to read newly assigned partitions from. Those of each leader by themselves, so that one that is away holds
- * back its own only.
+ * Finds the starting positions of newly assigned partitions. Each leader is asked separately, so that one that is away delays
+ * only its own partitions.
  */
 export class TakingUp {
   readonly #known: Assignment[] = []
@@ -77,7 +77,7 @@ export class TakingUp {
     const { host } = this
     try {
       const found = await this.#assignments(partitions)
-      // Learning can take longer than a session: others may have the partitions by now, and be further on.
+      // The look-up may take longer than a session: others may own the partitions by now, and be further on.
       await host.settleDoubt()
       if (host.stale.aborted) return
       if (this.#announced) host.announce(found)
@@ -87,7 +87,7 @@ export class TakingUp {
       if (host.forbidden(error)) return
       const fatal = host.fatal(error)
       if (fatal !== undefined) return host.fail(fatal)
-      // A partition without a leader is reported as that.
+      // A partition without a leader is reported by other means.
       if (failures + 1 === reportedAfter && !(error instanceof LeaderlessError))
         this.#report(partitions, error as Error)
       await Promise.race([host.cluster.refresh().catch(() => {}), pause(maxPause, host.stale)])
@@ -107,7 +107,7 @@ export class TakingUp {
     const { host } = this
     const { cluster, request } = host
     const topics = [...new Set(partitions.map(({ topic }) => topic))]
-    // What brokers answer is about the logs of now, whatever is known when the answers are here.
+    // The ids before the requests, because the answers are about the logs of that time.
     const ids = new Map(topics.map(topic => [topic, this.#idOf(topic)]))
     const [committed, beginnings] = await Promise.all([
       host.committed(topics),
@@ -135,7 +135,7 @@ export class TakingUp {
     await this.#begin(begun, beginnings, starts)
     await this.#keep(partitions, committed, starts, ids)
     if (host.stale.aborted) return []
-    // A topic was made again meanwhile: what was learnt is of a log that is gone.
+    // A topic was recreated meanwhile: the answers are about a deleted log.
     if (topics.some(topic => isAnother(ids.get(topic)!, this.#idOf(topic)))) return this.#assignments(partitions)
     for (const { place, from } of moved) {
       if (!host.isRemade(place)) this.#reportMove(place, from, starts.get(place)!, ids.get(place.topic)!)
@@ -150,7 +150,7 @@ export class TakingUp {
     return this.host.cluster.topic(topic)?.id ?? ZERO_UUID
   }
 
-  /** Where the group has positions in the topic, a partition without one came to be after the group began (KIP-842). */
+  /** If the group has positions in the topic, a partition without one was created after the group began (KIP-842). */
   #beginsLate(place: TopicPartition, committed: PartitionMap<CommittedPosition>): boolean {
     if (this.host.request.startFrom instanceof Date) return false
     if (this.host.cameLater(place)) return true
@@ -158,13 +158,13 @@ export class TakingUp {
     if (others === undefined) return false
     for (const { metadata } of others.values()) {
       const { partitions } = unsealIdentity(metadata).identity
-      // Members that take the topic up at the same time see each other's first commits: those partitions were there.
+      // Members that take the topic up at the same time see each other's first commits. Partitions below the count existed then.
       if (partitions > 0) return place.partition >= partitions
     }
     return true
   }
 
-  /** Where `startFrom` says. */
+  /** The positions that `startFrom` says. */
   async #begin(
     places: readonly TopicPartition[],
     beginnings: PartitionMap<ListedOffset>,
@@ -193,8 +193,8 @@ export class TakingUp {
   }
 
   /**
-   * Commits where reading begins before anything is read: were a partition taken up again before its first commit, its
-   * end would be another, and what was written in between would be passed over.
+   * Commits the starting positions before any record is read. If a partition were taken up again before its first commit, its
+   * end would have moved, and records written in between would be skipped.
    */
   async #keep(
     places: readonly TopicPartition[],
@@ -228,7 +228,7 @@ export class TakingUp {
   }
 }
 
-/** Whether two ids are of two topics, where both are known. */
+/** Whether two known ids are different. */
 function isAnother(one: Uuid, other: Uuid): boolean {
   return one !== ZERO_UUID && other !== ZERO_UUID && one !== other
 }
@@ -241,7 +241,7 @@ function at({ offset, leaderEpoch }: ListedOffset): StartPosition {
   return { offset, leaderEpoch: leaderEpoch ?? -1, metadata: '' }
 }
 
-/** How many partitions the topic had when its group began; 0: not known. */
+/** The number of partitions that the topic had when its group began; 0 if unknown. */
 export function begunWith(positions: ReadonlyMap<number, CommittedPosition> | undefined): number {
   for (const { metadata } of positions?.values() ?? []) {
     const { partitions } = unsealIdentity(metadata).identity
