@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { encodeRequestFrame, encodeResponseFrame, responseBody } from '../../src/protocol/messages/headers'
 import { produce } from '../../src/protocol/messages/produce'
-import { syncGroup } from '../../src/protocol/messages/sync-group'
+import type { AnyMessage } from '../../src/protocol/schema/message'
 import { freePorts } from './free-ports'
 import { type ProduceFate, ProducePassage, type ProxiedBatch } from './produce-passage'
 
@@ -17,6 +17,7 @@ export const api = {
   heartbeat: 12,
   syncGroup: 14,
   apiVersions: 18,
+  consumerGroupHeartbeat: 68,
 } as const
 
 export interface Interference {
@@ -225,9 +226,11 @@ function onFrames(socket: Socket, next: (frame: Buffer) => void): void {
   })
 }
 
-/** Instead of the answer to a SyncGroup. */
-export function withUnknownServerError(answer: Buffer, version: number): Buffer {
-  const given = syncGroup.decodeResponse(responseBody(syncGroup, version, answer.subarray(4)), version)
-  const body = syncGroup.encodeResponse({ ...given, errorCode: -1 }, version)
-  return encodeResponseFrame(syncGroup, version, answer.readInt32BE(4), body)
+/** Instead of the answer to such a message. */
+export function withUnknownServerError(message: AnyMessage): (answer: Buffer, version: number) => Buffer {
+  return (answer, version) => {
+    const given = message.decodeResponse(responseBody(message, version, answer.subarray(4)), version)
+    const body = message.encodeResponse({ ...given, errorCode: -1 } as never, version)
+    return encodeResponseFrame(message, version, answer.readInt32BE(4), body)
+  }
 }

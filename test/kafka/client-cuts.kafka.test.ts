@@ -1,22 +1,25 @@
 import { tap } from 'rxjs'
 import { CommitError, ConnectionError } from 'rxmika'
 import { expect } from 'vitest'
+import { consumerGroupHeartbeat } from '../../src/protocol/messages/consumer-group-heartbeat'
+import { syncGroup } from '../../src/protocol/messages/sync-group'
 import { Collected } from '../contract/collected'
 import { numbered, texts } from '../contract/world'
 import { api, withUnknownServerError } from './broker-proxy'
 import { describeOwnKafka } from './describe-kafka'
+import { combinations, groupProtocols } from './group-protocols'
 import { ownKafka } from './own-kafka'
 
 describeOwnKafka('a client whose connections are cut', () => {
   const kafka = ownKafka({ proxied: true })
   const { backend, scenario } = kafka
 
-  for (const at of ['request', 'mid-answer'] as const) {
-    scenario(`commits what it has when a commit is cut, and repeats nothing (${at})`, async world => {
+  for (const [at, groupProtocol] of combinations(['request', 'mid-answer'] as const, groupProtocols)) {
+    scenario(`commits what it has when a commit is cut, and repeats nothing (${at}, ${groupProtocol})`, async world => {
       const group = world.name('group')
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 5))
-      const run = world.client({ group, brokers: kafka.server.brokers })
+      const run = world.client({ group, groupProtocol, brokers: kafka.server.brokers })
       run.expected = [CommitError]
       const seen = new Collected(run.client.topic(topic))
       run.client.start()
@@ -32,7 +35,9 @@ describeOwnKafka('a client whose connections are cut', () => {
       const types = run.events.values.map(({ type }) => type)
       expect(types.filter(type => ['lost', 'restarted', 'disconnected'].includes(type))).toEqual([])
     })
+  }
 
+  for (const at of ['request', 'mid-answer'] as const) {
     scenario(`writes each copy once when a produce is cut, and commits its source after it (${at})`, async world => {
       const group = world.name('group')
       const names = ['orders', 'retries', 'dlq'].map(name => world.topic(name))
@@ -53,25 +58,28 @@ describeOwnKafka('a client whose connections are cut', () => {
     })
   }
 
-  scenario('says why its group does not let it in, and goes on when it does', async world => {
-    const topic = await world.topic('orders')
-    const group = world.name('group')
-    let refusing = true
-    const refuse = (): Promise<void> =>
-      kafka.proxy
-        .interfere({ api: api.syncGroup, at: withUnknownServerError })
-        .then(() => (refusing ? refuse() : undefined))
-    void refuse()
-    const run = world.client({ group, brokers: kafka.server.brokers })
-    run.expected = [ConnectionError]
-    run.client.topic(topic).subscribe()
-    run.client.start()
-    await run.errors.count(1)
-    refusing = false
-    expect(run.errors.values[0]!.message).toContain(`group '${group}' does not let this member in`)
-    expect(run.errors.values[0]!.message).toContain('UNKNOWN_SERVER_ERROR')
-    await run.event('state', ({ state }) => state === 'running')
-  })
+  for (const groupProtocol of groupProtocols) {
+    scenario(`says why its group does not let it in, and goes on when it does (${groupProtocol})`, async world => {
+      const topic = await world.topic('orders')
+      const group = world.name('group')
+      const asked = groupProtocol === 'classic' ? syncGroup : consumerGroupHeartbeat
+      let refusing = true
+      const refuse = (): Promise<void> =>
+        kafka.proxy
+          .interfere({ api: asked.key, at: withUnknownServerError(asked) })
+          .then(() => (refusing ? refuse() : undefined))
+      void refuse()
+      const run = world.client({ group, groupProtocol, brokers: kafka.server.brokers })
+      run.expected = [ConnectionError]
+      run.client.topic(topic).subscribe()
+      run.client.start()
+      await run.errors.count(1)
+      refusing = false
+      expect(run.errors.values[0]!.message).toContain(`group '${group}' does not let this member in`)
+      expect(run.errors.values[0]!.message).toContain('UNKNOWN_SERVER_ERROR')
+      await run.event('state', ({ state }) => state === 'running')
+    })
+  }
 })
 
 /** Names stand as they are in requests and answers of the versions in use. */

@@ -26,10 +26,10 @@ describeOwnKafka('a client whose brokers die', () => {
   }
   const typesOf = ({ events }: Run) => events.values.map(({ type }) => type)
 
-  scenario('delivers again within 5 s of the last port opening when all were killed', async world => {
+  scenario('delivers again within 5 s of the last port opening when all were killed (consumer)', async world => {
     const group = world.name('group')
     const topic = await world.topic('orders', 3)
-    const run = world.client({ group })
+    const run = world.client({ group, groupProtocol: 'consumer' })
     run.expected = [RxMikaError]
     const seen = new Collected(run.client.topic(topic).pipe(tap(record => record.ack())))
     run.client.start()
@@ -63,34 +63,37 @@ describeOwnKafka('a client whose brokers die', () => {
     expect(typesOf(run)).not.toContain('lost')
   })
 
-  scenario('goes on when its coordinator is killed: what was settled is committed on another broker', async world => {
-    const group = world.name('group')
-    const topic = await world.topic('orders', 3)
-    await backend.publish(
-      topic,
-      [0, 1, 2].flatMap(partition => numbered(0, 10, partition)),
-    )
-    const run = world.client({ group })
-    run.expected = [RxMikaError]
-    const seen = new Collected(run.client.topic(topic))
-    run.client.start()
-    await seen.count(30)
-    const coordinator = await coordinatorOf(kafka.server.brokers, group)
-    await kafka.server.kill(coordinator)
-    for (const record of seen.values) record.ack()
-    await Promise.all([0, 1, 2].map(partition => run.committed(topic, partition, 10)))
-    expect(await coordinatorOf(kafka.server.brokers, group)).not.toBe(coordinator)
-    await lastValueFrom(
-      run.client.publish(
-        [0, 1, 2].map(partition => ({ topic, partition, value: '10' })),
-        { timeout: 60_000 },
-      ),
-    )
-    await seen.count(33)
-    expect(seen.values).toHaveLength(33)
-    expect(typesOf(run).filter(type => ['lost', 'revoked', 'restarted'].includes(type))).toEqual([])
-    await kafka.server.restart(coordinator)
-  })
+  scenario(
+    'goes on when its coordinator is killed: what was settled is committed on another broker (consumer)',
+    async world => {
+      const group = world.name('group')
+      const topic = await world.topic('orders', 3)
+      await backend.publish(
+        topic,
+        [0, 1, 2].flatMap(partition => numbered(0, 10, partition)),
+      )
+      const run = world.client({ group, groupProtocol: 'consumer' })
+      run.expected = [RxMikaError]
+      const seen = new Collected(run.client.topic(topic))
+      run.client.start()
+      await seen.count(30)
+      const coordinator = await coordinatorOf(kafka.server.brokers, group)
+      await kafka.server.kill(coordinator)
+      for (const record of seen.values) record.ack()
+      await Promise.all([0, 1, 2].map(partition => run.committed(topic, partition, 10)))
+      expect(await coordinatorOf(kafka.server.brokers, group)).not.toBe(coordinator)
+      await lastValueFrom(
+        run.client.publish(
+          [0, 1, 2].map(partition => ({ topic, partition, value: '10' })),
+          { timeout: 60_000 },
+        ),
+      )
+      await seen.count(33)
+      expect(seen.values).toHaveLength(33)
+      expect(typesOf(run).filter(type => ['lost', 'revoked', 'restarted'].includes(type))).toEqual([])
+      await kafka.server.restart(coordinator)
+    },
+  )
 
   scenario(
     'loses nothing when brokers are killed while copies are written, and commits no source before',

@@ -1,12 +1,15 @@
 import { pino } from 'pino'
-import { CommitError, type Driver, FetchError, type ProduceResult } from 'rxmika'
+import { CommitError, type Driver, FetchError, type GroupProtocol, type ProduceResult } from 'rxmika'
 import { expect } from 'vitest'
 import { kafkaDriver } from '../../src/drivers/kafka/index'
+import { consumerGroupHeartbeat } from '../../src/protocol/messages/consumer-group-heartbeat'
+import { syncGroup } from '../../src/protocol/messages/sync-group'
 import { done, Member } from '../contract/driver-member'
 import { numbered, texts, type World } from '../contract/world'
 import { produced } from '../produced'
 import { api, type Interference, withUnknownServerError } from './broker-proxy'
 import { describeOwnKafka } from './describe-kafka'
+import { groupProtocols } from './group-protocols'
 import { ownKafka } from './own-kafka'
 
 describeOwnKafka('a driver whose connections are cut', () => {
@@ -20,8 +23,9 @@ describeOwnKafka('a driver whose connections are cut', () => {
     return driver
   }
 
-  async function joined(world: World, topic: string): Promise<Member> {
-    const member = new Member(await connected(world), { group: world.name('group'), topics: [topic] })
+  async function joined(world: World, topic: string, groupProtocol: GroupProtocol = 'classic'): Promise<Member> {
+    const request = { group: world.name('group'), topics: [topic], groupProtocol }
+    const member = new Member(await connected(world), request)
     await member.seen('assigned')
     return member
   }
@@ -59,31 +63,33 @@ describeOwnKafka('a driver whose connections are cut', () => {
       })
     }
 
-    scenario(`rejects a commit that is cut, and passes the next (${at})`, async world => {
-      const topic = await world.topic('orders')
-      await backend.publish(topic, numbered(0, 3))
-      const member = await joined(world, topic)
-      await member.read(3)
-      const [assignment] = [...member.owned.values()]
-      const cut = kafka.proxy.interfere({ api: api.offsetCommit, at })
-      const error = await member.commit(assignment!, 2).then(
-        () => undefined,
-        (error: unknown) => error,
-      )
-      await cut
-      expect(error).toBeInstanceOf(CommitError)
-      expect(error).toMatchObject({ retriable: true })
-      while (
-        !(await member.commit(assignment!, 3).then(
-          () => true,
-          () => false,
-        ))
-      ) {}
-      expect(await backend.committed(world.name('group'), topic, 0)).toBe(3n)
-      await backend.publish(topic, numbered(3, 4))
-      await member.read(4)
-      expect(texts(member.reads)).toEqual(['0', '1', '2', '3'])
-    })
+    for (const groupProtocol of groupProtocols) {
+      scenario(`rejects a commit that is cut, and passes the next (${at}, ${groupProtocol})`, async world => {
+        const topic = await world.topic('orders')
+        await backend.publish(topic, numbered(0, 3))
+        const member = await joined(world, topic, groupProtocol)
+        await member.read(3)
+        const [assignment] = [...member.owned.values()]
+        const cut = kafka.proxy.interfere({ api: api.offsetCommit, at })
+        const error = await member.commit(assignment!, 2).then(
+          () => undefined,
+          (error: unknown) => error,
+        )
+        await cut
+        expect(error).toBeInstanceOf(CommitError)
+        expect(error).toMatchObject({ retriable: true })
+        while (
+          !(await member.commit(assignment!, 3).then(
+            () => true,
+            () => false,
+          ))
+        ) {}
+        expect(await backend.committed(world.name('group'), topic, 0)).toBe(3n)
+        await backend.publish(topic, numbered(3, 4))
+        await member.read(4)
+        expect(texts(member.reads)).toEqual(['0', '1', '2', '3'])
+      })
+    }
 
     scenario(`writes records once when a produce is cut (${at})`, async world => {
       const topic = await world.topic('orders', 2)
@@ -108,9 +114,10 @@ describeOwnKafka('a driver whose connections are cut', () => {
       expect(result).toEqual(placeOf(topic, [0, 0]))
     })
 
-    for (const [name, key] of [
-      ['join', api.joinGroup],
-      ['sync', api.syncGroup],
+    for (const [name, key, groupProtocol] of [
+      ['join', api.joinGroup, 'classic'],
+      ['sync', api.syncGroup, 'classic'],
+      ['heartbeat that joins', api.consumerGroupHeartbeat, 'consumer'],
     ] as const) {
       scenario(`joins long before a session is over when a ${name} is cut (${at})`, async world => {
         const topic = await world.topic('orders')
@@ -118,7 +125,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
         // Of a newcomer's two requests to join the second: by then the group counts on it.
         const cut = kafka.proxy.interfere({ api: key, at, when: memberIsNamed(key, at) })
         const since = Date.now()
-        const member = await joined(world, topic)
+        const member = await joined(world, topic, groupProtocol)
         await cut
         await member.read(1)
         expect(Date.now() - since).toBeLessThan(5_000)
@@ -127,27 +134,31 @@ describeOwnKafka('a driver whose connections are cut', () => {
     }
   }
 
-  scenario('joins again when the group answers by an error of its own', async world => {
-    const topic = await world.topic('orders', 2)
-    await backend.publish(topic, numbered(0, 2))
-    const group = world.name('group')
-    const since = Date.now()
-    const spoilt = kafka.proxy.interfere({ api: api.syncGroup, at: withUnknownServerError })
-    const member = new Member(await connected(world), { group, topics: [topic] })
-    await spoilt
-    await member.read(2)
-    expect(types(member).filter(type => type !== 'batch')).toEqual(['assigned'])
-    await member.commit(member.owned.get(`${topic}/0`)!, 1)
+  for (const groupProtocol of groupProtocols) {
+    scenario(`joins again when the group answers by an error of its own (${groupProtocol})`, async world => {
+      const topic = await world.topic('orders', 2)
+      await backend.publish(topic, numbered(0, 2))
+      const group = world.name('group')
+      const asked = groupProtocol === 'classic' ? syncGroup : consumerGroupHeartbeat
+      const request = { group, topics: [topic], groupProtocol }
+      const since = Date.now()
+      const spoilt = kafka.proxy.interfere({ api: asked.key, at: withUnknownServerError(asked) })
+      const member = new Member(await connected(world), request)
+      await spoilt
+      await member.read(2)
+      expect(types(member).filter(type => type !== 'batch')).toEqual(['assigned'])
+      await member.commit(member.owned.get(`${topic}/0`)!, 1)
 
-    // With a generation behind it, too; whichever of the two is hit.
-    const spoiltAgain = kafka.proxy.interfere({ api: api.syncGroup, at: withUnknownServerError })
-    const other = new Member(await connected(world), { group, topics: [topic] })
-    await spoiltAgain
-    const shared = () => member.owned.size === 1 && other.owned.size === 1
-    await Promise.race([member, other].map(each => each.events.until(shared)))
-    // Nobody waits for what it was before.
-    expect(Date.now() - since).toBeLessThan(5_000)
-  })
+      // With a generation behind it, too; whichever of the two is hit.
+      const spoiltAgain = kafka.proxy.interfere({ api: asked.key, at: withUnknownServerError(asked) })
+      const other = new Member(await connected(world), request)
+      await spoiltAgain
+      const shared = () => member.owned.size === 1 && other.owned.size === 1
+      await Promise.race([member, other].map(each => each.events.until(shared)))
+      // Nobody waits for what it was before.
+      expect(Date.now() - since).toBeLessThan(5_000)
+    })
+  }
 
   scenario('tells of bytes that are not those that were written, and reads them again', async world => {
     const topic = await world.topic('orders', 2)

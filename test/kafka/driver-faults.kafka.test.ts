@@ -1,6 +1,13 @@
 import { setImmediate } from 'node:timers/promises'
 import { pino } from 'pino'
-import { createClient, type Driver, type DriverEvent, type ProduceResult, type PublishRecord } from 'rxmika'
+import {
+  createClient,
+  type Driver,
+  type DriverEvent,
+  type GroupProtocol,
+  type ProduceResult,
+  type PublishRecord,
+} from 'rxmika'
 import { expect, onTestFinished } from 'vitest'
 import { kafkaDriver } from '../../src/drivers/kafka/index'
 import { Collected } from '../contract/collected'
@@ -35,8 +42,9 @@ describeOwnKafka('a driver whose brokers die', () => {
     return driver
   }
 
-  async function joined(world: World, topic: string): Promise<Member> {
-    const member = new Member(await connected(world), { group: world.name('group'), topics: [topic] })
+  async function joined(world: World, topic: string, groupProtocol: GroupProtocol): Promise<Member> {
+    const request = { group: world.name('group'), topics: [topic], groupProtocol }
+    const member = new Member(await connected(world), request)
     await member.seen('assigned')
     return member
   }
@@ -73,72 +81,78 @@ describeOwnKafka('a driver whose brokers die', () => {
     }
   }
 
-  scenario('reads and writes on when one of three brokers dies, which led partitions and the group', async world => {
-    const topic = await world.topic('orders', 6)
-    const member = await joined(world, topic)
-    const coordinator = await coordinatorOf(kafka.server.brokers, world.name('group'))
-    // Of two partitions one stands on that broker alone.
-    const split = world.name('split')
-    const other = nodes.find(node => node !== coordinator)!
-    const replicaAssignment = [coordinator, other].map((node, partition) => ({ partition, replicas: [node] }))
-    await createTopic({ brokers: kafka.server.brokers }, { topic: split, replicaAssignment })
-    const reader = new Member(await connected(world), { topics: [split] })
-    const producer = writing(await connected(world), topic, 6)
-    await Promise.all([member.read(60), reader.seen('assigned')])
+  scenario(
+    'reads and writes on when one of three brokers dies, which led partitions and the group (consumer)',
+    async world => {
+      const groupProtocol = 'consumer'
+      const topic = await world.topic('orders', 6)
+      const member = await joined(world, topic, groupProtocol)
+      const coordinator = await coordinatorOf(kafka.server.brokers, world.name('group'))
+      // Of two partitions one stands on that broker alone.
+      const split = world.name('split')
+      const other = nodes.find(node => node !== coordinator)!
+      const replicaAssignment = [coordinator, other].map((node, partition) => ({ partition, replicas: [node] }))
+      await createTopic({ brokers: kafka.server.brokers }, { topic: split, replicaAssignment })
+      const reader = new Member(await connected(world), { topics: [split] })
+      const producer = writing(await connected(world), topic, 6)
+      await Promise.all([member.read(60), reader.seen('assigned')])
 
-    await kafka.server.kill(coordinator)
-    const died = Date.now()
-    const before = producer.written.length
-    const meanwhile = acknowledged(reader.driver, { topic: split, value: 'meanwhile', partition: 0 })
-    await member.events.until(() => {
-      const read = new Set(texts(member.reads))
-      const since = firstOfEach(producer.written.slice(before))
-      return since.length === 6 && since.every(value => read.has(value))
-    })
-    console.info(`one of three killed: read from all partitions again after ${Date.now() - died} ms`)
-    const [assignment] = [...member.owned.values()]
-    await persistently(() => member.commit(assignment!, 1))
+      await kafka.server.kill(coordinator)
+      const died = Date.now()
+      const before = producer.written.length
+      const meanwhile = acknowledged(reader.driver, { topic: split, value: 'meanwhile', partition: 0 })
+      await member.events.until(() => {
+        const read = new Set(texts(member.reads))
+        const since = firstOfEach(producer.written.slice(before))
+        return since.length === 6 && since.every(value => read.has(value))
+      })
+      console.info(`one of three killed: read from all partitions again after ${Date.now() - died} ms`)
+      const [assignment] = [...member.owned.values()]
+      await persistently(() => member.commit(assignment!, 1))
 
-    // A partition without a leader keeps nobody from the other: not who connects, nor who writes, nor who joins.
-    const newcomer = await connected(world)
-    expect(await done(newcomer.topics([split]))).toEqual(new Map([[split, 2]]))
-    const elsewhere = { topic: split, value: 'elsewhere', partition: 1 }
-    expect(await done(produced(newcomer, [elsewhere]))).toEqual([{ ok: true, topic: split, partition: 1, offset: 0n }])
-    const joining = new Member(newcomer, { group: world.name('split-group'), topics: [split] })
-    await Promise.all([joining.read(1), reader.read(1)])
-    expect([...joining.owned.keys()]).toEqual([`${split}/1`])
-    console.info(`read beside a partition without a leader, ${Date.now() - died} ms after its death`)
+      // A partition without a leader keeps nobody from the other: not who connects, nor who writes, nor who joins.
+      const newcomer = await connected(world)
+      expect(await done(newcomer.topics([split]))).toEqual(new Map([[split, 2]]))
+      const elsewhere = { topic: split, value: 'elsewhere', partition: 1 }
+      expect(await done(produced(newcomer, [elsewhere]))).toEqual([
+        { ok: true, topic: split, partition: 1, offset: 0n },
+      ])
+      const joining = new Member(newcomer, { group: world.name('split-group'), topics: [split], groupProtocol })
+      await Promise.all([joining.read(1), reader.read(1)])
+      expect([...joining.owned.keys()]).toEqual([`${split}/1`])
+      console.info(`read beside a partition without a leader, ${Date.now() - died} ms after its death`)
 
-    // What waits for that broker is reported by name.
-    for (const each of [reader, joining]) {
-      await each.seen('trouble')
-      expect(troubles(each)).toMatchObject([{ code: 'RXMIKA_FETCH', topic: split, partition: 0 }])
-      expect(troubles(each)[0]!.message).toMatch(`${split}-0 has no leader`)
-    }
+      // What waits for that broker is reported by name.
+      for (const each of [reader, joining]) {
+        await each.seen('trouble')
+        expect(troubles(each)).toMatchObject([{ code: 'RXMIKA_FETCH', topic: split, partition: 0 }])
+        expect(troubles(each)[0]!.message).toMatch(`${split}-0 has no leader`)
+      }
 
-    await kafka.server.restart(coordinator)
-    const answered = Date.now()
-    expect(await meanwhile).toMatchObject({ ok: true, topic: split, partition: 0, offset: 0n })
-    await Promise.all([joining.read(2), reader.read(2)])
-    for (const each of [joining, reader]) expect(texts(each.reads)).toEqual(['elsewhere', 'meanwhile'])
-    console.info(`it restarted: read what it alone has after ${Date.now() - answered} ms`)
-    expect(Date.now() - answered).toBeLessThan(recovery)
+      await kafka.server.restart(coordinator)
+      const answered = Date.now()
+      expect(await meanwhile).toMatchObject({ ok: true, topic: split, partition: 0, offset: 0n })
+      await Promise.all([joining.read(2), reader.read(2)])
+      for (const each of [joining, reader]) expect(texts(each.reads)).toEqual(['elsewhere', 'meanwhile'])
+      console.info(`it restarted: read what it alone has after ${Date.now() - answered} ms`)
+      expect(Date.now() - answered).toBeLessThan(recovery)
 
-    expect(await backend.committed(world.name('group'), topic, assignment!.partition)).toBe(1n)
+      expect(await backend.committed(world.name('group'), topic, assignment!.partition)).toBe(1n)
 
-    const written = await producer.stop()
-    await member.read(written.length)
-    // Nothing is lost, nothing is written or read twice, and nobody was told of an outage or a rebalance.
-    expect(new Set(texts(member.reads))).toEqual(new Set(written))
-    expect(member.reads).toHaveLength(written.length)
-    expect(inOrder(texts(member.reads))).toBe(true)
-    expect([types(member), types(reader)]).toEqual([['assigned'], ['assigned', 'trouble']])
-    expect(types(joining).filter(type => type !== 'trouble')).toEqual(['assigned', 'assigned'])
-  })
+      const written = await producer.stop()
+      await member.read(written.length)
+      // Nothing is lost, nothing is written or read twice, and nobody was told of an outage or a rebalance.
+      expect(new Set(texts(member.reads))).toEqual(new Set(written))
+      expect(member.reads).toHaveLength(written.length)
+      expect(inOrder(texts(member.reads))).toBe(true)
+      expect([types(member), types(reader)]).toEqual([['assigned'], ['assigned', 'trouble']])
+      expect(types(joining).filter(type => type !== 'trouble')).toEqual(['assigned', 'assigned'])
+    },
+  )
 
-  scenario('goes on by itself when all brokers were away, and says so', async world => {
+  scenario('goes on by itself when all brokers were away, and says so (classic)', async world => {
     const topic = await world.topic('orders', 3)
-    const member = await joined(world, topic)
+    const member = await joined(world, topic, 'classic')
     const driver = await connected(world)
     await done(
       produced(

@@ -7,19 +7,20 @@ import { done, Member } from '../contract/driver-member'
 import { numbered, texts, type World } from '../contract/world'
 import { api } from './broker-proxy'
 import { describeOwnKafka } from './describe-kafka'
+import { groupProtocols, shortSessions } from './group-protocols'
 import { MemberProcess, type MemberReport } from './member-process'
 import { ownKafka } from './own-kafka'
 
 const timeouts = { rebalanceTimeout: 8_000, sessionTimeout: 2_000, heartbeatInterval: 200 }
 
 describeOwnKafka('a driver whose group goes on without it', () => {
-  const kafka = ownKafka({ proxied: true, config: { 'group.min.session.timeout.ms': 1_000 } })
+  const kafka = ownKafka({ proxied: true, config: shortSessions(timeouts) })
   const { backend, scenario } = kafka
 
   async function joined(
     world: World,
     brokers: readonly string[],
-    request: Pick<ConsumeRequest, 'group' | 'topics'>,
+    request: Pick<ConsumeRequest, 'group' | 'topics' | 'groupProtocol'>,
     options?: ConstructorParameters<typeof Member>[2],
   ): Promise<Member> {
     const driver = kafkaDriver({ brokers })
@@ -28,55 +29,61 @@ describeOwnKafka('a driver whose group goes on without it', () => {
     return new Member(driver, { ...timeouts, ...request }, options)
   }
 
-  scenario('commits nothing when it wakes after its session, says that all is lost, and joins again', async world => {
+  for (const groupProtocol of groupProtocols) {
+    scenario(
+      `commits nothing when it wakes after its session, says that all is lost, and joins again (${groupProtocol})`,
+      async world => {
+        const group = world.name('group')
+        const topic = await world.topic('orders')
+        await backend.publish(topic, numbered(0, 10))
+        const request: ConsumeRequest = { group, groupProtocol, topics: [topic], startFrom: 'earliest', ...timeouts }
+        const process = new MemberProcess({ brokers: kafka.server.internal, request })
+        try {
+          await process.reports.until(reports => readOffsets(reports).length === 10)
+          process.commit({ partition: 0, offset: 2 })
+          await process.reports.until(reports => reports.some(({ type }) => type === 'commit'))
+          expect(await backend.committed(group, topic, 0)).toBe(2n)
+
+          process.freeze()
+          const heir = await joined(world, kafka.server.internal, { group, groupProtocol, topics: [topic] })
+          await heir.read(8)
+          expect(texts(heir.reads)[0]).toBe('2')
+          await heir.commit(heir.owned.get(`${topic}/0`)!, 7)
+
+          // The first it does is to commit: it does not know yet that its session is over.
+          process.commit({ partition: 0, offset: 4 })
+          process.wake()
+          await process.reports.until(reports => reports.some(({ type }) => type === 'lost'))
+          await process.reports.until(reports => reports.filter(({ type }) => type === 'commit').length === 2)
+          process.commit({ partition: 0, offset: 5 })
+          await process.reports.until(reports => reports.filter(({ type }) => type === 'commit').length === 3)
+          expect(await backend.committed(group, topic, 0)).toBe(7n)
+
+          const before = process.reports.values.length
+          await done(heir.driver.leave())
+          await process.reports.until(reports => readOffsets(reports.slice(before)).length === 3)
+          expect(readOffsets(process.reports.values.slice(before))).toEqual([7, 8, 9])
+          const told = process.reports.values.filter(({ type }) => type === 'lost' || type === 'revoked')
+          expect(told).toEqual([{ type: 'lost', partitions: [0] }])
+        } finally {
+          await process.end()
+        }
+      },
+    )
+  }
+
+  scenario('finds out that its session is over when the brokers are back (consumer)', async world => {
     const group = world.name('group')
+    const groupProtocol = 'consumer'
     const topic = await world.topic('orders')
     await backend.publish(topic, numbered(0, 10))
-    const request: ConsumeRequest = { group, topics: [topic], startFrom: 'earliest', ...timeouts }
-    const process = new MemberProcess({ brokers: kafka.server.internal, request })
-    try {
-      await process.reports.until(reports => readOffsets(reports).length === 10)
-      process.commit({ partition: 0, offset: 2 })
-      await process.reports.until(reports => reports.some(({ type }) => type === 'commit'))
-      expect(await backend.committed(group, topic, 0)).toBe(2n)
-
-      process.freeze()
-      const heir = await joined(world, kafka.server.internal, { group, topics: [topic] })
-      await heir.read(8)
-      expect(texts(heir.reads)[0]).toBe('2')
-      await heir.commit(heir.owned.get(`${topic}/0`)!, 7)
-
-      // The first it does is to commit: it does not know yet that its session is over.
-      process.commit({ partition: 0, offset: 4 })
-      process.wake()
-      await process.reports.until(reports => reports.some(({ type }) => type === 'lost'))
-      await process.reports.until(reports => reports.filter(({ type }) => type === 'commit').length === 2)
-      process.commit({ partition: 0, offset: 5 })
-      await process.reports.until(reports => reports.filter(({ type }) => type === 'commit').length === 3)
-      expect(await backend.committed(group, topic, 0)).toBe(7n)
-
-      const before = process.reports.values.length
-      await done(heir.driver.leave())
-      await process.reports.until(reports => readOffsets(reports.slice(before)).length === 3)
-      expect(readOffsets(process.reports.values.slice(before))).toEqual([7, 8, 9])
-      const told = process.reports.values.filter(({ type }) => type === 'lost' || type === 'revoked')
-      expect(told).toEqual([{ type: 'lost', partitions: [0] }])
-    } finally {
-      await process.end()
-    }
-  })
-
-  scenario('finds out that its session is over when the brokers are back', async world => {
-    const group = world.name('group')
-    const topic = await world.topic('orders')
-    await backend.publish(topic, numbered(0, 10))
-    const member = await joined(world, kafka.server.brokers, { group, topics: [topic] })
+    const member = await joined(world, kafka.server.brokers, { group, groupProtocol, topics: [topic] })
     await member.read(10)
     const held = member.owned.get(`${topic}/0`)!
     await member.commit(held, 2)
 
     kafka.proxy.close()
-    const heir = await joined(world, kafka.server.internal, { group, topics: [topic] })
+    const heir = await joined(world, kafka.server.internal, { group, groupProtocol, topics: [topic] })
     await Promise.all([heir.read(8), member.seen('disconnected')])
     await heir.commit(heir.owned.get(`${topic}/0`)!, 7)
     await kafka.proxy.open()

@@ -182,7 +182,9 @@ export class ConsumerMember implements Member {
     }
     this.#epoch = answer.memberEpoch
     this.#interval = Math.min(answer.heartbeatIntervalMs, heartbeatInterval)
-    this.#group.contact.answered(sent)
+    // A membership that begins has nothing to confirm, however long the group did not answer before.
+    if (epoch === joining) this.#group.contact.begins(sent)
+    else this.#group.contact.answered(sent)
     this.#answered.ring()
     if (answer.assignment !== null) {
       const target = answer.assignment.topicPartitions
