@@ -140,6 +140,10 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   #isUncertain = false
   readonly #signals: { next(signal: BarrierSignal): void } | undefined
   readonly #queue: QueuedBatch[] = []
+  /** Bytes of the batches in the queue, each as a whole. */
+  #queuedBytes = 0
+  /** Bytes that came since fetching last began, or since the queue was last empty. */
+  #broughtBytes = 0
   readonly #waiting = new Waiting(this)
   /** Completed under an earlier assignment, and not to be delivered again. */
   readonly #finished: FinishedRange[]
@@ -150,6 +154,8 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   /** Who is to be told when the record of a slot is done with. */
   readonly #whenDone = new Map<number, (() => void)[]>()
   #fetching = false
+  /** The queue waits for its pipeline and not for room: the stream has it drained when it takes more. */
+  #isHeldBack = false
   #draining = false
   /** A turn of its own is about to deliver. */
   #turnTaken = false
@@ -163,6 +169,10 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   /** The position once everything taken in is completed. */
   #readTo: number
   #abort: AbortController | undefined
+  /** The slot of the record in delivery, if the barrier knows nothing of it yet; -1: there is none. */
+  #unsignalled = -1
+  /** The position after records that were completed while they were delivered, if the barrier knows nothing of them; or -1. */
+  #passedUnsignalled = -1
   // One object each, used again for every record: the barrier reads them at once and keeps neither.
   readonly #delivered = { type: 'delivered' as const, record: nobody }
   readonly #completed = { type: 'completed' as const, record: nobody }
@@ -252,6 +262,8 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   accept(batch: RecordBatch, from: number): void {
     if (this.ended) return
     this.#queue.push({ batch, index: from, at: this.host.clock.monotonic() })
+    this.#queuedBytes += batch.byteLength
+    this.#broughtBytes += batch.byteLength
     this.drain()
     if (this.#queue.length > 0) this.watch.look()
   }
@@ -265,6 +277,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     // Whoever subscribes again from within a delivery calls this once more: the loop below goes on by itself.
     if (this.#draining || this.ended || this.host.doubtful) return
     this.#draining = true
+    this.#isHeldBack = false
     this.#traced = receiveChannel.hasSubscribers
     try {
       if (this.#delivering) {
@@ -273,6 +286,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
       }
     } finally {
       this.#draining = false
+      this.signalPassed()
     }
     this.#regulate()
     this.#drainAgain()
@@ -337,35 +351,84 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
       if (queued.index < batch.count) {
         if (queued.index % doubtLookedAtEvery === doubtLookedAtEvery - 1 && this.host.doubtful) return
         if (!this.#hasRoom() || !this.#gateIsOpen()) return
-        if (!this.reading.accepts(this, batch.offset(queued.index))) return
+        if (!this.reading.accepts(this, batch.offset(queued.index))) {
+          this.#isHeldBack = this.reading.kind === 'topic'
+          return
+        }
         if (!marked) {
           marked = true
           this.watch.markTime()
         }
         const index = queued.index++
         const last = queued.index === batch.count
-        if (last) this.#queue.shift()
+        if (last) this.#dequeue()
         this.#take(batch, index, last)
       } else {
-        this.#queue.shift()
+        this.#dequeue()
         this.#pass(batch.lastOffset + 1)
       }
       queued = this.#queue[0]
     }
   }
 
+  #dequeue(): void {
+    this.#queuedBytes -= this.#queue.shift()!.batch.byteLength
+  }
+
+  /** Bytes in the queue that are still to be delivered. */
+  get #leftBytes(): number {
+    const first = this.#queue[0]
+    if (first === undefined) return 0
+    const { batch, index } = first
+    return this.#queuedBytes - (batch.count === 0 ? 0 : (batch.byteLength * index) / batch.count)
+  }
+
   /** Gives the record its slot in the window, and hands it to its stream or lets it wait there. */
   #take(batch: RecordBatch, index: number, last: boolean): void {
-    const record = new DeliveredRecord(this, batch, index, this.window.tail, undefined, 0)
+    // A subscriber that threw left the record before this one so.
+    this.#signalDelivered()
+    const { tail: slot, span } = this.window
+    const record = new DeliveredRecord(this, batch, index, slot, undefined, 0)
     this.window.push(record)
-    if (this.#signals !== undefined) {
-      this.#delivered.record = record
-      this.#signals.next(this.#delivered)
-      this.#delivered.record = nobody
-    }
-    if (last) this.#pass(batch.lastOffset + 1)
-    else this.#readTo = batch.offset(index) + 1
-    if (this.#finished.length > 0 && this.#isFinished(batch.offset(index))) return this.complete(record)
+    this.#readTo = (last ? batch.lastOffset : batch.offset(index)) + 1
+    if (last && this.reading.strict) this.#gate = this.#readTo
+    this.#unsignalled = slot
+    if (span > 0) this.#signalDelivered()
+    this.#admit(record)
+    this.#signalDelivered()
+  }
+
+  /**
+   * Signals the record in delivery to the barrier. If no record before it is open, that is left until it has outlived its
+   * delivery: most are completed by then, and one `passed` stands for a whole run of them.
+   */
+  #signalDelivered(): void {
+    const slot = this.#unsignalled
+    if (slot === -1) return
+    this.#unsignalled = -1
+    if (this.#signals === undefined || this.ended) return
+    this.signalPassed()
+    const record = this.window.at(slot)!
+    this.#delivered.record = record
+    this.#signals.next(this.#delivered)
+    this.#delivered.record = nobody
+    if (this.#readTo > record.batch.offset(record.index) + 1) this.#signalPassed(this.#readTo)
+  }
+
+  /** Signals to the barrier how far records were completed while they were delivered. To be called before it is flushed. */
+  signalPassed(): void {
+    const position = this.#passedUnsignalled
+    if (position === -1) return
+    this.#passedUnsignalled = -1
+    if (!this.ended) this.#signalPassed(position)
+  }
+
+  #signalPassed(offset: number): void {
+    this.#signals?.next({ type: 'passed', topic: this.topic, partition: this.partition, offset })
+  }
+
+  #admit(record: DeliveredRecord): void {
+    if (this.#finished.length > 0 && this.#isFinished(record.batch.offset(record.index))) return this.complete(record)
     const admission = this.reading.admit(this, record)
     if (admission === undefined) return
     const { stream, dueIn } = admission
@@ -444,7 +507,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   #pass(position: number): void {
     this.#readTo = position
     if (this.reading.strict) this.#gate = position
-    this.#signals?.next({ type: 'passed', topic: this.topic, partition: this.partition, offset: position })
+    this.#signalPassed(position)
     if (this.window.span === 0) this.#advance()
   }
 
@@ -469,16 +532,23 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     return true
   }
 
-  /** Stops the fetches of this partition while batches wait, and goes on when there is room again. */
+  /**
+   * Stops the fetches of this partition while batches wait. They go on before the last of these is delivered, so that the
+   * broker works meanwhile: what is left then is at most half of what the fetches before brought, and is memory.
+   */
   #regulate(): void {
     if (this.ended) return
-    if (this.#queue.length > 0 || !this.reading.active) {
-      if (this.#fetching) {
-        this.#fetching = false
-        this.host.pauseFetching(this)
+    const isEmpty = this.#queue.length === 0
+    if (this.#fetching) {
+      if (this.reading.active && (isEmpty || this.#broughtBytes === 0)) {
+        if (isEmpty) this.#broughtBytes = 0
+        return
       }
-    } else if (!this.#fetching && this.#hasRoom()) {
+      this.#fetching = false
+      this.host.pauseFetching(this)
+    } else if (this.reading.active && this.#leftBytes <= this.#broughtBytes / 2 && this.#hasRoom()) {
       this.#fetching = true
+      this.#broughtBytes = 0
       this.host.resumeFetching(this)
     }
   }
@@ -528,7 +598,10 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   complete(record: DeliveredRecord): void {
     this.phases.move(record, 'done')
     record.conclude()
-    if (this.#signals !== undefined) {
+    if (record.slot === this.#unsignalled) {
+      this.#unsignalled = -1
+      this.#passedUnsignalled = this.#readTo
+    } else if (this.#signals !== undefined) {
       this.#completed.record = record
       this.#signals.next(this.#completed)
       this.#completed.record = nobody
@@ -594,7 +667,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
 
   #roomMade(): void {
     // What is settled while it is delivered makes room for the loop that delivers it, which goes on by itself.
-    if (!this.#draining && (this.#queue.length > 0 || !this.#fetching)) this.drainSoon()
+    if (!this.#draining && !this.#isHeldBack && (this.#queue.length > 0 || !this.#fetching)) this.drainSoon()
     this.host.deliveryEnded()
   }
 
@@ -781,6 +854,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   letGo(): void {
     this.phases.clear()
     this.#queue.length = 0
+    this.#queuedBytes = 0
     this.#waiting.clear()
     this.#delayed.end()
     this.watch.end()

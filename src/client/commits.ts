@@ -110,6 +110,8 @@ export class Commits {
     this.#timer?.unsubscribe()
     this.#timer = undefined
     this.#lastFlush = this.clock.monotonic()
+    // A flush may come from within a delivery, by a handler that closes the client.
+    for (const { assignment } of this.#tracked.values()) assignment.signalPassed()
     this.#flush.next()
     // Where the position stands still, finished work behind it may have changed what is to be remembered.
     for (const { assignment } of this.#tracked.values()) this.#request(assignment, assignment.requested)

@@ -1,0 +1,103 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { RecordBatch } from '../../src/record-batch.js'
+import { batchOf, setUp } from './lone-assignment.js'
+
+/** Records of one byte each. */
+const bytes = (count: number, first: number): RecordBatch => ({ ...batchOf(count, first), byteLength: count })
+
+/** An assignment whose pipeline takes as many records as it is allowed to, and whose driver stops fetching when it is told to. */
+function heldBack() {
+  const { assignment, fetching, reading, seen, subscribe } = setUp()
+  const world = { allowed: 0, brought: 0 }
+  Object.assign(reading, { accepts: () => seen.length < world.allowed })
+  subscribe()
+  assignment.drain()
+  return {
+    ...{ assignment, seen },
+    get isFetching() {
+      return fetching.resumed > fetching.paused
+    },
+    /** Came, and is not taken. */
+    get left() {
+      return world.brought - seen.length
+    },
+    answer(count: number) {
+      assignment.accept(bytes(count, world.brought), 0)
+      world.brought += count
+    },
+    /** Takes so many now, or as they come. */
+    take(count: number) {
+      world.allowed = seen.length + count
+      assignment.drain()
+    },
+  }
+}
+
+describe('a partition whose pipeline holds back what comes', () => {
+  it('is fetched again when half of what came is taken, so that the next is on its way meanwhile', () => {
+    const partition = heldBack()
+    expect(partition.isFetching).toBe(true)
+    partition.answer(100)
+    expect(partition.isFetching).toBe(false)
+    partition.take(49)
+    expect(partition.isFetching).toBe(false)
+    partition.take(1)
+    expect(partition.isFetching).toBe(true)
+    partition.take(10)
+    expect(partition.isFetching).toBe(true)
+    // The 40 that are left are none of what this fetch brings.
+    partition.answer(60)
+    expect(partition).toMatchObject({ left: 100, isFetching: false })
+    partition.take(69)
+    expect(partition.isFetching).toBe(false)
+    partition.take(1)
+    expect(partition).toMatchObject({ left: 30, isFetching: true })
+  })
+
+  it('is not fetched for what came long ago: all that a quick pipeline took counts for nothing', () => {
+    const partition = heldBack()
+    partition.take(5_000)
+    for (let times = 0; times < 50; times++) partition.answer(100)
+    expect(partition).toMatchObject({ left: 0, isFetching: true })
+    partition.answer(100)
+    expect(partition.isFetching).toBe(false)
+    partition.take(49)
+    expect(partition.isFetching).toBe(false)
+  })
+
+  it('is not fetched while its window is full', () => {
+    const { assignment, fetching, reading, seen, subscribe } = setUp()
+    Object.assign(reading, { maxInFlight: 80 })
+    subscribe()
+    assignment.drain()
+    assignment.accept(bytes(100, 0), 0)
+    expect(fetching).toEqual({ resumed: 1, paused: 1 })
+    for (const record of seen.slice(0, 10)) record.ack()
+    assignment.drain()
+    expect(fetching).toEqual({ resumed: 1, paused: 1 })
+    for (const record of seen.slice(10, 40)) record.ack()
+    assignment.drain()
+    expect(fetching).toEqual({ resumed: 2, paused: 1 })
+  })
+
+  it('has at most three answers waiting here, and is fetched whenever nothing waits (generated)', () => {
+    const most = 50
+    const step = fc.oneof(
+      fc.record({ answers: fc.array(fc.integer({ min: 1, max: most }), { minLength: 1, maxLength: 2 }) }),
+      fc.record({ take: fc.nat(2 * most) }),
+    )
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), steps => {
+        const partition = heldBack()
+        for (const step of steps) {
+          // One was asked for ahead when the first came, and is not held up by the pause.
+          if ('answers' in step && partition.isFetching) for (const count of step.answers) partition.answer(count)
+          if ('take' in step) partition.take(step.take)
+          expect(partition.left).toBeLessThanOrEqual(3 * most)
+          if (partition.left === 0) expect(partition.isFetching).toBe(true)
+        }
+      }),
+    )
+  })
+})
