@@ -91,7 +91,7 @@ interface QueuedBatch {
 }
 
 /** Records of one partition that wait, or are done behind one that waits: some 20 MB; more stay in Kafka meanwhile. */
-const mostHeld = 200_000
+const maxHeldRecords = 200_000
 
 /** A log that was cut, or an end that was heard some time ago, is no backlog. */
 function lagOf(end: bigint, position: bigint): bigint {
@@ -434,7 +434,8 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     const { stream, dueIn } = admission
     if (this.#fence !== undefined && !this.#mayGoOut(this.#fence, record)) return
     if (dueIn > 0) this.#postpone(record, dueIn)
-    else if (stream.open && this.reading.active && !this.#waiting.has(stream)) this.#give(record, stream)
+    else if (stream.open && this.reading.active && (this.#waiting.empty || !this.#waiting.has(stream)))
+      this.#give(record, stream)
     else this.#wait(record, stream)
   }
 
@@ -519,9 +520,13 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   #hasRoom(): boolean {
     const { span, completedBehind, head } = this.window
     const { maxInFlight, kind } = this.reading
+    // Mostly: the rest can only leave more room.
+    if (span < maxInFlight && span < maxHeldRecords) return true
     const waiting = this.#delayed.size + (kind === 'retry' ? this.#waiting.parked : 0)
     const patient = kind === 'retry' || this.window.at(head)?.phase === 'not-due'
-    return patient ? span < mostHeld && span - completedBehind - waiting < maxInFlight : span - waiting < maxInFlight
+    return patient
+      ? span < maxHeldRecords && span - completedBehind - waiting < maxInFlight
+      : span - waiting < maxInFlight
   }
 
   #gateIsOpen(): boolean {
