@@ -122,6 +122,19 @@ describe('a driver that reads', () => {
     expect(reading.records.map(record => record.split(' ').at(-1))).toEqual(upTo(12))
   })
 
+  it('asks for little of a partition at first, which is there soon, and then for its share', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    for (const value of upTo(12)) kafka.log('orders').append(large(value))
+    const reading = await Reading.start(test, kafka, ['orders'])
+    await reading.until(() => reading.records.length === 12)
+    const asked = kafka.asked.filter(({ name }) => name === 'Fetch')
+    expect(asked.slice(0, 2).map(({ request }) => request.topics[0].partitions[0].partitionMaxBytes)).toEqual([
+      64 * 1024,
+      1024 * 1024,
+    ])
+  })
+
   it('delivers nothing of a partition that was paused while its answer was on its way, and asks for it again', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0, 0)

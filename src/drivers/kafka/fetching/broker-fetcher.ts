@@ -151,7 +151,8 @@ export class BrokerFetcher {
             partition: assignment.partition,
             fetchOffset: offset,
             lastFetchedEpoch: epoch,
-            partitionMaxBytes,
+            // Little at first: it is soon here, and is worked on while the broker reads the next.
+            partitionMaxBytes: assignment.wasRead ? partitionMaxBytes : minPartitionBytes,
           }
         }),
       })),
