@@ -484,7 +484,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   }
 
   #give(record: DeliveredRecord, stream: StreamTopic): void {
-    this.phases.move(record, 'unsettled')
+    this.phases.give(record)
     this.countsOf(record).delivered++
     if (this.#traced) traceSync(receiveChannel, { ...this.client, record }, () => stream.next(record))
     else stream.next(record)
@@ -601,9 +601,11 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
 
   /** The record's work is over, whatever it was. */
   complete(record: DeliveredRecord): void {
-    this.phases.move(record, 'done')
+    this.phases.end(record)
     record.conclude()
+    let isInRun = false
     if (record.slot === this.#unsignalled) {
+      isInRun = this.#passedUnsignalled !== -1
       this.#unsignalled = -1
       this.#passedUnsignalled = this.#readTo
     } else if (this.#signals !== undefined) {
@@ -611,8 +613,9 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
       this.#signals.next(this.#completed)
       this.#completed.record = nobody
     }
-    if (this.window.complete(record.slot)) this.#advance()
-    else this.host.commitDue(this)
+    if (!this.window.complete(record.slot)) this.host.commitDue(this)
+    else if (isInRun) this.#advanceInRun()
+    else this.#advance()
     if (this.#fence !== undefined) this.#letNextOut(this.#fence, record)
     if (this.#whenDone.size > 0) this.#tellDone(record.slot)
     this.#roomMade()
@@ -809,6 +812,12 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     this.position = head === undefined ? this.#readTo : head.batch.offset(head.index)
     this.watch.advanced()
     this.host.commitDue(this)
+    this.reading.progressed?.(this)
+  }
+
+  /** The same within a run: what the watch and the commits are to know of it, they know of its first record. */
+  #advanceInRun(): void {
+    this.position = this.#readTo
     this.reading.progressed?.(this)
   }
 

@@ -31,6 +31,20 @@ export class Phases {
   /** Left by a subscription that ended, waiting for the next one: nothing waits for them. */
   left = 0
 
+  /** To its pipeline: `move`, for the phase that nearly all records come from. */
+  give(record: DeliveredRecord): void {
+    if (record.phase !== 'waiting') return this.move(record, 'unsettled')
+    record.phase = 'unsettled'
+    this.inFlight++
+  }
+
+  /** Its work is over: `move`, for the phase that nearly all records come from. */
+  end(record: DeliveredRecord): void {
+    if (record.phase !== 'unsettled') return this.move(record, 'done')
+    record.phase = 'done'
+    this.inFlight--
+  }
+
   move(record: DeliveredRecord, phase: DeliveryPhase): void {
     this.#count(record.phase, -1)
     record.phase = phase
