@@ -1,13 +1,4 @@
-import {
-  type At,
-  isMemberLine,
-  isPartitionLine,
-  isRecordLine,
-  type Line,
-  type MemberLine,
-  type PartitionLine,
-  type RecordLine,
-} from './journal'
+import { type At, isPartitionLine, isRecordLine, type Line, type PartitionLine, type RecordLine } from './journal'
 import type { Ending } from './member-process'
 import type { Incident } from './stage'
 import type { Progress, Stored } from './wire'
@@ -44,5 +35,4 @@ export const known = (stored: readonly Stored[]): KnownRecord[] =>
   stored.map(record => ({ ...record, work: JSON.parse(record.value) }))
 
 export const recordLines = ({ lines }: Evidence): RecordLine[] => lines.filter(isRecordLine)
-export const memberLines = ({ lines }: Evidence): MemberLine[] => lines.filter(isMemberLine)
 export const partitionLines = ({ lines }: Evidence): PartitionLine[] => lines.filter(isPartitionLine)

@@ -216,6 +216,7 @@ export interface RxMikaErrors {
   RXMIKA_TOPIC_ALREADY_REGISTERED: TopicAlreadyRegisteredError
   RXMIKA_TOPIC_NOT_REGISTERED: TopicNotRegisteredError
   RXMIKA_TOPIC_ALREADY_SUBSCRIBED: TopicAlreadySubscribedError
+  RXMIKA_LEAKED_RECORD: LeakedRecordError
   RXMIKA_DLQ_NOT_CONFIGURED: DlqNotConfiguredError
   RXMIKA_CLIENT_CLOSED: ClientClosedError
   RXMIKA_CONNECTION: ConnectionError

@@ -34,6 +34,7 @@ export type {
 } from './client/client.js'
 export { createClient } from './client/create-client.js'
 export type { KeyFenceOptions } from './client/key-fence.js'
+export type { LogFunction } from './client/logger.js'
 export type { CommitPoint, Committed } from './commit-point.js'
 export { type Delivery, type DeliveryOwner, type DeliveryPhase, deliveryBehind, type Rebalances } from './delivery.js'
 export type {

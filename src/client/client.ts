@@ -13,6 +13,7 @@ import type { Backoff } from '../retry/backoff.js'
 import type { RoutingClient } from '../routing.js'
 import type { SaslOptions } from '../sasl.js'
 import type { KeyFenceOptions } from './key-fence.js'
+import type { LogFunction } from './logger.js'
 
 export type Environment = Readonly<Record<string, string | undefined>> | ((name: string) => string | undefined)
 
@@ -52,8 +53,8 @@ export interface ClientOptions {
   readonly dlqTopic?: string | undefined
   /** When aborted, the client closes at once and reports why. */
   readonly signal?: AbortSignal | undefined
-  /** Default: pino at `info`; false for none. */
-  readonly logger?: Logger | false | undefined
+  /** A pino logger, or a function for any other logger; default: pino at `info`; false for none. */
+  readonly logger?: Logger | LogFunction | false | undefined
   /** Default: a driver that connects to the brokers. */
   readonly driver?: Driver | undefined
   /** The shortest time between two offset commits, ms; default 100. */

@@ -1,5 +1,5 @@
 import { types } from 'node:util'
-import { type Logger, pino } from 'pino'
+import type { Logger } from 'pino'
 import type { ConsumeRequest, GroupProtocol, StartFrom } from '../driver.js'
 import { ConfigurationError } from '../errors.js'
 import { checkDuration, checkFunction, checkOptions, invalid, invalidSecret, type KnownOptions } from '../options.js'
@@ -8,6 +8,7 @@ import type { SaslOptions } from '../sasl.js'
 import { checkBrokers } from './brokers.js'
 import { checkSignal } from './call-options.js'
 import type { ClientOptions, Codecs, Environment, LeakAction, PositionsOption, SslOptions } from './client.js'
+import { configureLogger } from './logger.js'
 import { checkSsl } from './ssl.js'
 
 /** The checked options of a client, with the environment's values and the defaults filled in. */
@@ -112,7 +113,7 @@ export function configure(options: ClientOptions): Config {
     group,
     retryTopic,
     dlqTopic,
-    logger: logger(options.logger),
+    logger: configureLogger(options.logger),
     commitInterval: duration('commitInterval', options.commitInterval, 100),
     rebalanceTimeout: duration('rebalanceTimeout', options.rebalanceTimeout, 10_000),
     sessionTimeout,
@@ -324,12 +325,5 @@ function codecs(option: Codecs = {}): Codecs {
   for (const [name, decompress] of Object.entries(option)) {
     if (decompress !== undefined) checkFunction(`codecs.${name}`, decompress)
   }
-  return option
-}
-
-function logger(option: Logger | false | undefined): Logger {
-  if (option === undefined) return pino({ name: 'rxmika', level: 'info' })
-  if (option === false) return pino({ level: 'silent' })
-  if (typeof option?.child !== 'function') throw invalid('logger', option, 'must be a pino logger or false')
   return option
 }

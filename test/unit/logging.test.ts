@@ -1,5 +1,12 @@
 import * as fc from 'fast-check'
-import { type ConsumeRecord, createClient, FetchError, type LeakAction, type TopicOptions } from 'rxmika'
+import {
+  type ConsumeRecord,
+  createClient,
+  FetchError,
+  type LeakAction,
+  type LogFunction,
+  type TopicOptions,
+} from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
 import { Reports } from '../../src/client/reports.js'
@@ -113,6 +120,70 @@ describe('the log of dead letters', () => {
     expect(total(of('dead-lettered'))).toBe(3_000)
     expect(of('dead-lettered').length).toBeLessThanOrEqual(101)
     expect(Math.max(...of('dead-lettered').map(line => JSON.stringify(line).length))).toBeLessThan(2_000)
+  })
+})
+
+describe('a log function', () => {
+  it('is given what pino would be, from info on, with an error as it is', () => {
+    const clock = new Clock()
+    const broker = memoryBroker({ scheduler: clock })
+    const lines: Parameters<LogFunction>[] = []
+    const client = createClient({
+      ...{ driver: broker.driver(), group: 'billing', dlqTopic: 'dlq', env: {} },
+      logger: (...line) => lines.push(line),
+    })
+    const reason = new TypeError('no price')
+    client.topic('orders', { dlq: true }).subscribe(record => record.fail(reason))
+    client.topic('refunds').subscribe({ error: () => {} })
+    client.start()
+    broker.publish('orders', { key: 'k', value: 'secret' })
+    clock.runTo(2_000)
+    expect(lines).toContainEqual(['info', 'the client is running', {}])
+    expect(lines.find(([, , { event }]) => event === 'dead-lettered')).toMatchObject([
+      'warn',
+      expect.stringContaining('orders-0@0: TypeError: no price'),
+      { topic: 'orders', errorName: 'TypeError', count: 1 },
+    ])
+    client.close()
+    clock.runTo(3_000)
+    expect(new Set(lines.map(([level]) => level))).toEqual(new Set(['info', 'warn']))
+    expect(JSON.stringify(lines)).not.toContain('secret')
+  })
+
+  it('throws to nobody but the process, and the client goes on', async () => {
+    const clock = new Clock()
+    const broker = memoryBroker({ scheduler: clock })
+    const thrown: unknown[] = []
+    const failing = new Error('no disk')
+    const others = process.listeners('uncaughtException')
+    process.removeAllListeners('uncaughtException').on('uncaughtException', error => thrown.push(error))
+    try {
+      const client = createClient({
+        ...{ driver: broker.driver(), group: 'billing', env: {} },
+        logger: () => {
+          throw failing
+        },
+      })
+      const values: string[] = []
+      client.topic('orders').subscribe(record => values.push(String(record.value)) && record.ack())
+      client.start()
+      broker.publish('orders', { value: 'a' })
+      clock.runTo(1_000)
+      expect(values).toEqual(['a'])
+      client.close()
+      clock.runTo(2_000)
+      await new Promise(setImmediate)
+      expect(thrown.length).toBeGreaterThan(1)
+      expect(new Set(thrown)).toEqual(new Set([failing]))
+    } finally {
+      process.removeAllListeners('uncaughtException')
+      for (const listener of others) process.on('uncaughtException', listener)
+    }
+  })
+
+  it('is checked', () => {
+    const logger = 'console' as never
+    expect(() => createClient({ env: {}, logger })).toThrow(/logger.*must be a pino logger, a function or false/)
   })
 })
 
