@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { filter, tap } from 'rxjs'
 import { deadLetterOf } from 'rxmika'
-import { describe, expect } from 'vitest'
+import { afterAll, beforeAll, describe, expect } from 'vitest'
 import type { Backend } from '../backend'
 import { numbered, scenarios } from '../world'
 
@@ -28,9 +28,12 @@ export function leaking(backend: Backend): void {
   }
 
   describe('leaks', () => {
+    beforeAll(() => backend.open())
+    afterAll(() => backend.close())
+
     scenario('fail and redeliver: what filter dropped ends as a dead letter, and holds nothing back', async world => {
       const play = async (leaks: 'fail' | 'redeliver', attempts: readonly number[]) => {
-        const [topic, dlqTopic] = [await world.topic('orders'), await world.topic('dlq')]
+        const [topic, dlqTopic] = [await world.topic(`${leaks}-orders`), await world.topic(`${leaks}-dlq`)]
         await backend.publish(topic, numbered(0, 6))
         const run = world.client({ group: world.name(leaks), leaks, dlqTopic })
         const delivered: number[] = []

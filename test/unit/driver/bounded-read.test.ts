@@ -167,8 +167,8 @@ describe('a bounded read on fake brokers', () => {
     for (let at = 0; at < 8; at++) kafka.log('orders').append(large(`${at}`))
     const paused = new BehaviorSubject(false)
     const read = new Bounded(await connectedDriver(test, kafka), { paused })
-    read.onBatch = () => paused.next(true)
-    await read.until(() => read.records.length > 0)
+    read.onBatch = () => paused.next(read.records.length > 2)
+    await read.until(() => read.records.length > 2)
     kafka.log('orders').cutOff(2)
     kafka.log('orders').append('again')
     paused.next(false)
@@ -176,6 +176,54 @@ describe('a bounded read on fake brokers', () => {
     expect(read.troubles).toHaveLength(1)
     expect(read.troubles[0]!.message).toContain('the log was cut off before it; reading goes on at')
     expect(values(read).at(-1)).toBe('again')
+  })
+
+  it.for([0, 1, 3])('ends where a log ends that was cut off %i behind what was read of it', async (behind, test) => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    for (let at = 0; at < 8; at++) kafka.log('orders').append(large(`${at}`))
+    const paused = new BehaviorSubject(false)
+    const read = new Bounded(await connectedDriver(test, kafka), { paused })
+    read.onBatch = () => paused.next(true)
+    await read.until(() => read.records.length > 0)
+    const position = read.records.length
+    read.onBatch = () => {}
+    kafka.log('orders').cutOff(position + behind)
+    paused.next(false)
+    expect(await read.ended).toEqual({})
+    expect(values(read)).toEqual(Array.from({ length: position + behind }, (_, at) => `${at}`))
+    expect(read.troubles.map(({ message }) => message)).toEqual([
+      `the log was cut off at orders-0@${position + behind} while it was read; reading ends there`,
+    ])
+  })
+
+  it('takes no end that a broker knows too early for the end of the log', async test => {
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    for (let at = 0; at < 3; at++) kafka.log('orders').append(large(`${at}`))
+    let early = 2
+    // A new leader, or a follower, that has not heard how far the log is replicated.
+    kafka.on('Fetch', ({ request }) => {
+      const at = Number(request.topics[0]?.partitions[0]?.fetchOffset ?? 0)
+      if (at === 0 || early-- <= 0) return undefined
+      return {
+        change: answer => ({
+          ...answer,
+          responses: answer.responses.map((topic: { partitions: object[] }) => ({
+            ...topic,
+            partitions: topic.partitions.map(each => ({
+              ...each,
+              ...{ records: Buffer.alloc(0), highWatermark: at, lastStableOffset: at },
+            })),
+          })),
+        }),
+      }
+    })
+    const read = new Bounded(await connectedDriver(test, kafka))
+    expect(await read.ended).toEqual({})
+    expect(values(read)).toEqual(['0', '1', '2'])
+    expect(read.troubles).toEqual([])
+    expect(early).toBeLessThanOrEqual(0)
   })
 
   it('errors by the name of a topic that is deleted, made again, forbidden, or cannot be decoded', async test => {

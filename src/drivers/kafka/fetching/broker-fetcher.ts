@@ -243,8 +243,9 @@ export class BrokerFetcher {
   #foundNothing({ sought, partition }: Fetched): void {
     const { assignment, offset } = sought
     const end = stableEnd(partition)
-    if (assignment.ended || !isOfUse(sought) || assignment.next !== offset || end <= offset) return
-    this.fetching.host.foundNothing?.(assignment, end)
+    if (assignment.ended || !isOfUse(sought) || assignment.next !== offset) return
+    if (end > offset) this.fetching.host.foundNothing?.(assignment, end)
+    else this.fetching.host.foundEnd?.(assignment)
   }
 
   /** From now on from the replica that the leader named (KIP-392), and from the leader again when that refuses. */

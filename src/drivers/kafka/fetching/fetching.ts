@@ -35,6 +35,8 @@ export interface FetchingHost {
    * position stays until there is a record behind the gap.
    */
   foundNothing?(assignment: Assignment, end: number): void
+  /** The position is at the end of the log, as far as a broker knows. */
+  foundEnd?(assignment: Assignment): void
   /** This client may not read the topic. */
   forbidden(assignment: Assignment): void
   /** The position is not in the log, or the log is not the one it belongs to; the leader may say where they part. */

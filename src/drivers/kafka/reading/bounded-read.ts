@@ -236,6 +236,34 @@ export class BoundedRead implements FetchingHost {
       .catch(() => {})
   }
 
+  /** The log ends before the end that was found at the beginning: it may have been cut off behind the position. */
+  foundEnd(assignment: Assignment): void {
+    const { next: from, jumps } = assignment
+    const bound = this.#ends.get(assignment)
+    if (bound === undefined || bound === Number.POSITIVE_INFINITY) return
+    assignment.hold(hold)
+    // A follower may be behind, and so may what a new leader knows of the others: this answer waits for that.
+    offsetsAt(this.cluster, [assignment], latest)
+      .then(ends => {
+        const end = ends.get(assignment)!.offset
+        const isAsBefore = assignment.jumps === jumps && assignment.next === from
+        if (end < bound && isAsBefore && !assignment.ended && this.delivering) this.#cutOff(assignment, end)
+        assignment.hold(0)
+        this.#fetching.wake()
+      })
+      // Asked again after the hold.
+      .catch(() => {})
+  }
+
+  #cutOff(assignment: Assignment, end: number): void {
+    const { topic, partition, next } = assignment
+    const lost = placeName({ topic, partition, offset: BigInt(Math.max(end, next)) })
+    const why = `the log was cut off at ${lost} while it was read; reading ends there`
+    this.#trouble(new FetchError(why, { topic, partition, offset: BigInt(Math.max(end, next)) }))
+    this.#ends.set(assignment, end)
+    this.#checkEnd(assignment)
+  }
+
   /** A broker may leave records in tiered storage out of its answer, because reading them takes time. */
   async #isOnBroker({ topic, partition, next }: Assignment): Promise<boolean> {
     const leader = this.cluster.leaderOf(topic, partition)
