@@ -6,7 +6,7 @@ const room = (name, from, allowed) => ({
   to: { path: '^(src|test|examples|bench|chaos)/', pathNot: [from, ...allowed] },
 })
 const vocabulary = '^src/[^/]+\\.ts$'
-const publicApi = ['^src/index\\.ts$', '^src/(testing|opentelemetry)/index\\.ts$']
+const publicApi = ['^src/index\\.ts$', '^src/(testing|opentelemetry|inspector)/index\\.ts$']
 
 module.exports = {
   forbidden: [
@@ -39,6 +39,26 @@ module.exports = {
     ]),
     room('testing', '^src/testing/', [vocabulary, '^src/(operators|retry|client|drivers)/']),
     room('opentelemetry', '^src/opentelemetry/', [vocabulary, '^src/retry/reason\\.ts$', '^src/client/client\\.ts$']),
+    room('inspector', '^src/inspector/', [
+      vocabulary,
+      '^src/retry/reason\\.ts$',
+      '^src/client/client\\.ts$',
+      '^src/testing/(record-marbles|recorded-test|recorded-diagram)\\.ts$',
+    ]),
+    // It runs in a browser: it knows what is sent to it, and types.
+    room('inspector-page', '^src/inspector/page/(?!bundle\\.ts$)', ['^src/inspector/messages\\.ts$', '^src/events\\.ts$']),
+    {
+      name: 'inspector-page-runs-in-a-browser',
+      severity: 'error',
+      from: { path: '^src/inspector/page/', pathNot: '/bundle\\.ts$' },
+      to: { path: '^(node:|node_modules/)', dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'nobody-needs-the-inspector',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/inspector/' },
+      to: { path: '^src/inspector/' },
+    },
     {
       name: 'opentelemetry-stays-in-its-room',
       severity: 'error',

@@ -6,6 +6,7 @@ const source = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 // Tests import the package by its public name, as users do; here that name means the sources.
 export const alias = [
   { find: /^rxmika$/, replacement: source('./src/index.ts') },
+  { find: /^rxmika\/inspector$/, replacement: source('./src/inspector/index.ts') },
   { find: /^rxmika\/opentelemetry$/, replacement: source('./src/opentelemetry/index.ts') },
   { find: /^rxmika\/testing$/, replacement: source('./src/testing/index.ts') },
 ]
@@ -21,7 +22,7 @@ export default defineConfig({
         resolve: { alias },
         test: {
           name: 'unit',
-          include: ['test/{marbles,properties,types,unit,contract,docs}/**/*.test.ts'],
+          include: ['test/{marbles,properties,types,unit,contract,docs,browser}/**/*.test.ts'],
           setupFiles,
           exclude: ['**/*.kafka.test.ts'],
           typecheck: { enabled: false },

@@ -9,8 +9,10 @@ import { promisify } from 'node:util'
 import { decode, encode, type SourceMapMappings } from '@jridgewell/sourcemap-codec'
 import { transform } from 'esbuild'
 import { type Plugin, rollup } from 'rollup'
+import { bundlePage } from '../src/inspector/page/bundle'
 
 const types = 'dist/types'
+const pageFiles = resolve('src/inspector/page-files.ts')
 const shebang = /^#!.*\n/
 
 await rm('dist', { recursive: true, force: true })
@@ -96,6 +98,7 @@ function typescriptSources(): Plugin {
       return name.startsWith('.') ? resolve(dirname(importer!), name.replace(/\.js$/, '.ts')) : null
     },
     async load(file) {
+      if (file === pageFiles) return { code: await pageText(), map: { mappings: '' } }
       const source = await readFile(file, 'utf8')
       const tsconfigRaw = { compilerOptions: { verbatimModuleSyntax: true, target: 'es2022' } }
       return transform(source, {
@@ -107,6 +110,13 @@ function typescriptSources(): Plugin {
       })
     },
   }
+}
+
+/** Takes the place of `page-files.ts`: the files themselves, so that no file is looked for when the package is bundled in turn. */
+async function pageText(): Promise<string> {
+  return `const files = new Map(${JSON.stringify([...(await bundlePage())])})
+export const pageFiles = () => Promise.resolve(files)
+`
 }
 
 /** Stack traces and breakpoints need lines. The place of each word in them would be a quarter of the package. */

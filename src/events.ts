@@ -36,6 +36,8 @@ export interface Stall extends RecordPlace {
   /** When this began, ms since 1970. */
   readonly since: number
   readonly why: StallReason
+  /** When a retry is due that is `not-due`, ms since 1970. A getter: it is not copied with the others. */
+  readonly due?: number | undefined
 }
 
 export interface StallsOptions {

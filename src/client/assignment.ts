@@ -841,6 +841,14 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     return this.#delayed.isReleased(record)
   }
 
+  dueOf(record: DeliveredRecord): number | undefined {
+    return this.#delayed.dueOf(record)
+  }
+
+  dues(): ReadonlyMap<DeliveredRecord, number> {
+    return this.#delayed.dues()
+  }
+
   /** As `client.metrics()` has it. */
   metrics(): PartitionMetrics {
     const { topic, partition, endOffset, confirmed: committed } = this

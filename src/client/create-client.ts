@@ -5,6 +5,7 @@ import { kafkaDriver } from '../drivers/kafka/index.js'
 import { ConfigurationError, DlqNotConfiguredError, type RxMikaError } from '../errors.js'
 import type { ClientState, Place, Stall, StallsOptions } from '../events.js'
 import type { ClientHealth, ClientMetrics } from '../metrics.js'
+import { type Onlooker, onlooker } from '../onlooker.js'
 import { invalid } from '../options.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
 import { GroupHeaders } from '../retry/headers.js'
@@ -58,6 +59,7 @@ export function createClient(options: ClientOptions = {}): Client {
 class KafkaClient implements Client {
   readonly closed: Promise<CloseReport>
   readonly [routing]: Failures
+  readonly [onlooker]: Onlooker
   readonly #config: Config
   readonly #driver: Driver
   readonly #reports: Reports
@@ -94,6 +96,11 @@ class KafkaClient implements Client {
       pause: topic => this.#topics.pause(topic),
     })
     this[routing] = failures
+    const user = (topic: string | undefined) => topic && names.user(topic)
+    this[onlooker] = {
+      ...{ clientId: config.clientId, group, retryTopic: user(config.retryTopic), dlqTopic: user(config.dlqTopic) },
+      errors: reports.onlookers.asObservable(),
+    }
     const replays = new DlqReplays({
       dlqAssignments: () => this.#consuming.dlqAssignments(),
       endOffsets: () =>

@@ -40,6 +40,16 @@ export class DelayedRecords {
     return this.#queue.size
   }
 
+  /** When a record is due that waits here, by the monotonic clock. */
+  dueOf(record: DeliveredRecord): number | undefined {
+    return this.#queue.dueOf(record)
+  }
+
+  /** The same of all that wait. */
+  dues(): ReadonlyMap<DeliveredRecord, number> {
+    return new Map(this.#queue.dues())
+  }
+
   add(record: DeliveredRecord, delay: number): void {
     this.#keep(record)
     this.#wait(record, this.host.clock.monotonic() + delay)

@@ -19,6 +19,16 @@ export class DueQueue<T> {
     return this.#entries[0]?.due
   }
 
+  /** When a value is due that is in the queue; looks through all of it. */
+  dueOf(value: T): number | undefined {
+    return this.#entries.find(entry => entry.value === value)?.due
+  }
+
+  /** All of them, in no order. */
+  *dues(): Iterable<readonly [value: T, due: number]> {
+    for (const { value, due } of this.#entries) yield [value, due]
+  }
+
   add(value: T, due: number): void {
     const entries = this.#entries
     let at = entries.length

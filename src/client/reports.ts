@@ -30,6 +30,8 @@ export class Reports {
   readonly state = new ReplaySubject<ClientState>(1)
   #current: ClientState = 'idle'
   readonly #errors = new Subject<RxMikaError>()
+  /** The same, for tools: they are no subscriber that anything is kept for. */
+  readonly onlookers = new Subject<RxMikaError>()
   /** Errors that nobody has heard, while there was no subscriber yet. */
   #unheard: RxMikaError[] | undefined = []
   readonly #tallies: Tallies<Counted, Summary>
@@ -68,6 +70,7 @@ export class Reports {
   }
 
   #tell(error: RxMikaError): void {
+    this.onlookers.next(error)
     if (this.#unheard === undefined) return this.#errors.next(error)
     this.#unheard.push(error)
     if (this.#unheard.length > maxErrorsKept) this.#unheard.shift()
@@ -103,6 +106,7 @@ export class Reports {
   end(fatal: RxMikaError | undefined): void {
     if (fatal !== undefined) this.#tell(fatal)
     this.#errors.complete()
+    this.onlookers.complete()
     this.events.complete()
     this.state.complete()
   }

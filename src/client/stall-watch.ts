@@ -32,10 +32,29 @@ export interface StallWatchHost {
   queuedRecord(): DeliveredRecord | undefined
   /** The bytes of the record are let go. */
   isReleased(record: DeliveredRecord): boolean
+  /** When a record is due that is not yet, by the monotonic clock. */
+  dueOf(record: DeliveredRecord): number | undefined
+  /** The same of all that are not. */
+  dues(): ReadonlyMap<DeliveredRecord, number>
 }
 
-/** A stall as users get it: its fields are its own, and it reads well in a log. */
-class StallObject extends Readable {}
+/** Its own fields are what a contract has; what is known beyond is a getter. It reads well in a log. */
+class StallObject extends Readable {
+  readonly #due: number | undefined
+
+  constructor({ due, ...fields }: Omit<Stall, 'due'> & { readonly due: number | undefined }) {
+    super()
+    this.#due = due
+    Object.assign(this, fields)
+  }
+
+  get due(): number | undefined {
+    return this.#due
+  }
+}
+
+/** A stall, its times of the monotonic clock. */
+type Held = Omit<Stall, 'due'> & { readonly due?: number | undefined }
 
 /** What is kept for long must not keep the fetch that the bytes are part of. */
 function ownCopy(bytes: Buffer | null): Buffer | null {
@@ -117,7 +136,7 @@ export class StallWatch {
     this.#unstall()
   }
 
-  #report(stall: Stall): void {
+  #report(stall: Held): void {
     const { topic, partition, offset, key, origin, why } = stall
     const place = { topic, partition, offset, key: ownCopy(key), ...(origin && { origin }) }
     this.#stalled = { place, slot: why === 'committing' ? undefined : this.host.window.head }
@@ -135,7 +154,8 @@ export class StallWatch {
   /** What holds the committed position back, if anything does. */
   stall(): Stall | undefined {
     const stall = this.#heldBack()
-    return stall && this.#shown(stall)
+    const head = this.host.window.at(this.host.window.head)
+    return stall && this.#shown({ ...stall, due: stall.why === 'not-due' ? this.host.dueOf(head!) : undefined })
   }
 
   /** Every record that is held, the one that holds the position back first. */
@@ -147,11 +167,12 @@ export class StallWatch {
     }
     const stalls: Stall[] = []
     const marks = this.#deliveredAt
+    const dues = this.host.dues()
     let at = 0
     for (const record of window) {
       while (at + 1 < marks.length && marks[at + 1]!.slot <= record.slot) at++
       const since = marks[at]?.at ?? this.clock.monotonic()
-      stalls.push(this.#shown(this.#stallAt(record, since, this.#whyAt(record))))
+      stalls.push(this.#shown({ ...this.#stallAt(record, since, this.#whyAt(record)), due: dues.get(record) }))
     }
     return stalls
   }
@@ -185,10 +206,11 @@ export class StallWatch {
     return this.#deliveredAt.find(({ at }) => at > time)?.slot ?? this.host.window.tail
   }
 
-  /** With the date of its beginning, by the wall clock as it is now. */
-  #shown(stall: Stall): Stall {
-    const since = this.clock.wall() - (this.clock.monotonic() - stall.since)
-    return Object.assign(new StallObject(), stall, { since }) as unknown as Stall
+  /** With its times by the wall clock as it is now. */
+  #shown({ since, due, ...stall }: Held): Stall {
+    const ahead = this.clock.wall() - this.clock.monotonic()
+    const dates = { since: ahead + since, due: due === undefined ? undefined : ahead + due }
+    return new StallObject({ ...stall, ...dates }) as unknown as Stall
   }
 
   #headSince(): number {
@@ -201,7 +223,7 @@ export class StallWatch {
   }
 
   /** The stall, its `since` of the monotonic clock. */
-  #heldBack(): Stall | undefined {
+  #heldBack(): Held | undefined {
     const { host } = this
     const head = host.window.at(host.window.head)
     if (head !== undefined) return this.#stallAt(head, this.#headSince(), this.#whyAt(head))
@@ -213,7 +235,7 @@ export class StallWatch {
     return this.#committing()
   }
 
-  #committing(): Stall | undefined {
+  #committing(): Held | undefined {
     const { topic, partition, position, confirmed } = this.host
     if (confirmed === undefined || this.host.isCommittedTo(position)) return undefined
     return {
@@ -239,7 +261,7 @@ export class StallWatch {
     }
   }
 
-  #stallAt(record: DeliveredRecord, since: number, why: StallReason): Stall {
+  #stallAt(record: DeliveredRecord, since: number, why: StallReason): Held {
     const place = recordPlace(record, this.host.isReleased(record) ? null : record.key)
     return { ...place, attempt: record.attempt, since, why }
   }

@@ -1,0 +1,66 @@
+import type { TestAnswer } from '../messages.js'
+import { byId, setText } from './dom.js'
+import { shownFor } from './store.js'
+
+/** Shows the marble test of what the picture shows, and copies it. */
+export class Copying {
+  readonly #dialog = byId<HTMLDialogElement>('test')
+  readonly #text = byId<HTMLTextAreaElement>('test-text')
+  readonly #note = byId('test-note')
+  /** Fetched when the picture was paused: the process keeps what has happened for seconds alone. */
+  #fetched: { readonly path: string; readonly answer: Promise<TestAnswer> } | undefined
+
+  constructor(readonly say: (text: string) => void) {
+    byId('test-copy').addEventListener('click', () => this.#copy())
+  }
+
+  /** @param partition Only of this one; undefined: of all. */
+  prefetch(until: number, partition: { readonly topic: string; readonly partition: number } | undefined): void {
+    const place = partition && `&topic=${encodeURIComponent(partition.topic)}&partition=${partition.partition}`
+    const path = `/test?last=${shownFor}&until=${Math.ceil(until)}${place ?? ''}`
+    if (this.#fetched?.path !== path) this.#fetched = { path, answer: fetchTest(path) }
+  }
+
+  async open(): Promise<void> {
+    const answer = await this.#fetched!.answer
+    this.#text.value = textOf(answer)
+    this.#text.setSelectionRange(0, 0)
+    const of =
+      answer.written < answer.of ? `the newest ${answer.written} of ${answer.of} that are kept` : 'all that are kept'
+    setText(
+      this.#note,
+      answer.why ?? `A test for runMarbles of rxmika/testing, written of deliveries, settlements and commits: ${of}.`,
+    )
+    this.#dialog.showModal()
+    this.#text.scrollTop = 0
+    if (answer.test !== null) await this.#copy()
+  }
+
+  async #copy(): Promise<void> {
+    try {
+      await navigator.clipboard.writeText(this.#text.value)
+      this.say('The marble test is copied.')
+      setText(byId('test-copy'), 'Copied')
+    } catch {
+      // Not allowed here: it is selected, to be copied by hand.
+      this.#text.select()
+      setText(byId('test-copy'), 'Copy')
+    }
+  }
+}
+
+function textOf({ test, diagram }: TestAnswer): string {
+  const comment = diagram === null ? '' : diagram.replace(/^ {0,2}/gm, '// ').replace(/ +$/gm, '')
+  return [comment, test].filter(part => part !== null && part !== '').join('\n\n')
+}
+
+async function fetchTest(path: string): Promise<TestAnswer> {
+  const nothing = { test: null, diagram: null, written: 0, of: 0 }
+  try {
+    const response = await fetch(path)
+    if (response.ok) return await response.json()
+    return { ...nothing, why: `The inspector answers ${response.status}.` }
+  } catch {
+    return { ...nothing, why: 'The inspector does not answer.' }
+  }
+}

@@ -1,0 +1,21 @@
+/** An element of the page's own HTML. */
+export function byId<T extends HTMLElement = HTMLElement>(id: string): T {
+  return document.getElementById(id) as T
+}
+
+/** Makes an element with text: never HTML, for names and messages come from outside. */
+export function element<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  text = '',
+  className = '',
+): HTMLElementTagNameMap[K] {
+  const made = document.createElement(tag)
+  if (text !== '') made.textContent = text
+  if (className !== '') made.className = className
+  return made
+}
+
+/** Touches the page only where something changed. */
+export function setText(node: HTMLElement, text: string): void {
+  if (node.textContent !== text) node.textContent = text
+}

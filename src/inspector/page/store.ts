@@ -1,0 +1,164 @@
+import {
+  type Frame,
+  type Happening,
+  type MarkKind,
+  type Message,
+  markKinds,
+  type Snapshot,
+  type Standing,
+} from '../messages.js'
+
+/** What the picture shows, ms. */
+export const shownFor = 10_000
+/** What is kept beside it, so that the edge is not seen moving, ms. */
+const keptFor = shownFor + 3_000
+/** The picture is this much late, so that frames are there before their time is drawn, ms. */
+export const lateBy = 400
+/** Of each list, the newest. */
+const maxListed = 100
+
+export interface Mark {
+  readonly kind: MarkKind
+  readonly at: number
+  readonly offset: number
+  readonly attempt: number
+}
+
+export interface Count {
+  readonly at: number
+  readonly delivered: number
+  readonly acked: number
+  readonly failed: number
+}
+
+/** What is known of one partition's last seconds; nothing older is kept. */
+export class Lane {
+  readonly marks: Mark[] = []
+  readonly counts: Count[] = []
+
+  constructor(readonly name: string) {}
+
+  forget(before: number): void {
+    drop(this.marks, before)
+    drop(this.counts, before)
+  }
+}
+
+export interface List {
+  count: number
+  readonly newest: Happening[]
+}
+
+/** All that the page knows: what the newest messages said. Bounded by time, and lists by their length. */
+export class Store {
+  readonly lanes = new Map<string, Lane>()
+  readonly deadLetters: List = { count: 0, newest: [] }
+  readonly errors: List = { count: 0, newest: [] }
+  readonly rebalances: List = { count: 0, newest: [] }
+  snapshot: Snapshot | undefined
+  standing: Standing | undefined
+  /** The one before, and when each was: for what is a second. */
+  before: { readonly at: number; readonly standing: Standing } | undefined
+  standingAt = 0
+  missed = 0
+  /** Deliveries with marks, of all, by frame. */
+  readonly sampled: { readonly at: number; readonly shown: number; readonly of: number }[] = []
+  #rows: string[] = []
+
+  take(message: Message): readonly Happening[] {
+    if (message.type === 'snapshot') {
+      this.#begin(message)
+      return []
+    }
+    this.#frame(message)
+    return message.happenings
+  }
+
+  lane(name: string): Lane {
+    let lane = this.lanes.get(name)
+    if (lane === undefined) {
+      lane = new Lane(name)
+      this.lanes.set(name, lane)
+    }
+    return lane
+  }
+
+  #begin(snapshot: Snapshot): void {
+    this.snapshot = snapshot
+    this.#rows = [...snapshot.rows]
+    for (const [list, told] of [
+      [this.deadLetters, snapshot.deadLetters],
+      [this.errors, snapshot.errors],
+      [this.rebalances, snapshot.rebalances],
+    ] as const) {
+      list.count = told.count
+      list.newest.splice(0, list.newest.length, ...told.newest)
+    }
+    this.before = undefined
+    this.#stand(snapshot, snapshot.at)
+  }
+
+  #frame(frame: Frame): void {
+    for (const [at, name] of frame.rows.entries()) this.#rows[frame.from + at] = name
+    this.missed += frame.missed
+    for (const [kind, row, before, offset, attempt] of frame.marks) {
+      const name = this.#rows[row]
+      const of = markKinds[kind]
+      if (name !== undefined && of !== undefined) {
+        this.lane(name).marks.push({ kind: of, at: frame.at - before, offset, attempt })
+      }
+    }
+    for (const [row, delivered, acked, failed] of frame.counts) {
+      const name = this.#rows[row]
+      if (name !== undefined) this.lane(name).counts.push({ at: frame.at, delivered, acked, failed })
+    }
+    this.sampled.push({ at: frame.at, ...frame.sampled })
+    for (const happening of frame.happenings) {
+      const list = this.#listOf(happening)
+      if (list === undefined) continue
+      list.count++
+      list.newest.push(happening)
+      if (list.newest.length > maxListed) list.newest.splice(0, list.newest.length - maxListed)
+    }
+    if (frame.standing !== null) this.#stand(frame.standing, frame.at)
+    const limit = frame.at - keptFor
+    drop(this.sampled, limit)
+    const read = new Set(this.standing?.partitions.map(({ name }) => name))
+    for (const [name, lane] of this.lanes) {
+      lane.forget(limit)
+      if (lane.marks.length === 0 && !read.has(name)) this.lanes.delete(name)
+    }
+  }
+
+  #stand(standing: Standing, at: number): void {
+    if (this.standing !== undefined && this.standingAt < at) {
+      this.before = { at: this.standingAt, standing: this.standing }
+    }
+    this.standing = standing
+    this.standingAt = at
+    // Also of what this connection missed.
+    const { deadLetters, errors, rebalances } = standing.told
+    this.deadLetters.count = deadLetters
+    this.errors.count = errors
+    this.rebalances.count = rebalances
+  }
+
+  #listOf({ type }: Happening): List | undefined {
+    switch (type) {
+      case 'dead-lettered':
+        return this.deadLetters
+      case 'error':
+        return this.errors
+      case 'rebalance':
+        return this.rebalances
+      default:
+        return undefined
+    }
+  }
+}
+
+function drop(list: { readonly at: number }[], before: number): void {
+  let old = 0
+  while (old < list.length && list[old]!.at < before) old++
+  if (old > 0) list.splice(0, old)
+}

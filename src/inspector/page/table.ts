@@ -1,0 +1,191 @@
+import type { PartitionState, StallState } from '../messages.js'
+import { byId, element, setText } from './dom.js'
+import { drawAxis, drawLane, type Palette } from './drawing.js'
+import type { Lane, Store } from './store.js'
+import { heldAfter, short, summary, waitsFor } from './words.js'
+
+/** Rows share the height there is, px. */
+const [lowest, highest] = [20, 36]
+/** Rows that are lower have smaller letters. */
+const denseBelow = 26
+
+class Row {
+  readonly element = element('tr')
+  readonly button = element('button')
+  readonly canvas = element('canvas')
+  readonly inFlight = element('td', '', 'number')
+  readonly lag = element('td', '', 'number')
+  readonly waits = element('td')
+  visible = false
+
+  constructor(
+    readonly name: string,
+    onSelect: (name: string) => void,
+  ) {
+    const head = element('th')
+    head.scope = 'row'
+    this.button.type = 'button'
+    this.button.textContent = name
+    this.button.title = name
+    this.button.tabIndex = -1
+    this.button.setAttribute('aria-pressed', 'false')
+    this.button.addEventListener('click', () => onSelect(name))
+    head.append(this.button)
+    const lane = element('td', '', 'lane')
+    this.canvas.setAttribute('role', 'img')
+    lane.append(this.canvas)
+    this.element.append(head, lane, this.inFlight, this.lag, this.waits)
+  }
+}
+
+/** The partitions, a row each; only what is on the screen is drawn. */
+export class Table {
+  readonly #rows = new Map<string, Row>()
+  readonly #body = byId<HTMLTableSectionElement>('rows')
+  readonly #byCanvas = new Map<Element, Row>()
+  readonly #seen = new IntersectionObserver(
+    entries => {
+      for (const { target, isIntersecting } of entries) {
+        const row = this.#byCanvas.get(target)
+        if (row !== undefined) row.visible = isIntersecting
+      }
+      this.onSeen()
+    },
+    { root: document.querySelector('.scroll') },
+  )
+  #partitions = new Map<string, PartitionState>()
+  #stalls = new Map<string, StallState>()
+  selected: string | undefined
+
+  constructor(
+    readonly store: Store,
+    readonly onSelect: (name: string | undefined) => void,
+    readonly onSeen: () => void,
+  ) {
+    this.#body.addEventListener('keydown', event => this.#onKey(event))
+  }
+
+  partition(name: string): PartitionState | undefined {
+    return this.#partitions.get(name)
+  }
+
+  stall(name: string): StallState | undefined {
+    return this.#stalls.get(name)
+  }
+
+  get drawn(): number {
+    let visible = 0
+    for (const row of this.#rows.values()) if (row.visible) visible++
+    return visible
+  }
+
+  /** What stands, and which rows that makes. */
+  update(now: number, filter: string, onlyHeld: boolean): void {
+    const { partitions = [], stalls = [] } = this.store.standing ?? {}
+    this.#partitions = new Map(partitions.map(of => [of.name, of]))
+    this.#stalls = new Map(stalls.map(of => [`${of.topic}-${of.partition}`, of]))
+    const shown = partitions.filter(
+      ({ name }) => name.includes(filter) && (!onlyHeld || waitsFor(this.#stalls.get(name), now) !== ''),
+    )
+    this.#arrange(shown.map(({ name }) => name))
+    const height = Math.floor(Math.min(highest, Math.max(lowest, this.#height() / Math.max(1, shown.length))))
+    this.#body.classList.toggle('dense', height < denseBelow)
+    this.#body.style.setProperty('--lane', `${height - 1}px`)
+    for (const of of shown) this.#fill(this.#rows.get(of.name)!, of, now)
+    const empty = byId('empty')
+    empty.hidden = shown.length > 0
+    setText(empty, partitions.length === 0 ? 'No partition is read here now.' : 'No partition is like that now.')
+  }
+
+  draw(now: number, colours: Palette): void {
+    for (const row of this.#rows.values()) {
+      if (!row.visible) continue
+      const { name } = row
+      const position = Number(this.#partitions.get(name)?.position ?? 0)
+      drawLane(row.canvas, this.#lane(name), { colours, now, stall: this.#stalls.get(name), position, heldAfter })
+    }
+  }
+
+  drawAxis(colours: Palette): void {
+    drawAxis(byId<HTMLCanvasElement>('axis'), colours)
+  }
+
+  select(name: string | undefined): void {
+    this.selected = name
+    for (const row of this.#rows.values()) row.button.setAttribute('aria-pressed', String(row.name === name))
+    this.onSelect(name)
+  }
+
+  /** What the rows have room in. */
+  #height(): number {
+    const scroll = this.#body.closest('.scroll')!
+    return scroll.clientHeight - scroll.querySelector('thead')!.offsetHeight - 2
+  }
+
+  #lane(name: string): Lane | undefined {
+    return this.store.lanes.get(name)
+  }
+
+  #fill(row: Row, of: PartitionState, now: number): void {
+    const stall = this.#stalls.get(of.name)
+    setText(row.inFlight, short(of.inFlight))
+    setText(row.lag, of.lag === null ? '–' : short(Number(of.lag)))
+    const waits = waitsFor(stall, now)
+    setText(row.waits, waits)
+    row.waits.title = waits
+    row.waits.className = waits !== '' && stall?.why !== 'not-due' ? 'held' : ''
+    if (row.visible) row.canvas.setAttribute('aria-label', summary(this.#lane(of.name), of, stall, now))
+  }
+
+  #arrange(names: readonly string[]): void {
+    const wanted = new Set(names)
+    for (const [name, row] of this.#rows) {
+      if (wanted.has(name)) continue
+      const hadFocus = row.button === document.activeElement
+      row.element.remove()
+      this.#seen.unobserve(row.canvas)
+      this.#byCanvas.delete(row.canvas)
+      this.#rows.delete(name)
+      if (hadFocus) this.#body.querySelector('button')?.focus()
+    }
+    let before: Element | null = null
+    for (const name of names) {
+      let row = this.#rows.get(name)
+      if (row === undefined) {
+        row = new Row(name, chosen => this.select(chosen === this.selected ? undefined : chosen))
+        row.button.setAttribute('aria-pressed', String(name === this.selected))
+        this.#rows.set(name, row)
+        this.#byCanvas.set(row.canvas, row)
+        this.#seen.observe(row.canvas)
+      }
+      const place: Element | null = before === null ? this.#body.firstElementChild : before.nextElementSibling
+      if (place !== row.element) this.#body.insertBefore(row.element, place)
+      before = row.element
+    }
+    // One of them is reached by Tab, the others by arrow keys.
+    const buttons = [...this.#body.querySelectorAll('button')]
+    if (!buttons.some(({ tabIndex }) => tabIndex === 0) && buttons[0] !== undefined) buttons[0].tabIndex = 0
+  }
+
+  #onKey(event: KeyboardEvent): void {
+    const buttons = [...this.#body.querySelectorAll('button')]
+    const at = buttons.indexOf(document.activeElement as HTMLButtonElement)
+    const page = 10
+    const steps: Readonly<Record<string, number>> = {
+      ArrowDown: at + 1,
+      ArrowUp: at - 1,
+      PageDown: at + page,
+      PageUp: at - page,
+      Home: 0,
+      End: buttons.length - 1,
+    }
+    const to = steps[event.key]
+    if (at === -1 || to === undefined) return
+    event.preventDefault()
+    const next = buttons[Math.min(buttons.length - 1, Math.max(0, to))]!
+    for (const button of buttons) button.tabIndex = -1
+    next.tabIndex = 0
+    next.focus()
+    next.scrollIntoView({ block: 'nearest' })
+  }
+}

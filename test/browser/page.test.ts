@@ -1,0 +1,216 @@
+import axe from 'axe-core'
+import type { Browser, Page } from 'playwright-core'
+import { firstValueFrom, Subject } from 'rxjs'
+import { filter } from 'rxjs/operators'
+import { type Client, createClient, fixed, handle } from 'rxmika'
+import { type Inspector, inspect } from 'rxmika/inspector'
+import { memoryBroker } from 'rxmika/testing'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { orNotRun } from '../kafka/or-not-run'
+import { runPrinted } from '../unit/run-printed'
+import { faultsOf, findChromium, launch } from './chromium'
+
+const path = await orNotRun(async () => findChromium(), 'The page of the inspector is not tested in a browser:')
+
+let browser: Browser
+beforeAll(async () => {
+  if (path !== undefined) browser = await launch(path)
+}, 60_000)
+afterAll(() => browser?.close())
+
+interface Opened {
+  readonly page: Page
+  readonly client: Client
+  readonly inspector: Inspector
+  readonly broker: ReturnType<typeof memoryBroker>
+}
+
+/** A billing service: `bad` is declined for good, `later` is tried again in a minute, `hangs` until it is released. */
+async function open(
+  options: { readonly partitions?: number; readonly colorScheme?: 'dark' | 'light' } = {},
+): Promise<Opened & { release(): void }> {
+  const { partitions = 2, colorScheme = 'light' } = options
+  const broker = memoryBroker({ partitions })
+  const client = createClient({
+    ...{ driver: broker.driver(), clientId: 'billing-1', group: 'billing', retryTopic: 'retries', dlqTopic: 'dead' },
+    ...{ env: {}, logger: false },
+  })
+  const released = new Subject<void>()
+  client
+    .topic('orders', { retries: 1, backoff: fixed(60_000), dlq: true })
+    .pipe(
+      handle(
+        record => {
+          const text = String(record.value)
+          if (text === 'bad') return void record.fail(new RangeError('card declined'), { retry: false })
+          if (text === 'later') throw new Error('not now')
+          return text === 'hangs' ? firstValueFrom(released) : undefined
+        },
+        { order: 'none', concurrency: 100 },
+      ),
+    )
+    .subscribe()
+  client.start()
+  await firstValueFrom(client.state.pipe(filter(state => state === 'running')))
+  const inspector = await inspect(client)
+  const context = await browser.newContext({
+    ...{ viewport: { width: 1366, height: 768 }, colorScheme, permissions: ['clipboard-read', 'clipboard-write'] },
+  })
+  const page = await context.newPage()
+  page.setDefaultTimeout(20_000)
+  const faults = faultsOf(page, inspector.url)
+  onTestFinished(async () => {
+    await context.close()
+    await client.close()
+    expect(faults).toEqual([])
+  })
+  await page.goto(inspector.url)
+  await page.getByText('running', { exact: true }).waitFor()
+  return { page, client, inspector, broker, release: () => released.next() }
+}
+
+describe.skipIf(path === undefined)('the page of the inspector', { timeout: 60_000 }, () => {
+  it('shows what is in flight, held back and why, retries and dead letters, as they come and go', async () => {
+    const { page, broker, release } = await open()
+    broker.publish('orders', [
+      { value: 'hangs', key: 'k', partition: 0 },
+      { value: 'bad', partition: 0 },
+      { value: 'later', partition: 1 },
+    ])
+    const held = page.getByRole('region', { name: 'Held back' })
+    await held.getByText('orders-0@0', { exact: true }).waitFor()
+    await held.getByText('in its pipeline, neither acked nor failed').waitFor()
+    const dead = page.getByRole('region', { name: 'Dead letters' })
+    await dead.getByText('orders-0@1', { exact: true }).waitFor()
+    await dead.getByText('RangeError: card declined').waitFor()
+    const retries = page.getByRole('region', { name: 'Retries waiting' })
+    await retries.getByText('orders-1@0', { exact: true }).waitFor()
+    await retries.getByText(/^due in (5\d|60) s$/).waitFor()
+    const row = page.getByRole('row').filter({ has: page.getByRole('button', { name: 'orders-0', exact: true }) })
+    await row.getByText(/^@0 unsettled /).waitFor()
+    await row
+      .getByRole('img', {
+        name: /orders-0, last 10 s: 2 delivered, 0 acked, 1 failed, 1 dead-lettered; committed 0; held back: @0/,
+      })
+      .waitFor()
+    release()
+    await held.getByText('Nothing is held back.').waitFor()
+    await row.getByRole('img', { name: /2 delivered, 1 acked, .*committed 2$/ }).waitFor()
+  })
+
+  it('draws marks where records are, and moves them, but once a second at most for who asks for less motion', async () => {
+    const { page, broker } = await open()
+    broker.publish('orders', [{ value: 'good', partition: 0 }])
+    await page.getByRole('img', { name: /orders-0, .*1 acked/ }).waitFor()
+    /** How often the lane is another picture within some frames, and how long they took, ms. */
+    const moves = () =>
+      page.evaluate<{ changes: number; took: number }>(`(async () => {
+        const [canvas, began] = [document.querySelector('#rows canvas'), performance.now()]
+        let [changes, before] = [0, canvas.toDataURL()]
+        for (let frames = 0; frames < 12; frames++) {
+          await new Promise(requestAnimationFrame)
+          const now = canvas.toDataURL()
+          if (now !== before) changes++
+          before = now
+        }
+        return { changes, took: performance.now() - began }
+      })()`)
+    expect((await moves()).changes).toBeGreaterThan(1)
+    await page.emulateMedia({ reducedMotion: 'reduce' })
+    const { changes, took } = await moves()
+    expect(changes).toBeLessThanOrEqual(1 + took / 1_000)
+  })
+
+  it('is used by the keyboard alone: rows, pause, and a marble test that is copied and passes', async () => {
+    const { page, broker } = await open()
+    broker.publish(
+      'orders',
+      ['good', 'bad', 'fine'].map(value => ({ value, partition: 0 })),
+    )
+    await page.getByRole('img', { name: /orders-0, .*committed 3/ }).waitFor()
+    await page.getByRole('button', { name: 'orders-0', exact: true }).focus()
+    await page.keyboard.press('ArrowDown')
+    await page.keyboard.press('ArrowDown')
+    const focused = () => page.evaluate<string>('document.activeElement.textContent')
+    expect(await focused()).toBe('retries-0')
+    await page.keyboard.press('Home')
+    expect(await focused()).toBe('orders-0')
+    await page.keyboard.press('Enter')
+    await page.getByRole('heading', { name: 'orders-0' }).waitFor()
+    await page.getByRole('region', { name: 'orders-0' }).getByText('@1 dead-lettered').waitFor()
+
+    await page.evaluate('document.activeElement.blur()')
+    await page.keyboard.press('Space')
+    await page.getByRole('button', { name: /^Paused at/, pressed: true }).waitFor()
+    broker.publish('orders', [{ value: 'good', partition: 0 }])
+    await page.keyboard.press('c')
+    const dialog = page.getByRole('dialog', { name: 'Marble test' })
+    await dialog.getByRole('button', { name: 'Copied' }).waitFor()
+    const copied = await page.evaluate<string>('navigator.clipboard.readText()')
+    expect(copied).toContain('delivered of orders-0')
+    expect(copied).toContain("expectDeadLetters().toBe('")
+    runPrinted(copied)
+    await page.keyboard.press('Escape')
+    await dialog.waitFor({ state: 'hidden' })
+    // What came meanwhile is not in a picture that is paused.
+    expect(await page.getByRole('img', { name: /orders-0, .*committed 3/ }).count()).toBe(1)
+    await page.keyboard.press('Space')
+    await page.getByRole('img', { name: /orders-0, .*committed 4/ }).waitFor()
+  })
+
+  it.each(['light', 'dark'] as const)('has no fault that axe finds, on %s ground', async colorScheme => {
+    const { page, broker } = await open({ colorScheme })
+    broker.publish(
+      'orders',
+      ['hangs', 'bad', 'later', 'good'].map((value, at) => ({ value, partition: at % 2 })),
+    )
+    await page.getByRole('region', { name: 'Held back' }).getByText('orders-0@0', { exact: true }).waitFor()
+    await page.getByRole('button', { name: 'orders-1', exact: true }).click()
+    // By the debugger's own means, which the page's policy does not bind.
+    const session = await page.context().newCDPSession(page)
+    const expression = `${axe.source}; axe.run().then(({ violations }) => violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html).join(' ')))`
+    const { result } = await session.send('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true })
+    expect(result.value).toEqual([])
+  })
+
+  it('finds partitions by a part of their name, and what is held back', async () => {
+    const { page, broker } = await open()
+    broker.publish('orders', [{ value: 'hangs', partition: 1 }])
+    await page.getByRole('region', { name: 'Held back' }).getByText('orders-1@0', { exact: true }).waitFor()
+    const rows = () => page.locator('#rows button').allTextContents()
+    await page.getByLabel('Filter').fill('retr')
+    expect(await rows()).toEqual(['retries-0', 'retries-1'])
+    await page.getByLabel('Filter').fill('')
+    await page.getByLabel('Only what is held back').check()
+    expect(await rows()).toEqual(['orders-1'])
+  })
+
+  it('is readable at 100 partitions and thousands of records a second: sampled, and it says so', async () => {
+    const { page, broker } = await open({ partitions: 100 })
+    const publish = setInterval(() => {
+      broker.publish(
+        'orders',
+        Array.from({ length: 500 }, (_, at) => ({ value: 'v', partition: at % 100 })),
+      )
+    }, 100)
+    onTestFinished(() => clearInterval(publish))
+    await page.getByText(/^Sampled: 1 of [\d.]+ deliveries has a mark; counts are exact/).waitFor()
+    expect(await page.locator('#rows tr').count()).toBe(300)
+    const { rows, width } = await page.evaluate<{ rows: number; width: number }>(`({
+      rows: [...document.querySelectorAll('#rows tr')].filter(row => {
+        const { top, bottom } = row.getBoundingClientRect()
+        return top > 0 && bottom < innerHeight
+      }).length,
+      width: document.documentElement.scrollWidth,
+    })`)
+    expect(rows).toBeGreaterThan(24)
+    expect(width).toBeLessThanOrEqual(1366)
+  })
+
+  it('says that the client is closed, and leaves the picture as it was', async () => {
+    const { page, client } = await open()
+    await client.close()
+    await page.getByText('The client is closed. The picture stays as it was.').waitFor()
+    await page.getByText('closed', { exact: true }).waitFor()
+  })
+})
