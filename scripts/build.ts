@@ -54,7 +54,7 @@ async function writeCode(): Promise<void> {
   await writeFile('dist/cjs/package.json', '{ "type": "commonjs" }\n')
   for (const chunk of output) {
     if (chunk.type !== 'chunk') continue
-    const map = { ...chunk.map!, mappings: encode(byLine(decode(chunk.map!.mappings))) }
+    const map = { ...chunk.map!, names: [], mappings: encode(byLine(decode(chunk.map!.mappings))) }
     await writeFile(`dist/cjs/${chunk.fileName}.map`, JSON.stringify(map))
     if (!chunk.isEntry) continue
     const [program = ''] = shebang.exec(chunk.code) ?? []
@@ -101,7 +101,7 @@ function typescriptSources(): Plugin {
       if (file === pageFiles) return { code: await pageText(), map: { mappings: '' } }
       const source = await readFile(file, 'utf8')
       const tsconfigRaw = { compilerOptions: { verbatimModuleSyntax: true, target: 'es2022' } }
-      return transform(source, {
+      return transform(withoutDocComments(source), {
         loader: 'ts',
         target: 'es2022',
         sourcemap: true,
@@ -110,6 +110,11 @@ function typescriptSources(): Plugin {
       })
     },
   }
+}
+
+/** Doc comments are in the declarations, where editors read them. Their lines stay, so that maps and stacks name the same ones. */
+function withoutDocComments(source: string): string {
+  return source.replace(/^[ \t]*\/\*\*[\s\S]*?\*\/[ \t]*$/gm, comment => comment.replace(/[^\n]/g, ''))
 }
 
 /** Takes the place of `page-files.ts`: the files themselves, so that no file is looked for when the package is bundled in turn. */
@@ -121,7 +126,10 @@ export const pageFiles = () => Promise.resolve(files)
 
 /** Stack traces and breakpoints need lines. The place of each word in them would be a quarter of the package. */
 function byLine(mappings: SourceMapMappings): SourceMapMappings {
-  return mappings.map(line => line.filter((segment, at) => at === 0 || segment[2] !== line[at - 1]![2]))
+  const lines = mappings.map(line => line.filter((segment, at) => at === 0 || segment[2] !== line[at - 1]![2]))
+  return lines.map(line =>
+    line.map(([column, source, from, at]) => (source === undefined ? [column] : [column, source, from!, at!])),
+  )
 }
 
 function fromEsModule(entry: string): string {

@@ -1,5 +1,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import { type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
+import type { Observable } from 'rxjs'
+import type { RxMikaError } from './errors.js'
 import type { Place } from './events.js'
 import type { PublishRecord, RecordMetadata } from './publish.js'
 import type { ConsumeRecord } from './record.js'
@@ -228,4 +230,22 @@ function surrounded<T>(message: SurroundingMessage, work: () => T): T {
     if (called) throw error
     return work()
   }
+}
+
+/**
+ * Where a client keeps what its tools see of it, beside what its user sees. The same symbol in every copy of this package
+ * in the process: a tool of one copy may be given a client of another.
+ */
+export const onlooker: unique symbol = Symbol.for('rxmika.onlooker') as never
+
+/** What a tool that looks on is given. */
+export interface Onlooker {
+  readonly clientId: string
+  /** Full name, suffix included. */
+  readonly group: string | undefined
+  /** As users name them. */
+  readonly retryTopic: string | undefined
+  readonly dlqTopic: string | undefined
+  /** As `client.errors`, without those of before. What is kept there for the first subscriber stays kept for the user. */
+  readonly errors: Observable<RxMikaError>
 }

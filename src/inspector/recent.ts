@@ -54,10 +54,7 @@ export class Recent {
       return { test: null, diagram: null, why: 'no record was delivered in this time', ...counts }
     }
     // The memory broker is loaded by who asks for a test, and by nobody else.
-    const [{ recordedTest }, { recordedDiagram }] = await Promise.all([
-      import('../testing/recorded-test.js'),
-      import('../testing/recorded-diagram.js'),
-    ])
+    const { recordedTest, recordedDiagram } = await import('../testing/recorded-test.js')
     const diagram = recordedDiagram(entries)
     try {
       return { test: recordedTest(entries, this.#details), diagram, why: null, ...counts }

@@ -8,6 +8,9 @@ import { runVirtually } from './run-marbles.js'
 import { writable } from './script.js'
 import { literal, testText } from './test-text.js'
 
+// With its picture, for the inspector, which loads both when they are asked for.
+export { recordedDiagram } from './recorded-diagram.js'
+
 /** What a recording keeps of a delivery in addition to the entry. */
 export interface Delivered {
   /** Where the record was first published. */

@@ -1,5 +1,5 @@
 import axe from 'axe-core'
-import type { Browser, Page } from 'playwright-core'
+import type { Browser, Locator, Page } from 'playwright-core'
 import { firstValueFrom, Subject } from 'rxjs'
 import { filter } from 'rxjs/operators'
 import { type Client, createClient, fixed, handle } from 'rxmika'
@@ -69,6 +69,9 @@ async function open(
   return { page, client, inspector, broker, release: () => released.next() }
 }
 
+/** The diagram of a partition, by its text alternative. */
+const picture = (within: Page | Locator, name: RegExp) => within.getByRole('img', { name })
+
 describe.skipIf(path === undefined)('the page of the inspector', { timeout: 60_000 }, () => {
   it('shows what is in flight, held back and why, retries and dead letters, as they come and go', async () => {
     const { page, broker, release } = await open()
@@ -88,20 +91,19 @@ describe.skipIf(path === undefined)('the page of the inspector', { timeout: 60_0
     await retries.getByText(/^due in (5\d|60) s$/).waitFor()
     const row = page.getByRole('row').filter({ has: page.getByRole('button', { name: 'orders-0', exact: true }) })
     await row.getByText(/^@0 unsettled /).waitFor()
-    await row
-      .getByRole('img', {
-        name: /orders-0, last 10 s: 2 delivered, 0 acked, 1 failed, 1 dead-lettered; committed 0; held back: @0/,
-      })
-      .waitFor()
+    await picture(
+      row,
+      /orders-0, last 10 s: 2 delivered, 0 acked, 1 failed, 1 dead-lettered; committed 0; held back: @0/,
+    ).waitFor()
     release()
     await held.getByText('Nothing is held back.').waitFor()
-    await row.getByRole('img', { name: /2 delivered, 1 acked, .*committed 2$/ }).waitFor()
+    await picture(row, /2 delivered, 1 acked, .*committed 2$/).waitFor()
   })
 
   it('draws marks where records are, and moves them, but once a second at most for who asks for less motion', async () => {
     const { page, broker } = await open()
     broker.publish('orders', [{ value: 'good', partition: 0 }])
-    await page.getByRole('img', { name: /orders-0, .*1 acked/ }).waitFor()
+    await picture(page, /orders-0, .*1 acked/).waitFor()
     /** How often the lane is another picture within some frames, and how long they took, ms. */
     const moves = () =>
       page.evaluate<{ changes: number; took: number }>(`(async () => {
@@ -127,7 +129,7 @@ describe.skipIf(path === undefined)('the page of the inspector', { timeout: 60_0
       'orders',
       ['good', 'bad', 'fine'].map(value => ({ value, partition: 0 })),
     )
-    await page.getByRole('img', { name: /orders-0, .*committed 3/ }).waitFor()
+    await picture(page, /orders-0, .*committed 3/).waitFor()
     await page.getByRole('button', { name: 'orders-0', exact: true }).focus()
     await page.keyboard.press('ArrowDown')
     await page.keyboard.press('ArrowDown')
@@ -141,7 +143,10 @@ describe.skipIf(path === undefined)('the page of the inspector', { timeout: 60_0
 
     await page.evaluate('document.activeElement.blur()')
     await page.keyboard.press('Space')
-    await page.getByRole('button', { name: /^Paused at/, pressed: true }).waitFor()
+    await page
+      .getByRole('button', { pressed: true })
+      .getByText(/^Paused at/)
+      .waitFor()
     broker.publish('orders', [{ value: 'good', partition: 0 }])
     await page.keyboard.press('c')
     const dialog = page.getByRole('dialog', { name: 'Marble test' })
@@ -153,9 +158,9 @@ describe.skipIf(path === undefined)('the page of the inspector', { timeout: 60_0
     await page.keyboard.press('Escape')
     await dialog.waitFor({ state: 'hidden' })
     // What came meanwhile is not in a picture that is paused.
-    expect(await page.getByRole('img', { name: /orders-0, .*committed 3/ }).count()).toBe(1)
+    expect(await picture(page, /orders-0, .*committed 3/).count()).toBe(1)
     await page.keyboard.press('Space')
-    await page.getByRole('img', { name: /orders-0, .*committed 4/ }).waitFor()
+    await picture(page, /orders-0, .*committed 4/).waitFor()
   })
 
   it.each(['light', 'dark'] as const)('has no fault that axe finds, on %s ground', async colorScheme => {

@@ -24,10 +24,11 @@ describe('the packed package', { timeout: 60_000 }, () => {
 
   it('gives both formats the same names', async () => {
     const print = "console.log(Object.keys(rxmika).filter(name => name !== 'default').sort().join())"
-    for (const entry of ['rxmika', 'rxmika/testing']) {
+    const known = { rxmika: 'createClient', 'rxmika/testing': 'memoryBroker', 'rxmika/inspector': 'inspect' }
+    for (const [entry, one] of Object.entries(known)) {
       const names = await packed.evaluate('cjs', `const rxmika = require('${entry}'); ${print}`)
       expect(await packed.evaluate('esm', `import * as rxmika from '${entry}'; ${print}`)).toBe(names)
-      expect(names).toMatch(entry === 'rxmika' ? /\bcreateClient\b/ : /\bmemoryBroker\b/)
+      expect(names.trim().split(',')).toContain(one)
     }
   })
 
@@ -60,7 +61,7 @@ describe('the packed package', { timeout: 60_000 }, () => {
   it('is there once in a program that both imports and requires it', async () => {
     const code = `import { createRequire } from 'node:module'
       const require = createRequire(process.cwd() + '/')
-      for (const entry of ['rxmika', 'rxmika/testing']) {
+      for (const entry of ['rxmika', 'rxmika/testing', 'rxmika/inspector']) {
         const [imported, required] = [await import(entry), require(entry)]
         for (const [name, value] of Object.entries(imported)) if (value !== required[name]) console.log(entry, name)
       }`
@@ -173,6 +174,61 @@ describe('the packed package', { timeout: 60_000 }, () => {
 
   it('names no path of the machine that built it', async () => {
     for (const file of await packed.files()) expect(await text(file), file).not.toContain(packed.folder)
+  })
+})
+
+describe('rxmika/inspector', { timeout: 60_000 }, () => {
+  const names = { rxmika: 'createClient', 'rxmika/testing': 'memoryBroker', 'rxmika/inspector': 'inspect' }
+  const loads = {
+    esm: Object.entries(names).map(([entry, name]) => `const { ${name} } = await import('${entry}')`),
+    cjs: Object.entries(names).map(([entry, name]) => `const { ${name} } = require('${entry}')`),
+  }
+
+  it.each(['esm', 'cjs'] as const)('serves the page that was built, in a program of the format %s', async format => {
+    const served = await packed.evaluate(
+      format,
+      `${loads[format].join('\n')}
+      const client = createClient({ driver: memoryBroker().driver(), logger: false })
+      const run = async () => {
+        const { url } = await inspect(client)
+        for (const path of ['', 'page.js', 'page.css', 'stalls', 'none']) {
+          const response = await fetch(url + path)
+          console.log(response.status, response.headers.get('content-type'), (await response.text()).length > 100)
+        }
+        await client.close()
+      }
+      run()`,
+    )
+    expect(served.trim().split('\n')).toEqual([
+      '200 text/html; charset=utf-8 true',
+      '200 text/javascript; charset=utf-8 true',
+      '200 text/css; charset=utf-8 true',
+      '200 application/json; charset=utf-8 true',
+      '404 application/json; charset=utf-8 false',
+    ])
+  })
+
+  it('is loaded by who imports it alone, and loads the broker in memory for nobody', async () => {
+    const loaded = (entry: string, part: string) =>
+      packed.evaluate(
+        'cjs',
+        `require('${entry}'); console.log(Object.keys(require.cache).some(file => file.includes('${part}')))`,
+      )
+    expect(await loaded('rxmika', 'inspector')).toBe('false\n')
+    expect(await loaded('rxmika/inspector', 'inspector')).toBe('true\n')
+    for (const part of ['testing', 'recorded', 'kafkajs'])
+      expect(await loaded('rxmika/inspector', part), part).toBe('false\n')
+  })
+
+  it('has types for both formats', async () => {
+    await packed.compileText(
+      `import type { Client } from 'rxmika'
+      import { inspect, type InspectOptions, type Inspector } from 'rxmika/inspector'
+      declare const client: Client
+      const options: InspectOptions = { port: 0, host: '127.0.0.1' }
+      export const inspector: Promise<Inspector> = inspect(client, options)
+      export const url: Promise<string> = inspector.then(({ url, close }) => close().then(() => url))\n`,
+    )
   })
 })
 

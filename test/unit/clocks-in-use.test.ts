@@ -10,6 +10,7 @@ const allowed: Readonly<Record<string, string>> = {
   'src/clock.ts': 'is the clock',
   'src/testing/clock.ts': 'frames of fake timers, and whether both clocks are faked',
   'src/testing/record-marbles.ts': 'dates the entries of a recording',
+  'src/inspector/page/main.ts': 'runs in a browser, and measures by its own monotonic clock',
   'src/drivers/memory/member-process.ts': 'hands on the function by which a Clock knows real time',
   'src/drivers/memory/cluster.ts': 'the timestamp of a record that the test itself writes',
 }

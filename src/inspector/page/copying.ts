@@ -11,7 +11,9 @@ export class Copying {
   #fetched: { readonly path: string; readonly answer: Promise<TestAnswer> } | undefined
 
   constructor(readonly say: (text: string) => void) {
-    byId('test-copy').addEventListener('click', () => this.#copy())
+    byId('test-copy').addEventListener('click', () => {
+      this.#copy().catch(() => this.say('The marble test cannot be copied.'))
+    })
   }
 
   /** @param partition Only of this one; undefined: of all. */

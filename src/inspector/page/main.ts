@@ -248,14 +248,14 @@ function prefetch(): void {
   copying.prefetch(pausedAt!, table.selected === undefined ? undefined : table.partition(table.selected))
 }
 
-async function copy(): Promise<void> {
+function copy(): void {
   if (pausedAt === undefined) pause()
   prefetch()
-  await copying.open()
+  copying.open().catch((error: unknown) => say(`The marble test cannot be shown: ${error}`))
 }
 
 byId('pause').addEventListener('click', () => (pausedAt === undefined ? pause() : resume()))
-byId('copy').addEventListener('click', () => copy())
+byId('copy').addEventListener('click', copy)
 byId('filter').addEventListener('input', refresh)
 byId('only-held').addEventListener('change', refresh)
 document.addEventListener('keydown', event => {
