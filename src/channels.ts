@@ -8,7 +8,9 @@ import type { ConsumeRecord } from './record.js'
 import type { RoutingClient } from './routing.js'
 
 /**
- * The tracing channels of this package, by Node's `diagnostics_channel`. All copies of the package in the process publish
+ * The fields that every message of this package's tracing channels has.
+ *
+ * The channels are those of Node's `diagnostics_channel`. All copies of the package in the process publish
  * on the same channels, because Node keeps channels by name.
  *
  * Every operation publishes `start` and `end` around its synchronous part. When it is over, it publishes `error` if it
@@ -21,6 +23,7 @@ import type { RoutingClient } from './routing.js'
 export interface ClientMessage {
   /** Undefined for records that no client delivered, such as those made by tests. */
   readonly client: RoutingClient | undefined
+  /** The `clientId` option of the client. Undefined where `client` is. */
   readonly clientId: string | undefined
   /** Full name, suffix included. */
   readonly group: string | undefined
@@ -41,6 +44,7 @@ export interface SurroundingMessage {
 
 /** `rxmika:receive`: one record is emitted to the pipeline of its topic. Includes what the pipeline does synchronously. */
 export interface ReceiveMessage extends ClientMessage, SurroundingMessage {
+  /** The emitted record. */
   readonly record: ConsumeRecord
 }
 
@@ -62,7 +66,9 @@ export interface ProcessMessage extends ClientMessage, SurroundingMessage {
 
 /** `rxmika:settle`: `ack()` or `fail()` settled a record. Calls that change nothing are not published. */
 export interface SettleMessage extends ClientMessage {
+  /** The settled record. */
   readonly record: ConsumeRecord
+  /** Which of the two settled it. */
   readonly how: 'ack' | 'fail'
   /** The reason passed to `fail`. */
   readonly reason: unknown
@@ -102,7 +108,9 @@ export interface CommitMessage extends ClientMessage {
 
 /** One partition, with the topic as users name it. */
 export interface PartitionPlace {
+  /** The topic, without the suffix. */
   readonly topic: string
+  /** The partition of the topic. */
   readonly partition: number
 }
 

@@ -1,6 +1,8 @@
 /** A position to commit: everything of the partition below `offset` is completed. */
 export interface CommitPoint {
+  /** The topic, without the suffix. */
   readonly topic: string
+  /** The partition of the topic. */
   readonly partition: number
   /** The next offset to read. */
   readonly offset: bigint
@@ -12,9 +14,14 @@ export interface CommitPoint {
 
 /** A position that the broker has confirmed. */
 export interface Committed {
+  /** The topic, without the suffix. */
   readonly topic: string
+  /** The partition of the topic. */
   readonly partition: number
+  /** The next offset to read. */
   readonly offset: bigint
+  /** The metadata that was committed with it. */
   readonly metadata?: string
+  /** The assignment that it was committed for. */
   readonly assignment?: { readonly ended: boolean }
 }

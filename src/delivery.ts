@@ -31,7 +31,9 @@ export type DeliveryPhase =
 
 /** Whether a client is giving up partitions: work that has not begun is better left to their next owner. */
 export interface Rebalances {
+  /** True from the beginning of a rebalance until this member has its new assignment. */
   readonly underWay: boolean
+  /** Emits whenever `underWay` changes. */
   readonly changes: Observable<unknown>
 }
 
@@ -48,6 +50,7 @@ export interface Supply {
 export interface DeliveryOwner {
   /** Where the record was read; without suffix. */
   readonly topic: string
+  /** Where the record was read. */
   readonly partition: number
   /** The partition was revoked or lost, or the client closed: settling has no effect any more. */
   readonly ended: boolean
@@ -63,7 +66,9 @@ export interface DeliveryOwner {
 
 /** A `fail` after an `ack` of the same delivery, or an `ack` after a `fail`. The first call counts. */
 export interface Outrun {
+  /** The call that counts. */
   readonly first: 'ack' | 'fail'
+  /** The call that changed nothing. */
   readonly then: 'ack' | 'fail'
   /** The reason passed to `fail`. */
   readonly reason: unknown
@@ -76,17 +81,20 @@ export interface Outrun {
 export const delivery: unique symbol = Symbol.for('rxmika.delivery') as never
 
 /**
-/**
  * What operators that keep records waiting, such as `handle`, `latest` and `fork`, use of a record.
  *
  * `deliveryBehind(record)` returns it; undefined for a record that no client delivered, such as one made by a test.
  */
 export interface Delivery {
+  /** The assignment that it belongs to. */
   readonly owner: DeliveryOwner
+  /** The key of the record. */
   readonly key: Buffer | null
   /** All headers, this library's own included. */
   readonly headerPairs: readonly HeaderPair[]
+  /** True once it was acked or failed, or can no longer be. */
   readonly settled: boolean
+  /** Its state. */
   readonly phase: DeliveryPhase
   /** Failed by a call of `fail` other than that of `handle`. */
   readonly failedByHand?: boolean
@@ -123,7 +131,7 @@ export interface RecordHolder {
   /** Whether an unsettled one of them can still be reached. Default: false. */
   readonly isBusy?: boolean
   /** Fails those that can no longer be reached. Default: the record that they replace fails. */
-  failLost?(reason: unknown, options: { readonly retry?: boolean }): void
+  failLost?(reason: unknown, options: { readonly retry?: boolean | undefined }): void
 }
 
 /** Returns the delivery behind a record, mapped or not; undefined for a record that no client delivered. */
@@ -135,9 +143,11 @@ export function deliveryBehind(record: unknown): Delivery | undefined {
 const byHandle: unique symbol = Symbol.for('rxmika.handle') as never
 
 /** The options that `handle` passes to `fail`. They tell a handler that threw from one that called `fail` itself. */
-export const failedByHandle: { readonly retry?: boolean } = Object.freeze({ retry: true, [byHandle]: true })
+export const failedByHandle: { readonly retry?: boolean | undefined } = Object.freeze({ retry: true, [byHandle]: true })
 
-export function isByHandle(options: { readonly retry?: boolean; readonly [byHandle]?: boolean } | undefined): boolean {
+export function isByHandle(
+  options: { readonly retry?: boolean | undefined; readonly [byHandle]?: boolean } | undefined,
+): boolean {
   return options?.[byHandle] === true
 }
 
@@ -148,13 +158,19 @@ export type FailureStage = 'decode' | 'handle' | 'pipeline'
 const stage: unique symbol = Symbol.for('rxmika.stage') as never
 
 /** The options that `decode` passes to `fail` when its decoder rejects: an ordinary failure, with its own stage. */
-export const failedByDecoder: { readonly retry?: boolean } = Object.freeze({ retry: true, [stage]: 'decode' })
+export const failedByDecoder: { readonly retry?: boolean | undefined } = Object.freeze({
+  retry: true,
+  [stage]: 'decode',
+})
 
 /** The options with which leak detection fails a record that its pipeline dropped. */
-export const failedByLeak: { readonly retry?: boolean } = Object.freeze({ retry: true, [stage]: 'pipeline' })
+export const failedByLeak: { readonly retry?: boolean | undefined } = Object.freeze({
+  retry: true,
+  [stage]: 'pipeline',
+})
 
 export function failureStage(
-  options: { readonly retry?: boolean; readonly [stage]?: unknown } | undefined,
+  options: { readonly retry?: boolean | undefined; readonly [stage]?: unknown } | undefined,
 ): FailureStage {
   const of = options?.[stage]
   return of === 'decode' || of === 'pipeline' ? of : 'handle'

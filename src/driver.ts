@@ -21,7 +21,9 @@ export type GroupProtocol = 'classic' | 'consumer' | 'auto'
  * that nothing of an earlier assignment can affect a later one.
  */
 export interface PartitionAssignment {
+  /** Full name, suffix included. */
   readonly topic: string
+  /** The partition of the topic. */
   readonly partition: number
   /** The offset where reading starts: the committed position, or what `startFrom` gives. */
   readonly position: number
@@ -36,6 +38,7 @@ export interface PartitionAssignment {
   readonly endOffset?: number | undefined
 }
 
+/** What `Driver.consume` reads, and as which member of which group. */
 export interface ConsumeRequest {
   /** Absent: every partition is read from `startFrom`, nothing is committed, and no group is created. */
   readonly group: string | undefined
@@ -46,10 +49,13 @@ export interface ConsumeRequest {
    * so without a committed position it is read from its beginning, unless `startFrom` is a `Date`. Absent: false for every topic.
    */
   readonly cameLater?: (topic: string) => boolean
+  /** Where to begin in partitions without a committed position. */
   readonly startFrom: StartFrom
   /** The longest time that `revoking` can be held, ms. */
   readonly rebalanceTimeout: number
+  /** The group reassigns the partitions of a member that sends no heartbeat for this time, ms. */
   readonly sessionTimeout: number
+  /** The interval of heartbeats, ms. */
   readonly heartbeatInterval: number
   /** The group protocol. Absent: the driver chooses. */
   readonly groupProtocol?: GroupProtocol
@@ -61,6 +67,7 @@ export interface ConsumeRequest {
   readonly metadataMaxAge?: number
 }
 
+/** What `Driver.consume` emits. Switch on `type`. */
 export type DriverEvent =
   /**
    * The outcome of a rebalance, emitted even if nothing changed. `added` are new, and paused until `resume`; `retained`
@@ -92,12 +99,15 @@ export type DriverEvent =
       readonly assignments: readonly PartitionAssignment[]
       hold(until: Observable<unknown>): void
     }
+  /** The rebalance took these assignments away. They had their chance to commit. */
   | { readonly type: 'revoked'; readonly assignments: readonly PartitionAssignment[] }
   /** The group rebalanced without this member: these partitions may have new owners already. */
   | { readonly type: 'lost'; readonly assignments: readonly PartitionAssignment[] }
   /** The assignment was in doubt, and the group has confirmed that this member still belongs to it; see {@link Driver.doubtful}. */
   | { readonly type: 'confirmed' }
+  /** No broker can be reached. The driver keeps trying. */
   | { readonly type: 'disconnected'; readonly error: unknown }
+  /** A broker answers again. */
   | { readonly type: 'reconnected' }
   /** The driver restarted from scratch after a crash of the client it is built on. */
   | { readonly type: 'restarted'; readonly error: unknown }
@@ -117,12 +127,17 @@ export type DriverEvent =
 
 /** Where to continue reading an assignment: an offset, an end of the log, or the first record not older than a date. */
 export interface Seek {
+  /** The assignment to move. */
   readonly assignment: PartitionAssignment
+  /** The offset to continue at, or how to find it. */
   readonly to: number | 'earliest' | 'latest' | Date
 }
 
+/** An assignment that a seek has replaced. */
 export interface Moved {
+  /** The assignment that has ended. */
   readonly from: PartitionAssignment
+  /** The assignment that replaces it. It is paused. */
   readonly to: PartitionAssignment
 }
 
@@ -148,6 +163,7 @@ export interface ReadRequest {
   readonly paused?: Observable<boolean>
 }
 
+/** What `Driver.read` emits. Switch on `type`. */
 export type ReadEvent =
   /** The records with indexes `from` to `to - 1`, possibly none. Per partition they are in offset order, without overlap. */
   | {
@@ -163,8 +179,11 @@ export type ReadEvent =
 /** Whether brokers can be reached. */
 export type ConnectionEvent = Extract<DriverEvent, { readonly type: 'disconnected' | 'reconnected' }>
 
+/** What a driver gets from its client. */
 export interface DriverContext {
+  /** The name of the client in logs and quotas of brokers. */
   readonly clientId: string
+  /** The log of the client. */
   readonly logger: Logger
 }
 
@@ -232,7 +251,9 @@ export interface Driver {
    * @param topics Full names of topics that exist.
    */
   subscribe(topics: readonly string[]): void
+  /** Stops fetching for these assignments. A fetch in flight may still be emitted. */
   pause(assignments: readonly PartitionAssignment[]): void
+  /** Begins or continues fetching for these assignments. */
   resume(assignments: readonly PartitionAssignment[]): void
   /**
    * One fetch outside `consume`, for records whose bytes are no longer held. Emits the batch with the first record at or

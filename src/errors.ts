@@ -34,8 +34,12 @@ export class ConfigurationError extends RxMikaError {
   }
 }
 
+/** The topic is registered already, by its name or by a pattern. */
 export class TopicAlreadyRegisteredError extends RxMikaError {
-  constructor(readonly topic: string) {
+  constructor(
+    /** What was registered, as its caller named it. */
+    readonly topic: string,
+  ) {
     super(
       'RXMIKA_TOPIC_ALREADY_REGISTERED',
       `topic '${topic}' is registered already; keep the Observable of the first call, and pipe it through fork(…) to handle each record in several ways`,
@@ -43,8 +47,12 @@ export class TopicAlreadyRegisteredError extends RxMikaError {
   }
 }
 
+/** `pause`, `resume` or `seek` was called for a topic that is not registered. */
 export class TopicNotRegisteredError extends RxMikaError {
-  constructor(readonly topic: string) {
+  constructor(
+    /** What was asked for, as its caller named it. */
+    readonly topic: string,
+  ) {
     super(
       'RXMIKA_TOPIC_NOT_REGISTERED',
       `topic '${topic}' is not registered; register it with client.topic('${topic}')`,
@@ -52,8 +60,12 @@ export class TopicNotRegisteredError extends RxMikaError {
   }
 }
 
+/** The stream of the topic has a subscriber already. The second subscriber gets this error. */
 export class TopicAlreadySubscribedError extends RxMikaError {
-  constructor(readonly topic: string) {
+  constructor(
+    /** What was subscribed to, as its caller registered it. */
+    readonly topic: string,
+  ) {
     super(
       'RXMIKA_TOPIC_ALREADY_SUBSCRIBED',
       `topic '${topic}' has a subscriber already; to handle each record in several ways, subscribe once and pipe it through fork(…)`,
@@ -67,8 +79,11 @@ export class TopicAlreadySubscribedError extends RxMikaError {
  */
 export class LeakedRecordError extends RxMikaError {
   constructor(
+    /** The topic where the record was read, without the suffix. */
     readonly topic: string,
+    /** The partition where it was read. */
     readonly partition: number,
+    /** The offset where it was read. */
     readonly offset: bigint,
   ) {
     super(
@@ -79,6 +94,7 @@ export class LeakedRecordError extends RxMikaError {
   }
 }
 
+/** `replayDlq` was called on a client without a `dlqTopic`. */
 export class DlqNotConfiguredError extends RxMikaError {
   constructor() {
     super('RXMIKA_DLQ_NOT_CONFIGURED', 'there is no DLQ topic to replay; set the option dlqTopic')
@@ -99,12 +115,26 @@ export class ConnectionError extends RxMikaError {
   }
 }
 
+/**
+ * A partition cannot be read at present, its records cannot be decoded, or its position moved because it was not in the log.
+ */
 export class FetchError extends RxMikaError {
+  /** The topic, if the failure concerns one. */
   readonly topic: string | undefined
+  /** The partition, if the failure concerns one. */
   readonly partition: number | undefined
+  /** The offset at which reading failed, if it is known. */
   readonly offset: bigint | undefined
 
-  constructor(message: string, options?: { cause?: unknown; topic?: string; partition?: number; offset?: bigint }) {
+  constructor(
+    message: string,
+    options?: {
+      cause?: unknown
+      topic?: string | undefined
+      partition?: number | undefined
+      offset?: bigint | undefined
+    },
+  ) {
     super('RXMIKA_FETCH', message, options)
     this.topic = options?.topic
     this.partition = options?.partition
@@ -112,6 +142,7 @@ export class FetchError extends RxMikaError {
   }
 }
 
+/** The broker did not confirm the commit of a position. */
 export class CommitError extends RxMikaError {
   /** True: the same or a newer position can be committed later. False: no later commit of this client will be accepted. */
   readonly retriable: boolean
@@ -122,9 +153,11 @@ export class CommitError extends RxMikaError {
   }
 }
 
+/** The broker did not acknowledge a record in time, or refused it. */
 export class PublishError extends RxMikaError {
   /** True: the broker may accept the record later. False: it will never accept it as it is (too large, invalid, not authorised). */
   readonly retriable: boolean
+  /** The topic that the record was published to, if the failure concerns one. */
   readonly topic: string | undefined
   /**
    * The name of Kafka's error code if the record was refused: `MESSAGE_TOO_LARGE`, `INVALID_TIMESTAMP`, `INVALID_RECORD`…
@@ -132,7 +165,10 @@ export class PublishError extends RxMikaError {
    */
   readonly reason: string | undefined
 
-  constructor(message: string, options: { cause?: unknown; retriable: boolean; topic?: string; reason?: string }) {
+  constructor(
+    message: string,
+    options: { cause?: unknown; retriable: boolean; topic?: string | undefined; reason?: string | undefined },
+  ) {
     super('RXMIKA_PUBLISH', message, options)
     this.retriable = options.retriable
     this.topic = options.topic
@@ -147,6 +183,7 @@ export class DecodeError extends RxMikaError {
   }
 }
 
+/** A call of a handler took longer than the `timeout` of `handle`. */
 export class HandlerTimeoutError extends RxMikaError {
   constructor(message: string) {
     super('RXMIKA_HANDLER_TIMEOUT', message)
@@ -156,8 +193,11 @@ export class HandlerTimeoutError extends RxMikaError {
 /** No step of its topic's route took a failed record. It is held uncommitted, and commits of its partition stop there. */
 export class UnroutableFailureError extends RxMikaError {
   constructor(
+    /** The topic where the record was read, without the suffix. */
     readonly topic: string,
+    /** The partition where it was read. */
     readonly partition: number,
+    /** The offset where it was read. */
     readonly offset: bigint,
     message: string,
     options?: { cause?: unknown },
@@ -169,9 +209,11 @@ export class UnroutableFailureError extends RxMikaError {
 /** The record was not tried: with `keyFence`, it follows an earlier record of its key that was dead-lettered. */
 export class KeyFenceError extends RxMikaError {
   constructor(
+    /** The topic of the earlier record, without the suffix. */
     readonly topic: string,
+    /** The partition of the earlier record, which is also that of this one. */
     readonly partition: number,
-    /** The place of the earlier record. */
+    /** The offset of the earlier record. */
     readonly offset: bigint,
   ) {
     super(
@@ -184,10 +226,11 @@ export class KeyFenceError extends RxMikaError {
 /** More records failed than a `breaker` allows. The topic is paused, and its failed records are held until it is resumed. */
 export class FloodError extends RxMikaError {
   constructor(
+    /** The topic that is paused, without the suffix. */
     readonly topic: string,
     /** How many failures the breaker allows within that time. */
     readonly failures: number,
-    /** Milliseconds. */
+    /** The period of the breaker, ms. */
     readonly within: number,
     options?: { cause?: unknown },
   ) {
@@ -203,6 +246,7 @@ export class FloodError extends RxMikaError {
 /** A record of this group on the retry or DLQ topic whose original topic is not registered here. */
 export class RecordWithoutConsumerError extends RxMikaError {
   constructor(
+    /** The topic that the record was first published to, without the suffix. */
     readonly topic: string,
     message: string,
   ) {
@@ -212,22 +256,39 @@ export class RecordWithoutConsumerError extends RxMikaError {
 
 /** The error classes of this library by their `code`. */
 export interface RxMikaErrors {
+  /** See {@link ConfigurationError}. */
   RXMIKA_CONFIGURATION: ConfigurationError
+  /** See {@link TopicAlreadyRegisteredError}. */
   RXMIKA_TOPIC_ALREADY_REGISTERED: TopicAlreadyRegisteredError
+  /** See {@link TopicNotRegisteredError}. */
   RXMIKA_TOPIC_NOT_REGISTERED: TopicNotRegisteredError
+  /** See {@link TopicAlreadySubscribedError}. */
   RXMIKA_TOPIC_ALREADY_SUBSCRIBED: TopicAlreadySubscribedError
+  /** See {@link LeakedRecordError}. */
   RXMIKA_LEAKED_RECORD: LeakedRecordError
+  /** See {@link DlqNotConfiguredError}. */
   RXMIKA_DLQ_NOT_CONFIGURED: DlqNotConfiguredError
+  /** See {@link ClientClosedError}. */
   RXMIKA_CLIENT_CLOSED: ClientClosedError
+  /** See {@link ConnectionError}. */
   RXMIKA_CONNECTION: ConnectionError
+  /** See {@link FetchError}. */
   RXMIKA_FETCH: FetchError
+  /** See {@link CommitError}. */
   RXMIKA_COMMIT: CommitError
+  /** See {@link PublishError}. */
   RXMIKA_PUBLISH: PublishError
+  /** See {@link DecodeError}. */
   RXMIKA_DECODE: DecodeError
+  /** See {@link HandlerTimeoutError}. */
   RXMIKA_HANDLER_TIMEOUT: HandlerTimeoutError
+  /** See {@link UnroutableFailureError}. */
   RXMIKA_UNROUTABLE_FAILURE: UnroutableFailureError
+  /** See {@link KeyFenceError}. */
   RXMIKA_KEY_FENCE: KeyFenceError
+  /** See {@link FloodError}. */
   RXMIKA_FLOOD: FloodError
+  /** See {@link RecordWithoutConsumerError}. */
   RXMIKA_RECORD_WITHOUT_CONSUMER: RecordWithoutConsumerError
 }
 

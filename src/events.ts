@@ -3,8 +3,11 @@ import type { Outrun } from './record.js'
 
 /** The place of a record or a position in Kafka. The topic is named as users name it, without the suffix. */
 export interface Place {
+  /** The topic, without the suffix. */
   readonly topic: string
+  /** The partition of the topic. */
   readonly partition: number
+  /** The offset of the record, or the next one to read if this is a position. */
   readonly offset: bigint
 }
 
@@ -16,6 +19,7 @@ export interface RecordPlace extends Place {
   readonly origin?: Place
 }
 
+/** The states of a client, in their order. `draining`: a graceful close is waiting for records in flight. */
 export type ClientState = 'idle' | 'starting' | 'running' | 'draining' | 'closed'
 
 /**
@@ -32,14 +36,17 @@ export type StallReason = 'unsettled' | 'routing' | 'unroutable' | 'not-due' | '
 
 /** The record that holds the position back. With `committing` it is the position being committed, and `key` is null. */
 export interface Stall extends RecordPlace {
+  /** The attempt that the record is at; 1 is the first delivery. */
   readonly attempt: number
   /** When this began, ms since 1970. */
   readonly since: number
+  /** What the position waits for. */
   readonly why: StallReason
   /** When a retry is due that is `not-due`, ms since 1970. A getter: it is not copied with the others. */
   readonly due?: number | undefined
 }
 
+/** The options of `Client.stalls`. */
 export interface StallsOptions {
   /** True: return every held record. False (default): only the first of each partition. */
   readonly all?: boolean | undefined
@@ -60,7 +67,9 @@ export type ClientEvent =
   | ({ readonly type: 'lost' } & Place)
   /** `seek` moved the partition: reading continues at `offset`. `from` is the position it had before. */
   | ({ readonly type: 'moved'; readonly from: bigint } & Place)
+  /** `pause` was called for the topic, or a `breaker` paused it. */
   | { readonly type: 'paused'; readonly topic: string }
+  /** `resume` was called for the topic. */
   | { readonly type: 'resumed'; readonly topic: string }
   /** A `breaker` paused the topic: more than `failures` of its records failed within `within` ms. */
   | { readonly type: 'tripped'; readonly topic: string; readonly failures: number; readonly within: number }
@@ -75,6 +84,7 @@ export type ClientEvent =
   | ({ readonly type: 'retried'; readonly attempt: number; readonly reason: unknown } & RecordPlace)
   /** The broker acknowledged a copy on the DLQ topic. */
   | ({ readonly type: 'dead-lettered'; readonly attempt: number; readonly reason: unknown } & RecordPlace)
+  /** `discard()` gave the record up. */
   | ({ readonly type: 'discarded'; readonly attempt: number; readonly reason: unknown } & RecordPlace)
   /** A record of another group on a shared retry or DLQ topic. It has no `origin`. */
   | ({ readonly type: 'skipped' } & RecordPlace)
@@ -91,8 +101,11 @@ export type ClientEvent =
   | ({ readonly type: 'leaked' } & RecordPlace)
   /** Settled after its assignment ended. The settlement changed nothing. */
   | ({ readonly type: 'late-settlement' } & RecordPlace)
+  /** No broker can be reached. It goes on by itself. */
   | { readonly type: 'disconnected'; readonly error: unknown }
+  /** A broker answers again. */
   | { readonly type: 'reconnected' }
   /** The driver restarted from scratch. The drivers of this package never emit this event. */
   | { readonly type: 'restarted'; readonly error: unknown }
+  /** The client changed its state; `error` is the error that closed it. */
   | { readonly type: 'state'; readonly state: ClientState; readonly error?: RxMikaError }

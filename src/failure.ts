@@ -1,11 +1,13 @@
 import type { FailureStage } from './delivery.js'
 import type { ConsumeRecord } from './record.js'
 
+/** How a record was completed: by `ack()`, by a copy on the retry or DLQ topic, or by `discard()`. */
 export type Disposition = 'acked' | 'retried' | 'dead-lettered' | 'discarded'
 
 /** A record that its pipeline failed, on its topic's failure route. */
 export class Failed {
   constructor(
+    /** The failed record. */
     readonly record: ConsumeRecord<unknown>,
     /** The reason passed to `fail`. */
     readonly reason: unknown,
@@ -28,7 +30,9 @@ export class Failed {
 export interface Completed {
   /** This property does not exist at run time. The compiler shows its name if a route's last step lets failed records pass. */
   readonly 'this route may leave a record failed: end it with deadLetter, discard or halt': true
+  /** The completed record. */
   readonly record: ConsumeRecord<unknown>
+  /** How it was completed. */
   readonly disposition: Disposition
 }
 

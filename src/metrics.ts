@@ -18,7 +18,9 @@ export interface TopicMetrics {
 
 /** One partition assigned to this client, with the topic as users name it. */
 export interface PartitionMetrics {
+  /** The topic, without the suffix. */
   readonly topic: string
+  /** The partition of the topic. */
   readonly partition: number
   /** The offset of the first record that is not completed; if all are, of the next record to come. */
   readonly position: bigint
@@ -44,6 +46,7 @@ export interface PartitionMetrics {
 export interface ClientMetrics {
   /** By topic, as users name it. Has no prototype, because a topic may be named `constructor`. */
   readonly topics: Readonly<Record<string, TopicMetrics>>
+  /** The partitions that this client reads, those of retry and DLQ topics included. */
   readonly partitions: readonly PartitionMetrics[]
   /** Records that the broker acknowledged, copies on retry and DLQ topics included. */
   readonly published: number

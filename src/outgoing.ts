@@ -10,6 +10,7 @@ import type { ProduceRecord } from './publish.js'
 export interface Outgoing {
   /** Full name. */
   readonly topic: string
+  /** The key of the record. */
   readonly key: Buffer | string | null | undefined
   /** Absent: chosen by the key as Java's client does; without a key, in turn. */
   readonly partition: number | undefined

@@ -3,12 +3,15 @@ import type { RecordMetadata } from './publish.js'
 
 /** The broker has acknowledged a record, and it is in the log at this place. */
 export interface Written extends RecordMetadata {
+  /** Tells this outcome from a refusal. */
   readonly ok: true
 }
 
 /** A record was not acknowledged. */
 export interface Refused {
+  /** Tells this outcome from a success. */
   readonly ok: false
+  /** Why it was not acknowledged. */
   readonly error: PublishError
 }
 

@@ -4,11 +4,16 @@ import type { HeaderPair } from './record-batch.js'
 export type RecordHeaders = {
   readonly [name: string]: HeaderValue | readonly HeaderValue[] | undefined
 }
+/** The value of a header to publish. Strings are written as UTF-8. */
 export type HeaderValue = Buffer | string | null
 
+/** A record to publish. */
 export interface PublishRecord {
+  /** The topic, without the suffix. */
   readonly topic: string
+  /** Strings are written as UTF-8. Default: no key (null). */
   readonly key?: Buffer | string | null | undefined
+  /** Strings are written as UTF-8. Null is a tombstone. */
   readonly value: Buffer | string | null
   /** An object, or pairs where the order between names or a repeated name matters. */
   readonly headers?: RecordHeaders | readonly HeaderPair[] | undefined
@@ -26,8 +31,11 @@ export interface ProduceRecord extends PublishRecord {
 
 /** Where a record was written. */
 export interface RecordMetadata {
+  /** The topic, without the suffix. */
   readonly topic: string
+  /** The partition that the record was written to. */
   readonly partition: number
+  /** The offset that the record has there. */
   readonly offset: bigint
 }
 

@@ -8,12 +8,17 @@ import type { HeaderPair, RecordBatch } from './record-batch.js'
  * `signal`.
  */
 export interface ReadRecord {
+  /** The topic, without the suffix. */
   readonly topic: string
+  /** The partition of the topic. */
   readonly partition: number
+  /** The offset within the partition. */
   readonly offset: bigint
   /** Milliseconds since 1970. */
   readonly timestamp: number
+  /** Null if the record has no key. */
   readonly key: Buffer | null
+  /** Null for a tombstone. */
   readonly value: Buffer | null
   /** All headers, those of this library too: what a group wrote into a retry or a dead letter is part of the record. */
   readonly headers: ConsumedHeaders

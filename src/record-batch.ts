@@ -20,10 +20,13 @@ export interface RecordBatch {
   readonly lastOffset: number
   /** Bytes held in memory for the whole batch. */
   readonly byteLength: number
+  /** The offset within the partition. */
   offset(index: number): number
   /** Milliseconds since 1970. */
   timestamp(index: number): number
+  /** Null if the record has no key. */
   key(index: number): Buffer | null
+  /** Null for a tombstone. */
   value(index: number): Buffer | null
   /** In the order of the wire, duplicates and nulls included. */
   headers(index: number): readonly HeaderPair[]

@@ -20,9 +20,13 @@ export type { DeliveryPhase, Outrun, Rebalances } from './delivery.js'
 
 /** The place where a delivery was read. */
 export interface RecordSource {
+  /** Which topic it is: a registered one, the client's retry topic, or its DLQ topic (during a replay). */
   readonly kind: 'topic' | 'retry' | 'dlq'
+  /** The topic, without the suffix. */
   readonly topic: string
+  /** The partition of the topic. */
   readonly partition: number
+  /** The offset within the partition. */
   readonly offset: bigint
 }
 
@@ -33,16 +37,21 @@ export interface RecordSource {
 export interface ConsumeRecord<V = Buffer | null> {
   /** The place where the record was first published. For a retry, the place where it was read is `source`. */
   readonly topic: string
+  /** The partition that the record was first published to. */
   readonly partition: number
+  /** The offset at which the record was first published. */
   readonly offset: bigint
   /** Milliseconds since 1970. */
   readonly timestamp: number
+  /** Null if the record has no key. */
   readonly key: Buffer | null
+  /** The bytes of the record, null for a tombstone; or what `decode` or `map` made of them. */
   readonly value: V
   /** All headers except those that this library adds. */
   readonly headers: ConsumedHeaders
   /** The last value under that name. Null is a value; undefined means that there is no such header. */
   header(name: string): Buffer | null | undefined
+  /** The place where this delivery was read. For a retry it is on the retry topic. */
   readonly source: RecordSource
   /** 1 for the first delivery, 2 for the first retry, and so on. */
   readonly attempt: number
@@ -57,7 +66,8 @@ export interface ConsumeRecord<V = Buffer | null> {
    * Sends the record down its topic's failure route; with `retry: false`, straight to its dead-letter step. Returns false as
    * `ack` does.
    */
-  fail(reason?: unknown, options?: { readonly retry?: boolean }): boolean
+  fail(reason?: unknown, options?: { readonly retry?: boolean | undefined }): boolean
+  /** True once `ack()` or `fail()` can no longer change anything: one of them was called, or the assignment has ended. */
   readonly settled: boolean
   /** Returns the same record with another value. Both share one settlement. `fn` runs once, synchronously. */
   map<W>(fn: (value: V, record: ConsumeRecord<V>) => W): ConsumeRecord<W>
@@ -114,7 +124,6 @@ class Failure {
  */
 const delivered: unique symbol = Symbol.for('rxmika.record') as never
 
-/**
 /**
  * The record as delivered: an index in a batch and a slot in its assignment's window. Everything else is read on access.
  *
@@ -305,7 +314,7 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
     return true
   }
 
-  fail(reason?: unknown, options?: { readonly retry?: boolean }): boolean {
+  fail(reason?: unknown, options?: { readonly retry?: boolean | undefined }): boolean {
     if (this.#settlement !== undefined) return this.#again('fail', reason)
     if (this.#owner.ended) return this.#late()
     const retry = options?.retry ?? true
@@ -440,7 +449,7 @@ export class MappedRecord<V> implements ConsumeRecord<V> {
   ack() {
     return this.#delivered.ack()
   }
-  fail(reason?: unknown, options?: { readonly retry?: boolean }) {
+  fail(reason?: unknown, options?: { readonly retry?: boolean | undefined }) {
     return this.#delivered.fail(reason, options)
   }
   map<W>(fn: (value: V, record: ConsumeRecord<V>) => W): ConsumeRecord<W> {

@@ -40,13 +40,17 @@ export interface RouteTopic {
   readonly keepsPlaces: boolean
 }
 
+/** What the steps of a failure route use of their client. */
 export interface Routing {
   /** {@link routingContract} of the copy of this package that made the client. */
   readonly contract: number
   /** Full names, suffix included. */
   readonly group: string | undefined
+  /** The full name of the retry topic. Undefined: the client has none. */
   readonly retryTopic: string | undefined
+  /** The full name of the DLQ topic. Undefined: the client has none. */
   readonly dlqTopic: string | undefined
+  /** Tells and measures time, virtual time in tests. */
   readonly clock: Clock
   /** Set while a topic is registered and its route is built. Steps that do not fit the topic throw. */
   readonly building: RouteTopic | undefined
@@ -84,5 +88,6 @@ export interface Routing {
   trip(error: FloodError): Observable<void>
   /** Closes the client with this error. */
   halt(error: RxMikaError): void
+  /** Emits the event on the client's `events`. */
   event(event: ClientEvent): void
 }

@@ -15,17 +15,21 @@ import type { SaslOptions } from '../sasl.js'
 import type { KeyFenceOptions } from './key-fence.js'
 import type { LogFunction } from './logger.js'
 
+/** Environment keys and their values: an object, or a function that returns the value of a key. */
 export type Environment = Readonly<Record<string, string | undefined>> | ((name: string) => string | undefined)
 
 /** The options of `node:tls`: `ca`, `cert`, `key`, `rejectUnauthorized`…; true for the defaults. */
 export type SslOptions = boolean | import('node:tls').ConnectionOptions
 
+/** The compression codecs of Kafka's record batches. */
 export type CodecName = 'gzip' | 'snappy' | 'lz4' | 'zstd'
+/** Functions that decompress, by codec; see `ClientOptions.codecs`. */
 export type Codecs = { readonly [name in CodecName]?: (compressed: Buffer) => Buffer }
 
 /** What happens to records that a pipeline dropped unsettled; see `ClientOptions.leaks`. */
 export type LeakAction = 'report' | 'fail' | 'redeliver'
 
+/** The options of `createClient`. If one is absent, the environment key that its comment names is read. */
 export interface ClientOptions {
   /** Where the keys below are read if an option is absent; default `process.env`. */
   readonly env?: Environment | undefined
@@ -113,6 +117,7 @@ export interface ClientOptions {
   readonly codecs?: Codecs | undefined
 }
 
+/** The options of `Client.topic`. */
 export interface TopicOptions {
   /** How often a failed record is retried through the retry topic, which the client must have then; default 0. */
   readonly retries?: number | undefined
@@ -147,6 +152,7 @@ export type DecodedTopicOptions<T> = TopicOptions & {
   readonly tombstones?: Tombstones | undefined
 }
 
+/** The options of `Client.read`. */
 export interface ReadOptions {
   /** Default: every partition; with `until: 'forever'` this includes partitions added later. */
   readonly partitions?: readonly number[] | undefined
@@ -165,20 +171,26 @@ export interface ReadOptions {
 
 /** An offset to seek to. Without `partition`, every partition of the topic that is assigned to this member. */
 export interface SeekOffset {
+  /** The partition to move. Default: all of the topic that are assigned to this member. */
   readonly partition?: number | undefined
+  /** The next offset to read. */
   readonly offset: bigint
 }
 
 /** A date means the first record of each partition that is not older, or the end if there is none. */
 export type SeekTo = SeekOffset | 'earliest' | 'latest' | Date
 
+/** A partition that is assigned to this client. */
 export interface AssignedPartition {
+  /** The topic, without the suffix. */
   readonly topic: string
+  /** The partition of the topic. */
   readonly partition: number
 }
 
 /** The next offset to read of a partition, stored outside Kafka. */
 export interface KeptPosition extends AssignedPartition {
+  /** The next offset to read. */
   readonly offset: bigint
 }
 
@@ -187,11 +199,13 @@ export type PositionsOption = (
   assigned: readonly AssignedPartition[],
 ) => ObservableInput<readonly KeptPosition[]> | readonly KeptPosition[]
 
+/** The options of `Client.publish`. */
 export interface PublishOptions {
   /** How long the brokers may take to acknowledge all records, ms; default 30,000. */
   readonly timeout?: number | undefined
 }
 
+/** The options of `Client.closeGracefully`. */
 export interface CloseOptions {
   /** How long to wait for records in flight, ms; default 30,000. */
   readonly timeout?: number | undefined
@@ -199,6 +213,7 @@ export interface CloseOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** The state in which a client was closed. */
 export interface CloseReport {
   /** True: everything delivered was completed and committed, so `unsettled` is 0 and there is no `error`. */
   readonly drained: boolean
@@ -213,17 +228,18 @@ export interface CloseReport {
   readonly error?: RxMikaError
 }
 
+/** The options of `Client.replayDlq`. */
 export interface DlqReplayOptions {
   /**
    * `'keep'` (default): records keep their count of retries, so a record that fails again goes back to the DLQ once they are
    * used up. `'fresh'`: records start again with attempt 1 and all retries of their topic.
    */
-  readonly attempts?: 'keep' | 'fresh'
+  readonly attempts?: 'keep' | 'fresh' | undefined
   /**
    * The maximum of records per second that each replaying member delivers, evenly spaced: a pause is not made up for by a
    * burst. A fraction means less than one per second. Skipped records do not count. Default: unlimited.
    */
-  readonly rate?: number
+  readonly rate?: number | undefined
   /** `'caught-up'` (default): up to the end that the DLQ topic has at subscription. `'forever'`: continues after that. */
   readonly until?: 'caught-up' | 'forever' | undefined
   /**
@@ -238,6 +254,7 @@ export interface DlqReplayOptions {
   readonly filter?: ((record: ConsumeRecord) => boolean) | undefined
 }
 
+/** The counts of a replay so far. */
 export interface DlqReplayProgress {
   /** Records of this group that were delivered to the streams of their topics. */
   readonly delivered: number
@@ -314,6 +331,7 @@ export interface Client extends RoutingClient, AsyncDisposable {
   readonly events: Observable<ClientEvent>
   /** Emits the current state and each change. Completes once the client is closed; later subscribers get `'closed'`. */
   readonly state: Observable<ClientState>
+  /** The state at this moment; `state` emits its changes. */
   readonly currentState: ClientState
   /**
    * Publishes on subscription. Emits the places of all records, in the given order, once every record is acknowledged. Needs

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { Fifo } from '../fifo.js'
 import type { DeliveredRecord } from '../record.js'
 
+/** The options of `TopicOptions.keyFence`. */
 export interface KeyFenceOptions {
   /**
    * What happens to later records of a key after one was dead-lettered. `'continue'`: they are delivered. `'dead-letter'`:

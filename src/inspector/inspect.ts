@@ -7,6 +7,7 @@ import { bracketed, Guard } from './guard.js'
 import { Inspection } from './inspection.js'
 import { answer, fail } from './routes.js'
 
+/** The options of `inspect`. */
 export interface InspectOptions {
   /** Default: 0, a free one, which `url` names. */
   readonly port?: number | undefined

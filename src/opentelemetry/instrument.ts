@@ -24,18 +24,19 @@ import { Propagation } from './propagation.js'
 import { type SpanParent, Spans } from './spans.js'
 import { traceContext } from './trace-context.js'
 
+/** The options of `instrument`. */
 export interface InstrumentOptions {
   /** Default: the global provider, `trace.getTracerProvider()`, even if it is registered later. */
-  readonly tracerProvider?: TracerProvider
+  readonly tracerProvider?: TracerProvider | undefined
   /** Default: the global provider. It must be registered before, because the API cannot pass on a later one. */
-  readonly meterProvider?: MeterProvider
+  readonly meterProvider?: MeterProvider | undefined
   /** Default: the global propagator; if none is registered, W3C Trace Context (`traceparent`, `tracestate`). */
-  readonly propagator?: TextMapPropagator
+  readonly propagator?: TextMapPropagator | undefined
   /**
    * `'message'` (default): the span of a record is a child of the context in the record's headers, and links to it, so that
    * everything that happens to a record is one trace. `'none'`: the span begins a new trace, and only links to that context.
    */
-  readonly parent?: SpanParent
+  readonly parent?: SpanParent | undefined
 }
 
 const known: KnownOptions<InstrumentOptions> = {

@@ -6,6 +6,7 @@ import { checkFunction, checkOptions, invalid, type KnownOptions } from '../opti
 import { partitionName, placeName } from '../place.js'
 import { subscribeLinked } from './subscribe-linked.js'
 
+/** The options of `commitOffsets`. */
 export interface CommitOffsetsOptions {
   /** Called for every refused commit, also for those that are retried. If it throws, the result errors with that error. */
   readonly onError?: ((error: CommitError) => void) | undefined

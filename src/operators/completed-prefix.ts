@@ -4,8 +4,11 @@ import { type DeliveredRecord, deliveryOf, type RecordOwner, type RecordSource }
 
 /** What the barrier reads of a record. Every `ConsumeRecord` has it. */
 export interface BarrierRecord {
+  /** The topic of the record. */
   readonly topic: string
+  /** The partition of the record. */
   readonly partition: number
+  /** The offset of the record. */
   readonly offset: bigint
   /** The place where the record was read, if that differs. A copy on a retry topic is committed there. */
   readonly source?: RecordSource

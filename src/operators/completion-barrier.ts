@@ -4,8 +4,11 @@ import { checkOptions, type KnownOptions } from '../options.js'
 import { type BarrierRecord, CompletedPrefix } from './completed-prefix.js'
 import { subscribeLinked } from './subscribe-linked.js'
 
+/** What `completionBarrier` takes. Switch on `type`. */
 export type BarrierSignal =
+  /** The record was delivered to its pipeline. */
   | { readonly type: 'delivered'; readonly record: BarrierRecord }
+  /** The record needs no more work. */
   | { readonly type: 'completed'; readonly record: BarrierRecord }
   /** Nothing more comes below `offset`. Markers and gaps up to it are completed together with the deliveries before them. */
   | {
@@ -15,6 +18,7 @@ export type BarrierSignal =
       readonly offset: bigint | number
     }
 
+/** The options of `completionBarrier`. */
 export interface CompletionBarrierOptions {
   /**
    * Each value makes the barrier emit the completed prefix, even if it has fewer than `count` records, and begin a new

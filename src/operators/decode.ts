@@ -15,6 +15,7 @@ export type Decoder<T> = DecodeFunction<T> | StandardSchema<T>
 /** What happens to a record whose value is null: `'pass'` emits it as it is, `'ack'` completes it, `'fail'` fails it. */
 export type Tombstones = 'pass' | 'ack' | 'fail'
 
+/** The options of `decode`. */
 export interface DecodeOptions {
   /** The maximum of asynchronous decodings in flight; further records wait. Default 64. */
   readonly concurrency?: number | undefined

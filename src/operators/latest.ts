@@ -13,6 +13,7 @@ import { isOpen } from './is-open.js'
 import { RebalanceWatch } from './rebalance-watch.js'
 import { subscribeLinked } from './subscribe-linked.js'
 
+/** The options of `latest`. */
 export interface LatestOptions<R = ConsumeRecord> {
   /**
    * Returns the value by which records supersede each other; default: topic and key. Buffers are compared by their bytes,

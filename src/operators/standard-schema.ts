@@ -3,6 +3,7 @@
  * the specification suggests.
  */
 export interface StandardSchema<Output> {
+  /** The interface that the specification defines. */
   readonly '~standard': {
     readonly version: 1
     readonly validate: (value: unknown) => ValidationResult<Output> | Promise<ValidationResult<Output>>

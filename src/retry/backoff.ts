@@ -10,6 +10,7 @@ export type Backoff = (attempt: number) => number
 /** The longest delay in ms, 24.8 days: beyond it Node's timers fire at once. */
 export const longestDelay = longestDuration
 
+/** The options of `exponential`. */
 export interface ExponentialOptions {
   /** The delay before the first retry, ms. */
   readonly initial: number

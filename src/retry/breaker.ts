@@ -6,6 +6,7 @@ import { checkDuration, checkInteger, checkOptions, type KnownOptions } from '..
 import type { RoutingClient } from '../routing.js'
 import { routingOf } from './routing-of.js'
 
+/** The options of `breaker`. */
 export interface BreakerOptions {
   /** How many failures are passed on within any period of `within` ms; an integer ≥ 0. One more trips the breaker. */
   readonly failures: number

@@ -8,7 +8,9 @@ export interface DeadLetter {
   readonly group: string | undefined
   /** The topic it was first published to, as its headers name it: with the suffix, if there is one. */
   readonly topic: string
+  /** The partition that it was first published to. */
   readonly partition?: number
+  /** The offset at which it was first published. */
   readonly offset?: bigint
   /** When it was first published, ms since 1970. */
   readonly timestamp?: number
@@ -16,7 +18,9 @@ export interface DeadLetter {
   readonly retries: number
   /** The message of the newest failure; empty if there is none. */
   readonly reason: string
+  /** The name of the newest error, or its class in Java. */
   readonly errorName?: string
+  /** The stack of the newest error. It may be cut off. */
   readonly stack?: string
   /** `decode`, `handle`, `route` or `pipeline`. */
   readonly stage?: string
@@ -24,21 +28,26 @@ export interface DeadLetter {
   readonly disposition?: string
   /** ms since 1970. */
   readonly firstFailedAt?: number
+  /** When it failed last, ms since 1970. */
   readonly failedAt?: number
 }
 
 /** The value or values of a header in any client: bytes, text, or arrays of them, as kafkajs has them. */
 type AnyHeader = Uint8Array | string | null | undefined
+/** Headers as any client has them: an object, pairs or a map. */
 export type AnyHeaders =
+  /** By name, as kafkajs has them. */
   | { readonly [name: string]: AnyHeader | readonly AnyHeader[] }
   | readonly (readonly [name: string, value: AnyHeader])[]
   | ReadonlyMap<string, AnyHeader | readonly AnyHeader[]>
 
 /** A record read from a DLQ topic by any client. Only its headers are used. */
 export interface RecordWithHeaders {
+  /** All headers of the record. */
   readonly headers?: AnyHeaders | undefined
 }
 
+/** The options of `deadLetterOf`. */
 export interface DeadLetterOfOptions {
   /** The full name of the group whose failure is returned. Default: the group with the latest failure. */
   readonly group?: string | undefined

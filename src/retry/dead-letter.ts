@@ -8,6 +8,7 @@ import { copyEach } from './copy-each.js'
 import { destinationOf } from './destination.js'
 import { routingOf } from './routing-of.js'
 
+/** The options of `deadLetter`. */
 export interface DeadLetterOptions {
   /** Default: the client's `dlqTopic`, the only topic that the client replays. */
   readonly topic?: string | undefined

@@ -7,6 +7,7 @@ import { type Backoff, checkBackoff, delayBefore } from './backoff.js'
 import { eachFailed } from './each-failed.js'
 import { routingOf } from './routing-of.js'
 
+/** The options of `redeliver`. */
 export interface RedeliverOptions {
   /** The maximum of deliveries of a record here, the first one included; an integer ≥ 1, or `Infinity`. */
   readonly attempts: number

@@ -11,6 +11,7 @@ import { copyEach } from './copy-each.js'
 import { destinationOf } from './destination.js'
 import { routingOf } from './routing-of.js'
 
+/** The options of `retryTopic`. */
 export interface RetryTopicOptions {
   /** The maximum of retries of a record; from 0 to 2147483647. */
   readonly retries: number

@@ -3,11 +3,11 @@ import { Random } from './random.js'
 /** The choices of a scenario, by the letters of records, as a marble test repeats them. */
 export interface ScenarioChoices {
   /** For a record, the results of its calls of `delay` in order, ms; further ones are 0. */
-  readonly delays?: Readonly<Record<string, readonly number[]>>
+  readonly delays?: Readonly<Record<string, readonly number[]>> | undefined
   /** For a record, how many calls of `fails` return true before the others return false. */
-  readonly failures?: Readonly<Record<string, number>>
+  readonly failures?: Readonly<Record<string, number>> | undefined
   /** For a name, the index of the value that `pick` returns. */
-  readonly picks?: Readonly<Record<string, number>>
+  readonly picks?: Readonly<Record<string, number>> | undefined
 }
 
 /**

@@ -10,11 +10,13 @@ import type { HistoryCheck, Scenario } from './scenario.js'
 /** The content of a letter's record. Default: the letter as value, and nothing else. */
 export type RecordContent =
   | string
-  | (Omit<BrokerRecord, 'value' | 'partition'> & { readonly value?: BrokerRecord['value'] })
+  /** Any fields of a record. The value defaults to the letter. */
+  | (Omit<BrokerRecord, 'value' | 'partition'> & { readonly value?: BrokerRecord['value'] | undefined })
 
 /** Selects one client of the run. Default: all that the run made. */
 export interface OfClient {
-  readonly client?: Client
+  /** The client; default: all that the run made. */
+  readonly client?: Client | undefined
 }
 
 /** Marks, and the classes of the errors that they stand for. The first class that matches counts. */
@@ -45,7 +47,7 @@ export interface MarbleHelpers {
    * Plays a scenario of `simulate` with the given choices; others are 0. When the run is over, it throws if the history
    * breaks an invariant or does not pass `check`. Returns the clients that the scenario made.
    */
-  play(scenario: Scenario, options?: ScenarioChoices & { readonly check?: HistoryCheck }): readonly Client[]
+  play(scenario: Scenario, options?: ScenarioChoices & { readonly check?: HistoryCheck | undefined }): readonly Client[]
 
   // Inputs.
 
@@ -66,21 +68,21 @@ export interface MarbleHelpers {
   /** Calls `client.close()` at the mark. */
   close(marbles: string, options?: OfClient): void
   /** Calls `client.closeGracefully()` at the mark; `timeout` in ms. */
-  closeGracefully(marbles: string, options?: OfClient & { readonly timeout?: number }): void
+  closeGracefully(marbles: string, options?: OfClient & { readonly timeout?: number | undefined }): void
 
   // Faults.
 
   /** Starts a graceful rebalance at each mark that revokes a partition: partition 0, or one per diagram of an array. */
-  revoke(topic: string, marbles: Diagrams, options?: { readonly group?: string }): void
+  revoke(topic: string, marbles: Diagrams, options?: { readonly group?: string | undefined }): void
   /** Takes the partition away at each mark, without asking its member. A rebalance assigns it to its next owner. */
-  lose(topic: string, marbles: Diagrams, options?: { readonly group?: string }): void
+  lose(topic: string, marbles: Diagrams, options?: { readonly group?: string | undefined }): void
   /** Kills the process of a client at the mark. Its group rebalances `after` ms; default its `sessionTimeout`. */
-  kill(marbles: string, options?: OfClient & { readonly after?: number }): void
+  kill(marbles: string, options?: OfClient & { readonly after?: number | undefined }): void
   /**
    * Suspends the process of a client from `^` to `!`, or for good. Its group rebalances without it `after` ms, by default its
    * `sessionTimeout`; the client learns that when it continues.
    */
-  freeze(marbles: string, options?: OfClient & { readonly after?: number }): void
+  freeze(marbles: string, options?: OfClient & { readonly after?: number | undefined }): void
   /** Moves the wall clock of a client's machine at each mark, by so many ms. The clock dates what the client writes. */
   setClock(marbles: string, by: number | Readonly<Record<string, number>>, options?: OfClient): void
   /** Makes the broker unreachable from `^` to `!`, or for good. */
@@ -106,7 +108,7 @@ export interface MarbleHelpers {
   /** `client.errors`. Without marks every error is an `x`. An error that no class matches is a `?`. */
   expectErrors(marks?: ErrorMarks, options?: OfClient): DiagramExpectation
   /** Those of `client.events` that have a mark, of one topic or of all. */
-  expectEvents(marks: EventMarks, options?: OfClient & { readonly topic?: string }): DiagramExpectation
+  expectEvents(marks: EventMarks, options?: OfClient & { readonly topic?: string | undefined }): DiagramExpectation
   /** `client.state` by first letters: `i`dle, `s`tarting, `r`unning, `d`raining, `c`losed; `(isr)` at frame 0. */
   expectState(options?: OfClient): DiagramExpectation
   /** As in RxJS's `RunHelpers`. */
@@ -116,13 +118,15 @@ export interface MarbleHelpers {
 /** RxJS's own helpers. They exist only in virtual time. */
 export type VirtualHelpers = Pick<RunHelpers, 'animate' | 'cold' | 'expectSubscriptions' | 'flush' | 'hot' | 'time'>
 
+/** The options of `MarbleHelpers.expectCommits`. */
 export interface CommitsOf {
   /** Default: any group. */
-  readonly group?: string
+  readonly group?: string | undefined
   /** Marks for positions that are not a single digit. */
-  readonly positions?: Readonly<Record<string, number>>
+  readonly positions?: Readonly<Record<string, number>> | undefined
 }
 
+/** What a diagram is compared with. */
 export interface DiagramExpectation {
   /** The expected diagram, compared once the run is over. Without this call nothing is compared. */
   toBe(marbles: Diagrams): void

@@ -9,6 +9,7 @@ import { recordedDiagram } from './recorded-diagram.js'
 import { type Delivered, recordedTest } from './recorded-test.js'
 import { watchSettlement } from './settlements.js'
 
+/** The options of `recordMarbles`. */
 export interface RecordingOptions {
   /** How many things are kept, the newest ones; default 10,000. What is older is forgotten. */
   readonly limit?: number | undefined
@@ -19,7 +20,7 @@ export interface RecordingOptions {
 /** Which part of a recording is meant; default: all that is kept. */
 export interface RecordedWindow {
   /** The newest so many ms, up to the last thing that happened. */
-  readonly last?: number
+  readonly last?: number | undefined
 }
 
 const known: KnownOptions<RecordingOptions> = { limit: true, values: true }
@@ -29,15 +30,21 @@ const knownOfWindow: KnownOptions<RecordedWindow> = { last: true }
 export interface RecordedEntry {
   /** ms since 1970. */
   readonly at: number
+  /** What happened: a delivery, a settlement, or an event of the client. */
   readonly what: 'delivered' | 'acked' | 'failed' | ClientEvent['type']
+  /** The topic, without the suffix; for a record, where it was read. */
   readonly topic?: string
+  /** The partition of the topic. */
   readonly partition?: number
   /** Of a record, where it was read; of a commit, the next to read. */
   readonly offset?: string
+  /** The attempt that the record is at. */
   readonly attempt?: number
+  /** What the option `values` returned for the record. */
   readonly shown?: string
 }
 
+/** A recording of what a client does. */
 export interface MarbleRecording {
   /** Lets records pass and sees what becomes of them: `client.topic('orders').pipe(recording.watch, …)`. */
   readonly watch: <R extends ConsumeRecord<unknown>>(records: Observable<R>) => Observable<R>

@@ -16,6 +16,7 @@ export interface MarbleOptions extends Omit<MemoryBrokerOptions, 'scheduler'> {
   readonly tail?: number | undefined
 }
 
+/** The options of a run whose code under test uses promises or timers. */
 export interface PromisedMarbleOptions extends MarbleOptions {
   /**
    * Fires the fake timers that are due within so many ms, and awaits what they start: `vi.advanceTimersByTimeAsync` of

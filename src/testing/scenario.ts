@@ -21,7 +21,7 @@ export interface Simulation {
   /** Work on the record, as a handler may return it: takes its `delay`, then fails or completes as `fails` says. */
   work(
     record: ConsumeRecord<unknown>,
-    options?: { readonly delay?: number; readonly failures?: number },
+    options?: { readonly delay?: number | undefined; readonly failures?: number | undefined },
   ): Observable<never>
   /** One of the values, the same one for a name throughout the run. A minimal schedule has the first value, if possible. */
   pick<T>(name: string, values: readonly T[]): T
@@ -52,12 +52,15 @@ export type HistoryEntry =
   | (When & { readonly what: 'written'; readonly record: StoredRecord; readonly letter: string })
   /** A record was delivered to its topic's subscriber. */
   | (Delivery & { readonly what: 'delivered' })
-  /** A record was settled. Later calls for the same delivery are not in the history. */
+  /** A record was acked. Of several settlements of a delivery, only the first is in the history. */
   | (Delivery & { readonly what: 'acked' })
+  /** A record was failed. */
   | (Delivery & { readonly what: 'failed'; readonly reason: unknown })
   /** A group committed a position. */
   | (When & { readonly what: 'committed'; readonly commit: GroupCommit })
+  /** A client emitted an event on `events`. */
   | (Whose & { readonly what: 'event'; readonly event: ClientEvent })
+  /** A client emitted an error on `errors`. */
   | (Whose & { readonly what: 'error'; readonly error: RxMikaError })
   /** The client's process was killed. */
   | (Whose & { readonly what: 'killed' })

@@ -8,33 +8,36 @@ import { Random } from './random.js'
 /** A topic that a simulation writes records to. */
 export interface SimulatedTopic {
   /** How many partitions; default 2. */
-  readonly partitions?: number
+  readonly partitions?: number | undefined
   /** The maximum of records; default 6. */
-  readonly records?: number
+  readonly records?: number | undefined
   /** Returns the content of a letter's record; default: the letter as value, no key. */
-  readonly contents?: (letter: string) => RecordContent
+  readonly contents?: ((letter: string) => RecordContent) | undefined
 }
 
 /** For each kind of fault, how often it may happen in one run at most. */
 export interface SimulatedFaults {
   /** A graceful rebalance revokes one partition. */
-  readonly revoke?: number
+  readonly revoke?: number | undefined
   /** A partition is taken away without asking. */
-  readonly lose?: number
+  readonly lose?: number | undefined
   /** A member's process is killed, which is noticed some ms later. At least one member stays. */
-  readonly kill?: number
+  readonly kill?: number | undefined
   /** A member closes gracefully. At least one stays. */
-  readonly closeGracefully?: number
+  readonly closeGracefully?: number | undefined
   /** The broker is unreachable for some ms. */
-  readonly outage?: number
+  readonly outage?: number | undefined
   /** A member's process is suspended for some ms. Its group may rebalance without it. */
-  readonly freeze?: number
+  readonly freeze?: number | undefined
   /** A member's wall clock is set by seconds to days: forward the first time, then back or forward. */
-  readonly setClock?: number
+  readonly setClock?: number | undefined
   /** One request fails: publishing a copy of a failed record, a commit, a fetch. */
-  readonly produce?: number
-  readonly commit?: number
-  readonly fetch?: number
+  /** Publishing a copy of a failed record fails once. */
+  readonly produce?: number | undefined
+  /** A commit fails once. */
+  readonly commit?: number | undefined
+  /** A fetch fails once. */
+  readonly fetch?: number | undefined
 }
 
 export const everyFault: Required<SimulatedFaults> = {

@@ -70,7 +70,9 @@ const knownOfFaults: KnownOptions<SimulatedFaults> = {
 
 /** The counts of a simulation, as evidence that it did something. */
 export interface SimulationReport {
+  /** How many runs there were. */
   readonly runs: number
+  /** How many records were delivered in all runs. */
   readonly deliveries: number
   /** How many faults had an effect, by kind. */
   readonly faults: Readonly<Partial<Record<Fault['kind'], number>>>

@@ -15,6 +15,7 @@ import { copyOf } from './record-batch.js'
 import type { TopicConfig } from './topic.js'
 import type { Partitions } from './topics.js'
 
+/** The options of `memoryBroker`. */
 export interface MemoryBrokerOptions {
   /** The number of partitions of topics that their first use creates: one number for all, or by topic; default 1. */
   readonly partitions?: Partitions | undefined
@@ -49,12 +50,17 @@ const knownOfRecord: KnownOptions<BrokerRecord> = {
 
 /** A record in the broker's log. */
 export interface StoredRecord {
+  /** Full name, suffix included. */
   readonly topic: string
+  /** The partition of the topic. */
   readonly partition: number
+  /** The offset within the partition. */
   readonly offset: bigint
   /** ms since 1970, or by the scheduler's time. */
   readonly timestamp: number
+  /** Null if the record has no key. */
   readonly key: Buffer | null
+  /** Null for a tombstone. */
   readonly value: Buffer | null
   /** By name: a single value, or an array of values in order. */
   readonly headers: ConsumedHeaders
@@ -64,8 +70,11 @@ export interface StoredRecord {
 
 /** A position that a group has committed. */
 export interface GroupCommit {
+  /** Full name, suffix included. */
   readonly group: string
+  /** Full name, suffix included. */
   readonly topic: string
+  /** The partition of the topic. */
   readonly partition: number
   /** The next offset that the group will read. */
   readonly offset: bigint
@@ -73,9 +82,13 @@ export interface GroupCommit {
   readonly metadata: string
 }
 
+/** A consumer group at this moment. */
 export interface GroupDescription {
+  /** The state of the group, as Kafka names it. */
   readonly state: GroupState
+  /** The generation of the group, with the consumer protocol its epoch. It grows with each rebalance. */
   readonly generation: number
+  /** The members of the group, each with its subscription and its assignment. */
   readonly members: readonly {
     readonly id: string
     readonly clientId: string
@@ -98,6 +111,7 @@ export function memoryBroker(options: MemoryBrokerOptions = {}): MemoryBroker {
   return new MemoryBroker(options)
 }
 
+/** An in-process Kafka; see {@link memoryBroker}, which makes one. */
 export class MemoryBroker {
   /** Every record, from any writer, emitted when it is written and before its writer gets the answer. Hot; never completes. */
   readonly written: Observable<StoredRecord>
@@ -139,6 +153,11 @@ export class MemoryBroker {
     return new Map(this.#cluster.topics.all().map(topic => [topic.name, topic.partitions]))
   }
 
+  /**
+   * Creates a topic. `partitions` defaults to the option of the broker.
+   *
+   * @throws ConfigurationError if the topic exists, or if `partitions` is not an integer ≥ 1.
+   */
   createTopic(name: string, partitions?: number, config?: TopicConfig): void {
     this.#cluster.topics.create(name, partitions, config)
   }
@@ -259,6 +278,7 @@ export class MemoryBroker {
     this.#cluster.connection.online = false
   }
 
+  /** Ends `disconnect()`: everything that waits goes on. */
   reconnect(): void {
     this.#cluster.connection.online = true
   }
@@ -267,7 +287,7 @@ export class MemoryBroker {
    * Kills the process with this driver: it gets no more events, and its assignments have ended. Its group rebalances when its
    * session is over: after the member's `sessionTimeout`, or `after` ms.
    */
-  kill(driver: Driver, options: { readonly after?: number } = {}): void {
+  kill(driver: Driver, options: { readonly after?: number | undefined } = {}): void {
     checkOptions('kill', options, { after: true })
     this.#known('kill', driver).die(options.after)
   }
@@ -277,7 +297,7 @@ export class MemoryBroker {
    * group rebalances without it after the member's `sessionTimeout`, or `after` ms; the member learns that once it is thawed.
    * User code on timers of its own goes on. Not possible in real time, which the test shares with its members.
    */
-  freeze(driver: Driver, options: { readonly after?: number } = {}): void {
+  freeze(driver: Driver, options: { readonly after?: number | undefined } = {}): void {
     checkOptions('freeze', options, { after: true })
     this.#known('freeze', driver).freeze(options.after)
   }

@@ -1,6 +1,7 @@
 import { CommitError, FetchError, isRxMikaError, PublishError, type RxMikaError } from '../../errors.js'
 import { placeName } from '../../place.js'
 
+/** The requests that can be made to fail. */
 export type FaultyRequest = 'produce' | 'commit' | 'fetch'
 
 /** The errors that tests have set for the next requests of a kind. */

@@ -5,13 +5,13 @@ import { Log } from './log.js'
 /** What a topic of the in-process broker refuses, like the configuration of a topic in Kafka. */
 export interface TopicConfig {
   /** A record with more bytes in key, value and headers is refused for good; default: the broker's `maxRecordBytes`. */
-  readonly maxRecordBytes?: number
+  readonly maxRecordBytes?: number | undefined
   /** A timestamp further in the future is refused for good, ms; default: none is. In Kafka 4 the default is one hour. */
-  readonly timestampAfterMax?: number
+  readonly timestampAfterMax?: number | undefined
   /** A timestamp further in the past is refused for good, ms; default, as in Kafka: none is. */
-  readonly timestampBeforeMax?: number
+  readonly timestampBeforeMax?: number | undefined
   /** Whether a record without a key is refused for good; default false. */
-  readonly compacted?: boolean
+  readonly compacted?: boolean | undefined
 }
 
 export class Topic {

@@ -4,6 +4,7 @@ import type { ConsumeRecord } from '../../record.js'
 import { isObject } from '../is-promise.js'
 
 type AnyRecord = ConsumeRecord<unknown>
+/** A record of a batch, and why it failed. */
 export type FailedRecord = readonly [record: AnyRecord, reason: unknown]
 
 /** The same symbol in every copy of this package in the process. */
@@ -20,6 +21,7 @@ const brand: unique symbol = Symbol.for('rxmika.batch-failure') as never
  * })
  */
 export class BatchFailure extends RxMikaError {
+  /** The records that failed, each with its reason. */
   readonly failures: readonly FailedRecord[]
 
   get [brand](): true {
@@ -32,6 +34,8 @@ export class BatchFailure extends RxMikaError {
   }
 
   /**
+   * Makes the error that a handler throws.
+   *
    * @param failures At least one record of the batch, each with the reason of its failure. Of several reasons for one record
    * the first counts. A record that is not in the batch is a `TypeError` that fails the whole batch.
    * @throws TypeError if there is no failure, or one is not a pair.

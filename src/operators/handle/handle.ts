@@ -7,6 +7,7 @@ import { type HandlerContext, Handling } from './handling.js'
 import type { HandleOrder } from './lanes.js'
 import type { Handled } from './result.js'
 
+/** The options of `handle`. */
 export interface HandleOptions {
   /**
    * The maximum of calls of `project` in flight; further records wait. An integer ≥ 1 or `Infinity`. Default: unlimited with
@@ -44,7 +45,9 @@ type RecordOf<I> = I extends readonly (infer R)[] ? R : I
 
 /** How `handle` settled a record. */
 export type Outcome<R = ConsumeRecord, T = unknown> =
+  /** Its handler succeeded with this value. */
   | { readonly record: R; readonly status: 'acked'; readonly value: T }
+  /** Its handler failed for this reason, or took too long. */
   | { readonly record: R; readonly status: 'failed'; readonly reason: unknown }
 
 const known: KnownOptions<HandleOptions> = {
