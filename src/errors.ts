@@ -1,5 +1,6 @@
 import { placeName } from './place.js'
 import { readableError } from './readable.js'
+import type { ConsumeRecord } from './record.js'
 
 /** The same symbol in every copy of this package in the process. */
 const errorBrand: unique symbol = Symbol.for('rxmika.error') as never
@@ -254,7 +255,7 @@ export class RecordWithoutConsumerError extends RxMikaError {
   }
 }
 
-/** The error classes of this library by their `code`. */
+/** The errors of this library by their `code`. */
 export interface RxMikaErrors {
   /** See {@link ConfigurationError}. */
   RXMIKA_CONFIGURATION: ConfigurationError
@@ -290,6 +291,14 @@ export interface RxMikaErrors {
   RXMIKA_FLOOD: FloodError
   /** See {@link RecordWithoutConsumerError}. */
   RXMIKA_RECORD_WITHOUT_CONSUMER: RecordWithoutConsumerError
+  /** See {@link BatchFailure}, which has these fields. */
+  RXMIKA_BATCH_FAILURE: RxMikaError & {
+    readonly failures: readonly (readonly [record: ConsumeRecord<unknown>, reason: unknown])[]
+  }
+  /** See {@link MalformedHeadersError}. */
+  RXMIKA_MALFORMED_HEADERS: RxMikaError
+  /** A second `replayDlq` of a client, while its first one is subscribed. */
+  RXMIKA_REPLAY_RUNNING: RxMikaError
 }
 
 /**

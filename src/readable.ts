@@ -26,6 +26,11 @@ export abstract class Readable {
   }
 }
 
+/** Gives an object that is built field by field the `toJSON` of {@link Readable}. It is not enumerable, so a spread copies fields only. */
+export function withJson<T extends object>(value: T): T {
+  return Object.defineProperty(value, 'toJSON', { value: () => entriesOf(value, maxDepthShown) })
+}
+
 /** The text of an object for `console.log`: its name and its fields, bytes as text. */
 export function inspectedAs(
   name: string,

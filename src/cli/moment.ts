@@ -1,3 +1,4 @@
+import { isInCalendar } from '../rfc3339.js'
 import { wrongUse } from './failure.js'
 
 const units = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
@@ -13,7 +14,7 @@ const rfc3339 = /^\d{4}-\d{2}-\d{2}([Tt ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([Zz]|[+-]\
 export function moment(flag: string, text: string, now: number): number {
   const found = ago.exec(text)
   if (found !== null) return now - Number(found[1]) * units[found[2] as keyof typeof units]
-  const at = rfc3339.test(text) ? Date.parse(text) : Number.NaN
+  const at = rfc3339.test(text) && isInCalendar(text) ? Date.parse(text) : Number.NaN
   if (!Number.isNaN(at)) return at
   throw wrongUse(`${flag} must be RFC 3339 (2026-11-28T12:00:00Z) or a time ago (90s, 15m, 2h, 3d) (got '${text}')`)
 }

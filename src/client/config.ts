@@ -4,6 +4,7 @@ import type { ConsumeRequest, GroupProtocol, StartFrom } from '../driver.js'
 import { ConfigurationError } from '../errors.js'
 import { checkDuration, checkFunction, checkOptions, invalid, invalidSecret, type KnownOptions } from '../options.js'
 import { isTopicName } from '../retry/headers.js'
+import { isInCalendar } from '../rfc3339.js'
 import type { SaslOptions } from '../sasl.js'
 import { checkBrokers } from './brokers.js'
 import { checkSignal } from './call-options.js'
@@ -238,20 +239,20 @@ const knownOfAws: KnownOptions<Sasl<'aws'>> = {
 }
 const knownOfSasl: KnownOptions<SaslOptions> = { ...knownOfPassword, ...knownOfToken, ...knownOfAws }
 
-function sasl(option: SaslOptions | undefined, env: (name: string) => string | undefined): SaslOptions | undefined {
-  if (option !== undefined) {
-    if (typeof option !== 'object' || option === null) {
-      throw invalidSecret('sasl', option, 'must be { mechanism, username, password }')
+function sasl(given: SaslOptions | undefined, env: (name: string) => string | undefined): SaslOptions | undefined {
+  if (given !== undefined) {
+    if (typeof given !== 'object' || given === null) {
+      throw invalidSecret('sasl', given, 'must be { mechanism, username, password }')
     }
-    checkOptions('sasl', option, knownOfSasl)
-    const { mechanism } = option
-    if (mechanism === 'oauthbearer') {
+    checkOptions('sasl', given, knownOfSasl)
+    const option = inLowerCase(given)
+    if (option.mechanism === 'oauthbearer') {
       checkOptions('sasl with mechanism oauthbearer', option, knownOfToken)
       if (typeof option.oauthBearerProvider === 'function') return option
       const rule = 'must be a function that resolves to { value }, the token'
       throw invalidSecret('sasl.oauthBearerProvider', option.oauthBearerProvider, rule)
     }
-    if (mechanism === 'aws') {
+    if (option.mechanism === 'aws') {
       checkOptions('sasl with mechanism aws', option, knownOfAws)
       for (const part of ['authorizationIdentity', 'accessKeyId', 'secretAccessKey'] as const) {
         if (typeof option[part] === 'string' && option[part] !== '') continue
@@ -260,7 +261,7 @@ function sasl(option: SaslOptions | undefined, env: (name: string) => string | u
       return option
     }
     checkOptions('sasl with a password', option, knownOfPassword)
-    return checkedSasl(mechanism, option.username, option.password, {
+    return checkedSasl(given.mechanism, option.username, option.password, {
       mechanism: 'sasl.mechanism',
       username: 'sasl.username',
       password: 'sasl.password',
@@ -274,6 +275,13 @@ function sasl(option: SaslOptions | undefined, env: (name: string) => string | u
   const [mechanism, username, password] = [env(keys.mechanism), env(keys.username), env(keys.password)]
   if (mechanism === undefined && username === undefined && password === undefined) return undefined
   return checkedSasl(mechanism, username, password, keys)
+}
+
+/** As in kafkajs, the mechanism counts in any case. */
+function inLowerCase(option: SaslOptions): SaslOptions {
+  const mechanism: unknown = option.mechanism
+  if (typeof mechanism !== 'string' || mechanism === mechanism.toLowerCase()) return option
+  return { ...option, mechanism: mechanism.toLowerCase() } as SaslOptions
 }
 
 function checkedSasl(
@@ -311,7 +319,7 @@ function startFrom(option: StartFrom | undefined, key: string | undefined): Star
   if (key === undefined) return 'earliest'
   if (key === 'earliest' || key === 'latest' || key === 'committed') return key
   const date = new Date(key)
-  if (!rfc3339.test(key) || Number.isNaN(date.getTime())) {
+  if (!rfc3339.test(key) || Number.isNaN(date.getTime()) || !isInCalendar(key)) {
     throw invalid('KAFKA_CONSUMER_START_FROM', key, 'must be a time as in RFC 3339, such as 2026-01-31T00:00:00Z')
   }
   return date

@@ -17,6 +17,7 @@ import type { Driver, Moved } from '../driver.js'
 import { ClientClosedError, CommitError, ConfigurationError } from '../errors.js'
 import type { Place } from '../events.js'
 import { partitionName } from '../place.js'
+import { withJson } from '../readable.js'
 import type { Assignment } from './assignment.js'
 import type { SeekTo, TopicSelection } from './client.js'
 import type { Reports } from './reports.js'
@@ -104,7 +105,7 @@ export class Seeks {
   #committed(assignment: Assignment): Observable<Place> {
     const { consuming, hasGroup } = this.host
     const { topic, partition, handle } = assignment
-    const place: Place = { topic, partition, offset: BigInt(handle.position) }
+    const place: Place = withJson({ topic, partition, offset: BigInt(handle.position) })
     if (!hasGroup || assignment.isCommitted) return of(place)
     if (assignment.ended) return throwError(() => givenUp(assignment, 'before its new position was committed'))
     const isIt = filter((other: Assignment) => other === assignment)

@@ -1,5 +1,6 @@
 import { deliveryBehind } from '../delivery.js'
 import { checkOptions, invalid, type KnownOptions } from '../options.js'
+import { withJson } from '../readable.js'
 import { type Field, isWellFormed } from './headers.js'
 
 /** A failed record: its group, where it was first published, and how often and why it failed. */
@@ -89,7 +90,7 @@ export function deadLetterOf(record: RecordWithHeaders, options: DeadLetterOfOpt
     if (letter === undefined || (group !== undefined && letter.group !== group)) continue
     if (newest === undefined || (letter.failedAt ?? -1) > (newest.failedAt ?? -1)) newest = letter
   }
-  return newest
+  return newest && withJson(newest)
 }
 
 type Headers = ReadonlyMap<string, Buffer>

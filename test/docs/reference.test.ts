@@ -1,9 +1,18 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import * as rxmika from 'rxmika'
 import { describe, expect, it } from 'vitest'
 
 const read = (file: string) => readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
 const reference = read('docs/reference.md')
+
+/** Every code of an error in the sources. */
+const codes = [
+  ...new Set(
+    readdirSync(new URL('../../src', import.meta.url), { recursive: true, encoding: 'utf8' })
+      .filter(file => file.endsWith('.ts'))
+      .flatMap(file => [...read(`src/${file}`).matchAll(/'(RXMIKA_\w+)'/g)].map(([, code]) => code!)),
+  ),
+].sort()
 
 /** What the table rows of a section begin with: the names in code quotes in their first cells, without arguments. */
 function named(heading: string): string[] {
@@ -57,8 +66,13 @@ describe('docs/reference.md names', () => {
     expect(classes.map(([name]) => name)).toContain('PublishError')
     const told = named('Errors').filter(name => /^[A-Z][a-z]/.test(name))
     expect(told.sort()).toEqual(classes.map(([name]) => name).sort())
-    const codes = [...read('src/errors.ts').matchAll(/'(RXMIKA_\w+)'/g)].map(([, code]) => code!)
     for (const code of codes) expect(reference).toContain(`\`${code}\``)
+  })
+
+  it('only codes that isRxMikaError takes, and it takes every code', () => {
+    expect(membersOf('src/errors.ts', 'RxMikaErrors').sort()).toEqual(codes)
+    expect(codes).toEqual(expect.arrayContaining(['RXMIKA_PUBLISH', 'RXMIKA_BATCH_FAILURE', 'RXMIKA_REPLAY_RUNNING']))
+    expect([...new Set([...reference.matchAll(/`(RXMIKA_\w+)`/g)].map(([, code]) => code!))].sort()).toEqual(codes)
   })
 })
 

@@ -1,4 +1,5 @@
 import { Writable } from 'node:stream'
+import * as fc from 'fast-check'
 import { pino } from 'pino'
 import { type ClientOptions, ConfigurationError, createClient, fixed, type TopicOptions } from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
@@ -115,6 +116,8 @@ describe('an invalid key of the environment is a ConfigurationError that names i
     [{ KAFKA_CONSUMER_START_FROM: 'yesterday' }, 'KAFKA_CONSUMER_START_FROM', "'yesterday'"],
     [{ KAFKA_CONSUMER_START_FROM: '2026-01-31' }, 'KAFKA_CONSUMER_START_FROM', "'2026-01-31'"],
     [{ KAFKA_CONSUMER_START_FROM: '2026-13-31T00:00:00Z' }, 'KAFKA_CONSUMER_START_FROM', "'2026-13-31T00:00:00Z'"],
+    [{ KAFKA_CONSUMER_START_FROM: '2026-02-30T00:00:00Z' }, 'KAFKA_CONSUMER_START_FROM', "'2026-02-30T00:00:00Z'"],
+    [{ KAFKA_CONSUMER_START_FROM: '2026-01-31T24:00:00Z' }, 'KAFKA_CONSUMER_START_FROM', "'2026-01-31T24:00:00Z'"],
   ]
   for (const [env, ...said] of cases) {
     it(`${inspect(env)}`, () => {
@@ -241,6 +244,33 @@ describe('what a client is configured with', () => {
         dlqTopic: 'd-test',
       })
     }
+  })
+
+  it('takes the days of the calendar as a start, and no others (generated)', () => {
+    const two = (number: number) => String(number).padStart(2, '0')
+    const parts = fc.record({
+      year: fc.integer({ min: 1970, max: 2405 }),
+      month: fc.integer({ min: 1, max: 12 }),
+      day: fc.integer({ min: 1, max: 31 }),
+      hour: fc.integer({ min: 0, max: 24 }),
+    })
+    fc.assert(
+      fc.property(parts, ({ year, month, day, hour }) => {
+        const time = new Date(Date.UTC(year, month - 1, day, hour))
+        const exists = time.getUTCDate() === day && time.getUTCHours() === hour
+        const env = { KAFKA_CONSUMER_START_FROM: `${year}-${two(month)}-${two(day)}T${two(hour)}:00:00Z` }
+        if (exists) expect(configure({ env }).startFrom).toEqual(time)
+        else expect(() => configure({ env })).toThrow(ConfigurationError)
+      }),
+      { examples: [[{ year: 2000, month: 2, day: 29, hour: 0 }], [{ year: 2100, month: 2, day: 29, hour: 0 }]] },
+    )
+  })
+
+  it('takes a mechanism in any case, as kafkajs does', () => {
+    const token = { mechanism: 'OAUTHBEARER' as never, oauthBearerProvider: async () => ({ value: 'token' }) }
+    expect(configure({ ...nothing, sasl: token }).sasl).toEqual({ ...token, mechanism: 'oauthbearer' })
+    const sasl = { mechanism: 'SCRAM-SHA-256' as never, username: 'me', password }
+    expect(configure({ ...nothing, sasl }).sasl).toEqual({ ...sasl, mechanism: 'scram-sha-256' })
   })
 
   it('comes from process.env by default', () => {

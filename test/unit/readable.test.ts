@@ -1,12 +1,13 @@
 import { inspect } from 'node:util'
 import * as fc from 'fast-check'
 import { pino } from 'pino'
-import { firstValueFrom } from 'rxjs'
+import { filter, firstValueFrom } from 'rxjs'
 import {
   type ClientEvent,
   type CloseReport,
   type ConsumeRecord,
   createClient,
+  deadLetterOf,
   FetchError,
   fixed,
   KeyFenceError,
@@ -183,6 +184,24 @@ describe('what a client tells', () => {
     const places = await firstValueFrom(client.publish([{ topic: 'orders', value: 'v' }]))
     expect(places).toEqual([{ topic: 'orders', partition: 0, offset: 0n }])
     expect(seen(places)).toEqual([{ topic: 'orders', partition: 0, offset: '0' }])
+    await client.close()
+  })
+
+  it('has places it was moved to, and dead letters, that are JSON; so are the records of a memory broker', async () => {
+    const broker = memoryBroker()
+    const client = createClient({ env: {}, driver: broker.driver(), group: 'g', dlqTopic: 'dlq', logger: false })
+    client.topic('orders', { dlq: true }).subscribe(record => record.fail('no'))
+    const dead = firstValueFrom(client.events.pipe(filter(({ type }) => type === 'dead-lettered')))
+    broker.publish('orders', { key: 'k', value: 'v', timestamp: 1_000 })
+    client.start()
+    await dead
+    const [stored] = broker.records('dlq')
+    expect(seen(stored!)).toMatchObject({ topic: 'dlq', partition: 0, offset: '0', key: 'k', value: 'v' })
+    const letter = deadLetterOf(stored!)!
+    expect(seen(letter)).toMatchObject({ group: 'g', topic: 'orders', partition: 0, offset: '0', reason: 'no' })
+    // Fields only, for whoever compares or spreads it.
+    expect({ ...letter }).toStrictEqual(letter)
+    expect(seen(await client.seek('orders', 'latest'))).toEqual([{ topic: 'orders', partition: 0, offset: '1' }])
     await client.close()
   })
 

@@ -3,6 +3,7 @@ import type { Driver } from '../../driver.js'
 import { ConfigurationError } from '../../errors.js'
 import { checkOptions, invalid, type KnownOptions } from '../../options.js'
 import type { PublishRecord, RecordMetadata } from '../../publish.js'
+import { withJson } from '../../readable.js'
 import type { ConsumedHeaders } from '../../record.js'
 import type { HeaderPair } from '../../record-batch.js'
 import { checkBrokerOptions } from './broker-options.js'
@@ -348,7 +349,7 @@ function storedRecord(log: Log, record: LogRecord): StoredRecord {
     else if (Array.isArray(before)) before.push(value)
     else headers[name] = [before, value]
   }
-  return {
+  return withJson({
     topic: log.topic,
     partition: log.partition,
     offset: BigInt(record.offset),
@@ -357,7 +358,7 @@ function storedRecord(log: Log, record: LogRecord): StoredRecord {
     value: copyOf(record.value),
     headers,
     headerPairs,
-  }
+  })
 }
 
 function offsetIn(offsets: Iterable<number | bigint>): (record: LogRecord) => boolean {
