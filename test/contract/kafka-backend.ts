@@ -44,7 +44,10 @@ export function kafkaBackend(
         ...record,
         ...(timestamp !== undefined && { timestamp: String(timestamp) }),
       }))
-      await producer.send({ topic, messages })
+      const written = new Set((await producer.send({ topic, messages })).map(({ partition }) => partition))
+      // kafkajs leaves out what is for a partition that it does not know, and resolves all the same.
+      const left = messages.find(({ partition }) => partition !== undefined && !written.has(partition))
+      if (left !== undefined) throw new Error(`kafkajs wrote nothing to ${topic}-${left.partition}, and says it did`)
     },
     records: async topic => {
       const { brokers: nodes } = await admin.describeCluster()

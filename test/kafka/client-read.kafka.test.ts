@@ -7,7 +7,9 @@ import { afterAll, beforeAll, expect } from 'vitest'
 import { kafkaDriver } from '../../src/drivers/kafka/index'
 import { Collected } from '../contract/collected'
 import { done } from '../contract/driver-member'
+import { kafkaBackend } from '../contract/kafka-backend'
 import { numbered, texts } from '../contract/world'
+import { addPartitions } from './add-partitions'
 import { createTopic } from './create-topic'
 import { describeOwnKafka } from './describe-kafka'
 import { ownKafka } from './own-kafka'
@@ -149,12 +151,12 @@ describeOwnKafka('a bounded read of a real Kafka', () => {
     const read = new Collected(run.client.read(topic, { from: 'latest', until: 'forever' }))
     await backend.publish(topic, numbered(0, 1))
     await read.count(1)
-    await admin.createPartitions({ topicPartitions: [{ topic, count: 2 }] })
-    // Its own producer: the one of the backend does not know the new partition yet.
-    const producer = kafka.producer()
-    await producer.connect()
-    await producer.send({ topic, messages: [{ value: '1', partition: 1 }] })
-    await producer.disconnect()
+    await addPartitions({ brokers: own.server.brokers }, topic, 2)
+    // A backend of its own: the producer of the other does not know the new partition yet.
+    const writing = kafkaBackend(() => own.server.brokers)
+    await writing.open()
+    await writing.publish(topic, numbered(1, 2, 1))
+    await writing.close()
     await read.count(2)
     expect(texts(read.values)).toEqual(['0', '1'])
     read.unsubscribe()

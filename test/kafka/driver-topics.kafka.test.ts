@@ -14,6 +14,7 @@ import { Collected } from '../contract/collected'
 import { done, Member } from '../contract/driver-member'
 import { kafkaBackend } from '../contract/kafka-backend'
 import { numbered, texts, type World } from '../contract/world'
+import { addPartitions } from './add-partitions'
 import { describeOwnKafka } from './describe-kafka'
 import { ownKafka } from './own-kafka'
 
@@ -165,7 +166,7 @@ describeOwnKafka('topics on a Kafka that creates none by itself', () => {
           }
           const reader = await member(world, { ...group, topics: [topic], startFrom })
           await shared([reader], [topic], [1])
-          await admin.createPartitions({ topicPartitions: [{ topic, count: 3 }] })
+          await addPartitions({ brokers: kafka.server.brokers }, topic, 3)
           const since = performance.now()
           await backend.publish(topic, [...numbered(0, 1, 1), ...numbered(1, 2, 2)])
           await reader.read(2)

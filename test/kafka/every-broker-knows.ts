@@ -1,0 +1,44 @@
+import { setTimeout } from 'node:timers/promises'
+import { type Admin, Kafka, type KafkaConfig, logLevel } from 'kafkajs'
+
+/**
+ * Resolves when every broker knows so many partitions of the topic, with their leaders and all replicas in sync.
+ *
+ * Brokers learn of what was created one after the other, a moment after the controller has answered. Until then kafkajs
+ * gives up at UNKNOWN_TOPIC_OR_PARTITION, and its producer leaves records out whose partition it does not know, and
+ * resolves as if they were written.
+ */
+export const everyBrokerKnows = async (config: KafkaConfig, topic: string, partitions: number): Promise<void> => {
+  const { brokers } = await withAdmin(config, admin => admin.describeCluster())
+  await Promise.all(
+    brokers.map(async ({ host, port }) => {
+      while (!(await knows({ ...config, brokers: [`${host}:${port}`] }, topic, partitions))) await setTimeout(50)
+    }),
+  )
+}
+
+/** A fresh client asks the broker it was given. */
+const knows = (config: KafkaConfig, topic: string, count: number): Promise<boolean> =>
+  withAdmin(config, async admin => {
+    try {
+      const [found] = (await admin.fetchTopicMetadata({ topics: [topic] })).topics
+      const { partitions } = found!
+      return (
+        partitions.length >= count &&
+        partitions.every(({ leader, isr, replicas }) => leader >= 0 && isr.length === replicas.length)
+      )
+    } catch (error) {
+      if ((error as { type?: string }).type === 'UNKNOWN_TOPIC_OR_PARTITION') return false
+      throw error
+    }
+  })
+
+export const withAdmin = async <T>(config: KafkaConfig, use: (admin: Admin) => Promise<T>): Promise<T> => {
+  const admin = new Kafka({ logLevel: logLevel.NOTHING, ...config }).admin()
+  try {
+    await admin.connect()
+    return await use(admin)
+  } finally {
+    await admin.disconnect()
+  }
+}
