@@ -382,7 +382,12 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
    * Without a group, positions exist only here, so the assignments are kept and tried again.
    */
   shut(topic: string): void {
-    if (this.#closed || this.request.group === undefined) return
+    if (this.#closed) return
+    if (this.request.group === undefined) {
+      // A look-up that the topic has made fail is dropped, with the partitions of other topics that it was for.
+      if (this.#pending.size > 0) this.#takeUp()
+      return
+    }
     const assignments = [...this.#fetching.assignments.values()].filter(each => each.topic === topic)
     this.#end(assignments, 'lost')
     for (const { partition } of assignments) this.#pending.set({ topic, partition }, { topic, partition })

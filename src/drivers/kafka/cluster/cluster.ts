@@ -15,6 +15,7 @@ import type { RequestFor } from '../transport/connection.js'
 import { RefusedConnectionError, UnansweredError } from '../transport/failures.js'
 import type { Lane, Transport } from '../transport/transport.js'
 import type { KnownTopic } from './metadata.js'
+import { NewestTopics } from './newest-topics.js'
 import { ProtocolFailure } from './protocol-failure.js'
 
 /** How long a broker may take for requests that it answers at once, ms. */
@@ -35,6 +36,8 @@ const minRefreshInterval = 100
 const leaderlessInterval = 500
 /** The interval of metadata requests while a topic is missing, ms. */
 const missingInterval = 2_000
+/** How long a watched topic may go without an answer about it before it is asked for, ms: whoever watches it usually asks. */
+const unansweredInterval = 500
 
 /**
  * The metadata of brokers, watched topics and coordinators, kept up to date.
@@ -44,6 +47,7 @@ const missingInterval = 2_000
 export class Cluster {
   readonly #brokers = new Map<number, Address>()
   readonly #topics = new Map<string, KnownTopic>()
+  readonly #newest = new NewestTopics()
   readonly #names = new Map<string, string>()
   readonly #watched = new Map<string, number>()
   readonly #coordinators = new Map<string, Promise<number>>()
@@ -52,7 +56,13 @@ export class Cluster {
   #maxAge: number
   readonly #ended = new AbortController()
   #refreshing: Promise<void> | undefined
+  /** The topics that the refresh under way asks for, once it is sent. */
+  #asking: ReadonlySet<string> | undefined
   #refreshedAt = Number.NEGATIVE_INFINITY
+  /** When the last refresh ended, or topics began to be watched. */
+  #currentAt = Number.NEGATIVE_INFINITY
+  /** When a topic began to be watched. */
+  #addedAt = Number.NEGATIVE_INFINITY
   #timer: NodeJS.Timeout | undefined
 
   constructor(
@@ -173,7 +183,12 @@ export class Cluster {
   /** Keeps the metadata of these topics up to date. Returns a function that ends that. */
   watch(names: Iterable<string>): () => void {
     const watched = [...names]
-    for (const name of watched) this.#watched.set(name, (this.#watched.get(name) ?? 0) + 1)
+    const now = this.clock.monotonic()
+    if (this.#watched.size === 0) this.#currentAt = now
+    for (const name of watched) {
+      if (!this.#watched.has(name)) this.#addedAt = now
+      this.#watched.set(name, (this.#watched.get(name) ?? 0) + 1)
+    }
     this.#schedule()
     return () => {
       for (const name of watched) {
@@ -182,13 +197,15 @@ export class Cluster {
         else {
           this.#watched.delete(name)
           this.#forget(name)
+          this.#newest.forget(name)
         }
       }
     }
   }
 
   /**
-   * Requests the present metadata of these topics, and of no others.
+   * Requests the present metadata of these topics, and of no others. For watched topics, an answer that is out of date is
+   * replaced by what is known.
    *
    * @param create True: brokers may create topics that do not exist, if they are configured to.
    */
@@ -211,7 +228,8 @@ export class Cluster {
       const error = errorCode === 0 ? undefined : kafkaError(errorCode)
       learnt.set(name, { name, id: topicId, partitions: Array.from(known, each => each ?? leaderless), error })
     }
-    for (const topic of learnt.values()) this.#know(topic)
+    for (const topic of learnt.values()) learnt.set(topic.name, this.#know(topic))
+    if (this.#refreshing === undefined) this.#schedule()
     for (const listener of [...this.#listeners]) listener()
     return learnt
   }
@@ -233,11 +251,15 @@ export class Cluster {
     return found
   }
 
-  #know(topic: KnownTopic): void {
-    if (!this.#watched.has(topic.name)) return
+  /** Returns what is known with this answer. */
+  #know(answer: KnownTopic): KnownTopic {
+    if (!this.#watched.has(answer.name)) return answer
+    const topic = this.#newest.take(answer)
+    if (topic === undefined) return this.#topics.get(answer.name) ?? answer
     this.#forget(topic.name)
     this.#topics.set(topic.name, topic)
     if (topic.id !== ZERO_UUID) this.#names.set(topic.id, topic.name)
+    return topic
   }
 
   #forget(name: string): void {
@@ -247,10 +269,17 @@ export class Cluster {
     if (this.#names.get(before.id) === name) this.#names.delete(before.id)
   }
 
-  /** Refreshes the metadata of all watched topics. Concurrent calls share one request. Rejects if no broker answers. */
+  /**
+   * Refreshes the metadata of all watched topics. Concurrent calls share one request, unless a topic is watched that it does
+   * not ask for. Rejects if no broker answers.
+   */
   refresh(): Promise<void> {
-    this.#refreshing ??= this.#refresh().finally(() => {
+    const underWay = this.#refreshing
+    if (underWay !== undefined) return this.#asksForAll ? underWay : underWay.catch(() => {}).then(() => this.refresh())
+    this.#refreshing = this.#refresh().finally(() => {
       this.#refreshing = undefined
+      this.#asking = undefined
+      this.#currentAt = this.clock.monotonic()
       this.#schedule()
     })
     return this.#refreshing
@@ -260,27 +289,41 @@ export class Cluster {
     const wait = this.#refreshedAt + minRefreshInterval - this.clock.monotonic()
     if (wait > 0) await pause(wait, this.ended)
     this.#refreshedAt = this.clock.monotonic()
-    await this.learn([...this.#watched.keys()])
+    this.#asking = new Set(this.#watched.keys())
+    await this.learn([...this.#asking])
   }
 
-  /** Schedules the next refresh: soon while a partition has no leader, or a topic is missing. */
+  get #asksForAll(): boolean {
+    const asking = this.#asking
+    return asking === undefined || [...this.#watched.keys()].every(name => asking.has(name))
+  }
+
+  /**
+   * Schedules the next refresh. Its time does not depend on when this is called, because topics may begin to be watched more
+   * often than the metadata are refreshed.
+   */
   #schedule(): void {
     clearTimeout(this.#timer)
     if (this.ended.aborted || this.#watched.size === 0) return
-    const wait = Math.min(this.maxAge, this.#soonest())
+    const wait = Math.max(0, this.#dueAt - this.clock.monotonic())
     this.#timer = setTimeout(() => {
       // On failure, whoever needs the metadata asks again and reports it.
       this.refresh().catch(() => {})
     }, wait)
   }
 
-  #soonest(): number {
-    let soonest = Number.POSITIVE_INFINITY
+  /** Soon while a partition has no leader, a topic is missing, or nothing was answered about one. */
+  get #dueAt(): number {
+    const { maxAge } = this
+    let wait = maxAge
     for (const { partitions } of this.#topics.values()) {
-      if (partitions.some(({ leader }) => leader < 0)) return leaderlessInterval
-      if (partitions.length === 0) soonest = missingInterval
+      if (partitions.some(({ leader }) => leader < 0)) wait = Math.min(wait, leaderlessInterval)
+      else if (partitions.length === 0) wait = Math.min(wait, missingInterval)
     }
-    return soonest
+    const dueAt = this.#currentAt + wait
+    // Each answer is stored, so these are topics that nobody has got an answer about.
+    if (this.#topics.size >= this.#watched.size) return dueAt
+    return Math.min(dueAt, Math.max(this.#currentAt, this.#addedAt) + Math.min(unansweredInterval, maxAge))
   }
 
   // ── Coordinators ─────────────────────────────────────────────────────────────────────────────────────────────────

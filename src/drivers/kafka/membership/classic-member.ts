@@ -96,7 +96,11 @@ export class ClassicMember implements Member {
         this.#group.admission.admitted()
         this.#enter('stable')
         this.#beat()
-        if (this.#take(share)) await this.#untilRebalance()
+        if (this.#take(share)) {
+          // Partitions may have been added since they were counted.
+          this.#onMetadata()
+          await this.#untilRebalance()
+        }
         await this.#giveUp()
       } catch (error) {
         if (this.#ended) return
@@ -132,7 +136,6 @@ export class ClassicMember implements Member {
    * that moves is assigned to its new owner only then.
    */
   #take(share: readonly TopicPartition[]): boolean {
-    this.#rebalance = false
     const given = PartitionMap.of(share)
     const keeps = this.owner.held().every(place => given.has(place))
     this.owner.assigned(share)
@@ -200,6 +203,8 @@ export class ClassicMember implements Member {
     this.#group.admission.asked()
     const { group, sessionTimeout, rebalanceTimeout, instanceId, rack } = this.settings
     const topics = this.#topics
+    // What changes from here on is not in the claim, so this member must join again.
+    this.#rebalance = false
     const claim = { topics, owned: this.owner.held(), generation: this.#generation }
     const sent = this.#group.contact.now()
     const asking = this.#group.coordinator.ask(
@@ -230,7 +235,7 @@ export class ClassicMember implements Member {
     this.#protocol = joined.protocolName ?? ''
     this.#group.contact.begins(sent)
     const isLeader = joined.leader === joined.memberId
-    this.#forgetShared()
+    if (!isLeader) this.#forgetShared()
     const shares = isLeader ? await this.#shareOut(joined.members) : []
     const synced = await this.#group.coordinator.ask(
       syncGroup,
@@ -255,13 +260,17 @@ export class ClassicMember implements Member {
   ): Promise<{ memberId: string; assignment: Buffer }[]> {
     const claims = new Map(members.map(({ memberId, metadata }) => [memberId, decodeClaim(this.#protocol, metadata)]))
     const topics = new Set([...claims.values()].flatMap(claim => claim.topics))
+    const before = this.#stopWatchingShared
+    // The new topics first, so that what is known of topics that stay is kept.
+    this.#stopWatchingShared = this.cluster.watch(topics)
+    before?.()
+    this.#shared = new Map()
     const counts = new Map<string, number>()
     // Topics of other members too: a leader assigns topics that it need not subscribe to. A topic that was deleted, or that
     // this member may not see, has no partitions, and must not prevent the assignment of the others.
     for (const [name, { partitions }] of await this.cluster.learn([...topics])) {
       if (partitions.length > 0) counts.set(name, partitions.length)
     }
-    this.#stopWatchingShared = this.cluster.watch(topics)
     this.#shared = new Map([...topics].map(name => [name, counts.get(name) ?? 0]))
     const shares = shareOut(this.#protocol, claims, counts)
     return [...shares].map(([memberId, share]) => ({ memberId, assignment: encodeShare(share) }))

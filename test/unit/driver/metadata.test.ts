@@ -1,0 +1,220 @@
+import { lastValueFrom } from 'rxjs'
+import { describe, expect, it, vi } from 'vitest'
+import { errorCode } from '../../../src/protocol/errors'
+import type { Asked } from '../../fake-broker/asked'
+import { brokers, Reading } from '../../fake-broker/reading'
+import { Scope } from '../../fake-broker/scope'
+
+const protocols = ['classic', 'consumer', undefined] as const
+const inGroup = (groupProtocol: (typeof protocols)[number]) =>
+  groupProtocol === undefined ? { group: undefined } : { groupProtocol }
+
+/** The answer of a broker that is behind: what it said of a topic before. */
+const said = (topic: unknown) => (answer: { topics: unknown[] }) => ({ ...answer, topics: [topic] }) as never
+
+/** Looks that the client took at its topics. */
+const looks = (asked: readonly Asked[]) =>
+  asked.filter(({ name, request }) => name === 'Metadata' && request.topics?.length)
+
+describe.concurrent('metadata', () => {
+  for (const groupProtocol of protocols) {
+    const how = groupProtocol ?? 'without a group'
+
+    it(`of a broker that has not heard of added partitions takes none away (${how})`, async () => {
+      await using test = new Scope()
+      const kafka = await brokers(test)
+      const topic = kafka.create('orders', 0)
+      let behind = false
+      kafka.on('Metadata', ({ request }) => {
+        if (!behind || !request.topics?.length) return undefined
+        return {
+          change: answer => ({
+            ...answer,
+            topics: answer.topics.map((each: { partitions: unknown[] }) => ({
+              ...each,
+              partitions: each.partitions.slice(0, 1),
+            })),
+          }),
+        }
+      })
+      const request = { startFrom: 'latest', metadataMaxAge: 50, ...inGroup(groupProtocol) } as const
+      const reading = await Reading.start(test, kafka, ['orders'], request)
+      await reading.until(() => reading.assigned.size === 1)
+      topic.addPartition(0).append('0')
+      await reading.until(() => reading.has('0'))
+      behind = true
+      const before = looks(kafka.asked).length
+      await vi.waitUntil(() => looks(kafka.asked).length > before + 2, 5_000)
+      kafka.log('orders', 1).append('1')
+      await reading.until(() => reading.has('1'))
+      behind = false
+      const after = looks(kafka.asked).length
+      await vi.waitUntil(() => looks(kafka.asked).length > after + 2, 5_000)
+      kafka.log('orders', 1).append('2')
+      await reading.until(() => reading.has('2'))
+      expect(reading.records).toEqual(['orders-1@0 0', 'orders-1@1 1', 'orders-1@2 2'])
+      expect(reading.story).not.toContain('lost')
+    })
+
+    it(`of a broker that has not heard that a topic was made again is out of date (${how})`, async () => {
+      await using test = new Scope()
+      const kafka = await brokers(test)
+      kafka.create('orders', 0)
+      kafka.log('orders').append('old')
+      let former: unknown
+      let behind = false
+      kafka.on('Metadata', ({ request }) => {
+        if (!request.topics?.length) return undefined
+        if (behind) return { change: said(former) }
+        return {
+          change: answer => {
+            former ??= answer.topics[0]
+            return answer
+          },
+        }
+      })
+      const request = { metadataMaxAge: 50, ...inGroup(groupProtocol) }
+      const reading = await Reading.start(test, kafka, ['orders'], request)
+      await reading.until(() => reading.has('old'))
+      kafka.create('orders', 0)
+      kafka.log('orders').append('0')
+      await reading.until(() => reading.has('0'))
+      const told = reading.troubles.length
+      behind = true
+      const before = looks(kafka.asked).length
+      await vi.waitUntil(() => looks(kafka.asked).length > before + 2, 5_000)
+      behind = false
+      kafka.log('orders').append('1')
+      await reading.until(() => reading.has('1'))
+      expect(reading.records).toEqual(['orders-0@0 old', 'orders-0@0 0', 'orders-0@1 1'])
+      expect(reading.troubles.slice(told)).toEqual([])
+    })
+
+    it(`is asked for topics that are subscribed to while it is under way (${how})`, async () => {
+      await using test = new Scope()
+      const kafka = await brokers(test)
+      kafka.create('orders', 0)
+      kafka.create('refunds', 0)
+      kafka.log('refunds').append('first')
+      // Otherwise nothing asks for it within the test.
+      const request = { metadataMaxAge: 300_000, ...inGroup(groupProtocol) }
+      const reading = await Reading.start(test, kafka, ['orders'], request)
+      await reading.until(() => reading.assigned.size === 1)
+      let answer = () => {}
+      const until = new Promise<void>(resolve => {
+        answer = resolve
+      })
+      kafka.next('Metadata', { until })
+      // The log moved: the client asks who leads it.
+      kafka.next('Fetch', { change: answer => notLed(answer) })
+      const before = looks(kafka.asked).length
+      await vi.waitUntil(() => looks(kafka.asked).length > before, 5_000)
+      reading.driver.subscribe(['orders', 'refunds'])
+      answer()
+      await reading.until(() => reading.has('first'))
+    })
+  }
+
+  it('is asked for again soon where the first request fails', async () => {
+    await using test = new Scope()
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    kafka.log('orders').append('first')
+    kafka.on('Metadata', ({ request }) =>
+      request.topics?.length && looks(kafka.asked).length <= 2 ? { ending: 'cut' } : undefined,
+    )
+    const reading = await Reading.start(test, kafka, ['orders'], { group: undefined, metadataMaxAge: 300_000 })
+    await reading.until(() => reading.has('first'))
+  })
+
+  it('is refreshed in time, however often others begin to look at topics', async () => {
+    await using test = new Scope()
+    const kafka = await brokers(test)
+    const topic = kafka.create('orders', 0)
+    kafka.create('refunds', 0)
+    const reading = await Reading.start(test, kafka, ['orders'], { group: undefined, metadataMaxAge: 400 })
+    await reading.until(() => reading.assigned.size === 1)
+    topic.addPartition(0).append('first')
+    let isRead = false
+    const read = reading
+      .until(() => reading.has('first'))
+      .then(() => {
+        isRead = true
+      })
+    // As a page does that shows how far behind a group is.
+    while (!isRead) await lastValueFrom(reading.driver.endOffsets('refunds'))
+    await read
+  })
+
+  it('of a topic that turns out to be forbidden while others are looked up holds none of them up', async () => {
+    await using test = new Scope()
+    const kafka = await brokers(test)
+    for (const topic of ['orders', 'refunds', 'secrets']) {
+      kafka.create(topic, 0)
+      kafka.log(topic).append(topic)
+    }
+    const reading = await Reading.start(test, kafka, ['orders'], { group: undefined, metadataMaxAge: 300_000 })
+    await reading.until(() => reading.has('orders'))
+    kafka.topics.get('secrets')!.unreadable = true
+    kafka.on('ListOffsets', () => ({
+      change: answer => ({
+        ...answer,
+        topics: answer.topics.map((each: { name: string; partitions: object[] }) =>
+          each.name === 'secrets' ? { ...each, partitions: each.partitions.map(forbidden) } : each,
+        ),
+      }),
+    }))
+    reading.driver.subscribe(['orders', 'refunds', 'secrets'])
+    await reading.until(() => reading.has('refunds'))
+  })
+})
+
+describe.concurrent('a member of a classic group', () => {
+  it('joins again where it is given other topics while it joins', async () => {
+    await using test = new Scope()
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    kafka.create('refunds', 0)
+    kafka.log('refunds').append('first')
+    let answer = () => {}
+    const until = new Promise<void>(resolve => {
+      answer = resolve
+    })
+    kafka.next('SyncGroup', { until })
+    const reading = await Reading.start(test, kafka, ['orders'])
+    await vi.waitUntil(() => kafka.count('SyncGroup') > 0, 5_000)
+    reading.driver.subscribe(['orders', 'refunds'])
+    answer()
+    await reading.until(() => reading.has('first'))
+  })
+
+  it('has partitions shared out that are added while it joins as the leader', async () => {
+    await using test = new Scope()
+    const kafka = await brokers(test)
+    const topic = kafka.create('orders', 0)
+    let answer = () => {}
+    const until = new Promise<void>(resolve => {
+      answer = resolve
+    })
+    kafka.next('SyncGroup', { until })
+    // From now on nothing but what the leader missed tells it.
+    const reading = await Reading.start(test, kafka, ['orders'], { metadataMaxAge: 300_000 })
+    await vi.waitUntil(() => kafka.count('SyncGroup') > 0, 5_000)
+    topic.addPartition(0).append('first')
+    await lastValueFrom(reading.driver.endOffsets('orders'))
+    answer()
+    await reading.until(() => reading.has('first'))
+  })
+})
+
+const forbidden = (partition: object) => ({ ...partition, errorCode: errorCode.TOPIC_AUTHORIZATION_FAILED })
+
+function notLed(answer: { responses: { partitions: object[] }[] }) {
+  return {
+    ...answer,
+    responses: answer.responses.map(each => ({
+      ...each,
+      partitions: each.partitions.map(one => ({ ...one, errorCode: errorCode.NOT_LEADER_OR_FOLLOWER })),
+    })),
+  } as never
+}
