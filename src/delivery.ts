@@ -1,5 +1,6 @@
 import type { Observable } from 'rxjs'
 import type { ClientMessage } from './channels.js'
+import { checkOptions, invalid, type KnownOptions } from './options.js'
 import type { HeaderPair } from './record-batch.js'
 
 /**
@@ -131,7 +132,7 @@ export interface RecordHolder {
   /** Whether an unsettled one of them can still be reached. Default: false. */
   readonly isBusy?: boolean
   /** Fails those that can no longer be reached. Default: the record that they replace fails. */
-  failLost?(reason: unknown, options: { readonly retry?: boolean | undefined }): void
+  failLost?(reason: unknown, options: FailOptions): void
 }
 
 /** Returns the delivery behind a record, mapped or not; undefined for a record that no client delivered. */
@@ -139,11 +140,27 @@ export function deliveryBehind(record: unknown): Delivery | undefined {
   return (record as { readonly [delivery]?: Delivery } | null | undefined)?.[delivery]
 }
 
+/** The options of `ConsumeRecord.fail`. */
+export interface FailOptions {
+  /** False: straight to the dead-letter step. Default: true. */
+  readonly retry?: boolean | undefined
+}
+
+const knownOfFail: KnownOptions<FailOptions> = { retry: true }
+
+/** @throws ConfigurationError. With a misspelled `retry: false`, a record would be tried again without a word. */
+export function checkFail(options: FailOptions | undefined): void {
+  if (options === undefined || options === failedByHandle) return
+  checkOptions('fail', options, knownOfFail)
+  const { retry } = options
+  if (retry !== undefined && typeof retry !== 'boolean') throw invalid('fail: retry', retry, 'must be a boolean')
+}
+
 /** The same symbol in every copy of this package in the process. */
 const byHandle: unique symbol = Symbol.for('rxmika.handle') as never
 
 /** The options that `handle` passes to `fail`. They tell a handler that threw from one that called `fail` itself. */
-export const failedByHandle: { readonly retry?: boolean | undefined } = Object.freeze({ retry: true, [byHandle]: true })
+export const failedByHandle: FailOptions = Object.freeze({ retry: true, [byHandle]: true })
 
 export function isByHandle(
   options: { readonly retry?: boolean | undefined; readonly [byHandle]?: boolean } | undefined,
@@ -158,13 +175,13 @@ export type FailureStage = 'decode' | 'handle' | 'pipeline'
 const stage: unique symbol = Symbol.for('rxmika.stage') as never
 
 /** The options that `decode` passes to `fail` when its decoder rejects: an ordinary failure, with its own stage. */
-export const failedByDecoder: { readonly retry?: boolean | undefined } = Object.freeze({
+export const failedByDecoder: FailOptions = Object.freeze({
   retry: true,
   [stage]: 'decode',
 })
 
 /** The options with which leak detection fails a record that its pipeline dropped. */
-export const failedByLeak: { readonly retry?: boolean | undefined } = Object.freeze({
+export const failedByLeak: FailOptions = Object.freeze({
   retry: true,
   [stage]: 'pipeline',
 })

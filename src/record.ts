@@ -1,10 +1,12 @@
 import type { InspectOptions } from 'node:util'
 import { type ConsumedHeaders, headersByName, lastHeader, type OwnHeaders } from './consumed-headers.js'
 import {
+  checkFail,
   type Delivery,
   type DeliveryOwner,
   type DeliveryPhase,
   delivery,
+  type FailOptions,
   type FailureStage,
   failureStage,
   isByHandle,
@@ -16,7 +18,7 @@ import { inspected, inspectedAs, readable } from './readable.js'
 import type { HeaderPair, RecordBatch } from './record-batch.js'
 
 export type { ConsumedHeaders } from './consumed-headers.js'
-export type { DeliveryPhase, Outrun, Rebalances } from './delivery.js'
+export type { DeliveryPhase, FailOptions, Outrun, Rebalances } from './delivery.js'
 
 /** The place where a delivery was read. */
 export interface RecordSource {
@@ -65,8 +67,10 @@ export interface ConsumeRecord<V = Buffer | null> {
   /**
    * Sends the record down its topic's failure route; with `retry: false`, straight to its dead-letter step. Returns false as
    * `ack` does.
+   *
+   * @throws ConfigurationError for an option that does not exist.
    */
-  fail(reason?: unknown, options?: { readonly retry?: boolean | undefined }): boolean
+  fail(reason?: unknown, options?: FailOptions): boolean
   /** True once `ack()` or `fail()` can no longer change anything: one of them was called, or the assignment has ended. */
   readonly settled: boolean
   /** Returns the same record with another value. Both share one settlement. `fn` runs once, synchronously. */
@@ -314,7 +318,8 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
     return true
   }
 
-  fail(reason?: unknown, options?: { readonly retry?: boolean | undefined }): boolean {
+  fail(reason?: unknown, options?: FailOptions): boolean {
+    checkFail(options)
     if (this.#settlement !== undefined) return this.#again('fail', reason)
     if (this.#owner.ended) return this.#late()
     const retry = options?.retry ?? true
@@ -449,7 +454,7 @@ export class MappedRecord<V> implements ConsumeRecord<V> {
   ack() {
     return this.#delivered.ack()
   }
-  fail(reason?: unknown, options?: { readonly retry?: boolean | undefined }) {
+  fail(reason?: unknown, options?: FailOptions) {
     return this.#delivered.fail(reason, options)
   }
   map<W>(fn: (value: V, record: ConsumeRecord<V>) => W): ConsumeRecord<W> {

@@ -9,7 +9,8 @@ const known: KnownOptions<ReadOptions> = { partitions: true, from: true, until: 
 export function configureRead(options: ReadOptions = {}): Pick<ReadRequest, 'partitions' | 'from' | 'until'> {
   checkOptions('read', options, known)
   const { partitions, from = 'earliest', until = 'caught-up' } = options
-  return { partitions: partitions && partitionList(partitions), from: beginning(from), until: end(until) }
+  const list = partitions === undefined ? undefined : partitionList(partitions)
+  return { partitions: list, from: beginning(from), until: end(until) }
 }
 
 function partitionList(partitions: readonly number[]): readonly number[] {

@@ -81,7 +81,7 @@ const known: KnownOptions<DeadLetterOfOptions> = { group: true }
 export function deadLetterOf(record: RecordWithHeaders, options: DeadLetterOfOptions = {}): DeadLetter | undefined {
   checkOptions('deadLetterOf', options, known)
   const { group } = options
-  if (group !== undefined && (typeof group !== 'string' || group === '')) {
+  if (group !== undefined && (typeof group !== 'string' || group.trim() === '')) {
     throw invalid('deadLetterOf: group', group, 'must be a non-empty string')
   }
   const headers = lastValues(pairsOf(record))

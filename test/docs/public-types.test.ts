@@ -37,7 +37,7 @@ describe('every entry point', () => {
     expect(exact(options.flatMap(({ members }) => members))).toEqual([])
 
     const inline = exported.flatMap(({ inline }) => inline)
-    expect(inline.map(({ name }) => name)).toContain('ConsumeRecord.fail(options).retry')
+    expect(inline.map(({ name }) => name)).toContain('Simulation.work(options).delay')
     expect(exact(inline)).toEqual([])
   })
 })

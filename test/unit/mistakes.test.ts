@@ -1,18 +1,23 @@
+import { of, tap } from 'rxjs'
 import {
   breaker,
   type Client,
   ConfigurationError,
+  type ConsumeRecord,
   commitOffsets,
   completionBarrier,
   createClient,
   type Decoder,
   deadLetter,
+  deadLetterOf,
   decode,
   exponential,
   fixed,
+  fork,
   halt,
   handle,
   json,
+  latest,
   redeliver,
   retryTopic,
   steps,
@@ -20,6 +25,7 @@ import {
 import { memoryBroker, recordMarbles, runMarbles, simulate } from 'rxmika/testing'
 import { afterAll, describe, expect, it } from 'vitest'
 import { configure } from '../../src/client/config.js'
+import { fakeRecord } from '../marbles/fake-record.js'
 
 // Mistakes are caught where they are made: by a throw of the call that they are in, and not later by silence.
 
@@ -33,6 +39,14 @@ function client(): Client {
 }
 
 afterAll(() => Promise.all(clients.map(one => one.close())))
+
+function branchRecord(): ConsumeRecord {
+  const seen: ConsumeRecord[] = []
+  of(fakeRecord())
+    .pipe(fork(tap(record => void seen.push(record))))
+    .subscribe()
+  return seen[0]!
+}
 
 function refusal(make: () => unknown): string {
   try {
@@ -92,6 +106,12 @@ const takers: Record<
       sessionTimeout: 'ms',
       heartbeatInterval: 'ms',
       stallAfter: 'ms',
+      groupProtocol: 'word',
+      instanceId: 'name',
+      rack: 'name',
+      metadataMaxAge: 'ms',
+      positions: 'function',
+      leaks: 'word',
       codecs: 'object',
     },
   },
@@ -118,6 +138,12 @@ const takers: Record<
       decode: 'decoder',
     },
   },
+  // `tombstones` belongs to `decode`.
+  "topic 'orders' ": {
+    call: (options: never) => client().topic('orders', options),
+    needs: { decode: String },
+    has: { tombstones: 'word' },
+  },
   "topic 'orders': keyFence": {
     call: (keyFence: never) => client().topic('orders', { keyFence }),
     has: { afterDeadLetter: 'word', maxKeys: 'integer' },
@@ -136,12 +162,22 @@ const takers: Record<
     call: (options: never) => client().closeGracefully(options),
     has: { timeout: 'ms', signal: 'signal' },
   },
-  replayDlq: { call: (options: never) => client().replayDlq(options), has: { until: 'word', filter: 'function' } },
+  replayDlq: {
+    call: (options: never) => client().replayDlq(options),
+    has: { until: 'word', filter: 'function', attempts: 'word', rate: 'number' },
+  },
+  read: {
+    call: (options: never) => client().read('orders', options),
+    has: { partitions: 'word', from: 'word', until: 'word' },
+  },
+  stalls: { call: (options: never) => client().stalls(options), has: { all: 'boolean' } },
+  latest: { call: (options: never) => latest(5, options), has: { by: 'function' } },
+  deadLetterOf: { call: (options: never) => deadLetterOf({}, options), has: { group: 'name' } },
   handle: {
     call: (options: never) => handle(() => {}, options),
-    has: { concurrency: 'limit', order: 'word', timeout: 'ms' },
+    has: { concurrency: 'limit', order: 'word', timeout: 'ms', onBatchFailure: 'word' },
   },
-  decode: { call: (options: never) => decode(String, options), has: { concurrency: 'limit' } },
+  decode: { call: (options: never) => decode(String, options), has: { concurrency: 'limit', tombstones: 'word' } },
   completionBarrier: { call: (options: never) => completionBarrier(1, options), has: {} },
   commitOffsets: {
     call: (options: never) => commitOffsets(memoryBroker().driver(), options),
@@ -163,6 +199,15 @@ const takers: Record<
     needs: { attempts: 2 },
     has: { attempts: 'limit', backoff: 'function' },
   },
+  fail: {
+    call: (options: never) => fakeRecord().fail('why', options),
+    has: { retry: 'boolean' },
+  },
+  // Of a record as a branch of `fork` has it.
+  'fail ': {
+    call: (options: never) => branchRecord().fail('why', options),
+    has: { retry: 'boolean' },
+  },
   breaker: {
     call: (options: never) => breaker(client(), options),
     needs: { failures: 1, within: 1 },
@@ -177,6 +222,7 @@ const takers: Record<
       autoCreate: 'boolean',
       maxBatchRecords: 'integer',
       maxRecordBytes: 'integer',
+      groupProtocol: 'word',
     },
   },
   runMarbles: {

@@ -1,15 +1,17 @@
 import type { InspectOptions } from 'node:util'
 import {
+  checkFail,
   type Delivery,
   type DeliveryOwner,
   type DeliveryPhase,
   delivery,
+  type FailOptions,
   type Outrun,
   type RecordHolder,
 } from '../../delivery.js'
 import { inspected, inspectedAs, readable } from '../../readable.js'
 import { type ConsumeRecord, MappedRecord, seenFrom } from '../../record.js'
-import type { FailOptions, ForkedRecord } from './forked-record.js'
+import type { ForkedRecord } from './forked-record.js'
 
 /** A record as one branch of a `fork` gets it. It has a settlement of its own; everything else is that of the record. */
 export class BranchRecord<V> implements ConsumeRecord<V>, Delivery {
@@ -85,6 +87,7 @@ export class BranchRecord<V> implements ConsumeRecord<V>, Delivery {
   }
 
   fail(reason?: unknown, options?: FailOptions): boolean {
+    checkFail(options)
     return this.#forked.fail(this.#branch, this.#held, reason, options)
   }
 

@@ -1,10 +1,6 @@
-import { type Delivery, deliveryBehind, isByHandle } from '../../delivery.js'
+import { type Delivery, deliveryBehind, type FailOptions, isByHandle } from '../../delivery.js'
 import type { ConsumeRecord } from '../../record.js'
 import { BranchRecord } from './branch-record.js'
-
-export interface FailOptions {
-  readonly retry?: boolean
-}
 
 /** The failure of one branch's part of a record. */
 class Failure {
