@@ -4,15 +4,21 @@ import { CommandFailure, exitCode } from './failure.js'
 /**
  * Asks on the terminal before something is done.
  *
- * @throws CommandFailure when the answer is no, or there is no terminal to ask on.
+ * @throws CommandFailure if the answer is not yes, or if there is no terminal to ask on.
  */
-export async function confirmed(question: string, { yes }: { readonly yes?: boolean }): Promise<void> {
-  if (yes === true) return
-  if (!process.stdin.isTTY)
-    throw new CommandFailure('nothing was done: without a terminal to ask on it needs --yes', exitCode.refused)
+export async function confirmed(question: string, interrupted: AbortSignal): Promise<void> {
+  if (!process.stdin.isTTY || !process.stderr.isTTY) {
+    throw new CommandFailure('nothing was done: without a terminal to ask on, --yes is needed', exitCode.refused)
+  }
   const asking = createInterface({ input: process.stdin, output: process.stderr })
+  // Ctrl-C and Ctrl-D. Readline reads the terminal, so the process gets no signal.
+  const unanswered = new Promise<string>(resolve => {
+    asking.on('SIGINT', () => resolve(''))
+    asking.on('close', () => resolve(''))
+    interrupted.addEventListener('abort', () => resolve(''))
+  })
   try {
-    const answer = await asking.question(`${question} [y/N] `)
+    const answer = await Promise.race([asking.question(`${question} [y/N] `), unanswered])
     if (!/^y(es)?$/i.test(answer.trim())) throw new CommandFailure('nothing was done', exitCode.refused)
   } finally {
     asking.close()

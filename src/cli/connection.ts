@@ -6,7 +6,7 @@ import { TopicNames } from '../client/topic-names.js'
 import { KafkaAdmin } from '../drivers/kafka/admin.js'
 import { CommandFailure, exitCode, wrongUse } from './failure.js'
 
-/** How every command reaches Kafka: by flags, or by the environment as a client reads it. */
+/** How a command connects to Kafka. What is absent is read from the environment, by the keys of a client. */
 export interface ConnectionFlags {
   readonly brokers?: string
   readonly ssl?: boolean
@@ -17,14 +17,14 @@ export interface ConnectionFlags {
   readonly retryTopic?: string
 }
 
-/** How long the brokers have to answer at all, ms. */
-const connectTimeout = 10_000
+/** How long the command waits for the first answer of a broker, ms. */
+const connectTimeout = 5_000
 
-/** What the commands share. Topics and groups are given and shown without the suffix. */
+/** A connection to Kafka. Users give and see the names of topics and groups without the suffix. */
 export interface Connection {
   readonly client: Client
   readonly admin: KafkaAdmin
-  /** Of groups, too. */
+  /** For the names of groups too. */
   readonly names: TopicNames
   readonly dlqTopic: string | undefined
   readonly retryTopic: string | undefined
@@ -32,11 +32,15 @@ export interface Connection {
 }
 
 /**
- * Connects. The password comes by KAFKA_SASL_PASSWORD alone: flags are seen by everyone on the machine.
+ * Connects. The password is read from KAFKA_SASL_PASSWORD only: everyone on the machine can see flags.
  *
- * @throws CommandFailure when no broker answers. @throws ConfigurationError when flags or environment are invalid.
+ * Rejects with a `CommandFailure` if no broker answers, and with a `ConfigurationError` if flags or environment are invalid.
  */
-export async function connect(flags: ConnectionFlags, env: NodeJS.ProcessEnv): Promise<Connection> {
+export async function connect(
+  flags: ConnectionFlags,
+  env: NodeJS.ProcessEnv,
+  interrupted: AbortSignal,
+): Promise<Connection> {
   const given: Record<string, string | undefined> = {
     KAFKA_BROKERS: flags.brokers,
     KAFKA_TLS_ENABLED: flags.ssl === undefined ? undefined : String(flags.ssl),
@@ -53,13 +57,22 @@ export async function connect(flags: ConnectionFlags, env: NodeJS.ProcessEnv): P
     'rxmika-cli',
     logger,
   )
+  const stopConnecting = () => admin.close()
+  interrupted.addEventListener('abort', stopConnecting)
   try {
     await admin.connect(connectTimeout)
   } catch (error) {
     admin.close()
+    interrupted.throwIfAborted()
     throw new CommandFailure((error as Error).message, exitCode.failed, { cause: error })
+  } finally {
+    interrupted.removeEventListener('abort', stopConnecting)
   }
   const client = createClient(options)
+  // Ends its reads. What is written by `admin` is written to its end.
+  interrupted.addEventListener('abort', () => {
+    client.close().catch(() => {})
+  })
   return {
     client,
     admin,

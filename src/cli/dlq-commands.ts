@@ -2,22 +2,13 @@ import { systemClock } from '../clock.js'
 import { partitionName } from '../place.js'
 import { confirmed } from './confirmation.js'
 import { type Connection, needDlqTopic } from './connection.js'
+import type { Context } from './context.js'
 import { type Disposal, Disposing, whoever } from './disposal.js'
 import { wrongUse } from './failure.js'
 import { grouped } from './grouped.js'
 import { type Letter, Letters } from './letters.js'
-import type { Output } from './output.js'
-import type { Progress } from './progress.js'
 import { hasRetries } from './redriven-copy.js'
 import { positive, Selection, type SelectionFlags } from './selection.js'
-
-/** What every command works with. */
-export interface Context {
-  readonly connection: Connection
-  readonly output: Output
-  readonly progress: Progress
-  readonly json: boolean
-}
 
 interface Found {
   readonly pending: Letters
@@ -181,7 +172,7 @@ async function dispose(context: Context, flags: DisposalFlags, disposal: Disposa
   }
   if (letters.length === 0) output.note('no dead letters')
   if (letters.length === 0 || flags.dryRun === true) return
-  await confirmed('Go on?', flags)
+  if (flags.yes !== true) await confirmed('Go on?', context.interrupted)
   for (const [group, each] of groups) {
     progress.begin(`${disposal.done === 'redriven' ? 'redriving' : 'discarding'} ${names.user(group)}`, each.length)
     let count = 0

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { decodeFinished } from '../client/finished-work.js'
-import type { Context } from './dlq-commands.js'
+import type { Context } from './context.js'
 import { CommandFailure, exitCode } from './failure.js'
 
 const watchEvery = 2_000

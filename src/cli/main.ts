@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { run } from './program.js'
 
-run(process.argv.slice(2), process.env).then(
+run(process.argv.slice(2), process).then(
   code => {
     process.exitCode = code
   },

@@ -1,15 +1,21 @@
 import Table from 'cli-table3'
+import { visible, visibleJson, visibleLines } from './visible.js'
 
-/** Where a command writes: what it found on `out`, everything else on `note`. */
+/** Where a command writes: its results to `stdout`, everything else to `stderr`. */
 export interface Output {
-  /** One JSON document a line. */
+  /** False once the reader of `stdout` has closed it, as `head` does. */
+  readonly isRead: boolean
+  /** Writes one JSON document as one line. */
   json(document: object): void
+  /** Writes rows below their column names. A column without a value in any row is left out. */
   table(columns: readonly string[], rows: readonly (readonly string[])[]): void
+  /** Writes lines of text. */
   line(text: string): void
+  /** Writes a message for people to `stderr`. */
   note(text: string): void
 }
 
-/** Without colours and frames that a pipe would carry along. */
+/** No frames and no colours: a pipe would pass them on. */
 const plain = {
   top: '',
   'top-mid': '',
@@ -28,20 +34,55 @@ const plain = {
   middle: '  ',
 }
 
-export function terminal(out: NodeJS.WritableStream, err: NodeJS.WritableStream): Output {
+interface Terminal {
+  readonly stdout: NodeJS.WriteStream
+  readonly stderr: NodeJS.WriteStream
+}
+
+/** The output of a process. Control characters in what it writes are shown as escapes. */
+export function terminal({ stdout, stderr }: Terminal): Output {
+  let isRead = true
+  stdout.on('error', ({ code }: NodeJS.ErrnoException) => {
+    if (code !== 'EPIPE') throw new Error(`stdout cannot be written to (${code})`)
+    isRead = false
+  })
+  // There is nobody to tell.
+  stderr.on('error', () => {})
   return {
-    json: document => void out.write(`${JSON.stringify(document)}\n`),
-    line: text => void out.write(`${text}\n`),
-    note: text => void err.write(`${text}\n`),
+    get isRead() {
+      return isRead
+    },
+    json: document => void stdout.write(`${visibleJson(document)}\n`),
+    line: text => void stdout.write(`${visibleLines(text)}\n`),
+    note: text => void stderr.write(`${visibleLines(text)}\n`),
     table(columns, rows) {
-      const table = new Table({
-        head: columns.map(name => name.toUpperCase()),
-        chars: plain,
-        style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
-      })
-      table.push(...rows.map(row => [...row]))
-      const lines = table.toString().split('\n')
-      out.write(`${lines.map(line => line.trimEnd()).join('\n')}\n`)
+      const used = columns.map((_, at) => at).filter(at => rows.some(row => row[at] !== ''))
+      const shown = rows.map(row => used.map(at => visible(row[at]!)))
+      const names = used.map(at => columns[at]!.toUpperCase())
+      const lines = tableLines(names, shown)
+      const width = stdout.isTTY ? stdout.columns : Number.POSITIVE_INFINITY
+      // A terminal would wrap the rows. A pipe has no width, and its reader wants one row in one line.
+      const fits = lines.every(line => line.length <= width)
+      stdout.write(`${(fits ? lines : blockLines(names, shown)).join('\n')}\n`)
     },
   }
+}
+
+function tableLines(names: readonly string[], rows: readonly string[][]): string[] {
+  const style = { head: [], border: [], 'padding-left': 0, 'padding-right': 0 }
+  const table = new Table({ head: [...names], chars: plain, style })
+  table.push(...rows)
+  return table
+    .toString()
+    .split('\n')
+    .map(line => line.trimEnd())
+}
+
+/** Each row as lines of name and value, with an empty line between two rows. */
+function blockLines(names: readonly string[], rows: readonly string[][]): string[] {
+  const width = Math.max(...names.map(({ length }) => length))
+  return rows.flatMap((row, at) => [
+    ...(at === 0 ? [] : ['']),
+    ...row.map((value, column) => `${names[column]!.padEnd(width)}  ${value}`.trimEnd()),
+  ])
 }

@@ -1,48 +1,72 @@
 import { Command, CommanderError, Option } from 'commander'
 import { isRxMikaError } from '../errors.js'
 import { type ConnectionFlags, connect } from './connection.js'
-import { type Context, type DisposalFlags, discard, list, redrive, type ShowFlags, show } from './dlq-commands.js'
+import type { Context, Surroundings } from './context.js'
+import { type DisposalFlags, discard, list, redrive, type ShowFlags, show } from './dlq-commands.js'
 import { CommandFailure, exitCode } from './failure.js'
+import { interruptible } from './interruption.js'
 import { type LagFlags, lag } from './lag.js'
-import { terminal } from './output.js'
+import { type Output, terminal } from './output.js'
 import { progressOf } from './progress.js'
 import type { SelectionFlags } from './selection.js'
+import { type StallsFlags, stalls } from './stalls.js'
+import { type WatchFlags, watch } from './watch.js'
 
 interface CommonFlags extends ConnectionFlags {
   readonly json?: boolean
 }
 
-/** Runs one command line and resolves with its exit code. */
-export async function run(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+/** What a command uses of its process. */
+export type CommandProcess = Pick<NodeJS.Process, 'env' | 'stdin' | 'stdout' | 'stderr' | 'on' | 'off'>
+
+/**
+ * Runs one command line. Resolves with its exit code.
+ *
+ * @param process Its environment, standard streams and signals.
+ */
+export async function run(args: readonly string[], process: CommandProcess): Promise<number> {
+  const output = terminal(process)
   try {
-    await program(env).parseAsync([...args], { from: 'user' })
+    await interruptible(process, async interrupted => {
+      await program(process, output, interrupted).parseAsync([...args], { from: 'user' })
+    })
     return exitCode.done
   } catch (error) {
+    // Commander has said what is wrong.
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.done : exitCode.wrongUse
-    const message = error instanceof Error ? error.message : String(error)
-    process.stderr.write(`rxmika: ${message}\n`)
+    output.note(`rxmika: ${error instanceof Error ? error.message : String(error)}`)
     if (error instanceof CommandFailure) return error.exitCode
     return isRxMikaError(error, 'RXMIKA_CONFIGURATION') ? exitCode.wrongUse : exitCode.failed
   }
 }
 
-function program(env: NodeJS.ProcessEnv): Command {
-  /** Connects, does the work and closes, whatever came of it. */
+type Work<C, Flags> = (context: C, flags: Flags, argument: string) => Promise<void>
+
+function program(process: CommandProcess, output: Output, interrupted: AbortSignal): Command {
+  const surroundings = (json = false): Surroundings => {
+    return { output, json, interrupted, stdin: process.stdin, progress: progressOf(process.stderr, json) }
+  }
+
+  /** A command that asks a running process. */
+  const alone =
+    <Flags extends object>(work: Work<Surroundings, Flags>) =>
+    (argument: string, flags: Flags & CommonFlags) =>
+      work(surroundings(flags.json), flags, argument)
+
+  /** A command that asks Kafka: connects, does the work and closes, whatever the result. */
   const connected =
-    <Flags>(work: (context: Context, flags: Flags, argument: string) => Promise<void>, hasArgument = false) =>
+    <Flags extends object>(work: Work<Context, Flags>) =>
     async (...given: unknown[]) => {
       const command = given.at(-1) as Command
       const flags = command.optsWithGlobals<Flags & CommonFlags>()
-      const json = flags.json === true
-      const connection = await connect(flags, env)
-      const context = {
-        connection,
-        json,
-        output: terminal(process.stdout, process.stderr),
-        progress: progressOf(process.stderr, json),
-      }
+      const argument = command.processedArgs[0] as string | undefined
+      const connection = await connect(flags, process.env, interrupted)
       try {
-        await work(context, flags, hasArgument ? String(given[0]) : '')
+        await work({ ...surroundings(flags.json), connection }, flags, argument ?? '')
+      } catch (error) {
+        // What fails after an interruption fails because of it.
+        if (interrupted.aborted && !(error instanceof CommandFailure)) throw interrupted.reason
+        throw error
       } finally {
         await connection.close()
       }
@@ -51,6 +75,14 @@ function program(env: NodeJS.ProcessEnv): Command {
   const root = new Command('rxmika')
     .description('Looks after dead letters and lag of groups that use rxmika or MiKa.')
     .exitOverride()
+    .configureOutput({
+      writeOut: text => void process.stdout.write(text),
+      writeErr: text => void process.stderr.write(text),
+      getOutHelpWidth: () => process.stdout.columns ?? 80,
+      getErrHelpWidth: () => process.stderr.columns ?? 80,
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    })
     .showHelpAfterError()
   const dlq = root.command('dlq').description('the dead letters of a DLQ topic that nobody has dealt with yet')
   withCommon(selecting(dlq.command('ls')))
@@ -70,13 +102,29 @@ function program(env: NodeJS.ProcessEnv): Command {
   withCommon(root.command('lag').argument('<group>'))
     .description('how far a group is behind, and what it has finished behind its position')
     .option('--watch', 'again every 2 s')
-    .action(connected<LagFlags>((context, flags, group) => lag(context, group, flags), true))
+    .action(connected<LagFlags>((context, flags, group) => lag(context, group, flags)))
+  root
+    .command('stalls')
+    .argument('<url>', 'of the inspector, as inspect(client) returns it; or host:port, or a port of this machine')
+    .description('what holds back the positions of a running process, since when, and why')
+    .option('--all', 'every record that is held, not only the first of each partition')
+    .option(...jsonOption)
+    .action(alone<StallsFlags>((context, flags, url) => stalls(context, url, flags)))
+  root
+    .command('watch')
+    .argument('<url>', 'of the inspector, as inspect(client) returns it; or host:port, or a port of this machine')
+    .description('what happens in a running process, live, until Ctrl-C: held records, failures, rebalances, errors')
+    .option('--held-for <time>', 'show records that hold a position back for at least this time', '2s')
+    .option(...jsonOption)
+    .action(alone<WatchFlags>((context, flags, url) => watch(context, url, flags)))
   return root
 }
 
+const jsonOption = ['--json', 'one JSON document a line, and nothing else on stdout'] as const
+
 function withCommon(command: Command): Command {
   return command
-    .option('--json', 'one JSON document a line, and nothing else on stdout')
+    .option(...jsonOption)
     .option('--brokers <list>', 'host:port, separated by commas (KAFKA_BROKERS)')
     .option('--ssl', 'connect by TLS (KAFKA_TLS_ENABLED)')
     .option('--sasl-mechanism <name>', 'PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 (KAFKA_SASL_MECHANISM)')

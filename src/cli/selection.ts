@@ -1,8 +1,8 @@
 import type { TopicNames } from '../client/topic-names.js'
 import type { DeadLetter } from '../retry/dead-letter-of.js'
 import { wrongUse } from './failure.js'
-import { moment } from './moment.js'
 import { type OffsetList, offsetList } from './offset-list.js'
+import { moment } from './time.js'
 
 /** Which letters a command is about. */
 export interface SelectionFlags {

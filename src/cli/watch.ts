@@ -1,0 +1,116 @@
+import type { Happening, Message, StallState, Standing } from '../inspector/messages.js'
+import type { Surroundings } from './context.js'
+import { CommandFailure, exitCode } from './failure.js'
+import { Inspected } from './inspected.js'
+import type { Output } from './output.js'
+import { clientLine, stallText } from './stalls.js'
+import { clockTime, duration } from './time.js'
+
+export interface WatchFlags {
+  readonly heldFor?: string
+}
+
+/**
+ * Shows what happens in a running process, live: retries, dead letters, rebalances, errors, and positions that are held back.
+ * Ends when the user interrupts it, or the client closes.
+ */
+export async function watch(
+  surroundings: Surroundings,
+  address: string,
+  { heldFor = '2s' }: WatchFlags,
+): Promise<void> {
+  const { output, json, interrupted } = surroundings
+  const inspected = new Inspected(address)
+  const telling = json ? documents(output) : lines(output)
+  const held = new HeldBack(duration('--held-for', heldFor))
+  let state: Standing['state'] | undefined
+  for await (const message of inspected.messages(interrupted)) {
+    const standing = message.type === 'snapshot' ? message : message.standing
+    if (message.type === 'snapshot') telling.client(message)
+    else {
+      for (const happening of message.happenings) telling.happening(happening)
+      if (message.more > 0 || message.missed > 0) telling.missed(message)
+    }
+    if (standing !== null) {
+      state = standing.state
+      const { begun, ended } = held.changes(standing.stalls, message.at)
+      // A closed client holds nothing, and has released nothing.
+      if (state !== 'closed') for (const stall of ended) telling.released(stall, message.at)
+      for (const stall of begun) telling.held(stall, message.at)
+    }
+    if (!output.isRead) return
+  }
+  if (interrupted.aborted) return
+  const message = `${inspected.url} has ended the connection: the inspector was closed`
+  if (state !== 'closed') throw new CommandFailure(message, exitCode.failed)
+  if (!json) output.note('the client has closed')
+}
+
+/** The first held record of each partition, once it has been held for some time. */
+class HeldBack {
+  #known = new Map<string, StallState>()
+
+  /** @param atLeast Records that are held for less are in ordinary progress, ms. */
+  constructor(readonly atLeast: number) {}
+
+  /** What has changed since the last call. */
+  changes(stalls: readonly StallState[], now: number) {
+    const held = new Map<string, StallState>()
+    for (const stall of stalls) {
+      // A retry that waits for its time is announced by its `retried` event.
+      if (stall.why === 'not-due' || now - stall.since < this.atLeast) continue
+      held.set(`${stall.place} ${stall.why}`, stall)
+    }
+    const known = this.#known
+    this.#known = held
+    return {
+      begun: [...held].filter(([key]) => !known.has(key)).map(([, stall]) => stall),
+      ended: [...known].filter(([key]) => !held.has(key)).map(([, stall]) => stall),
+    }
+  }
+}
+
+type Snapshot = Extract<Message, { readonly type: 'snapshot' }>
+type Frame = Extract<Message, { readonly type: 'frame' }>
+
+/** How the command shows what it sees. */
+interface Telling {
+  client(snapshot: Snapshot): void
+  happening(happening: Happening): void
+  held(stall: StallState, at: number): void
+  released(stall: StallState, at: number): void
+  missed(frame: Frame): void
+}
+
+function documents(output: Output): Telling {
+  return {
+    client: ({ at, identity: { clientId, group, pid }, state, health: { live, ready, reasons } }) =>
+      output.json({ type: 'client', at, clientId, group, pid, state, live, ready, reasons }),
+    happening: happening => output.json(happening),
+    held: (stall, at) => output.json({ type: 'held', at, ...stall }),
+    released: ({ place, why }, at) => output.json({ type: 'released', at, place, why }),
+    missed: ({ at, more, missed }) => output.json({ type: 'missed', at, events: more, frames: missed }),
+  }
+}
+
+/** The longest type that is common, so that places stand below each other. */
+const typeWidth = 'dead-lettered'.length
+
+function lines(output: Output): Telling {
+  const line = (at: number, type: string, ...parts: readonly string[]) =>
+    output.line([clockTime(at), type.padEnd(typeWidth), ...parts].filter(part => part !== '').join('  '))
+  return {
+    client: snapshot => output.note(clientLine(snapshot)),
+    happening({ at, type, place = '', origin, text, error, attempt }) {
+      const from = origin === undefined ? '' : `(${origin})`
+      const tried = attempt === undefined ? '' : `attempt ${attempt}`
+      line(at, type, place, from, tried, error === undefined ? (text === type ? '' : text) : `${error}: ${text}`)
+    },
+    held: (stall, at) => line(at, 'held', stall.place, stallText(stall, at)),
+    released: ({ place, why }, at) => line(at, 'released', place, `no longer ${why}`),
+    missed({ at, more, missed }) {
+      if (more > 0) line(at, 'missed', `${more} more events within 250 ms`)
+      if (missed > 0) line(at, 'missed', `${missed} messages of the inspector: its reader was too slow`)
+    },
+  }
+}
