@@ -33,6 +33,9 @@ export interface FakeGroup {
   readonly committed: Map<string, Committed>
 }
 
+/** What a broker answers about each topic that it has heard of. */
+export type View = ReadonlyMap<string, Sent<typeof metadata>['topics'][number]>
+
 /** The group of tests that have one. */
 const theGroup = 'billing'
 /** Kafka's default of `offset.metadata.max.bytes`. */
@@ -58,6 +61,7 @@ export class FakeKafka {
   coordinator = 0
   #producerIds = 0
   readonly #hanging = new Map<number, Promise<void>>()
+  readonly #views = new Map<number, View>()
   readonly #faults: { readonly name: string; readonly fault: Fault }[] = []
 
   constructor(nodes = 1) {
@@ -158,6 +162,17 @@ export class FakeKafka {
     }
   }
 
+  /** The topics as they are now, for `shows`. */
+  get view(): View {
+    return new Map([...this.topics].map(([name, topic]) => [name, described(topic)]))
+  }
+
+  /** What one broker knows of the topics, however they change; undefined: it hears of every change at once. */
+  shows(node: number, view: View | undefined): void {
+    if (view === undefined) this.#views.delete(node)
+    else this.#views.set(node, view)
+  }
+
   count(name: string): number {
     return this.asked.filter(asked => asked.name === name).length
   }
@@ -178,7 +193,7 @@ export class FakeKafka {
       case 'ApiVersions':
         return { errorCode: 0, apiKeys: served }
       case 'Metadata':
-        return this.#metadata(request)
+        return this.#metadata(node, request)
       case 'FindCoordinator':
         return this.#findCoordinator(request)
       case 'ListOffsets':
@@ -248,7 +263,8 @@ export class FakeKafka {
     }
   }
 
-  #metadata({ topics, allowAutoTopicCreation }: Received<typeof metadata>): Sent<typeof metadata> {
+  #metadata(node: number, { topics, allowAutoTopicCreation }: Received<typeof metadata>): Sent<typeof metadata> {
+    const view = this.#views.get(node)
     return {
       brokers: this.brokers.map(({ port }, nodeId) => ({ nodeId, host: '127.0.0.1', port })),
       topics: (topics ?? [...this.topics.keys()].map(name => ({ name }))).map(({ name }) => {
@@ -256,17 +272,8 @@ export class FakeKafka {
           this.create(name!, ...Array.from({ length: this.autoCreate }, () => 0))
         }
         const topic = this.topics.get(name!)
-        if (topic === undefined) return { errorCode: errorCode.UNKNOWN_TOPIC_OR_PARTITION, name, partitions: [] }
-        if (topic.forbidden) return { errorCode: errorCode.TOPIC_AUTHORIZATION_FAILED, name, partitions: [] }
-        const partitions = topic.logs.map(({ leader, epoch }, partitionIndex) => ({
-          errorCode: leader < 0 ? errorCode.LEADER_NOT_AVAILABLE : 0,
-          partitionIndex,
-          leaderId: leader,
-          leaderEpoch: epoch,
-          replicaNodes: [],
-          isrNodes: [],
-        }))
-        return { errorCode: 0, name, topicId: topic.id, partitions }
+        const known = view === undefined ? topic && described(topic) : view.get(name!)
+        return known ?? { errorCode: errorCode.UNKNOWN_TOPIC_OR_PARTITION, name, partitions: [] }
       }),
     }
   }
@@ -459,6 +466,19 @@ export class FakeKafka {
       return topic === undefined ? [] : topic.logs.map((_, partition) => `${topic.id}/${partition}`)
     })
   }
+}
+
+function described({ name, id, forbidden, logs }: FakeTopic): Sent<typeof metadata>['topics'][number] {
+  if (forbidden) return { errorCode: errorCode.TOPIC_AUTHORIZATION_FAILED, name, partitions: [] }
+  const partitions = logs.map(({ leader, epoch }, partitionIndex) => ({
+    errorCode: leader < 0 ? errorCode.LEADER_NOT_AVAILABLE : 0,
+    partitionIndex,
+    leaderId: leader,
+    leaderEpoch: epoch,
+    replicaNodes: [],
+    isrNodes: [],
+  }))
+  return { errorCode: 0, name, topicId: id, partitions }
 }
 
 /** Everything that is spoken here. */

@@ -2,6 +2,7 @@ import { lastValueFrom } from 'rxjs'
 import { describe, expect, it, vi } from 'vitest'
 import { errorCode } from '../../../src/protocol/errors'
 import type { Asked } from '../../fake-broker/asked'
+import type { FakeKafka } from '../../fake-broker/fake-kafka'
 import { brokers, Reading } from '../../fake-broker/reading'
 import { Scope } from '../../fake-broker/scope'
 
@@ -9,12 +10,14 @@ const protocols = ['classic', 'consumer', undefined] as const
 const inGroup = (groupProtocol: (typeof protocols)[number]) =>
   groupProtocol === undefined ? { group: undefined } : { groupProtocol }
 
-/** The answer of a broker that is behind: what it said of a topic before. */
-const said = (topic: unknown) => (answer: { topics: unknown[] }) => ({ ...answer, topics: [topic] }) as never
+const isLook = ({ name, request }: Asked) => name === 'Metadata' && request.topics?.length > 0
 
-/** Looks that the client took at its topics. */
-const looks = (asked: readonly Asked[]) =>
-  asked.filter(({ name, request }) => name === 'Metadata' && request.topics?.length)
+/** Resolves when so many more requests for topics have come. */
+async function looks(kafka: FakeKafka, more: number): Promise<void> {
+  const count = () => kafka.asked.filter(isLook).length
+  const before = count()
+  await vi.waitUntil(() => count() >= before + more, 5_000)
+}
 
 describe.concurrent('metadata', () => {
   for (const groupProtocol of protocols) {
@@ -24,32 +27,18 @@ describe.concurrent('metadata', () => {
       await using test = new Scope()
       const kafka = await brokers(test)
       const topic = kafka.create('orders', 0)
-      let behind = false
-      kafka.on('Metadata', ({ request }) => {
-        if (!behind || !request.topics?.length) return undefined
-        return {
-          change: answer => ({
-            ...answer,
-            topics: answer.topics.map((each: { partitions: unknown[] }) => ({
-              ...each,
-              partitions: each.partitions.slice(0, 1),
-            })),
-          }),
-        }
-      })
+      const before = kafka.view
       const request = { startFrom: 'latest', metadataMaxAge: 50, ...inGroup(groupProtocol) } as const
       const reading = await Reading.start(test, kafka, ['orders'], request)
       await reading.until(() => reading.assigned.size === 1)
       topic.addPartition(0).append('0')
       await reading.until(() => reading.has('0'))
-      behind = true
-      const before = looks(kafka.asked).length
-      await vi.waitUntil(() => looks(kafka.asked).length > before + 2, 5_000)
+      kafka.shows(0, before)
+      await looks(kafka, 3)
       kafka.log('orders', 1).append('1')
       await reading.until(() => reading.has('1'))
-      behind = false
-      const after = looks(kafka.asked).length
-      await vi.waitUntil(() => looks(kafka.asked).length > after + 2, 5_000)
+      kafka.shows(0, undefined)
+      await looks(kafka, 3)
       kafka.log('orders', 1).append('2')
       await reading.until(() => reading.has('2'))
       expect(reading.records).toEqual(['orders-1@0 0', 'orders-1@1 1', 'orders-1@2 2'])
@@ -61,18 +50,7 @@ describe.concurrent('metadata', () => {
       const kafka = await brokers(test)
       kafka.create('orders', 0)
       kafka.log('orders').append('old')
-      let former: unknown
-      let behind = false
-      kafka.on('Metadata', ({ request }) => {
-        if (!request.topics?.length) return undefined
-        if (behind) return { change: said(former) }
-        return {
-          change: answer => {
-            former ??= answer.topics[0]
-            return answer
-          },
-        }
-      })
+      const before = kafka.view
       const request = { metadataMaxAge: 50, ...inGroup(groupProtocol) }
       const reading = await Reading.start(test, kafka, ['orders'], request)
       await reading.until(() => reading.has('old'))
@@ -80,10 +58,9 @@ describe.concurrent('metadata', () => {
       kafka.log('orders').append('0')
       await reading.until(() => reading.has('0'))
       const told = reading.troubles.length
-      behind = true
-      const before = looks(kafka.asked).length
-      await vi.waitUntil(() => looks(kafka.asked).length > before + 2, 5_000)
-      behind = false
+      kafka.shows(0, before)
+      await looks(kafka, 3)
+      kafka.shows(0, undefined)
       kafka.log('orders').append('1')
       await reading.until(() => reading.has('1'))
       expect(reading.records).toEqual(['orders-0@0 old', 'orders-0@0 0', 'orders-0@1 1'])
@@ -107,8 +84,7 @@ describe.concurrent('metadata', () => {
       kafka.next('Metadata', { until })
       // The log moved: the client asks who leads it.
       kafka.next('Fetch', { change: answer => notLed(answer) })
-      const before = looks(kafka.asked).length
-      await vi.waitUntil(() => looks(kafka.asked).length > before, 5_000)
+      await looks(kafka, 1)
       reading.driver.subscribe(['orders', 'refunds'])
       answer()
       await reading.until(() => reading.has('first'))
@@ -121,7 +97,7 @@ describe.concurrent('metadata', () => {
     kafka.create('orders', 0)
     kafka.log('orders').append('first')
     kafka.on('Metadata', ({ request }) =>
-      request.topics?.length && looks(kafka.asked).length <= 2 ? { ending: 'cut' } : undefined,
+      request.topics?.length && kafka.asked.filter(isLook).length <= 2 ? { ending: 'cut' } : undefined,
     )
     const reading = await Reading.start(test, kafka, ['orders'], { group: undefined, metadataMaxAge: 300_000 })
     await reading.until(() => reading.has('first'))

@@ -47,7 +47,7 @@ const unansweredInterval = 500
 export class Cluster {
   readonly #brokers = new Map<number, Address>()
   readonly #topics = new Map<string, KnownTopic>()
-  readonly #newest = new NewestTopics()
+  readonly #newest: NewestTopics
   readonly #names = new Map<string, string>()
   readonly #watched = new Map<string, number>()
   readonly #coordinators = new Map<string, Promise<number>>()
@@ -72,6 +72,7 @@ export class Cluster {
     maxAge: number,
   ) {
     this.#maxAge = maxAge
+    this.#newest = new NewestTopics(clock)
   }
 
   get ended(): AbortSignal {
