@@ -2,11 +2,12 @@ import { Observable, type SchedulerLike } from 'rxjs'
 import {
   type Leaders,
   type OutgoingBatch,
-  type PartitionLeader,
   type ProduceAnswer,
   type ProducerId,
+  type TopicLeaders,
   WriteError,
 } from '../../src/drivers/kafka/writing/leaders'
+import { ZERO_UUID } from '../../src/protocol/wire/uuid'
 import type { FakeCluster } from './fake-cluster'
 import { decodeProduce, encodeProduce } from './produce-bytes'
 
@@ -31,16 +32,17 @@ export class FakeLeaders implements Leaders {
     this.believed = (topic, partition) => cluster.leader(topic, partition)
   }
 
-  partitions(topic: string): Observable<readonly PartitionLeader[]> {
+  partitions(topic: string): Observable<TopicLeaders> {
     return this.#answer(() => {
       const refusal = this.refusal('partitions', topic)
       const count = this.cluster.topics.get(topic)
       if (refusal !== undefined) throw refusal
       if (count === undefined) throw new Error('UNKNOWN_TOPIC_OR_PARTITION')
-      return Array.from({ length: count }, (_, partitionId) => ({
+      const partitions = Array.from({ length: count }, (_, partitionId) => ({
         partitionId,
         leader: this.believed(topic, partitionId),
       }))
+      return { topicId: ZERO_UUID, partitions }
     })
   }
 

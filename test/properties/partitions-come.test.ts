@@ -159,7 +159,8 @@ async function play(groupProtocol: GroupProtocol, given: History): Promise<strin
   if (missing.length > 0) return `${missing.join()} was not read within ${recovery} ms; read: ${reading.records.join()}`
   if (!isReading()) return `refunds-0 was not assigned within ${recovery} ms`
   if (performance.now() - since > recovery) return 'it took too long'
-  if (groupProtocol === undefined) {
+  // Of a topic that was made again, a broker that is behind may name an id that looks like the newer one.
+  if (groupProtocol === undefined && !given.steps.some(each => each.do === 'remake')) {
     const twice = wanted.filter(value => reading.records.filter(record => record.endsWith(` ${value}`)).length > 1)
     if (twice.length > 0) return `${twice.join()} was read twice: ${reading.records.join()}`
   }

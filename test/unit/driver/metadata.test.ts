@@ -1,7 +1,8 @@
 import { lastValueFrom } from 'rxjs'
+import { createClient } from 'rxmika'
 import { describe, expect, it, vi } from 'vitest'
 import { errorCode } from '../../../src/protocol/errors'
-import type { Asked } from '../../fake-broker/asked'
+import { type Asked, refusing } from '../../fake-broker/asked'
 import type { FakeKafka } from '../../fake-broker/fake-kafka'
 import { brokers, Reading } from '../../fake-broker/reading'
 import { Scope } from '../../fake-broker/scope'
@@ -90,6 +91,33 @@ describe.concurrent('metadata', () => {
       await reading.until(() => reading.has('first'))
     })
   }
+
+  it('of a broker that is behind sends no key to another partition, and refuses none that there is', async () => {
+    await using test = new Scope()
+    const kafka = await brokers(test)
+    const topic = kafka.create('orders', 0)
+    const before = kafka.view
+    topic.addPartition(0)
+    topic.addPartition(0)
+    const client = createClient({ brokers: kafka.addresses, env: {}, logger: false })
+    test.onTestFinished(() => client.close())
+    client.start()
+    const keys = Array.from({ length: 9 }, (_, at) => `key ${at}`)
+    const publishAll = async () => {
+      const written = keys.map(key => lastValueFrom(client.publish({ topic: 'orders', key, value: key })))
+      return (await Promise.all(written)).flat().map(({ partition }) => partition)
+    }
+    const places = await publishAll()
+    expect(new Set(places).size).toBe(3)
+    kafka.shows(0, before)
+    // It is asked anew who leads them.
+    kafka.next('Produce', refusing(errorCode.NOT_LEADER_OR_FOLLOWER))
+    const since = kafka.asked.filter(isLook).length
+    await publishAll()
+    await lastValueFrom(client.publish({ topic: 'orders', partition: 2, value: 'two' }))
+    expect(kafka.asked.filter(isLook).length).toBeGreaterThan(since)
+    expect(await publishAll()).toEqual(places)
+  })
 
   it('is asked for again soon where the first request fails', async () => {
     await using test = new Scope()

@@ -27,7 +27,7 @@ async function setUp(test: TestContext, nodes = 1) {
   return {
     kafka,
     cluster,
-    partitions: (topic: string) => lastValueFrom(leaders.partitions(topic)),
+    partitions: async (topic: string) => (await lastValueFrom(leaders.partitions(topic))).partitions,
     producerId: () => lastValueFrom(leaders.producerId()),
     produce: (node: number, ...places: readonly [topic: string, partition: number, value: string][]) =>
       lastValueFrom(

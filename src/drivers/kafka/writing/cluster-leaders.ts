@@ -2,6 +2,7 @@ import { defer, from, type Observable } from 'rxjs'
 import { kafkaError } from '../../../protocol/errors.js'
 import { initProducerId } from '../../../protocol/messages/init-producer-id.js'
 import { ACKS_ALL, produce } from '../../../protocol/messages/produce.js'
+import { ZERO_UUID } from '../../../protocol/wire/uuid.js'
 import { pause } from '../backoff.js'
 import { type Cluster, requestTimeout } from '../cluster/cluster.js'
 import { ProtocolFailure } from '../cluster/protocol-failure.js'
@@ -14,6 +15,7 @@ import {
   type PartitionLeader,
   type ProduceAnswer,
   type ProducerId,
+  type TopicLeaders,
   WriteError,
 } from './leaders.js'
 
@@ -33,7 +35,7 @@ const namedVersion = 12
 export class ClusterLeaders implements Leaders {
   constructor(readonly cluster: Cluster) {}
 
-  partitions(topic: string): Observable<readonly PartitionLeader[]> {
+  partitions(topic: string): Observable<TopicLeaders> {
     return defer(() => from(this.#partitions(topic)))
   }
 
@@ -45,7 +47,7 @@ export class ClusterLeaders implements Leaders {
     return defer(() => from(this.#produce(node, batches)))
   }
 
-  async #partitions(topic: string): Promise<readonly PartitionLeader[]> {
+  async #partitions(topic: string): Promise<TopicLeaders> {
     const { cluster } = this
     const since = cluster.clock.monotonic()
     try {
@@ -53,7 +55,8 @@ export class ClusterLeaders implements Leaders {
         const known = (await cluster.learn([topic], { create: true })).get(topic)
         const partitions = known?.partitions ?? []
         const waited = cluster.clock.monotonic() - since
-        if (partitions.some(({ leader }) => leader >= 0)) return numbered(partitions)
+        const topicId = known?.id ?? ZERO_UUID
+        if (partitions.some(({ leader }) => leader >= 0)) return { topicId, partitions: numbered(partitions) }
         const { error } = known ?? {}
         if (error !== undefined && !isCreated(error.name)) {
           throw new ProtocolFailure(error, `topic '${topic}' is not known`)
@@ -61,7 +64,7 @@ export class ClusterLeaders implements Leaders {
         // A topic that was just created has no leaders yet. In an outage it may not get them.
         if (waited > (error?.name === 'UNKNOWN_TOPIC_OR_PARTITION' ? propagation : creation)) {
           if (error !== undefined) throw new ProtocolFailure(error, `topic '${topic}' is not known`)
-          return numbered(partitions)
+          return { topicId, partitions: numbered(partitions) }
         }
         await pause(askAgain, cluster.ended)
         if (cluster.ended.aborted) throw new Error('the driver is closed')

@@ -1,4 +1,5 @@
 import type { Observable } from 'rxjs'
+import type { Uuid } from '../../../protocol/wire/uuid.js'
 
 /** A producer id from a broker. */
 export interface ProducerId {
@@ -14,6 +15,13 @@ export interface PartitionLeader {
   readonly partitionId: number
   /** The broker's node id; negative if there is none at present. */
   readonly leader: number
+}
+
+export interface TopicLeaders {
+  /** `ZERO_UUID` from brokers before 2.8. */
+  readonly topicId: Uuid
+  /** By number. */
+  readonly partitions: readonly PartitionLeader[]
 }
 
 /** One record batch to send to its partition's leader. */
@@ -37,8 +45,8 @@ export interface ProduceAnswer {
  * a message is known.
  */
 export interface Leaders {
-  /** The topic's partitions by number. Creates the topic if the brokers do so. */
-  partitions(topic: string): Observable<readonly PartitionLeader[]>
+  /** The topic's partitions. Creates the topic if the brokers do so. */
+  partitions(topic: string): Observable<TopicLeaders>
   producerId(): Observable<ProducerId>
   /** Sends one request. If the answer has no entry for a batch, the batch's fate is unknown. */
   produce(node: number, batches: readonly OutgoingBatch[]): Observable<readonly ProduceAnswer[]>

@@ -5,8 +5,9 @@ import type { Outgoing } from '../../../outgoing.js'
 import { partitionOfKey } from '../../../partitioner.js'
 import { partitionName } from '../../../place.js'
 import { refused } from '../../../produce-result.js'
+import { type Uuid, ZERO_UUID } from '../../../protocol/wire/uuid.js'
 import { backoff } from './backoff.js'
-import type { Leaders, PartitionLeader } from './leaders.js'
+import type { Leaders, PartitionLeader, TopicLeaders } from './leaders.js'
 import { PartitionWriter } from './partition-writer.js'
 import { reasonOf } from './reason.js'
 import type { WritingTime } from './writing-time.js'
@@ -41,6 +42,7 @@ export class TopicWriter {
   readonly #leaderless = new Set<PartitionWriter>()
   readonly #writers: PartitionWriter[] = []
   #known: readonly PartitionLeader[] | undefined
+  #topicId: Uuid = ZERO_UUID
   #knownAt = 0
   /** True: leaders are in doubt, and not used before the next refresh. */
   #stale = false
@@ -179,16 +181,20 @@ export class TopicWriter {
     this.#asking = asking
     asking.add(
       this.host.leaders.partitions(this.topic).subscribe({
-        next: partitions => {
+        next: learnt => {
           this.#asking = undefined
-          this.#learned(partitions)
+          this.#learned(learnt)
         },
         error: error => this.#failed(error),
       }),
     )
   }
 
-  #learned(partitions: readonly PartitionLeader[]): void {
+  #learned({ topicId, partitions: named }: TopicLeaders): void {
+    const before = topicId === this.#topicId && topicId !== ZERO_UUID ? (this.#known ?? []) : []
+    // A broker that is behind names fewer than there are, by which keys would go to other partitions for a time.
+    const partitions = [...named, ...before.slice(named.length)]
+    this.#topicId = topicId
     this.#known = partitions
     this.#knownAt = this.host.time.monotonic()
     this.#stale = false
