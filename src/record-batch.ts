@@ -1,24 +1,24 @@
-/** One header as it stands in the record: names may repeat, and a value may be null. */
+/** One header of a record. Names may repeat, and a value may be null. */
 export type HeaderPair = readonly [name: string, value: Buffer | null]
 
-/** Is told of the headers of one record, one after the other. */
+/** Receives the headers of one record, one after the other. */
 export interface HeaderVisitor {
-  /** The value stands in `bytes` from `from` up to `end`; `from` is -1 where it is null. */
+  /** The value is the part of `bytes` from `from` up to `end` (excluded). `from` is -1 if the value is null. */
   header(name: string, bytes: Buffer, from: number, end: number): void
 }
 
 /**
- * Records of one partition as they came in one piece, decoded only where they are read.
+ * Consecutive records of one partition. Each field is decoded when it is read.
  *
- * Offsets inside the library are numbers: exact up to 2^53 - 1, which a partition written a million times a second
- * reaches in 285 years. Users see bigints.
+ * Offsets inside the library are numbers, exact up to 2^53 - 1. A partition with a million records per second reaches that
+ * in 285 years. Users get bigints.
  */
 export interface RecordBatch {
-  /** How many records there are; indexes below are `0 … count - 1`. May be 0: markers, aborted or compacted records only. */
+  /** The number of records; indexes are `0 … count - 1`. 0 if there are only markers, aborted or compacted records. */
   readonly count: number
-  /** The last offset the batch covers, markers and gaps included; reading goes on after it. */
+  /** The last offset that the batch covers, markers and gaps included. Reading continues after it. */
   readonly lastOffset: number
-  /** Bytes held in memory for the whole batch. */
+  /** The bytes that the whole batch takes in memory. */
   readonly byteLength: number
   /** The offset within the partition. */
   offset(index: number): number
@@ -28,10 +28,10 @@ export interface RecordBatch {
   key(index: number): Buffer | null
   /** Null for a tombstone. */
   value(index: number): Buffer | null
-  /** In the order of the wire, duplicates and nulls included. */
+  /** In their order in the record, duplicates and nulls included. */
   headers(index: number): readonly HeaderPair[]
-  /** The same without a buffer for each value. Absent: `headers` is read instead. */
+  /** The same without a buffer for each value. Absent: `headers` is used. */
   scanHeaders?(index: number, visitor: HeaderVisitor): void
-  /** The one record in memory of its own, so that keeping it does not keep the batch. */
+  /** Copies one record, so that it can be kept without the batch. */
   copy(index: number): RecordBatch
 }

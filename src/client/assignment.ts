@@ -26,7 +26,7 @@ import type { StreamTopic } from './stream-topic.js'
 import type { StreamFeed, TopicStream } from './topic-stream.js'
 import { doubtLookedAtEvery, Waiting, type WaitingHost } from './waiting.js'
 
-/** What becomes of a record that was read: a stream it is for, or nothing, where it is dealt with otherwise. */
+/** The stream that a fetched record is delivered to, and the time until then in ms. */
 export type Admission = { readonly stream: StreamTopic; readonly dueIn: number }
 
 /** What an assignment needs of the client it belongs to. */
@@ -41,17 +41,17 @@ export interface AssignmentHost {
   readonly rebalances: Rebalances
   /** False while closing: nothing new is delivered. */
   readonly delivering: boolean
-  /** What is assigned may be somebody else's by now: nothing is delivered until that is known, and `drain` called. */
+  /** True: the partitions may belong to another member by now. Nothing is delivered until that is decided and `drain` is called. */
   readonly doubtful: boolean
-  /** Runs the work in another turn and at the same time: what user code called has returned by then. */
+  /** Runs the work in another turn of the event loop, without a delay. User code that is on the stack has returned by then. */
   soon(work: () => void): void
   pauseFetching(assignment: Assignment): void
   resumeFetching(assignment: Assignment): void
-  /** The batch that holds the record at `offset`, or what comes after it where it is gone. */
+  /** Emits the batch with the record at `offset`; if that record was deleted, the batch with the next one. */
   readAt(assignment: Assignment, offset: number): Observable<RecordBatch>
   /** The completed prefix grew. */
   commitDue(assignment: Assignment): void
-  /** A delivery came to its end, or can no longer be waited for. */
+  /** A record was completed or held, so a rebalance or a close need not wait for it. */
   deliveryEnded(): void
 }
 
@@ -61,26 +61,26 @@ export interface Reading {
   readonly maxInFlight: number
   /** The strict gate; see `TopicOptions.batch`. */
   readonly strict: boolean
-  /** One record of a key is out at a time; undefined: keys are in no order. */
+  /** At most one record of each key is delivered and not completed. Undefined: keys have no order. */
   readonly keyFence: KeyFenceOptions | undefined
-  /** Whether the partition is to be fetched at all, and records that were taken in may be handed out. */
+  /** Whether the partition is fetched, and fetched records may be delivered. */
   readonly active: boolean
-  /** Whether more may be taken in now, the record at `offset` coming next. */
+  /** Whether the next record, the one at `offset`, may enter the window now. */
   accepts(assignment: Assignment, offset: number): boolean
-  /** Lets operators hold back what comes; absent where it is for several pipelines. */
+  /** Lets operators suspend the topic. Absent if the partition is read for several pipelines. */
   readonly supply?: Supply
-  /** Why not, for `stalls()`; undefined: nothing is held back by that. */
+  /** The reason why nothing is delivered, for `stalls()`. Undefined if there is none. */
   closedBecause(): StallReason | undefined
   /**
-   * Decides for a record just taken in, and gives it the origin and the stream that a copy has; completes or fails it itself
-   * where it is for no stream.
+   * Decides where a record that has just entered the window is delivered, and sets the origin and stream of a copy. Returns
+   * undefined after it has completed or failed the record itself, because no stream takes it.
    */
   admit(assignment: Assignment, record: DeliveredRecord): Admission | undefined
-  /** The stream of a record that was admitted; undefined where it is for none. */
+  /** The stream of an admitted record; undefined if there is none. */
   streamOf(record: DeliveredRecord): StreamTopic | undefined
-  /** Where it goes when it fails. */
+  /** The failure route of the record. */
   routeOf(record: DeliveredRecord): FailureRoute
-  /** Called when the position of the completed prefix moved. */
+  /** Called when the completed prefix has grown. */
   progressed?(assignment: Assignment): void
 }
 
@@ -90,15 +90,15 @@ interface QueuedBatch {
   readonly at: number
 }
 
-/** Records of one partition that wait, or are done behind one that waits: some 20 MB; more stay in Kafka meanwhile. */
+/** The maximum of records of one partition that wait, or are completed behind one that waits: some 20 MB. The rest stays in Kafka. */
 const maxHeldRecords = 200_000
 
-/** A log that was cut, or an end that was heard some time ago, is no backlog. */
+/** At least 0: the known end may be older than the position, and the log may have been truncated. */
 function lagOf(end: bigint, position: bigint): bigint {
   return end > position ? end - position : 0n
 }
 
-/** The group may have a position beyond the one that is kept elsewhere: what is below it is not to be remembered. */
+/** The parts of the ranges at or above `position`. The group's position may be ahead of the one that is kept outside Kafka. */
 function above(ranges: readonly FinishedRange[], position: number): FinishedRange[] {
   return ranges.flatMap(([first, last]): FinishedRange[] =>
     last < position ? [] : [[Math.max(first, position), last]],
@@ -110,70 +110,72 @@ const nobody = undefined as unknown as DeliveredRecord
 const nothingToRemember: Remembered = { metadata: '', leftOut: 0 }
 
 /**
- * One assignment of one partition, from `assigned` to `revoked`, `lost` or the close: window, queue, backpressure,
- * timers and signal hang on it and end with it, in one step.
+ * One assignment of one partition, from `assigned` to `revoked`, `lost` or the close. It owns the window, the queue, the
+ * timers and the signal, so that all of them end with it in one step.
  */
 export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, WaitingHost {
   readonly window = new DeliveryWindow()
-  /** Who waits for its records. */
+  /** Counts its records by who waits for them. */
   readonly phases = new Phases()
   readonly watch: StallWatch
-  /** The end of the log, as last heard. */
+  /** The end of the log as last reported by the broker. */
   endOffset: number | undefined
-  /** Of a topic of its own: the counts of all its records. */
+  /** The counts of all its records, if they are all of one topic. */
   readonly #counts: TopicCounts | undefined
-  /** Somebody listened to `rxmika:receive` when it was last asked, which is once for many deliveries. */
+  /** Whether `rxmika:receive` has subscribers. Checked once per `drain`, not per record. */
   #traced = false
   ended = false
   #wasMoved = false
-  /** A rebalance may take it: nothing of it is delivered until that is decided. */
+  /** A rebalance may revoke it. Nothing is delivered until that is decided. */
   givingUp = false
-  /** Everything below is completed or was never to be delivered. */
+  /** Everything below this offset is completed, or is not a record to deliver. */
   position: number
-  /** The last position that was handed to the commits, and the last the broker confirmed. */
+  /** The latest position that was requested to be committed. */
   requested: bigint
-  /** What was handed to the commits beside it. */
+  /** The metadata that was requested with it. */
   requestedMetadata: string
+  /** The latest position that the broker has confirmed. */
   committed: bigint
   #committedMetadata: string
-  /** A seek moved it, and the broker has not confirmed the new position yet: whatever was committed says nothing. */
+  /** True after a seek, until the broker has confirmed the new position: `committed` does not count meanwhile. */
   #isUncertain = false
   readonly #signals: { next(signal: BarrierSignal): void } | undefined
   readonly #queue: QueuedBatch[] = []
-  /** Bytes of the batches in the queue, each as a whole. */
+  /** Bytes of all batches in the queue, delivered records included. */
   #queuedBytes = 0
-  /** Bytes that came since fetching last began, or since the queue was last empty. */
+  /** Bytes fetched since fetching was last resumed, or since the queue was last empty. */
   #broughtBytes = 0
   readonly #waiting = new Waiting(this)
-  /** Completed under an earlier assignment, and not to be delivered again. */
+  /** Offsets completed under an earlier assignment. They are not delivered again. */
   readonly #finished: FinishedRange[]
   readonly #delayed: DelayedRecords
   readonly #fence: KeyFence | undefined
-  /** The fence let these out, and they are about to go. */
+  /** Records that the fence has released and that are not delivered yet. */
   readonly #letOut: DeliveredRecord[] = []
-  /** Who is to be told when the record of a slot is done with. */
+  /** Callbacks by the slot of their record, called once it is completed or the assignment has ended. */
   readonly #whenDone = new Map<number, (() => void)[]>()
   #fetching = false
-  /** The queue waits for its pipeline and not for room: the stream has it drained when it takes more. */
+  /** The queue waits for its pipeline and not for room in the window. The stream calls `drain` when it takes more. */
   #isHeldBack = false
   #draining = false
-  /** A turn of its own is about to deliver. */
+  /** `drain` is scheduled by `drainSoon`. */
   #turnTaken = false
+  /** `drain` is scheduled by `drainLater`. */
   #laterTaken = false
   readonly #turn = () => {
     this.#turnTaken = false
     this.drain()
   }
-  /** With the strict gate: where the batch under way ends. */
+  /** With the strict gate: the position after the current batch. */
   #gate: number | undefined
-  /** The position once everything taken in is completed. */
+  /** The position once everything in the window is completed. */
   #readTo: number
   #abort: AbortController | undefined
   /** The slot of the record in delivery, if the barrier knows nothing of it yet; -1: there is none. */
   #unsignalled = -1
   /** The position after records that were completed while they were delivered, if the barrier knows nothing of them; or -1. */
   #passedUnsignalled = -1
-  // One object each, used again for every record: the barrier reads them at once and keeps neither.
+  // One object each, reused for every record. The barrier reads them synchronously and does not keep them.
   readonly #delivered = { type: 'delivered' as const, record: nobody }
   readonly #completed = { type: 'completed' as const, record: nobody }
 
@@ -237,7 +239,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   get signal(): AbortSignal {
     if (this.#abort === undefined) {
       this.#abort = new AbortController()
-      // One listener for each record that is worked on is no leak: Node warns of more than ten otherwise.
+      // A listener per record in a handler is not a leak. By default Node warns of more than ten.
       setMaxListeners(0, this.#abort.signal)
     }
     if (this.ended && !this.#abort.signal.aborted) this.#abort.abort(this.#abortReason())
@@ -269,12 +271,12 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   }
 
   /**
-   * Delivers what may be delivered now. Called whenever something that held it back has changed, and only where no
-   * operator of a pipeline can be in the middle of its work: in a turn of the driver or the scheduler, or by a subscriber
-   * that subscribes. Everything else that makes room calls `drainSoon`.
+   * Delivers what may be delivered now. Called whenever something that held records back has changed, and only if no operator
+   * of a pipeline can be on the stack: in a turn of the driver or the scheduler, or at a subscription. Everything else that
+   * makes room calls `drainSoon`.
    */
   drain(): void {
-    // Whoever subscribes again from within a delivery calls this once more: the loop below goes on by itself.
+    // A subscription from within a delivery calls this again. The loop below continues by itself.
     if (this.#draining || this.ended || this.host.doubtful) return
     this.#draining = true
     this.#isHeldBack = false
@@ -293,9 +295,9 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   }
 
   /**
-   * Delivers in another turn, one for all that ask meanwhile. Records are settled from within operators: `bufferTime`
-   * emits, a subscriber acks what it was given, and a record delivered by that ack would reach `bufferTime` before it has
-   * a new buffer. It drops what it gets then, and is not the only one.
+   * Delivers in another turn; several calls share one. A record may be settled while an operator emits: `bufferTime` emits
+   * its buffer, and the subscriber acks the records. A record delivered by that ack would reach `bufferTime` before it has a
+   * new buffer, and would be dropped. Other operators do the same.
    */
   drainSoon(): void {
     if (this.#turnTaken || this.ended) return
@@ -304,8 +306,8 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   }
 
   /**
-   * A pipeline that ended while it was given a record may have been subscribed to again from within (`retry()`,
-   * `repeat()`). What waits for it is delivered in another turn: one that fails for ever must not hold up all else.
+   * A pipeline that ended during a delivery may have been subscribed to again at once (`retry()`, `repeat()`). Records that
+   * wait for it are delivered in another turn, so that a pipeline that always fails does not block the event loop.
    */
   #drainAgain(): void {
     if (this.#turnTaken || this.#waiting.empty || !this.mayHandOut) return
@@ -316,7 +318,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     this.host.soon(work)
   }
 
-  /** Delivers in another turn, which leaves all else its own. */
+  /** Delivers in a later turn, so that other work runs before. */
   drainLater(): void {
     if (this.#laterTaken) return
     this.#laterTaken = true
@@ -334,7 +336,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     return this.host.doubtful
   }
 
-  /** The bytes of records from `at` on were let go while their stream was closed: they wait again when they are read. */
+  /** Requests the bytes of the records from `at` on that were released while their stream was closed. Then they wait again. */
   recall(records: readonly DeliveredRecord[], at: number): number {
     let end = at
     while (end < records.length && this.isReleased(records[end]!)) this.phases.move(records[end++]!, 'not-due')
@@ -383,9 +385,9 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     return this.#queuedBytes - (batch.count === 0 ? 0 : (batch.byteLength * index) / batch.count)
   }
 
-  /** Gives the record its slot in the window, and hands it to its stream or lets it wait there. */
+  /** Puts the record into the window, and delivers it to its stream or lets it wait. */
   #take(batch: RecordBatch, index: number, last: boolean): void {
-    // A subscriber that threw left the record before this one so.
+    // A subscriber threw during the previous delivery, so its record was not signalled.
     this.#signalDelivered()
     const { tail: slot, span } = this.window
     const record = new DeliveredRecord(this, batch, index, slot, undefined, 0)
@@ -399,8 +401,8 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   }
 
   /**
-   * Signals the record in delivery to the barrier. If no record before it is open, that is left until it has outlived its
-   * delivery: most are completed by then, and one `passed` stands for a whole run of them.
+   * Signals the record in delivery to the barrier. If all records before it are completed, that waits until its delivery has
+   * returned. Most records are completed by then, and one `passed` signal covers a whole run of them.
    */
   #signalDelivered(): void {
     const slot = this.#unsignalled
@@ -415,7 +417,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     if (this.#readTo > record.batch.offset(record.index) + 1) this.#signalPassed(this.#readTo)
   }
 
-  /** Signals to the barrier how far records were completed while they were delivered. To be called before it is flushed. */
+  /** Signals to the barrier how far records were completed during their delivery. Call it before the barrier is flushed. */
   signalPassed(): void {
     const position = this.#passedUnsignalled
     if (position === -1) return
@@ -439,7 +441,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     else this.#wait(record, stream)
   }
 
-  /** False: it stands behind another of its key, or follows one to the DLQ. */
+  /** Returns false if the record waits for an earlier one of its key, or follows one to the DLQ. */
   #mayGoOut(fence: KeyFence, record: DeliveredRecord): boolean {
     if (!fence.enter(record)) {
       this.phases.move(record, 'fenced')
@@ -456,7 +458,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     return true
   }
 
-  /** The next of the key of a record that is completed. A route that is done at once gets here from within. */
+  /** Releases the next record of the completed record's key. Re-entered if that record's route completes synchronously. */
   #letNextOut(fence: KeyFence, completed: DeliveredRecord): void {
     const next = fence.leave(completed)
     if (next === undefined) return
@@ -471,13 +473,13 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     this.drainSoon()
   }
 
-  /** Asked for rising offsets only. */
+  /** Offsets of successive calls must increase. */
   #isFinished(offset: number): boolean {
     while (this.#finished.length > 0 && this.#finished[0]![1] < offset) this.#finished.shift()
     return this.#finished.length > 0 && this.#finished[0]![0] <= offset
   }
 
-  /** A record that waited goes to its stream. */
+  /** Delivers a record that waited. */
   hand(record: DeliveredRecord, stream: StreamTopic): void {
     this.#delayed.forget(record)
     this.#give(record, stream)
@@ -490,7 +492,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     else stream.next(record)
   }
 
-  /** A copy counts under the topic that it was first published to. */
+  /** A copy is counted under the topic that it was first published to. */
   countsOf(record: DeliveredRecord): TopicCounts {
     return this.#counts ?? this.host.counters.of(record.origin?.topic ?? this.topic)
   }
@@ -513,14 +515,14 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   }
 
   /**
-   * On a topic of its own a record that never settles stops its partition after `maxInFlight` more. A retry that is not
-   * due and, on a topic that many share, one whose stream is closed hold back nobody: what waits like that, and what is
-   * done behind it, has a bound of its own.
+   * Whether the window has room. On an ordinary topic, a record that never settles stops its partition after `maxInFlight`
+   * more. A retry that is not due, and on the shared retry topic a record whose stream is closed, do not stop it: such records,
+   * and those completed behind them, have the bound `maxHeldRecords`.
    */
   #hasRoom(): boolean {
     const { span, completedBehind, head } = this.window
     const { maxInFlight, kind } = this.reading
-    // Mostly: the rest can only leave more room.
+    // The usual case. What follows can only allow more.
     if (span < maxInFlight && span < maxHeldRecords) return true
     const waiting = this.#delayed.size + (kind === 'retry' ? this.#waiting.parked : 0)
     const patient = kind === 'retry' || this.window.at(head)?.phase === 'not-due'
@@ -538,8 +540,8 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   }
 
   /**
-   * Stops the fetches of this partition while batches wait. They go on before the last of these is delivered, so that the
-   * broker works meanwhile: what is left then is at most half of what the fetches before brought, and is memory.
+   * Pauses fetching while batches wait, and resumes it before the last of them is delivered, so that the broker works
+   * meanwhile. At that time at most half of the bytes of the previous fetches is still in memory.
    */
   #regulate(): void {
     if (this.ended) return
@@ -580,7 +582,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     this.reading.routeOf(record).next(new Failed(record, reason, record.attempt, retry, stage))
   }
 
-  /** How many keys its fence remembers, if it is full and may not take the record's key, too. */
+  /** The limit of the fence if it is full and cannot add the record's key. Undefined if it can. */
   fullFenceOf(record: DeliveredRecord): number | undefined {
     return this.#fence?.isFullFor(record) === true ? this.#fence.maxKeys : undefined
   }
@@ -599,7 +601,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     else if (disposition === 'discarded') counts.discarded++
   }
 
-  /** The record's work is over, whatever it was. */
+  /** Completes the record. */
   complete(record: DeliveredRecord): void {
     this.phases.end(record)
     record.conclude()
@@ -622,21 +624,21 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   }
 
   /**
-   * The record stays, and the committed position with it: no step of its route took it, one holds it until it is
-   * released, or its pipeline has it behind another that failed, or does not begin with it during a rebalance.
+   * Keeps the record uncompleted without anything waiting for it: no step of its route took it, a step holds it, or its
+   * pipeline keeps it behind a failed record of its key or until a rebalance is over.
    */
   hold(record: DeliveredRecord, phase: 'unroutable' | 'held' | 'behind' | 'resting'): void {
-    // A route that forks may come to hold what another of its ways has completed.
+    // A route that forks may hold a record that its other branch has completed.
     if (this.ended || record.phase === 'done') return
-    // One that its pipeline keeps although it was given back waits for the next subscriber, and is behind nobody.
+    // A subscription that has ended may still keep the record. Then the record waits for the next subscriber.
     if ((phase === 'behind' || phase === 'resting') && record.phase !== 'unsettled') return
     this.phases.move(record, phase)
-    // Only a stand-in may have been there, which knows nothing of this.
+    // The window may hold only a stand-in for leak detection, which does not know the phase.
     this.window.replace(record)
     this.host.deliveryEnded()
   }
 
-  /** A held record goes on in its route or its pipeline; false: it is no longer ours. */
+  /** A held record continues on its route or in its pipeline. Returns false if the assignment has ended. */
   release(record: DeliveredRecord): boolean {
     if (this.ended) return false
     const { phase } = record
@@ -655,18 +657,18 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   redeliver(record: DeliveredRecord, delay: number): void {
     const stream = this.reading.streamOf(record)
     if (this.ended || stream === undefined) return
-    // Another delivery stands for it from now on.
+    // From now on, another delivery represents the record.
     this.phases.move(record, 'done')
     const { batch, index, slot, origin, redeliveries } = record
     const again = new DeliveredRecord(this, batch, index, slot, origin, redeliveries + 1)
     again.stream = record.stream
     this.window.replace(again)
     this.#postpone(again, delay)
-    // One that is not due holds back nobody.
+    // A record that is not due does not count towards `maxInFlight`.
     this.#roomMade()
   }
 
-  /** Delivers a record again, as the next attempt, that its pipeline dropped. What still has a part of it settles nothing. */
+  /** Delivers a record that its pipeline dropped again, as the next attempt. Remaining references cannot settle the old delivery. */
   redeliverLeaked(record: DeliveredRecord): void {
     record.conclude()
     this.redeliver(record, 0)
@@ -674,12 +676,12 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   }
 
   #roomMade(): void {
-    // What is settled while it is delivered makes room for the loop that delivers it, which goes on by itself.
+    // During a delivery, the loop that delivers continues by itself.
     if (!this.#draining && !this.#isHeldBack && (this.#queue.length > 0 || !this.#fetching)) this.drainSoon()
     this.host.deliveryEnded()
   }
 
-  /** What was taken in and handed to nobody is decided anew. */
+  /** Decides again about the records that were admitted and not delivered. */
   admitAgain(): void {
     for (const record of this.#waiting.takeAll()) {
       const admission = this.reading.admit(this, record)
@@ -689,13 +691,13 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     }
   }
 
-  /** The record is handed to nobody; `routed` or `giveBack` follows. */
+  /** Takes the record out of delivery; `routed` or `giveBack` follows. */
   withhold(record: DeliveredRecord): void {
     record.conclude()
     this.phases.move(record, 'routing')
   }
 
-  /** It was not to be withheld: it waits again. */
+  /** Undoes `withhold`: the record waits again. */
   giveBack(record: DeliveredRecord): void {
     if (this.ended) return
     record.reopen()
@@ -726,7 +728,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     this.host.reports.event({ type: 'outrun', ...outrun, ...recordPlace(record) })
   }
 
-  /** The record itself, where only a stand-in was held and the record is still about. */
+  /** The record itself, if the window holds a stand-in for leak detection and the record still exists. Otherwise `held`. */
   #handedOut(held: DeliveredRecord): DeliveredRecord {
     const record = held.handed instanceof WeakRef ? (held.handed as WeakRef<DeliveredRecord>).deref() : undefined
     held.handed = undefined
@@ -735,7 +737,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     return record
   }
 
-  /** The stream's subscription ended: what it left unsettled waits, in order, for the next one. */
+  /** A subscription of the stream has ended. The records that it left unsettled wait, in order, for the next one. */
   rewind(stream: TopicStream): void {
     const left = new Map<StreamTopic, DeliveredRecord[]>()
     for (const held of this.window) {
@@ -743,7 +745,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
       if (record.settled || record.phase === 'not-due' || record.phase === 'fenced') continue
       const topic = this.reading.streamOf(record)
       if (topic?.stream !== stream) continue
-      // One that was taken in and handed to nobody waits as before.
+      // A record that was not delivered yet waits as before.
       if (record.phase !== 'waiting') this.phases.move(record, 'left')
       const ofTopic = left.get(topic)
       if (ofTopic === undefined) left.set(topic, [record])
@@ -753,28 +755,28 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     this.host.deliveryEnded()
   }
 
-  /** What is to be remembered beside a committed position, in `limit` characters; `leftOut` ranges have no room there. */
+  /** The metadata for a committed position, in at most `limit` characters. `leftOut` is the number of ranges that did not fit. */
   remember(position: bigint, limit?: number): Remembered {
     if (this.window.completedBehind === 0 && this.#finished.length === 0) return nothingToRemember
-    // What an earlier assignment finished and this one has not come to yet is as true as before.
+    // Finished under an earlier assignment, and not reached by this one yet: still valid.
     const ahead = this.#finished.filter(([, last]) => last >= this.#readTo)
     const finished = ahead.map(([first, last]): FinishedRange => [Math.max(first, this.#readTo), last])
     const ranges = [...this.window.finishedRanges(), ...finished]
     return encodeFinished(Number(position), this.position < position ? above(ranges, Number(position)) : ranges, limit)
   }
 
-  /** The broker has confirmed everything that was handed to the commits. */
+  /** True if the broker has confirmed everything that was requested to be committed. */
   get isCommitted(): boolean {
     return !this.#isUncertain && this.committed === this.requested && this.#committedMetadata === this.requestedMetadata
   }
 
-  /** The broker has confirmed this position, or a later one. */
+  /** True if the broker has confirmed this position or a later one. */
   isCommittedTo(position: number): boolean {
     return !this.#isUncertain && this.committed >= BigInt(position)
   }
 
   /**
-   * Takes the place of another assignment, which a seek ended: its position is to be committed, whatever was before.
+   * Replaces an assignment that a seek has ended. Its position is committed even if it is lower than before.
    */
   follows({ committed, givingUp, endOffset }: Assignment): void {
     this.committed = committed
@@ -785,10 +787,10 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   }
 
   /**
-   * Begins where positions are kept elsewhere. What the group has is not lowered: nothing is committed before the position
-   * has passed it.
+   * Begins at a position that is kept outside Kafka. The group's position is not lowered: nothing is committed until the
+   * position has passed it.
    *
-   * @param committed What the group has.
+   * @param committed The position of the group.
    */
   beginsBeside(committed: number): void {
     this.committed = BigInt(committed)
@@ -802,7 +804,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     this.watch.committed(offset)
   }
 
-  /** With the strict gate, what was committed may have opened it. */
+  /** A commit was confirmed, which may open the strict gate. */
   openGate(): void {
     if (this.#gate !== undefined) this.drain()
   }
@@ -815,7 +817,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     this.reading.progressed?.(this)
   }
 
-  /** The same within a run: what the watch and the commits are to know of it, they know of its first record. */
+  /** As `#advance`, within a run of records completed during their delivery. Watch and commits were notified by its first record. */
   #advanceInRun(): void {
     this.position = this.#readTo
     this.reading.progressed?.(this)
@@ -849,7 +851,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     return this.#delayed.dues()
   }
 
-  /** As `client.metrics()` has it. */
+  /** For `client.metrics()`. */
   metrics(): PartitionMetrics {
     const { topic, partition, endOffset, confirmed: committed } = this
     const { inFlight, stuck, resting, held, notDue: delayed } = this.phases
@@ -866,13 +868,13 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
 
   // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** The assignment is over: nothing is delivered or committed any more, and settling changes nothing. */
+  /** Ends the assignment: nothing is delivered or committed any more, and settling changes nothing. */
   end({ wasMoved = false } = {}): void {
     this.ended = true
     this.#wasMoved = wasMoved
   }
 
-  /** Lets go of everything, once all assignments that end together have: code that waits runs from within here. */
+  /** Releases everything. Called once all assignments that end together have ended, because it runs callbacks of waiting code. */
   letGo(): void {
     this.phases.clear()
     this.#queue.length = 0

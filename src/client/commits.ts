@@ -10,11 +10,11 @@ import type { Assignment } from './assignment.js'
 import type { TopicNames } from './topic-names.js'
 
 export interface CommitsListener {
-  /** The broker refused a commit, for now or for good. */
+  /** The broker refused a commit, temporarily or permanently. */
   refused(error: CommitError): void
-  /** So many ranges of finished work have no room in the metadata. */
+  /** This many ranges of finished offsets did not fit into the metadata. */
   forgotten(assignment: Assignment, ranges: number): void
-  /** The driver delivered out of order: no position can be trusted any more. */
+  /** The driver delivered out of order, so no position can be trusted any more. */
   broken(error: unknown): void
 }
 
@@ -24,13 +24,13 @@ interface Tracked {
 }
 
 /**
- * From completions to commits: one `completionBarrier` per assignment, flushed together at most once per interval, and
- * one `commitOffsets` for all of them, so that a full-speed client sends a few commits a second and never one per batch.
+ * Turns completions into commits. Each assignment has a `completionBarrier`; all are flushed together, at most once per
+ * interval, into one `commitOffsets`. So even a busy client sends a few commits per second, and not one per batch.
  */
 export class Commits {
   readonly #points = new Subject<readonly CommitPoint[]>()
-  /** What this flush asks for: it goes in one request. */
-  #asked: CommitPoint[] = []
+  /** The points of the current flush, which are sent in one request. */
+  #requested: CommitPoint[] = []
   readonly #flush = new Subject<void>()
   readonly #tracked = new Map<PartitionAssignment, Tracked>()
   #timer: Subscription | undefined
@@ -38,14 +38,14 @@ export class Commits {
   #stopped = false
   #requests = 0
 
-  /** What the broker has confirmed; errors when no commit of this client will ever pass. */
+  /** The confirmed positions. Errors if no commit of this client can succeed any more. */
   readonly committed: Observable<Committed>
 
   constructor(
     readonly driver: Driver,
     readonly clock: Clock,
     readonly interval: number,
-    readonly told: CommitsListener,
+    readonly listener: CommitsListener,
     readonly names: TopicNames,
     readonly identity: ClientMessage,
   ) {
@@ -53,12 +53,12 @@ export class Commits {
     this.committed = this.#points.pipe(
       commitOffsets(
         { commit: points => this.#commit(points), ...(scheduler && { scheduler }) },
-        { onError: error => told.refused(error) },
+        { onError: error => listener.refused(error) },
       ),
     )
   }
 
-  /** How many requests the broker has confirmed. */
+  /** The number of confirmed requests. */
   get requests(): number {
     return this.#requests
   }
@@ -72,18 +72,18 @@ export class Commits {
       }))
       const operation = new Operation<CommitMessage>(commitChannel, { ...this.identity, positions })
       operation.run(() => {})
-      // Before `add`: told as failed or done, it is not cancelled by the unsubscribing that follows.
+      // `failed` and `done` come before `cancelled`, which then has no effect: unsubscribing follows both.
       const ended = { error: (error: unknown) => operation.failed(error), complete: () => operation.done() }
       subscriber.add(() => operation.cancelled())
       return counted.pipe(tap(ended)).subscribe(subscriber)
     })
   }
 
-  /** The barrier of a new assignment: what it is given here ends in commits. */
+  /** Makes the barrier of a new assignment. Returns where to send its signals. */
   readonly barrier = (assignment: Assignment): Subscriber<BarrierSignal> => {
     const { handle } = assignment
     let signals!: Subscriber<BarrierSignal>
-    // The bare subscriber instead of a Subject: two calls per record less on the hot path.
+    // The bare subscriber instead of a Subject saves two calls per record.
     const barrier = new Observable<BarrierSignal>(subscriber => {
       signals = subscriber
     })
@@ -92,45 +92,45 @@ export class Commits {
         next: ({ offset }) => {
           if (!assignment.ended && offset > assignment.requested) this.#request(assignment, offset)
         },
-        error: error => this.told.broken(error),
+        error: error => this.listener.broken(error),
       })
     this.#tracked.set(handle, { assignment, barrier })
     return signals
   }
 
-  /** The completed prefix of some assignment grew: it is committed at the interval's end. */
+  /** The completed prefix of an assignment has grown. It is committed at the end of the interval. */
   readonly due = (): void => {
     if (this.#timer !== undefined || this.#stopped) return
     const wait = Math.max(0, this.#lastFlush + this.interval - this.clock.monotonic())
     this.#timer = this.clock.scheduler.schedule(() => this.flush(), wait)
   }
 
-  /** Asks for everything completed to be committed now. */
+  /** Commits everything completed now. */
   flush(): void {
     this.#timer?.unsubscribe()
     this.#timer = undefined
     this.#lastFlush = this.clock.monotonic()
-    // A flush may come from within a delivery, by a handler that closes the client.
+    // A flush may happen during a delivery: a handler may close the client.
     for (const { assignment } of this.#tracked.values()) assignment.signalPassed()
     this.#flush.next()
-    // Where the position stands still, finished work behind it may have changed what is to be remembered.
+    // The position may be unchanged while more records are completed behind it, which changes the metadata.
     for (const { assignment } of this.#tracked.values()) this.#request(assignment, assignment.requested)
-    const asked = this.#asked
-    this.#asked = []
-    if (asked.length > 0) this.#points.next(asked)
+    const requested = this.#requested
+    this.#requested = []
+    if (requested.length > 0) this.#points.next(requested)
   }
 
   #request(assignment: Assignment, offset: bigint): void {
     const { metadata, leftOut } = assignment.remember(offset, this.driver.maxCommitMetadata)
     if (offset === assignment.requested && metadata === assignment.requestedMetadata) return
-    if (leftOut > 0) this.told.forgotten(assignment, leftOut)
+    if (leftOut > 0) this.listener.forgotten(assignment, leftOut)
     assignment.requested = offset
     assignment.requestedMetadata = metadata
     const { handle } = assignment
-    this.#asked.push({ topic: handle.topic, partition: handle.partition, offset, metadata, assignment: handle })
+    this.#requested.push({ topic: handle.topic, partition: handle.partition, offset, metadata, assignment: handle })
   }
 
-  /** Commits where assignments begin, also backwards: a seek, or positions that are kept elsewhere, moved them there. */
+  /** Commits the positions at which assignments begin, also backwards: after a seek, or with the option `positions`. */
   begin(assignments: readonly Assignment[]): void {
     const points = assignments.map(({ handle, requested, requestedMetadata }): CommitPoint => {
       const { topic, partition } = handle
@@ -139,7 +139,7 @@ export class Commits {
     if (points.length > 0) this.#points.next(points)
   }
 
-  /** The broker has confirmed everything that was asked for. */
+  /** True if the broker has confirmed everything that was requested. */
   get settled(): boolean {
     for (const { assignment } of this.#tracked.values()) if (!assignment.isCommitted) return false
     return true

@@ -4,33 +4,33 @@ import type { DeliveredRecord } from '../record.js'
 import type { RecordBatch } from '../record-batch.js'
 import { DueQueue } from './due-queue.js'
 
-/** How many bytes of records that wait are kept; beyond that a record's bytes are let go and read again. */
-const bytesKept = 4 * 1024 * 1024
-/** After a failed read, ms. */
-const readAgainAfter = 1_000
+/** The maximum of bytes of waiting records that are held in memory. Beyond that, bytes are released and fetched again when due. */
+const maxHeldBytes = 4 * 1024 * 1024
+/** The pause after a failed read, ms. */
+const retryReadAfter = 1_000
 
 export interface DelayedRecordsHost {
   readonly clock: Clock
-  /** The batch that holds the record at `offset`, or what comes after it where it is gone. */
+  /** Emits the batch with the record at `offset`; if that record was deleted, the batch with the next one. */
   readAt(offset: number): Observable<RecordBatch>
-  /** The record is due, its bytes are there. */
+  /** The record is due, and its bytes are in memory. */
   due(record: DeliveredRecord): void
-  /** The record is no longer in the log. */
+  /** The record was deleted from the log. */
   gone(record: DeliveredRecord): void
 }
 
 /**
- * The records of one assignment that are not due yet, each with its own time: none waits behind another; and the bytes
- * of those that wait for a stream to open.
+ * The records of one assignment that are not due yet, and the bytes of those that wait for their stream to open. Each has its
+ * own due time, and none waits behind another.
  *
- * What waits costs a few words each, not its bytes: beyond a few MiB they are let go, and read again from Kafka when
- * the record is wanted. So tens of thousands of records that wait for minutes hold neither memory nor those that are due.
+ * Beyond a few MiB, the bytes of waiting records are released, and fetched again when they are needed. So a waiting record
+ * costs a few words, and tens of thousands of them delay neither each other nor records that are due.
  */
 export class DelayedRecords {
   readonly #queue = new DueQueue<DeliveredRecord>()
   readonly #work = new Subscription()
   #timer: { readonly due: number; readonly subscription: Subscription } | undefined
-  /** The bytes that waiting records have of their own. */
+  /** The batches of waiting records whose bytes are held in memory. */
   readonly #kept = new Set<RecordBatch>()
   #bytes = 0
 
@@ -40,12 +40,12 @@ export class DelayedRecords {
     return this.#queue.size
   }
 
-  /** When a record is due that waits here, by the monotonic clock. */
+  /** When a waiting record is due, by the monotonic clock. */
   dueOf(record: DeliveredRecord): number | undefined {
     return this.#queue.dueOf(record)
   }
 
-  /** The same of all that wait. */
+  /** The same for all waiting records. */
   dues(): ReadonlyMap<DeliveredRecord, number> {
     return new Map(this.#queue.dues())
   }
@@ -55,7 +55,7 @@ export class DelayedRecords {
     this.#wait(record, this.host.clock.monotonic() + delay)
   }
 
-  /** The record waits, and nobody knows for how long. */
+  /** The record waits for an unknown time. */
   park(record: DeliveredRecord): void {
     if (!this.#kept.has(record.batch)) this.#keep(record)
   }
@@ -64,12 +64,12 @@ export class DelayedRecords {
     return record.batch instanceof ReleasedRecord
   }
 
-  /** Parked records are wanted, in the order of their offsets. */
+  /** Fetches the bytes of parked records, which must be in offset order. */
   recall(records: readonly DeliveredRecord[]): void {
     this.#read(records)
   }
 
-  /** The record waits no more. */
+  /** The record does not wait any more. */
   forget({ batch }: DeliveredRecord): void {
     if (this.#kept.delete(batch)) this.#bytes -= batch.byteLength
   }
@@ -83,7 +83,7 @@ export class DelayedRecords {
     if (this.isReleased(record)) return
     const { batch, index } = record
     const alone = batch.count === 1 ? batch : batch.copy(index)
-    if (this.#bytes + alone.byteLength > bytesKept) record.batch = new ReleasedRecord(batch.offset(index))
+    if (this.#bytes + alone.byteLength > maxHeldBytes) record.batch = new ReleasedRecord(batch.offset(index))
     else {
       record.batch = alone
       this.#kept.add(alone)
@@ -107,7 +107,7 @@ export class DelayedRecords {
     this.#timer = { due, subscription: this.host.clock.scheduler.schedule(() => this.#fire(due), delay) }
   }
 
-  /** What the timer was armed for is due, even where the timer ran a fraction of a ms short of it. */
+  /** Takes everything due at `armedFor`, because a timer may fire a fraction of a ms early. */
   #fire(armedFor: number): void {
     this.#timer = undefined
     const now = Math.max(armedFor, this.host.clock.monotonic())
@@ -124,7 +124,7 @@ export class DelayedRecords {
     this.#arm()
   }
 
-  /** Reads a batch at a time; records that wait for the same time mostly stand together. */
+  /** Reads batch by batch: records with the same due time are usually adjacent in the log. */
   #read(released: readonly DeliveredRecord[]): void {
     const first = released[0]
     if (first === undefined || this.#work.closed) return
@@ -142,12 +142,12 @@ export class DelayedRecords {
         },
         error: () =>
           end(() => {
-            const again = this.host.clock.monotonic() + readAgainAfter
+            const again = this.host.clock.monotonic() + retryReadAfter
             for (const record of rest) this.#wait(record, again)
           }),
         complete: () =>
           end(() => {
-            // An answer without the first record, or without any: it was deleted while it waited.
+            // The answer does not have the first record: it was deleted while it waited.
             if (rest[0] === first) {
               this.host.gone(first)
               rest = rest.slice(1)
@@ -158,7 +158,7 @@ export class DelayedRecords {
     )
   }
 
-  /** Gives the records that the batch covers their bytes back; returns the others. */
+  /** Gives the records within the batch their bytes. Returns the other records. */
   #fill(released: readonly DeliveredRecord[], batch: RecordBatch): readonly DeliveredRecord[] {
     let index = 0
     let filled = 0
@@ -180,7 +180,7 @@ export class DelayedRecords {
   }
 }
 
-/** Stands in for the bytes of a record that were let go: its offset is all that is left. */
+/** Replaces the batch of a record whose bytes were released. It has only the offset. */
 class ReleasedRecord implements RecordBatch {
   readonly count = 1
   readonly byteLength = 0
@@ -212,6 +212,6 @@ class ReleasedRecord implements RecordBatch {
   }
 
   #missing(): never {
-    throw new Error(`the bytes of the record at offset ${this.lastOffset} were let go until it is due`)
+    throw new Error(`the bytes of the record at offset ${this.lastOffset} were released until it is due`)
   }
 }

@@ -1,11 +1,11 @@
 interface Entry<T> {
   readonly due: number
-  /** Among those that are due at the same time, the first that came is the first. */
+  /** Orders entries that are due at the same time: first in, first out. */
   readonly turn: number
   readonly value: T
 }
 
-/** Entries by the time they are due, the earliest first, and in the order they came: a binary heap. */
+/** A queue ordered by due time, then by arrival. A binary heap. */
 export class DueQueue<T> {
   readonly #entries: Entry<T>[] = []
   #added = 0
@@ -14,17 +14,17 @@ export class DueQueue<T> {
     return this.#entries.length
   }
 
-  /** When the earliest is due. */
+  /** When the earliest entry is due. */
   get nextDue(): number | undefined {
     return this.#entries[0]?.due
   }
 
-  /** When a value is due that is in the queue; looks through all of it. */
+  /** When a queued value is due. Searches the whole queue. */
   dueOf(value: T): number | undefined {
     return this.#entries.find(entry => entry.value === value)?.due
   }
 
-  /** All of them, in no order. */
+  /** All entries, in no order. */
   *dues(): Iterable<readonly [value: T, due: number]> {
     for (const { value, due } of this.#entries) yield [value, due]
   }
@@ -41,7 +41,7 @@ export class DueQueue<T> {
     }
   }
 
-  /** Takes out the earliest. */
+  /** Removes and returns the earliest value. */
   shift(): T | undefined {
     const entries = this.#entries
     const first = entries[0]

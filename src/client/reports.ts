@@ -11,39 +11,39 @@ import type { LeakAction } from './client.js'
 import { Tallies, type Tally } from './tallies.js'
 import type { TopicNames } from './topic-names.js'
 
-/** How many errors are kept for the first subscriber, the newest. */
+/** The maximum of errors kept for the first subscriber; the oldest are dropped. */
 const maxErrorsKept = 100
-/** How much of a failure's own message is logged. */
+/** How many characters of a failure's message are logged. */
 const maxReasonLength = 300
 
 type EventOf<T extends ClientEvent['type']> = Extract<ClientEvent, { readonly type: T }>
-/** What may happen to every record; the log counts it. */
+/** Events that may happen to every record. The log counts them. */
 type Counted = EventOf<'dead-lettered' | 'leaked' | 'skipped' | 'outrun'>
 
-/** An event as its listeners get it: its fields are its own, and it reads well in a log. */
+/** An event as subscribers get it. Printable in a log. */
 class EventObject extends Readable {}
 
-/** What a client tells the outside: errors, events, its state, and the log lines of each. */
+/** The errors, events and state of a client, and their log lines. */
 export class Reports {
   readonly events = new Subject<ClientEvent>()
-  /** Replays the current state, also of a client that is closed. */
+  /** Replays the current state, also after the client is closed. */
   readonly state = new ReplaySubject<ClientState>(1)
   #current: ClientState = 'idle'
   readonly #errors = new Subject<RxMikaError>()
-  /** The same, for tools: they are no subscriber that anything is kept for. */
+  /** The same errors for tools such as the inspector, whose subscription does not count as the first one. */
   readonly onlookers = new Subject<RxMikaError>()
-  /** Errors that nobody has heard, while there was no subscriber yet. */
-  #unheard: RxMikaError[] | undefined = []
+  /** Errors before the first subscription. Undefined after it. */
+  #early: RxMikaError[] | undefined = []
   readonly #tallies: Tallies<Counted, Summary>
 
   /**
-   * Hot, but for what comes before the first subscriber, which is kept for it: a driver may fail before `start()` has
-   * returned this.
+   * Hot. Errors before the first subscription are kept for it, because a driver may fail before `start()` has returned this
+   * Observable.
    */
   readonly errors = new Observable<RxMikaError>(subscriber => {
-    while (this.#unheard !== undefined && !subscriber.closed) {
-      const error = this.#unheard.shift()
-      if (error === undefined) this.#unheard = undefined
+    while (this.#early !== undefined && !subscriber.closed) {
+      const error = this.#early.shift()
+      if (error === undefined) this.#early = undefined
       else subscriber.next(error)
     }
     return this.#errors.subscribe(subscriber)
@@ -53,11 +53,11 @@ export class Reports {
     readonly logger: Logger,
     readonly names: TopicNames,
     scheduler: SchedulerLike,
-    /** What becomes of records that leak, which the log says. */
+    /** What happens to leaked records; named in the log. */
     readonly leaks: LeakAction = 'report',
   ) {
     this.state.next(this.#current)
-    this.#tallies = new Tallies(scheduler, summaryOf, tally => this.#say(tally))
+    this.#tallies = new Tallies(scheduler, summaryOf, tally => this.#logTally(tally))
   }
 
   get currentState(): ClientState {
@@ -66,17 +66,17 @@ export class Reports {
 
   error(error: RxMikaError): void {
     this.logger.error({ err: error }, error.message)
-    this.#tell(this.names.inError(error))
+    this.#emit(this.names.inError(error))
   }
 
-  #tell(error: RxMikaError): void {
+  #emit(error: RxMikaError): void {
     this.onlookers.next(error)
-    if (this.#unheard === undefined) return this.#errors.next(error)
-    this.#unheard.push(error)
-    if (this.#unheard.length > maxErrorsKept) this.#unheard.shift()
+    if (this.#early === undefined) return this.#errors.next(error)
+    this.#early.push(error)
+    if (this.#early.length > maxErrorsKept) this.#early.shift()
   }
 
-  /** Nobody may be listening, and most events are per record: making one is left to the caller's `observed` check. */
+  /** Whether `events` has subscribers. Most events are per record, so callers check this before they make one. */
   get observed(): boolean {
     return this.events.observed
   }
@@ -86,7 +86,7 @@ export class Reports {
     if (this.events.observed) this.events.next(Object.assign(new EventObject(), event) as unknown as ClientEvent)
   }
 
-  /** Another group's record was passed over: on a shared topic most may be. */
+  /** A record of another group was skipped. On a shared topic that may be most of them. */
   skipped(record: DeliveredRecord): void {
     if (this.observed || this.logger.isLevelEnabled('info')) this.event({ type: 'skipped', ...recordPlace(record) })
   }
@@ -98,13 +98,13 @@ export class Reports {
     this.event(error === undefined ? { type: 'state', state } : { type: 'state', state, error })
   }
 
-  /** What is counted so far is logged. */
+  /** Logs the counts that are not logged yet. */
   endTallies(): void {
     this.#tallies.end()
   }
 
   end(fatal: RxMikaError | undefined): void {
-    if (fatal !== undefined) this.#tell(fatal)
+    if (fatal !== undefined) this.#emit(fatal)
     this.#errors.complete()
     this.onlookers.complete()
     this.events.complete()
@@ -119,13 +119,16 @@ export class Reports {
       case 'resumed':
         return this.logger.info({ topic: event.topic }, `topic ${event.type}`)
       case 'tripped':
-        return // said as an error already
+        return // Already logged as an error.
       case 'reconnected':
         return this.logger.info('connected to the brokers again')
       case 'disconnected':
-        return this.logger.warn({ err: event.error }, 'the brokers cannot be reached; going on by itself when they can')
+        return this.logger.warn(
+          { err: event.error },
+          'the brokers cannot be reached; the client continues by itself when they can',
+        )
       case 'restarted':
-        return this.logger.warn({ err: event.error }, 'the broker client had crashed and was made anew')
+        return this.logger.warn({ err: event.error }, 'the broker client crashed and was restarted')
       case 'stalled':
         return this.logger.warn(
           { ...placeFields(event), why: event.why },
@@ -165,7 +168,7 @@ export class Reports {
     if (this.logger.isLevelEnabled('debug')) this.logger.debug(placeFields(event), event.type)
   }
 
-  #say({ first, count, mixed }: Tally<Summary>): void {
+  #logTally({ first, count, mixed }: Tally<Summary>): void {
     const { type, topic, place, error, reason } = first
     const records = `${count} ${count === 1 ? 'record' : 'records'}${mixed ? '' : ` of topic '${topic}'`}`
     const at = `${count === 1 ? 'at' : 'the first at'} ${place}`
@@ -202,14 +205,14 @@ export class Reports {
   }
 }
 
-/** What a line says of the first of its records. */
+/** What a log line says about its first record. */
 interface Summary {
   readonly type: Counted['type']
   readonly topic: string
   readonly place: string
   readonly error: string
   readonly reason: string
-  /** Of an `outrun`. */
+  /** Only for `outrun`. */
   readonly first: 'ack' | 'fail' | undefined
 }
 

@@ -9,36 +9,36 @@ import { isLeftBehind } from './phases.js'
 import type { Reports } from './reports.js'
 import type { StreamTopic } from './stream-topic.js'
 
-/** The assignment that is watched. */
+/** What the watch uses of its assignment. */
 export interface StallWatchHost {
   /** As users name it. */
   readonly topic: string
   readonly partition: number
   readonly ended: boolean
   readonly window: DeliveryWindow
-  /** Everything below is completed. */
+  /** Everything below this offset is completed. */
   readonly position: number
-  /** What the broker has confirmed; undefined: nothing is committed. */
+  /** The confirmed position; undefined without a group. */
   readonly confirmed: bigint | undefined
-  /** The broker has confirmed this position, or a later one. */
+  /** Whether the broker has confirmed this position or a later one. */
   isCommittedTo(position: number): boolean
   readonly reading: {
     closedBecause(): StallReason | undefined
     streamOf(record: DeliveredRecord): StreamTopic | undefined
   }
-  /** Since when the oldest batch waits of which nothing more is taken in now, by the monotonic clock. */
+  /** When the oldest batch in the queue arrived, by the monotonic clock. Undefined if the queue is empty. */
   readonly queuedSince: number | undefined
-  /** The next record of that batch, if it has one. */
+  /** The next record of that batch, if there is one. */
   queuedRecord(): DeliveredRecord | undefined
-  /** The bytes of the record are let go. */
+  /** Whether the bytes of the record are not held in memory. */
   isReleased(record: DeliveredRecord): boolean
-  /** When a record is due that is not yet, by the monotonic clock. */
+  /** When a `not-due` record is due, by the monotonic clock. */
   dueOf(record: DeliveredRecord): number | undefined
-  /** The same of all that are not. */
+  /** The same for all `not-due` records. */
   dues(): ReadonlyMap<DeliveredRecord, number>
 }
 
-/** Its own fields are what a contract has; what is known beyond is a getter. It reads well in a log. */
+/** Has the fields of the contract as own properties; `due` is a getter. Printable in a log. */
 class StallObject extends Readable {
   readonly #due: number | undefined
 
@@ -53,21 +53,22 @@ class StallObject extends Readable {
   }
 }
 
-/** A stall, its times of the monotonic clock. */
+/** A stall whose times are those of the monotonic clock. */
 type Held = Omit<Stall, 'due'> & { readonly due?: number | undefined }
 
-/** What is kept for long must not keep the fetch that the bytes are part of. */
+/** A copy: the bytes are a view of a fetch, which must not be kept in memory by them. */
 function ownCopy(bytes: Buffer | null): Buffer | null {
   return bytes && Buffer.from(bytes)
 }
 
-/** Why the committed position of one assignment is held back, by which record and since when; reports what lasts. */
+/** Tells which record holds back the committed position of an assignment, why and since when. Reports what lasts for `stallAfter`. */
 export class StallWatch {
+  /** For each time at which records entered the window, the first slot. */
   readonly #deliveredAt: { slot: number; at: number }[] = []
-  /** Since when something is completed that the broker has not confirmed, by the monotonic clock. */
+  /** When the completed position got ahead of the confirmed one, by the monotonic clock. */
   #behindSince: number | undefined
   #timer: Subscription | undefined
-  /** What was reported as stalled; `slot` is undefined where it waits for a commit. */
+  /** What was reported as stalled. `slot` is undefined if it waits for a commit. */
   #stalled: { readonly place: RecordPlace; readonly slot: number | undefined } | undefined
 
   constructor(
@@ -77,9 +78,9 @@ export class StallWatch {
     readonly stallAfter: number,
   ) {}
 
-  // ── Told ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── Notifications ────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Records from the window's tail on are taken in now. */
+  /** Records from the window's tail on are added now. */
   markTime(): void {
     const at = this.clock.monotonic()
     const last = this.#deliveredAt.at(-1)
@@ -87,7 +88,7 @@ export class StallWatch {
     this.look()
   }
 
-  /** The position moved. */
+  /** The position has moved. */
   advanced(): void {
     const { head } = this.host.window
     if (this.host.confirmed !== undefined && this.#behindSince === undefined) this.fallBehind()
@@ -107,19 +108,19 @@ export class StallWatch {
     if (offset < BigInt(this.host.position)) this.fallBehind()
   }
 
-  /** The broker is yet to confirm what is completed. */
+  /** The broker has not confirmed everything that is completed. */
   fallBehind(): void {
     this.#behindSince = this.clock.monotonic()
     this.look()
   }
 
-  /** Looks after what may be held back from now on. */
+  /** Starts the timer for what may be held back from now on. */
   look(): void {
     if (this.#timer !== undefined || this.#stalled !== undefined || this.host.ended) return
     const { clock, stallAfter, host } = this
     const now = clock.monotonic()
     const since = this.#heldBack()?.since ?? host.queuedSince ?? now
-    // One that is looked at in vain, because deliveries rest meanwhile, is looked at again after the whole time.
+    // If nothing is held back when the timer fires, it runs for the whole time again.
     const wait = since + stallAfter > now ? since + stallAfter - now : stallAfter
     this.#timer = clock.scheduler.schedule(() => {
       this.#timer = undefined
@@ -132,7 +133,7 @@ export class StallWatch {
 
   end(): void {
     this.#timer?.unsubscribe()
-    // Nobody tells of it any more: a gauge of what is stalled would never come down.
+    // No later notification would end it, and a gauge of stalled positions would never come down.
     this.#unstall()
   }
 
@@ -149,16 +150,16 @@ export class StallWatch {
     if (stalled !== undefined) this.reports.event({ type: 'unstalled', ...stalled.place })
   }
 
-  // ── Asked ────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── Queries ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** What holds the committed position back, if anything does. */
+  /** Returns what holds the committed position back; undefined if nothing does. */
   stall(): Stall | undefined {
     const stall = this.#heldBack()
     const head = this.host.window.at(this.host.window.head)
     return stall && this.#shown({ ...stall, due: stall.why === 'not-due' ? this.host.dueOf(head!) : undefined })
   }
 
-  /** Every record that is held, the one that holds the position back first. */
+  /** Returns every held record. The first one holds the position back. */
   stalls(): Stall[] {
     const { window } = this.host
     if (window.span === 0) {
@@ -177,7 +178,7 @@ export class StallWatch {
     return stalls
   }
 
-  /** Since when the oldest record is in its pipeline, ms since 1970. */
+  /** When the oldest record in a pipeline was delivered, ms since 1970. */
   oldestUnsettledSince(): number | undefined {
     let at = 0
     const marks = this.#deliveredAt
@@ -190,7 +191,7 @@ export class StallWatch {
     return undefined
   }
 
-  /** What is not done at the end: the first record of those that were delivered, or the commit that is not confirmed. */
+  /** What a close leaves: the first record that was delivered and not completed, or the commit that is not confirmed. */
   leftBehind(): Stall | undefined {
     for (const record of this.host.window) {
       if (!isLeftBehind(record.phase)) continue
@@ -201,12 +202,12 @@ export class StallWatch {
     return committing && this.#shown(committing)
   }
 
-  /** The first slot that was delivered after `time`. */
+  /** The first slot that was added after `time`. */
   firstSlotSince(time: number): number {
     return this.#deliveredAt.find(({ at }) => at > time)?.slot ?? this.host.window.tail
   }
 
-  /** With its times by the wall clock as it is now. */
+  /** Converts the times to the wall clock as it is now. */
   #shown({ since, due, ...stall }: Held): Stall {
     const ahead = this.clock.wall() - this.clock.monotonic()
     const dates = { since: ahead + since, due: due === undefined ? undefined : ahead + due }
@@ -222,7 +223,7 @@ export class StallWatch {
     return since
   }
 
-  /** The stall, its `since` of the monotonic clock. */
+  /** What holds the position back, with times of the monotonic clock. */
   #heldBack(): Held | undefined {
     const { host } = this
     const head = host.window.at(host.window.head)

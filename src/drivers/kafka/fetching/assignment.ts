@@ -2,66 +2,66 @@ import type { Clock } from '../../../clock.js'
 import type { PartitionAssignment } from '../../../driver.js'
 import type { Uuid } from '../../../protocol/wire/uuid.js'
 
-/** Where to read a partition from. */
+/** Where reading of a partition begins. */
 export interface StartPosition {
   readonly offset: number
-  /** Of the record before it; -1: not known. */
+  /** The leader epoch of the record before it; -1 if unknown. */
   readonly leaderEpoch: number
   readonly metadata: string
 }
 
-/** What assignments have in common that follow each other by `seek`. */
+/** Shared by an assignment and those that replace it by `seek`. Orders concurrent seeks. */
 export class Lineage {
-  #asked = 0
-  #moved = 0
+  #latestTurn = 0
+  #movedBy = 0
 
-  /** The turn of a seek that begins. */
+  /** Returns the turn of a seek that begins. */
   ask(): number {
-    return ++this.#asked
+    return ++this.#latestTurn
   }
 
-  /** False if a seek that was asked for later was made already. */
+  /** Returns false if a seek that began later has already moved the partition. */
   take(turn: number): boolean {
-    if (turn < this.#moved) return false
-    this.#moved = turn
+    if (turn < this.#movedBy) return false
+    this.#movedBy = turn
     return true
   }
 }
 
-/** A partition that this member has, and how far it has been read. */
+/** A partition assigned to this member, and how far it has been read. */
 export class Assignment implements PartitionAssignment {
   paused = true
   ended = false
-  /** A rebalance may take it: nothing of it is delivered until its outcome is known. */
+  /** A rebalance may revoke it. Nothing is delivered until that is decided. */
   resting = false
   /** A broker has answered a fetch of it. */
   wasRead = false
-  /** A broker has answered a fetch of it since that was last looked at, or refused it in a way that is reported. */
+  /** A broker has answered a fetch of it since the last check, or refused it with an error that is reported elsewhere. */
   answered = false
-  /** Why it was not read when a broker was last asked; `undefined` after an answer. */
+  /** Why the latest fetch failed; undefined after a successful one. */
   refusal: string | undefined
   /** The next offset to fetch. */
   next: number
-  /** Of the record before `next`, so that the leader sees whether its log is the one that was read (KIP-320). */
+  /** The leader epoch of the record before `next`. By it the leader detects that its log is not the one that was read (KIP-320). */
   lastEpoch: number
-  /** Counts jumps of the position: what was fetched before one is not delivered after it. */
+  /** The number of jumps of the position. Records fetched before a jump are not delivered after it. */
   jumps = 0
-  /** The position whose records could not be read, once that was reported. */
+  /** The position that was reported as not decodable. */
   unreadableAt: number | undefined
-  /** The broker to fetch from instead of the leader, which said so (KIP-392). */
+  /** The replica to fetch from instead of the leader, as the leader said (KIP-392). */
   replica: number | undefined
   readonly position: number
   readonly metadata: string
   #heldUntil = Number.NEGATIVE_INFINITY
   #end: number | undefined
-  #endHeardAt = Number.NEGATIVE_INFINITY
-  /** Where the epochs of what was read begin: the last few, for commits. */
+  #endReportedAt = Number.NEGATIVE_INFINITY
+  /** The first offsets of the latest leader epochs, for commits. */
   readonly #epochs: { readonly from: number; readonly epoch: number }[] = []
 
   constructor(
     readonly topic: string,
     readonly partition: number,
-    /** Of the log that the position belongs to. */
+    /** The id of the topic that the position belongs to. */
     readonly topicId: Uuid,
     start: StartPosition,
     readonly clock: Clock,
@@ -74,37 +74,37 @@ export class Assignment implements PartitionAssignment {
   }
 
   get endOffset(): number | undefined {
-    return this.clock.monotonic() - this.#endHeardAt > endKnownFor ? undefined : this.#end
+    return this.clock.monotonic() - this.#endReportedAt > endValidFor ? undefined : this.#end
   }
 
-  /** An answer said where the log ends that can be read: before the first open transaction. */
+  /** Sets the end of the readable log, which is before the first open transaction. */
   endsAt(offset: number): void {
     this.#end = offset
-    this.#endHeardAt = this.clock.monotonic()
+    this.#endReportedAt = this.clock.monotonic()
   }
 
-  /** Not fetched for so many ms: the broker refused it. */
+  /** Stops fetching it for `ms`, after a refusal by the broker. */
   hold(ms: number): void {
     this.#heldUntil = this.clock.monotonic() + ms
   }
 
-  /** How long it is still not fetched, ms; 0: it is. */
+  /** How long it is still not fetched, ms; 0 if it may be fetched. */
   get heldFor(): number {
     return Math.max(0, this.#heldUntil - this.clock.monotonic())
   }
 
-  /** A batch was read, up to and with `lastOffset`. */
+  /** A batch was read that covers `baseOffset` to `lastOffset`. */
   advance(baseOffset: number, lastOffset: number, epoch: number): void {
     this.next = lastOffset + 1
     if (epoch < 0) return
     this.lastEpoch = epoch
     if (this.#epochs.at(-1)?.epoch === epoch) return
     this.#epochs.push({ from: baseOffset, epoch })
-    // Positions far behind are committed without one, which leaves the check to the first fetch.
+    // Without their epoch, positions far behind are committed with none. Then the first fetch after a restart checks less.
     if (this.#epochs.length > maxEpochs) this.#epochs.shift()
   }
 
-  /** The leader epoch of the last record below `offset`; -1: not known. */
+  /** The leader epoch of the last record below `offset`; -1 if unknown. */
   epochBefore(offset: number): number {
     for (let at = this.#epochs.length - 1; at >= 0; at--) {
       const { from, epoch } = this.#epochs[at]!
@@ -113,7 +113,7 @@ export class Assignment implements PartitionAssignment {
     return -1
   }
 
-  /** Reads on elsewhere. */
+  /** Continues reading at another position. */
   jump(position: number, epoch = -1): void {
     this.next = position
     this.lastEpoch = epoch
@@ -124,5 +124,5 @@ export class Assignment implements PartitionAssignment {
 }
 
 const maxEpochs = 16
-/** A partition that is read is fetched several times a second, ms. */
-const endKnownFor = 2_000
+/** How long a reported end counts, ms. A partition that is read is fetched several times per second. */
+const endValidFor = 2_000

@@ -14,62 +14,62 @@ import { RefusedConnectionError } from '../transport/failures.js'
 import type { Assignment } from './assignment.js'
 import type { Fetching } from './fetching.js'
 
-/** How long a broker may wait for something to send, ms. It bounds how late a partition that is resumed is asked for. */
+/** How long a broker may wait for records, ms. A resumed partition is fetched after at most this time. */
 const maxWait = 100
 
-/** How long a broker may take to answer beyond that, ms. */
+/** How much longer than `maxWait` a broker may take to answer, ms. */
 const answerTimeout = 5_000
 
-/** What a partition may give in one answer: its share of what all may, and between these two, bytes. */
+/** The bounds of one partition's share of an answer, in bytes. The partitions of a request share `maxAnswerBytes`. */
 const minPartitionBytes = 64 * 1024
 const maxPartitionBytes = 1024 * 1024
 const maxAnswerBytes = 4 * maxPartitionBytes
 
-/** Pauses before a partition that was refused is asked for again, ms. */
+/** How long a refused partition is not fetched, ms. */
 const shortHold = 100
 const longHold = 2_000
 
 const firstPause = 100
 const maxPause = 1_000
 
-/** The newest version that has topic names; newer ones need topic ids. */
+/** The latest version with topic names; later ones need topic ids. */
 const namedVersion = 12
 
 type FetchedPartition = FetchResponse['responses'][number]['partitions'][number]
 
 /** One partition of a request. */
-interface Sought {
+interface FetchPosition {
   readonly assignment: Assignment
   readonly offset: number
   readonly jumps: number
 }
 
-/** What the broker was asked for, and its answer. */
-interface Asked {
-  readonly sought: PartitionMap<Sought>
-  /** By topic id the name. */
+/** A request, and its answer. */
+interface PendingFetch {
+  readonly sought: PartitionMap<FetchPosition>
+  /** Topic names by id. */
   readonly names: ReadonlyMap<Uuid, string>
   readonly answer: Promise<FetchResponse>
 }
 
-/** What came of one partition. */
+/** The answer for one partition. */
 interface Fetched {
-  readonly sought: Sought
+  readonly sought: FetchPosition
   readonly partition: FetchedPartition
   readonly batches: readonly LazyRecordBatch[]
-  /** The broker sent no bytes for it. */
+  /** True if the broker sent no bytes for it. */
   readonly isEmpty: boolean
 }
 
-/** Where a partition is read on once what came is delivered. */
+/** Where a partition is read after the records of the latest answer are delivered. */
 interface Ahead {
   readonly offset: number
   readonly epoch: number
 }
 
 /**
- * Fetches from one broker for as long as it leads something that is assigned. Where there is more to read, the broker is
- * asked for it before what came is delivered, so that it works meanwhile; at most one answer waits like that.
+ * Fetches from one broker as long as it leads an assigned partition. If there is more to read, the next request is sent before
+ * the current answer is delivered, so that the broker works meanwhile. At most one answer is ahead like that.
  */
 export class BrokerFetcher {
   readonly #backoff = new Backoff(firstPause, maxPause)
@@ -80,12 +80,12 @@ export class BrokerFetcher {
     readonly fetching: Fetching,
   ) {}
 
-  /** Resolves when there is nothing assigned that this broker leads, or all is over. Never rejects. */
+  /** Resolves once this broker leads no assigned partition, or fetching has ended. Never rejects. */
   async run(): Promise<void> {
     const { fetching } = this
-    let ahead: Asked | undefined
+    let ahead: PendingFetch | undefined
     while (!fetching.ended && (ahead !== undefined || fetching.ledBy(this.node).length > 0)) {
-      const asked = ahead ?? this.#ask()
+      const asked = ahead ?? this.#request()
       ahead = undefined
       if (asked === undefined) {
         await this.#untilSomething()
@@ -94,7 +94,7 @@ export class BrokerFetcher {
       try {
         const fetched = this.#decoded(await asked.answer, asked)
         this.#backoff.reset()
-        if (fetched.some(hasMore)) ahead = this.#ask(positionsAfter(fetched))
+        if (fetched.some(hasMore)) ahead = this.#request(positionsAfter(fetched))
         for (const each of fetched) this.#deliver(each)
         if (fetched.every(({ isEmpty }) => isEmpty)) for (const each of fetched) this.#foundNothing(each)
       } catch (error) {
@@ -103,33 +103,33 @@ export class BrokerFetcher {
     }
   }
 
-  /** Until something may be fetched: a pause ends, or the time of a partition that was held. */
+  /** Waits until something may be fetched: a partition is resumed, or a hold ends. */
   async #untilSomething(): Promise<void> {
     const { bell, host } = this.fetching
     const soonest = Math.min(...this.#fetchable().map(({ heldFor }) => heldFor))
     if (!host.delivering || !Number.isFinite(soonest)) await bell.rung()
-    // A hold may have ended since the broker was to be asked: nothing rings for that.
+    // The bell does not ring when a hold ends.
     else if (soonest > 0) await bell.wait(soonest + 1)
   }
 
-  /** What this broker leads and nothing but a hold keeps from being fetched. */
+  /** The assignments of this broker that may be fetched, those on hold included. */
   #fetchable(): readonly Assignment[] {
     return this.fetching.ledBy(this.node).filter(({ paused, ended, resting }) => !(paused || ended || resting))
   }
 
-  // ── Asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── Requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #ask(positions?: ReadonlyMap<Assignment, Ahead>): Asked | undefined {
+  #request(positions?: ReadonlyMap<Assignment, Ahead>): PendingFetch | undefined {
     const { host } = this.fetching
     if (!host.delivering) return undefined
     const wanted = this.#fetchable().filter(({ heldFor }) => heldFor === 0)
     if (wanted.length === 0) return undefined
-    const sought = new PartitionMap<Sought>()
+    const sought = new PartitionMap<FetchPosition>()
     const partitionMaxBytes = Math.max(
       minPartitionBytes,
       Math.min(Math.floor(maxAnswerBytes / wanted.length), maxPartitionBytes),
     )
-    // A broker fills an answer in the order of the request: who comes first changes.
+    // A broker fills an answer in the order of the request, so the order rotates.
     const first = this.#turn++ % wanted.length
     const topics = byTopic([...wanted.slice(first), ...wanted.slice(0, first)])
     const request = {
@@ -151,7 +151,7 @@ export class BrokerFetcher {
             partition: assignment.partition,
             fetchOffset: offset,
             lastFetchedEpoch: epoch,
-            // Little at first: it is soon here, and is worked on while the broker reads the next.
+            // The first fetch is small, so that it arrives soon and is handled while the broker reads the next one.
             partitionMaxBytes: assignment.wasRead ? partitionMaxBytes : minPartitionBytes,
           }
         }),
@@ -165,7 +165,7 @@ export class BrokerFetcher {
       version => (version >= 12 ? request : withoutEpochs(request)),
       { timeout: maxWait + answerTimeout, ...(!hasIds && { maxVersion: namedVersion }) },
     )
-    // One that is asked for ahead may be waited for by nobody.
+    // A request ahead may never be awaited: its rejection must not be unhandled.
     answer.catch(() => {})
     const names = new Map(wanted.map(({ topicId, topic }) => [topicId, topic]))
     return { sought, names, answer }
@@ -173,7 +173,7 @@ export class BrokerFetcher {
 
   // ── Answers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #decoded({ errorCode, responses }: FetchResponse, asked: Asked): readonly Fetched[] {
+  #decoded({ errorCode, responses }: FetchResponse, asked: PendingFetch): readonly Fetched[] {
     const budget = new ExpansionBudget()
     if (errorCode !== 0) throw new Error(`broker ${this.node} refuses to be fetched from: ${kafkaError(errorCode)}`)
     return responses.flatMap(({ topic, topicId, partitions }) => {
@@ -185,7 +185,7 @@ export class BrokerFetcher {
   #decodedOf(
     topic: string,
     partitions: readonly FetchedPartition[],
-    { sought }: Asked,
+    { sought }: PendingFetch,
     budget: ExpansionBudget,
   ): readonly Fetched[] {
     const { host } = this.fetching
@@ -224,11 +224,11 @@ export class BrokerFetcher {
     const { assignment } = sought
     const { host } = this.fetching
     for (const batch of batches) {
-      // Another assignment, or another position, than when the broker was asked: what came is of the past. An earlier
-      // batch of the same answer moves the position, and may have made the client pause or leave.
+      // The assignment or its position is another one than at the request, so the answer is stale. Also, the delivery of an
+      // earlier batch of this answer may have paused or closed the client.
       if (assignment.ended || assignment.resting || !host.delivering || !isOfUse(sought)) return
       if (batch.lastOffset < assignment.next) continue
-      // While a leader moves, two brokers can be asked for the same; what the other gave is left out.
+      // While leadership moves, two brokers may send the same records. Those already delivered are skipped.
       let from = 0
       while (from < batch.count && batch.offset(from) < assignment.next) from++
       assignment.advance(batch.baseOffset, batch.lastOffset, batch.partitionLeaderEpoch)
@@ -237,8 +237,8 @@ export class BrokerFetcher {
   }
 
   /**
-   * An answer without a byte had room for all. Where the stable end of the log is beyond what was asked for, compaction left
-   * nothing in between.
+   * The answer was empty, so it had room for records of every partition. If the stable end of the log is beyond the requested
+   * offset, compaction has removed everything in between.
    */
   #foundNothing({ sought, partition }: Fetched): void {
     const { assignment, offset } = sought
@@ -248,15 +248,15 @@ export class BrokerFetcher {
     else this.fetching.host.foundEnd?.(assignment)
   }
 
-  /** From now on from the replica that the leader named (KIP-392), and from the leader again when that refuses. */
+  /** Fetches from the replica that the leader named (KIP-392), until that replica refuses. */
   #follow(assignment: Assignment, replica: number): void {
     if (replica < 0 || replica === this.node) return
     assignment.replica = replica
     this.fetching.wake()
   }
 
-  /** A partition that the broker refused; the others of the same answer are delivered. */
-  #refused({ assignment, offset, jumps }: Sought, { errorCode, divergingEpoch }: FetchedPartition): void {
+  /** The broker refused one partition. The others of the same answer are delivered. */
+  #refused({ assignment, offset, jumps }: FetchPosition, { errorCode, divergingEpoch }: FetchedPartition): void {
     if (assignment.ended || assignment.jumps !== jumps) return
     const wasFollowing = assignment.replica !== undefined
     assignment.replica = undefined
@@ -267,7 +267,7 @@ export class BrokerFetcher {
     }
     const error = kafkaError(errorCode)
     if (error.name === 'OFFSET_OUT_OF_RANGE') {
-      // A follower may not have it yet.
+      // A follower may not have the offset yet.
       if (!wasFollowing && offset === assignment.next) this.fetching.host.outOfRange(assignment, undefined)
     } else if (
       error.has('staleMetadata') ||
@@ -275,7 +275,7 @@ export class BrokerFetcher {
       error.name === 'FENCED_LEADER_EPOCH'
     ) {
       assignment.hold(shortHold)
-      // It heals in a moment, or is reported as what is not read.
+      // Usually over in a moment; otherwise `UnreadWatch` reports it.
       assignment.answered = false
       assignment.refusal = `the broker answers ${error}`
       this.#refresh()
@@ -288,10 +288,10 @@ export class BrokerFetcher {
     }
   }
 
-  /** Bytes that are no records, or compressed by a codec that is not there. */
-  #unreadable({ assignment }: Sought, offset: number, cause: Error): void {
+  /** The bytes cannot be decoded, or are compressed with a codec that is not available. */
+  #unreadable({ assignment }: FetchPosition, offset: number, cause: Error): void {
     assignment.hold(longHold)
-    // Reported once, however often it is tried again.
+    // Reported once, although it is fetched again.
     if (assignment.unreadableAt === offset) return
     assignment.unreadableAt = offset
     const { topic, partition } = assignment
@@ -309,7 +309,7 @@ export class BrokerFetcher {
   }
 
   #refresh(): void {
-    // Whoever waits for a leader hears of it by `onChange`; the brokers may be away.
+    // A new leader is reported by `onChange`. A rejection means that the brokers are away, which is reported elsewhere.
     this.fetching.host.cluster.refresh().catch(() => {})
   }
 
@@ -331,18 +331,18 @@ export class BrokerFetcher {
   }
 }
 
-/** Whether the broker has more than it sent, so that it answers at once when it is asked for it. */
+/** Whether the broker has more than it sent, so that it will answer the next request at once. */
 function hasMore({ partition, batches }: Fetched): boolean {
   const last = batches.at(-1)
   return last !== undefined && last.lastOffset + 1 < stableEnd(partition)
 }
 
-/** Nothing is read past an open transaction. Brokers of old say -1. */
+/** Nothing is read past an open transaction. Old brokers report -1. */
 function stableEnd({ lastStableOffset, highWatermark }: FetchedPartition): number {
   return lastStableOffset < 0 ? highWatermark : lastStableOffset
 }
 
-/** Where to read on once all of that is delivered; what cannot be, for what comes before it was not, does not count. */
+/** Where to continue once these answers are delivered. Answers that cannot be delivered (see `isOfUse`) are left out. */
 function positionsAfter(fetched: readonly Fetched[]): ReadonlyMap<Assignment, Ahead> {
   const positions = new Map<Assignment, Ahead>()
   for (const { sought, batches } of fetched) {
@@ -358,12 +358,12 @@ function positionsAfter(fetched: readonly Fetched[]): ReadonlyMap<Assignment, Ah
   return positions
 }
 
-/** The position has not jumped since the broker was asked, and all before what was asked for is delivered. */
-function isOfUse({ assignment, offset, jumps }: Sought): boolean {
+/** True if the position has not jumped since the request, and everything before the requested offset is delivered. */
+function isOfUse({ assignment, offset, jumps }: FetchPosition): boolean {
   return assignment.jumps === jumps && assignment.next >= offset
 }
 
-/** For versions that know nothing of the epoch of the last record. */
+/** The request for versions without the epoch of the last record. */
 function withoutEpochs({ topics, ...request }: RequestOf<typeof fetch>): RequestOf<typeof fetch> {
   return {
     ...request,

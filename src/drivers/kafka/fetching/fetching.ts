@@ -15,7 +15,7 @@ import { UnreadWatch } from './unread-watch.js'
 /** The same refusal of the same partition is reported at most this often, ms. */
 const reportEvery = 60_000
 
-/** What fetching needs of the consumption it belongs to. */
+/** What fetching uses of its consumption. */
 export interface FetchingHost {
   readonly cluster: Cluster
   readonly clock: Clock
@@ -23,41 +23,41 @@ export interface FetchingHost {
   readonly rack: string | undefined
   /** The connections to fetch over. */
   readonly lane: Lane
-  /** False while it is in doubt whether this member still has what it had, and when all is over. */
+  /** False while it is in doubt whether the assignments still belong to this member, and after the end. */
   readonly delivering: boolean
   emit(event: FetchingEvent): void
-  /** Ends the stream by what cannot heal. */
+  /** Errors the stream: the failure cannot heal. */
   fail(error: RxMikaError): void
-  /** Bytes at the position are no records. They are asked for again, and reported once. */
+  /** The bytes at the position cannot be decoded. They are fetched again. Called once per position. */
   unreadable(error: FetchError): void
   /**
-   * There is no record between the position and `end`, as far as a broker that had room in its answer found. Absent: the
-   * position stays until there is a record behind the gap.
+   * There is no record between the position and `end`: the broker had room in its answer and sent none. Absent: the position
+   * stays until there is a record after the gap.
    */
   foundNothing?(assignment: Assignment, end: number): void
-  /** The position is at the end of the log, as far as a broker knows. */
+  /** The position is at the end of the log, according to the broker. */
   foundEnd?(assignment: Assignment): void
   /** This client may not read the topic. */
   forbidden(assignment: Assignment): void
-  /** The position is not in the log, or the log is not the one it belongs to; the leader may say where they part. */
+  /** The position is not in the log, or the log is another one than was read. `diverged` is where they diverge, if the leader says so. */
   outOfRange(assignment: Assignment, diverged: Diverged | undefined): void
 }
 
 export type FetchingEvent = Extract<DriverEvent, { readonly type: 'batch' | 'trouble' }>
 
-/** Where the log that was read and the log of today part (KIP-595). */
+/** Where the log that was read and the current log diverge (KIP-595). */
 export interface Diverged {
   readonly epoch: number
   readonly endOffset: number
 }
 
 /**
- * Reads what is assigned: one loop for each broker that leads some of it. Pauses and positions are kept here alone, on
- * the assignments.
+ * Fetches the assigned partitions, with one loop for each broker that leads any of them. Pauses and positions are stored
+ * only on the assignments.
  */
 export class Fetching {
   readonly assignments = new PartitionMap<Assignment>()
-  /** Rings when something may be fetched that could not be before. */
+  /** Rings when a partition may be fetched that could not be fetched before. */
   readonly bell = new Doorbell()
   readonly #fetchers = new Map<number, BrokerFetcher>()
   readonly #stopWatching: () => void
@@ -84,7 +84,7 @@ export class Fetching {
     }
   }
 
-  /** Something may be fetched that could not be before: what was paused, who leads, or whether this member delivers. */
+  /** A partition may be fetched that could not be fetched before: it was resumed, its leader changed, or this member delivers again. */
   wake(): void {
     if (this.#ended) return
     for (const assignment of this.assignments.values()) {
@@ -101,13 +101,13 @@ export class Fetching {
     return cluster.leaderOf(topic, partition)
   }
 
-  /** Whether the broker to fetch from has told this client to wait (KIP-219). */
+  /** Whether the broker to fetch from throttles this client (KIP-219). */
   isThrottled(assignment: Assignment): boolean {
     const node = this.nodeOf(assignment)
     return node !== undefined && this.host.cluster.isThrottled(node, 'fetch')
   }
 
-  /** What one broker is to be asked for, assigned first come first; rotated, so that none is always the last of an answer. */
+  /** The assignments to fetch from one broker, in the order they were assigned. */
   ledBy(node: number): Assignment[] {
     const led: Assignment[] = []
     for (const assignment of this.assignments.values()) if (this.nodeOf(assignment) === node) led.push(assignment)
@@ -128,7 +128,7 @@ export class Fetching {
 
   readonly #limit = new RepeatLimit(reportEvery)
 
-  /** Once a minute at most for the same reason. */
+  /** Reports a failure, at most once a minute for the same partition and reason. */
   trouble(assignment: Assignment, why: string, cause?: unknown): void {
     const { topic, partition, next } = assignment
     if (!this.#limit.allows(`${topic}-${partition} ${why}`)) return

@@ -9,14 +9,14 @@ import type { Cluster } from '../cluster/cluster.js'
 import type { TopicPartition } from '../topic-partition.js'
 
 const maxBytes = 256 * 1024
-/** The log is known to reach beyond the offset: nothing has to be waited for. */
+/** Short, because the log is known to reach beyond the offset. */
 const maxWait = 100
 const namedVersion = 12
 
 /**
- * One fetch over a connection that no consumption uses: it neither waits behind a long poll nor moves any position.
+ * One fetch over a connection that no consumption uses, so it does not wait behind a long poll. It moves no position.
  *
- * @returns The batches from the one on that holds the first record at or after `offset`.
+ * @returns Batches, beginning with the one that has the first record at or after `offset`.
  */
 export async function readAt(
   cluster: Cluster,
@@ -53,7 +53,7 @@ export async function readAt(
     if (failure !== undefined && batches.length === 0) throw failure.error
     return batches
   } catch (error) {
-    // Its leader may be another by now.
+    // The leader may have changed.
     cluster.refresh().catch(() => {})
     throw fail((error as Error).message, error)
   }
