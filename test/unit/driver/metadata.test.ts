@@ -119,6 +119,28 @@ describe.concurrent('metadata', () => {
     expect(await publishAll()).toEqual(places)
   })
 
+  it('of a broker that has not heard of a partition is asked for again before records for it are refused', async () => {
+    await using test = new Scope()
+    const kafka = await brokers(test)
+    const topic = kafka.create('orders', 0)
+    const client = createClient({ brokers: kafka.addresses, env: {}, logger: false })
+    test.onTestFinished(() => client.close())
+    client.start()
+    const publish = (partition: number, value: string) =>
+      lastValueFrom(client.publish({ topic: 'orders', partition, value }))
+    await publish(0, 'zero')
+    kafka.shows(0, kafka.view)
+    topic.addPartition(0)
+    const written = [publish(1, 'a'), publish(1, 'b')]
+    const none = publish(2, 'c')
+    const refused = expect(none).rejects.toThrow('partition orders-2 does not exist (topic has 2 partitions)')
+    await looks(kafka, 2)
+    kafka.shows(0, undefined)
+    const found = await Promise.all([...written, publish(1, 'd')])
+    expect(found.flat().map(({ offset }) => offset)).toEqual([0n, 1n, 2n])
+    await refused
+  })
+
   it('is asked for again soon where the first request fails', async () => {
     await using test = new Scope()
     const kafka = await brokers(test)

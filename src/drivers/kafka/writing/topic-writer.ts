@@ -17,8 +17,10 @@ const lastingFailures = 2
 
 /** How long the known partitions of a topic are used, ms: partitions can be added. */
 const maxAge = 60_000
-/** For a partition that does not exist, partitions are requested again if they are older than this, ms. */
-const maxAgeOfMissing = 1_000
+/** How long a partition may be unknown, ms: brokers learn of added partitions one after the other. */
+const patience = 1_000
+/** The pause before partitions are requested again for one that is unknown, ms. */
+const askAgain = 100
 
 export interface TopicWriterHost {
   readonly leaders: Leaders
@@ -37,8 +39,8 @@ export class TopicWriter {
   /** The age of its host in which it was last used. */
   age = 0
   readonly #waiting = new Fifo<Outgoing>()
-  /** Records for partitions that are not known. */
-  #unplaced: Outgoing[] = []
+  /** Records for partitions that are not known, and since when they wait. */
+  readonly #unplaced = new Map<Outgoing, number>()
   readonly #leaderless = new Set<PartitionWriter>()
   readonly #writers: PartitionWriter[] = []
   #known: readonly PartitionLeader[] | undefined
@@ -65,7 +67,7 @@ export class TopicWriter {
   /** Whether nothing is pending, so that this writer can be removed. See `PartitionWriter.isForgettable`. */
   get isForgettable(): boolean {
     if (this.#asking !== undefined || this.#waiting.size > 0) return false
-    if (this.#unplaced.length > 0 || this.#leaderless.size > 0) return false
+    if (this.#unplaced.size > 0 || this.#leaderless.size > 0) return false
     return this.#writers.every(writer => writer.isForgettable)
   }
 
@@ -92,19 +94,15 @@ export class TopicWriter {
   report(why: string, cause: unknown): void {
     const lasting = this.#failures >= lastingFailures
     const error = this.#error(why, true, cause)
-    const [waiting, unplaced] = [this.#waiting.drain(), this.#unplaced.splice(0)]
     const dropped: Outgoing[] = []
-    for (const [from, to] of [
-      [waiting, this.#waiting],
-      [unplaced, this.#unplaced],
-    ] as const) {
-      for (const outgoing of from) {
-        if (outgoing.wanted) {
-          to.push(outgoing)
-          outgoing.delayed(error, lasting)
-        } else dropped.push(outgoing)
-      }
+    const keep = (outgoing: Outgoing, again: () => void) => {
+      if (outgoing.wanted) {
+        again()
+        outgoing.delayed(error, lasting)
+      } else dropped.push(outgoing)
     }
+    for (const outgoing of this.#waiting.drain()) keep(outgoing, () => this.#waiting.push(outgoing))
+    for (const [outgoing, since] of this.#drainUnplaced()) keep(outgoing, () => this.#unplaced.set(outgoing, since))
     for (const outgoing of dropped) outgoing.abandoned()
     for (const writer of this.#leaderless) writer.report(why, cause)
   }
@@ -113,7 +111,7 @@ export class TopicWriter {
     this.#ended = true
     this.#asking?.unsubscribe()
     const error = this.#error(why, true, undefined)
-    for (const outgoing of [...this.#waiting.drain(), ...this.#unplaced.splice(0)]) {
+    for (const outgoing of [...this.#waiting.drain(), ...this.#drainUnplaced().keys()]) {
       if (outgoing.wanted) outgoing.settle(refused(error))
       else outgoing.abandoned()
     }
@@ -126,8 +124,7 @@ export class TopicWriter {
     const { partition, key } = outgoing
     if (partition !== undefined && partition !== null) {
       if (this.#exists(partition, known)) return this.#writer(partition).push(outgoing)
-      if (this.host.time.monotonic() - this.#knownAt <= maxAgeOfMissing) return this.#refuseMissing(outgoing, known)
-      this.#unplaced.push(outgoing)
+      this.#unplaced.set(outgoing, this.host.time.monotonic())
       this.#ask()
     } else if (key !== undefined && key !== null) {
       const bytes = typeof key === 'string' ? Buffer.from(key) : key
@@ -200,10 +197,28 @@ export class TopicWriter {
     this.#stale = false
     this.#failures = 0
     for (const outgoing of this.#waiting.drain()) this.#place(outgoing, partitions)
-    for (const outgoing of this.#unplaced.splice(0)) this.#place(outgoing, partitions)
+    this.#placeUnplaced(partitions)
     const leaderless = [...this.#leaderless]
     this.#leaderless.clear()
     for (const writer of leaderless) this.host.wake(writer)
+  }
+
+  #drainUnplaced(): Map<Outgoing, number> {
+    const unplaced = new Map(this.#unplaced)
+    this.#unplaced.clear()
+    return unplaced
+  }
+
+  #placeUnplaced(known: readonly PartitionLeader[]): void {
+    const now = this.host.time.monotonic()
+    for (const [outgoing, since] of [...this.#unplaced]) {
+      const exists = this.#exists(outgoing.partition!, known)
+      if (!exists && now - since < patience) continue
+      this.#unplaced.delete(outgoing)
+      if (exists) this.#writer(outgoing.partition!).push(outgoing)
+      else this.#refuseMissing(outgoing, known)
+    }
+    if (this.#unplaced.size > 0) this.#askIn(askAgain)
   }
 
   #failed(error: unknown): void {
@@ -213,16 +228,18 @@ export class TopicWriter {
       return this.#refuseAll(why, error)
     }
     this.report(why, error)
+    this.#askIn(backoff(this.#failures++))
+  }
+
+  #askIn(ms: number): void {
     const asking = new Subscription()
+    this.#asking?.unsubscribe()
     this.#asking = asking
     asking.add(
-      this.host.time.scheduler.schedule(
-        () => {
-          this.#asking = undefined
-          if (this.#waiting.size > 0 || this.#unplaced.length > 0 || this.#leaderless.size > 0) this.#ask()
-        },
-        backoff(this.#failures++),
-      ),
+      this.host.time.scheduler.schedule(() => {
+        this.#asking = undefined
+        if (this.#waiting.size > 0 || this.#unplaced.size > 0 || this.#leaderless.size > 0) this.#ask()
+      }, ms),
     )
   }
 
@@ -230,7 +247,7 @@ export class TopicWriter {
     const result = refused(this.#error(why, false, cause))
     const leaderless = [...this.#leaderless]
     this.#leaderless.clear()
-    for (const outgoing of [...this.#waiting.drain(), ...this.#unplaced.splice(0)]) outgoing.settle(result)
+    for (const outgoing of [...this.#waiting.drain(), ...this.#drainUnplaced().keys()]) outgoing.settle(result)
     for (const writer of leaderless) writer.refuse(why, cause, false)
   }
 
