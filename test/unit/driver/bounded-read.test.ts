@@ -121,6 +121,23 @@ describe('a bounded read on fake brokers', () => {
     expect(read.records).toEqual(['0@0 a', '1@0 b'])
   })
 
+  it('waits for a partition of which the broker has not heard yet, and errors by one that does not come', async test => {
+    const kafka = await brokers(test)
+    const topic = kafka.create('orders', 0)
+    kafka.shows(0, kafka.view)
+    topic.addPartition(0).append('added')
+    const driver = await connectedDriver(test, kafka)
+    const read = new Bounded(driver, { partitions: [1] })
+    const none = new Bounded(driver, { partitions: [0, 7] })
+    const asked = kafka.count('Metadata')
+    await vi.waitUntil(() => kafka.count('Metadata') > asked + 3)
+    kafka.shows(0, undefined)
+    expect(await read.ended).toEqual({})
+    expect(read.records).toEqual(['1@0 added'])
+    const { error } = await none.ended
+    expect((error as Error).message).toContain('partition orders-7 does not exist (the topic has 2 partitions)')
+  })
+
   it('follows a leader that moves while it reads', async test => {
     const kafka = await brokers(test, 2)
     kafka.create('orders', 0)

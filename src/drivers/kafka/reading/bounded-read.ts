@@ -25,7 +25,7 @@ import type { ReadLane } from '../transport/transport.js'
 import { unexpected } from '../unexpected.js'
 import { type Bounds, boundsOf, isPositions } from './bounds.js'
 
-/** How long to wait for a topic that does not exist, ms: it may have been created a moment ago. */
+/** How long to wait for a topic or a partition that does not exist, ms: it may have been created a moment ago. */
 const patience = 3_000
 const firstPause = 100
 const maxPause = 1_000
@@ -98,13 +98,14 @@ export class BoundedRead implements FetchingHost {
   }
 
   async #begin(): Promise<void> {
-    const known = await this.#existing()
-    if (known === undefined) return
     const { topic, partitions, from } = this.request
-    const count = known.partitions.length
     const positions = isPositions(from) ? from : undefined
-    const asked = partitions ?? positions?.keys() ?? Array.from({ length: count }).keys()
-    const wanted = [...asked].filter(partition => positions?.has(partition) !== false)
+    const named = [...(partitions ?? positions?.keys() ?? [])].filter(partition => positions?.has(partition) !== false)
+    const known = await this.#existing(Math.max(0, ...named) + 1)
+    if (known === undefined) return
+    const count = known.partitions.length
+    const isWhole = partitions === undefined && positions === undefined
+    const wanted = isWhole ? [...known.partitions.keys()] : named
     const missing = wanted.find(partition => partition >= count)
     if (missing !== undefined) {
       const message = `read: partition ${partitionName({ topic, partition: missing })} does not exist (the topic has ${count} partitions)`
@@ -117,17 +118,18 @@ export class BoundedRead implements FetchingHost {
     this.#completeOnceDone()
   }
 
-  /** The topic once brokers know it; undefined if the read ended before. */
-  async #existing(): Promise<KnownTopic | undefined> {
+  /** The topic once brokers know it, with so many partitions if they come in time; undefined if the read ended before. */
+  async #existing(count: number): Promise<KnownTopic | undefined> {
     const { topic } = this.request
     const until = this.clock.monotonic() + patience
     for (let wait = firstPause; this.delivering; wait = Math.min(2 * wait, maxPause)) {
       try {
         const known = (await this.cluster.learn([topic])).get(topic)
         if (!this.delivering) return undefined
-        if (known !== undefined && known.partitions.length > 0) return known
+        const isLate = this.clock.monotonic() >= until
+        if (known !== undefined && known.partitions.length >= (isLate ? 1 : count)) return known
         if (known?.error?.has('notAuthorized')) throw new ConfigurationError(cannotSeeTopic(topic))
-        if (this.clock.monotonic() >= until) throw new ConfigurationError(`topic '${topic}' does not exist`)
+        if (isLate) throw new ConfigurationError(`topic '${topic}' does not exist`)
       } catch (error) {
         if (error instanceof RefusedConnectionError || error instanceof UnsupportedRequestError) {
           throw refusedConnection(error)
