@@ -1,4 +1,5 @@
 import { createInterface } from 'node:readline/promises'
+import type { Surroundings } from './context.js'
 import { CommandFailure, exitCode } from './failure.js'
 
 /**
@@ -6,11 +7,11 @@ import { CommandFailure, exitCode } from './failure.js'
  *
  * @throws CommandFailure if the answer is not yes, or if there is no terminal to ask on.
  */
-export async function confirmed(question: string, interrupted: AbortSignal): Promise<void> {
-  if (!process.stdin.isTTY || !process.stderr.isTTY) {
+export async function confirmed(question: string, { stdin, stderr, interrupted }: Surroundings): Promise<void> {
+  if (!stdin.isTTY || !stderr.isTTY) {
     throw new CommandFailure('nothing was done: without a terminal to ask on, --yes is needed', exitCode.refused)
   }
-  const asking = createInterface({ input: process.stdin, output: process.stderr })
+  const asking = createInterface({ input: stdin, output: stderr })
   // Ctrl-C and Ctrl-D. Readline reads the terminal, so the process gets no signal.
   const unanswered = new Promise<string>(resolve => {
     asking.on('SIGINT', () => resolve(''))

@@ -7,8 +7,9 @@ export interface Surroundings {
   readonly output: Output
   readonly progress: Progress
   readonly json: boolean
-  /** Where answers are read from, if it is a terminal. */
+  /** Questions are asked and answered here, if both are terminals. */
   readonly stdin: NodeJS.ReadStream
+  readonly stderr: NodeJS.WriteStream
   /** Aborted with an `InterruptedError` if the user wants the command to end. */
   readonly interrupted: AbortSignal
 }

@@ -8,70 +8,101 @@ import { partitionOfKey } from '../partitioner.js'
 import { partitionName } from '../place.js'
 import type { EncodableRecord } from '../protocol/records/record-batch-builder.js'
 import { type LedgerNote, ledgerRecord } from '../retry/dlq-ledger.js'
-import { type Connection, needDlqTopic } from './connection.js'
+import { needDlqTopic } from './connection.js'
+import type { Context } from './context.js'
 import { CommandFailure, exitCode } from './failure.js'
 import { grouped } from './grouped.js'
-import type { Letter, Letters } from './letters.js'
+import { type Letter, type Letters, noGroup } from './letters.js'
 import { originalHeaders, type Redriving, retryHeaders } from './redriven-copy.js'
 
-/** The most letters of one transaction, and the most bytes. */
-const maxLetters = 500
+/** The most letters of one transaction. */
+const maxLetters = 1_000
+/** The most bytes of keys, values and headers in one transaction, except that a larger letter is in a transaction of its own. */
 const maxBytes = 4 * 1024 * 1024
+/** With a rate there are so many transactions a second. */
+const transactionsPerSecond = 4
 
+/** How letters are completed. */
 export interface Disposal {
   readonly done: LedgerNote['done']
+  /** Where copies are written; undefined if there are none. */
   readonly to: 'retry' | 'original' | undefined
   readonly by: string
-  /** Letters a second; undefined: as fast as it goes. */
+  /** The most letters a second; undefined: no bound. */
   readonly rate: number | undefined
   readonly auditTopic: string | undefined
 }
 
-/** Who does it, unless `--by` says so. */
-export function whoever(): string {
-  return `${userInfo().username}@${hostname()}`
+/** The default of `--by`. */
+export function userAtHost(): string {
+  return `${userName()}@${hostname()}`
+}
+
+function userName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    // In a container, a user may have no name.
+    return `uid-${process.getuid?.() ?? 'unknown'}`
+  }
 }
 
 /**
- * Deals with letters of one group: their copies, the note in the ledger and the audit record go in one transaction, and the
- * next one follows. Of two that do so at once for one group the later fences the earlier, and knows what that one has done.
+ * Completes letters of one group, in one transaction after another. A transaction writes their copies, the notes of the ledger
+ * and the audit record. If two do so at once for one group, the later one fences the earlier one, and knows what the
+ * earlier one has completed.
  */
 export class Disposing {
   readonly #counts = new Map<string, number>()
   #turn = 0
 
   constructor(
-    readonly connection: Connection,
+    readonly context: Context,
     readonly disposal: Disposal,
     readonly group: string,
   ) {}
 
   /**
-   * Resolves with how many letters were dealt with; those that somebody else has dealt with meanwhile are not counted.
+   * Resolves with the number of letters completed. It is less than `total` if others have completed some meanwhile.
    *
-   * @param progress Called with that number after each transaction.
+   * Rejects with a `CommandFailure` if a transaction fails, or if the user interrupts it: the transactions before stay.
+   *
+   * @param total How many letters of the group were pending.
+   * @param progress Called with the number of letters after each transaction.
    */
-  async run(letters: readonly Letter[], pending: Letters, progress: (count: number) => void): Promise<number> {
-    const producer = await this.connection.admin.transactional(`rxmika-redrive.${this.group}`)
-    // Whoever did the same at this time is fenced by now.
-    const left = await pending.stillPending(letters)
+  async run(letters: Letters, total: number, progress: (count: number) => void): Promise<number> {
+    const { interrupted } = this.context
+    const { rate, done } = this.disposal
     let count = 0
-    const began = systemClock.monotonic()
-    for (const chunk of chunks(left, this.disposal.rate)) {
-      try {
+    let producer: TransactionalProducer | undefined
+    try {
+      producer = await this.context.connection.admin.transactional(`rxmika-redrive.${this.group}`)
+      // Others that did the same are fenced now, so the ledger has everything that they have completed.
+      await letters.learnMore()
+      const began = systemClock.monotonic()
+      for await (const chunk of chunks(this.#ofGroup(letters), rate)) {
+        interrupted.throwIfAborted()
         await this.#transaction(producer, chunk)
-      } catch (error) {
-        const message = `${count} of ${left.length} letters of group '${this.group}' are ${this.disposal.done}, and the rest is untouched: ${(error as Error).message}`
-        throw new CommandFailure(message, exitCode.failed, { cause: error })
+        count += chunk.length
+        progress(count)
+        if (rate !== undefined && count < total) {
+          const wait = (count / rate) * 1_000 - (systemClock.monotonic() - began)
+          await pause(Math.max(0, wait), undefined, { signal: interrupted })
+        }
       }
-      count += chunk.length
-      progress(count)
-      const { rate } = this.disposal
-      if (rate !== undefined && count < left.length) {
-        await pause(Math.max(0, (count / rate) * 1_000 - (systemClock.monotonic() - began)))
-      }
+      // What reads next, a replay or another command, has to see the notes.
+      await producer.visible()
+      return count
+    } catch (error) {
+      if (interrupted.aborted) await producer?.visible().catch(() => {})
+      const cause = interrupted.aborted ? interrupted.reason : (error as Error)
+      const message = `${count} of ${total} letters of group '${this.context.connection.names.user(this.group)}' are ${done}, and the rest is untouched: ${cause.message}`
+      throw new CommandFailure(message, exitCode.failed, { cause })
     }
-    return count
+  }
+
+  async *#ofGroup(letters: Letters): AsyncGenerator<Letter, void, undefined> {
+    for await (const each of letters.pending()) if ((each.letter.group ?? noGroup) === this.group) yield each
   }
 
   async #transaction(producer: TransactionalProducer, letters: readonly Letter[]): Promise<void> {
@@ -82,12 +113,12 @@ export class Disposing {
       if (done === 'redriven') await this.#copy(written, letter, { at, by })
     }
     const notes = this.#notes(letters, at)
-    const dlqTopic = this.connection.names.full(needDlqTopic(this.connection))
+    const dlqTopic = this.context.connection.names.full(needDlqTopic(this.context.connection))
     for (const note of notes) {
       written.add(dlqTopic, note.partition, ledgerRecord(note, randomUUID()))
     }
     if (auditTopic !== undefined) {
-      const topic = this.connection.names.full(auditTopic)
+      const topic = this.context.connection.names.full(auditTopic)
       const value = JSON.stringify({
         command: done === 'redriven' ? 'dlq redrive' : 'dlq discard',
         group: this.group,
@@ -110,7 +141,9 @@ export class Disposing {
 
   async #copy(written: Writes, letter: Letter, redriving: Redriving): Promise<void> {
     const toRetry = this.disposal.to === 'retry'
-    const topic = toRetry ? this.connection.names.full(this.connection.retryTopic!) : letter.letter.topic
+    const topic = toRetry
+      ? this.context.connection.names.full(this.context.connection.retryTopic!)
+      : letter.letter.topic
     const count = await this.#partitions(topic)
     const { key, value, timestamp } = letter.record
     const headers = toRetry ? retryHeaders(letter, redriving) : originalHeaders(letter, redriving)
@@ -129,14 +162,14 @@ export class Disposing {
   async #partitions(topic: string): Promise<number> {
     let count = this.#counts.get(topic)
     if (count === undefined) {
-      count = await this.connection.admin.partitionsOf(topic)
+      count = await this.context.connection.admin.partitionsOf(topic)
       this.#counts.set(topic, count)
     }
     return count
   }
 }
 
-/** What a transaction writes, by partition. */
+/** The records of a transaction, by partition. */
 class Writes {
   readonly #partitions = new Map<string, { topic: string; partition: number; records: EncodableRecord[] }>()
 
@@ -152,21 +185,34 @@ class Writes {
   }
 }
 
-function* chunks(letters: readonly Letter[], rate: number | undefined): Generator<readonly Letter[]> {
-  // Four transactions a second are even enough.
-  const limit = Math.min(maxLetters, rate === undefined ? maxLetters : Math.max(1, Math.floor(rate / 4)))
+/** The letters of each transaction. */
+async function* chunks(
+  letters: AsyncIterable<Letter>,
+  rate: number | undefined,
+): AsyncGenerator<readonly Letter[], void, undefined> {
+  const limit =
+    rate === undefined ? maxLetters : Math.min(maxLetters, Math.max(1, Math.floor(rate / transactionsPerSecond)))
   let chunk: Letter[] = []
   let bytes = 0
-  for (const letter of letters) {
-    const { key, value } = letter.record
-    const size = (key?.length ?? 0) + (value?.length ?? 0)
-    if (chunk.length > 0 && (chunk.length === limit || bytes + size > maxBytes)) {
+  for await (const letter of letters) {
+    const size = sizeOf(letter.record)
+    if (chunk.length > 0 && bytes + size > maxBytes) {
       yield chunk
       chunk = []
       bytes = 0
     }
     chunk.push(letter)
     bytes += size
+    if (chunk.length === limit) {
+      yield chunk
+      chunk = []
+      bytes = 0
+    }
   }
   if (chunk.length > 0) yield chunk
+}
+
+function sizeOf({ key, value, headerPairs }: Letter['record']): number {
+  const headers = headerPairs.reduce((sum, [name, bytes]) => sum + name.length + (bytes?.length ?? 0), 0)
+  return (key?.length ?? 0) + (value?.length ?? 0) + headers
 }

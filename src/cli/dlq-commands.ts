@@ -1,25 +1,37 @@
 import { systemClock } from '../clock.js'
+import { isRxMikaError } from '../errors.js'
 import { partitionName } from '../place.js'
 import { confirmed } from './confirmation.js'
 import { type Connection, needDlqTopic } from './connection.js'
 import type { Context } from './context.js'
-import { type Disposal, Disposing, whoever } from './disposal.js'
+import { type Disposal, Disposing, userAtHost } from './disposal.js'
 import { wrongUse } from './failure.js'
-import { grouped } from './grouped.js'
-import { type Letter, Letters } from './letters.js'
+import { type Letter, Letters, noGroup } from './letters.js'
 import { hasRetries } from './redriven-copy.js'
 import { positive, Selection, type SelectionFlags } from './selection.js'
+import { isoTime, shortTime } from './time.js'
 
-interface Found {
-  readonly pending: Letters
-  readonly letters: readonly Letter[]
+/** The pending letters, with everything known that completes letters. */
+async function lettersOf({ connection, progress }: Context, flags: SelectionFlags): Promise<Letters> {
+  const letters = new Letters(connection, new Selection(flags, connection.names, systemClock.wall()))
+  progress.begin(`reading the notes on ${needDlqTopic(connection)}`)
+  try {
+    await letters.learn(records => progress.at(records))
+  } finally {
+    progress.end()
+  }
+  return letters
 }
 
-async function find({ connection, progress }: Context, flags: SelectionFlags): Promise<Found> {
-  const pending = new Letters(connection, new Selection(flags, connection.names, systemClock.wall()))
+/** Calls `take` with each pending letter, beside a progress bar. */
+async function eachOf(
+  { connection, progress }: Context,
+  letters: Letters,
+  take: (letter: Letter) => void,
+): Promise<void> {
   progress.begin(`reading ${needDlqTopic(connection)}`)
   try {
-    return { pending, letters: await pending.pending(records => progress.at(records)) }
+    for await (const letter of letters.pending(records => progress.at(records))) take(letter)
   } finally {
     progress.end()
   }
@@ -31,13 +43,13 @@ async function find({ connection, progress }: Context, flags: SelectionFlags): P
 export async function list(context: Context, flags: SelectionFlags): Promise<void> {
   const { output, json } = context
   const { names } = context.connection
-  const { letters } = await find(context, flags)
+  const letters = await lettersOf(context, flags)
   const kinds = new Map<
     string,
     { group: string; topic: string; error: string; count: number; oldest: number; newest: number }
   >()
-  for (const { record, letter } of letters) {
-    const group = names.user(letter.group ?? '')
+  await eachOf(context, letters, ({ record, letter }) => {
+    const group = names.user(letter.group ?? noGroup)
     const topic = names.user(letter.topic)
     const error = letter.errorName ?? ''
     const at = letter.failedAt ?? record.timestamp
@@ -49,15 +61,17 @@ export async function list(context: Context, flags: SelectionFlags): Promise<voi
       kind.oldest = Math.min(kind.oldest, at)
       kind.newest = Math.max(kind.newest, at)
     }
-  }
+  })
   const sorted = [...kinds.values()].sort((one, other) => other.count - one.count)
-  const rows = sorted.map(kind => ({ ...kind, oldest: time(kind.oldest), newest: time(kind.newest) }))
-  if (json) for (const row of rows) output.json(row)
-  else if (rows.length === 0) output.note('no dead letters')
+  if (json) {
+    for (const kind of sorted) output.json({ ...kind, oldest: isoTime(kind.oldest), newest: isoTime(kind.newest) })
+  } else if (sorted.length === 0) output.note(nothingPending)
   else {
     output.table(
       ['group', 'topic', 'error', 'count', 'oldest', 'newest'],
-      rows.map(row => [row.group, row.topic, row.error, String(row.count), short(row.oldest), short(row.newest)]),
+      sorted.map(({ group, topic, error, count, oldest, newest }) => {
+        return [group, topic, error, String(count), shortTime(oldest), shortTime(newest)]
+      }),
     )
   }
 }
@@ -80,13 +94,16 @@ const encodings = {
   hex: (bytes: Buffer) => bytes.toString('hex'),
 }
 
-/** Shows each pending letter: where it stands, what its headers say, key, value and headers. */
+/** Shows each pending letter: its place, what its headers say, key, value and headers. */
 export async function show(context: Context, flags: ShowFlags): Promise<void> {
   const { output, json, connection } = context
   const { names } = connection
   const encode = encodings[flags.value ?? 'text']
-  const { letters } = await find(context, flags)
-  for (const { record, letter } of letters) {
+  const letters = await lettersOf(context, flags)
+  let isFirst = true
+  for await (const { record, letter } of letters.pending()) {
+    await output.caughtUp()
+    if (!output.isRead) return
     const place = placeOf(record, connection)
     const deadLetter = {
       ...letter,
@@ -99,20 +116,23 @@ export async function show(context: Context, flags: ShowFlags): Promise<void> {
     const headers = record.headerPairs.map(([header, bytes]) => [header, bytes === null ? null : bytes.toString()])
     if (json) output.json({ place, deadLetter, key, value, headers })
     else {
+      if (!isFirst) output.line('')
       const { group, topic, partition, offset, retries, reason, errorName } = deadLetter
-      const origin =
-        partition === undefined
-          ? topic
-          : `${partitionName({ topic, partition })}${offset === undefined ? '' : `@${offset}`}`
-      output.line(
-        `${place}  ${time(letter.failedAt ?? record.timestamp)}  group ${group ?? '?'}  from ${origin}  retries ${retries}`,
-      )
-      output.line(`  ${errorName === undefined ? '' : `${errorName}: `}${reason}`)
-      output.line(`  key    ${key ?? 'null'}`)
-      output.line(`  value  ${value === null ? 'null' : typeof value === 'string' ? value : JSON.stringify(value)}`)
+      const origin = partition === undefined ? topic : partitionName({ topic, partition })
+      const fields = {
+        failed: `${isoTime(letter.failedAt ?? record.timestamp)}, retries ${retries}`,
+        group: group ?? 'not known',
+        from: offset === undefined ? origin : `${origin}@${offset}`,
+        reason: errorName === undefined ? reason : `${errorName}: ${reason}`,
+        key: key ?? 'null',
+        value: value === null ? 'null' : typeof value === 'string' ? value : JSON.stringify(value),
+      }
+      output.line(place)
+      for (const [name, text] of Object.entries(fields)) output.line(`  ${name.padEnd(6)}  ${indented(text, 10)}`)
     }
+    isFirst = false
   }
-  if (letters.length === 0) output.note('no dead letters')
+  if (isFirst && !json) output.note(nothingPending)
 }
 
 // ── redrive and discard ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -139,71 +159,101 @@ export async function discard(context: Context, flags: DisposalFlags): Promise<v
 }
 
 function common({ rate, by, auditTopic }: DisposalFlags) {
-  return { rate: rate === undefined ? undefined : positive('--rate', rate), by: by ?? whoever(), auditTopic }
+  return { rate: rate === undefined ? undefined : positive('--rate', rate), by: by ?? userAtHost(), auditTopic }
+}
+
+/** Pending letters, as they are before the command does anything. */
+interface Plan {
+  /** How many, by full name of the group. */
+  readonly groups: ReadonlyMap<string, number>
+  /** How many cannot be redriven to the retry topic, and where the first of them are. */
+  readonly unretriable: number
+  readonly examples: readonly string[]
+}
+
+async function planOf(context: Context, letters: Letters): Promise<Plan> {
+  const groups = new Map<string, number>()
+  const examples: string[] = []
+  let unretriable = 0
+  await eachOf(context, letters, each => {
+    const group = each.letter.group ?? noGroup
+    groups.set(group, (groups.get(group) ?? 0) + 1)
+    if (!hasRetries(each) && unretriable++ < 3) examples.push(placeOf(each.record, context.connection))
+  })
+  return { groups, unretriable, examples }
 }
 
 async function dispose(context: Context, flags: DisposalFlags, disposal: Disposal): Promise<void> {
   const { output, connection, progress, json } = context
-  const { letters, pending } = await find(context, flags)
-  const without = letters.filter(letter => !hasRetries(letter))
-  if (disposal.to === 'retry' && without.length > 0) {
-    const places = without
-      .slice(0, 3)
-      .map(({ record }) => placeOf(record, connection))
-      .join(', ')
+  const { names } = connection
+  if (disposal.to === 'retry') await checkTopic(context, '--retry-topic', connection.retryTopic!)
+  if (disposal.auditTopic !== undefined) await checkTopic(context, '--audit-topic', disposal.auditTopic)
+  const letters = await lettersOf(context, flags)
+  const { groups, unretriable, examples } = await planOf(context, letters)
+  if (disposal.to === 'retry' && unretriable > 0) {
     throw wrongUse(
-      `${without.length} letters have no retry topic (${places}): no client of this library or of MiKa wrote them; choose them by --offsets or --group, and use --to original`,
+      `${lettersText(unretriable)} (${examples.join(', ')}) cannot be redriven to a retry topic, because neither this library nor MiKa wrote them. Choose others by --group or --offsets, or use --to original`,
     )
   }
-  const { names } = connection
-  const groups = grouped(letters, ({ letter }) => letter.group ?? '')
+  const { done } = disposal
   const where =
-    disposal.to === 'retry'
-      ? ` to ${connection.retryTopic}`
-      : disposal.to === 'original'
-        ? ' to where they were first published'
-        : ''
-  for (const [group, each] of groups) {
-    const plan = `${each.length} letter${each.length === 1 ? '' : 's'} of group ${names.user(group)}`
-    const message = `${plan} ${flags.dryRun === true ? 'would be' : 'will be'} ${disposal.done}${where}`
+    disposal.to === undefined
+      ? ''
+      : disposal.to === 'retry'
+        ? ` to ${connection.retryTopic}`
+        : ' to their original topics'
+  const named = (group: string) => (group === noGroup ? 'without a group' : `of group ${names.user(group)}`)
+  for (const [group, count] of groups) {
     if (json && flags.dryRun === true) {
-      output.json({ group: names.user(group), [disposal.done]: 0, pending: each.length, dryRun: true })
-    } else output.note(message)
+      output.json({ group: names.user(group), [done]: 0, pending: count, dryRun: true })
+    } else {
+      output.note(
+        `${lettersText(count)} ${named(group)} ${flags.dryRun === true ? 'would' : 'will'} be ${done}${where}`,
+      )
+    }
   }
-  if (letters.length === 0) output.note('no dead letters')
-  if (letters.length === 0 || flags.dryRun === true) return
-  if (flags.yes !== true) await confirmed('Go on?', context.interrupted)
-  for (const [group, each] of groups) {
-    progress.begin(`${disposal.done === 'redriven' ? 'redriving' : 'discarding'} ${names.user(group)}`, each.length)
+  if (groups.size === 0 && !json) output.note(nothingPending)
+  if (groups.size === 0 || flags.dryRun === true) return
+  if (flags.yes !== true) await confirmed('Go on?', context)
+  for (const [group, total] of groups) {
+    progress.begin(done === 'redriven' ? 'redriving' : 'discarding', total)
     let count = 0
     try {
-      count = await new Disposing(connection, disposal, group).run(each, pending, done => progress.at(done))
+      count = await new Disposing(context, disposal, group).run(letters, total, completed => progress.at(completed))
     } finally {
       progress.end()
     }
-    if (json) output.json({ group: names.user(group), [disposal.done]: count, skipped: each.length - count })
+    const skipped = total - count
+    if (json) output.json({ group: names.user(group), [done]: count, skipped })
     else {
-      const others = each.length - count
-      const rest = others === 0 ? '' : `; ${others} were dealt with by somebody else meanwhile`
-      output.line(
-        `${count} letter${count === 1 ? '' : 's'} of group ${names.user(group)} ${disposal.done}${where}${rest}`,
-      )
+      const rest = skipped === 0 ? '' : `; ${skipped} were completed by others meanwhile`
+      output.line(`${lettersText(count)} ${named(group)} ${done}${where}${rest}`)
     }
+  }
+}
+
+async function checkTopic({ connection: { admin, names } }: Context, flag: string, topic: string): Promise<void> {
+  try {
+    await admin.partitionsOf(names.full(topic))
+  } catch (error) {
+    if (isRxMikaError(error, 'RXMIKA_CONFIGURATION')) throw wrongUse(`${flag}: ${error.message}`)
+    throw error
   }
 }
 
 // ── How things are shown ─────────────────────────────────────────────────────────────────────────────────────────────
 
-function placeOf(record: { readonly partition: number; readonly offset: bigint }, connection: Connection): string {
-  return `${partitionName({ topic: needDlqTopic(connection), partition: record.partition })}@${record.offset}`
+const nothingPending = 'no pending dead letters'
+
+function lettersText(count: number): string {
+  return `${count} letter${count === 1 ? '' : 's'}`
 }
 
-function time(at: number): string {
-  const date = new Date(at)
-  return Number.isNaN(date.getTime()) ? String(at) : date.toISOString()
+function placeOf({ partition, offset }: Letter['record'], connection: Connection): string {
+  return `${partitionName({ topic: needDlqTopic(connection), partition })}@${offset}`
 }
 
-/** To the second, which a table of 80 columns has room for. */
-function short(iso: string): string {
-  return iso.replace('T', ' ').replace(/\.\d+Z$/, '')
+/** The lines after the first one stand below its text. */
+function indented(text: string, columns: number): string {
+  return text.replaceAll('\n', `\n${' '.repeat(columns)}`)
 }

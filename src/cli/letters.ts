@@ -12,20 +12,29 @@ export interface Letter {
   readonly letter: DeadLetter
 }
 
-/** In the ledger, for letters without a group in their headers. No group replays them. */
-const nobody = ''
+/** The group of letters that name none in their headers, in the ledger too. No group replays them. */
+export const noGroup = ''
+
+/** Whether a group has completed the record at this place of the DLQ topic. */
+type IsCompleted = (partition: number, offset: number) => boolean
 
 /**
- * The letters of the DLQ topic that nobody has dealt with yet: neither this command line, which notes it in the ledger,
- * nor a replay of the group, which commits it.
+ * The pending letters of the DLQ topic: neither this command line has completed them, as its notes in the ledger say, nor a
+ * replay of their group, as its committed positions say.
+ *
+ * A note stands behind the letters that it names, so the topic is read twice: once for the notes, and once for the letters.
+ * Letters are not kept. Memory grows with the ranges of offsets that notes name, and not with the number of letters.
  */
 export class Letters {
   readonly #ledgers = new Map<string, DlqLedger>()
-  readonly #replayed = new Map<string, Promise<(partition: number, offset: number) => boolean>>()
+  readonly #replayed = new Map<string, Promise<IsCompleted>>()
   readonly #dlqTopic: string
-  /** Where the next reading of the topic begins, by partition. */
-  #next = new Map<number, bigint>()
+  /** By partition, the next offset to read notes from. */
+  readonly #next = new Map<number, bigint>()
+  /** By partition, the offset that letters are read up to: all notes on letters below it are known. */
+  #ends: ReadonlyMap<number, bigint> = new Map()
 
+  /** Call `learn` before anything else. */
   constructor(
     readonly connection: Connection,
     readonly selection: Selection,
@@ -33,54 +42,74 @@ export class Letters {
     this.#dlqTopic = needDlqTopic(connection)
   }
 
-  /** The letters that the selection takes, oldest first within a partition. */
-  async pending(progress: (records: number) => void): Promise<Letter[]> {
-    const { connection, selection } = this
-    const letters: Letter[] = []
+  /**
+   * Reads all notes of the ledger. Letters behind the present end of the topic are not pending for this object.
+   *
+   * Rejects with a `ConfigurationError` if the DLQ topic does not exist.
+   */
+  async learn(progress: (records: number) => void): Promise<void> {
+    await this.#partitions()
     let records = 0
-    await connection.admin.partitionsOf(connection.names.full(this.#dlqTopic))
-    for await (const record of connection.client.read(this.#dlqTopic)) {
+    for await (const record of this.connection.client.read(this.#dlqTopic)) {
       progress(++records)
-      const offset = this.#passed(record)
-      const letter = this.#letterOf(record)
-      const place = { partition: record.partition, offset, timestamp: record.timestamp }
-      if (letter !== undefined && selection.takes(letter, place)) letters.push({ record, offset, letter })
+      this.#note(record)
     }
-    // A note stands behind the letters that it is about: only now is known what is done with.
-    const left: Letter[] = []
-    for (const each of letters) {
-      if (left.length < selection.limit && !(await this.#isDone(each))) left.push(each)
-    }
-    return left
+    this.#ends = new Map(this.#next)
   }
 
-  /** Those of `letters` that are still pending, by what was noted since. */
-  async stillPending(letters: readonly Letter[]): Promise<Letter[]> {
-    const { connection } = this
+  /** Reads the notes and the positions of replays that were written since. */
+  async learnMore(): Promise<void> {
     this.#replayed.clear()
-    for await (const record of connection.client.read(this.#dlqTopic, { from: await this.#from() }))
-      this.#passed(record)
-    const left: Letter[] = []
-    for (const each of letters) if (!(await this.#isDone(each))) left.push(each)
-    return left
+    const from = new Map((await this.#partitions()).map(partition => [partition, this.#next.get(partition) ?? 0n]))
+    for await (const record of this.connection.client.read(this.#dlqTopic, { from })) this.#note(record)
   }
 
-  async #from(): Promise<ReadonlyMap<number, bigint>> {
-    const count = await this.connection.admin.partitionsOf(this.connection.names.full(this.#dlqTopic))
-    return new Map(Array.from({ length: count }, (_, partition) => [partition, this.#next.get(partition) ?? 0n]))
+  /**
+   * Emits the pending letters that the selection takes. A partition's letters come in the order of their offsets.
+   *
+   * With a limit, it reads one partition after the other, so that each call emits the same letters. Once the limit is reached,
+   * later calls emit none beyond it, even if letters before it were completed meanwhile.
+   */
+  async *pending(progress: (records: number) => void = () => {}): AsyncGenerator<Letter, void, undefined> {
+    const { limit } = this.selection
+    const ends = this.#ends
+    let [records, found] = [0, 0]
+    for await (const record of this.#records(Number.isFinite(limit))) {
+      progress(++records)
+      const letter = record.offset < (ends.get(record.partition) ?? 0n) ? this.#letterOf(record) : undefined
+      if (letter === undefined || (await this.#isDone(letter))) continue
+      if (++found === limit) this.#ends = endsAfter(ends, record)
+      yield letter
+      if (found === limit) return
+    }
   }
 
-  #passed(record: ReadRecord): number {
+  async *#records(inOrder: boolean): AsyncGenerator<ReadRecord, void, undefined> {
+    const { client } = this.connection
+    if (!inOrder) yield* client.read(this.#dlqTopic)
+    else
+      for (const partition of await this.#partitions()) yield* client.read(this.#dlqTopic, { partitions: [partition] })
+  }
+
+  async #partitions(): Promise<number[]> {
+    const { admin, names } = this.connection
+    return [...Array(await admin.partitionsOf(names.full(this.#dlqTopic))).keys()]
+  }
+
+  #note(record: ReadRecord): void {
     this.#next.set(record.partition, record.offset + 1n)
     const note = ledgerNoteOf(record)
     if (note !== undefined && note.partition === record.partition) this.#ledgerOf(note.group).add(note)
-    return Number(record.offset)
   }
 
-  #letterOf(record: ReadRecord): DeadLetter | undefined {
+  #letterOf(record: ReadRecord): Letter | undefined {
     if (isLedgerRecord(record)) return undefined
     const { group } = this.selection
-    return deadLetterOf({ headers: record.headerPairs }, group === undefined ? {} : { group })
+    const letter = deadLetterOf({ headers: record.headerPairs }, group === undefined ? {} : { group })
+    if (letter === undefined) return undefined
+    const offset = Number(record.offset)
+    const { partition, timestamp } = record
+    return this.selection.takes(letter, { partition, offset, timestamp }) ? { record, offset, letter } : undefined
   }
 
   #ledgerOf(group: string): DlqLedger {
@@ -92,9 +121,9 @@ export class Letters {
     return ledger
   }
 
-  async #isDone({ record, offset, letter: { group = nobody } }: Letter): Promise<boolean> {
+  async #isDone({ record, offset, letter: { group = noGroup } }: Letter): Promise<boolean> {
     if (this.#ledgerOf(group).has(record.partition, offset)) return true
-    if (group === nobody) return false
+    if (group === noGroup) return false
     let replayed = this.#replayed.get(group)
     if (replayed === undefined) {
       replayed = this.#replayedBy(group)
@@ -103,8 +132,8 @@ export class Letters {
     return (await replayed)(record.partition, offset)
   }
 
-  /** What the group itself has completed on the DLQ topic, by its replays. */
-  async #replayedBy(group: string): Promise<(partition: number, offset: number) => boolean> {
+  /** The records of the DLQ topic that the group has completed by its replays. */
+  async #replayedBy(group: string): Promise<IsCompleted> {
     const { admin, names } = this.connection
     const done = new Map<number, { readonly below: number; readonly ledger: DlqLedger }>()
     for (const { topic, partition, committed, metadata } of await admin.positions(group)) {
@@ -119,4 +148,13 @@ export class Letters {
       return of !== undefined && (offset < of.below || of.ledger.has(partition, offset))
     }
   }
+}
+
+/** The ends that leave out everything behind `last`, in the order of partitions and offsets. */
+function endsAfter(ends: ReadonlyMap<number, bigint>, last: ReadRecord): Map<number, bigint> {
+  return new Map(
+    [...ends]
+      .filter(([partition]) => partition <= last.partition)
+      .map(([partition, end]) => [partition, partition === last.partition ? last.offset + 1n : end]),
+  )
 }

@@ -1,14 +1,26 @@
+import { once } from 'node:events'
 import Table from 'cli-table3'
+import { CommandFailure, exitCode } from './failure.js'
 import { visible, visibleJson, visibleLines } from './visible.js'
 
 /** Where a command writes: its results to `stdout`, everything else to `stderr`. */
 export interface Output {
   /** False once the reader of `stdout` has closed it, as `head` does. */
   readonly isRead: boolean
+  /**
+   * Resolves once the reader of `stdout` has caught up, or has closed it. A command that writes as much as it reads waits for
+   * it: what is not read stays in memory. Rejects with a `CommandFailure` if `stdout` cannot be written to.
+   */
+  caughtUp(): Promise<void>
   /** Writes one JSON document as one line. */
   json(document: object): void
   /** Writes rows below their column names. A column without a value in any row is left out. */
   table(columns: readonly string[], rows: readonly (readonly string[])[]): void
+  /**
+   * Begins what replaces the last page: clears the terminal, if the page fits into it. In a pipe, and for a page that is
+   * longer, an empty line divides the two.
+   */
+  newPage(lines: number): void
   /** Writes lines of text. */
   line(text: string): void
   /** Writes a message for people to `stderr`. */
@@ -42,15 +54,27 @@ interface Terminal {
 /** The output of a process. Control characters in what it writes are shown as escapes. */
 export function terminal({ stdout, stderr }: Terminal): Output {
   let isRead = true
-  stdout.on('error', ({ code }: NodeJS.ErrnoException) => {
-    if (code !== 'EPIPE') throw new Error(`stdout cannot be written to (${code})`)
+  let pages = 0
+  let failure: Error | undefined
+  stdout.on('error', (error: NodeJS.ErrnoException) => {
     isRead = false
+    if (error.code !== 'EPIPE') failure = error
   })
   // There is nobody to tell.
   stderr.on('error', () => {})
   return {
     get isRead() {
       return isRead
+    },
+    async caughtUp() {
+      if (isRead && stdout.writableNeedDrain) await drained(stdout)
+      if (failure === undefined) return
+      const message = `stdout cannot be written to: ${failure.message}`
+      throw new CommandFailure(message, exitCode.failed, { cause: failure })
+    },
+    newPage(lines) {
+      if (stdout.isTTY && lines < stdout.rows) stdout.write('\u001b[2J\u001b[H')
+      else if (pages++ > 0) stdout.write('\n')
     },
     json: document => void stdout.write(`${visibleJson(document)}\n`),
     line: text => void stdout.write(`${visibleLines(text)}\n`),
@@ -66,6 +90,14 @@ export function terminal({ stdout, stderr }: Terminal): Output {
       stdout.write(`${(fits ? lines : blockLines(names, shown)).join('\n')}\n`)
     },
   }
+}
+
+/** Resolves, too, if the stream is closed or fails. */
+async function drained(stream: NodeJS.WritableStream): Promise<void> {
+  const over = new AbortController()
+  const events = ['drain', 'close'].map(name => once(stream, name, { signal: over.signal }))
+  await Promise.race(events).catch(() => {})
+  over.abort()
 }
 
 function tableLines(names: readonly string[], rows: readonly string[][]): string[] {

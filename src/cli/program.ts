@@ -30,6 +30,7 @@ export async function run(args: readonly string[], process: CommandProcess): Pro
     await interruptible(process, async interrupted => {
       await program(process, output, interrupted).parseAsync([...args], { from: 'user' })
     })
+    await output.caughtUp()
     return exitCode.done
   } catch (error) {
     // Commander has said what is wrong.
@@ -44,7 +45,8 @@ type Work<C, Flags> = (context: C, flags: Flags, argument: string) => Promise<vo
 
 function program(process: CommandProcess, output: Output, interrupted: AbortSignal): Command {
   const surroundings = (json = false): Surroundings => {
-    return { output, json, interrupted, stdin: process.stdin, progress: progressOf(process.stderr, json) }
+    const { stdin, stderr } = process
+    return { output, json, interrupted, stdin, stderr, progress: progressOf(stderr, json) }
   }
 
   /** A command that asks a running process. */

@@ -8,7 +8,7 @@ export interface Redriving {
   readonly by: string
 }
 
-/** Whether this library or MiKa wrote the letter for its group: only those look for their own on a retry topic. */
+/** Whether this library or MiKa wrote the letter for its group. Only their clients look for their records on a retry topic. */
 export function hasRetries({ record, letter }: Letter): boolean {
   return (
     letter.group !== undefined && record.headerPairs.some(([name]) => name === `mika_err_${letter.group}_org_topic`)
@@ -16,8 +16,8 @@ export function hasRetries({ record, letter }: Letter): boolean {
 }
 
 /**
- * The headers of a copy for the group's retry topic. It is delivered as attempt 1, and to that group alone: what other
- * groups wrote into the letter would make it theirs, too.
+ * The headers of a copy for the group's retry topic. The copy is delivered to that group only, as attempt 1. Headers of other
+ * groups are left out, because they would make it a record of those groups too.
  */
 export function retryHeaders({ record, letter }: Letter, { at, by }: Redriving): HeaderPair[] {
   const own = new GroupHeaders(letter.group!)
@@ -39,9 +39,10 @@ export function retryHeaders({ record, letter }: Letter, { at, by }: Redriving):
   })
 }
 
-const failureHeaders = /^(kafka_dlt-|kafka_original-|kafka_exception-|__dlq\.errors\.)/
+/** Of Spring Kafka, its attempts at a retry topic too, and of brokers. */
+const failureHeaders = /^(kafka_dlt-|kafka_original-|kafka_exception-|retry_topic-|__dlq\.errors\.)/
 
-/** The headers of a copy for the topic first published to: without what any client wrote of failures. */
+/** The headers of a copy for the original topic: those of the record, without the headers that describe failures. */
 export function originalHeaders({ record, letter }: Letter, { at, by }: Redriving): HeaderPair[] {
   const groups = otherGroups(record.headerPairs, undefined)
   const clean = record.headerPairs.filter(

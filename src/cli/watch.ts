@@ -38,6 +38,7 @@ export async function watch(
       if (state !== 'closed') for (const stall of ended) telling.released(stall, message.at)
       for (const stall of begun) telling.held(stall, message.at)
     }
+    await output.caughtUp()
     if (!output.isRead) return
   }
   if (interrupted.aborted) return

@@ -25,6 +25,8 @@ export interface GroupPosition extends TopicPartition {
   readonly committed: number
   /** The metadata committed with it; `decodeFinished` reads it. */
   readonly metadata: string
+  /** Of a share group: records at and behind the position that are not completed. Undefined if the broker does not know. */
+  readonly lag?: number
 }
 
 /** Reads the positions of groups and writes in transactions, without being a member or a consumer. For the command line. */
@@ -108,8 +110,9 @@ export class KafkaAdmin {
       return found.topics.flatMap(({ topicName, partitions }) =>
         partitions
           .filter(({ errorCode, startOffset }) => errorCode === 0 && startOffset >= 0)
-          .map(({ partitionIndex, startOffset }) => {
-            return { topic: topicName, partition: partitionIndex, committed: startOffset, metadata: '' }
+          .map(({ partitionIndex, startOffset, lag }) => {
+            const position = { topic: topicName, partition: partitionIndex, committed: startOffset, metadata: '' }
+            return lag < 0n ? position : { ...position, lag: Number(lag) }
           }),
       )
     } catch (error) {

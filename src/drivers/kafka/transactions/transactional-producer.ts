@@ -52,7 +52,8 @@ export class FencedProducerError extends PublishError {}
 export class TransactionalProducer {
   #producerId = -1n
   #epoch = -1
-  readonly #sequences = new PartitionMap<number>()
+  /** The next sequence of each partition, in the present epoch. */
+  #sequences = new PartitionMap<number>()
   readonly #coordinator: Coordinator
 
   private constructor(
@@ -65,17 +66,36 @@ export class TransactionalProducer {
   /** Fences other producers with the id, and waits until an open transaction is over. */
   static async open(cluster: Cluster, transactionalId: string): Promise<TransactionalProducer> {
     const producer = new TransactionalProducer(cluster, transactionalId)
-    const { producerId, producerEpoch } = await producer.#ask(
-      'the transactional id could not be taken',
-      initProducerId,
-      {
-        transactionalId,
-        transactionTimeoutMs: transactionTimeout,
-      },
-    )
-    producer.#producerId = producerId
-    producer.#epoch = producerEpoch
+    await producer.#initialize('the transactional id could not be taken')
     return producer
+  }
+
+  /**
+   * Resolves once readers see everything that was written. A coordinator answers a commit before it has written the end of
+   * the transaction to the partitions, and until then readers for read committed stop in front of it.
+   *
+   * A coordinator lets a producer begin anew only when its last transaction is complete. If another producer has fenced this
+   * one, it has waited for the same.
+   */
+  async visible(): Promise<void> {
+    try {
+      await this.#initialize('whether readers see what is committed is not known')
+    } catch (error) {
+      if (!(error instanceof FencedProducerError)) throw error
+    }
+  }
+
+  /** With a producer id and an epoch, a producer that was fenced is refused (KIP-360). */
+  async #initialize(what: string): Promise<void> {
+    const { producerId, producerEpoch } = await this.#ask(what, initProducerId, {
+      transactionalId: this.transactionalId,
+      transactionTimeoutMs: transactionTimeout,
+      producerId: this.#producerId,
+      producerEpoch: this.#epoch,
+    })
+    this.#producerId = producerId
+    this.#epoch = producerEpoch
+    this.#sequences = new PartitionMap()
   }
 
   /** Writes everything or nothing. Resolves once it is committed. */
