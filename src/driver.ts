@@ -80,6 +80,12 @@ export type DriverEvent =
       readonly retained: readonly PartitionAssignment[]
     }
   /**
+   * The topics of which partitions may follow without another rebalance: the group is yet to say which, or their positions
+   * are yet to be found. A topic is named before the `assigned` that lacks its partitions, and left out after the one that has
+   * them. Never emitted: there are no such topics.
+   */
+  | { readonly type: 'awaited'; readonly topics: ReadonlySet<string> }
+  /**
    * Records from index `from` on. Per assignment they are in offset order, without overlap. Not emitted for paused
    * assignments, except for fetches already in flight.
    */

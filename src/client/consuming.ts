@@ -78,6 +78,8 @@ export class Consuming implements AssignmentHost {
   hasBegun = false
   /** True: an assignment has arrived, possibly an empty one. */
   #isAssigned = false
+  /** Topics of which partitions may follow without another rebalance. */
+  #awaited: ReadonlySet<string> = new Set()
   /** Why the latest commit was refused; undefined after a confirmed one. */
   #refusedCommit: CommitError | undefined
 
@@ -109,6 +111,7 @@ export class Consuming implements AssignmentHost {
       ...{ positions, driver, clock, reports, names: topics.host.names, patience: config.stallAfter },
       begin: handles => {
         for (const assignment of this.#begin(handles)) assignment.drain()
+        this.host.replays.progressed()
       },
       onFound: moved => this.#onFound(moved),
     })
@@ -132,6 +135,9 @@ export class Consuming implements AssignmentHost {
         return this.#assignments.get(event.assignment)?.accept(event.batch, event.from)
       case 'assigned':
         return this.#onAssigned(event.added, event.retained)
+      case 'awaited':
+        this.#awaited = event.topics
+        return this.host.replays.progressed()
       case 'revoking':
         this.#rebalancing()?.revoking.push(...this.#placesOf(event.assignments))
         return event.hold(this.#giveUp(event.assignments))
@@ -382,6 +388,13 @@ export class Consuming implements AssignmentHost {
     if (currentState === 'idle' || currentState === 'starting' || this.rebalances.underWay) return undefined
     if (this.hasBegun && !this.#isAssigned) return undefined
     return [...this.#assignments.values()].filter(assignment => assignment.reading.kind === 'dlq')
+  }
+
+  /** Whether partitions of the DLQ topic may follow without another rebalance. */
+  get awaitsDlq(): boolean {
+    const { dlqTopic } = this.host.config
+    if (dlqTopic === undefined) return false
+    return this.isOut || this.#awaited.has(dlqTopic) || this.#kept?.awaits(dlqTopic) === true
   }
 
   count(which: 'inFlight' | 'stuck' | 'resting' | 'left'): number {

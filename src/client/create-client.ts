@@ -103,6 +103,7 @@ class KafkaClient implements Client {
     }
     const replays = new DlqReplays({
       dlqAssignments: () => this.#consuming.dlqAssignments(),
+      awaitsDlq: () => this.#consuming.awaitsDlq,
       endOffsets: () =>
         concat(
           life.joined,

@@ -35,6 +35,8 @@ export interface DlqReplayHost {
   readonly clock: Clock
   /** The client's assignments of the DLQ topic; undefined until the first rebalance is over. */
   dlqAssignments(): readonly Assignment[] | undefined
+  /** Whether this member may get partitions of the DLQ topic without another rebalance. */
+  awaitsDlq(): boolean
   /** Emits the end offsets of the DLQ topic's partitions, once connected. */
   endOffsets(): Observable<ReadonlyMap<number, number>>
   /** Reads the DLQ topic from these offsets to its ends. Partitions that are not in the map are not read. */
@@ -118,7 +120,7 @@ export class DlqReplays {
     if (replay?.ends === undefined || this.host.dlqAssignments() === undefined) return
     this.#readNewPartitions(replay, replay.ends)
     const { remaining } = this.#emit(replay)
-    if (remaining > 0 || replay !== this.#replay) return
+    if (remaining > 0 || replay !== this.#replay || this.host.awaitsDlq()) return
     if (!replay.forever) replay.subscriber.complete()
     else if (!isEndless(replay)) this.#lookLater(replay)
   }

@@ -52,6 +52,11 @@ export class KeptPositions {
     }
   }
 
+  /** Whether the position of a partition of the topic is not known yet. */
+  awaits(topic: string): boolean {
+    return [...this.#open.keys()].some(handle => handle.topic === topic)
+  }
+
   end(): void {
     this.drop([...this.#open.keys()])
   }

@@ -22,6 +22,8 @@ interface Member {
 export class ConsumerGroup {
   readonly members = new Map<string, Member>()
   epoch = 0
+  /** Topics that were made, and that it has not heard of yet. */
+  readonly unheard = new Set<string>()
   /** By member what it is to have, as `id/partition`, where the test says so. */
   readonly wanted = new Map<string, readonly string[]>()
   /** By `id/partition` who is to have it. */
@@ -32,8 +34,12 @@ export class ConsumerGroup {
   constructor(
     readonly interval: number,
     /** Every partition of these topics, as `id/partition`. */
-    readonly places: (topics: readonly string[]) => readonly string[],
+    readonly existing: (topics: readonly string[]) => readonly string[],
   ) {}
+
+  places(topics: readonly string[]): readonly string[] {
+    return this.existing(topics.filter(topic => !this.unheard.has(topic)))
+  }
 
   heartbeat({ memberId, memberEpoch: epoch, topicPartitions, subscribedTopicNames }: Heartbeat): Answer {
     if (epoch === memberEpoch.leave || epoch === memberEpoch.leaveStatic) {

@@ -116,6 +116,11 @@ export class Reading {
     })
   }
 
+  /** The topics that it awaited, whenever that changed. */
+  get awaited(): string[][] {
+    return this.events.flatMap(event => (event.type === 'awaited' ? [[...event.topics]] : []))
+  }
+
   /** By the event types, without batches. */
   get story(): string[] {
     return this.events.filter(({ type }) => type !== 'batch').map(({ type }) => type)

@@ -1,9 +1,15 @@
+import { concatMap, merge, of, Subject } from 'rxjs'
 import {
   ConfigurationError,
   type ConsumeRecord,
+  type ConsumeRequest,
   createClient,
   type DlqReplayOptions,
   type DlqReplayProgress,
+  type Driver,
+  type DriverEvent,
+  type KeptPosition,
+  type PartitionAssignment,
   PublishError,
   type RxMikaError,
 } from 'rxmika'
@@ -196,5 +202,98 @@ describe('replayDlq with a filter', () => {
     const { start } = setUp()
     const { client } = start()
     expect(() => client.replayDlq({ filter: 'no' as unknown as () => boolean })).toThrow(ConfigurationError)
+  })
+})
+
+describe('a replay while partitions of the DLQ topic may follow', () => {
+  /** A member of which the test says when it gets the DLQ topic. */
+  function early(held: boolean) {
+    const { clock, broker, dead } = setUp()
+    dead('a', 'b')
+    const inner = broker.driver()
+    const later = new Subject<DriverEvent>()
+    let withheld: readonly PartitionAssignment[] = []
+    const consume = (request: ConsumeRequest) =>
+      merge(
+        inner.consume(request).pipe(
+          concatMap(event => {
+            if (event.type !== 'assigned') return of(event)
+            withheld = event.added.filter(({ topic }) => topic === 'dlq')
+            const added = event.added.filter(({ topic }) => topic !== 'dlq')
+            return of<DriverEvent[]>({ type: 'awaited', topics: new Set(['dlq']) }, { ...event, added })
+          }),
+        ),
+        later,
+      )
+    const driver: Driver = new Proxy(inner, {
+      get: (target, name) => {
+        if (name === 'consume') return consume
+        const value = Reflect.get(target, name, target)
+        return typeof value === 'function' ? value.bind(target) : value
+      },
+    })
+    const client = createClient({ driver, group: 'billing', dlqTopic: 'dlq', logger: false, stallAfter: 2 ** 31 - 1 })
+    const seen: string[] = []
+    client.topic('orders', { dlq: true }).subscribe(record => {
+      seen.push(String(record.value))
+      record.ack()
+    })
+    client.start()
+    const told: { last?: DlqReplayProgress; end?: string } = {}
+    client.replayDlq().subscribe({
+      next: progress => {
+        told.last = progress
+      },
+      complete: () => {
+        told.end = 'complete'
+      },
+    })
+    clock.runTo(60_000)
+    expect(told.end).toBeUndefined()
+    if (held) later.next({ type: 'assigned', added: withheld, retained: [] })
+    later.next({ type: 'awaited', topics: new Set() })
+    clock.runTo(120_000)
+    return { told, seen }
+  }
+
+  it('delivers what they have, and completes then', () => {
+    const { told, seen } = early(true)
+    expect(seen).toEqual(['a', 'b'])
+    expect(told).toEqual({ last: { delivered: 2, skipped: 0, remaining: 0 }, end: 'complete' })
+  })
+
+  it('completes once none follows', () => {
+    const { told, seen } = early(false)
+    expect(seen).toEqual([])
+    expect(told).toEqual({ last: { delivered: 0, skipped: 0, remaining: 0 }, end: 'complete' })
+  })
+
+  it('waits until positions that are kept elsewhere are known, of partitions with one and without', () => {
+    for (const isKept of [true, false]) {
+      const { clock, broker, dead } = setUp()
+      dead('a', 'b')
+      const positions = new Subject<KeptPosition[]>()
+      const client = createClient({
+        ...{ driver: broker.driver(), group: 'billing', dlqTopic: 'dlq', logger: false, stallAfter: 2 ** 31 - 1 },
+        positions: () => positions,
+      })
+      const seen: string[] = []
+      client.topic('orders', { dlq: true }).subscribe(record => {
+        seen.push(String(record.value))
+        record.ack()
+      })
+      client.start()
+      let end: string | undefined
+      client.replayDlq().subscribe({
+        complete: () => {
+          end = 'complete'
+        },
+      })
+      clock.runTo(60_000)
+      expect([seen, end]).toEqual([[], undefined])
+      positions.next(isKept ? [{ topic: 'dlq', partition: 0, offset: 1n }] : [])
+      clock.runTo(120_000)
+      expect([seen, end]).toEqual([isKept ? ['b'] : ['a', 'b'], 'complete'])
+    }
   })
 })

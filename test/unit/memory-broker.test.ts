@@ -119,6 +119,7 @@ function line(event: DriverEvent): string {
     case 'reconnected':
     case 'restarted':
     case 'confirmed':
+    case 'awaited':
       return event.type
     default:
       return `${event.type} [${names(event.assignments)}]`

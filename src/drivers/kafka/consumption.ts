@@ -79,6 +79,12 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   #resumed: readonly Assignment[] = []
   /** Assigned, and not emitted yet. */
   #pending = new PartitionMap<TopicPartition>()
+  /** The topics of which the group may still give partitions. */
+  #awaited: readonly string[] = []
+  /** True: the client has an assignment, which the group has not taken away. */
+  #isAnnounced = false
+  /** What the client was told about. */
+  #toldAwaited: ReadonlySet<string> = new Set()
   /** Partitions of topics that were deleted and recreated: read from their beginning. */
   readonly #remade = new PartitionMap<TopicPartition>()
   readonly #tooLarge = new RepeatLimit(60_000)
@@ -179,8 +185,9 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     subscriptions.unsubscribe()
   }
 
-  assigned(share: readonly TopicPartition[]): void {
+  assigned(share: readonly TopicPartition[], awaited: readonly string[] = []): void {
     if (this.#closed) return
+    this.#awaited = awaited
     if (share.length > 0) this.#shares++
     this.#noteFirstSeen()
     const now = PartitionMap.of(share)
@@ -201,7 +208,26 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     new TakingUp(this.#takingUpHost(signal)).all(places).catch(cause => this.fail(unexpected(cause)))
   }
 
+  awaits(topics: readonly string[]): void {
+    this.#awaited = topics
+    if (!this.#closed && this.#isAnnounced) this.#tellAwaited(this.#awaitedNow())
+  }
+
+  #awaitedNow(): ReadonlySet<string> {
+    const topics = new Set(this.#awaited)
+    for (const { topic } of this.#pending.values()) if (!this.#shut.has(topic)) topics.add(topic)
+    return topics
+  }
+
+  #tellAwaited(topics: ReadonlySet<string>): void {
+    if (topics.size === this.#toldAwaited.size && [...topics].every(topic => this.#toldAwaited.has(topic))) return
+    this.#toldAwaited = topics
+    this.emit({ type: 'awaited', topics })
+  }
+
   lost(error: Error): void {
+    this.#awaited = []
+    this.#isAnnounced = false
     this.#pending = new PartitionMap()
     this.#renewTaking()
     const assignments = [...this.#fetching.assignments.values()]
@@ -235,7 +261,11 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
       this.#remade.delete(assignment)
     }
     this.#fetching.add(added)
+    const awaited = this.#awaitedNow()
+    this.#tellAwaited(new Set([...awaited, ...this.#toldAwaited]))
     this.emit({ type: 'assigned', added, retained })
+    this.#isAnnounced = true
+    this.#tellAwaited(awaited)
     this.#fetching.wake()
   }
 

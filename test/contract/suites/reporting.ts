@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream'
 import { pino } from 'pino'
 import { lastValueFrom, tap } from 'rxjs'
-import type { ConsumeRecord } from 'rxmika'
+import type { ConsumeRecord, Stall } from 'rxmika'
 import { describe, expect } from 'vitest'
 import type { Backend } from '../backend'
 import { Collected } from '../collected'
@@ -117,8 +117,10 @@ export function reporting(backend: Backend): void {
         const origin = { topic, partition: 0, offset: 1n }
         const read = (from: string) => ({ topic: from, partition: 0, offset: 0n, key: Buffer.from('k'), origin })
         const stall = { ...read(dlqTopic), why: 'unsettled', attempt: 2 }
-        expect(run.client.stalls()).toMatchObject([stall])
-        expect(run.client.stalls({ all: true })).toMatchObject([stall])
+        // The commits of the other topics may take longer than that.
+        const ofDlq = (stalls: readonly Stall[]) => stalls.filter(each => each.topic === dlqTopic)
+        expect(ofDlq(run.client.stalls())).toMatchObject([stall])
+        expect(ofDlq(run.client.stalls({ all: true }))).toMatchObject([stall])
         record.ack()
         record.fail('too late')
         await run.event('unstalled', event => event.topic === dlqTopic)
@@ -131,8 +133,8 @@ export function reporting(backend: Backend): void {
           { type: 'retried', topic, partition: 0, offset: 1n, key: Buffer.from('k'), attempt: 1, reason: 'no' },
         ])
         expect(of('dead-lettered')).toEqual([{ type: 'dead-lettered', ...read(retryTopic), attempt: 2, reason: 'no' }])
-        expect(of('stalled').at(-1)).toMatchObject(stall)
-        expect(of('unstalled').at(-1)).toEqual({ type: 'unstalled', ...read(dlqTopic) })
+        expect(of('stalled')).toContainEqual(expect.objectContaining(stall))
+        expect(of('unstalled')).toContainEqual({ type: 'unstalled', ...read(dlqTopic) })
         expect(of('outrun')).toEqual([
           { type: 'outrun', ...read(dlqTopic), first: 'ack', then: 'fail', reason: 'too late' },
         ])

@@ -133,6 +133,47 @@ describe('a member of a consumer group', () => {
     expect(reading.troubles).toEqual([])
   })
 
+  /** One whose coordinator has not heard of the topic `dlq` yet. It sends a heartbeat where it has something to say, or is told to. */
+  async function early(test: Test) {
+    const kafka = await brokers(test)
+    let interval = 60_000
+    kafka.on('ConsumerGroupHeartbeat', () => ({ change: answer => ({ ...answer, heartbeatIntervalMs: interval }) }))
+    kafka.create('orders', 0)
+    kafka.create('dlq', 0, 0)
+    kafka.consumer.unheard.add('dlq')
+    const topics = ['orders', 'dlq']
+    const reading = await Reading.start(test, kafka, topics, { groupProtocol: 'consumer', heartbeatInterval: 60_000 })
+    await reading.until(() => reading.assigned.size > 0)
+    expect(reading.awaited).toEqual([['dlq']])
+    const heartbeat = (every = interval) => {
+      interval = every
+      reading.driver.subscribe(topics)
+    }
+    return { kafka, reading, heartbeat }
+  }
+
+  it('awaits partitions of topics that its coordinator has not heard of, until two answers say nothing', async test => {
+    const { kafka, reading, heartbeat } = await early(test)
+    heartbeat(10)
+    await reading.until(() => reading.awaited.length === 2)
+    expect(reading.awaited).toEqual([['dlq'], []])
+    expect([...reading.assigned.keys()]).toEqual(['orders-0'])
+
+    kafka.consumer.unheard.clear()
+    await reading.until(() => reading.assigned.size === 3)
+    expect(reading.troubles).toEqual([])
+  })
+
+  it('awaits nothing of a topic once it has its partitions, and not before', async test => {
+    const { kafka, reading, heartbeat } = await early(test)
+    kafka.consumer.unheard.clear()
+    heartbeat()
+    await reading.until(() => reading.awaited.length === 2)
+    expect(reading.awaited).toEqual([['dlq'], []])
+    expect([...reading.assigned.keys()].sort()).toEqual(['dlq-0', 'dlq-1', 'orders-0'])
+    expect(reading.story.slice(-2)).toEqual(['assigned', 'awaited'])
+  })
+
   it('is no member any more once it has left, though its join was still under way', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)

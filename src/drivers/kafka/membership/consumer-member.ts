@@ -24,7 +24,7 @@ const joining = memberEpochs.join
 
 const firstPause = 100
 const maxPause = 2_000
-/** A new member has no partitions if this many answers have said nothing about an assignment. */
+/** A new member has all of its partitions if this many heartbeats in a row, an interval apart, brought no assignment. */
 const minQuietAnswers = 2
 /** The interval of metadata requests for a topic that the coordinator knows and this client does not, ms. */
 const refreshEvery = 500
@@ -186,13 +186,21 @@ export class ConsumerMember implements Member {
     if (epoch === joining) this.#group.contact.begins(sent)
     else this.#group.contact.answered(sent)
     this.#answered.ring()
-    if (answer.assignment !== null) {
-      const target = answer.assignment.topicPartitions
-      this.#unacknowledged ||= this.#target === undefined || !isSame(target, this.#target)
-      this.#target = target
-    } else this.#quietAnswers++
+    this.#heed(answer.assignment?.topicPartitions, everything)
     if (answer.assignment !== null || !this.#announced) this.#reconcileSoon()
     return this.#news ? 0 : this.#interval
+  }
+
+  /**
+   * @param target Undefined: the answer has none.
+   * @param everything The heartbeat reported everything. It is sent at once, so its answer does not count as a quiet one.
+   */
+  #heed(target: Target | undefined, everything: boolean): void {
+    const isNew = target !== undefined && (this.#target === undefined || !isSame(target, this.#target))
+    if (target !== undefined) this.#target = target
+    this.#unacknowledged ||= isNew
+    if (isNew) this.#quietAnswers = 0
+    else if (!everything && ++this.#quietAnswers === minQuietAnswers && this.#announced) this.owner.awaits([])
   }
 
   readonly #answered = new Doorbell()
@@ -280,7 +288,7 @@ export class ConsumerMember implements Member {
 
   /** True: the owner has got the first assignment. */
   #announced = false
-  /** How many answers since then had no target assignment. */
+  /** How many heartbeats in a row, an interval apart, brought no new target assignment. */
   #quietAnswers = 0
 
   /**
@@ -289,6 +297,16 @@ export class ConsumerMember implements Member {
    */
   #hasNothing(target: Target): boolean {
     return !this.#announced && target.length === 0 && this.#quietAnswers >= minQuietAnswers
+  }
+
+  /**
+   * The topics of which partitions may follow. A coordinator that does not know a new topic yet assigns the others first, and
+   * partitions that other members must give up follow once they have.
+   */
+  #awaited(): string[] {
+    if (this.#quietAnswers >= minQuietAnswers) return []
+    const has = PartitionMap.of(this.#has.values())
+    return this.#subscribed.filter(topic => has.of(topic) === undefined)
   }
 
   /** True: the broker waits until this member reports that it has given up partitions of an earlier target. */
@@ -325,7 +343,7 @@ export class ConsumerMember implements Member {
           break
         }
         this.#announced = true
-        this.owner.assigned([...this.#has.values()])
+        this.owner.assigned([...this.#has.values()], this.#awaited())
         this.#acknowledge()
       }
     } finally {

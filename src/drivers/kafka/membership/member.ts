@@ -51,8 +51,14 @@ export interface MemberOwner {
   interrupted(): void
   /** These partitions may be revoked. Resolves, in bounded time, once their records in flight are settled and committed. */
   givingUp(partitions: readonly TopicPartition[]): Promise<void>
-  /** The complete assignment from now on: other partitions are revoked, and new ones are taken up. */
-  assigned(share: readonly TopicPartition[]): void
+  /**
+   * The complete assignment from now on: other partitions are revoked, and new ones are taken up.
+   *
+   * @param awaited Topics of which the group may give more partitions without another rebalance. Absent: none.
+   */
+  assigned(share: readonly TopicPartition[], awaited?: readonly string[]): void
+  /** Replaces the awaited topics of the last `assigned`. */
+  awaits(topics: readonly string[]): void
   /** The group rebalanced without this member: others may own all of its partitions. */
   lost(error: Error): void
   /** The session was in doubt, and the group still knows this member. */
