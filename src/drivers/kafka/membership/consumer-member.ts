@@ -24,8 +24,13 @@ const joining = memberEpochs.join
 
 const firstPause = 100
 const maxPause = 2_000
-/** A new member has all of its partitions if this many heartbeats in a row, an interval apart, brought no assignment. */
+/** A new member has no partitions if this many heartbeats, an interval apart, brought no other assignment. */
 const minQuietAnswers = 2
+/**
+ * An assignment is complete if it has not changed for so long, ms. Brokers compute the next one at the earliest
+ * `group.consumer.assignment.interval.ms` after the last, by default 1 s (KIP-1263).
+ */
+const settledAfter = 5_000
 /** The interval of metadata requests for a topic that the coordinator knows and this client does not, ms. */
 const refreshEvery = 500
 /** How long a commit waits for the epoch that it needs, ms. */
@@ -199,8 +204,18 @@ export class ConsumerMember implements Member {
     const isNew = target !== undefined && (this.#target === undefined || !isSame(target, this.#target))
     if (target !== undefined) this.#target = target
     this.#unacknowledged ||= isNew
-    if (isNew) this.#quietAnswers = 0
-    else if (!everything && ++this.#quietAnswers === minQuietAnswers && this.#announced) this.owner.awaits([])
+    if (isNew) {
+      this.#quietAnswers = 0
+      this.#quietSince = this.clock.monotonic()
+      this.#isSettled = false
+    } else if (!everything) {
+      this.#quietAnswers++
+      const isSettled =
+        this.#quietAnswers >= minQuietAnswers && this.clock.monotonic() - this.#quietSince >= settledAfter
+      if (!isSettled || this.#isSettled) return
+      this.#isSettled = true
+      if (this.#announced) this.owner.awaits([])
+    }
   }
 
   readonly #answered = new Doorbell()
@@ -265,6 +280,7 @@ export class ConsumerMember implements Member {
     this.#target = undefined
     this.#announced = false
     this.#quietAnswers = 0
+    this.#isSettled = false
     this.#has = new PartitionMap()
     this.owner.lost(failure)
   }
@@ -288,8 +304,11 @@ export class ConsumerMember implements Member {
 
   /** True: the owner has got the first assignment. */
   #announced = false
-  /** How many heartbeats in a row, an interval apart, brought no new target assignment. */
+  /** How many heartbeats, an interval apart, have brought no new target assignment since the last one. */
   #quietAnswers = 0
+  #quietSince = 0
+  /** True: the target assignment is complete, until it changes. */
+  #isSettled = false
 
   /**
    * Whether the first assignment is empty, because other members have all partitions. Not after the first answer: partitions
@@ -304,7 +323,7 @@ export class ConsumerMember implements Member {
    * partitions that other members must give up follow once they have.
    */
   #awaited(): string[] {
-    if (this.#quietAnswers >= minQuietAnswers) return []
+    if (this.#isSettled) return []
     const has = PartitionMap.of(this.#has.values())
     return this.#subscribed.filter(topic => has.of(topic) === undefined)
   }
