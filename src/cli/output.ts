@@ -23,9 +23,14 @@ export interface Output {
   newPage(lines: number): void
   /** Writes lines of text. */
   line(text: string): void
+  /** Writes fields as one line. In a terminal that it is too wide for, fields that do not fit begin further lines. */
+  fields(first: string, ...others: readonly string[]): void
   /** Writes a message for people to `stderr`. */
   note(text: string): void
 }
+
+/** Between columns. */
+const gap = '  '
 
 /** No frames and no colours: a pipe would pass them on. */
 const plain = {
@@ -43,7 +48,7 @@ const plain = {
   'mid-mid': '',
   right: '',
   'right-mid': '',
-  middle: '  ',
+  middle: gap,
 }
 
 interface Terminal {
@@ -78,15 +83,15 @@ export function terminal({ stdout, stderr }: Terminal): Output {
     },
     json: document => void stdout.write(`${visibleJson(document)}\n`),
     line: text => void stdout.write(`${visibleLines(text)}\n`),
+    fields: (...fields) => void stdout.write(`${fieldLines(fields.map(visible), widthOf(stdout)).join('\n')}\n`),
     note: text => void stderr.write(`${visibleLines(text)}\n`),
     table(columns, rows) {
       const used = columns.map((_, at) => at).filter(at => rows.some(row => row[at] !== ''))
       const shown = rows.map(row => used.map(at => visible(row[at]!)))
       const names = used.map(at => columns[at]!.toUpperCase())
       const lines = tableLines(names, shown)
-      const width = stdout.isTTY ? stdout.columns : Number.POSITIVE_INFINITY
-      // A terminal would wrap the rows. A pipe has no width, and its reader wants one row in one line.
-      const fits = lines.every(line => line.length <= width)
+      // A terminal would wrap the rows.
+      const fits = lines.every(line => line.length <= widthOf(stdout))
       stdout.write(`${(fits ? lines : blockLines(names, shown)).join('\n')}\n`)
     },
   }
@@ -98,6 +103,21 @@ async function drained(stream: NodeJS.WritableStream): Promise<void> {
   const events = ['drain', 'close'].map(name => once(stream, name, { signal: over.signal }))
   await Promise.race(events).catch(() => {})
   over.abort()
+}
+
+/** A pipe has no width: its reader wants one row in one line. */
+function widthOf({ isTTY, columns }: NodeJS.WriteStream): number {
+  return isTTY ? columns : Number.POSITIVE_INFINITY
+}
+
+function fieldLines([first = '', ...others]: readonly string[], width: number): string[] {
+  const lines = [first]
+  for (const field of others) {
+    const line = `${lines.at(-1)}${gap}${field}`
+    if (line.length <= width) lines[lines.length - 1] = line
+    else lines.push(`${gap}${field}`)
+  }
+  return lines.map(line => line.trimEnd())
 }
 
 function tableLines(names: readonly string[], rows: readonly string[][]): string[] {

@@ -99,7 +99,7 @@ const typeWidth = 'dead-lettered'.length
 
 function lines(output: Output): Telling {
   const line = (at: number, type: string, ...parts: readonly string[]) =>
-    output.line([clockTime(at), type.padEnd(typeWidth), ...parts].filter(part => part !== '').join('  '))
+    output.fields(`${clockTime(at)}  ${type.padEnd(typeWidth)}`, ...parts.filter(part => part !== ''))
   return {
     client: snapshot => output.note(clientLine(snapshot)),
     happening({ at, type, place = '', origin, text, error, attempt }) {

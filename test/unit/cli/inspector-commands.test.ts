@@ -126,8 +126,7 @@ describe('rxmika stalls', () => {
     const { url } = await holding(['a\u001b[31m\u009b2J\nb\u202e'])
     for (const options of [[], ['--json']]) {
       const { out } = await command(['stalls', url, ...options])
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: none but the ends of lines.
-      expect(out.replaceAll('\n', '')).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u202e]/)
+      expect(out).not.toMatch(/[^\P{Cc}\n]|\u202e/u)
       expect(out).toContain('a\\u001b[31m\\u009b2J\\nb\\u202e')
     }
   })
@@ -183,6 +182,16 @@ describe('rxmika watch', () => {
     expect(out).toMatch(/retried {8}orders-0@0 {2}attempt 1 {2}RangeError: declined/)
     expect(out).not.toContain('hidden')
     expect(err).toMatch(/^billing-1 of group billing, process \d+: (starting|running)/)
+  })
+
+  it('wraps no line in a terminal: fields that do not fit begin another one', async () => {
+    const topic = `orders-${'created-'.repeat(4)}`
+    const { url } = await holding(['a'], topic)
+    const watching = new Running(['watch', url, '--held-for', '0s'], { columns: 80 })
+    await watching.line(line => line.startsWith('  unsettled for'))
+    watching.interrupt()
+    const { out } = await watching.ended
+    expect(out).toMatch(new RegExp(`^\\S+Z {2}held {11}${topic}-0@0\\n {2}unsettled for .*, attempt 1, key a\\n$`))
   })
 
   it('ends with the client, and says how', async () => {
