@@ -1,10 +1,23 @@
 import { transformerTwoslash } from '@shikijs/vitepress-twoslash'
+import { createTwoslasher } from 'twoslash'
 import { type DefaultTheme, defineConfig } from 'vitepress'
 import { given } from './given.js'
 
 /** Files that the texts link to and that are no pages: sources, tests, examples, data. test/docs checks that they exist. */
 const noPage =
   /^(?:\.\.?\/)*(?:(?:src|test|examples|bench|chaos|scripts|\.github|\.ci|\.changeset)\/|(?:docs\/)?grafana\/.*\.json$|LICENSE$)/
+
+/** @throws Error if code that does not compile would not fail the build. */
+function checkThatErrorsAreFound(): void {
+  try {
+    createTwoslasher(given)('client.topic(7)', 'ts', given)
+  } catch {
+    return
+  }
+  throw new Error('code that does not compile is not refused: see twoslashOptions')
+}
+
+checkThatErrorsAreFound()
 
 export default defineConfig({
   title: 'rxmika',
@@ -83,6 +96,12 @@ export default defineConfig({
   },
   markdown: {
     config: md => {
+      // Blocks in `ts` are compiled and get types. Not those of other libraries (`typescript`), and not the examples of doc comments,
+      // which are fragments.
+      md.core.ruler.push('types', ({ tokens, env }) => {
+        if (String(env.relativePath).startsWith('api/')) return
+        for (const token of tokens) if (token.type === 'fence' && token.info === 'ts') token.info = 'ts twoslash'
+      })
       // What is no page is named and not linked to.
       md.core.ruler.push('links-to-files', state => {
         for (const token of state.tokens) {
@@ -100,7 +119,7 @@ export default defineConfig({
       })
     },
     // Each block is compiled against the sources, as in test/docs. One that does not compile fails the build.
-    codeTransformers: [transformerTwoslash({ filter: lang => lang === 'ts', twoslashOptions: given, throws: true })],
+    codeTransformers: [transformerTwoslash({ twoslashOptions: given, throws: true })],
   },
 })
 

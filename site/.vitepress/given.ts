@@ -2,13 +2,15 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
-/** What the texts take for given, as test/docs has it. */
+/** Without a slash at the end. With one, twoslash compares file names that have two slashes, and finds no error in any code. */
+const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
+/** The declarations that the code in the texts uses, as in test/docs. */
 const declarations = /const given = `\n([\s\S]*?)`/.exec(readFileSync(`${root}/test/docs/code-blocks.ts`, 'utf8'))![1]!
 
-/** How the blocks of code are compiled: strictly, and with the package's name meaning its sources. */
+/** The compiler's options for code blocks: strict, and the package's name means its sources. */
 export const given = {
-  vfsRoot: root,
+  // Where the texts are, because some import files of `examples/`.
+  vfsRoot: `${root}/docs`,
   // Types are shown, and not their doc comments: those of RxJS have pictures that are not here.
   filterNode: (node: { type: string; docs?: string | undefined }) => {
     if (node.type === 'hover') node.docs = undefined

@@ -1,0 +1,13 @@
+// Checks the built pages: the types in code blocks are components. If Vue did not compile them, nothing appears under the pointer.
+import { readdir, readFile } from 'node:fs/promises'
+
+const dist = new URL('dist/', import.meta.url)
+let hovers = 0
+for (const file of await readdir(dist, { recursive: true })) {
+  if (!file.endsWith('.html')) continue
+  const page = await readFile(new URL(file, dist), 'utf8')
+  if (page.includes('<v-menu')) throw new Error(`${file}: the types in its code were not compiled by Vue`)
+  hovers += page.split('twoslash-hover').length - 1
+}
+if (hovers < 1_000) throw new Error(`only ${hovers} names in code have a type (expected thousands)`)
+console.log(`${hovers} names in code have a type`)
