@@ -4,6 +4,7 @@ import { configure } from '../client/config.js'
 import { createClient } from '../client/create-client.js'
 import { TopicNames } from '../client/topic-names.js'
 import { KafkaAdmin } from '../drivers/kafka/admin.js'
+import { isRxMikaError } from '../errors.js'
 import { CommandFailure, exitCode, wrongUse } from './failure.js'
 
 /** How a command connects to Kafka. What is absent is read from the environment, by the keys of a client. */
@@ -41,7 +42,7 @@ export async function connect(
   env: NodeJS.ProcessEnv,
   interrupted: AbortSignal,
 ): Promise<Connection> {
-  const given: Record<string, string | undefined> = {
+  const given: Given = {
     KAFKA_BROKERS: flags.brokers,
     KAFKA_TLS_ENABLED: flags.ssl === undefined ? undefined : String(flags.ssl),
     KAFKA_SASL_MECHANISM: flags.saslMechanism,
@@ -50,7 +51,7 @@ export async function connect(
   }
   const merged = (name: string) => given[name] ?? env[name]
   const options = { env: merged, clientId: 'rxmika-cli', logger: false } as const
-  const { brokers, ssl, sasl, suffix } = configure(options)
+  const { brokers, ssl, sasl, suffix } = configured(options, given)
   const logger = pino({ enabled: false })
   const admin = new KafkaAdmin(
     { brokers, ...(ssl !== undefined && { ssl }), ...(sasl !== undefined && { sasl }) },
@@ -64,7 +65,11 @@ export async function connect(
   } catch (error) {
     admin.close()
     interrupted.throwIfAborted()
-    throw new CommandFailure((error as Error).message, exitCode.failed, { cause: error })
+    const message = (error as Error).message.replace(
+      'see the option sasl',
+      'see --sasl-mechanism, --sasl-username and KAFKA_SASL_PASSWORD',
+    )
+    throw new CommandFailure(message, exitCode.failed, { cause: error })
   } finally {
     interrupted.removeEventListener('abort', stopConnecting)
   }
@@ -86,7 +91,32 @@ export async function connect(
   }
 }
 
+type Given = Readonly<Record<string, string | undefined>>
+
+const flagNames: Readonly<Record<string, string>> = {
+  KAFKA_BROKERS: '--brokers',
+  KAFKA_TLS_ENABLED: '--ssl',
+  KAFKA_SASL_MECHANISM: '--sasl-mechanism',
+  KAFKA_SASL_USERNAME: '--sasl-username',
+  KAFKA_GLOBAL_SUFFIX: '--suffix',
+}
+
+/** Flags are read as environment keys. An error names the flag if the value came from one. */
+function configured(options: Parameters<typeof configure>[0], given: Given) {
+  try {
+    return configure(options)
+  } catch (error) {
+    if (!isRxMikaError(error, 'RXMIKA_CONFIGURATION')) throw error
+    const message = error.message.replace(/KAFKA_[A-Z_]+/g, key =>
+      given[key] === undefined ? key : (flagNames[key] ?? key),
+    )
+    throw new CommandFailure(message, exitCode.wrongUse, { cause: error })
+  }
+}
+
+/** @throws CommandFailure if neither flag nor environment names a DLQ topic. */
 export function needDlqTopic({ dlqTopic }: Connection): string {
-  if (dlqTopic === undefined || dlqTopic === '') throw wrongUse('which DLQ topic? Set --dlq-topic or KAFKA_DLQ_TOPIC')
+  if (dlqTopic === undefined || dlqTopic === '')
+    throw wrongUse('no DLQ topic is named: set --dlq-topic or KAFKA_DLQ_TOPIC')
   return dlqTopic
 }

@@ -149,7 +149,7 @@ export interface DisposalFlags extends SelectionFlags {
 export async function redrive(context: Context, flags: DisposalFlags): Promise<void> {
   const to = flags.to ?? 'retry'
   if (to === 'retry' && context.connection.retryTopic === undefined) {
-    throw wrongUse('which retry topic? Set --retry-topic or KAFKA_RETRY_TOPIC, or use --to original')
+    throw wrongUse('no retry topic is named: set --retry-topic or KAFKA_RETRY_TOPIC, or use --to original')
   }
   await dispose(context, flags, { ...common(flags), done: 'redriven', to })
 }

@@ -1,7 +1,7 @@
-/** What the process ends with: scripts tell the outcomes apart by it. */
+/** Exit codes of the process. */
 export const exitCode = { done: 0, failed: 1, wrongUse: 2, refused: 3 } as const
 
-/** Ends the command with a message on stderr and an exit code, without a stack. */
+/** An error that ends the command with a message on stderr, without a stack, and with an exit code. */
 export class CommandFailure extends Error {
   constructor(
     message: string,

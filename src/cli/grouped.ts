@@ -1,4 +1,4 @@
-/** What has one key stands together, in the order it came. */
+/** Returns the items by key, in their order. */
 export function grouped<T, K>(items: Iterable<T>, keyOf: (item: T) => K): Map<K, T[]> {
   const groups = new Map<K, T[]>()
   for (const item of items) {

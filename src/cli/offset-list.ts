@@ -2,15 +2,15 @@ import { wrongUse } from './failure.js'
 
 const part = /^(\d{1,10}):(\d{1,16})(?:-(\d{1,16}))?$/
 
-/** Offsets of a topic, as `--offsets` names them. */
+/** The offsets of a topic that `--offsets` names. */
 export interface OffsetList {
   has(partition: number, offset: number): boolean
 }
 
 /**
- * Reads `0:5-9,1:7`: of partition 0 the offsets 5 to 9, of partition 1 offset 7.
+ * Reads `0:5-9,1:7`: the offsets 5 to 9 of partition 0, and offset 7 of partition 1.
  *
- * @throws CommandFailure naming what cannot be read.
+ * @throws CommandFailure naming the part that cannot be read.
  */
 export function offsetList(text: string): OffsetList {
   const ranges = text.split(',').map(each => {

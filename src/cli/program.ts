@@ -75,7 +75,7 @@ function program(process: CommandProcess, output: Output, interrupted: AbortSign
     }
 
   const root = new Command('rxmika')
-    .description('Looks after dead letters and lag of groups that use rxmika or MiKa.')
+    .description('Dead letters, lag and stalls of consumer groups that use rxmika or MiKa.')
     .exitOverride()
     .configureOutput({
       writeOut: text => void process.stdout.write(text),
@@ -86,36 +86,44 @@ function program(process: CommandProcess, output: Output, interrupted: AbortSign
       getErrHasColors: () => false,
     })
     .showHelpAfterError()
-  const dlq = root.command('dlq').description('the dead letters of a DLQ topic that nobody has dealt with yet')
+  const dlq = root.command('dlq').description('list, show, redrive or discard the pending dead letters of a DLQ topic')
   withCommon(selecting(dlq.command('ls')))
-    .description('count them by group, topic and error')
+    .description('count pending dead letters by group, topic and error')
     .action(connected<SelectionFlags>(list))
   withCommon(selecting(dlq.command('show')))
-    .description('show each of them')
+    .description('show each pending dead letter')
     .addOption(new Option('--value <as>', 'how values are shown').choices(['text', 'json', 'hex']).default('text'))
     .action(connected<ShowFlags>(show))
   withCommon(disposing(selecting(dlq.command('redrive'))))
-    .description('write a copy to the retry topic of their group, which is delivered to that group as attempt 1')
-    .addOption(new Option('--to <where>', 'for letters without a retry topic: original').choices(['retry', 'original']))
+    .description(
+      'write a copy of each letter to the retry topic; it is delivered to the group of the letter only, as attempt 1',
+    )
+    .addOption(
+      new Option('--to <where>', 'the retry topic, or the topic that the letter was first published to')
+        .choices(['retry', 'original'])
+        .default('retry'),
+    )
     .action(connected<DisposalFlags>(redrive))
   withCommon(disposing(selecting(dlq.command('discard'))))
-    .description('complete them for their group, without delivering them again')
+    .description('complete letters for their group without delivering them again')
     .action(connected<DisposalFlags>(discard))
   withCommon(root.command('lag').argument('<group>'))
-    .description('how far a group is behind, and what it has finished behind its position')
-    .option('--watch', 'again every 2 s')
+    .description('show how far a group is behind, and how much it has finished behind its position')
+    .option('--watch', 'repeat every 2 s, until Ctrl-C')
     .action(connected<LagFlags>((context, flags, group) => lag(context, group, flags)))
   root
     .command('stalls')
     .argument('<url>', 'of the inspector, as inspect(client) returns it; or host:port, or a port of this machine')
-    .description('what holds back the positions of a running process, since when, and why')
-    .option('--all', 'every record that is held, not only the first of each partition')
+    .description('show which records hold back the positions of a running process, for how long, and why')
+    .option('--all', 'show every record that is held, not only the first of each partition')
     .option(...jsonOption)
     .action(alone<StallsFlags>((context, flags, url) => stalls(context, url, flags)))
   root
     .command('watch')
     .argument('<url>', 'of the inspector, as inspect(client) returns it; or host:port, or a port of this machine')
-    .description('what happens in a running process, live, until Ctrl-C: held records, failures, rebalances, errors')
+    .description(
+      'show what happens in a running process, live, until Ctrl-C: held records, failures, rebalances, errors',
+    )
     .option('--held-for <time>', 'show records that hold a position back for at least this time', '2s')
     .option(...jsonOption)
     .action(alone<WatchFlags>((context, flags, url) => watch(context, url, flags)))
@@ -130,28 +138,28 @@ function withCommon(command: Command): Command {
     .option('--brokers <list>', 'host:port, separated by commas (KAFKA_BROKERS)')
     .option('--ssl', 'connect by TLS (KAFKA_TLS_ENABLED)')
     .option('--sasl-mechanism <name>', 'PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 (KAFKA_SASL_MECHANISM)')
-    .option('--sasl-username <name>', 'the password comes by KAFKA_SASL_PASSWORD alone (KAFKA_SASL_USERNAME)')
-    .option('--suffix <text>', 'of groups and topics, as clients have it (KAFKA_GLOBAL_SUFFIX)')
-    .option('--dlq-topic <name>', 'KAFKA_DLQ_TOPIC')
-    .option('--retry-topic <name>', 'KAFKA_RETRY_TOPIC')
+    .option('--sasl-username <name>', 'the password is read from KAFKA_SASL_PASSWORD only (KAFKA_SASL_USERNAME)')
+    .option('--suffix <text>', 'appended to the names of groups and topics, as in clients (KAFKA_GLOBAL_SUFFIX)')
+    .option('--dlq-topic <name>', 'where dead letters are (KAFKA_DLQ_TOPIC)')
+    .option('--retry-topic <name>', 'where copies are written (KAFKA_RETRY_TOPIC)')
 }
 
 function selecting(command: Command): Command {
   return command
-    .option('--group <name>', 'only those that this group failed')
-    .option('--topic <name>', 'only those first published to this topic')
-    .option('--error <name>', 'only those with this error name')
-    .option('--since <when>', 'only those that failed then or later: RFC 3339, or 2h, 3d ago')
-    .option('--until <when>', 'only those that failed before')
-    .option('--offsets <list>', 'only those at these offsets of the DLQ topic: 0:5-9,1:7')
-    .option('--limit <count>', 'at most so many')
+    .option('--group <name>', 'only letters that this group failed')
+    .option('--topic <name>', 'only letters first published to this topic')
+    .option('--error <name>', 'only letters with this error name')
+    .option('--since <when>', 'only letters that failed at this time or later: RFC 3339, or 2h, 3d ago')
+    .option('--until <when>', 'only letters that failed before this time')
+    .option('--offsets <list>', 'only letters at these offsets of the DLQ topic: 0:5-9,1:7')
+    .option('--limit <count>', 'at most this many letters, the first by partition and offset')
 }
 
 function disposing(command: Command): Command {
   return command
-    .option('--rate <count>', 'letters a second')
-    .option('--dry-run', 'say what would be done, and do nothing')
+    .option('--rate <count>', 'at most this many letters a second')
+    .option('--dry-run', 'say what would be done, and do not do it')
     .option('--yes', 'do not ask')
-    .option('--by <who>', 'who does it, for copies and audit; by default user@host')
-    .option('--audit-topic <name>', 'a record of what was done goes here')
+    .option('--by <who>', 'who does it, for copies and the audit topic; defaults to user@host')
+    .option('--audit-topic <name>', 'write a record of what was done to this topic')
 }

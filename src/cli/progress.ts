@@ -1,8 +1,8 @@
 import { Presets, SingleBar } from 'cli-progress'
 
-/** How far long work is, on stderr and only on a terminal. */
+/** A progress bar on stderr, if that is a terminal. */
 export interface Progress {
-  /** @param total Undefined: not known, and only counted. */
+  /** @param total If it is not known, the bar only counts. */
   begin(what: string, total?: number): void
   at(count: number): void
   end(): void

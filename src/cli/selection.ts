@@ -4,7 +4,7 @@ import { wrongUse } from './failure.js'
 import { type OffsetList, offsetList } from './offset-list.js'
 import { moment } from './time.js'
 
-/** Which letters a command is about. */
+/** The flags that select letters. */
 export interface SelectionFlags {
   readonly group?: string
   readonly topic?: string
@@ -16,9 +16,9 @@ export interface SelectionFlags {
 }
 
 export class Selection {
-  /** Full name. */
+  /** The full name, with the suffix. */
   readonly group: string | undefined
-  /** At most so many letters. */
+  /** The most letters; `Infinity` without `--limit`. */
   readonly limit: number
   readonly #topic: string | undefined
   readonly #error: string | undefined
@@ -36,7 +36,7 @@ export class Selection {
     this.limit = limit === undefined ? Number.POSITIVE_INFINITY : positive('--limit', limit)
   }
 
-  /** @param place Where the letter stands on the DLQ topic. */
+  /** @param place The place of the letter on the DLQ topic. */
   takes(
     letter: DeadLetter,
     place: { readonly partition: number; readonly offset: number; readonly timestamp: number },
@@ -49,7 +49,7 @@ export class Selection {
   }
 }
 
-/** @throws CommandFailure naming the flag. */
+/** Reads an integer ≥ 1. @throws CommandFailure naming the flag. */
 export function positive(flag: string, text: string): number {
   const number = Number(text)
   if (Number.isSafeInteger(number) && number > 0) return number

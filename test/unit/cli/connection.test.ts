@@ -1,0 +1,49 @@
+import { describe, expect, it } from 'vitest'
+import { command } from '../../cli-command'
+
+describe('a command that cannot connect', () => {
+  it.each([
+    [['--brokers', 'foo'], {}, "--brokers must be a list of 'host:port'"],
+    [[], { KAFKA_BROKERS: 'foo' }, "KAFKA_BROKERS must be a list of 'host:port'"],
+    [
+      ['--sasl-mechanism', 'NONE', '--sasl-username', 'ada'],
+      {},
+      '--sasl-mechanism must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512',
+    ],
+    [[], { KAFKA_TLS_ENABLED: 'maybe' }, "KAFKA_TLS_ENABLED must be true or false (got 'maybe')"],
+  ])('with %j and %j names the flag or key that is wrong', async (flags, env, says) => {
+    const { code, out, err } = await command(['lag', 'billing', ...flags], { env })
+    expect({ code, out }).toEqual({ code: 2, out: '' })
+    expect(err).toContain(`rxmika: ${says}`)
+  })
+
+  it('never shows the password', async () => {
+    const env = { KAFKA_SASL_PASSWORD: 'hidden-word' }
+    for (const flags of [
+      ['--sasl-mechanism', 'PLAIN'],
+      ['--sasl-username', 'ada'],
+      ['--brokers', 'foo'],
+    ]) {
+      const { code, out, err } = await command(['lag', 'billing', ...flags], { env })
+      expect(code).toBe(2)
+      expect(out + err).not.toContain('hidden-word')
+    }
+  })
+
+  it('wraps no line of its help at 80 columns', async () => {
+    for (const args of [
+      ['dlq'],
+      ['dlq', 'ls'],
+      ['dlq', 'show'],
+      ['dlq', 'redrive'],
+      ['dlq', 'discard'],
+      ['lag'],
+      ['stalls'],
+      ['watch'],
+    ]) {
+      const { code, out } = await command([...args, '--help'], { columns: 80 })
+      expect(code).toBe(0)
+      for (const line of out.split('\n')) expect(line.length, line).toBeLessThanOrEqual(80)
+    }
+  })
+})
