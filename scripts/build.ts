@@ -1,14 +1,15 @@
 // The package as it is published: one implementation, in CommonJS, with a file for each entry point and files for what
 // they share. The ES modules re-export it, so a program that both imports and requires the package holds it once.
-// esbuild removes the types file by file, as it does for the tests, Rollup joins the files, and TypeScript writes the
-// declarations. Nothing minifies, drops or moves code: see docs/decisions.md.
+// esbuild removes the types file by file, as it does for the tests, TypeScript writes the declarations, and Rollup joins
+// the files of both. Nothing minifies, drops or moves code: see docs/decisions.md.
 import { execFile } from 'node:child_process'
-import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { dirname, join, normalize, relative, resolve } from 'node:path'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname, relative, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { decode, encode, type SourceMapMappings } from '@jridgewell/sourcemap-codec'
 import { transform } from 'esbuild'
 import { type Plugin, rollup } from 'rollup'
+import { dts } from 'rollup-plugin-dts'
 import { bundlePage } from '../src/inspector/page/bundle'
 
 const types = 'dist/types'
@@ -64,21 +65,27 @@ async function writeCode(): Promise<void> {
   }
 }
 
-/** The declarations that a user can reach. The others describe insides, and are more than half of them. */
+/**
+ * The declarations that a user can reach, joined like the code: most files are smaller than the block that a disk gives
+ * each of them.
+ */
 async function writeDeclarations(): Promise<void> {
   await tsc('--emitDeclarationOnly', '--outDir', types)
-  const reached = new Set<string>()
-  const open = entries.map(entry => `${entry}.d.ts`)
-  for (let file = open.pop(); file !== undefined; file = open.pop()) {
-    if (reached.has(file)) continue
-    reached.add(file)
-    const text = await readFile(join(types, file), 'utf8')
-    for (const [, name] of text.matchAll(/(?:from|import\()\s*['"](\.[^'"]+)\.js['"]/g)) {
-      open.push(`${normalize(join(dirname(file), name!))}.d.ts`)
-    }
-    await mkdir(dirname(join('dist/cjs', file)), { recursive: true })
-    await cp(join(types, file), join('dist/cjs', file))
-  }
+  const bundle = await rollup({
+    input: Object.fromEntries(entries.map(entry => [entry, resolve(types, `${entry}.d.ts`)])),
+    external: name => !name.startsWith('.') && !name.startsWith(resolve(types)),
+    plugins: [dts()],
+    onwarn: warning => {
+      // The command line exports nothing.
+      if (warning.code !== 'EMPTY_BUNDLE') throw new Error(warning.message)
+    },
+  })
+  await bundle.write({
+    dir: 'dist/cjs',
+    entryFileNames: '[name].d.ts',
+    chunkFileNames: ({ name }) => `shared/${name.replace(/\.d$/, '')}.d.ts`,
+    minifyInternalExports: false,
+  })
   for (const entry of entries) await write(`dist/esm/${entry}.d.ts`, `export * from '${fromEsModule(entry)}'\n`)
 }
 
