@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util'
 
 const kafkas = { '3.9': '3.9.1', '4.1': '4.1.0', '4.4': '4.4.0' } as const
 const nodes = ['20', '22', '24'] as const
-const suites = ['test/contract/kafka.kafka.test.ts', 'test/kafka/driver-codecs.kafka.test.ts']
+const suites = ['test/contract', 'test/kafka/driver-codecs.kafka.test.ts']
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const { values: options } = parseArgs({
