@@ -17,7 +17,7 @@ export function scenarios(backend: Backend): Scenario {
       } finally {
         await world.end()
       }
-      expect(world.unexpected).toEqual([])
+      expect(world.unexpected.map(String)).toEqual([])
     })
 }
 

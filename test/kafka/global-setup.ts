@@ -1,3 +1,4 @@
+import { Kafka, logLevel } from 'kafkajs'
 import type { TestProject } from 'vitest/node'
 import type {} from './describe-kafka'
 import { findKafka } from './find-kafka'
@@ -7,8 +8,20 @@ import { orNotRun } from './or-not-run'
 /** Finds or starts the Kafka all suites share. Without one they are skipped, loudly, or fail where one is required. */
 export default async function setup({ provide }: TestProject) {
   const kafka = await orNotRun(findKafka, 'The real-Kafka suites are NOT RUN.')
+  if (kafka !== undefined) await makeCoordinators(kafka.brokers)
   provide('kafka', kafka && { brokers: kafka.brokers })
   const classPath = await orNotRun(kafkaClassPath, 'The suites that start a Kafka of their own are NOT RUN.')
   provide('canStartKafka', classPath !== undefined)
   return kafka?.stop
+}
+
+/** The first group that asks for its coordinator waits until the topic of committed positions is made: no test should be that one. */
+async function makeCoordinators(brokers: readonly string[]): Promise<void> {
+  const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING, retry: { retries: 20 } }).admin()
+  await admin.connect()
+  try {
+    await admin.describeGroups(['made-before-the-tests'])
+  } finally {
+    await admin.disconnect()
+  }
 }
