@@ -4,7 +4,7 @@ import { type ClientMessage, receiveChannel, settleChannel } from '../channels.j
 import type { Client } from '../client/client.js'
 import type { ClientEvent } from '../events.js'
 import type { ConsumeRecord } from '../record.js'
-import type { Frame, Happening, MarkKind } from './messages.js'
+import { type Frame, type Happening, type MarkKind, markKinds } from './messages.js'
 import { Recent } from './recent.js'
 import { Rows } from './rows.js'
 import { Sampling } from './sampling.js'
@@ -12,16 +12,8 @@ import { Sampling } from './sampling.js'
 /** Happenings in one frame; more are counted. */
 const maxHappenings = 100
 
-const marked: ReadonlySet<string> = new Set<MarkKind>([
-  'retried',
-  'dead-lettered',
-  'discarded',
-  'leaked',
-  'committed',
-  'assigned',
-  'revoked',
-  'lost',
-])
+/** Includes kinds that no event has. */
+const marked: ReadonlySet<string> = new Set(markKinds)
 
 /** What is seen of every record while somebody looks. It listens to the tracing channels, and ends with the last viewer. */
 export class Watching {

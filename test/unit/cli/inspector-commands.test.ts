@@ -1,11 +1,11 @@
 import { once } from 'node:events'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
-import { type Client, type ClientOptions, type ConsumeRecord, createClient, fixed, handle } from 'rxmika'
+import { type Client, type ConsumeRecord, fixed, handle } from 'rxmika'
 import { inspect } from 'rxmika/inspector'
-import { memoryBroker } from 'rxmika/testing'
 import { afterEach, describe, expect, it } from 'vitest'
 import { command, Running } from '../../cli-command'
+import { billing } from '../inspector/billing'
 
 const clients: Client[] = []
 const servers: Server[] = []
@@ -17,15 +17,10 @@ afterEach(async () => {
   }
 })
 
-function world(options: ClientOptions = {}, partitions = 1) {
-  const broker = memoryBroker({ partitions })
-  const client = createClient({
-    ...{ driver: broker.driver(), clientId: 'billing-1', group: 'billing', retryTopic: 'retries', dlqTopic: 'dead' },
-    ...{ env: {}, logger: false },
-    ...options,
-  })
-  clients.push(client)
-  return { broker, client }
+function world(...options: Parameters<typeof billing>) {
+  const made = billing(...options)
+  clients.push(made.client)
+  return made
 }
 
 /** A client that has delivered these keys of `orders`, and whose pipeline holds them all. */

@@ -7,19 +7,17 @@ import { filter } from 'rxjs/operators'
 import {
   type Client,
   ClientClosedError,
-  type ClientOptions,
   ConfigurationError,
   type ConsumeRecord,
-  createClient,
   FetchError,
   fixed,
   handle,
 } from 'rxmika'
 import { inspect } from 'rxmika/inspector'
-import { memoryBroker } from 'rxmika/testing'
 import { afterEach, describe, expect, it } from 'vitest'
 import { markKinds } from '../../../src/inspector/messages'
 import { runPrinted } from '../run-printed'
+import { billing } from './billing'
 import { ViewerOf } from './viewer-of'
 
 const clients: Client[] = []
@@ -29,15 +27,10 @@ afterEach(async () => {
   await Promise.all(clients.splice(0).map(client => client.close()))
 })
 
-function world(options: ClientOptions = {}, partitions = 1) {
-  const broker = memoryBroker({ partitions })
-  const client = createClient({
-    ...{ driver: broker.driver(), clientId: 'billing-1', group: 'billing', retryTopic: 'retries', dlqTopic: 'dead' },
-    ...{ env: {}, logger: false },
-    ...options,
-  })
-  clients.push(client)
-  return { broker, client }
+function world(...options: Parameters<typeof billing>) {
+  const made = billing(...options)
+  clients.push(made.client)
+  return made
 }
 
 async function view(url: string): Promise<ViewerOf> {
