@@ -1,5 +1,7 @@
+import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 const source = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
@@ -14,9 +16,26 @@ export const alias = [
 // A warning is an error.
 export const setupFiles = [source('./test/strict.ts')]
 
+/** By their path: these take a minute or more. Begun last, they would run alone at the end, beside an idle core. */
+const long = ['test/kafka/chaos', 'test/contract/', 'test/properties/histories']
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification) => {
+      const found = long.findIndex(path => moduleId.includes(path))
+      return found < 0 ? long.length : found
+    }
+    return (await super.sort(files)).sort((one, other) => rank(one) - rank(other))
+  }
+}
+
+// Vitest's default leaves one core to itself, which is half of a small machine.
+const maxWorkers = Math.max(2, availableParallelism() - 1)
+
 export default defineConfig({
   test: {
     dangerouslyIgnoreUnhandledErrors: false,
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         resolve: { alias },
@@ -31,6 +50,7 @@ export default defineConfig({
           testTimeout: 30_000,
           // Each file gives back what it fakes: one process for many saves a third of their time.
           isolate: false,
+          maxWorkers,
         },
       },
       {
@@ -49,7 +69,7 @@ export default defineConfig({
         },
       },
       // What the others are run by.
-      { test: { name: 'gate', include: ['test/gate/*.test.ts'], setupFiles } },
+      { test: { name: 'gate', include: ['test/gate/*.test.ts'], setupFiles, maxWorkers } },
       // The packed package, by every version of what it runs with and is compiled by: each a command of its own.
       {
         test: {

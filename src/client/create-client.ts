@@ -75,8 +75,8 @@ class KafkaClient implements Client {
 
   constructor(options: ClientOptions) {
     const config = configure(options)
-    const { brokers, ssl, sasl, codecs, suffix, group } = config
-    const driver = options.driver ?? kafkaDriver({ brokers, ssl, sasl, codecs })
+    const { brokers, ssl, sasl, codecs, metadataMaxAge, suffix, group } = config
+    const driver = options.driver ?? kafkaDriver({ brokers, ssl, sasl, codecs, metadataMaxAge })
     const machine = clockOf(driver)
     const wallClock = new WallClock(machine)
     const clock = { ...machine, wall: () => wallClock.now() }

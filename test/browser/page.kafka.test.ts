@@ -45,12 +45,15 @@ describeKafka('the page of the inspector, of a client on Kafka', () => {
         const faults = faultsOf(page, url)
         await page.goto(url)
         await firstValueFrom(client.state.pipe(filter(state => state === 'running')))
+        // Counts begin when the page is connected, and are those of the last 10 s: they are waited for beside the rest.
+        const lane = (what: string) => page.getByRole('img', { name: new RegExp(`${topics.orders}-0, .*${what}`) })
+        await lane('0 delivered').waitFor()
+        const counted = lane('3 delivered, 1 acked, 2 failed').waitFor()
         const records = ['good', 'bad', 'later'].map(value => ({ topic: topics.orders, partition: 0, value }))
-        await lastValueFrom(client.publish(records))
+        await Promise.all([counted, lastValueFrom(client.publish(records))])
         await page.getByRole('region', { name: 'Dead letters' }).getByText('RangeError: card declined').waitFor()
         await page.getByRole('region', { name: 'Retries waiting' }).getByText(`${topics.orders}-0@2`).waitFor()
-        const picture = new RegExp(`${topics.orders}-0, .*3 delivered, 1 acked, 2 failed.*committed 3`)
-        await page.getByRole('img', { name: picture }).waitFor()
+        await lane('committed 3').waitFor()
         others.push(member())
         const rebalances = page.getByRole('region', { name: 'Rebalances' })
         await rebalances

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll } from 'vitest'
+import { afterAll, beforeAll, describe } from 'vitest'
 import { describeOwnKafka } from '../kafka/describe-kafka'
 import { type KafkaServer, startKafka } from '../kafka/kafka-server'
 import { kafkaBackend } from './kafka-backend'
@@ -11,8 +11,11 @@ describeOwnKafka('on a Kafka that creates no topics', () => {
     server = await startKafka({ config: { 'auto.create.topics.enable': false } })
   })
   afterAll(() => server?.stop())
-  missingTopics(kafkaBackend(() => server!.brokers))
-  for (const groupProtocol of ['classic', 'consumer'] as const) {
-    topicsThatComeAndGo(kafkaBackend(() => server!.brokers, { groupProtocol }))
-  }
+  // Nearly all of them wait until a topic has been missing for 10 s.
+  describe.concurrent('several scenarios at a time', () => {
+    missingTopics(kafkaBackend(() => server!.brokers))
+    for (const groupProtocol of ['classic', 'consumer'] as const) {
+      topicsThatComeAndGo(kafkaBackend(() => server!.brokers, { groupProtocol }))
+    }
+  })
 })

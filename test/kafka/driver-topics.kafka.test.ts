@@ -8,7 +8,7 @@ import {
   type RxMikaError,
   type StartFrom,
 } from 'rxmika'
-import { afterAll, beforeAll, expect } from 'vitest'
+import { afterAll, beforeAll, describe, expect } from 'vitest'
 import { kafkaDriver } from '../../src/drivers/kafka/index'
 import { Collected } from '../contract/collected'
 import { done, Member } from '../contract/driver-member'
@@ -81,101 +81,106 @@ describeOwnKafka('topics on a Kafka that creates none by itself', () => {
       const value = world.name('0')
       expect(attempts.sort()).toEqual(topics.flatMap(name => [1, 2].map(at => `${name} ${value} ${at}`)).sort())
     })
-
-    scenario(`stop no other when one is gone, which is reported by its name (${groupProtocol})`, async world => {
-      const group = world.name('group')
-      const [kept, gone] = await Promise.all([world.topic('kept', 4), world.topic('gone', 4)])
-      const both = { group, topics: [kept, gone], groupProtocol }
-      const two = [await member(world, both), await member(world, both)]
-      await shared(two, [kept, gone], [4, 4])
-      await admin.deleteTopics({ topics: [gone] })
-      await Promise.all(two.map(each => each.seen('unreadable')))
-
-      const since = performance.now()
-      await done(two[1]!.driver.leave())
-      await shared([two[0]!], [kept], [4])
-      expect(performance.now() - since).toBeLessThan(10_000)
-      await backend.publish(
-        kept,
-        [0, 1, 2, 3].flatMap(partition => numbered(partition, partition + 1, partition)),
-      )
-      await two[0]!.read(4)
-      expect(texts(two[0]!.reads).sort()).toEqual(['0', '1', '2', '3'])
-      for (const each of two) {
-        for (const error of troubles(each)) expect(error).toBeInstanceOf(FetchError)
-        const unreadable = each.events.values.filter(event => event.type === 'unreadable')
-        expect(unreadable).toMatchObject([{ topic: gone, error: { code: 'RXMIKA_FETCH', topic: gone } }])
-      }
-    })
   }
 
-  const ways = [...protocols.map(groupProtocol => ({ groupProtocol })), { groupProtocol: undefined }]
-  for (const { groupProtocol } of ways) {
-    for (const paused of [false, true]) {
-      for (const [how, records, partitions] of [
-        ['shorter', 2, 2],
-        ['as long', 6, 2],
-        ['longer', 9, 2],
-        ['with more partitions', 6, 3],
-        ['with fewer partitions', 6, 1],
-      ] as const) {
-        const title = `that are made again, ${how}, are read from their beginning, ${paused ? 'paused' : 'reading'}, ${groupProtocol ?? 'without a group'}`
-        scenario(title, async world => {
-          const group = groupProtocol === undefined ? {} : { group: world.name('group'), groupProtocol }
-          const topic = await world.topic('orders', 2)
-          await backend.publish(topic, [...numbered(0, 6), ...numbered(0, 6, 1)])
-          const reader = await member(world, { ...group, topics: [topic] })
-          await reader.read(12)
-          if (groupProtocol !== undefined) for (const each of reader.owned.values()) await reader.commit(each, 6)
-          if (paused) reader.driver.pause([...reader.owned.values()])
+  // They wait for the brokers' and the members' intervals, and have topics and groups of their own.
+  describe.concurrent('several scenarios at a time', () => {
+    for (const groupProtocol of protocols) {
+      scenario(`stop no other when one is gone, which is reported by its name (${groupProtocol})`, async world => {
+        const group = world.name('group')
+        const [kept, gone] = await Promise.all([world.topic('kept', 4), world.topic('gone', 4)])
+        const both = { group, topics: [kept, gone], groupProtocol }
+        const two = [await member(world, both), await member(world, both)]
+        await shared(two, [kept, gone], [4, 4])
+        await admin.deleteTopics({ topics: [gone] })
+        await Promise.all(two.map(each => each.seen('unreadable')))
 
-          await admin.deleteTopics({ topics: [topic] })
-          await backend.createTopic(topic, partitions)
-          const all = Array.from({ length: partitions }, (_, partition) => numbered(100, 100 + records, partition))
-          // What kafkajs knows of the topic that is gone would leave out partitions that it did not have.
-          const writing = kafkaBackend(() => kafka.server.brokers)
-          await writing.open()
-          await writing.publish(topic, all.flat())
-          await writing.close()
-          await reader.read(12 + partitions * records)
-          const fresh = reader.reads.slice(12)
-          for (let partition = 0; partition < partitions; partition++) {
-            const values = texts(fresh.filter(({ assignment }) => assignment.partition === partition))
-            expect(values).toEqual(numbered(100, 100 + records).map(({ value }) => value))
-          }
-          expect(troubles(reader).some(({ message }) => message.includes(topic))).toBe(true)
-          if (groupProtocol === undefined) return
-          for (const each of reader.owned.values()) await reader.commit(each, records)
-          for (let partition = 0; partition < partitions; partition++) {
-            expect(await backend.committed(world.name('group'), topic, partition)).toBe(BigInt(records))
-          }
-        })
+        const since = performance.now()
+        await done(two[1]!.driver.leave())
+        await shared([two[0]!], [kept], [4])
+        expect(performance.now() - since).toBeLessThan(10_000)
+        await backend.publish(
+          kept,
+          [0, 1, 2, 3].flatMap(partition => numbered(partition, partition + 1, partition)),
+        )
+        await two[0]!.read(4)
+        expect(texts(two[0]!.reads).sort()).toEqual(['0', '1', '2', '3'])
+        for (const each of two) {
+          for (const error of troubles(each)) expect(error).toBeInstanceOf(FetchError)
+          const unreadable = each.events.values.filter(event => event.type === 'unreadable')
+          expect(unreadable).toMatchObject([{ topic: gone, error: { code: 'RXMIKA_FETCH', topic: gone } }])
+        }
+      })
+    }
+
+    const ways = [...protocols.map(groupProtocol => ({ groupProtocol })), { groupProtocol: undefined }]
+    for (const { groupProtocol } of ways) {
+      for (const paused of [false, true]) {
+        for (const [how, records, partitions] of [
+          ['shorter', 2, 2],
+          ['as long', 6, 2],
+          ['longer', 9, 2],
+          ['with more partitions', 6, 3],
+          ['with fewer partitions', 6, 1],
+        ] as const) {
+          const title = `that are made again, ${how}, are read from their beginning, ${paused ? 'paused' : 'reading'}, ${groupProtocol ?? 'without a group'}`
+          scenario(title, async world => {
+            const group = groupProtocol === undefined ? {} : { group: world.name('group'), groupProtocol }
+            const topic = await world.topic('orders', 2)
+            await backend.publish(topic, [...numbered(0, 6), ...numbered(0, 6, 1)])
+            const reader = await member(world, { ...group, topics: [topic] })
+            await reader.read(12)
+            if (groupProtocol !== undefined) for (const each of reader.owned.values()) await reader.commit(each, 6)
+            if (paused) reader.driver.pause([...reader.owned.values()])
+
+            await admin.deleteTopics({ topics: [topic] })
+            await backend.createTopic(topic, partitions)
+            const all = Array.from({ length: partitions }, (_, partition) => numbered(100, 100 + records, partition))
+            // What kafkajs knows of the topic that is gone would leave out partitions that it did not have.
+            const writing = kafkaBackend(() => kafka.server.brokers)
+            await writing.open()
+            await writing.publish(topic, all.flat())
+            await writing.close()
+            await reader.read(12 + partitions * records)
+            const fresh = reader.reads.slice(12)
+            for (let partition = 0; partition < partitions; partition++) {
+              const values = texts(fresh.filter(({ assignment }) => assignment.partition === partition))
+              expect(values).toEqual(numbered(100, 100 + records).map(({ value }) => value))
+            }
+            expect(troubles(reader).some(({ message }) => message.includes(topic))).toBe(true)
+            if (groupProtocol === undefined) return
+            for (const each of reader.owned.values()) await reader.commit(each, records)
+            for (let partition = 0; partition < partitions; partition++) {
+              expect(await backend.committed(world.name('group'), topic, partition)).toBe(BigInt(records))
+            }
+          })
+        }
+      }
+
+      for (const startFrom of ['earliest', 'latest', 'committed'] as const satisfies StartFrom[]) {
+        if (groupProtocol === undefined && startFrom === 'committed') continue
+        scenario(
+          `are read from the first record of a partition that is added (${startFrom}, ${groupProtocol ?? 'without a group'})`,
+          async world => {
+            const group = groupProtocol === undefined ? {} : { group: world.name('group'), groupProtocol }
+            const topic = await world.topic('orders', 1)
+            if (groupProtocol !== undefined) {
+              const offsets = { groupId: world.name('group'), topic, partitions: [{ partition: 0, offset: '0' }] }
+              await admin.setOffsets(offsets)
+            }
+            const reader = await member(world, { ...group, topics: [topic], startFrom })
+            await shared([reader], [topic], [1])
+            await addPartitions({ brokers: kafka.server.brokers }, topic, 3)
+            const since = performance.now()
+            await backend.publish(topic, [...numbered(0, 1, 1), ...numbered(1, 2, 2)])
+            await reader.read(2)
+            console.info(`added partitions were read after ${Math.round(performance.now() - since)} ms`)
+            expect(performance.now() - since).toBeLessThan(short.metadataMaxAge + 9_000)
+            expect(texts(reader.reads).sort()).toEqual(['0', '1'])
+            expect(troubles(reader).filter(error => error instanceof ConfigurationError)).toEqual([])
+          },
+        )
       }
     }
-
-    for (const startFrom of ['earliest', 'latest', 'committed'] as const satisfies StartFrom[]) {
-      if (groupProtocol === undefined && startFrom === 'committed') continue
-      scenario(
-        `are read from the first record of a partition that is added (${startFrom}, ${groupProtocol ?? 'without a group'})`,
-        async world => {
-          const group = groupProtocol === undefined ? {} : { group: world.name('group'), groupProtocol }
-          const topic = await world.topic('orders', 1)
-          if (groupProtocol !== undefined) {
-            const offsets = { groupId: world.name('group'), topic, partitions: [{ partition: 0, offset: '0' }] }
-            await admin.setOffsets(offsets)
-          }
-          const reader = await member(world, { ...group, topics: [topic], startFrom })
-          await shared([reader], [topic], [1])
-          await addPartitions({ brokers: kafka.server.brokers }, topic, 3)
-          const since = performance.now()
-          await backend.publish(topic, [...numbered(0, 1, 1), ...numbered(1, 2, 2)])
-          await reader.read(2)
-          console.info(`added partitions were read after ${Math.round(performance.now() - since)} ms`)
-          expect(performance.now() - since).toBeLessThan(short.metadataMaxAge + 9_000)
-          expect(texts(reader.reads).sort()).toEqual(['0', '1'])
-          expect(troubles(reader).filter(error => error instanceof ConfigurationError)).toEqual([])
-        },
-      )
-    }
-  }
+  })
 })
