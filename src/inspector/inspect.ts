@@ -9,41 +9,48 @@ import { answer, fail } from './routes.js'
 
 /** The options of `inspect`. */
 export interface InspectOptions {
-  /** Default: 0, a free one, which `url` names. */
+  /** The port to listen on. Defaults to 0: a free port, which is then part of `url`. */
   readonly port?: number | undefined
   /**
-   * What it listens on; default `127.0.0.1`. There is no login: with an address that others reach, they see places, keys,
-   * names of groups and messages of errors, never values or headers.
+   * The host name or address to listen on. Defaults to `127.0.0.1`.
+   *
+   * There is no login. If others can reach the address, they see topics, partitions, offsets, record keys, group names and
+   * error messages. They never see values or headers.
    */
   readonly host?: string | undefined
 }
 
-/** A page that is served. */
+/** A running inspector server. */
 export interface Inspector {
-  /** `http://127.0.0.1:46123/` */
+  /** The address of the page, such as `http://127.0.0.1:46123/`. */
   readonly url: string
-  /** Ends it and every connection; the client goes on. Calling it again is safe. It closes with the client by itself. */
+  /**
+   * Stops the server and closes its connections. The client keeps running. Calling it again returns the same promise.
+   *
+   * The inspector also closes by itself when the client closes.
+   */
   close(): Promise<void>
 }
 
 const known: KnownOptions<InspectOptions> = { port: true, host: true }
 
-/** Connections at a time: viewers, and what asks for the page. */
+/** Limit on open connections, viewers included. */
 const maxConnections = 64
 
 /**
- * Serves one live page that shows what a client does and what it waits for: partitions as marble diagrams, what is in flight,
- * held back and why, retries and when they are due, dead letters since this call, rebalances and errors.
+ * Serves a live page that shows what a client does and what it waits for: partitions as marble diagrams, records in flight,
+ * positions held back and why, retries and when they are due, and dead letters, rebalances and errors since this call.
  *
- * It is read-only, and listens on 127.0.0.1. A request whose `Host` or `Origin` is not its own is refused. Nothing is done per
- * record while nobody looks. It closes with the client, and keeps no process alive.
+ * The page is read-only. By default the server listens on 127.0.0.1. A request with a foreign `Host` or `Origin` is refused.
+ * While no viewer is connected, the inspector does no work per record. It closes with the client, and does not keep the
+ * process alive.
  *
- * Rejects with `ConfigurationError` if an option is invalid or unknown, `client` is none or the port is taken, and with
- * `ClientClosedError` if the client is closed.
+ * Rejects with a `ConfigurationError` if an option is invalid or unknown, if `client` is not a client, or if the server
+ * cannot listen on the port. Rejects with a `ClientClosedError` if the client is closed.
  *
  * @example
  * const { url } = await inspect(client)
- * console.log(`look at ${url}`)
+ * console.log(`inspector: ${url}`)
  */
 export async function inspect(client: Client, options: InspectOptions = {}): Promise<Inspector> {
   checkOptions('inspect', options, known)
@@ -69,7 +76,7 @@ export async function inspect(client: Client, options: InspectOptions = {}): Pro
   server.on('request', (request, response) => {
     answer(request, response, inspection, guard).catch((error: unknown) => fail(response, error))
   })
-  // Who looks on keeps no process alive.
+  // Neither the server nor a viewer keeps the process alive.
   server.unref()
   server.on('connection', socket => socket.unref())
 
@@ -85,7 +92,7 @@ export async function inspect(client: Client, options: InspectOptions = {}): Pro
   return { url: `http://${bracketed(host)}:${chosen}/`, close }
 }
 
-/** @throws ConfigurationError if it cannot listen there. */
+/** Rejects with a ConfigurationError if the server cannot listen there. */
 function listening(server: Server, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
@@ -96,7 +103,8 @@ function listening(server: Server, port: number, host: string): Promise<void> {
 }
 
 function reasonOf({ code, message }: NodeJS.ErrnoException, port: number, host: string): string {
-  if (code === 'EADDRINUSE') return `port ${port} of ${host} is in use; choose another, or leave it out for a free one`
+  if (code === 'EADDRINUSE')
+    return `port ${port} of ${host} is in use; choose another port, or omit the option to use a free one`
   if (code === 'EACCES') return `port ${port} of ${host} needs rights that this process does not have`
   return `cannot listen on ${host}: ${message}`
 }

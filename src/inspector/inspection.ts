@@ -5,34 +5,36 @@ import type { Client } from '../client/client.js'
 import { systemClock } from '../clock.js'
 import type { RxMikaError } from '../errors.js'
 import type { ClientEvent } from '../events.js'
+import { errorHappening, HappeningLog, happeningOf } from './happenings.js'
 import type { Happening, Identity, Snapshot, StallsAnswer, Standing, TestAnswer } from './messages.js'
 import { RebalanceWatch } from './rebalance-watch.js'
 import type { RecentWindow } from './recent.js'
 import { Standings, stallState } from './standing.js'
-import { errorHappening, happeningOf, ToldList } from './told.js'
 import { Viewer } from './viewer.js'
 import { Watching } from './watching.js'
 
-/** ms between frames. */
+/** Interval between frames, ms. */
 const frameEvery = 250
-/** Frames between two that say how everything stands. */
+/** Every fourth frame carries the current state (`standing`). */
 const standingEvery = 4
-/** How long viewers have to read what happened last, ms. */
-const farewell = 500
-/** Viewers at a time. */
+/** How long `end` waits for viewers to receive the last frame, ms. */
+const lastFrameTimeout = 500
+/** Limit on viewers that are connected at the same time. */
 export const maxViewers = 8
-/** The most stalls that `/stalls` names. */
+/** Limit on the stalls in one answer of `/stalls`. */
 const maxStalls = 1_000
 
 /**
- * What is known of one client. While nobody looks it counts dead letters, errors and rebalances, and does nothing per record
- * that succeeds; with the first viewer it listens to the channels, and with the last one's end it stops.
+ * Observes one client and sends what it sees to the viewers.
+ *
+ * While no viewer is connected, it only keeps dead letters, errors and rebalances, and does no work for a record that
+ * succeeds. It subscribes to the tracing channels when the first viewer connects, and unsubscribes when the last one leaves.
  */
 export class Inspection {
   readonly #since = systemClock.wall()
-  readonly #deadLetters = new ToldList()
-  readonly #errors = new ToldList()
-  readonly #rebalances = new ToldList()
+  readonly #deadLetters = new HappeningLog()
+  readonly #errors = new HappeningLog()
+  readonly #rebalances = new HappeningLog()
   readonly #listening = new Subscription()
   readonly #standings: Standings
   readonly #viewers = new Set<Viewer>()
@@ -43,7 +45,7 @@ export class Inspection {
   readonly identity: Identity
 
   constructor(readonly client: Client) {
-    // A client of an earlier version of this package has none.
+    // Undefined for a client of an earlier version of this package.
     const onlookers = (client as Client & { readonly [onlooker]?: Onlooker })[onlooker]
     const { clientId = null, group = null, retryTopic = null, dlqTopic = null } = onlookers ?? {}
     this.identity = { clientId, group, retryTopic, dlqTopic, pid: process.pid, version: 1 }
@@ -58,9 +60,10 @@ export class Inspection {
     return !this.#listening.closed && this.#viewers.size < maxViewers
   }
 
-  /** The response is a viewer's from now on, until it closes. */
+  /** Makes the response a viewer: it gets a snapshot now, and frames until it closes. */
   join(response: ServerResponse): void {
-    // What has happened so far is in the snapshot, and in no frame of this viewer's.
+    // The snapshot contains what happened until now. The pending frame goes to the earlier viewers alone, so that the new
+    // viewer does not get the same events twice.
     if (this.#watching !== undefined) this.#frame(false)
     const viewer = new Viewer(response)
     this.#watching ??= this.#watch()
@@ -83,36 +86,42 @@ export class Inspection {
     }
   }
 
-  /** A marble test of what was seen last. There is something to write while somebody looks. */
+  /** Writes a marble test of the newest records. Records are observed only while a viewer is connected. */
   async test(window: RecentWindow): Promise<TestAnswer> {
     if (this.#watching !== undefined) return this.#watching.recent.written(window)
-    return { test: null, diagram: null, why: 'records are seen only while a viewer is connected', written: 0, of: 0 }
+    return {
+      test: null,
+      diagram: null,
+      why: 'records are observed only while a viewer is connected',
+      written: 0,
+      of: 0,
+    }
   }
 
-  /** @param told Called once viewers have been told what happened last, or will not be told any more. */
-  end(told: () => void = () => {}): void {
+  /** @param done Called once every viewer has received the last frame, at the latest after `lastFrameTimeout`. */
+  end(done: () => void = () => {}): void {
     this.#listening.unsubscribe()
     if (this.#viewers.size > 0) this.#frame(true)
     const open = new Set(this.#viewers)
-    const patience = setTimeout(told, farewell)
+    const timeout = setTimeout(done, lastFrameTimeout)
     const left = (viewer: Viewer) => {
       open.delete(viewer)
       if (open.size > 0) return
-      clearTimeout(patience)
-      told()
+      clearTimeout(timeout)
+      done()
     }
     for (const viewer of this.#viewers) viewer.response.end(() => left(viewer))
     if (open.size === 0) {
-      clearTimeout(patience)
-      // What is asked for at this moment is answered.
-      setImmediate(told)
+      clearTimeout(timeout)
+      // Not at once, so that requests in progress are still answered.
+      setImmediate(done)
     }
     this.#unwatch()
   }
 
   #event(event: ClientEvent): void {
     const { type } = event
-    // There is one for each commit and each record of another group: nothing is made of them while nobody looks.
+    // Some events are frequent, such as `committed` and `skipped`. Without a viewer they cost nothing.
     if (this.#watching === undefined && type !== 'dead-lettered') return
     const at = systemClock.wall()
     const happening = happeningOf(event, at)
@@ -152,7 +161,7 @@ export class Inspection {
 
   #watch(): Watching {
     this.#timer = setInterval(() => this.#frame(++this.#frames % standingEvery === 0), frameEvery)
-    // Who looks on keeps no process alive.
+    // A viewer does not keep the process alive.
     this.#timer.unref()
     return new Watching(this.client, () => systemClock.wall())
   }

@@ -1,10 +1,10 @@
 import type { ClientEvent, ClientState, StallReason } from '../events.js'
 import type { ClientHealth } from '../metrics.js'
 
-// What `/events` and `/stalls` send, as JSON. Offsets are texts, times ms since 1970, places as messages have them
-// (`orders-3@1042`). Nothing of a value or a header is ever sent.
+// The JSON documents that `/events`, `/stalls` and `/test` send. Offsets are strings. Times are ms since 1970. Places have the
+// notation of error messages (`orders-3@1042`). Values and headers of records are never sent.
 
-/** A partition that is read here. */
+/** A partition that is assigned to this client. */
 export interface PartitionState {
   /** `orders-3` */
   readonly name: string
@@ -21,15 +21,15 @@ export interface PartitionState {
   readonly finishedBehind: number
 }
 
-/** What holds a position back, or a retry that waits for its time. */
+/** A record that holds a position back, or a retry that is not due yet. */
 export interface StallState {
   readonly place: string
   readonly topic: string
   readonly partition: number
   readonly offset: string
-  /** Where it was first published, if it was read elsewhere. */
+  /** Where the record was first published, if this client read a copy from another topic. */
   readonly origin: string | null
-  /** As text, at most the first 1,024 bytes. */
+  /** The record's key as text, at most its first 1,024 bytes. */
   readonly key: string | null
   readonly attempt: number
   readonly since: number
@@ -37,7 +37,7 @@ export interface StallState {
   readonly due: number | null
 }
 
-/** Kinds of marks; a mark has its index in this list. */
+/** The kinds of marks in the marble diagrams. A `Mark` refers to its kind by the index in this list. */
 export const markKinds = [
   'delivered',
   'acked',
@@ -53,31 +53,31 @@ export const markKinds = [
 ] as const satisfies readonly ('delivered' | 'acked' | 'failed' | ClientEvent['type'])[]
 export type MarkKind = (typeof markKinds)[number]
 
-/** One mark of the picture: kind, index in `rows`, ms before the frame's `at`, offset, attempt. */
+/** One mark in the diagrams: kind, index in `rows`, ms before the frame's `at`, offset, attempt. */
 export type Mark = readonly [kind: number, row: number, before: number, offset: number, attempt: number]
 
-/** What happened in one partition since the frame before, all of it counted. */
+/** Exact counts for one partition since the previous frame, including records without a mark. */
 export type RowCounts = readonly [row: number, delivered: number, acked: number, failed: number]
 
-/** Something that is told one by one, newest last. */
+/** An event, an error or a rebalance, with a text for people. */
 export interface Happening {
   readonly at: number
   readonly type: ClientEvent['type'] | 'error' | 'rebalance'
-  /** Where it happened, if it has a place. */
+  /** Where it happened: a record, a partition or a topic. Omitted if it concerns the whole client. */
   readonly place?: string
-  /** Where the record was first published, if that is elsewhere. */
+  /** Where the record was first published, if the client read a copy from another topic. */
   readonly origin?: string
-  /** For people: what and why. */
+  /** What happened and why. */
   readonly text: string
-  /** The name of an error's class. */
+  /** The name of the error's class. */
   readonly error?: string
   readonly attempt?: number
 }
 
-/** What was told since `inspect` was called. */
-export interface Told {
+/** The happenings of one kind since `inspect` was called. */
+export interface HappeningList {
   readonly count: number
-  /** The newest of them, in their order. */
+  /** The newest ones, oldest first. */
   readonly newest: readonly Happening[]
 }
 
@@ -90,24 +90,24 @@ export interface Identity {
   readonly version: 1
 }
 
-/** How much was told since `inspect` was called. */
-export interface ToldCounts {
+/** Counts since `inspect` was called. */
+export interface HappeningCounts {
   readonly deadLetters: number
   readonly errors: number
   readonly rebalances: number
 }
 
-/** What changes slowly; sent as a whole. */
+/** The current state of the client. It changes slowly, and is sent as a whole. */
 export interface Standing {
-  readonly told: ToldCounts
+  readonly happened: HappeningCounts
   readonly state: ClientState
   readonly health: ClientHealth
   readonly partitions: readonly PartitionState[]
-  /** The first of each partition. */
+  /** For each partition, the first record that holds back its position. */
   readonly stalls: readonly StallState[]
   readonly retries: {
     readonly waiting: number
-    /** Those that are due next, as far as they are known. */
+    /** The retries that are due next. May be some seconds old if many retries wait. */
     readonly next: readonly StallState[]
   }
   readonly totals: {
@@ -129,53 +129,53 @@ export interface Snapshot extends Standing {
   /** When `inspect` was called. */
   readonly since: number
   readonly identity: Identity
-  readonly deadLetters: Told
-  readonly errors: Told
-  readonly rebalances: Told
-  /** Names of partitions; a mark and a count name one by its index. Frames add to it. */
+  readonly deadLetters: HappeningList
+  readonly errors: HappeningList
+  readonly rebalances: HappeningList
+  /** Names of partitions. Marks and counts refer to a partition by its index. Frames append to this list. */
   readonly rows: readonly string[]
 }
 
-/** Four a second. */
+/** Sent four times a second, after the snapshot. */
 export interface Frame {
   readonly type: 'frame'
   readonly at: number
-  /** Names that this connection does not have yet; the first of them has the index `from`. */
+  /** Names of partitions that are new on this connection. The first has the index `from`. */
   readonly rows: readonly string[]
   readonly from: number
   readonly marks: readonly Mark[]
   readonly counts: readonly RowCounts[]
-  /** How many deliveries have a mark, of how many. */
+  /** `shown` of `of` deliveries have a mark. */
   readonly sampled: { readonly shown: number; readonly of: number }
-  /** What happened one by one: dead letters, retries, stalls, rebalances, errors. At most 100; `more` were left out. */
+  /** Dead letters, retries, stalls, rebalances, errors and other events. At most 100; `more` counts those left out. */
   readonly happenings: readonly Happening[]
   readonly more: number
-  /** Every second. */
+  /** The current state, once a second; null in the other frames. */
   readonly standing: Standing | null
-  /** Frames that this connection was too slow for, since the one before. */
+  /** How many frames were skipped before this one, because the connection was too slow. */
   readonly missed: number
 }
 
 export type Message = Snapshot | Frame
 
-/** What `/stalls` answers. */
+/** The answer of `/stalls`. */
 export interface StallsAnswer {
   readonly at: number
   readonly identity: Identity
   readonly state: ClientState
   readonly health: ClientHealth
   readonly stalls: readonly StallState[]
-  /** How many more there are. */
+  /** How many stalls were left out. */
   readonly more: number
 }
 
-/** What `/test` answers. */
+/** The answer of `/test`. */
 export interface TestAnswer {
-  /** The text of an `it` with `runMarbles`; null: `why` says why there is none. */
+  /** The source of a test that calls `runMarbles`. Null if there is none; then `why` has the reason. */
   readonly test: string | null
   readonly diagram: string | null
   readonly why: string | null
-  /** Deliveries and settlements in it, of how many in the window. */
+  /** The test contains `written` of the `of` entries in the window: deliveries, settlements and events with a mark. */
   readonly written: number
   readonly of: number
 }

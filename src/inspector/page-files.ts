@@ -1,12 +1,13 @@
-/** A file of the page, as it is served. */
+/** A file of the page. */
 export interface PageFile {
+  /** Its media type, such as `text/html`. */
   readonly type: string
   readonly text: string
 }
 
 /**
- * The files of the page by their paths. The build puts their text in the place of this module: see scripts/build.ts. From the
- * sources they are bundled when they are first asked for.
+ * The files of the page, by path. In the built package, scripts/build.ts has replaced this module by the bundled text. When the
+ * sources run directly, the files are bundled on the first request.
  */
 export const pageFiles = (): Promise<ReadonlyMap<string, PageFile>> => {
   bundled ??= import('./page/bundle.js').then(({ bundlePage }) => bundlePage())

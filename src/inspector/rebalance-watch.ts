@@ -4,17 +4,17 @@ import type { Clock } from '../clock.js'
 import { partitionName } from '../place.js'
 import type { Happening } from './messages.js'
 
-/** How many partitions of a list are named. */
+/** How many partitions of each list are named. */
 const maxNamed = 8
 
-/** Tells of each rebalance of one client once it is over: there are few, and somebody may look later. */
+/** Reports each rebalance of one client once it has ended. Always on: rebalances are rare, and a viewer may connect later. */
 export class RebalanceWatch {
   readonly #began = new WeakMap<object, number>()
 
   constructor(
     readonly client: Client,
     readonly clock: Pick<Clock, 'monotonic' | 'wall'>,
-    readonly told: (rebalance: Happening) => void,
+    readonly report: (rebalance: Happening) => void,
   ) {
     rebalanceChannel.start.subscribe(this.#onStart)
     rebalanceChannel.asyncEnd.subscribe(this.#onEnd)
@@ -25,7 +25,7 @@ export class RebalanceWatch {
     rebalanceChannel.asyncEnd.unsubscribe(this.#onEnd)
   }
 
-  // Channels are of all clients in the process.
+  // The channels carry messages of all clients in the process.
   readonly #onStart = (message: unknown): void => {
     const { client } = message as RebalanceMessage
     if (client === this.client) this.#began.set(message as object, this.clock.monotonic())
@@ -36,7 +36,7 @@ export class RebalanceWatch {
     if (rebalance.client !== this.client) return
     const now = this.clock.monotonic()
     const took = now - (this.#began.get(rebalance) ?? now)
-    this.told({ at: this.clock.wall(), type: 'rebalance', text: `${textOf(rebalance)} in ${took} ms` })
+    this.report({ at: this.clock.wall(), type: 'rebalance', text: `${textOf(rebalance)} in ${took} ms` })
   }
 }
 
@@ -47,8 +47,10 @@ function textOf({ added, revoked, lost, retained, cancelled }: RebalanceMessage)
     ['lost', lost],
     ['retained', retained],
   ] as const
-  const parts = lists.filter(([, of]) => of.length > 0).map(([what, of]) => `${of.length} ${what} (${namesOf(of)})`)
-  if (cancelled === true) parts.push('cut off by the close')
+  const parts = lists
+    .filter(([, partitions]) => partitions.length > 0)
+    .map(([what, partitions]) => `${partitions.length} ${what} (${namesOf(partitions)})`)
+  if (cancelled === true) parts.push('interrupted by close()')
   return parts.length === 0 ? 'no partition' : parts.join(', ')
 }
 

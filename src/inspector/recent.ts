@@ -6,22 +6,22 @@ import type { RecordedEntry } from '../testing/record-marbles.js'
 import type { Delivered } from '../testing/recorded-test.js'
 import type { TestAnswer } from './messages.js'
 
-/** What is kept for a marble test: a second of 5,000 deliveries and settlements. */
+/** Entries kept for a marble test: at least one second of 5,000 records, each with its delivery and its settlement. */
 const maxKept = 10_000
-/** A test of more than this is read by nobody, and writing it takes the time of the process that is looked at. */
+/** Limit on the entries of one test. A longer one is not readable, and writing it takes time from the inspected process. */
 const maxWritten = 200
 
-/** Which part is meant. */
+/** The part of the recorded entries that a test is written from. */
 export interface RecentWindow {
-  /** The newest so many ms. */
+  /** The length of the window, ms. */
   readonly last: number
-  /** Up to this time, ms since 1970; undefined: the newest. */
+  /** The end of the window, ms since 1970. Undefined: the newest entry. */
   readonly until?: number | undefined
-  /** Only these partitions, as `orders-3`; undefined: all. */
+  /** Only entries of this partition. Undefined: all partitions. */
   readonly partition?: { readonly topic: string; readonly partition: number } | undefined
 }
 
-/** The newest of what was recorded, for a marble test of it. Neither records nor their bytes are kept. */
+/** The newest deliveries, settlements and events, from which marble tests are written. Records and their bytes are not kept. */
 export class Recent {
   readonly #kept: RecordedEntry[] = []
   readonly #details = new WeakMap<RecordedEntry, Delivered>()
@@ -43,17 +43,17 @@ export class Recent {
   async written({ last, until, partition }: RecentWindow): Promise<TestAnswer> {
     const end = until ?? this.#kept.at(-1)?.at ?? 0
     const window = this.#kept.filter(
-      of =>
-        of.at >= end - last &&
-        of.at <= end &&
-        (partition === undefined || (of.topic === partition.topic && of.partition === partition.partition)),
+      entry =>
+        entry.at >= end - last &&
+        entry.at <= end &&
+        (partition === undefined || (entry.topic === partition.topic && entry.partition === partition.partition)),
     )
     const entries = window.slice(-maxWritten)
     const counts = { written: entries.length, of: window.length }
     if (!entries.some(({ what }) => what === 'delivered')) {
       return { test: null, diagram: null, why: 'no record was delivered in this time', ...counts }
     }
-    // The memory broker is loaded by who asks for a test, and by nobody else.
+    // Imported on demand: this loads the memory broker, which only a marble test needs.
     const { recordedTest, recordedDiagram } = await import('../testing/recorded-test.js')
     const diagram = recordedDiagram(entries)
     try {
@@ -66,12 +66,12 @@ export class Recent {
 
   #push(entry: RecordedEntry): void {
     this.#kept.push(entry)
-    // Now and then, for moving the rest costs.
+    // Not on every push, because `splice` moves all remaining entries.
     if (this.#kept.length >= 2 * maxKept) this.#kept.splice(0, maxKept)
   }
 }
 
-/** Tells equal keys, and not what they are. */
+/** A hash of a key: equal keys can be recognised, and the key is not kept. */
 function digest(key: Buffer): string {
   return createHash('sha256').update(key).digest('base64')
 }

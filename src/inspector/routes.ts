@@ -4,10 +4,10 @@ import type { Guard } from './guard.js'
 import { type Inspection, maxViewers } from './inspection.js'
 import { type PageFile, pageFiles } from './page-files.js'
 
-/** The longest part that a marble test is written of, ms. */
-const longestWindow = 600_000
+/** Limit on `last`, the length of the window that a marble test is written from, ms. */
+const maxWindow = 600_000
 
-/** Nothing comes from elsewhere, nothing is run that is not a file of the page, and no other page has it in a frame. */
+/** The page loads nothing from other servers, runs only its own script file, and cannot be framed by another page. */
 const headers = {
   'cache-control': 'no-store',
   'content-security-policy':
@@ -19,7 +19,7 @@ const headers = {
   'x-frame-options': 'DENY',
 } as const
 
-/** Answers one request: who may ask, by which method, for what. */
+/** Answers one request. Checks `Host` and `Origin` first, then the method, then the path. */
 export async function answer(
   request: IncomingMessage,
   response: ServerResponse,
@@ -28,12 +28,12 @@ export async function answer(
 ): Promise<void> {
   for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
   const url = parsed(request.url)
-  if (url === undefined) return refuse(response, 400, 'the address cannot be read')
+  if (url === undefined) return refuse(response, 400, 'the request target must be a path')
   const refusal = guard.refuses(request.headers, url.pathname)
   if (refusal !== undefined) return refuse(response, 403, refusal)
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.setHeader('allow', 'GET, HEAD')
-    return refuse(response, 405, 'there is nothing to change here')
+    return refuse(response, 405, 'the inspector is read-only: use GET or HEAD')
   }
   const isHead = request.method === 'HEAD'
   switch (url.pathname) {
@@ -45,13 +45,13 @@ export async function answer(
       return test(response, inspection, url.searchParams, isHead)
     default: {
       const file = (await pageFiles()).get(url.pathname)
-      if (file === undefined) return refuse(response, 404, 'there is no such page')
+      if (file === undefined) return refuse(response, 404, 'unknown path')
       return page(response, file, isHead)
     }
   }
 }
 
-/** Only a path names something here; what names a host as well is for a proxy. */
+/** Undefined if the request target is not a path: a target with a host is meant for a proxy. */
 function parsed(path = ''): URL | undefined {
   return path.startsWith('/') && URL.canParse(`http://localhost${path}`)
     ? new URL(`http://localhost${path}`)
@@ -63,10 +63,10 @@ function events(response: ServerResponse, inspection: Inspection, isHead: boolea
   if (isHead) return void response.end()
   if (!inspection.hasRoom) {
     response.setHeader('retry-after', '10')
-    return refuse(response, 503, `it has ${maxViewers} viewers already, or is closing`)
+    return refuse(response, 503, `the inspector has ${maxViewers} viewers already, or is closing`)
   }
   response.writeHead(200)
-  // After an interruption the browser comes back by itself, ms.
+  // The browser reconnects by itself, 1,000 ms after an interruption.
   response.write('retry: 1000\n\n')
   inspection.join(response)
 }
@@ -82,8 +82,8 @@ async function test(
   const [topic, number] = [parameters.get('topic'), parameters.get('partition')]
   const partition = Number(number)
   const isPlace = topic === null ? number === null : number !== null && Number.isSafeInteger(partition)
-  if (!(last > 0 && last <= longestWindow) || Number.isNaN(until) || !isPlace) {
-    const rule = `last must be ms up to ${longestWindow}, until ms since 1970; topic and partition come together`
+  if (!(last > 0 && last <= maxWindow) || Number.isNaN(until) || !isPlace) {
+    const rule = `last must be above 0 and at most ${maxWindow} ms, until in ms since 1970; topic and partition go together`
     return refuse(response, 400, rule)
   }
   const window = topic === null ? { last, until } : { last, until, partition: { topic, partition } }
@@ -100,7 +100,7 @@ function json(response: ServerResponse, document: object, isHead: boolean): void
   response.end(isHead ? undefined : JSON.stringify(document))
 }
 
-/** Something went wrong on the way to an answer. */
+/** Answers a request whose handling threw. */
 export function fail(response: ServerResponse, error: unknown): void {
   if (response.headersSent) response.destroy()
   else refuse(response, 500, messageOf(error))

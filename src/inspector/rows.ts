@@ -1,14 +1,17 @@
 import { partitionName } from '../place.js'
 
-/** Partitions that a picture has rows for; those beyond have none. */
+/** Limit on partitions with a row. Further partitions are not shown. */
 const maxRows = 10_000
 
-/** Numbers for partitions, so that a mark is a few digits; by topic and partition, so that none is made a text per record. */
+/**
+ * Numbers partitions, so that a mark on the wire is a few digits. The look-up is by topic and partition, so that no name is
+ * built per record.
+ */
 export class Rows {
   readonly names: string[] = []
   readonly #byTopic = new Map<string, (number | undefined)[]>()
 
-  /** The row of a partition; -1: there are too many. */
+  /** Returns the number of the partition's row, or -1 if all rows are used. */
   of(topic: string, partition: number): number {
     let rows = this.#byTopic.get(topic)
     const known = rows?.[partition]

@@ -1,49 +1,53 @@
 import { type Mark, type MarkKind, markKinds, type RowCounts } from './messages.js'
 
-/** Marks of ordinary records in a frame: about a thousand a second are as many as an eye follows and a browser draws. */
+/** Deliveries with a mark in one frame. About 1,000 a second are as many as an eye follows and a browser draws. */
 const maxSampled = 240
-/** Marks in a frame of what goes wrong, which is shown while there is room, sampled or not. */
+/** Marks of failures and of events in one frame. They are shown even if the record's delivery has no mark. */
 const maxSpecial = 240
-/** Sampled records that are not settled. Of more, the oldest are forgotten: their settlement has no mark. */
+/** Sampled records whose settlement is awaited. Beyond this the oldest are dropped: their settlement gets no mark. */
 const maxOpen = 1_000
 
 interface Row {
   delivered: number
   acked: number
   failed: number
-  /** Every how many deliveries have a mark. */
+  /** One of this many deliveries gets a mark. */
   every: number
   shown: number
 }
 
-/** What a frame has of records. */
+/** The part of a frame that concerns records. */
 export interface Sample {
   readonly marks: readonly Mark[]
   readonly counts: readonly RowCounts[]
+  /** Deliveries with a mark. */
   readonly shown: number
+  /** All deliveries. */
   readonly of: number
 }
 
 const kinds = Object.fromEntries(markKinds.map((kind, at) => [kind, at])) as Readonly<Record<MarkKind, number>>
 
 /**
- * Which records have marks. All are counted; of each row as many have marks as an equal share of the frame has room for, evenly
- * spread, and a record whose delivery has one has one for its settlement. Failures and what comes of them have marks while
- * there is room.
+ * Selects the records that get marks.
+ *
+ * Every record is counted. The marks of a frame are shared equally among the active rows; within a row they are spread evenly
+ * over its deliveries. If the delivery of a record has a mark, its settlement gets one too. Failures, and the retries and
+ * dead letters that follow them, always get a mark, up to `maxSpecial` per frame.
  */
 export class Sampling {
   readonly #rows = new Map<number, Row>()
   #marks: (readonly [kind: number, row: number, at: number, offset: number, attempt: number])[] = []
-  /** Deliveries with a mark that are not settled, as row and offset, the oldest first. */
+  /** Deliveries with a mark that are not settled yet, as `row@offset`, oldest first. */
   readonly #open = new Set<string>()
   #shown = 0
   #special = 0
   #share = maxSampled
 
   delivered(row: number, offset: number, attempt: number, at: number): void {
-    const of = this.#row(row)
-    if (of.delivered++ % of.every !== 0 || of.shown >= this.#share || this.#shown >= maxSampled) return
-    of.shown++
+    const counts = this.#row(row)
+    if (counts.delivered++ % counts.every !== 0 || counts.shown >= this.#share || this.#shown >= maxSampled) return
+    counts.shown++
     this.#shown++
     this.#open.add(`${row}@${offset}`)
     if (this.#open.size > maxOpen) this.#open.delete(this.#open.values().next().value!)
@@ -51,8 +55,7 @@ export class Sampling {
   }
 
   settled(row: number, kind: 'acked' | 'failed', offset: number, attempt: number, at: number): void {
-    const of = this.#row(row)
-    of[kind]++
+    this.#row(row)[kind]++
     if (this.#open.delete(`${row}@${offset}`)) this.#marks.push([kinds[kind], row, at, offset, attempt])
     else if (kind === 'failed') this.special(row, kind, offset, attempt, at)
   }
@@ -61,9 +64,9 @@ export class Sampling {
     if (this.#special++ < maxSpecial) this.#marks.push([kinds[kind], row, at, offset, attempt])
   }
 
-  /** What came since the last call. */
+  /** Returns what was added since the last call. */
   take(at: number): Sample {
-    let of = 0
+    let all = 0
     const shown = this.#shown
     const counts: RowCounts[] = []
     let active = 0
@@ -72,7 +75,7 @@ export class Sampling {
     for (const [at, row] of this.#rows) {
       const { delivered, acked, failed } = row
       if (delivered + acked + failed > 0) counts.push([at, delivered, acked, failed])
-      of += delivered
+      all += delivered
       row.every = Math.max(1, Math.ceil(delivered / this.#share))
       row.delivered = row.acked = row.failed = row.shown = 0
     }
@@ -81,7 +84,7 @@ export class Sampling {
     )
     this.#marks = []
     this.#shown = this.#special = 0
-    return { marks, counts, shown, of }
+    return { marks, counts, shown, of: all }
   }
 
   #row(at: number): Row {

@@ -4,17 +4,17 @@ import type { Stall } from '../events.js'
 import type { TopicMetrics } from '../metrics.js'
 import { partitionName, placeName } from '../place.js'
 import { readableBytes } from '../readable.js'
-import type { Identity, PartitionState, StallState, Standing, ToldCounts } from './messages.js'
+import type { HappeningCounts, Identity, PartitionState, StallState, Standing } from './messages.js'
 
-/** How many retries are named, those that are due next. */
+/** How many of the next due retries are listed. */
 const maxRetries = 50
-/** What takes a while to be looked up is looked up that much less often: looking takes a fiftieth of the time at most. */
-const restFor = 50
+/** After a scan of all held records, the next one waits 50 times as long as the scan took: scans use at most 2 % of the time. */
+const restFactor = 50
 
-/** What a client says of itself now, for viewers. */
+/** Reads the current state of a client. */
 export class Standings {
-  /** All that are held are looked through, before this they are not again. */
-  #notBefore = 0
+  /** The earliest time of the next scan for retries, by the monotonic clock. */
+  #nextScanAt = 0
   #retries: readonly StallState[] = []
 
   constructor(
@@ -23,13 +23,13 @@ export class Standings {
     readonly clock: Pick<Clock, 'monotonic'>,
   ) {}
 
-  now(told: ToldCounts): Standing {
+  now(happened: HappeningCounts): Standing {
     const { client } = this
     const { topics, partitions, published, commits, rebalances } = client.metrics()
     const waiting = partitions.reduce((sum, { delayed }) => sum + delayed, 0)
-    const sum = (field: keyof TopicMetrics) => Object.values(topics).reduce((all, of) => all + of[field], 0)
+    const sum = (field: keyof TopicMetrics) => Object.values(topics).reduce((all, topic) => all + topic[field], 0)
     return {
-      told,
+      happened,
       state: client.currentState,
       health: client.health(),
       partitions: partitions
@@ -53,22 +53,22 @@ export class Standings {
     }
   }
 
-  /** What users named comes first, then what this library copies to. */
+  /** The user's own topics come first, then the retry topic, then the DLQ topic. */
   #rank({ topic }: PartitionState): number {
     const { retryTopic, dlqTopic } = this.identity
     return topic === dlqTopic ? 2 : topic === retryTopic ? 1 : 0
   }
 
-  /** There may be hundreds of thousands, and the pipeline's time is not for looking at them. */
+  /** Hundreds of thousands of retries may wait. Scans are rare enough to leave the time to the pipeline. */
   #nextRetries(waiting: number): readonly StallState[] {
     const began = this.clock.monotonic()
     if (waiting === 0) this.#retries = []
-    else if (began >= this.#notBefore) {
+    else if (began >= this.#nextScanAt) {
       const dues = this.client.stalls({ all: true }).filter(({ why }) => why === 'not-due')
       dues.sort((one, other) => (one.due ?? one.since) - (other.due ?? other.since))
       this.#retries = dues.slice(0, maxRetries).map(stallState)
       const now = this.clock.monotonic()
-      this.#notBefore = now + restFor * (now - began)
+      this.#nextScanAt = now + restFactor * (now - began)
     }
     return this.#retries
   }

@@ -1,21 +1,21 @@
 import type { ServerResponse } from 'node:http'
 
-/** A viewer that has this much unread gets nothing more before it has read it, bytes. */
+/** While more than this is unread, a viewer gets no further frames, bytes. */
 const maxUnread = 512 * 1024
-/** One that has read nothing for this long is gone, ms. */
-const patience = 30_000
+/** A viewer that has been over `maxUnread` for this long is disconnected, ms. */
+const maxSlowTime = 30_000
 
-/** One connection of `/events`. What it is too slow for it misses: nothing is queued for it. */
+/** One connection of `/events`. A viewer that is too slow misses frames; they are not queued. */
 export class Viewer {
   #missed = 0
-  /** Names of rows that it has. */
+  /** How many names of rows have been sent. */
   #rows = 0
-  /** Since when it has too much unread. */
+  /** Since when more than `maxUnread` has been unread. */
   #slowSince: number | undefined
 
   constructor(readonly response: ServerResponse) {}
 
-  /** @param rows How many names of rows are in it. */
+  /** @param rows How many names of rows the snapshot contains. */
   begin(snapshot: string, rows: number): void {
     this.#rows = rows
     this.#write(snapshot)
@@ -24,7 +24,7 @@ export class Viewer {
   /**
    * Sends a frame, unless too much is unread.
    *
-   * @param rest The frame as JSON, without what each viewer has of its own and without the brace that opens it.
+   * @param rest The part of the frame that is equal for all viewers, as JSON without the opening brace.
    */
   frame(rest: string, rows: readonly string[], now: number): void {
     if (this.response.writableLength > maxUnread) return this.#miss(now)
@@ -38,7 +38,7 @@ export class Viewer {
   #miss(now: number): void {
     this.#missed++
     this.#slowSince ??= now
-    if (now - this.#slowSince >= patience) this.response.destroy()
+    if (now - this.#slowSince >= maxSlowTime) this.response.destroy()
   }
 
   #write(text: string): void {

@@ -9,13 +9,13 @@ import { Recent } from './recent.js'
 import { Rows } from './rows.js'
 import { Sampling } from './sampling.js'
 
-/** Happenings in one frame; more are counted. */
+/** Limit on the happenings in one frame. Further ones are only counted. */
 const maxHappenings = 100
 
-/** Includes kinds that no event has. */
+/** The kinds of marks. Some of them, such as `acked`, are not events. */
 const marked: ReadonlySet<string> = new Set(markKinds)
 
-/** What is seen of every record while somebody looks. It listens to the tracing channels, and ends with the last viewer. */
+/** Observes every record by the tracing channels, while at least one viewer is connected. */
 export class Watching {
   readonly rows = new Rows()
   readonly recent = new Recent()
@@ -77,12 +77,15 @@ export class Watching {
     this.recent.add(record, how, at)
   }
 
-  /** The channels are of all clients in the process. */
-  #listen<M extends ClientMessage & object>(channel: TracingChannel<unknown, M>, seen: (message: M) => void): void {
-    const own = (message: unknown) => {
-      if ((message as M).client === this.client) seen(message as M)
+  /** Subscribes to the messages of this client. The channels carry those of all clients in the process. */
+  #listen<M extends ClientMessage & object>(
+    channel: TracingChannel<unknown, M>,
+    onMessage: (message: M) => void,
+  ): void {
+    const ofThisClient = (message: unknown) => {
+      if ((message as M).client === this.client) onMessage(message as M)
     }
-    channel.start.subscribe(own)
-    this.#listening.add(() => channel.start.unsubscribe(own))
+    channel.start.subscribe(ofThisClient)
+    this.#listening.add(() => channel.start.unsubscribe(ofThisClient))
   }
 }

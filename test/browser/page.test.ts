@@ -25,7 +25,7 @@ interface Opened {
   readonly broker: ReturnType<typeof memoryBroker>
 }
 
-/** A billing service: `bad` is declined for good, `later` is tried again in a minute, `hangs` until it is released. */
+/** A billing service: `bad` fails without retries, `later` is retried in a minute, `hangs` stays in flight until `release()`. */
 async function open(
   options: { readonly partitions?: number; readonly colorScheme?: 'dark' | 'light' } = {},
 ): Promise<Opened & { release(): void }> {
@@ -73,7 +73,7 @@ async function open(
 const picture = (within: Page | Locator, name: RegExp) => within.getByRole('img', { name })
 
 describe.skipIf(path === undefined)('the page of the inspector', { timeout: 60_000 }, () => {
-  it('shows what is in flight, held back and why, retries and dead letters, as they come and go', async () => {
+  it('shows live what is in flight, what is held back and why, retries and dead letters', async () => {
     const { page, broker, release } = await open()
     broker.publish('orders', [
       { value: 'hangs', key: 'k', partition: 0 },
@@ -82,7 +82,7 @@ describe.skipIf(path === undefined)('the page of the inspector', { timeout: 60_0
     ])
     const held = page.getByRole('region', { name: 'Held back' })
     await held.getByText('orders-0@0', { exact: true }).waitFor()
-    await held.getByText('in its pipeline, neither acked nor failed').waitFor()
+    await held.getByText('in the pipeline, neither acked nor failed').waitFor()
     const dead = page.getByRole('region', { name: 'Dead letters' })
     await dead.getByText('orders-0@1', { exact: true }).waitFor()
     await dead.getByText('RangeError: card declined').waitFor()
@@ -100,11 +100,11 @@ describe.skipIf(path === undefined)('the page of the inspector', { timeout: 60_0
     await picture(row, /2 delivered, 1 acked, .*committed 2$/).waitFor()
   })
 
-  it('draws marks where records are, and moves them, but once a second at most for who asks for less motion', async () => {
+  it('scrolls its diagrams, with reduced motion at most once a second', async () => {
     const { page, broker } = await open()
     broker.publish('orders', [{ value: 'good', partition: 0 }])
     await picture(page, /orders-0, .*1 acked/).waitFor()
-    /** How often the lane is another picture within some frames, and how long they took, ms. */
+    /** How often the lane's image changes within 12 frames, and how long those took, ms. */
     const moves = () =>
       page.evaluate<{ changes: number; took: number }>(`(async () => {
         const [canvas, began] = [document.querySelector('#rows canvas'), performance.now()]
@@ -123,7 +123,7 @@ describe.skipIf(path === undefined)('the page of the inspector', { timeout: 60_0
     expect(changes).toBeLessThanOrEqual(1 + took / 1_000)
   })
 
-  it('is used by the keyboard alone: rows, pause, and a marble test that is copied and passes', async () => {
+  it('can be used by keyboard alone: rows, pause, and copying a marble test, which passes', async () => {
     const { page, broker } = await open()
     broker.publish(
       'orders',
@@ -157,28 +157,31 @@ describe.skipIf(path === undefined)('the page of the inspector', { timeout: 60_0
     runPrinted(copied)
     await page.keyboard.press('Escape')
     await dialog.waitFor({ state: 'hidden' })
-    // What came meanwhile is not in a picture that is paused.
+    // A paused page does not show records that were published meanwhile.
     expect(await picture(page, /orders-0, .*committed 3/).count()).toBe(1)
     await page.keyboard.press('Space')
     await picture(page, /orders-0, .*committed 4/).waitFor()
   })
 
-  it.each(['light', 'dark'] as const)('has no fault that axe finds, on %s ground', async colorScheme => {
-    const { page, broker } = await open({ colorScheme })
-    broker.publish(
-      'orders',
-      ['hangs', 'bad', 'later', 'good'].map((value, at) => ({ value, partition: at % 2 })),
-    )
-    await page.getByRole('region', { name: 'Held back' }).getByText('orders-0@0', { exact: true }).waitFor()
-    await page.getByRole('button', { name: 'orders-1', exact: true }).click()
-    // By the debugger's own means, which the page's policy does not bind.
-    const session = await page.context().newCDPSession(page)
-    const expression = `${axe.source}; axe.run().then(({ violations }) => violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html).join(' ')))`
-    const { result } = await session.send('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true })
-    expect(result.value).toEqual([])
-  })
+  it.each(['light', 'dark'] as const)(
+    'has no accessibility fault that axe finds, in the %s colour scheme',
+    async colorScheme => {
+      const { page, broker } = await open({ colorScheme })
+      broker.publish(
+        'orders',
+        ['hangs', 'bad', 'later', 'good'].map((value, at) => ({ value, partition: at % 2 })),
+      )
+      await page.getByRole('region', { name: 'Held back' }).getByText('orders-0@0', { exact: true }).waitFor()
+      await page.getByRole('button', { name: 'orders-1', exact: true }).click()
+      // By the debugger: the page's content security policy does not allow the script.
+      const session = await page.context().newCDPSession(page)
+      const expression = `${axe.source}; axe.run().then(({ violations }) => violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html).join(' ')))`
+      const { result } = await session.send('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true })
+      expect(result.value).toEqual([])
+    },
+  )
 
-  it('finds partitions by a part of their name, and what is held back', async () => {
+  it('filters partitions by a part of their name, and by whether they are held back', async () => {
     const { page, broker } = await open()
     broker.publish('orders', [{ value: 'hangs', partition: 1 }])
     await page.getByRole('region', { name: 'Held back' }).getByText('orders-1@0', { exact: true }).waitFor()
@@ -186,11 +189,11 @@ describe.skipIf(path === undefined)('the page of the inspector', { timeout: 60_0
     await page.getByLabel('Filter').fill('retr')
     expect(await rows()).toEqual(['retries-0', 'retries-1'])
     await page.getByLabel('Filter').fill('')
-    await page.getByLabel('Only what is held back').check()
+    await page.getByLabel('Only held back').check()
     expect(await rows()).toEqual(['orders-1'])
   })
 
-  it('is readable at 100 partitions and thousands of records a second: sampled, and it says so', async () => {
+  it('stays readable with 100 partitions and thousands of records a second: it samples, and says so', async () => {
     const { page, broker } = await open({ partitions: 100 })
     const publish = setInterval(() => {
       broker.publish(
@@ -212,10 +215,10 @@ describe.skipIf(path === undefined)('the page of the inspector', { timeout: 60_0
     expect(width).toBeLessThanOrEqual(1366)
   })
 
-  it('says that the client is closed, and leaves the picture as it was', async () => {
+  it('says that the client is closed, and keeps its last state', async () => {
     const { page, client } = await open()
     await client.close()
-    await page.getByText('The client is closed. The picture stays as it was.').waitFor()
+    await page.getByText('The client is closed. The page shows its last state.').waitFor()
     await page.getByText('closed', { exact: true }).waitFor()
   })
 })

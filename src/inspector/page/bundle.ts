@@ -5,7 +5,7 @@ import type { PageFile } from '../page-files.js'
 
 const path = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 
-/** Makes the page's files of their sources. No part of the package: it holds what comes of this. */
+/** Bundles the files of the page from their sources. The package contains only the result, not this module. */
 export async function bundlePage(): Promise<ReadonlyMap<string, PageFile>> {
   const options = { bundle: true, write: false, minify: true, target: 'es2022', logLevel: 'silent' } as const
   const [script, style, html] = await Promise.all([

@@ -2,12 +2,12 @@ import type { TestAnswer } from '../messages.js'
 import { byId, setText } from './dom.js'
 import { shownFor } from './store.js'
 
-/** Shows the marble test of what the picture shows, and copies it. */
+/** Shows a marble test of the records in the diagrams, and copies it to the clipboard. */
 export class Copying {
   readonly #dialog = byId<HTMLDialogElement>('test')
   readonly #text = byId<HTMLTextAreaElement>('test-text')
   readonly #note = byId('test-note')
-  /** Fetched when the picture was paused: the process keeps what has happened for seconds alone. */
+  /** Fetched when the page is paused: the inspected process keeps records for seconds only. */
   #fetched: { readonly path: string; readonly answer: Promise<TestAnswer> } | undefined
 
   constructor(readonly say: (text: string) => void) {
@@ -16,7 +16,7 @@ export class Copying {
     })
   }
 
-  /** @param partition Only of this one; undefined: of all. */
+  /** @param partition Restricts the test to this partition. Undefined: all partitions. */
   prefetch(until: number, partition: { readonly topic: string; readonly partition: number } | undefined): void {
     const place = partition && `&topic=${encodeURIComponent(partition.topic)}&partition=${partition.partition}`
     const path = `/test?last=${shownFor}&until=${Math.ceil(until)}${place ?? ''}`
@@ -28,10 +28,11 @@ export class Copying {
     this.#text.value = textOf(answer)
     this.#text.setSelectionRange(0, 0)
     const of =
-      answer.written < answer.of ? `the newest ${answer.written} of ${answer.of} that are kept` : 'all that are kept'
+      answer.written < answer.of ? `the newest ${answer.written} of ${answer.of} entries` : `all ${answer.of} entries`
     setText(
       this.#note,
-      answer.why ?? `A test for runMarbles of rxmika/testing, written of deliveries, settlements and commits: ${of}.`,
+      answer.why ??
+        `A test for runMarbles of rxmika/testing, written from recorded deliveries, settlements and commits: ${of}.`,
     )
     this.#dialog.showModal()
     this.#text.scrollTop = 0
@@ -44,7 +45,7 @@ export class Copying {
       this.say('The marble test is copied.')
       setText(byId('test-copy'), 'Copied')
     } catch {
-      // Not allowed here: it is selected, to be copied by hand.
+      // The browser does not allow it. The text is selected, so that the user can copy it.
       this.#text.select()
       setText(byId('test-copy'), 'Copy')
     }
@@ -61,7 +62,7 @@ async function fetchTest(path: string): Promise<TestAnswer> {
   try {
     const response = await fetch(path)
     if (response.ok) return await response.json()
-    return { ...nothing, why: `The inspector answers ${response.status}.` }
+    return { ...nothing, why: `The inspector answered with status ${response.status}.` }
   } catch {
     return { ...nothing, why: 'The inspector does not answer.' }
   }

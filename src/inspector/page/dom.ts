@@ -3,7 +3,7 @@ export function byId<T extends HTMLElement = HTMLElement>(id: string): T {
   return document.getElementById(id) as T
 }
 
-/** Makes an element with text: never HTML, for names and messages come from outside. */
+/** Creates an element with text. Never HTML, because names and messages come from outside. */
 export function element<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   text = '',
@@ -15,7 +15,7 @@ export function element<K extends keyof HTMLElementTagNameMap>(
   return made
 }
 
-/** Touches the page only where something changed. */
+/** Sets the text of a node, unless it has that text already. */
 export function setText(node: HTMLElement, text: string): void {
   if (node.textContent !== text) node.textContent = text
 }

@@ -1,7 +1,7 @@
 import type { MarkKind, StallState } from '../messages.js'
 import { type Lane, shownFor } from './store.js'
 
-/** Colours by what they are for, as the style sheet has them for light and dark. */
+/** The colours by purpose. The style sheet defines them for light and dark. */
 export type Palette = Readonly<
   Record<
     | 'line'
@@ -35,7 +35,7 @@ const names = [
   'panel',
 ] as const
 
-/** `light-dark(…)` is resolved where a property uses it, and not in the variable itself. */
+/** Reads the colours. A variable that contains `light-dark(…)` is resolved only where a property uses it, hence the probe. */
 export function palette(): Palette {
   const probe = document.createElement('span')
   document.body.append(probe)
@@ -47,7 +47,7 @@ export function palette(): Palette {
   return Object.fromEntries(colours) as Palette
 }
 
-/** Gives a canvas as many pixels as it has on the screen; returns its size in CSS pixels. */
+/** Clears a canvas and matches its resolution to the screen. Returns its size in CSS pixels. */
 export function sized(canvas: HTMLCanvasElement): {
   readonly width: number
   readonly height: number
@@ -68,10 +68,10 @@ export function sized(canvas: HTMLCanvasElement): {
 
 const followsFailure: ReadonlySet<MarkKind> = new Set(['retried', 'dead-lettered', 'discarded'] as const)
 
-/** The right end, where now is. */
+/** Distance of the present from the right edge, px. */
 const edge = 6
 
-/** The axis above the lanes: seconds before now. */
+/** Draws the time axis above the lanes. */
 export function drawAxis(canvas: HTMLCanvasElement, colours: Palette): void {
   const { width, height, context } = sized(canvas)
   context.font = '11px system-ui, sans-serif'
@@ -90,17 +90,17 @@ export function drawAxis(canvas: HTMLCanvasElement, colours: Palette): void {
 
 export interface Scene {
   readonly colours: Palette
-  /** What is drawn at the right end, ms since 1970. */
+  /** The time at the right end, ms since 1970. */
   readonly now: number
   readonly stall: StallState | undefined
-  /** Everything below is completed, also what has no mark for that. */
+  /** Records below this offset are completed, even if their settlement has no mark. */
   readonly position: number
   readonly heldAfter: number
 }
 
 /**
- * One partition: deliveries on the upper line, what became of them on the lower one, a curve from one to the other; commits below.
- * The wash behind them is how much was delivered, of which marks may be a sample.
+ * Draws one partition: deliveries on the upper line, settlements on the lower line, a curve between the two marks of a
+ * record, and commits at the bottom. The shaded background shows the number of deliveries, of which the marks may be a sample.
  */
 export function drawLane(
   canvas: HTMLCanvasElement,
@@ -127,7 +127,7 @@ export function drawLane(
 
   context.fillStyle = colours.wash
   for (const { at, delivered } of lane?.counts ?? []) {
-    // Few speak for themselves.
+    // Fewer than three deliveries are visible by their marks.
     if (delivered < 3 || at > now + 250) continue
     const tall = Math.min(1, Math.log10(1 + delivered) / 3) * (height - 2)
     const [from, to] = [x(at - 250), Math.min(x(at), width - edge)]
@@ -167,7 +167,7 @@ export function drawLane(
       curve(context, x(from), upper, x(at), lower, kind === 'acked' ? colours.acked : colours.failed)
     }
   }
-  // In flight: from its delivery until now.
+  // Records in flight: a line from the delivery to the present.
   context.strokeStyle = colours.delivered
   context.beginPath()
   for (const [offset, at] of delivered) {
@@ -203,7 +203,7 @@ export function drawLane(
       continue
     }
     if (kind === 'failed') failed.set(offset, cx)
-    // What comes of a failure comes at once: beside it, so that both are seen.
+    // A retry or dead letter follows its failure at once. It is drawn beside the failure, so that both are visible.
     const beside = followsFailure.has(kind) ? Math.max(cx, (failed.get(offset) ?? -size) + 2.4 * size) : cx
     drawMark(context, kind, beside, kind === 'delivered' ? upper : lower, size, colours, height)
     if (kind === 'delivered' && attempt > 1 && !dense) {
@@ -235,7 +235,7 @@ function curve(
   context.stroke()
 }
 
-/** Each kind has a shape of its own, beside its colour. */
+/** Draws one mark. Kinds differ by shape, not only by colour. */
 export function drawMark(
   context: CanvasRenderingContext2D,
   kind: MarkKind,
@@ -284,7 +284,7 @@ export function drawMark(
       return kind === 'discarded' ? context.stroke() : context.fill()
     }
     default: {
-      // A change of the assignment: a line over the whole height, with a foot towards what it begins or ends.
+      // Assigned, revoked or lost: a bracket over the whole height, which opens towards the time of the assignment.
       const foot = kind === 'assigned' ? size + 1 : -size - 1
       context.strokeStyle = kind === 'lost' ? colours.failed : colours.muted
       context.moveTo(x + foot, 1)

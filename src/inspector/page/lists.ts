@@ -4,8 +4,8 @@ import type { List, Store } from './store.js'
 import type { Table } from './table.js'
 import { duration, heldAfter, markText, reasons, short, time } from './words.js'
 
-/** Entries of each list on the page. */
-const maxShown = 30
+/** Limit on the entries of each list on the page. */
+const maxEntries = 30
 
 interface Entry {
   readonly place: string
@@ -13,10 +13,10 @@ interface Entry {
   readonly text: string
 }
 
-/** The lists beside the picture. */
+/** The lists beside the diagrams. */
 export class Lists {
-  /** What each list shows, so that one that did not change is not made anew under a reader. */
-  readonly #shown = new Map<string, string>()
+  /** The content of each list, as text. A list whose content did not change is not replaced, so that text can be selected. */
+  readonly #contents = new Map<string, string>()
 
   constructor(
     readonly store: Store,
@@ -32,35 +32,35 @@ export class Lists {
     this.#list(
       'held',
       held.length,
-      held.map(of => heldEntry(of, now)),
+      held.map(stall => heldEntry(stall, now)),
       'Nothing is held back.',
     )
     const { waiting, next } = standing.retries
     this.#list(
       'retries',
       waiting,
-      next.map(of => retryEntry(of, now)),
-      'No retry waits.',
+      next.map(stall => retryEntry(stall, now)),
+      'No retries are waiting.',
     )
-    this.#told('dead', this.store.deadLetters, 'None since the inspector was started.')
-    this.#told('errors', this.store.errors, 'None since the inspector was started.')
-    this.#told('rebalances', this.store.rebalances, 'None since the inspector was started.')
+    this.#happenings('dead', this.store.deadLetters, 'None since the inspector was started.')
+    this.#happenings('errors', this.store.errors, 'None since the inspector was started.')
+    this.#happenings('rebalances', this.store.rebalances, 'None since the inspector was started.')
     this.#selected(now)
   }
 
-  #told(id: string, { count, newest }: List, none: string): void {
-    this.#list(id, count, newest.slice(-maxShown).reverse().map(toldEntry), none)
+  #happenings(id: string, { count, newest }: List, none: string): void {
+    this.#list(id, count, newest.slice(-maxEntries).reverse().map(happeningEntry), none)
   }
 
   #list(id: string, count: number, entries: readonly Entry[], none: string): void {
     setText(byId(`${id}-count`), count === 0 ? '' : short(count))
-    this.#fill(id, entries.slice(0, maxShown), none, count - Math.min(count, entries.length, maxShown))
+    this.#fill(id, entries.slice(0, maxEntries), none, count - Math.min(count, entries.length, maxEntries))
   }
 
   #fill(id: string, entries: readonly Entry[], none: string, more: number): void {
     const key = JSON.stringify([entries, more])
-    if (this.#shown.get(id) === key) return
-    this.#shown.set(id, key)
+    if (this.#contents.get(id) === key) return
+    this.#contents.set(id, key)
     const items = entries.map(({ place, when, text }) => {
       const item = element('li')
       const head = element('div', '', 'head')
@@ -80,23 +80,23 @@ export class Lists {
     section.hidden = selected === undefined
     if (selected === undefined) return
     setText(byId('selected-title'), selected)
-    const of = this.table.partition(selected)
+    const partition = this.table.partition(selected)
     const facts: [string, string][] =
-      of === undefined
-        ? [['state', 'not read here now']]
+      partition === undefined
+        ? [['state', 'not assigned to this client']]
         : [
-            ['committed', of.committed ?? 'nothing'],
-            ['end of the log', of.endOffset ?? 'not known'],
-            ['in flight', String(of.inFlight)],
-            ['lag', of.lag ?? 'not known'],
-            ['finished behind', String(of.finishedBehind)],
-            ['retries waiting', String(of.delayed)],
-            ['held by a route', String(of.held)],
-            ['oldest in flight', of.oldestUnsettledSince === null ? 'none' : duration(now - of.oldestUnsettledSince)],
+            ['committed', partition.committed ?? 'nothing'],
+            ['end of the log', partition.endOffset ?? 'unknown'],
+            ['in flight', String(partition.inFlight)],
+            ['lag', partition.lag ?? 'unknown'],
+            ['finished out of order', String(partition.finishedBehind)],
+            ['retries waiting', String(partition.delayed)],
+            ['held by a failure route', String(partition.held)],
+            ['oldest in flight', ageOf(partition.oldestUnsettledSince, now)],
           ]
     const key = JSON.stringify(facts)
-    if (this.#shown.get('facts') !== key) {
-      this.#shown.set('facts', key)
+    if (this.#contents.get('facts') !== key) {
+      this.#contents.set('facts', key)
       byId('facts').replaceChildren(
         ...facts.map(([name, value]) => {
           const group = element('div')
@@ -109,10 +109,14 @@ export class Lists {
     this.#fill(
       'marks',
       marks.reverse().map(mark => ({ place: markText(mark), when: `${duration(now - mark.at)} ago`, text: '' })),
-      'Nothing in the last seconds.',
+      'No marks in the last seconds.',
       0,
     )
   }
+}
+
+function ageOf(since: number | null, now: number): string {
+  return since === null ? 'none' : duration(now - since)
 }
 
 function heldEntry({ place, origin, attempt, why, since, key }: StallState, now: number): Entry {
@@ -130,7 +134,7 @@ function retryEntry({ place, origin, attempt, due }: StallState, now: number): E
   return { place: origin ?? place, when, text: `attempt ${attempt} · waits at ${place}` }
 }
 
-function toldEntry({ at, type, place, origin, text, error, attempt }: Happening): Entry {
+function happeningEntry({ at, type, place, origin, text, error, attempt }: Happening): Entry {
   const name = type === 'error' ? (error ?? 'error') : (origin ?? place ?? 'this member')
   const details = [
     ...(error !== undefined && type !== 'error' ? [`${error}: ${text}`] : [text]),

@@ -7,13 +7,13 @@ import { lateBy, Store } from './store.js'
 import { Table } from './table.js'
 import { short, spoken, time } from './words.js'
 
-/** ms between two pictures: few rows move as smoothly as an eye asks for, many less so. */
-const smooth = 33
-const many = 66
-/** With `prefers-reduced-motion`: the picture stands, and is another one a second later. */
-const still = 1_000
-/** The least time between two things that are said aloud, ms. */
-const sayEvery = 5_000
+/** Time between two drawings, ms: with few rows, and with many rows, where drawing takes longer. */
+const drawEvery = 33
+const drawManyRowsEvery = 66
+/** The same with `prefers-reduced-motion`: the diagrams do not scroll, but are replaced once a second. */
+const drawReducedEvery = 1_000
+/** Minimum time between two announcements of events to screen readers, ms. */
+const announceEvery = 5_000
 
 const store = new Store()
 const table = new Table(
@@ -28,15 +28,15 @@ let colours: Palette = palette()
 
 // ── Time ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** By how much the process's clock is ahead of this page's own, as the fastest message says. */
+/** By how much the process's clock is ahead of the page's clock, ms. Estimated from the message with the shortest delay. */
 let ahead = Number.NEGATIVE_INFINITY
-/** While the picture is paused: the time that it shows. */
+/** While the page is paused: the time at the right end of the diagrams. */
 let pausedAt: number | undefined
 
-function heard(at: number): void {
-  const now = at - performance.now()
-  // A clock that was set, on either side, is believed.
-  ahead = Math.abs(now - ahead) > 2_000 ? now : Math.max(now, ahead - 1)
+function synchronise(at: number): void {
+  const difference = at - performance.now()
+  // A difference of more than 2 s means that one of the clocks was set.
+  ahead = Math.abs(difference - ahead) > 2_000 ? difference : Math.max(difference, ahead - 1)
 }
 
 function shownNow(): number {
@@ -49,16 +49,16 @@ let isOver = false
 const source = new EventSource('/events')
 source.addEventListener('message', ({ data }: MessageEvent<string>) => {
   const message = JSON.parse(data) as Message
-  heard(message.at)
+  synchronise(message.at)
   if (message.type === 'frame' && message.standing?.state === 'closed') over()
-  // What is paused is not changed under who reads it.
+  // A paused page does not change.
   if (pausedAt !== undefined) return
   for (const happening of store.take(message)) announce(happening)
-  notice(isOver ? 'The client is closed. The picture stays as it was.' : undefined)
+  notice(isOver ? 'The client is closed. The page shows its last state.' : undefined)
   if (message.type === 'snapshot' || message.standing !== null) refresh()
 })
 source.addEventListener('error', () => {
-  if (!isOver) notice('The process does not answer. The page tries again by itself.')
+  if (!isOver) notice('The process does not answer. The page is reconnecting.')
 })
 
 function over(): void {
@@ -72,7 +72,7 @@ function notice(text: string | undefined): void {
   setText(node, text ?? '')
 }
 
-// ── What is said aloud ───────────────────────────────────────────────────────────────────────────────────────────────
+// ── Screen readers ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 let saidAt = Number.NEGATIVE_INFINITY
 function say(text: string): void {
@@ -82,7 +82,7 @@ function say(text: string): void {
 
 function announce(happening: Happening): void {
   const text = spoken(happening)
-  if (text !== undefined && performance.now() - saidAt >= sayEvery) say(text)
+  if (text !== undefined && performance.now() - saidAt >= announceEvery) say(text)
 }
 
 // ── The page ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -119,7 +119,7 @@ function totals(): void {
     const seconds = Math.max(0.2, (standingAt - before.at) / 1_000)
     return short((totals[field] - before.standing.totals[field]) / seconds)
   }
-  const shown: [string, string][] = [
+  const figures: [string, string][] = [
     ['delivered/s', rate('delivered')],
     ['acked/s', rate('acked')],
     ['failed/s', rate('failed')],
@@ -129,31 +129,31 @@ function totals(): void {
   ]
   const list = byId('totals')
   if (list.childElementCount === 0) {
-    for (const [name] of shown) {
+    for (const [name] of figures) {
       const group = element('div')
       group.append(element('dt', name), element('dd'))
       list.append(group)
     }
   }
-  for (const [at, [, value]] of shown.entries()) setText(list.children[at]!.lastElementChild as HTMLElement, value)
+  for (const [at, [, value]] of figures.entries()) setText(list.children[at]!.lastElementChild as HTMLElement, value)
 }
 
 function sampled(): void {
   const newest = store.sampled.slice(-12)
-  const shown = newest.reduce((sum, of) => sum + of.shown, 0)
-  const all = newest.reduce((sum, of) => sum + of.of, 0)
+  const marked = newest.reduce((sum, frame) => sum + frame.shown, 0)
+  const all = newest.reduce((sum, frame) => sum + frame.of, 0)
   const node = byId('sampled')
-  const isPartly = shown < all
-  const missed = store.missed === 0 ? '' : `; this browser was too slow for ${short(store.missed)} frames`
+  const isPartly = marked < all
+  const missed = store.missed === 0 ? '' : `; ${short(store.missed)} frames skipped because the browser was too slow`
   const part =
-    shown === 0
+    marked === 0
       ? 'no delivery has a mark'
-      : `1 of ${(all / shown).toFixed(all / shown < 10 ? 1 : 0)} deliveries has a mark`
+      : `1 of ${(all / marked).toFixed(all / marked < 10 ? 1 : 0)} deliveries has a mark`
   setText(node, `${isPartly ? `Sampled: ${part}; counts are exact` : 'Every record has a mark'}${missed}`)
   node.classList.toggle('partly', isPartly || missed !== '')
 }
 
-/** Lines of the legend, in the order of what happens to a record. */
+/** The lines of the legend, in the order of a record's life. */
 const legend: Readonly<Record<string, string>> = {
   delivered: 'delivered',
   acked: 'acked',
@@ -168,7 +168,7 @@ const legend: Readonly<Record<string, string>> = {
 function drawLegend(): void {
   const list = byId('legend')
   if (list.childElementCount === 0) {
-    for (const text of [...Object.values(legend), 'committed', 'held back', 'deliveries by time']) {
+    for (const text of [...Object.values(legend), 'committed', 'held back', 'number of deliveries']) {
       const item = element('li')
       const canvas = element('canvas')
       canvas.setAttribute('aria-hidden', 'true')
@@ -210,7 +210,7 @@ function draw(): void {
 function tick(): void {
   requestAnimationFrame(tick)
   if (pausedAt !== undefined || isOver || store.standing === undefined) return
-  const every = reduced.matches ? still : table.drawn > 30 ? many : smooth
+  const every = reduced.matches ? drawReducedEvery : table.drawn > 30 ? drawManyRowsEvery : drawEvery
   if (performance.now() - drawnAt >= every - 4) draw()
 }
 
@@ -221,18 +221,18 @@ function recolour(): void {
   draw()
 }
 
-// ── What its user does ───────────────────────────────────────────────────────────────────────────────────────────────
+// ── User actions ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function pause(): void {
   pausedAt = shownNow()
   prefetch()
-  say('The picture is paused.')
+  say('The diagrams are paused.')
   paused()
 }
 
 function resume(): void {
   pausedAt = undefined
-  say('The picture moves.')
+  say('The diagrams are live.')
   paused()
 }
 

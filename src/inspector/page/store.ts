@@ -8,13 +8,13 @@ import {
   type Standing,
 } from '../messages.js'
 
-/** What the picture shows, ms. */
+/** The time span of the diagrams, ms. */
 export const shownFor = 10_000
-/** What is kept beside it, so that the edge is not seen moving, ms. */
+/** How long marks are kept, ms. Longer than `shownFor`, so that marks leave at the left edge and do not vanish before it. */
 const keptFor = shownFor + 3_000
-/** The picture is this much late, so that frames are there before their time is drawn, ms. */
+/** The diagrams lag this much behind the process, ms, so that a frame has arrived before its time is drawn. */
 export const lateBy = 400
-/** Of each list, the newest. */
+/** Limit on the entries kept for each list. */
 const maxListed = 100
 
 export interface Mark {
@@ -31,7 +31,7 @@ export interface Count {
   readonly failed: number
 }
 
-/** What is known of one partition's last seconds; nothing older is kept. */
+/** The marks and counts of one partition, of the last `keptFor` ms. */
 export class Lane {
   readonly marks: Mark[] = []
   readonly counts: Count[] = []
@@ -49,7 +49,7 @@ export interface List {
   readonly newest: Happening[]
 }
 
-/** All that the page knows: what the newest messages said. Bounded by time, and lists by their length. */
+/** All data of the page, from the newest messages. Marks are bounded by time, lists by length. */
 export class Store {
   readonly lanes = new Map<string, Lane>()
   readonly deadLetters: List = { count: 0, newest: [] }
@@ -57,11 +57,12 @@ export class Store {
   readonly rebalances: List = { count: 0, newest: [] }
   snapshot: Snapshot | undefined
   standing: Standing | undefined
-  /** The one before, and when each was: for what is a second. */
+  /** The previous state and its time, from which rates per second are computed. */
   before: { readonly at: number; readonly standing: Standing } | undefined
   standingAt = 0
+  /** Frames that were skipped on this connection. */
   missed = 0
-  /** Deliveries with marks, of all, by frame. */
+  /** For each frame: `shown` of `of` deliveries have a mark. */
   readonly sampled: { readonly at: number; readonly shown: number; readonly of: number }[] = []
   #rows: string[] = []
 
@@ -86,13 +87,13 @@ export class Store {
   #begin(snapshot: Snapshot): void {
     this.snapshot = snapshot
     this.#rows = [...snapshot.rows]
-    for (const [list, told] of [
+    for (const [list, sent] of [
       [this.deadLetters, snapshot.deadLetters],
       [this.errors, snapshot.errors],
       [this.rebalances, snapshot.rebalances],
     ] as const) {
-      list.count = told.count
-      list.newest.splice(0, list.newest.length, ...told.newest)
+      list.count = sent.count
+      list.newest.splice(0, list.newest.length, ...sent.newest)
     }
     this.before = undefined
     this.#stand(snapshot, snapshot.at)
@@ -103,9 +104,9 @@ export class Store {
     this.missed += frame.missed
     for (const [kind, row, before, offset, attempt] of frame.marks) {
       const name = this.#rows[row]
-      const of = markKinds[kind]
-      if (name !== undefined && of !== undefined) {
-        this.lane(name).marks.push({ kind: of, at: frame.at - before, offset, attempt })
+      const kindName = markKinds[kind]
+      if (name !== undefined && kindName !== undefined) {
+        this.lane(name).marks.push({ kind: kindName, at: frame.at - before, offset, attempt })
       }
     }
     for (const [row, delivered, acked, failed] of frame.counts) {
@@ -136,8 +137,8 @@ export class Store {
     }
     this.standing = standing
     this.standingAt = at
-    // Also of what this connection missed.
-    const { deadLetters, errors, rebalances } = standing.told
+    // The process's counts include what this connection missed.
+    const { deadLetters, errors, rebalances } = standing.happened
     this.deadLetters.count = deadLetters
     this.errors.count = errors
     this.rebalances.count = rebalances

@@ -4,9 +4,9 @@ import { drawAxis, drawLane, type Palette } from './drawing.js'
 import type { Lane, Store } from './store.js'
 import { heldAfter, short, summary, waitsFor } from './words.js'
 
-/** Rows share the height there is, px. */
-const [lowest, highest] = [20, 36]
-/** Rows that are lower have smaller letters. */
+/** Rows share the available height, within these limits, px. */
+const [minRowHeight, maxRowHeight] = [20, 36]
+/** Rows lower than this have a smaller font, px. */
 const denseBelow = 26
 
 class Row {
@@ -38,7 +38,7 @@ class Row {
   }
 }
 
-/** The partitions, a row each; only what is on the screen is drawn. */
+/** The partitions, one row each. Only rows on the screen are drawn. */
 export class Table {
   readonly #rows = new Map<string, Row>()
   readonly #body = byId<HTMLTableSectionElement>('rows')
@@ -79,22 +79,26 @@ export class Table {
     return visible
   }
 
-  /** What stands, and which rows that makes. */
+  /** Updates the rows to the current state and the filters. */
   update(now: number, filter: string, onlyHeld: boolean): void {
     const { partitions = [], stalls = [] } = this.store.standing ?? {}
-    this.#partitions = new Map(partitions.map(of => [of.name, of]))
-    this.#stalls = new Map(stalls.map(of => [`${of.topic}-${of.partition}`, of]))
-    const shown = partitions.filter(
+    this.#partitions = new Map(partitions.map(partition => [partition.name, partition]))
+    this.#stalls = new Map(stalls.map(stall => [`${stall.topic}-${stall.partition}`, stall]))
+    const matching = partitions.filter(
       ({ name }) => name.includes(filter) && (!onlyHeld || waitsFor(this.#stalls.get(name), now) !== ''),
     )
-    this.#arrange(shown.map(({ name }) => name))
-    const height = Math.floor(Math.min(highest, Math.max(lowest, this.#height() / Math.max(1, shown.length))))
+    this.#arrange(matching.map(({ name }) => name))
+    const rowHeight = this.#height() / Math.max(1, matching.length)
+    const height = Math.floor(Math.min(maxRowHeight, Math.max(minRowHeight, rowHeight)))
     this.#body.classList.toggle('dense', height < denseBelow)
     this.#body.style.setProperty('--lane', `${height - 1}px`)
-    for (const of of shown) this.#fill(this.#rows.get(of.name)!, of, now)
+    for (const partition of matching) this.#fill(this.#rows.get(partition.name)!, partition, now)
     const empty = byId('empty')
-    empty.hidden = shown.length > 0
-    setText(empty, partitions.length === 0 ? 'No partition is read here now.' : 'No partition is like that now.')
+    empty.hidden = matching.length > 0
+    setText(
+      empty,
+      partitions.length === 0 ? 'No partitions are assigned to this client.' : 'No partition matches the filter.',
+    )
   }
 
   draw(now: number, colours: Palette): void {
@@ -116,7 +120,7 @@ export class Table {
     this.onSelect(name)
   }
 
-  /** What the rows have room in. */
+  /** The height available for rows, px. */
   #height(): number {
     const scroll = this.#body.closest('.scroll')!
     return scroll.clientHeight - scroll.querySelector('thead')!.offsetHeight - 2
@@ -126,15 +130,15 @@ export class Table {
     return this.store.lanes.get(name)
   }
 
-  #fill(row: Row, of: PartitionState, now: number): void {
-    const stall = this.#stalls.get(of.name)
-    setText(row.inFlight, short(of.inFlight))
-    setText(row.lag, of.lag === null ? '–' : short(Number(of.lag)))
+  #fill(row: Row, partition: PartitionState, now: number): void {
+    const stall = this.#stalls.get(partition.name)
+    setText(row.inFlight, short(partition.inFlight))
+    setText(row.lag, partition.lag === null ? '–' : short(Number(partition.lag)))
     const waits = waitsFor(stall, now)
     setText(row.waits, waits)
     row.waits.title = waits
     row.waits.className = waits !== '' && stall?.why !== 'not-due' ? 'held' : ''
-    if (row.visible) row.canvas.setAttribute('aria-label', summary(this.#lane(of.name), of, stall, now))
+    if (row.visible) row.canvas.setAttribute('aria-label', summary(this.#lane(partition.name), partition, stall, now))
   }
 
   #arrange(names: readonly string[]): void {
@@ -162,7 +166,7 @@ export class Table {
       if (place !== row.element) this.#body.insertBefore(row.element, place)
       before = row.element
     }
-    // One of them is reached by Tab, the others by arrow keys.
+    // Tab reaches one of the rows; arrow keys move between them.
     const buttons = [...this.#body.querySelectorAll('button')]
     if (!buttons.some(({ tabIndex }) => tabIndex === 0) && buttons[0] !== undefined) buttons[0].tabIndex = 0
   }

@@ -2,20 +2,20 @@ import type { StallReason } from '../../events.js'
 import type { Happening, PartitionState, StallState } from '../messages.js'
 import { type Lane, type Mark, shownFor } from './store.js'
 
-// Texts of the page, for eyes and for screen readers.
+// Texts of the page, visible ones and those for screen readers.
 
-/** A reason in words. */
+/** Explains each reason for a stall. */
 export const reasons: Readonly<Record<StallReason, string>> = {
-  unsettled: 'in its pipeline, neither acked nor failed',
-  routing: 'its copy is not acknowledged yet',
-  unroutable: 'no step of the route took the failed record',
-  'not-due': 'a retry waits for its time',
-  'no-subscriber': 'nobody is subscribed to its topic',
+  unsettled: 'in the pipeline, neither acked nor failed',
+  routing: 'failed; its copy is not acknowledged yet, or a step of the failure route holds it',
+  unroutable: 'failed; no step of the failure route took it',
+  'not-due': 'a retry that is not due yet',
+  'no-subscriber': 'its topic has no subscriber',
   paused: 'its topic is paused',
-  committing: 'done; the commit is not confirmed yet',
+  committing: 'completed; the commit is not confirmed yet',
 }
 
-/** Short of a second a position is not held back: work takes that long. */
+/** A position counts as held back after this time, ms. Ordinary work takes up to a second. */
 export const heldAfter = 1_000
 
 export function duration(ms: number): string {
@@ -38,7 +38,7 @@ export function short(value: number): string {
   return Math.abs(value) < 10_000 ? String(Math.round(value)) : numbers.format(value)
 }
 
-/** What a partition waits for, if it does. */
+/** Describes what a partition waits for. Empty if it does not wait. */
 export function waitsFor(stall: StallState | undefined, now: number): string {
   if (stall === undefined) return ''
   if (stall.why === 'not-due') return stall.due === null ? 'retry not due' : `retry due in ${duration(stall.due - now)}`
@@ -46,12 +46,12 @@ export function waitsFor(stall: StallState | undefined, now: number): string {
   return `@${stall.offset} ${stall.why} ${duration(now - stall.since)}`
 }
 
-/** A mark, as its place and what became of it: `@1042 acked`. */
+/** Describes a mark: `@1042 acked`. */
 export function markText({ kind, offset, attempt }: Mark): string {
   return `@${offset} ${kind}${attempt > 1 ? `, attempt ${attempt}` : ''}`
 }
 
-/** What the picture of a partition shows, for who does not see it. */
+/** The text alternative of a partition's diagram. */
 export function summary(
   lane: Lane | undefined,
   partition: PartitionState,
@@ -78,7 +78,7 @@ export function summary(
   )
 }
 
-/** What is said aloud of what happens, if it is worth it. */
+/** The announcement for screen readers. Undefined: the happening is not announced. */
 export function spoken({ type, place, text }: Happening): string | undefined {
   switch (type) {
     case 'dead-lettered':

@@ -290,11 +290,11 @@ describe.each(['stalls', 'watch'])('rxmika %s says what is wrong', name => {
     const url = await stranger((_, response) =>
       response
         .writeHead(403, { 'content-type': 'application/json; charset=utf-8' })
-        .end('{"error":"this host name is not its own"}'),
+        .end('{"error":"the Host header does not name this server"}'),
     )
     const { code, err } = await command([name, url])
     expect(code).toBe(1)
-    expect(err).toContain('refuses: this host name is not its own')
+    expect(err).toContain('refuses: the Host header does not name this server')
     expect(err).toContain('must keep its number')
   })
 

@@ -45,7 +45,7 @@ interface Answer {
   readonly text: string
 }
 
-/** By Node's own client, which sends whatever headers it is told to. */
+/** Sends a request with any headers, also with those that `fetch` does not allow. */
 async function ask(url: string, path: string, headers: OutgoingHttpHeaders = {}, method = 'GET'): Promise<Answer> {
   const { hostname, port } = new URL(url)
   const sent = request({ host: hostname, port, path, method, headers, agent: false })
@@ -62,7 +62,7 @@ const isWatched = () =>
   channel('tracing:rxmika:receive:start').hasSubscribers || channel('tracing:rxmika:settle:start').hasSubscribers
 
 describe('inspect', () => {
-  it('serves its page on 127.0.0.1 at a free port, and nothing that a page could do harm with', async () => {
+  it('serves its page on 127.0.0.1 at a free port, with a strict content security policy', async () => {
     const { client } = world()
     const { url } = await inspect(client)
     expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/$/)
@@ -83,26 +83,26 @@ describe('inspect', () => {
     expect(await ask(url, '/test?topic=orders')).toMatchObject({ status: 400 })
   })
 
-  describe('refuses a name that is not its own, and other pages', () => {
+  describe('accepts only requests to its own names from its own page:', () => {
     const cases: readonly (readonly [title: string, headers: (port: string) => OutgoingHttpHeaders, status: number])[] =
       [
         ['its address', port => ({ host: `127.0.0.1:${port}` }), 200],
         ['localhost', port => ({ host: `localhost:${port}` }), 200],
-        ['localhost, whatever its case', port => ({ host: `LocalHost:${port}` }), 200],
-        ['a name that was made to lead here', port => ({ host: `evil.example:${port}` }), 403],
-        ['a name that begins as its own', port => ({ host: `127.0.0.1.evil.example:${port}` }), 403],
-        ['a name that ends as its own', port => ({ host: `evil.localhost:${port}` }), 403],
+        ['localhost in any case', port => ({ host: `LocalHost:${port}` }), 200],
+        ['a foreign name that resolves to this machine', port => ({ host: `evil.example:${port}` }), 403],
+        ['a foreign name that begins with its address', port => ({ host: `127.0.0.1.evil.example:${port}` }), 403],
+        ['a foreign name that ends with localhost', port => ({ host: `evil.localhost:${port}` }), 403],
         ['another port', () => ({ host: '127.0.0.1:1' }), 403],
         ['no port', () => ({ host: '127.0.0.1' }), 403],
         ['its own page', port => ({ host: `127.0.0.1:${port}`, origin: `http://127.0.0.1:${port}` }), 200],
         [
-          'its own page by its other name',
+          'its own page under another of its names',
           port => ({ host: `localhost:${port}`, origin: `http://127.0.0.1:${port}` }),
           403,
         ],
         ['another page', port => ({ host: `127.0.0.1:${port}`, origin: 'https://evil.example' }), 403],
         ['another page on this machine', port => ({ host: `localhost:${port}`, origin: 'http://localhost:3000' }), 403],
-        ['a page without a name', port => ({ host: `127.0.0.1:${port}`, origin: 'null' }), 403],
+        ['a page with an opaque origin', port => ({ host: `127.0.0.1:${port}`, origin: 'null' }), 403],
         ['its own page by TLS', port => ({ host: `127.0.0.1:${port}`, origin: `https://127.0.0.1:${port}` }), 403],
         [
           'a script tag elsewhere',
@@ -152,7 +152,7 @@ describe('inspect', () => {
     })
   })
 
-  it.each(['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])('has nothing that %s could change', async method => {
+  it.each(['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])('refuses %s on every path', async method => {
     const { client } = world()
     const { url } = await inspect(client)
     for (const path of ['/', '/events', '/stalls', '/test']) {
@@ -160,7 +160,7 @@ describe('inspect', () => {
     }
   })
 
-  it('says what holds a position back, why, and when a retry is due', async () => {
+  it('answers /stalls with the records that hold positions back, the reasons, and when retries are due', async () => {
     const { client, broker } = world()
     const held: ConsumeRecord[] = []
     client.topic('orders', { retries: 1, backoff: fixed(60_000) }).subscribe(record => {
@@ -201,7 +201,7 @@ describe('inspect', () => {
     expect(JSON.parse((await ask(url, '/stalls')).text).stalls).toMatchObject([{ place: 'retries-0@0' }])
   })
 
-  it('tells what becomes of records as it happens, and of dead letters, errors and rebalances since it was called', async () => {
+  it('sends marks live, and dead letters, errors and rebalances since inspect() was called', async () => {
     const { client, broker } = world()
     const { url } = await inspect(client)
     client
@@ -232,9 +232,9 @@ describe('inspect', () => {
       { key: 'good', value: 'v' },
       { key: 'bad', value: 'v' },
     ])
-    const told = await viewer.frame(({ happenings }) => happenings.length > 0)
-    expect(told.happenings).toMatchObject([{ type: 'dead-lettered', place: 'orders-0@2' }])
-    await viewer.frame(({ standing }) => standing?.told.deadLetters === 2)
+    const frame = await viewer.frame(({ happenings }) => happenings.length > 0)
+    expect(frame.happenings).toMatchObject([{ type: 'dead-lettered', place: 'orders-0@2' }])
+    await viewer.frame(({ standing }) => standing?.happened.deadLetters === 2)
     const rows = viewer.frames.reduce<string[]>(
       (names, { rows, from }) => {
         for (const [at, name] of rows.entries()) names[from + at] = name
@@ -260,7 +260,7 @@ describe('inspect', () => {
     expect(counts.reduce<number[]>((sum, of) => sum.map((value, at) => value + of[at]!), [0, 0, 0])).toEqual([2, 1, 1])
   })
 
-  it('listens to no record while nobody looks, and not any more once the last one is gone', async () => {
+  it('subscribes to records with the first viewer, and unsubscribes when the last viewer leaves', async () => {
     const { client, broker } = world()
     const { url } = await inspect(client)
     const done = client.topic('orders').pipe(handle(() => {}))
@@ -281,7 +281,7 @@ describe('inspect', () => {
     expect((await again.frame(({ counts }) => counts.length > 0)).counts).toMatchObject([[0, 1, 1, 0]])
   })
 
-  it('samples what is more than can be drawn, and says so; counts are of all', async () => {
+  it('samples deliveries when there are too many to draw, says so, and still counts all', async () => {
     const { client, broker } = world({}, 10)
     client
       .topic('orders')
@@ -307,7 +307,7 @@ describe('inspect', () => {
     for (const { marks } of viewer.frames) expect(marks.length).toBeLessThan(1_000)
   })
 
-  it('has room for eight viewers, and for the next once one is gone', async () => {
+  it('accepts eight viewers, and another once one has left', async () => {
     const { client } = world()
     const { url } = await inspect(client)
     const first = await view(url)
@@ -320,7 +320,7 @@ describe('inspect', () => {
     }
   })
 
-  it('lets no viewer that reads nothing hold the others up, or its frames', async () => {
+  it('sends frames to other viewers while one viewer reads nothing', async () => {
     const { client, broker } = world()
     client
       .topic('orders')
@@ -339,7 +339,7 @@ describe('inspect', () => {
     deaf.destroy()
   })
 
-  it('shows neither values nor headers, nor what it logs in with', async () => {
+  it('sends neither values nor headers nor credentials', async () => {
     const { client, broker } = world({
       brokers: ['localhost:1'],
       sasl: { mechanism: 'plain', username: 'hidden-user', password: 'hidden-password' },
@@ -358,14 +358,14 @@ describe('inspect', () => {
       [1, 2].map(() => ({ key: 'k', value: 'hidden-value', headers: { token: 'hidden-token' } })),
     )
     await dead
-    await viewer.frame(({ standing }) => standing?.told.deadLetters === 1)
+    await viewer.frame(({ standing }) => standing?.happened.deadLetters === 1)
     const answers = await Promise.all(['/stalls?all', '/test', '/'].map(path => ask(url, path)))
     const all = JSON.stringify([viewer.all, answers])
     expect(all).toContain('declined')
     expect(all).not.toContain('hidden-')
   })
 
-  it('writes a marble test of what was seen last, which passes', async () => {
+  it('writes a marble test of the newest records, which passes', async () => {
     const { client, broker } = world()
     client
       .topic('orders', { dlq: true })
@@ -403,7 +403,7 @@ describe('inspect', () => {
     expect(past).toMatchObject({ test: null, of: 0 })
   })
 
-  it('takes no error from who subscribes to them later', async () => {
+  it('leaves the buffered errors to a later subscriber of client.errors', async () => {
     const { client, broker } = world()
     await inspect(client)
     client.topic('orders').subscribe({ error: () => {} })
@@ -416,8 +416,8 @@ describe('inspect', () => {
     expect((await firstValueFrom(client.errors)).message).toContain('nothing today')
   })
 
-  describe('ends', () => {
-    it('with the client, and tells viewers how', async () => {
+  describe('closes', () => {
+    it('with the client, and sends viewers its last state', async () => {
       const { client } = world()
       client.topic('orders').subscribe()
       client.start()
@@ -432,7 +432,7 @@ describe('inspect', () => {
       expect(isWatched()).toBe(false)
     })
 
-    it('by itself, also while somebody looks and reads nothing, and the client goes on', async () => {
+    it('on close(), even with a viewer that reads nothing, while the client keeps running', async () => {
       const { client, broker } = world()
       const settled = client.topic('orders').pipe(handle(() => {}))
       const first = firstValueFrom(settled)
@@ -453,21 +453,21 @@ describe('inspect', () => {
     })
   })
 
-  describe('cannot begin', () => {
+  describe('rejects', () => {
     it.each([
       { options: { ports: 1 }, says: "inspect: unknown option 'ports'; did you mean 'port'?" },
       { options: { port: -1 }, says: 'inspect: port must be an integer from 0 to 65535 (got -1)' },
       { options: { port: '80' }, says: "inspect: port must be an integer from 0 to 65535 (got '80')" },
       { options: { host: '' }, says: "inspect: host must be a non-empty string (got '')" },
       { options: null, says: 'inspect: options must be an object (got null)' },
-    ])('with $options', async ({ options, says }) => {
+    ])('the options $options', async ({ options, says }) => {
       const { client } = world()
       const failure = await inspect(client, options as never).catch((error: unknown) => error)
       expect(failure).toBeInstanceOf(ConfigurationError)
       expect((failure as Error).message).toContain(says)
     })
 
-    it('at a port that is taken, and says so', async () => {
+    it('if the port is in use, and names the port', async () => {
       const server = createServer().listen(0, '127.0.0.1')
       await once(server, 'listening')
       const { port } = server.address() as AddressInfo
@@ -480,7 +480,7 @@ describe('inspect', () => {
       expect((await inspect(client, { port })).url).toBe(`http://127.0.0.1:${port}/`)
     })
 
-    it('on a client that is closed, and on what is none', async () => {
+    it('if the client is closed, or is not a client', async () => {
       const { client } = world()
       await client.close()
       await expect(inspect(client)).rejects.toBeInstanceOf(ClientClosedError)

@@ -4,8 +4,8 @@ import { markKinds } from '../../../src/inspector/messages'
 import { Store } from '../../../src/inspector/page/store'
 import { duration, spoken, summary, waitsFor } from '../../../src/inspector/page/words'
 
-const standing = (told = { deadLetters: 0, errors: 0, rebalances: 0 }): Standing => ({
-  told,
+const standing = (happened = { deadLetters: 0, errors: 0, rebalances: 0 }): Standing => ({
+  happened,
   state: 'running',
   health: { live: true, ready: true, reasons: [] },
   partitions: [],
@@ -30,7 +30,7 @@ const frameAt = (at: number, of: Partial<Frame> = {}): Frame => ({
   ...of,
 })
 
-it('keeps what the picture shows and nothing older, however long it runs', () => {
+it('keeps only what the diagrams show, however long the page is open', () => {
   const store = new Store()
   store.take(snapshot)
   const letter = (at: number): Happening => ({ at, type: 'dead-lettered', place: `orders-0@${at}`, text: 'no' })
@@ -39,7 +39,7 @@ it('keeps what the picture shows and nothing older, however long it runs', () =>
     store.take(
       frameAt(at, {
         ...{ marks, counts: [[0, 500, 500, 0]], happenings: [letter(at)] },
-        // A second partition comes while it runs.
+        // A second partition is assigned later.
         ...(at === 250 && { rows: ['orders-1'], from: 1 }),
       }),
     )
@@ -52,24 +52,24 @@ it('keeps what the picture shows and nothing older, however long it runs', () =>
   expect(store.sampled.length).toBeLessThanOrEqual(14 * 4)
   expect(store.deadLetters.newest).toHaveLength(100)
   expect(store.deadLetters.count).toBe(2_399)
-  // What is over leaves, with its marks.
+  // A partition that is no longer assigned is removed once its marks are too old.
   store.take(frameAt(700_000, { standing: standing() }))
   expect(store.lanes.size).toBe(0)
 })
 
-it('believes the process in how much there was, also of what this connection missed', () => {
+it('takes its counts from the process, so that they include what this connection missed', () => {
   const store = new Store()
   store.take(snapshot)
   store.take(frameAt(1_000, { missed: 7, standing: standing({ deadLetters: 40, errors: 2, rebalances: 3 }) }))
   expect([store.deadLetters.count, store.errors.count, store.rebalances.count, store.missed]).toEqual([40, 2, 3, 7])
-  // The connection was made anew, and the process, too.
+  // The process was restarted, and the page has connected again.
   store.take({ ...snapshot, at: 2_000, rows: ['refunds-0'] })
   store.take(frameAt(2_250, { marks: [[markKinds.indexOf('acked'), 0, 10, 5, 1]] }))
   expect(store.lanes.get('refunds-0')!.marks).toEqual([{ kind: 'acked', at: 2_240, offset: 5, attempt: 1 }])
   expect(store.deadLetters.count).toBe(0)
 })
 
-it('says in words what the picture shows', () => {
+it('describes a diagram in words', () => {
   const store = new Store()
   store.take(snapshot)
   store.take(

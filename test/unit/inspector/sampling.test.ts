@@ -7,24 +7,24 @@ type Step = readonly [what: 'deliver' | 'ack' | 'fail' | 'frame', row: number, c
 
 const step: fc.Arbitrary<Step> = fc.tuple(fc.constantFrom('deliver', 'ack', 'fail', 'frame'), fc.nat(120), fc.nat(400))
 
-it('counts every record, bounds the marks of a frame, and marks a settlement only of what has a mark or failed', () => {
+it('counts every record, bounds the marks of a frame, and marks an ack only if its delivery has a mark', () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200 }), steps => {
       const sampling = new Sampling()
       const next = new Map<number, number>()
       const open = new Map<number, number[]>()
       const done = { delivered: 0, acked: 0, failed: 0 }
-      const told = { delivered: 0, acked: 0, failed: 0 }
+      const counted = { delivered: 0, acked: 0, failed: 0 }
       const marked = new Set<string>()
       const frame = () => {
         const { marks, counts, shown, of } = sampling.take(0)
         expect(marks.length).toBeLessThanOrEqual(240 + 1_000 + 240)
         let [delivered, all] = [0, 0]
-        for (const [, ...counted] of counts) {
-          told.delivered += counted[0]
-          told.acked += counted[1]
-          told.failed += counted[2]
-          all += counted[0]
+        for (const [, ...values] of counts) {
+          counted.delivered += values[0]
+          counted.acked += values[1]
+          counted.failed += values[2]
+          all += values[0]
         }
         for (const [kind, row, , offset] of marks) {
           const place = `${row}@${offset}`
@@ -34,7 +34,7 @@ it('counts every record, bounds the marks of a frame, and marks a settlement onl
           } else if (markKinds[kind] === 'acked') expect(marked).toContain(place)
         }
         expect([shown, of]).toEqual([delivered, all])
-        // An ordinary second has marks, however much there is of it.
+        // However many deliveries a frame has, some of them have marks.
         if (all > 0) expect(shown).toBeGreaterThan(0)
       }
       for (const [what, row, count] of steps) {
@@ -58,13 +58,13 @@ it('counts every record, bounds the marks of a frame, and marks a settlement onl
         }
       }
       frame()
-      expect(told).toEqual(done)
+      expect(counted).toEqual(done)
     }),
     { numRuns: 60 },
   )
 })
 
-it('gives each partition its share: one that is quiet is seen beside one that is not', () => {
+it('shares the marks among the partitions: a quiet one has marks beside a busy one', () => {
   const sampling = new Sampling()
   for (let frame = 0; frame < 4; frame++) {
     for (let offset = 0; offset < 2_000; offset++) sampling.delivered(0, frame * 2_000 + offset, 1, 0)

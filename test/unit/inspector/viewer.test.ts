@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { expect, it } from 'vitest'
 import { Viewer } from '../../../src/inspector/viewer'
 
-/** A connection whose reader has so much unread. */
+/** A connection of which nothing is read. */
 class Connection {
   writableLength = 0
   destroyed = false
@@ -23,7 +23,7 @@ class Connection {
   }
 }
 
-it('queues nothing for a viewer that is slow, tells it what it missed, and gives one up that reads nothing', () => {
+it('skips frames for a slow viewer, sends how many it missed, and disconnects a viewer that reads nothing', () => {
   const connection = new Connection()
   const viewer = new Viewer(connection as unknown as ServerResponse)
   viewer.begin('{}', 1)

@@ -1,15 +1,15 @@
 import type { ClientEvent, Place } from '../events.js'
 import { placeName } from '../place.js'
 import { messageOf, nameOf } from '../retry/reason.js'
-import type { Happening, Told } from './messages.js'
+import type { Happening, HappeningList } from './messages.js'
 
-/** How many of each kind are kept, the newest. */
+/** How many happenings each log keeps. */
 const maxKept = 100
-/** How much of an error's message is kept. */
+/** Limit on the length of an error message or name, in characters. */
 const maxTextLength = 300
 
-/** Counts what is told one by one, and keeps the newest. */
-export class ToldList implements Told {
+/** Counts happenings, and keeps the newest. */
+export class HappeningLog implements HappeningList {
   count = 0
   readonly newest: Happening[] = []
 
@@ -19,12 +19,12 @@ export class ToldList implements Told {
     if (this.newest.length > maxKept) this.newest.shift()
   }
 
-  toJSON(): Told {
+  toJSON(): HappeningList {
     return { count: this.count, newest: this.newest }
   }
 }
 
-/** An event as it is told; undefined: it has a mark at most. What belongs to the record is not kept. */
+/** Returns an event as it is listed, without its record. Undefined: events of this type are not listed. */
 export function happeningOf(event: ClientEvent, at: number): Happening | undefined {
   switch (event.type) {
     case 'retried':
@@ -32,15 +32,15 @@ export function happeningOf(event: ClientEvent, at: number): Happening | undefin
     case 'discarded':
       return { ...placed(event, at), ...failed(event.reason), attempt: event.attempt }
     case 'outrun':
-      return { ...placed(event, at), text: `${event.then} after ${event.first}, which counts` }
+      return { ...placed(event, at), text: `${event.then} after ${event.first}; the first call counts` }
     case 'leaked':
       return { ...placed(event, at), text: 'dropped by the pipeline without ack() or fail()' }
     case 'late-settlement':
-      return { ...placed(event, at), text: 'settled after its partition was gone' }
+      return { ...placed(event, at), text: 'settled after its partition was revoked or lost' }
     case 'stalled':
       return { ...placed(event, at), text: event.why, attempt: event.attempt }
     case 'unstalled':
-      return { ...placed(event, at), text: 'goes on' }
+      return { ...placed(event, at), text: 'no longer stalled' }
     case 'assigned':
     case 'revoked':
     case 'lost':
@@ -48,7 +48,7 @@ export function happeningOf(event: ClientEvent, at: number): Happening | undefin
     case 'moved':
       return { ...placed(event, at), text: `moved from ${event.from}` }
     case 'forgotten':
-      return { ...placed(event, at), text: `${event.ranges} ranges of finished work do not fit into the commit` }
+      return { ...placed(event, at), text: `${event.ranges} ranges of finished records do not fit into the commit` }
     case 'paused':
     case 'resumed':
       return { at, type: event.type, place: event.topic, text: event.type }
