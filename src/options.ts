@@ -79,6 +79,12 @@ export function checkLimit(option: string, value: unknown): void {
   throw invalid(option, value, 'must be an integer ≥ 1 or Infinity')
 }
 
+/** @throws ConfigurationError unless it is a scheduler. */
+export function checkScheduler(option: string, value: unknown): void {
+  if (typeof (value as { schedule?: unknown } | null)?.schedule === 'function') return
+  throw invalid(option, value, 'must be a scheduler of RxJS')
+}
+
 /** The longest duration in ms (24.8 days). Node's timers fire at once beyond it. */
 export const longestDuration = 2 ** 31 - 1
 

@@ -246,7 +246,7 @@ export interface DlqReplayOptions {
    * Returns false for records of this group that stay on the DLQ topic. Such a record is not delivered. It is written byte
    * for byte, this library's headers included, to the end of its DLQ partition, and completed once that copy is
    * acknowledged, so a later replay finds it. It counts as `skipped`. The filter must not settle the record. If the filter
-   * throws, the replay errors with its error, and the record and all after it stay where they are.
+   * throws or returns a promise, the replay errors, and the record and all after it stay where they are.
    *
    * With `until: 'forever'`, records left out are read again only after something else was written to the topic, which is
    * checked every second. Then the whole topic is replayed once more.

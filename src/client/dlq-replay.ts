@@ -1,9 +1,10 @@
 import { concat, defer, EMPTY, ignoreElements, mergeMap, Observable, of, type Subscriber, take, tap, timer } from 'rxjs'
 import type { Clock } from '../clock.js'
 import { RxMikaError } from '../errors.js'
+import { synchronous } from '../operators/synchronous.js'
 import type { RecordMetadata } from '../publish.js'
 import type { ReadRecord } from '../read-record.js'
-import type { DeliveredRecord } from '../record.js'
+import type { ConsumeRecord, DeliveredRecord } from '../record.js'
 import { DlqLedger, ledgerNoteOf } from '../retry/dlq-ledger.js'
 import type { Assignment } from './assignment.js'
 import type { DlqReplayOptions, DlqReplayProgress } from './client.js'
@@ -98,7 +99,7 @@ export class DlqReplays {
     const replay = this.#replay
     if (replay === undefined) return 0
     try {
-      if (replay.filter !== undefined && !replay.filter(record)) {
+      if (replay.filter !== undefined && !filtered(replay.filter, record)) {
         this.#leaveOut(replay, assignment, record)
         return undefined
       }
@@ -287,6 +288,10 @@ export class DlqReplays {
   #drain(): void {
     for (const assignment of this.host.dlqAssignments() ?? []) assignment.drainSoon()
   }
+}
+
+function filtered(filter: (record: ConsumeRecord) => boolean, record: DeliveredRecord): boolean {
+  return synchronous('replayDlq: filter must return a boolean', filter(record))
 }
 
 /** Without a filter nothing is written back, so a replay can go on without checks. */

@@ -32,7 +32,11 @@ function positions(from: ReadonlyMap<unknown, unknown>): ReadonlyMap<number, num
   for (const [partition, offset] of from) {
     if (!isPartition(partition)) throw invalid('read: a partition in from', partition, 'must be an integer ≥ 0')
     if (typeof offset !== 'bigint' || offset < 0n || offset > maxOffset) {
-      throw invalid(`read: the offset of partition ${partition} in from`, offset, 'must be a bigint ≥ 0')
+      throw invalid(
+        `read: the offset of partition ${partition} in from`,
+        offset,
+        `must be a bigint from 0 to ${maxOffset}`,
+      )
     }
     found.set(partition, Number(offset))
   }

@@ -17,7 +17,7 @@ export function configureSeek(to: SeekTo): { readonly partition: number | undefi
   const { partition, offset } = to
   if (partition !== undefined) checkInteger('seek: partition', partition, 0, 2 ** 31 - 1)
   if (typeof offset !== 'bigint' || offset < 0n || offset > maxOffset) {
-    throw invalid('seek: offset', offset, 'must be a bigint ≥ 0')
+    throw invalid('seek: offset', offset, `must be a bigint from 0 to ${maxOffset}`)
   }
   return { partition, position: Number(offset) }
 }

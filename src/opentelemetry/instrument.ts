@@ -85,6 +85,15 @@ export function instrument(client: Client, options: InstrumentOptions = {}): Sub
   if (parent !== 'message' && parent !== 'none') {
     throw invalid('instrument: parent', parent, "must be 'message' or 'none'")
   }
+  if (tracerProvider !== undefined && typeof tracerProvider?.getTracer !== 'function') {
+    throw invalid('instrument: tracerProvider', tracerProvider, 'must be a TracerProvider')
+  }
+  if (meterProvider !== undefined && typeof meterProvider?.getMeter !== 'function') {
+    throw invalid('instrument: meterProvider', meterProvider, 'must be a MeterProvider')
+  }
+  if (propagator !== undefined && typeof propagator?.inject !== 'function') {
+    throw invalid('instrument: propagator', propagator, 'must be a TextMapPropagator')
+  }
   const tracer = (tracerProvider ?? trace.getTracerProvider()).getTracer('rxmika', undefined, schema)
   const meter = (meterProvider ?? metrics.getMeterProvider()).getMeter('rxmika', undefined, schema)
   const spans = new Spans(tracer, new Propagation(propagator ?? registered), parent)

@@ -34,14 +34,13 @@ const longestRetry = 2_000
  * ```
  *
  * @param driver Sends the commits.
- * @throws ConfigurationError if `driver` is not an object, or an option is invalid or unknown.
+ * @throws ConfigurationError if `driver` is not a driver, or an option is invalid or unknown.
  */
 export function commitOffsets(
   driver: Pick<Driver, 'commit' | 'scheduler'>,
   options: CommitOffsetsOptions = {},
 ): OperatorFunction<CommitPoint | readonly CommitPoint[], Committed> {
-  if (typeof driver !== 'object' || driver === null)
-    throw invalid('commitOffsets: the driver', driver, 'must be a driver')
+  if (typeof driver?.commit !== 'function') throw invalid('commitOffsets: the driver', driver, 'must be a driver')
   checkOptions('commitOffsets', options, known)
   if (options.onError !== undefined) checkFunction('commitOffsets: onError', options.onError)
   return source =>

@@ -1,6 +1,6 @@
 import { from, Observable, type ObservableInput, type OperatorFunction } from 'rxjs'
 import type { CommitPoint } from '../commit-point.js'
-import { checkOptions, type KnownOptions } from '../options.js'
+import { checkLimit, checkOptions, type KnownOptions } from '../options.js'
 import { type BarrierRecord, CompletedPrefix } from './completed-prefix.js'
 import { subscribeLinked } from './subscribe-linked.js'
 
@@ -50,16 +50,13 @@ const known: KnownOptions<CompletionBarrierOptions> = { flush: true }
  * ```
  *
  * @param count How many records make a group; an integer ≥ 1, default 1. `Infinity`: only `flush` emits positions.
- * @throws RangeError if `count` is neither an integer ≥ 1 nor `Infinity`.
- * @throws ConfigurationError for an unknown option.
+ * @throws ConfigurationError if `count` is neither an integer ≥ 1 nor `Infinity`, or for an unknown option.
  */
 export function completionBarrier(
   count = 1,
   options: CompletionBarrierOptions = {},
 ): OperatorFunction<BarrierSignal, CommitPoint> {
-  if (!(count >= 1) || (Number.isFinite(count) && !Number.isInteger(count))) {
-    throw new RangeError(`completionBarrier: count must be an integer ≥ 1 or Infinity (got ${count})`)
-  }
+  checkLimit('completionBarrier: count', count)
   checkOptions('completionBarrier', options, known)
   return source =>
     new Observable(subscriber => {

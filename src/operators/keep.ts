@@ -1,8 +1,8 @@
 import { type MonoTypeOperatorFunction, Observable, type OperatorFunction } from 'rxjs'
 import { checkFunction } from '../options.js'
 import type { ConsumeRecord } from '../record.js'
-import { isPromise } from './is-promise.js'
 import { subscribeLinked } from './subscribe-linked.js'
+import { synchronous } from './synchronous.js'
 
 /**
  * `filter` for records: emits the records for which the predicate is true, and acks the others.
@@ -41,8 +41,7 @@ export function keep<R extends ConsumeRecord<unknown>>(
         next: record => {
           let kept: unknown
           try {
-            kept = predicate(record, index++)
-            if (isPromise(kept)) throw new TypeError('keep: the predicate returned a promise; it must return a boolean')
+            kept = synchronous('keep: the predicate must return a boolean', predicate(record, index++))
           } catch (reason) {
             record.fail(reason)
             return

@@ -7,17 +7,19 @@ import {
   type Subscription,
 } from 'rxjs'
 import { deliveryBehind } from '../delivery.js'
-import { checkDuration, checkFunction, checkOptions, type KnownOptions } from '../options.js'
+import { checkDuration, checkFunction, checkOptions, checkScheduler, type KnownOptions } from '../options.js'
 import type { ConsumeRecord } from '../record.js'
 import { isOpen } from './is-open.js'
 import { RebalanceWatch } from './rebalance-watch.js'
 import { subscribeLinked } from './subscribe-linked.js'
+import { synchronous } from './synchronous.js'
 
 /** The options of `latest`. */
 export interface LatestOptions<R = ConsumeRecord> {
   /**
    * Returns the value by which records supersede each other; default: topic and key. Buffers are compared by their bytes,
-   * other values as keys of a `Map`. For null and undefined the record is emitted at once. If it throws, the record fails.
+   * other values as keys of a `Map`. For null and undefined the record is emitted at once. If it throws or returns a
+   * promise, the record fails.
    */
   readonly by?: ((record: R) => unknown) | undefined
   /** Times `ms`; default `asyncScheduler`. */
@@ -58,6 +60,7 @@ export function latest<R extends ConsumeRecord<unknown>>(
   checkOptions('latest', options, known)
   if (options.by !== undefined) checkFunction('latest: by', options.by)
   const { by, scheduler = asyncScheduler } = options
+  checkScheduler('latest: scheduler', scheduler)
   return source =>
     new Observable(subscriber => {
       const waiting = new Waiting(ms, by, scheduler, subscriber)
@@ -188,7 +191,7 @@ class Waiting<R extends ConsumeRecord<unknown>> {
       // By topic as well: the source may merge several topics, and their keys are unrelated.
       return key === null ? undefined : `${record.topic}/${key.toString('latin1')}`
     }
-    const key = this.by(record) ?? undefined
+    const key = synchronous('latest: by must return a value', this.by(record)) ?? undefined
     return Buffer.isBuffer(key) ? `bytes/${key.toString('latin1')}` : key
   }
 }

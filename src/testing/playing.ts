@@ -2,6 +2,7 @@ import { defer, EMPTY, mergeMap, type Observable, type SchedulerLike, throwError
 import type { Client, ClientOptions } from '../client/client.js'
 import type { MemoryBroker } from '../drivers/memory/index.js'
 import { ConfigurationError } from '../errors.js'
+import { isPromise } from '../operators/is-promise.js'
 import { checkInteger, checkOptions } from '../options.js'
 import { type ConsumeRecord, deliveryOf } from '../record.js'
 import type { Choices } from './choices.js'
@@ -64,7 +65,7 @@ export class Playing {
 
   /** Builds the scenario. */
   perform(scenario: Scenario): readonly Client[] {
-    scenario(this.#simulation)
+    refusePromise('the scenario', scenario(this.#simulation))
     return this.clients
   }
 
@@ -105,7 +106,7 @@ export class Playing {
   /**
    * Judges the run.
    *
-   * @throws `BrokenInvariant`, or what `check` throws.
+   * @throws `BrokenInvariant`, or what `check` throws. `ConfigurationError` if `check` returns a promise.
    */
   judge(check: HistoryCheck): void {
     const broken = firstBroken(this.entries, {
@@ -116,7 +117,7 @@ export class Playing {
       isExempt: topic => topic === this.members.topic('dlqTopic'),
     })
     if (broken !== undefined) throw new BrokenInvariant(broken.rule, broken.message)
-    check(this.history)
+    refusePromise('the check', check(this.history))
   }
 
   get history(): History {
@@ -181,4 +182,11 @@ export class Playing {
 function atMost(what: string, max: number): number {
   checkInteger(`${what}: at most`, max, 0)
   return max
+}
+
+/** A promise would be ignored, and with it a check that fails. */
+function refusePromise(what: string, returned: unknown): void {
+  if (!isPromise(returned)) return
+  returned.then(undefined, () => {})
+  throw new ConfigurationError(`${what} returned a promise; it must do its work synchronously, in virtual time`)
 }

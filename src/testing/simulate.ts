@@ -1,10 +1,12 @@
 import { knownOfBroker } from '../drivers/memory/broker-options.js'
 import type { MemoryBrokerOptions } from '../drivers/memory/index.js'
+import { ConfigurationError } from '../errors.js'
 import { checkFunction, checkInteger, checkOptions, invalid, type KnownOptions } from '../options.js'
 import { Choices, essential } from './choices.js'
 import type { MarbleRun } from './marble-run.js'
 import type { Context } from './picture.js'
 import { BrokenInvariant, type Playing } from './playing.js'
+import { PromiseWatch } from './promise-watch.js'
 import { runVirtually } from './run-marbles.js'
 import type { HistoryCheck, Scenario } from './scenario.js'
 import {
@@ -103,18 +105,28 @@ const maxShrinkRuns = 2_000
  * })
  *
  * @throws An `Error` that shows the seed, what is wrong, the smallest schedule found as marble diagrams, and a marble test
- * that fails in the same way; its `cause` is the first failure. `ConfigurationError` for invalid options. An exception of
- * the scenario itself.
+ * that fails in the same way; its `cause` is the first failure. `ConfigurationError` for invalid options, for a scenario or a
+ * check that returns a promise, and if no record of any run was settled because handlers return promises. An exception of the
+ * scenario itself.
  */
 export function simulate(options: SimulateOptions): SimulationReport {
   const simulator = new Simulator(options)
   const { seed = 1, runs = 1_000 } = options
+  let settled = 0
+  let seedWithDeliveries = seed
   const report = { runs, deliveries: 0, faults: {} as Partial<Record<Fault['kind'], number>> }
   for (let at = seed; at < seed + runs; at++) {
     const outcome = simulator.draw(at)
     if (outcome.failure !== undefined) throw explained(simulator.shrink(outcome), at, outcome, options)
+    if (report.deliveries === 0) seedWithDeliveries = at
     report.deliveries += outcome.deliveries
+    settled += outcome.settled
     for (const { kind } of outcome.schedule.faults) report.faults[kind] = (report.faults[kind] ?? 0) + 1
+  }
+  if (report.deliveries > 0 && settled === 0 && simulator.makesPromises(seedWithDeliveries)) {
+    throw new ConfigurationError(
+      `simulate: ${report.deliveries} records were delivered and none was settled: the scenario makes promises, and in virtual time no promise settles; return an Observable, such as sim.work(record)`,
+    )
   }
   return report
 }
@@ -132,6 +144,8 @@ interface Outcome {
   readonly schedule: Schedule
   readonly topics: Stage['topics']
   readonly deliveries: number
+  /** How many records were acked or failed. */
+  readonly settled: number
   readonly failure: Failure | undefined
 }
 
@@ -141,6 +155,7 @@ class Simulator {
   readonly #broker: MemoryBrokerOptions
   readonly #tail: number
   readonly #latency: number
+  #promises: PromiseWatch | undefined
 
   constructor(readonly options: SimulateOptions) {
     checkOptions('simulate', options, known)
@@ -182,6 +197,13 @@ class Simulator {
   draw(seed: number): Outcome {
     const latency = drawLatency(seed, this.#latency)
     return this.#run(latency, new Choices({}, seed), stage => drawSchedule(seed, latency, stage))
+  }
+
+  /** Whether code of the scenario makes promises in the run of a seed. Its own method, because watching them takes time. */
+  makesPromises(seed: number): boolean {
+    this.#promises = new PromiseWatch()
+    this.draw(seed)
+    return this.#promises.seen
   }
 
   /** The smallest schedule found that fails for the same reason. Deterministic. */
@@ -232,6 +254,7 @@ class Simulator {
         },
         topics: stage.topics,
         deliveries: playing.entries.filter(({ what }) => what === 'delivered').length,
+        settled: playing.entries.filter(({ what }) => what === 'acked' || what === 'failed').length,
         failure,
       }
     })
@@ -241,7 +264,8 @@ class Simulator {
   /** @param faults Faults without effect are removed from it. */
   #failureOf(run: MarbleRun, playing: Playing, faults: Map<Context, Fault>, flush: () => void): Failure | undefined {
     try {
-      flush()
+      if (this.#promises === undefined) flush()
+      else this.#promises.during(flush)
       run.stopWatching()
       for (const { error, input } of run.problems) {
         const fault = input && faults.get(input)

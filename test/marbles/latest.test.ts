@@ -215,6 +215,15 @@ describe('latest', () => {
     })
   })
 
+  it('fails a record for which `by` returns a promise, which would be a key of its own', () => {
+    run(({ input, owner, flush, expect: expectMarks }) => {
+      expectMarks(input('-a-|').pipe(latest(2, { by: () => Promise.resolve(1) })), '---|')
+      flush()
+      const reason = new TypeError('latest: by must return a value (got a promise)')
+      expect(owner.settlements).toEqual([{ offset: 0, how: 'failed', reason, retry: true }])
+    })
+  })
+
   it('does not let one topic supersede the records of another', () => {
     run(({ input, owner, flush, expect: expectMarks }) => {
       const other = fakeRecord({ owner: new FakeOwner('refunds'), key: 'a', value: 'x' })

@@ -198,6 +198,24 @@ describe('replayDlq with a filter', () => {
     expect(broker.committed('billing', 'dlq', 0)).toBe(3n)
   })
 
+  it('errors for a filter that returns a promise, which would let every record through', () => {
+    const { clock, broker, start, dead, values } = setUp()
+    dead('a', 'b')
+    const { client, seen, replay } = start()
+    clock.runTo(100)
+    const told = replay({ filter: (async () => false) as unknown as () => boolean })
+    clock.runTo(200)
+    expect(told.end).toEqual(new TypeError('replayDlq: filter must return a boolean (got a promise)'))
+    expect(seen).toEqual([])
+    // Nothing is lost by it: the next replay delivers all.
+    expect(replay().end).toBeUndefined()
+    clock.runTo(300)
+    expect(seen).toEqual(['a', 'b'])
+    expect(values()).toEqual(['a', 'b'])
+    expect(broker.committed('billing', 'dlq', 0)).toBe(2n)
+    client.close()
+  })
+
   it('refuses a filter that is no function', () => {
     const { start } = setUp()
     const { client } = start()

@@ -22,6 +22,7 @@ import {
   retryTopic,
   steps,
 } from 'rxmika'
+import { instrument } from 'rxmika/opentelemetry'
 import { memoryBroker, recordMarbles, runMarbles, simulate } from 'rxmika/testing'
 import { afterAll, describe, expect, it } from 'vitest'
 import { configure } from '../../src/client/config.js'
@@ -171,11 +172,11 @@ const takers: Record<
     has: { partitions: 'word', from: 'word', until: 'word' },
   },
   stalls: { call: (options: never) => client().stalls(options), has: { all: 'boolean' } },
-  latest: { call: (options: never) => latest(5, options), has: { by: 'function' } },
+  latest: { call: (options: never) => latest(5, options), has: { by: 'function', scheduler: 'word' } },
   deadLetterOf: { call: (options: never) => deadLetterOf({}, options), has: { group: 'name' } },
   handle: {
     call: (options: never) => handle(() => {}, options),
-    has: { concurrency: 'limit', order: 'word', timeout: 'ms', onBatchFailure: 'word' },
+    has: { concurrency: 'limit', order: 'word', timeout: 'ms', scheduler: 'word', onBatchFailure: 'word' },
   },
   decode: { call: (options: never) => decode(String, options), has: { concurrency: 'limit', tombstones: 'word' } },
   completionBarrier: { call: (options: never) => completionBarrier(1, options), has: {} },
@@ -242,6 +243,10 @@ const takers: Record<
       latency: 'integer',
       tail: 'integer',
     },
+  },
+  instrument: {
+    call: (options: never) => instrument(client(), options),
+    has: { tracerProvider: 'word', meterProvider: 'word', propagator: 'word', parent: 'word' },
   },
   recordMarbles: {
     call: (options: never) => recordMarbles(client(), options),
@@ -408,6 +413,21 @@ describe('what is called wrongly throws there', () => {
       'publish with a number in a pair',
       () => client().publish({ ...record, headers: [['a', 7]] } as never),
       "publish to orders: header 'a' must be a Buffer, a string or null (got 7)",
+    ],
+    [
+      'completionBarrier(0)',
+      () => completionBarrier(0),
+      'completionBarrier: count must be an integer ≥ 1 or Infinity (got 0)',
+    ],
+    [
+      'commitOffsets({})',
+      () => commitOffsets({} as never),
+      'commitOffsets: the driver must be a driver (got an object)',
+    ],
+    [
+      'failNext of another kind',
+      () => memoryBroker().failNext('publish' as never, new Error('no')),
+      "failNext: kind must be 'produce', 'commit' or 'fetch' (got 'publish')",
     ],
     ['createClient(null)', () => createClient(null as never), 'createClient: options must be an object (got null)'],
     [

@@ -1,4 +1,4 @@
-import { concatMap, delay, mergeMap, of, tap } from 'rxjs'
+import { concatMap, delay, mergeMap, NEVER, of, tap } from 'rxjs'
 import { type Driver, handle } from 'rxmika'
 import { type HistoryCheck, runMarbles, type Scenario, type Simulation, simulate } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
@@ -166,6 +166,37 @@ describe('simulate', () => {
         })
     }
     runPrinted(error, { impatient: mended, check: inOrder, inOrder })
+  })
+
+  it('refuses promises, which virtual time never settles: a check would pass whatever it finds', () => {
+    const complaint = (options: object) => errorOf(() => simulate({ scenario: two, runs: 5, ...options })).message
+    expect(complaint({ check: () => Promise.reject(new Error('nobody sees this')) })).toContain(
+      'simulate: seed 1: the check returned a promise; it must do its work synchronously, in virtual time',
+    )
+    expect(complaint({ scenario: async () => {} })).toBe(
+      'the scenario returned a promise; it must do its work synchronously, in virtual time',
+    )
+    const awaiting = (sim: Simulation) => {
+      sim
+        .createClient()
+        .topic('orders')
+        .pipe(handle(async () => {}))
+        .subscribe()
+    }
+    expect(complaint({ scenario: awaiting })).toMatch(
+      /^simulate: \d+ records were delivered and none was settled: the scenario makes promises/,
+    )
+  })
+
+  it('may leave every record unsettled without a promise', () => {
+    const waiting = (sim: Simulation) => {
+      sim
+        .createClient()
+        .topic('orders')
+        .pipe(handle(() => NEVER))
+        .subscribe()
+    }
+    expect(simulate({ scenario: waiting, runs: 5 }).deliveries).toBeGreaterThan(0)
   })
 
   it('says which option makes no sense', () => {

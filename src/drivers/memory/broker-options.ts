@@ -1,4 +1,4 @@
-import { checkDuration, checkInteger, checkOptions, invalid, type KnownOptions } from '../../options.js'
+import { checkDuration, checkInteger, checkOptions, checkScheduler, invalid, type KnownOptions } from '../../options.js'
 import type { MemoryBrokerOptions } from './broker.js'
 
 /** Exported for options that extend these. */
@@ -22,9 +22,7 @@ export function checkBrokerOptions(options: MemoryBrokerOptions): void {
     }
   } else checkInteger('memoryBroker: partitions', partitions, 1)
   checkDuration('memoryBroker: latency', latency)
-  if (scheduler !== undefined && typeof scheduler?.schedule !== 'function') {
-    throw invalid('memoryBroker: scheduler', scheduler, 'must be a scheduler of RxJS')
-  }
+  if (scheduler !== undefined) checkScheduler('memoryBroker: scheduler', scheduler)
   if (typeof autoCreate !== 'boolean') throw invalid('memoryBroker: autoCreate', autoCreate, 'must be a boolean')
   checkInteger('memoryBroker: maxBatchRecords', maxBatchRecords, 1)
   checkInteger('memoryBroker: maxRecordBytes', maxRecordBytes, 0)

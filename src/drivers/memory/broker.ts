@@ -269,7 +269,7 @@ export class MemoryBroker {
     this.#obtainGroup(group).lose(topic, partition)
   }
 
-  /** Makes the next request of that kind fail once with `error`. Several errors are used in order. */
+  /** Makes the next request of that kind fail once with `error`. Several errors are used in order. @throws ConfigurationError for another kind. */
   failNext(kind: FaultyRequest, error: unknown): void {
     this.#cluster.faults.failNext(kind, error)
   }

@@ -1,4 +1,5 @@
 import { CommitError, FetchError, isRxMikaError, PublishError, type RxMikaError } from '../../errors.js'
+import { invalid } from '../../options.js'
 import { placeName } from '../../place.js'
 
 /** The requests that can be made to fail. */
@@ -9,6 +10,8 @@ export class Faults {
   readonly #next: Record<FaultyRequest, unknown[]> = { produce: [], commit: [], fetch: [] }
 
   failNext(kind: FaultyRequest, error: unknown): void {
+    if (!Object.hasOwn(this.#next, kind))
+      throw invalid('failNext: kind', kind, "must be 'produce', 'commit' or 'fetch'")
     this.#next[kind].push(error)
   }
 

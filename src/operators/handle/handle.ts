@@ -1,5 +1,13 @@
 import { asyncScheduler, Observable, type OperatorFunction, type SchedulerLike } from 'rxjs'
-import { checkDuration, checkFunction, checkLimit, checkOptions, invalid, type KnownOptions } from '../../options.js'
+import {
+  checkDuration,
+  checkFunction,
+  checkLimit,
+  checkOptions,
+  checkScheduler,
+  invalid,
+  type KnownOptions,
+} from '../../options.js'
 import type { ConsumeRecord } from '../../record.js'
 import { subscribeLinked } from '../subscribe-linked.js'
 import { followConcurrency, isChanging } from './concurrency.js'
@@ -120,6 +128,7 @@ export function handle<I extends Handleable, P>(
   if (changing === undefined) checkLimit('handle: concurrency', concurrency)
   const limit = changing === undefined ? (concurrency as number) : 0
   if (timeout !== undefined) checkDuration('handle: timeout', timeout, 1)
+  checkScheduler('handle: scheduler', scheduler)
   return source =>
     new Observable(subscriber => {
       const handling = new Handling(
