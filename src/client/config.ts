@@ -15,8 +15,6 @@ import { checkSsl } from './ssl.js'
 /** The checked options of a client, with the environment's values and the defaults filled in. */
 export interface Config {
   readonly brokers: readonly string[]
-  readonly ssl: SslOptions
-  readonly sasl: SaslOptions | undefined
   readonly startFrom: StartFrom
   readonly suffix: string
   readonly clientId: string
@@ -38,6 +36,12 @@ export interface Config {
   readonly stallAfter: number
   readonly leaks: LeakAction
   readonly codecs: Codecs
+}
+
+/** Apart from the rest, which objects refer to that programs may print. */
+export interface Credentials {
+  readonly ssl: SslOptions
+  readonly sasl: SaslOptions | undefined
 }
 
 const known: KnownOptions<ClientOptions> = {
@@ -72,7 +76,7 @@ const known: KnownOptions<ClientOptions> = {
 const mechanisms = ['plain', 'scram-sha-256', 'scram-sha-512'] as const
 
 /** @throws ConfigurationError naming the option or key, with its value unless that is a secret. */
-export function configure(options: ClientOptions): Config {
+export function configure(options: ClientOptions): Config & Credentials {
   checkOptions('createClient', options, known)
   const env = reader(options.env)
   const { suffix = env('KAFKA_GLOBAL_SUFFIX') ?? '' } = options

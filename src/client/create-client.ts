@@ -1,3 +1,4 @@
+import type { InspectOptions } from 'node:util'
 import { concat, defer, EMPTY, NEVER, type Observable, tap, throwError } from 'rxjs'
 import { type Onlooker, onlooker } from '../channels.js'
 import { clockOf } from '../clock.js'
@@ -8,6 +9,7 @@ import type { ClientState, Place, Stall, StallsOptions } from '../events.js'
 import type { ClientHealth, ClientMetrics } from '../metrics.js'
 import { invalid } from '../options.js'
 import type { PublishRecord, RecordMetadata } from '../publish.js'
+import { inspected, inspectedAs } from '../readable.js'
 import { GroupHeaders } from '../retry/headers.js'
 import { routing } from '../routing.js'
 import { checkReplay, configurePublish, configureStalls } from './call-options.js'
@@ -58,8 +60,8 @@ export function createClient(options: ClientOptions = {}): Client {
 /** Composes the parts of a client. Each part is a file that can be read alone; its host interface lists what it needs of the others. */
 class KafkaClient implements Client {
   readonly closed: Promise<CloseReport>
-  readonly [routing]: Failures
-  readonly [onlooker]: Onlooker
+  readonly #failures: Failures
+  readonly #onlooker: Onlooker
   readonly #config: Config
   readonly #driver: Driver
   readonly #reports: Reports
@@ -74,8 +76,9 @@ class KafkaClient implements Client {
   readonly #seeks: Seeks
 
   constructor(options: ClientOptions) {
-    const config = configure(options)
-    const { brokers, ssl, sasl, codecs, metadataMaxAge, suffix, group } = config
+    // Only the driver gets the credentials.
+    const { ssl, sasl, ...config } = configure(options)
+    const { brokers, codecs, metadataMaxAge, suffix, group } = config
     const driver = options.driver ?? kafkaDriver({ brokers, ssl, sasl, codecs, metadataMaxAge })
     const machine = clockOf(driver)
     const wallClock = new WallClock(machine)
@@ -95,9 +98,9 @@ class KafkaClient implements Client {
       ...{ publisher, closeBy },
       pause: topic => this.#topics.pause(topic),
     })
-    this[routing] = failures
+    this.#failures = failures
     const user = (topic: string | undefined) => topic && names.user(topic)
-    this[onlooker] = {
+    this.#onlooker = {
       ...{ clientId: config.clientId, group, retryTopic: user(config.retryTopic), dlqTopic: user(config.dlqTopic) },
       errors: reports.onlookers.asObservable(),
     }
@@ -258,6 +261,25 @@ class KafkaClient implements Client {
 
   health(): ClientHealth {
     return this.#health.look()
+  }
+
+  // Not properties of the object itself, because these are printed with it.
+  get [routing](): Failures {
+    return this.#failures
+  }
+
+  get [onlooker](): Onlooker {
+    return this.#onlooker
+  }
+
+  /** For logs: without the internals, which are large. */
+  toJSON(): unknown {
+    const { clientId, group, retryTopic, dlqTopic } = this.#onlooker
+    return { state: this.currentState, clientId, group, retryTopic, dlqTopic }
+  }
+
+  [inspected](...rest: [depth: number, options: InspectOptions, inspect: typeof import('node:util').inspect]): string {
+    return inspectedAs('Client', this.toJSON() as object, ...rest)
   }
 
   get errors() {

@@ -218,6 +218,39 @@ describe('what a client tells', () => {
   })
 })
 
+describe('a client from outside', () => {
+  const secret = 'correct horse battery staple'
+  const credentials = [
+    { sasl: { mechanism: 'plain', username: 'me', password: secret } },
+    { sasl: { mechanism: 'scram-sha-512', username: 'me', password: secret } },
+    { sasl: { mechanism: 'aws', authorizationIdentity: 'me', accessKeyId: 'id', secretAccessKey: secret } },
+    { ssl: { passphrase: secret, key: secret } },
+    { env: { KAFKA_SASL_MECHANISM: 'PLAIN', KAFKA_SASL_USERNAME: 'me', KAFKA_SASL_PASSWORD: secret } },
+  ] as const
+
+  it.each(credentials)('is its state and its names, and never its credentials: %#', async options => {
+    const client = createClient({ env: {}, brokers: ['127.0.0.1:9'], group: 'billing', logger: false, ...options })
+    expect(seen(client)).toEqual({ state: 'idle', clientId: 'rxmika', group: 'billing' })
+    expect(inspect(client, { breakLength: Infinity })).toMatch(
+      /^Client \{ state: 'idle', clientId: 'rxmika', group: 'billing'/,
+    )
+    const records = client.topic('orders')
+    // However deep somebody looks, and whatever holds the client.
+    for (const value of [client, { client }, records, client.events, client.errors, client.publish([])]) {
+      for (const how of [
+        {},
+        { showHidden: true },
+        { customInspect: false },
+        { customInspect: false, showHidden: true },
+      ]) {
+        expect(inspect(value, { depth: Infinity, ...how })).not.toContain(secret)
+      }
+      expect(JSON.stringify(value)).not.toContain(secret)
+    }
+    await client.close()
+  })
+})
+
 it('anything is readable: JSON never throws, and nothing without end comes of it', () => {
   const any = fc.anything({
     withBigInt: true,

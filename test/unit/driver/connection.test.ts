@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
+import type { ConnectionOptions } from 'node:tls'
 import { pino } from 'pino'
 import { lastValueFrom } from 'rxjs'
 import { createClient, type RxMikaError } from 'rxmika'
@@ -178,8 +179,8 @@ describe.concurrent('a driver', () => {
 })
 
 describe.concurrent('brokers that cannot be reached are reported within 5 s, by address and reason:', () => {
-  async function report(address: string, ends: (end: () => Promise<void>) => void) {
-    const driver = new KafkaDriver({ brokers: [address] })
+  async function report(address: string, ends: (end: () => Promise<void>) => void, ssl?: ConnectionOptions) {
+    const driver = new KafkaDriver({ brokers: [address], ssl })
     ends(async () => {
       await lastValueFrom(driver.close(), { defaultValue: undefined })
     })
@@ -219,6 +220,19 @@ describe.concurrent('brokers that cannot be reached are reported within 5 s, by 
     expect(message).toContain('does not answer')
     expect(took).toBeLessThan(5_000)
   }, 10_000)
+
+  it.for([
+    ['a key that is none', { key: 'a secret' }, /the option ssl cannot be used: error:/],
+    [
+      'ticket keys that are no bytes',
+      { ticketKeys: 'a secret' as never },
+      /the option ssl cannot be used: .*options\.ticketKeys/,
+    ],
+  ] as const)('TLS with %s, without its value', async ([, ssl, reason], { onTestFinished, expect }) => {
+    const { message } = await report('127.0.0.1:9', onTestFinished, ssl)
+    expect(message).toMatch(reason)
+    expect(message).not.toContain('a secret')
+  })
 
   it('a port that speaks something else, for good', async ({ onTestFinished, expect }) => {
     const server = createServer(socket => socket.on('error', () => {}).end('HTTP/1.1 400 Bad Request\r\n\r\n'))

@@ -43,7 +43,7 @@ export function openSocket(
     const options = ssl === true || !encrypted ? {} : (ssl as tls.ConnectionOptions)
     const reader = new Reader()
     const socket = encrypted
-      ? tls.connect({ host, port, ...(net.isIP(host) === 0 ? { servername: host } : {}), ...options })
+      ? encryptedSocket(address, { host, port, ...(net.isIP(host) === 0 ? { servername: host } : {}), ...options })
       : net.connect({ host, port, onread: reader.onread })
     const fail = (error: Error) => {
       clearTimeout(timer)
@@ -74,6 +74,16 @@ export function openSocket(
       resolve({ socket, receive: (take, room) => reader.give(take, room) })
     })
   })
+}
+
+/** Node throws for a key or a certificate that it cannot read. The error has the name of the option, never its value. */
+function encryptedSocket(address: Address, options: tls.ConnectionOptions): tls.TLSSocket {
+  try {
+    return tls.connect(options)
+  } catch (error) {
+    const why = (error as Error).message.replace(/ Received .*/s, '')
+    throw new RefusedConnectionError(`the option ssl cannot be used: ${why}`, address)
+  }
 }
 
 /** Passes on what a socket reads. Bytes that arrive before `receive` are kept. */
