@@ -6,7 +6,11 @@ import './snappy.js'
 
 export const quiet = (brokers: string[]) => new Kafka({ brokers, logLevel: logLevel.NOTHING })
 
-/** A kafkajs consumer of the task's topic, until the meter has seen everything, or so large a part of it. */
+/**
+ * A run with a kafkajs consumer, until the meter has counted all records.
+ *
+ * @param part The share of the records that is consumed, from 0 to 1.
+ */
 export function kafkajs(run: (meter: Meter) => Parameters<Consumer['run']>[0], part = 1): Work {
   return async ({ brokers, topic, group, records }) => {
     const consumer = quiet(brokers).consumer({ groupId: group })
@@ -21,7 +25,7 @@ export function kafkajs(run: (meter: Meter) => Parameters<Consumer['run']>[0], p
   }
 }
 
-/** A client of this library, until the meter has seen everything and all of it is committed. */
+/** A run with a client of this library, until the meter has counted all records and all are committed. */
 export function rxmika(
   attach: (client: Client, meter: Meter, task: Task) => void,
   options: (task: Task) => ClientOptions = () => ({}),
@@ -35,7 +39,7 @@ export function rxmika(
     client.start().subscribe(error => console.error(error))
     await meter.done
     const { drained } = await client.closeGracefully()
-    if (!drained) throw new Error('not everything was settled')
+    if (!drained) throw new Error('some records were not settled')
     return meter.measurement
   }
 }

@@ -3,8 +3,8 @@ import { Socket } from 'node:net'
 const offsetCommit = 8
 
 /**
- * Counts the OffsetCommit requests of this process as they are handed to a socket, whichever client makes them: kafkajs,
- * which also writes for this library, hands over whole requests, the size and the request's key in front.
+ * Counts the OffsetCommit requests that this process writes to sockets. This works for kafkajs and for this library, because
+ * both write each request with one call: its size first, then its API key.
  */
 export class CommitRequests {
   readonly #times: number[] = []
@@ -22,7 +22,7 @@ export class CommitRequests {
     return this.#times.length
   }
 
-  /** Between the first and the last one. */
+  /** The average rate between the first and the last request. */
   get perSecond(): number {
     if (this.count < 2) return 0
     return ((this.count - 1) * 1_000) / (this.#times.at(-1)! - this.#times[0]!)

@@ -2,8 +2,8 @@ import { build } from 'esbuild'
 import { here, scripts } from './scripts.js'
 
 /**
- * Makes JavaScript of the scripts: a process that compiles TypeScript as it goes has some 35 MiB of that, and threads.
- * Packages stay what they are, this one's build included.
+ * Compiles the scripts to JavaScript beforehand: compiling at run time would add some 35 MiB and threads to a measured process.
+ * Packages are not bundled, this library's build included.
  */
 export async function compile(): Promise<void> {
   await build({
@@ -12,7 +12,7 @@ export async function compile(): Promise<void> {
     outdir: here,
     bundle: true,
     packages: 'external',
-    // `sideEffects: false` of the package is said of its build.
+    // `sideEffects: false` in package.json is true of the build, not of these scripts.
     ignoreAnnotations: true,
     platform: 'node',
     format: 'esm',

@@ -3,7 +3,7 @@ import { pathToFileURL } from 'node:url'
 import { Observable, Subject, type Subscriber } from 'rxjs'
 import type { BarrierSignal, ConsumeRecord } from 'rxmika'
 
-/** One compilation of the library's sources, by its folder: of these, or of another commit's. */
+/** The compiled modules of one commit, in a folder. */
 export class Build {
   constructor(readonly folder: string) {}
 
@@ -16,10 +16,10 @@ export class Build {
   }
 }
 
-/** Does its work and returns how long a record took, ns. */
+/** Resolves to the time per record, ns. */
 export type Case = (build: Build) => Promise<number>
 
-/** Deliveries that are completed in any order within a window, the way of slow handlers. */
+/** Records that complete in random order within a window, as with slow handlers. */
 function barrier(window: number): Case {
   return async build => {
     const { completionBarrier, DeliveredRecord } = await build.load()
@@ -55,8 +55,8 @@ function barrier(window: number): Case {
   }
 }
 
-/** What the processor takes to look at a window of records in such an order: no barrier can be faster. */
-function looking(window: number): Case {
+/** The time to read one field of each record in the same random order: a lower bound for any barrier. */
+function readOnly(window: number): Case {
   return async build => {
     const { DeliveredRecord } = await build.load()
     const order = shuffled(window)
@@ -77,7 +77,7 @@ function looking(window: number): Case {
 
 const consumed = 500_000
 
-/** The whole client on the memory broker, until everything is acked. */
+/** A whole client on the memory broker, until all records are acked. */
 function client(work: 'tap' | 'none' | 'key' | 'partition'): Case {
   return async build => {
     const { createClient, handle, memoryBroker } = await build.load()
@@ -115,14 +115,14 @@ export const cases: { readonly [name: string]: Case } = {
   'barrier, window of 100': barrier(100),
   'barrier, window of 10,000': barrier(10_000),
   'barrier, window of 1,000,000': barrier(1_000_000),
-  'no barrier, one look at each of 1,000,000': looking(1_000_000),
+  'no barrier, one read of each of 1,000,000': readOnly(1_000_000),
   'client in memory, tap(ack)': client('tap'),
   "client in memory, handle(async), order 'none'": client('none'),
   "client in memory, handle(async), order 'key'": client('key'),
   "client in memory, handle(async), order 'partition'": client('partition'),
 }
 
-/** Always the same. */
+/** A random order that is the same in every run. */
 function shuffled(length: number): Uint32Array {
   const order = Uint32Array.from({ length }, (_, at) => at)
   let seed = 42

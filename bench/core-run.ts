@@ -1,4 +1,4 @@
-// One case, one run, on one build, in a process of its own.
+// Runs one case once, on one build, in its own process.
 import { Build, cases } from './core-cases.js'
 
 const [folder, name] = process.argv.slice(2) as [string, string]

@@ -1,5 +1,5 @@
-// What this library itself costs, without a broker. With `--against <commit>` another commit is built beside this one,
-// and both run in turns: the only comparison that a busy machine does not spoil.
+// Measures the library alone, without a broker. With `--against <commit>` another commit is built too, and both run in
+// alternating order: only such a comparison is valid on a busy machine.
 import { execFile, execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -50,21 +50,21 @@ try {
 
 function row(name: string, byBuild: ReadonlyMap<string, readonly number[]>) {
   const [own, against] = [...byBuild.values()]
-  const shown = {
+  const figures = {
     case: name,
     median: Math.round(median(own!)),
     lowest: Math.round(Math.min(...own!)),
     highest: Math.round(Math.max(...own!)),
   }
-  if (against === undefined) return shown
+  if (against === undefined) return figures
   return {
-    ...shown,
+    ...figures,
     [options.against!]: Math.round(median(against)),
     ratio: Number((median(own!) / median(against)).toFixed(2)),
   }
 }
 
-/** The commit's sources, in a worktree of its own that borrows this one's packages. */
+/** Checks out the commit in a temporary worktree, which uses this worktree's node_modules. */
 function treeOf(commit: string): string {
   const folder = join(mkdtempSync(join(tmpdir(), 'rxmika-')), 'tree')
   execFileSync('git', ['worktree', 'add', '--detach', folder, commit], { cwd: here, stdio: 'ignore' })
@@ -72,7 +72,7 @@ function treeOf(commit: string): string {
   return folder
 }
 
-/** A tree's modules, each compiled by itself: the cases need some that the package keeps to itself. */
+/** Compiles a worktree's modules one by one, without bundling: the cases import some that the package does not export. */
 function modulesOf(tree: string): string {
   const folder = join(tree, '.compiled', 'modules')
   const options = ['--noCheck', '--declaration', 'false', '--outDir', folder]

@@ -1,10 +1,10 @@
 import { median } from './median.js'
 import type { Measurement } from './row.js'
 
-/** What the rounds of a row came to, contender by contender. */
+/** The measurements of a row, by contender. */
 export class Figures {
   readonly #measured: ReadonlyMap<string, Measurement[]>
-  /** What went wrong, in words. */
+  /** Messages about runs that failed and contenders that were left out. */
   readonly failures: string[] = []
 
   constructor(contenders: readonly string[]) {
@@ -15,17 +15,17 @@ export class Figures {
     this.#measured.get(contender)!.push(measurement)
   }
 
-  /** Those that were measured at least once. */
+  /** The contenders that were measured at least once. */
   get contenders(): string[] {
     return [...this.#measured].filter(([, measurements]) => measurements.length > 0).map(([name]) => name)
   }
 
-  /** All that any contender has, in the order in which they first came. */
+  /** The columns that any contender has, in order of first appearance. */
   get columns(): string[] {
     return [...new Set([...this.#measured.values()].flat().flatMap(measurement => Object.keys(measurement)))]
   }
 
-  /** One value a round; rounds that failed have none. */
+  /** One value per round. Failed rounds have none. */
   of(contender: string, column: string): number[] {
     const measurements = this.#measured.get(contender) ?? []
     return measurements.flatMap(measurement => measurement[column] ?? [])

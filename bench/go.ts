@@ -4,8 +4,8 @@ import type { Program } from './program.js'
 
 const sources = fileURLToPath(new URL('./go', import.meta.url))
 
-/** Its name in the rows: it works as MiKa in Go does, and is not MiKa itself. */
+/** The contender's name in the rows. It works as MiKa in Go does, but is not MiKa itself. */
 export const goName = 'Go: franz-go, as MiKa does it'
 
-/** The program in `go/`, doing one of its rows. */
+/** The program in `go/`, with the name of a row that it implements. */
 export const go = (row: string): Program => ({ command: async () => [await goProgram('bench', sources), row] })

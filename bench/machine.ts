@@ -6,7 +6,7 @@ import { run } from '../test/kafka/run.js'
 
 const versionOf = (name: string): string => createRequire(import.meta.url)(`${name}/package.json`).version
 
-/** Where and with what the figures were measured, as the tables' first lines. */
+/** Describes the machine and the versions, as text below the tables. */
 export async function circumstances(ownKafka: boolean): Promise<string> {
   const [cpu] = cpus()
   const memory = `${Math.round(totalmem() / 2 ** 30)} GiB`
@@ -19,7 +19,7 @@ export async function circumstances(ownKafka: boolean): Promise<string> {
   ].join('\n')
 }
 
-/** What is installed of the peers; of what is not there nothing is said. */
+/** The versions of the other clients, as far as they are installed. */
 async function peersLine(): Promise<string> {
   const packages = ['platformatic-kafka-1', 'platformatic-kafka-2', `node-${process.platform}-${process.arch}`]
   const npm = packages.map(name => {
@@ -28,7 +28,7 @@ async function peersLine(): Promise<string> {
     return name.startsWith('node-') ? `Node ${version}` : `@platformatic/kafka ${version}`
   })
   const known = [...npm, await goVersions()].filter(version => version !== undefined)
-  return known.length === 0 ? 'No peers.' : `Peers: ${known.join(', ')}.`
+  return known.length === 0 ? 'No other clients are installed.' : `Other clients: ${known.join(', ')}.`
 }
 
 function peerVersion(name: string): string | undefined {

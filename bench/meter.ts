@@ -1,15 +1,15 @@
 import type { Measurement } from './row.js'
 import { touch } from './touch.js'
 
-/** The column of the clock that starts with the first record. */
+/** The column for the clock that starts with the first record. */
 export const fromFirst = '1000/s from the first record'
 
 /**
  * Counts records and touches each value, as every real handler does.
  *
- * There are two clocks. One starts when a consumer has its partitions: a client that fetches much before it hands out
- * anything is seen by it. The other starts with the first record: what joining and the first fetch take does not blur a
- * short run by it.
+ * There are two clocks. The first starts when the consumer is assigned its partitions, so it includes the time of the first
+ * fetch; a client that fetches much before it delivers anything is slow by this clock. The second starts with the first
+ * record, so that a short run can be compared without the time for joining and the first fetch.
  */
 export class Meter {
   #seen = 0
@@ -27,7 +27,7 @@ export class Meter {
     })
   }
 
-  /** Once. The first record does it too. */
+  /** Starts the first clock. Later calls have no effect. The first record starts it too. */
   start(): void {
     if (this.#began === 0) this.#began = performance.now()
   }

@@ -1,7 +1,7 @@
 import { nodeNewer, peers } from './peers/install.js'
 import { type Program, script } from './program.js'
 
-/** @platformatic/kafka, whose first major version is the last one for Node 20, doing one of its rows. */
+/** @platformatic/kafka in two major versions, with the name of a row. Version 1 is the last one for Node 20. */
 export const platformatic = (row: string): { readonly [name: string]: Program } => ({
   '@platformatic/kafka 1': {
     command: async () => {

@@ -3,22 +3,22 @@ import { promisify } from 'node:util'
 import type { Measurement, Task } from './row.js'
 import { compiled, type Script } from './scripts.js'
 
-/** Prints its measurement as JSON, given the task as JSON behind its other arguments. */
+/** A program whose last argument is the task as JSON, and which prints its measurement as JSON. */
 export interface Program {
-  /** The program and its first arguments. Rejects with `Unavailable` when this machine lacks it. */
+  /** The program and its first arguments. Rejects with `Unavailable` if the program cannot run on this machine. */
   readonly command: () => Promise<readonly string[]>
 }
 
 const run = promisify(execFile)
 
-/** One of the compiled scripts, in a Node without a parent between it and us: what is killed is the script. */
+/** The command for a compiled script. Node runs it directly, so that a kill reaches the script itself. */
 export const script = (name: Script, args: readonly string[], node = process.execPath): readonly string[] => [
   node,
   compiled(name),
   ...args,
 ]
 
-/** One run. It is killed when it takes longer than anybody could need. */
+/** Runs a program once. It is killed after 5 minutes. */
 export async function measured(command: readonly string[], task: Task): Promise<Measurement> {
   const [program, ...args] = command
   const { stdout } = await run(program!, [...args, JSON.stringify(task)], {

@@ -1,16 +1,16 @@
 import type { Figures } from './figures.js'
 import { median } from './median.js'
 import type { Row } from './row.js'
-import { judged, shown } from './target.js'
+import { formatted, judged } from './target.js'
 
-/** A row's figures as a Markdown table, ready for docs/benchmarks.md; what failed is said below it. */
+/** Formats the figures of a row as a Markdown table for docs/benchmarks.md, with failures listed below it. */
 export function report(name: string, row: Row, figures: Figures, rounds: number, records: number): string {
   const columns = [row.figure, ...figures.columns.filter(column => column !== row.figure)]
   const head = [`\`${name}\``, ...columns, `to ${row.base}`, 'target']
   const base = figures.median(row.base, row.figure)
   const lines = figures.contenders.map(contender => {
     const own = figures.median(contender, row.figure)
-    const ratio = own === undefined || base === undefined ? '' : shown(own / base)
+    const ratio = own === undefined || base === undefined ? '' : formatted(own / base)
     const targets = (row.targets[contender] ?? []).map(target => judged(target, contender, row.figure, figures))
     return [contender, ...columns.map(column => spread(figures.of(contender, column))), ratio, targets.join('; ')]
   })
@@ -29,11 +29,11 @@ export function report(name: string, row: Row, figures: Figures, rounds: number,
 function spread(values: readonly number[]): string {
   if (values.length === 0) return ''
   const sorted = [...values].sort((one, other) => one - other)
-  const middle = shown(median(values))
-  return values.length === 1 ? middle : `${middle} (${shown(sorted[0]!)} – ${shown(sorted.at(-1)!)})`
+  const middle = formatted(median(values))
+  return values.length === 1 ? middle : `${middle} (${formatted(sorted[0]!)} – ${formatted(sorted.at(-1)!)})`
 }
 
-/** Columns as wide as their longest cell, so that it is a table for the eye too. */
+/** A table whose columns are padded, so that its source is readable. */
 function table(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0]!.map((_, column) => Math.max(3, ...rows.map(row => row[column]!.length)))
   const line = (cells: readonly string[]) => `| ${cells.map((cell, at) => cell.padEnd(widths[at]!)).join(' | ')} |`

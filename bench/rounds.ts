@@ -9,15 +9,15 @@ import { uncommitted } from './uncommitted.js'
 export interface Rounds {
   readonly brokers: string[]
   readonly rounds: number
-  /** Instead of the row's own number. */
+  /** Replaces the row's number of records. */
   readonly records: number | undefined
-  /** Contenders whose names hold this, or one of several with `|` between them. */
+  /** Only contenders whose names contain this text, or one of several texts separated by `|`. */
   readonly only: string
-  /** Topics that were filled stay, and are found again: filling takes longer than measuring. */
+  /** Filled topics are kept and reused, because filling takes longer than measuring. */
   readonly keep: boolean
 }
 
-/** Measures a row, its contenders in turns. One that fails loses its own figure of that round, and no other. */
+/** Measures a row. Its contenders alternate. A failed run loses only its own figure. */
 export async function measureRow(
   name: string,
   row: Row,
@@ -43,10 +43,10 @@ export async function measureRow(
       if (keep) topics.splice(0)
     }
     for (let round = 0; round < rounds; round++) {
-      // Alternating, and each round begins with another: what the machine does meanwhile meets all alike.
+      // Contenders alternate, and each round begins with another one, so that changes of the machine's speed affect all alike.
       for (let turn = 0; turn < contenders.length; turn++) {
         const contender = contenders[(turn + round) % contenders.length]!
-        // As short as real ones are: it is part of the names of headers.
+        // As short as real group names, because the names of headers contain it.
         const group = `${Date.now().toString(36)}-${turn}`
         const topic = row.filled === undefined ? await created(`${id}-${group}`) : filled
         const task = { brokers, topic, scratch: await created(`${id}-${group}-scratch`), records, group }
@@ -63,12 +63,12 @@ export async function measureRow(
       }
     }
   } finally {
-    await remove(brokers, topics).catch(error => console.error(`the topics of ${name} are still there: ${error}`))
+    await remove(brokers, topics).catch(error => console.error(`the topics of ${name} could not be deleted: ${error}`))
   }
   return figures
 }
 
-/** By which a topic with such records is found again. */
+/** The name of a topic with such records, by which a later run finds it. */
 function nameOf({ bytes, headers = [], compression }: Shape, records: number): string {
   return `bench-${bytes}-bytes-${headers.length}-headers-${compression ?? 'none'}-${records}`
 }
@@ -81,7 +81,7 @@ async function exists(brokers: string[], topic: string): Promise<boolean> {
   return topics.includes(topic)
 }
 
-/** How each contender is started. One that cannot be is left out, which is said where its figures would be. */
+/** The command of each contender. One that is unavailable is left out, and reported with the row's failures. */
 async function commandsOf(name: string, row: Row, contenders: readonly string[], figures: Figures) {
   const commands = new Map<string, readonly string[]>()
   for (const contender of contenders) {
@@ -99,10 +99,10 @@ async function commandsOf(name: string, row: Row, contenders: readonly string[],
 
 async function committed(task: Task): Promise<void> {
   const left = await uncommitted(task)
-  if (left !== 0) throw new Error(`${left} records were not committed at the end`)
+  if (left !== 0) throw new Error(`${left} records were not committed when the run ended`)
 }
 
-/** So that a whole table needs no more room than its largest row. */
+/** Deletes the topics of a row, so that all rows together need no more disk space than the largest one. */
 async function remove(brokers: string[], topics: string[]): Promise<void> {
   const admin = quiet(brokers).admin()
   await admin.connect()
@@ -110,11 +110,11 @@ async function remove(brokers: string[], topics: string[]): Promise<void> {
   await admin.disconnect()
 }
 
-/** What a process printed on its way out is of more use than that it ended. */
+/** A short reason for a failed run: the most useful line of its stderr, if it printed one. */
 function inShort(error: unknown): string {
   const { stderr, message, killed } = error as { stderr?: string; message: string; killed?: boolean }
-  if (killed) return 'it did not end in time and was killed'
+  if (killed) return 'it was killed because it took too long'
   const lines = (stderr || message).split('\n').filter(line => /\S/.test(line))
-  const telling = lines.find(line => /error/i.test(line) && !line.startsWith('Command failed')) ?? lines[0]
-  return telling?.trim().slice(0, 200) ?? 'it ended without a word'
+  const reason = lines.find(line => /error/i.test(line) && !line.startsWith('Command failed')) ?? lines[0]
+  return reason?.trim().slice(0, 200) ?? 'it failed without a message'
 }

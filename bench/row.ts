@@ -1,49 +1,49 @@
 import type { Program } from './program.js'
 import type { Target } from './target.js'
 
-/** What a contender is given: a topic of its row's making, and names that nobody else has. */
+/** The input of one run: a topic that the row prepared, and unique names. */
 export interface Task {
   readonly brokers: string[]
   readonly topic: string
   readonly group: string
-  /** An empty topic, for what the row writes. */
+  /** An empty topic that the contender can write to. */
   readonly scratch: string
   readonly records: number
 }
 
-/** What one run came to, by column. */
+/** The figures of one run, by column. */
 export interface Measurement {
   readonly [column: string]: number
 }
 
-/** What one contender does in one run. It has a process of its own. */
+/** One run of a contender, in its own process. */
 export type Work = (task: Task) => Promise<Measurement>
 
-/** Work is run by this Node; what needs another Node or is no JavaScript is a program. */
+/** `Work` is run by this version of Node. Contenders in another version or language are a `Program`. */
 export type Contender = Work | Program
 
-/** What records look like. */
+/** The size, headers and compression of records. */
 export interface Shape {
   readonly bytes: number
   readonly headers?: readonly string[]
   readonly compression?: 'gzip' | 'snappy'
 }
 
-/** One kind of work, and who is to do it. */
+/** One kind of work, and the contenders that do it. */
 export interface Row {
   readonly title: string
-  /** How many records, unless `--records` says otherwise. */
+  /** The number of records, unless `--records` replaces it. */
   readonly records: number
-  /** What the topic holds before; absent, it is empty, and each run has one of its own. */
+  /** The records in the topic before a run. If absent, each run has its own empty topic. */
   readonly filled?: Shape
   readonly contenders: { readonly [name: string]: Contender }
-  /** The column that counts; the table begins with it. */
+  /** The main column, which comes first in the table. */
   readonly figure: string
-  /** Whom all are compared with in `figure`. */
+  /** The contender that all others are compared with, in the column `figure`. */
   readonly base: string
-  /** Everything has to be committed when a run ends, which is asked of the broker; but not by these contenders. */
+  /** When a run ends, the broker is asked whether everything is committed; `except` lists the contenders that do not commit. */
   readonly committed?: { readonly except: readonly string[] }
-  /** By contender. */
+  /** The targets of each contender. */
   readonly targets: { readonly [contender: string]: readonly Target[] }
 }
 

@@ -1,4 +1,4 @@
-// The whole table, or some of its rows, on a real Kafka: progress on stderr, Markdown on stdout.
+// Measures all rows or some of them on a real Kafka. Progress goes to stderr, Markdown to stdout.
 import { parseArgs } from 'node:util'
 import { startKafka } from '../test/kafka/kafka-server.js'
 import { compile } from './compile.js'
@@ -11,11 +11,11 @@ const { values: options } = parseArgs({
   options: {
     row: { type: 'string', default: 'all' },
     rounds: { type: 'string', default: '5' },
-    /** Instead of each row's own number. */
+    /** Replaces the number of records of each row. */
     records: { type: 'string' },
-    /** Contenders whose names hold this, or one of several with `|` between them. */
+    /** Only contenders whose names contain this text, or one of several texts separated by `|`. */
     only: { type: 'string', default: '' },
-    /** Filled topics stay on the Kafka of KAFKA_BROKERS, for the next run. */
+    /** Keeps filled topics on the Kafka of KAFKA_BROKERS for the next run. */
     keep: { type: 'boolean', default: false },
   },
 })
@@ -25,14 +25,14 @@ const given = options.records === undefined ? undefined : Number(options.records
 const chosen = options.row === 'all' ? Object.keys(rows) : options.row.split(',')
 for (const name of chosen) {
   if (rows[name] === undefined)
-    throw new Error(`--row is one or some of ${Object.keys(rows).join(',')}, or all; it was ${name}`)
+    throw new Error(`--row must be 'all', or one or more of ${Object.keys(rows).join(',')} (got ${name})`)
 }
 await compile()
 const named = process.env.KAFKA_BROKERS?.split(',')
 const server = named === undefined ? await startKafka({ longLived: true }) : undefined
 const brokers = named ?? server!.brokers
 try {
-  // Each table as soon as there is one: a run that ends half way has shown what it had.
+  // Each table is printed as soon as it is complete, so that an interrupted run still has results.
   for (const name of chosen) {
     const row = rows[name]!
     try {

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 
 export const here = fileURLToPath(new URL('.', import.meta.url))
 
-/** What runs in a process of its own, and where it is found there: each beside the packages that it imports. */
+/** The scripts that run in their own process, and their compiled files. Each is below the node_modules that it imports from. */
 export const scripts = {
   contender: '.compiled/contender',
   'core-run': '.compiled/core-run',
@@ -11,5 +11,5 @@ export const scripts = {
 
 export type Script = keyof typeof scripts
 
-/** One of them, compiled. */
+/** The path of the compiled script. */
 export const compiled = (script: Script): string => `${here}${scripts[script]}.js`

@@ -5,7 +5,7 @@ const snappyjs: Record<'compress' | 'uncompress', (bytes: Buffer) => Buffer> = c
   'snappyjs',
 )
 
-/** kafkajs has no snappy of its own: whoever needs it registers one. */
+/** kafkajs contains no snappy codec, so its users have to register one. */
 kafkajs.CompressionCodecs[kafkajs.CompressionTypes.Snappy] = () => ({
   compress: async ({ buffer }: { buffer: Buffer }) => snappyjs.compress(buffer),
   decompress: async (buffer: Buffer) => snappyjs.uncompress(buffer),

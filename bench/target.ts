@@ -1,14 +1,14 @@
 import type { Figures } from './figures.js'
 
-/** What is aimed at: a bound, in the column's unit or compared with another contender of the row. */
+/** A target: a bound in the column's unit, or relative to another contender of the row. */
 export interface Target {
-  /** Default: the row's figure. */
+  /** Defaults to the row's `figure`. */
   readonly column?: string
   readonly bound: 'at least' | 'at most'
   readonly value: number
-  /** The bound is so many times this contender's figure. */
+  /** The bound is `value` times the figure of this contender. */
   readonly times?: string
-  /** The bound is so much more than this contender's figure. */
+  /** The bound is the figure of this contender plus `value`. */
   readonly over?: string
 }
 
@@ -36,11 +36,11 @@ export function judged(target: Target, contender: string, figure: string, figure
   if (own === undefined || (other !== undefined && theirs === undefined)) return `${asked}: not measured`
   const compared = times !== undefined ? own / theirs! : over !== undefined ? own - theirs! : own
   const reached = bound === 'at least' ? compared >= value : compared <= value
-  return `${asked}: ${reached ? 'reached' : '**missed**'}, ${shown(compared)}`
+  return `${asked}: ${reached ? 'reached' : '**missed**'}, ${formatted(compared)}`
 }
 
-/** Three digits that count; of what is larger all before the point. */
-export function shown(value: number): string {
+/** Formats a number with three significant digits, or without decimals from 1,000 on. */
+export function formatted(value: number): string {
   const rounded = Math.abs(value) >= 1_000 ? Math.round(value) : Number(value.toPrecision(3))
   return rounded.toLocaleString('en', { maximumFractionDigits: 20 })
 }

@@ -1,7 +1,7 @@
 import { quiet } from './clients.js'
 import type { Task } from './row.js'
 
-/** How many records the group has not committed, of the task's topic and of what was written to its other one. */
+/** Counts the records that the group has not committed, on both topics of the task. */
 export async function uncommitted({ brokers, topic, scratch, group }: Task): Promise<number> {
   const admin = quiet(brokers).admin()
   await admin.connect()

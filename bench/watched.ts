@@ -2,10 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { median } from './median.js'
 import type { Measurement } from './row.js'
 
-/** How long each contender works on the backlog, s. */
+/** How long each contender works on the backlog, in seconds. */
 export const seconds = 20
 
-/** Looks at the memory ten times a second while something runs; `growth` is from the second quarter to the last. */
+/** Samples the memory ten times a second. `growth` compares the last quarter of the samples with the second. */
 export async function watched(handled: () => number): Promise<Measurement> {
   const rss: number[] = []
   const began = performance.now()

@@ -10,12 +10,12 @@ import (
 )
 
 const (
-	// How long it works on the backlog, and how many handlers run at once.
+	// How long the program works on the backlog, and how many handlers run at once.
 	watched = 20 * time.Second
 	atOnce  = 100
 )
 
-// A handler takes 10 ms; the memory is looked at ten times a second, and `growth` is from the second quarter to the last.
+// A handler takes 10 ms. Memory is sampled ten times a second; `growth` compares the last quarter with the second.
 func backlog(t task) (measurement, error) {
 	var handled atomic.Int64
 	free := make(chan struct{}, atOnce)
@@ -47,7 +47,7 @@ func backlog(t task) (measurement, error) {
 	}, nil
 }
 
-// The resident set at present, MiB; where the system does not say, the largest so far.
+// The present resident set, MiB. If the system does not provide it, the largest so far.
 func resident() float64 {
 	text, err := os.ReadFile("/proc/self/statm")
 	if err != nil {

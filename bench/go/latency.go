@@ -12,7 +12,7 @@ import (
 
 const perSecond = 1_000
 
-// Publishes at a steady pace as MiKa's users do, a call a record, and with franz-go's own linger.
+// Publishes at a steady rate as MiKa's users do: one call per record, with franz-go's default linger.
 func latency(t task) (measurement, error) {
 	waits := make([]float64, 0, t.Records)
 	done := make(chan struct{})

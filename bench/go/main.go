@@ -1,11 +1,11 @@
-// A consumer on franz-go that works as MiKa does: the contender in Go.
+// The contender in Go: a consumer on franz-go that works as MiKa does.
 //
-// It polls, hands each record to a handler, waits until all of the poll are completed, commits, and polls again. A record
-// that failed is completed when its copy on the retry topic is acknowledged. franz-go is set up by its defaults, as MiKa
-// leaves it. Nothing here is MiKa's code, and what MiKa does per record beside this (tracing, lookups) is left out: MiKa
-// itself can be a little slower, and not faster.
+// It polls, passes each record to a handler, waits until all records of the poll are completed, commits, and polls again. A
+// failed record is completed when its copy on the retry topic is acknowledged. franz-go has its default settings, as in MiKa.
+// Nothing here is MiKa's code. MiKa's other work per record (tracing, look-ups) is left out, so MiKa itself can be a little
+// slower than this program, but not faster.
 //
-// Called with the name of a row and a task in JSON, it prints what it measured as JSON.
+// The arguments are the name of a row and a task as JSON. The program prints its measurement as JSON.
 package main
 
 import (
@@ -18,7 +18,7 @@ type task struct {
 	Brokers []string `json:"brokers"`
 	Topic   string   `json:"topic"`
 	Group   string   `json:"group"`
-	// An empty topic, for what the row writes.
+	// An empty topic that the program can write to.
 	Scratch string `json:"scratch"`
 	Records int    `json:"records"`
 }
@@ -45,7 +45,7 @@ func main() {
 func run(name, argument string) error {
 	row, found := rows[name]
 	if !found {
-		return fmt.Errorf("there is no row %q", name)
+		return fmt.Errorf("unknown row %q", name)
 	}
 	var t task
 	if err := json.Unmarshal([]byte(argument), &t); err != nil {

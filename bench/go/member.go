@@ -11,7 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// One delivery of a record. Settling counts once.
+// One delivery of a record. Only the first settlement counts.
 type delivery struct {
 	*kgo.Record
 	member  *member
@@ -25,20 +25,20 @@ func (d *delivery) ack() {
 	}
 }
 
-// Completes the record once its copy stands on the retry topic.
+// Completes the record once its copy on the retry topic is acknowledged.
 func (d *delivery) fail(reason error) {
 	if !d.settled.CompareAndSwap(false, true) {
 		return
 	}
 	if err := d.member.publish(d.member.retried(d.Record, reason)); err != nil {
-		// The poll is never completed: the record must not be lost.
-		fmt.Fprintln(os.Stderr, "the retry topic:", err)
+		// The poll must never complete, so that the record is not lost.
+		fmt.Fprintln(os.Stderr, "cannot write to the retry topic:", err)
 		return
 	}
 	d.poll.Done()
 }
 
-// A member of a group, and what it does with each record.
+// A member of a group, and its handler.
 type member struct {
 	client     *kgo.Client
 	group      string
@@ -106,7 +106,7 @@ func (m *member) publish(r *kgo.Record) error {
 	return m.client.ProduceSync(context.Background(), r).FirstErr()
 }
 
-// Ends when the poll under way is completed and committed, and leaves the group.
+// Waits until the current poll is completed and committed, then leaves the group.
 func (m *member) close() error {
 	m.stop()
 	err := <-m.stopped

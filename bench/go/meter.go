@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Counts records and touches each value. One clock starts when the member has its partitions, one with the first record.
+// Counts records and reads from each value. One clock starts when the member is assigned its partitions, one with the first record.
 type meter struct {
 	records int64
 	seen    atomic.Int64

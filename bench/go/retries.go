@@ -10,7 +10,7 @@ func (m *member) header(name string) string {
 	return "mika_err_" + m.group + "_" + name
 }
 
-// How often the record has been retried, by its headers.
+// The number of retries of the record so far, from its headers.
 func (m *member) retries(r *kgo.Record) int {
 	name := m.header("retries")
 	for _, h := range r.Headers {
@@ -22,7 +22,7 @@ func (m *member) retries(r *kgo.Record) int {
 	return 0
 }
 
-// The copy for the retry topic: what it was, and MiKa's three headers.
+// The copy for the retry topic: the record with MiKa's three headers.
 func (m *member) retried(r *kgo.Record, reason error) *kgo.Record {
 	headers := append([]kgo.RecordHeader(nil), r.Headers...)
 	headers = append(headers,

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Nothing more came for so long: it stands.
+// After this time without a record, delivery counts as stopped.
 const standstill = 3 * time.Second
 
 const partitions = 4
 
-// The first record is never settled; counted is what comes all the same.
+// The first record is never settled. Counts the records that are delivered nevertheless.
 func stuck(t task) (measurement, error) {
 	var own, others atomic.Int64
 	if _, err := join(t, "", func(d *delivery) {

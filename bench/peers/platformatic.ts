@@ -1,4 +1,4 @@
-// @platformatic/kafka as its users have it fast: values as buffers, `data` events, offsets committed at an interval.
+// @platformatic/kafka in its fast configuration: values as buffers, `data` events, offsets committed at an interval.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Meter } from '../meter.js'
 import type { Measurement, Task } from '../row.js'
@@ -25,7 +25,7 @@ async function open(joined = () => {}) {
   consumer.on('consumer:group:join', joined)
   const stream = await consumer.consume({
     topics: [task.topic],
-    // Committed offsets where there are some, the beginning where there are none; as often as rxmika commits.
+    // Start at the committed offset, or at the beginning if there is none. Commit as often as rxmika does.
     ...{ mode: 'committed', fallbackMode: 'earliest', autocommit: 100 },
   })
   return { consumer, stream }
@@ -41,7 +41,7 @@ async function consume(see: (meter: Meter, message: Message) => void): Promise<M
   return meter.measurement
 }
 
-/** 100 calls of 10 ms at once, on one iterator. */
+/** 100 concurrent handlers of 10 ms each, on one iterator. */
 async function backlog(): Promise<Measurement> {
   const { stream } = await open()
   const messages = stream[Symbol.asyncIterator]()
@@ -56,7 +56,7 @@ async function backlog(): Promise<Measurement> {
     }
   }
   const workers = Promise.all(Array.from({ length: 100 }, worker))
-  // They go on until the process ends: what they end with is an error.
+  // The workers run until the process ends; if they end earlier, that is an error.
   return Promise.race([
     watched(() => handled),
     workers.then((): never => {

@@ -9,11 +9,11 @@ import { touch } from '../touch.js'
 import { seconds, watched } from '../watched.js'
 
 const own = 'rxmika handle, 100 at once'
-/** Growth that is no more than a garbage collection sooner or later, MiB. */
+/** Growth up to this counts as none, MiB: it depends on when garbage is collected. */
 const flat = 5
 
 export const backlog: Row = {
-  title: `memory while slow handlers (10 ms, 100 at once) work on a backlog, for ${seconds} s`,
+  title: `memory while slow handlers (10 ms, 100 at once) work on a backlog for ${seconds} s`,
   records: 1_000_000,
   filled: bytes100,
   figure: 'RSS, MiB',

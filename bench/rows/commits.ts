@@ -5,7 +5,7 @@ import { CommitRequests } from '../commit-requests.js'
 import { bytes100, type Row, type Work } from '../row.js'
 import { atMost } from '../target.js'
 
-/** How many requests there may be in a second: one each `commitInterval`, which is 100 ms by default. */
+/** The allowed requests a second: one per `commitInterval`, which defaults to 100 ms. */
 const perSecond = 1_000 / 100
 
 const counted =

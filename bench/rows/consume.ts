@@ -34,7 +34,7 @@ const acked = (see: (meter: Meter, record: ConsumeRecord) => void) =>
       .subscribe()
   })
 
-/** Names that several rows and targets share. */
+/** The names of contenders that several rows share. */
 const batch = 'kafkajs eachBatch'
 const batchNoCommits = 'kafkajs eachBatch, no commits'
 const tapAck = 'rxmika tap(ack)'
@@ -46,7 +46,7 @@ const contenders = {
   [goName]: go('consume'),
 }
 
-/** So many times as fast as Go, by the clock that starts with the assignment and by the one that starts with the first record. */
+/** `value` times as fast as Go, by the clock that starts with the assignment and by the one that starts with the first record. */
 const timesGo = (value: number): readonly Target[] => [
   atLeast(value, { times: goName }),
   atLeast(value, { times: goName, column: fromFirst }),
@@ -72,7 +72,7 @@ export const consume = row('records of 100 B', 1_000_000, bytes100, 2.5, {
   },
 })
 
-/** What joining and the first fetch take is little of it, and the code is warm for most of it. */
+/** A longer run: joining and the first fetch are a small part of it, and the code is compiled for most of it. */
 export const consume5m = row('records of 100 B', 5_000_000, bytes100, 2.5, {
   targets: { [tapAck]: [atLeast(2.5, { times: batch }), ...timesGo(1.5)] },
 })
@@ -92,7 +92,7 @@ export const headersUnread = row('records of 100 B with 5 headers, not read', 40
 const all = 'rxmika tap(ack), all five'
 const one = 'rxmika tap(ack), one by its name'
 
-/** Of the headers that kafkajs and this library give, each value is touched. */
+/** Reads the value of each header. */
 function touchEach(read: { readonly [name: string]: unknown }): void {
   for (const name of headers) touch(read[name] as Buffer)
 }

@@ -27,7 +27,7 @@ export const handling: Row = {
     "rxmika handle, order 'none'": handled('none'),
     "rxmika handle, order 'key'": handled('key'),
     "rxmika handle, order 'partition'": handled('partition'),
-    // Its handler is a plain function that is called for each record, as with `tap(ack)`.
+    // Go's handler is a plain function that is called for each record, as in `tap(ack)`.
     [goName]: go('consume'),
   },
   targets: {

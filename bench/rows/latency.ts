@@ -8,7 +8,7 @@ import { atMost } from '../target.js'
 
 const perSecond = 1_000
 
-/** Publishes at a steady pace, each value the time it was handed over, and counts how long each took to its handler. */
+/** Publishes records at a steady rate, each with the present time as its value, and measures the time until its handler. */
 async function paced(
   { brokers, topic, records }: Task,
   take: (seen: (value: Buffer | null) => void) => void,
@@ -53,7 +53,7 @@ const eachMessage =
   }
 
 export const latency: Row = {
-  title: `from publish to handler, at ${perSecond} records a second`,
+  title: `time from publishing to the handler, at ${perSecond.toLocaleString('en')} records a second`,
   records: 10_000,
   figure: 'p50, ms',
   base: 'kafkajs eachMessage',
@@ -79,7 +79,7 @@ export const latency: Row = {
       await client.close()
       return measurement
     },
-    // It publishes by itself, with the 10 ms that franz-go waits for more records by default.
+    // The Go program also publishes by franz-go, which by default waits 10 ms for more records.
     [goName]: go('latency'),
   },
   targets: {

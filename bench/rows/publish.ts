@@ -50,7 +50,7 @@ export const publish: Row = {
       await client.close()
       return meter.measurement
     },
-    // The same calls as kafkajs's.
+    // The same batches as kafkajs.
     [arrays]: async ({ brokers, scratch, records }) => {
       const client = createClient({ brokers, logger: false })
       const meter = new Meter(records)

@@ -8,7 +8,7 @@ const topicStream = 'a topic stream, tap(ack)'
 const pushed = 'read'
 const pulled = 'read, for await'
 
-/** What the whole process took, its start included: a busy machine blurs it less than time. */
+/** Adds the processor time of the whole process, its start included. It varies less than wall time on a busy machine. */
 const withCpu =
   (work: Work): Work =>
   async task => {
@@ -17,7 +17,7 @@ const withCpu =
     return { ...measurement, 'CPU, µs a record': (user + system) / task.records }
   }
 
-/** A bounded read, from the beginning to its end, which has to be that of the topic. */
+/** A bounded read from the beginning to the end of the topic. */
 function reading(take: (client: Client, topic: string, see: (record: ReadRecord) => void) => Promise<void>): Work {
   return withCpu(async ({ brokers, topic, records }) => {
     const client = createClient({ brokers, logger: false })

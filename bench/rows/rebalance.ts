@@ -5,13 +5,13 @@ import { quiet } from '../clients.js'
 import { bytes100, type Measurement, type Row, type Task, type Work } from '../row.js'
 import { atMost } from '../target.js'
 
-/** What the work on a record takes, ms: every partition is busy all the time. */
+/** The time that a handler takes, ms. Every partition is busy all the time. */
 const work = 1
-/** How long all is left alone before a member joins, and before and after it leaves, ms. */
-const rest = 2_000
+/** How long nothing changes before a member joins, and before and after it leaves, ms. */
+const steadyTime = 2_000
 
-/** When records of each partition were handled, and when a partition was given up. */
-class Handled {
+/** Measures, for each partition, the longest time between two handled records. */
+class Pauses {
   readonly #last = new Map<number, number>()
   readonly #longest = new Map<number, number>()
   readonly #moved = new Set<number>()
@@ -31,10 +31,10 @@ class Handled {
     this.#moved.add(partition)
   }
 
-  /** The longest time since the last call in which nothing of a partition was handled that was kept, ms. */
+  /** The longest pause since the last call, ms, of the partitions that have not moved to another member. */
   take(): number {
     const kept = [...this.#longest].filter(([partition]) => !this.#moved.has(partition))
-    // One in whose midst this is counts from its beginning.
+    // A pause that has not ended yet counts too.
     for (const [partition] of kept) this.see(partition)
     const longest = Math.max(...kept.map(([partition]) => this.#longest.get(partition)!))
     this.#longest.clear()
@@ -42,22 +42,22 @@ class Handled {
   }
 }
 
-/** A member that stays handles records; another joins and leaves. */
-async function measure(handled: Handled, join: () => Promise<() => Promise<unknown>>): Promise<Measurement> {
-  await sleep(rest)
-  handled.take()
-  await sleep(rest)
-  const before = handled.take()
+/** One member handles records all the time; a second one joins and leaves. */
+async function measure(pauses: Pauses, join: () => Promise<() => Promise<unknown>>): Promise<Measurement> {
+  await sleep(steadyTime)
+  pauses.take()
+  await sleep(steadyTime)
+  const before = pauses.take()
   const leave = await join()
-  await sleep(rest)
+  await sleep(steadyTime)
   await leave()
-  await sleep(rest)
-  return { 'longest pause, ms': handled.take(), 'without a rebalance, ms': before }
+  await sleep(steadyTime)
+  return { 'longest pause, ms': pauses.take(), 'without a rebalance, ms': before }
 }
 
 function rxmika(groupProtocol: 'classic' | 'consumer'): Work {
   return async (task: Task) => {
-    const handled = new Handled()
+    const pauses = new Pauses()
     const member = (see: (partition: number) => void) => {
       const { brokers, group, topic } = task
       const client = createClient({ brokers, group, groupProtocol, logger: false })
@@ -73,26 +73,26 @@ function rxmika(groupProtocol: 'classic' | 'consumer'): Work {
       client.start()
       return client
     }
-    const has = (client: Client) => firstValueFrom(client.events.pipe(filter(({ type }) => type === 'assigned')))
-    const stays = member(partition => handled.see(partition))
-    stays.events.subscribe(event => event.type === 'revoked' && handled.moved(event.partition))
-    await has(stays)
-    const measurement = await measure(handled, async () => {
-      const guest = member(() => {})
-      await has(guest)
+    const assigned = (client: Client) => firstValueFrom(client.events.pipe(filter(({ type }) => type === 'assigned')))
+    const first = member(partition => pauses.see(partition))
+    first.events.subscribe(event => event.type === 'revoked' && pauses.moved(event.partition))
+    await assigned(first)
+    const measurement = await measure(pauses, async () => {
+      const second = member(() => {})
+      await assigned(second)
       return async () => {
-        const back = has(stays)
-        await guest.closeGracefully()
+        const back = assigned(first)
+        await second.closeGracefully()
         await back
       }
     })
-    await stays.close()
+    await first.close()
     return measurement
   }
 }
 
 const kafkajs: Work = async ({ brokers, topic, group }) => {
-  const handled = new Handled()
+  const pauses = new Pauses()
   const member = async (see: (partition: number) => void) => {
     const consumer = quiet(brokers).consumer({ groupId: group })
     await consumer.connect()
@@ -108,27 +108,27 @@ const kafkajs: Work = async ({ brokers, topic, group }) => {
     await assigned
     return consumer
   }
-  const stays = await member(partition => handled.see(partition))
-  stays.on(stays.events.GROUP_JOIN, ({ payload }) => {
-    const has = payload.memberAssignment[topic] ?? []
-    for (const partition of handled.partitions) if (!has.includes(partition)) handled.moved(partition)
+  const first = await member(partition => pauses.see(partition))
+  first.on(first.events.GROUP_JOIN, ({ payload }) => {
+    const assigned = payload.memberAssignment[topic] ?? []
+    for (const partition of pauses.partitions) if (!assigned.includes(partition)) pauses.moved(partition)
   })
-  const measurement = await measure(handled, async () => {
-    const guest = await member(() => {})
+  const measurement = await measure(pauses, async () => {
+    const second = await member(() => {})
     return async () => {
-      const back = new Promise<void>(resolve => stays.on(stays.events.GROUP_JOIN, () => resolve()))
-      await guest.disconnect()
+      const back = new Promise<void>(resolve => first.on(first.events.GROUP_JOIN, () => resolve()))
+      await second.disconnect()
       await back
     }
   })
-  await stays.disconnect()
+  await first.disconnect()
   return measurement
 }
 
 const base = 'rxmika, classic'
 
 export const rebalance: Row = {
-  title: 'a member joins and leaves: the longest pause of a partition that the other kept',
+  title: 'a second member joins and leaves: the longest pause of a partition that the first one keeps',
   records: 100_000,
   filled: bytes100,
   figure: 'longest pause, ms',

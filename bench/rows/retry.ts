@@ -6,14 +6,14 @@ import { bytes100, type Row } from '../row.js'
 import { atLeast } from '../target.js'
 
 export const retry: Row = {
-  title: 'records that fail once, go through the retry topic, and are acked there',
+  title: 'records that fail once and are acked when they are delivered from the retry topic',
   records: 200_000,
   filled: bytes100,
   figure: '1000/s',
   base: 'kafkajs, by hand',
   committed: { except: [] },
   contenders: {
-    /** What a team writes that is in a hurry and knows kafkajs: batches on, one header, no failure metadata. */
+    /** What a team might write by hand: copies whole batches with two headers, and no failure metadata. */
     'kafkajs, by hand': async ({ brokers, topic, scratch, group, records }) => {
       const kafka = quiet(brokers)
       const producer = kafka.producer()

@@ -4,7 +4,7 @@ import { go, goName } from '../go.js'
 import { bytes100, type Row } from '../row.js'
 import { atLeast } from '../target.js'
 
-/** 1 ms, and for one record in a hundred 100 ms. */
+/** Takes 1 ms, and 100 ms for one record in a hundred. */
 const work = (offset: string | bigint) =>
   new Promise(resolve => setTimeout(resolve, Number(offset) % 100 === 0 ? 100 : 1))
 
@@ -30,7 +30,7 @@ export const slow: Row = {
         )
       },
     })),
-    // One at a time per partition: a fortieth of the records already takes seconds, at the same pace.
+    // One record at a time per partition is slow, so only a fortieth of the records is consumed.
     [message]: kafkajs(
       meter => ({
         partitionsConsumedConcurrently: 4,

@@ -5,10 +5,10 @@ import { bytes100, type Row } from '../row.js'
 import { atMost } from '../target.js'
 import { touch } from '../touch.js'
 
-/** After the last record, ms: all is committed by then, and nothing is in flight. */
+/** Wait after the last record, ms. Then everything is committed, and nothing is in flight. */
 const idle = 1_000
 
-/** When the first value of a topic was read, and when all were. */
+/** Resolves when the first record has arrived, and when all have. */
 class Arrivals {
   #left: number
   #saw!: () => void
@@ -40,7 +40,7 @@ async function timed(action: () => Promise<unknown>): Promise<number> {
 const base = 'kafkajs eachMessage'
 
 export const start: Row = {
-  title: 'a new group from its start to its first record, and closed when nothing is in flight',
+  title: 'time from the start of a new group to its first record, and to close it while nothing is in flight',
   records: 1_000,
   filled: bytes100,
   figure: 'start, ms',

@@ -7,12 +7,12 @@ import { bytes100, type Measurement, type Row } from '../row.js'
 import { atLeast } from '../target.js'
 import { touch } from '../touch.js'
 
-/** Nothing more came for so long, ms: it stands. */
+/** After this time without a record, delivery counts as stopped, ms. */
 const standstill = 3_000
-/** `maxInFlight` as it is by default, the stuck one among them. */
-const room = 10_000
+/** The default of `maxInFlight`, which includes the stuck record. */
+const maxInFlight = 10_000
 
-/** Counts what comes beside the stuck record: of its own partition, which is 0, and of the others. */
+/** Counts the records other than the stuck one: on its partition, which is 0, and on the other partitions. */
 class Handled {
   #own = 0
   #others = 0
@@ -25,8 +25,8 @@ class Handled {
     else this.#others++
   }
 
-  /** When nothing more comes. */
-  async standing(): Promise<Measurement> {
+  /** Resolves once delivery has stopped. */
+  async counts(): Promise<Measurement> {
     for (let before = -1; this.#own + this.#others !== before; ) {
       before = this.#own + this.#others
       await sleep(standstill)
@@ -40,7 +40,7 @@ class Handled {
 }
 
 export const stuck: Row = {
-  title: 'records handled while the first of its partition never is: of the other three partitions, and of its own',
+  title: 'records handled while the handler of one record never returns: on other partitions, and on that record’s own',
   records: 200_000,
   filled: bytes100,
   figure: 'others, %',
@@ -58,7 +58,7 @@ export const stuck: Row = {
           handled.see(partition, value)
         },
       })
-      return handled.standing()
+      return handled.counts()
     },
     rxmika: async ({ brokers, topic, group, records }) => {
       const client = createClient({ brokers, group, logger: false })
@@ -69,9 +69,9 @@ export const stuck: Row = {
         record.ack()
       })
       client.start()
-      return handled.standing()
+      return handled.counts()
     },
     [goName]: go('stuck'),
   },
-  targets: { rxmika: [atLeast(100), atLeast(room - 1, { column: 'own' })] },
+  targets: { rxmika: [atLeast(100), atLeast(maxInFlight - 1, { column: 'own' })] },
 }
