@@ -17,17 +17,17 @@ import { dlqTopic, group, retryTopic, workTopics } from './workload'
 
 export interface ChaosOptions {
   readonly seed: number
-  /** How long things go wrong; starting, coming to rest and checking take about a minute more. */
+  /** For how long faults happen. Starting, finishing the remaining work and checking take about a minute more. */
   readonly minutes: number
   readonly members?: number
   readonly brokers?: number
-  /** How members join their group; default `'classic'`. */
+  /** The group protocol of the members. Defaults to `'classic'`. */
   readonly groupProtocol?: GroupProtocol
-  /** The version of Apache Kafka; default the newest that this project knows. */
+  /** The version of Apache Kafka. Defaults to the newest that this project is tested with. */
   readonly kafka?: string | undefined
-  /** Of those; all by default. */
+  /** The kinds of faults. Defaults to all. */
   readonly kinds?: readonly FaultKind[]
-  /** Told what happens, as it does. */
+  /** Called with a line of text for each thing that happens. */
   readonly say?: (text: string) => void
 }
 
@@ -36,16 +36,16 @@ export interface ChaosReport {
   readonly verdict: Verdict
   /** The version of Apache Kafka. */
   readonly kafka: string
-  /** What the members wrote and logged. */
+  /** The folder with the journals and logs of the members. */
   readonly folder: string
 }
 
-/** How long everything may take to be worked off and committed once nothing goes wrong any more, ms. */
-const comingToRest = 90_000
+/** How long the group may take after the last fault to handle and commit everything, ms. */
+const drainTimeout = 90_000
 
 /**
- * Runs a group of members on a Kafka cluster while the schedule of the seed goes wrong, lets it come to rest, and checks
- * what is left.
+ * Runs a group of members on a Kafka cluster while the faults of the seed's schedule happen. Then waits until the group has
+ * handled everything, and checks the evidence.
  */
 export async function chaos({
   seed,
@@ -60,7 +60,7 @@ export async function chaos({
   const folder = await mkdtemp(join(tmpdir(), 'rxmika-chaos-'))
   const cluster = await startCluster(brokers, version)
   const { internal } = cluster.kafka
-  // Members end with this process, even when it is killed and they stand still.
+  // Members end with this process, even if it is killed while they are frozen.
   const guard = watchdog(KILL_MEMBERS, folder)
   const stage = new Stage(cluster, folder, groupProtocol, say)
   const publishing = new Publishing(internal, seed)
@@ -74,8 +74,8 @@ export async function chaos({
     const faults = schedule({ seed, duration, members, brokers, kinds })
     await Promise.all([sleep(duration), stage.play(faults)])
     await publishing.stop()
-    say(`${publishing.acknowledged.size} records are published; coming to rest`)
-    await atRest(wire)
+    say(`${publishing.acknowledged.size} records are published; waiting until all are committed`)
+    await drained(wire)
     await stage.clear()
 
     const evidence = await gather(stage, wire, publishing)
@@ -87,12 +87,12 @@ export async function chaos({
   }
 }
 
-/** What the group reads and commits. The DLQ topic is read in replays only. */
+/** The topics that the group commits. The DLQ topic is read only in replays. */
 const committedTopics = [...workTopics.map(({ name }) => name), retryTopic]
 
-/** Resolves when everything is committed, or when that takes too long; the check says which. */
-async function atRest(wire: Wire): Promise<void> {
-  const deadline = Date.now() + comingToRest
+/** Resolves when everything is committed, or after `drainTimeout`. The check detects the second case. */
+async function drained(wire: Wire): Promise<void> {
+  const deadline = Date.now() + drainTimeout
   for (;;) {
     const progress = await wire.progress(group, committedTopics)
     if (progress.every(({ offset, end }) => Math.max(offset, 0) === end) || Date.now() > deadline) return
@@ -115,5 +115,5 @@ async function gather(stage: Stage, wire: Wire, publishing: Publishing): Promise
   }
 }
 
-/** Removes what a run left on the disk. */
+/** Deletes the files of a run. */
 export const forget = ({ folder }: ChaosReport): Promise<void> => rm(folder, { recursive: true, force: true })

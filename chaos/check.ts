@@ -17,19 +17,19 @@ export interface Verdict {
   readonly violations: readonly Violation[]
 }
 
-/** What must hold whatever happened. */
+/** The rules that hold in every run. */
 const rules: Readonly<Record<string, (evidence: Evidence) => Iterable<Omit<Violation, 'rule'>>>> = {
   'Kafka keeps what it acknowledged': keptByKafka,
   'every record is settled, or dead-lettered': settledOrDead,
-  'records of a key, or of a partition, are worked on in order': inOrder,
-  'one at a time': oneAtATime,
-  'who takes over goes through a lane in order': inOrderAgain,
+  'records of a key, or of a partition, are handled in order': inOrder,
+  'records of a lane are handled one at a time': oneAtATime,
+  'within one assignment, records of a lane are handled in order': inOrderAgain,
   'a retry is never early': neverEarly,
-  'a copy is the record': copiesAreTheRecord,
-  'one failure, one dead letter': oneDeadLetterEach,
+  'a copy equals its record': copiesAreTheRecord,
+  'a failed record has one dead letter': oneDeadLetterEach,
   'a position never falls back': noRewinds,
-  'what is committed is the end of the log': allCommitted,
-  'members end when they are told to, and not otherwise': membersEnd,
+  'everything is committed at the end': allCommitted,
+  'members end only when they are asked to': membersEnd,
 }
 
 export function check(evidence: Evidence): Verdict {
@@ -48,12 +48,12 @@ export function check(evidence: Evidence): Verdict {
   }
 }
 
-/** Not ours to prove, but without it nothing else means anything. */
+/** Kafka's own promise. It is checked because the other rules depend on it. */
 function* keptByKafka({ acknowledged, records }: Evidence) {
   const ids = new Map(records.map(record => [record.work.id, record]))
   for (const [id, at] of acknowledged) {
     const found = ids.get(id)
-    if (found === undefined) yield { id, text: `${id} was acknowledged at ${placeOf(at)}, and is not there` }
+    if (found === undefined) yield { id, text: `${id} was acknowledged at ${placeOf(at)}, but is not there` }
     else if (placeOf(found) !== placeOf(at)) yield { id, text: `${id} is at ${placeOf(found)}, not at ${placeOf(at)}` }
   }
 }
@@ -64,16 +64,17 @@ function* settledOrDead(evidence: Evidence) {
   for (const { work, ...at } of evidence.records) {
     const { id } = work
     const doomed = fate(work) === 'dead'
-    if (doomed && !dead.has(id)) yield { id, text: `${id}, at ${placeOf(at)}, is to be dead-lettered, and is not` }
+    if (doomed && !dead.has(id)) yield { id, text: `${id}, at ${placeOf(at)}, should have a dead letter, but has none` }
     if (!doomed && !acked.has(id)) yield { id, text: `${id}, at ${placeOf(at)}, was never acked` }
-    if (!doomed && dead.has(id)) yield { id, text: `${id} is on the DLQ topic, though it fails ${work.failures} times` }
-    if (doomed && acked.has(id)) yield { id, text: `${id} was acked, though it cannot succeed` }
+    if (!doomed && dead.has(id))
+      yield { id, text: `${id} has a dead letter, although it fails only ${work.failures} times` }
+    if (doomed && acked.has(id)) yield { id, text: `${id} was acked, although it cannot succeed` }
   }
 }
 
 /**
- * The first time that work on a record begins, the one before it in its lane was settled; and that across members, for
- * whoever takes over begins with what was not settled. Retries come when they are due.
+ * When a record is handled for the first time, the record before it in its lane has been settled. This holds across members
+ * too, because the next owner of a partition starts with the records that are not settled. Retries are not checked.
  */
 function* inOrder(evidence: Evidence) {
   const firsts = new Map<string, { begun?: number; settled?: number }>()
@@ -101,8 +102,8 @@ function* inOrder(evidence: Evidence) {
 }
 
 /**
- * Within one assignment, also of what others had done and not committed: the first attempts of a lane begin in the order
- * of the log.
+ * Within one assignment, the first attempts of a lane begin in the order of the log. That includes redelivered records, which
+ * the former owner had handled but not committed.
  */
 function* inOrderAgain(evidence: Evidence) {
   const keys = new Map(evidence.records.map(({ work, key }) => [work.id, key]))
@@ -119,13 +120,13 @@ function* inOrderAgain(evidence: Evidence) {
     const lane = laneOf(topic, line.partition, keys.get(line.id) ?? '')
     const before = last.get(lane)
     if (before !== undefined && before.offset >= line.offset) {
-      yield { id: line.id, text: `${line.member} began ${line.id} after ${before.id}, in one assignment` }
+      yield { id: line.id, text: `${line.member} began ${line.id} after ${before.id} in one assignment` }
     }
     last.set(lane, line)
   }
 }
 
-/** Within one member: its handler is not called for a record while it works on another of the same lane. */
+/** A member handles one record of a lane at a time. */
 function* oneAtATime(evidence: Evidence) {
   const keys = new Map(evidence.records.map(({ work, key, partition }) => [work.id, { key, partition }]))
   const topics = new Map(workTopics.map(topic => [topic.name, topic]))
@@ -133,7 +134,7 @@ function* oneAtATime(evidence: Evidence) {
   for (const line of recordLines(evidence)) {
     const { member, id, what } = line
     const topic = topics.get(id.slice(0, id.lastIndexOf('-')))!
-    // By partition means the partition it was read from, and a retry is read from another.
+    // Order 'partition' refers to the partition that a record was read from, which is another one for a retry.
     if (topic.order === 'none' || (topic.order === 'partition' && line.topic !== topic.name)) continue
     const { key, partition } = keys.get(id) ?? { key: '', partition: -1 }
     const lane = `${member} ${laneOf(topic, partition, key)}`
@@ -141,7 +142,7 @@ function* oneAtATime(evidence: Evidence) {
     if (what !== 'begun') {
       if (other?.id === id) underWay.delete(lane)
     } else if (other === undefined || settledLate(evidence, other)) underWay.set(lane, line)
-    else yield { id, text: `${member} worked on ${id} while it worked on ${other.id}` }
+    else yield { id, text: `${member} handled ${id} while it handled ${other.id}` }
   }
 }
 
@@ -149,7 +150,7 @@ function laneOf({ name, order }: WorkTopic, partition: number, key: string): str
   return order === 'key' ? `${name} ${key}` : `${name}/${partition}`
 }
 
-/** The end of work whose partition was taken away meanwhile counts for nothing, and is written down without its record. */
+/** True if the record was settled after its partition was revoked or lost. Such a settlement has no record line. */
 function settledLate({ lines }: Evidence, { member, topic, partition, offset }: RecordLine): boolean {
   return lines.some(
     line =>
@@ -161,10 +162,10 @@ function settledLate({ lines }: Evidence, { member, topic, partition, offset }: 
   )
 }
 
-/** Timers and the wall's clock, by which delays are counted, go by whole ms. */
+/** Delays are measured by timers and the wall clock, which count whole ms. */
 const clockError = 5
 
-/** From the end of the work that failed; when that was written down, the delay had begun. */
+/** Measured from the end of the handler that failed, because the delay has begun before the failure is written down. */
 function* neverEarly(evidence: Evidence) {
   const works = new Map(evidence.records.map(({ work }) => [work.id, work]))
   const over = new Map<string, number>()
@@ -179,7 +180,7 @@ function* neverEarly(evidence: Evidence) {
     if (time < failed + delay - clockError) {
       yield {
         id,
-        text: `attempt ${attempt} of ${id} came ${Math.round(time - failed)} ms after it failed, not ${delay}`,
+        text: `attempt ${attempt} of ${id} began ${Math.round(time - failed)} ms after the failure, not ${delay}`,
       }
     }
   }
@@ -190,12 +191,12 @@ function* copiesAreTheRecord({ records, retried, dead }: Evidence) {
   for (const { work, key, value, ...at } of [...retried, ...dead]) {
     const original = originals.get(work.id)
     if (original?.key !== key || original.value !== value) {
-      yield { id: work.id, text: `the copy at ${placeOf(at)} is not the record` }
+      yield { id: work.id, text: `the copy at ${placeOf(at)} differs from its record` }
     }
   }
 }
 
-/** A second dead letter takes a second failure, or a broker that was away and did not confirm the first. */
+/** A second dead letter needs a second failure, or a broker outage that prevented the confirmation of the first one. */
 function* oneDeadLetterEach(evidence: Evidence) {
   const failures = grouped(
     recordLines(evidence).filter(({ what }) => what === 'failed'),
@@ -206,12 +207,12 @@ function* oneDeadLetterEach(evidence: Evidence) {
     const last = failed.filter(({ attempt }) => attempt === Math.max(...failed.map(line => line.attempt)))
     const unconfirmed = last.some(({ time }) => duringOutage(evidence.incidents, time, time + 1_000))
     if (copies.length > last.length && !unconfirmed) {
-      yield { id, text: `${id} has ${copies.length} dead letters, and failed for good ${last.length} times` }
+      yield { id, text: `${id} has ${copies.length} dead letters, but its last attempt failed ${last.length} times` }
     }
   }
 }
 
-/** Nobody commits less than was committed, and whoever takes up a partition begins where the group stands, or further on. */
+/** No commit is below an earlier one, and no assignment starts below the committed position. */
 function* noRewinds(evidence: Evidence) {
   const { incidents } = evidence
   const committed = new Map<string, { offset: number; member: string }>()
@@ -219,14 +220,14 @@ function* noRewinds(evidence: Evidence) {
     const name = partitionOf(line)
     const { offset, member } = line
     const last = committed.get(name)
-    // What a member that stands still had committed before is written down when it wakes.
-    const stoodStill = incidents.some(({ kind, target }) => kind === 'freeze' && target === member)
-    if (line.what === 'committed' && last !== undefined && offset < last.offset && !stoodStill) {
+    // A member that was frozen may write down an earlier commit only when it wakes.
+    const wasFrozen = incidents.some(({ kind, target }) => kind === 'freeze' && target === member)
+    if (line.what === 'committed' && last !== undefined && offset < last.offset && !wasFrozen) {
       yield { text: `${member} committed ${offset} of ${name}, after ${last.member} had committed ${last.offset}` }
     }
     if (line.what === 'committed' && offset > (last?.offset ?? -1)) committed.set(name, { offset, member })
     if (line.what === 'assigned' && last !== undefined && offset < last.offset) {
-      yield { text: `${member} took up ${name} at ${offset}, after ${last.member} had committed ${last.offset}` }
+      yield { text: `${member} was assigned ${name} at ${offset}, after ${last.member} had committed ${last.offset}` }
     }
   }
 }
@@ -234,7 +235,7 @@ function* noRewinds(evidence: Evidence) {
 function* allCommitted({ progress }: Evidence) {
   for (const { offset, end, ...at } of progress) {
     if (Math.max(offset, 0) !== end) {
-      yield { text: `${partitionOf(at)} is committed up to ${offset}, and its log ends at ${end}` }
+      yield { text: `${partitionOf(at)} is committed up to ${offset}, but its log ends at ${end}` }
     }
   }
 }
@@ -242,19 +243,19 @@ function* allCommitted({ progress }: Evidence) {
 function* membersEnd({ ends, incidents, overdue, lines }: Evidence) {
   const killed = new Set(incidents.flatMap(({ kind, target }) => (kind === 'kill' ? [target] : [])))
   const closing = new Map(lines.flatMap(({ what, member, time }) => (what === 'closing' ? [[member, time]] : [])))
-  for (const member of overdue) yield { text: `${member} was told to leave, and did not end` }
+  for (const member of overdue) yield { text: `${member} was asked to leave, but did not end` }
   for (const { member, code, signal, time } of ends) {
     if (overdue.includes(member) || (killed.has(member) && signal === 'SIGKILL')) continue
     if (!closing.has(member)) yield { text: `${member} ended by itself: ${signal ?? `exit code ${code}`}` }
     else if (code === notDrained) {
       const from = closing.get(member)!
-      if (!duringOutage(incidents, from, time)) yield { text: `${member} left before its work was done` }
-    } else if (code !== 0) yield { text: `${member} left badly: ${signal ?? `exit code ${code}`}` }
+      if (!duringOutage(incidents, from, time)) yield { text: `${member} left before its records were settled` }
+    } else if (code !== 0) yield { text: `${member} failed while it left: ${signal ?? `exit code ${code}`}` }
   }
   for (const line of lines) {
     if (isMemberLine(line) && line.what === 'closed' && !closing.has(line.member)) {
       yield { text: `the client of ${line.member} closed by itself` }
     }
-    if (line.what === 'leaked') yield { text: `${line.member} says that ${placeOf(line)} leaked` }
+    if (line.what === 'leaked') yield { text: `${line.member} reported ${placeOf(line)} as leaked` }
   }
 }

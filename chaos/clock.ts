@@ -1,5 +1,5 @@
 /**
- * Milliseconds on a clock that all processes of this machine share, and that nobody sets: what one process wrote before
- * another has the smaller time.
+ * Milliseconds of the system's monotonic clock. All processes of this machine share it, so times that different processes
+ * wrote can be compared.
  */
 export const now = (): number => Number(process.hrtime.bigint() / 1000n) / 1000

@@ -3,21 +3,21 @@ import { type KafkaServer, startKafka } from '../test/kafka/kafka-server'
 import { TcpProxy } from './tcp-proxy'
 import { dlqTopic, retryTopic, sessionTimeout, sharedPartitions, workTopics } from './workload'
 
-/** A Kafka whose clients reach each broker by a proxy, and who checks it does not. */
+/** A Kafka cluster. Its clients connect to each broker through a proxy; the check connects directly. */
 export interface Cluster {
   readonly kafka: KafkaServer
-  /** One before each broker, in their order. */
+  /** One proxy per broker, in the order of the brokers. */
   readonly proxies: readonly TcpProxy[]
   stop(): Promise<void>
 }
 
-/** By the consumer protocol the brokers say how long a session lasts, and not the members. */
+/** With the consumer protocol, the session timeout is configured on the brokers, not in the members. */
 const sessions = {
   'group.consumer.min.session.timeout.ms': sessionTimeout,
   'group.consumer.session.timeout.ms': sessionTimeout,
 }
 
-/** With the topics of the workload. */
+/** Starts a cluster, and creates the topics of the workload. */
 export async function startCluster(brokers: number, version?: string): Promise<Cluster> {
   const proxies: TcpProxy[] = []
   const refuse = () => {

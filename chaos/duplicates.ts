@@ -7,26 +7,31 @@ import type { Violation } from './violation'
 import { rebalanceTimeout } from './workload'
 
 /**
- * Why a record was settled again. `killed`: whoever settled it was killed, and had not committed that. `frozen`: the
- * group went on without whoever settled it, who stood still. `outage`: what was settled could not be committed, or its
- * copy not be confirmed, for the broker was away. `outlasted`: the rebalance that took the partition had waited all the time that it waits
- * for what is in flight, and this was not completed by then (acked, or failed and its copy confirmed). `followed`: an earlier attempt of it was settled twice, so there are two
- * copies. No other reason is good enough; least of all that a member joined or left.
+ * Why an attempt may be settled twice.
+ *
+ * - `killed`: the first member was killed before it had committed the record.
+ * - `frozen`: the first member was frozen, and the group continued without it.
+ * - `outage`: a broker was away, so that the record could not be committed, or its copy could not be confirmed.
+ * - `outlasted`: the record was not completed (acked, or failed with its copy confirmed) within `rebalanceTimeout`, and the
+ *   rebalance then took its partition.
+ * - `followed`: an earlier attempt was settled twice, so there are two copies of this one.
+ *
+ * Every other duplicate is a violation. In particular, a member that joins or leaves explains none.
  */
 export type Reason = 'killed' | 'frozen' | 'outage' | 'outlasted' | 'followed'
 
 export interface Duplicates {
-  /** Of all settlements, those of an attempt that had been settled before. */
+  /** The settlements of an attempt that had been settled before. */
   readonly count: number
   readonly explained: Readonly<Record<Reason, number>>
-  /** Of those by a kill or a freeze: how long before it the oldest was settled, ms. */
+  /** For kills and freezes: the longest time between a settlement that was not committed and the fault, ms. */
   readonly oldestUncommitted: number
   readonly violations: readonly Violation[]
 }
 
-/** After it is woken, a frozen member learns with its next heartbeat that it is out, ms. */
+/** Within this time after it wakes, a frozen member learns by a heartbeat that it has been removed from the group, ms. */
 const wakingUp = 5_000
-/** The longest time in which nothing can be committed without an outage: letting go, and a join that waits for a session, ms. */
+/** The longest time without commits if no broker is away: revoking partitions, and a join that waits for a session to end, ms. */
 const longestRebalance = 16_000
 
 export function duplicates(evidence: Evidence): Duplicates {
@@ -70,16 +75,16 @@ interface Settled {
 
 type Explanation = { readonly reason: Reason; readonly uncommittedFor?: number } | { readonly unexplained: string }
 
-/** One copy, settled twice. */
+/** Explains why one copy was settled twice. */
 function explain(evidence: Evidence, one: Settled, other: Settled): Explanation {
   if (one.hold === undefined || other.hold === undefined) {
-    return { unexplained: 'one of them did not hold its partition' }
+    return { unexplained: 'one of them was not assigned its partition' }
   }
-  // The earlier hold is the one that should have committed it; a frozen member may settle later than its successor.
+  // The earlier assignment should have committed it. A frozen member may settle later than the next owner.
   const [line, hold] =
     one.hold.from <= other.hold.from ? ([one.line, one.hold] as const) : ([other.line, other.hold] as const)
   if (one.hold === other.hold) return { unexplained: 'it was delivered twice within one assignment' }
-  if (isCommitted(evidence, line, hold)) return { unexplained: 'it had been acked, and committed' }
+  if (isCommitted(evidence, line, hold)) return { unexplained: 'it had been acked and committed' }
   const { incidents } = evidence
   const freeze = incidents.find(
     ({ kind, target, from, until }) =>
@@ -89,27 +94,27 @@ function explain(evidence: Evidence, one: Settled, other: Settled): Explanation 
   if (hold.end === 'killed' || (freeze !== undefined && hold.end === 'lost')) {
     const uncommittedFor = Math.max(0, (freeze?.from ?? hold.until) - line.time)
     if (!outage && uncommittedFor > longestRebalance) {
-      return { unexplained: `it had been settled for ${Math.round(uncommittedFor)} ms, and not been committed` }
+      return { unexplained: `it was not committed for ${Math.round(uncommittedFor)} ms after it was settled` }
     }
     return { reason: freeze === undefined ? 'killed' : 'frozen', uncommittedFor }
   }
   if (outage) return { reason: 'outage' }
   if (hold.end === 'revoked' && outlasted(evidence, line, hold)) return { reason: 'outlasted' }
-  return { unexplained: `it was settled, and then its partition was ${hold.end}, without a fault` }
+  return { unexplained: `it was settled before its partition was ${hold.end}, and there was no fault` }
 }
 
-/** The rebalance that took the partition waited all of its time, and the record was not completed within that. */
+/** True if the rebalance that took the partition waited for `rebalanceTimeout`, and the record was not completed by then. */
 function outlasted(evidence: Evidence, line: RecordLine, { until }: Hold): boolean {
   const begun = partitionLines(evidence).findLast(({ member, what, time, ...at }) => {
     const isTurn = what === 'giving-up' || what === 'kept' || what === 'assigned'
     return isTurn && member === line.member && partitionOf(at) === partitionOf(line) && time <= until
   })
-  // One that the partition was kept in is no excuse for the next.
+  // A rebalance in which the partition was kept does not explain a later one.
   if (begun?.what !== 'giving-up' || until - begun.time >= longestRebalance) return false
   return Math.min(completed(evidence, line), until) >= begun.time + rebalanceTimeout
 }
 
-/** A failed record is completed once its copy is confirmed; where that is never told, it is not. */
+/** The time of completion. A failed record is completed once its copy is confirmed; Infinity if that was never reported. */
 function completed(evidence: Evidence, { member, what, time, ...at }: RecordLine): number {
   if (what !== 'failed') return time
   const copied = partitionLines(evidence).find(line => {
@@ -120,8 +125,10 @@ function completed(evidence: Evidence, { member, what, time, ...at }: RecordLine
 }
 
 /**
- * Commits go one after the other, and each has in it, or beside it, all that is finished. When a record is acked one may be
- * under way and one may wait for that; the third that is confirmed after it, at the latest, has it. No fault undoes it.
+ * True if the record was certainly committed, in which case no fault explains a duplicate.
+ *
+ * Each commit contains all finished work, in its position or in its metadata. When a record is acked, one commit may be in
+ * flight and one may wait for it. So the third commit that is confirmed after the ack contains the record, at the latest.
  */
 function isCommitted(evidence: Evidence, { what, time, ...at }: RecordLine, hold: Hold): boolean {
   if (what !== 'acked') return false
@@ -133,10 +140,10 @@ function isCommitted(evidence: Evidence, { what, time, ...at }: RecordLine, hold
   return after.filter(line => line.what === 'committed' && line.time > time).length > 2
 }
 
-/** Two copies of one attempt. */
+/** Explains why there are two copies of one attempt. */
 function explainCopies(evidence: Evidence, before: RecordLine, repeated: ReadonlySet<number>): Explanation {
   for (const earlier of repeated) if (earlier < before.attempt) return { reason: 'followed' }
-  // The copy was written, and the confirmation got lost.
+  // The copy was written, but its confirmation was lost.
   const source = recordLines(evidence).find(
     ({ id, attempt, what }) => id === before.id && attempt === before.attempt - 1 && what === 'failed',
   )

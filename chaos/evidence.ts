@@ -4,7 +4,7 @@ import type { Incident } from './stage'
 import type { Progress, Stored } from './wire'
 import type { Work } from './workload'
 
-/** A record of a topic that is worked on, and what it asks for. */
+/** A record of one of the topics, and the work that its value describes. */
 export interface KnownRecord extends Stored {
   readonly work: Work
 }
@@ -13,18 +13,18 @@ export interface MemberEnd extends Ending {
   readonly member: string
 }
 
-/** All that a run left behind. Nothing of it was counted by the library. */
+/** The evidence of a run. None of it comes from counters of the library. */
 export interface Evidence {
-  /** Where Kafka told the producer it had written a record. */
+  /** By record id: the place that Kafka acknowledged to the producer. */
   readonly acknowledged: ReadonlyMap<string, At>
-  /** What stands on the topics, on the retry topic and on the DLQ topic. */
+  /** The records in the work topics, in the retry topic (`retried`) and in the DLQ topic (`dead`). */
   readonly records: readonly KnownRecord[]
   readonly retried: readonly KnownRecord[]
   readonly dead: readonly KnownRecord[]
-  /** What members wrote, in the order of time. */
+  /** The journal lines of all members, by time. */
   readonly lines: readonly Line[]
   readonly incidents: readonly Incident[]
-  /** Where the group stands at the end. */
+  /** The committed positions of the group at the end. */
   readonly progress: readonly Progress[]
   readonly ends: readonly MemberEnd[]
   /** Members that did not end in time when they were asked to. */

@@ -1,4 +1,4 @@
-/** Lists by what a key says. */
+/** Groups items by key. */
 export function grouped<T>(list: Iterable<T>, key: (item: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>()
   for (const item of list) {

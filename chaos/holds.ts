@@ -1,10 +1,10 @@
 import { type Evidence, partitionLines } from './evidence'
 import { partitionOf, type RecordLine } from './journal'
 
-/** How a member's hold of a partition ended. */
+/** How an assignment ended. `held`: it has not ended. */
 export type HoldEnd = 'revoked' | 'lost' | 'closed' | 'killed' | 'held'
 
-/** One member's hold of one partition, as the member saw it. */
+/** One assignment of a partition to a member, according to the member's journal. */
 export interface Hold {
   readonly member: string
   readonly from: number
@@ -12,14 +12,14 @@ export interface Hold {
   end: HoldEnd
 }
 
-/** The assignment under which the line was written, by its member's own account. */
+/** The assignment during which the line was written, according to the member's journal. */
 export function holdOf(held: ReadonlyMap<string, readonly Hold[]>, line: RecordLine): Hold | undefined {
   return held.get(partitionOf(line))?.findLast(({ member, from, until }) => {
     return member === line.member && from <= line.time && line.time <= until
   })
 }
 
-/** Who held which partition when; by partition, in the order of time. */
+/** All assignments by partition, in the order of time. */
 export function holds(evidence: Evidence): Map<string, Hold[]> {
   const all = new Map<string, Hold[]>()
   const open = new Map<string, Hold>()

@@ -13,9 +13,7 @@ export interface At {
   readonly offset: number
 }
 
-/**
- * A step of a record's handling: its handler began, or it was settled and that counted. The place is where it was read.
- */
+/** A handler began, or it settled its record and that settlement counted. The place is where the record was read. */
 export interface RecordLine extends Written, At {
   readonly what: 'begun' | 'acked' | 'failed'
   readonly id: string
@@ -23,9 +21,10 @@ export interface RecordLine extends Written, At {
 }
 
 /**
- * What the client told about a partition, or about the record at a place: `retried` and `dead-lettered` once its copy is
- * confirmed. `giving-up`: a rebalance may take the partition, and what is in flight of it may settle; `kept`: it did not. These two
- * have no offset (-1).
+ * An event of the client about a partition or a record. `retried` and `dead-lettered` mean that the copy is confirmed.
+ *
+ * Two lines are no events, and have the offset -1. `giving-up`: a rebalance may take the partition, and records in flight may
+ * settle until then. `kept`: the rebalance did not take the partition.
  */
 export interface PartitionLine extends Written, At {
   readonly what:
@@ -51,7 +50,7 @@ export interface MemberLine extends Written {
 export type Line = RecordLine | PartitionLine | MemberLine
 type Unwritten<L> = L extends Line ? Omit<L, keyof Written> : never
 
-/** A member's own log. Every line is with the system before the call returns, whatever kills the process after. */
+/** Opens a member's journal. Each line is passed to the operating system before the call returns, so that a kill loses none. */
 export function openJournal(path: string, member: string): (line: Unwritten<Line>) => void {
   const file = openSync(path, 'a')
   return line => writeSync(file, `${JSON.stringify({ member, time: now(), ...line })}\n`)
@@ -59,7 +58,7 @@ export function openJournal(path: string, member: string): (line: Unwritten<Line
 
 export function readJournal(path: string): Line[] {
   const lines = readFileSync(path, 'utf8').split('\n')
-  // What is after the last line break was cut off by a kill.
+  // The text after the last line break is empty, or a line that a kill cut off.
   return lines.slice(0, -1).map(line => JSON.parse(line))
 }
 
@@ -67,7 +66,7 @@ export const isRecordLine = (line: Line): line is RecordLine => 'id' in line
 export const isPartitionLine = (line: Line): line is PartitionLine => 'topic' in line && !('id' in line)
 export const isMemberLine = (line: Line): line is MemberLine => !('topic' in line)
 
-/** A partition's name, as a key. */
-export const partitionOf = ({ topic, partition }: Omit<At, 'offset'>): string => `${topic}/${partition}`
-/** A place's name, as a key. */
+/** `orders-3`, also used as a key. */
+export const partitionOf = ({ topic, partition }: Omit<At, 'offset'>): string => `${topic}-${partition}`
+/** `orders-3@1042`, also used as a key. */
 export const placeOf = (at: At): string => `${partitionOf(at)}@${at.offset}`

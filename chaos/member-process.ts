@@ -9,7 +9,7 @@ import type { MemberTask } from './member'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const script = fileURLToPath(new URL('./member.ts', import.meta.url))
 
-/** The exit code of a member that gave up waiting for its work. */
+/** The exit code of a member that closed before all its records were settled. */
 export const notDrained = 3
 
 export interface Ending {
@@ -18,17 +18,17 @@ export interface Ending {
   readonly signal: NodeJS.Signals | null
 }
 
-/** A shell command that kills every member that has its files in the folder `$0`; one that stands still, too. */
+/** A shell command that kills every member whose files are in the folder `$0`, frozen ones too. */
 export const KILL_MEMBERS = 'kill -9 $(cat "$0"/*.pid)'
 
 /** A member's process, from its start to its end. */
 export class MemberProcess {
   readonly journal: string
-  /** What the client logs, and what the process says when it crashes. */
+  /** The file with the client's log, and with the process's last output if it crashes. */
   readonly log: string
-  /** Resolves once it listens to signals, or has ended. */
+  /** Resolves once the process handles signals, or has ended. */
   readonly up: Promise<void>
-  /** Resolves once it is part of the group, or has ended. */
+  /** Resolves once the client is running, or the process has ended. */
   readonly running: Promise<void>
   readonly ended: Promise<Ending>
   ending: Ending | undefined
@@ -43,7 +43,7 @@ export class MemberProcess {
     this.journal = join(folder, `${name}.journal`)
     this.log = join(folder, `${name}.log`)
     const task: MemberTask = { name, brokers, groupProtocol, journal: this.journal }
-    // There from the start, for a member that is killed before its first line.
+    // Created here, because the member may be killed before it writes its first line.
     closeSync(openSync(this.journal, 'a'))
     const log = openSync(this.log, 'a')
     this.#process = spawn(process.execPath, ['--import', 'tsx', script, JSON.stringify(task)], {
@@ -60,17 +60,18 @@ export class MemberProcess {
         resolve(this.ending)
       })
     })
-    this.up = this.#told('up')
-    this.running = this.#told('running')
+    this.up = this.#received('up')
+    this.running = this.#received('running')
   }
 
-  async #told(what: string): Promise<void> {
-    const told = new Promise<void>(resolve => {
+  /** Resolves once the process has sent the message, or has ended. */
+  async #received(expected: string): Promise<void> {
+    const received = new Promise<void>(resolve => {
       this.#process.on('message', message => {
-        if (message === what) resolve()
+        if (message === expected) resolve()
       })
     })
-    await Promise.race([told, this.ended])
+    await Promise.race([received, this.ended])
   }
 
   signal(signal: NodeJS.Signals): void {

@@ -1,4 +1,4 @@
-// One member of the group, in a process of its own: works on what it is given, and writes down what becomes of it.
+// One member of the group, in its own process. It handles records, and writes a journal.
 import { tracingChannel } from 'node:diagnostics_channel'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pino from 'pino'
@@ -32,14 +32,14 @@ export interface MemberTask {
   readonly name: string
   readonly brokers: readonly string[]
   readonly groupProtocol: GroupProtocol
-  /** Where its journal is written. */
+  /** The path of the member's journal. */
   readonly journal: string
 }
 
 const { name, brokers, groupProtocol, journal }: MemberTask = JSON.parse(process.argv[2]!)
 const write = openJournal(journal, name)
 
-/** The rebalance that is under way. */
+/** The rebalance in progress. */
 let rebalance: RebalanceMessage | undefined
 
 function noteAll(what: 'giving-up' | 'kept', places: RebalanceMessage['revoking']): void {
@@ -73,7 +73,7 @@ const client = createClient({
     {
       hooks: {
         logMethod(message, log) {
-          // The client's events tell how a rebalance ends, not when it begins; and its channel says of what.
+          // No event reports the beginning of a rebalance. The log line does, and the channel's message has the partitions.
           if (String(message[1]).startsWith('a rebalance begins')) noteAll('giving-up', rebalance?.revoking ?? [])
           log.apply(this, message)
         },
@@ -99,7 +99,7 @@ async function work(record: ConsumeRecord): Promise<void> {
   if (record.attempt <= failures) throw new PlannedFailure(`failure ${record.attempt} of ${failures}`)
 }
 
-/** As a user does who settles by hand, in any order. */
+/** A pipeline that settles by hand, in any order. */
 function byHand(record: ConsumeRecord): Observable<unknown> {
   const { ms, failures, hopeless } = workOf(record)
   return defer(() => {
@@ -114,7 +114,7 @@ function byHand(record: ConsumeRecord): Observable<unknown> {
   )
 }
 
-function worked({ name, order }: WorkTopic): Observable<unknown> {
+function handled({ name, order }: WorkTopic): Observable<unknown> {
   const records = client.topic(name, { retries, backoff: steps(retryDelays), dlq: true, maxInFlight: 1_000 })
   if (order === 'none') return records.pipe(mergeMap(byHand, 32))
   return records.pipe(
@@ -123,7 +123,7 @@ function worked({ name, order }: WorkTopic): Observable<unknown> {
   )
 }
 
-function tell(event: ClientEvent): void {
+function noteEvent(event: ClientEvent): void {
   switch (event.type) {
     case 'assigned':
     case 'revoked':
@@ -151,11 +151,11 @@ function tell(event: ClientEvent): void {
   }
 }
 
-client.events.subscribe(tell)
-merge(...workTopics.map(worked)).subscribe({ error: error => write({ what: 'error', detail: String(error) }) })
+client.events.subscribe(noteEvent)
+merge(...workTopics.map(handled)).subscribe({ error: error => write({ what: 'error', detail: String(error) }) })
 client.start().subscribe(error => write({ what: 'error', detail: `${error.name}: ${error.message}` }))
 
-// A warning of Node's own ends a member out of turn, which is a violation.
+// A warning of Node ends the member, which the check reports as a violation.
 process.on('warning', warning => {
   throw warning
 })
@@ -164,7 +164,7 @@ process.once('SIGTERM', () => {
   client.closeGracefully({ timeout: 10_000 })
 })
 process.send?.('up')
-// Whoever started us is gone.
+// The parent process has ended.
 process.once('disconnect', () => process.exit(1))
 
 const { drained, unsettled } = await client.closed

@@ -1,11 +1,11 @@
 import type { Incident } from './stage'
 
-/** How long after it is back a broker may keep commits from being written: it loads the group, or hands it over, ms. */
+/** For this time after its restart, a broker may prevent commits while it loads the group or hands it over, ms. */
 const recovery = 8_000
 
 /**
- * Whether between those times a broker was away, so that commits and copies could not be written or confirmed. A cut
- * connection is no such excuse: it is made anew at once, and what was sent on it is sent again.
+ * True if a broker was away between the two times, so that commits and copies could not be written or confirmed. A cut
+ * connection does not count: the client reconnects at once and sends the request again.
  */
 export function duringOutage(incidents: readonly Incident[], from: number, until: number): boolean {
   return incidents.some(

@@ -4,24 +4,24 @@ import type { At } from './journal'
 import { Random } from './random'
 import { someWork, type WorkTopic, workTopics } from './workload'
 
-/** How often records are written, ms. */
-const pace = 100
-/** Requests under way per partition; a broker that is away is not waited for by ever more of them. */
-const mostUnderWay = 3
+/** Interval between two requests, ms. */
+const sendEvery = 100
+/** Limit on requests in flight per partition, so that they do not pile up while a broker is away. */
+const maxInFlight = 3
 
 /**
- * Publishes known records, by kafkajs alone, and remembers which of them Kafka has acknowledged.
+ * Publishes known records by plain kafkajs, and remembers which of them Kafka has acknowledged.
  *
- * One request holds records of one partition: its answer leaves no doubt. Nothing is sent twice; what was refused, or
- * never answered, may be in the log or not, and is looked for there.
+ * A request contains records of one partition only, so its answer is unambiguous. No request is sent twice. Records whose
+ * request failed may be in the log or not; the check looks for them there.
  */
 export class Publishing {
-  /** By id: where Kafka said it was written. */
+  /** By record id: the place that Kafka acknowledged. */
   readonly acknowledged = new Map<string, At>()
   attempted = 0
   readonly #random: Random
   readonly #producer: Producer
-  readonly #underWay = new Map<string, number>()
+  readonly #inFlight = new Map<string, number>()
   readonly #requests = new Set<Promise<void>>()
   #stopped = false
   #done: Promise<void> | undefined
@@ -37,7 +37,7 @@ export class Publishing {
     this.#done = this.#publish()
   }
 
-  /** Resolves when nothing is under way any more. Safe to call more than once. */
+  /** Resolves when no request is in flight. May be called more than once. */
   async stop(): Promise<void> {
     this.#stopped = true
     await this.#done
@@ -47,15 +47,15 @@ export class Publishing {
 
   async #publish(): Promise<void> {
     const began = performance.now()
-    const given = new Map<WorkTopic, number>()
+    const sent = new Map<WorkTopic, number>()
     while (!this.#stopped) {
       const elapsed = performance.now() - began
       for (const topic of workTopics) {
-        const count = Math.floor((elapsed / 1_000) * topic.rate) - (given.get(topic) ?? 0)
-        given.set(topic, (given.get(topic) ?? 0) + count)
+        const count = Math.floor((elapsed / 1_000) * topic.rate) - (sent.get(topic) ?? 0)
+        sent.set(topic, (sent.get(topic) ?? 0) + count)
         this.#send(topic, count)
       }
-      await sleep(pace)
+      await sleep(sendEvery)
     }
   }
 
@@ -72,14 +72,14 @@ export class Publishing {
     }
     for (const [partition, batch] of batches) {
       const name = `${topic.name}/${partition}`
-      const underWay = this.#underWay.get(name) ?? 0
-      if (underWay >= mostUnderWay) continue
-      this.#underWay.set(name, underWay + 1)
+      const inFlight = this.#inFlight.get(name) ?? 0
+      if (inFlight >= maxInFlight) continue
+      this.#inFlight.set(name, inFlight + 1)
       const request = this.#request(topic.name, partition, batch)
-        // Not acknowledged: it may be in the log all the same.
+        // Not acknowledged. The records may be in the log nevertheless.
         .catch(() => {})
         .finally(() => {
-          this.#underWay.set(name, this.#underWay.get(name)! - 1)
+          this.#inFlight.set(name, this.#inFlight.get(name)! - 1)
           this.#requests.delete(request)
         })
       this.#requests.add(request)
@@ -90,7 +90,7 @@ export class Publishing {
     const messages = batch.map(({ key, value }) => ({ key, value, partition }))
     const [written] = await this.#producer.send({ topic, acks: -1, messages })
     const first = Number(written?.baseOffset ?? -1)
-    if (first < 0) throw new Error('the answer names no place')
+    if (first < 0) throw new Error('the answer has no offset')
     for (const [index, { id }] of batch.entries()) {
       this.acknowledged.set(id, { topic, partition, offset: first + index })
     }

@@ -1,4 +1,4 @@
-/** Numbers that a seed decides: the same seed, the same numbers. */
+/** Pseudo-random numbers. The same seed gives the same numbers. */
 export class Random {
   #state: number
 
@@ -19,9 +19,9 @@ export class Random {
     return this.next() < probability
   }
 
-  /** A whole number, both ends included. */
-  between(least: number, most: number): number {
-    return least + Math.floor(this.next() * (most - least + 1))
+  /** An integer from `min` to `max`, both included. */
+  between(min: number, max: number): number {
+    return min + Math.floor(this.next() * (max - min + 1))
   }
 
   pick<T>(from: readonly T[]): T {

@@ -4,7 +4,7 @@ import { grouped } from './grouped'
 import { type Line, type PartitionLine, partitionOf, placeOf } from './journal'
 import { workTopics } from './workload'
 
-/** One run, as a row. */
+/** The figures of a run, as one row of a table. */
 export function summary(
   evidence: Evidence,
   verdict: Verdict,
@@ -29,24 +29,24 @@ export function summary(
   }
 }
 
-/** The same in one line, for a campaign of many runs. */
+/** The same as one line of text, for a series of runs. */
 export function line(
   run: { readonly seed: number; readonly minutes: number; readonly groupProtocol: string; readonly kafka: string },
   { violations, ...counts }: ReturnType<typeof summary>,
 ): string {
   const { seed, minutes, groupProtocol, kafka } = run
   const { faults, published, acked, duplicates } = counts
-  const letters = counts['dead letters']
+  const deadLetters = counts['dead letters']
   return (
     `chaos: ${violations === 0 ? 'ok' : `${violations} VIOLATIONS`}: seed ${seed}, ${groupProtocol}, Kafka ${kafka}, ${minutes} min: ` +
-    `${faults} faults, ${published} published, ${acked} acked, ${letters} dead letters, ${duplicates} duplicates`
+    `${faults} faults, ${published} published, ${acked} acked, ${deadLetters} dead letters, ${duplicates} duplicates`
   )
 }
 
-/** Beyond a fault's end, what comes to a standstill is not put down to it, ms. */
+/** A pause of a partition is attributed to a fault if it begins at most this long after the fault's end, ms. */
 const aftermath = 3_000
 
-/** Per kind of fault: how often it happened, and the longest time that a partition stood still about then. */
+/** For each kind of fault: how often it happened, and the longest pause of a partition around it. */
 export function recoveries(evidence: Evidence) {
   const begun = recordLines(evidence).filter(({ what, attempt }) => what === 'begun' && attempt === 1)
   const busy = new Set(workTopics.map(({ name }) => name))
@@ -67,7 +67,7 @@ export function recoveries(evidence: Evidence) {
     return {
       fault,
       times: incidents.length,
-      'standstill, median s': seconds(lengths[lengths.length >> 1]!),
+      'pause, median s': seconds(lengths[lengths.length >> 1]!),
       'longest s': seconds(lengths.at(-1)!),
     }
   })
@@ -75,45 +75,45 @@ export function recoveries(evidence: Evidence) {
 
 const seconds = (ms: number) => Math.round(ms / 100) / 10
 
-/** How often members told what of themselves, beside the steady course of things. */
-export function told({ lines }: Evidence) {
+/** How often each kind of journal line occurs, without the ordinary ones. */
+export function unusualLines({ lines }: Evidence) {
   const life = ['assigned', 'committed', 'running', 'closing', 'closed']
-  const steady = new Set(['begun', 'acked', 'failed', 'retried', 'dead-lettered', ...life])
-  const telling = lines.filter(({ what }) => !steady.has(what))
-  const counts = [...grouped(telling, line => nameOf(line))].map(([name, { length }]) => [name, length] as const)
+  const ordinary = new Set(['begun', 'acked', 'failed', 'retried', 'dead-lettered', ...life])
+  const unusual = lines.filter(({ what }) => !ordinary.has(what))
+  const counts = [...grouped(unusual, line => nameOf(line))].map(([name, { length }]) => [name, length] as const)
   return Object.fromEntries(counts.sort(([, one], [, other]) => other - one))
 }
 
-/** Of an error, its class. */
+/** The kind of the line; for an error, the name of its class. */
 function nameOf(line: Line): string {
   return line.what === 'error' ? (line.detail ?? '').split(':')[0]! : line.what
 }
 
-/** All that is known of a record, and what happened to its partitions and members meanwhile, in the order of time. */
+/** Everything about a record, and the events of its partitions and the faults around it, by time. */
 export function history(evidence: Evidence, id: string): string[] {
   const own = recordLines(evidence).filter(line => line.id === id)
   const copies = [...evidence.records, ...evidence.retried, ...evidence.dead].filter(({ work }) => work.id === id)
   const partitions = new Set([...own, ...copies].map(partitionOf))
   const began = (own[0]?.time ?? 0) - before
   const ended = (own.at(-1)?.time ?? Number.POSITIVE_INFINITY) + after
-  const told = partitionLines(evidence).filter(line => partitions.has(partitionOf(line)))
+  const events = partitionLines(evidence).filter(line => partitions.has(partitionOf(line)))
   const moments: Moment[] = [
     ...own.map(line => ({
       time: line.time,
       text: `${line.member} ${line.what} attempt ${line.attempt} at ${placeOf(line)}`,
     })),
-    ...withoutSteadyCommits(told.filter(({ time }) => time >= began && time <= ended)).map(line => ({
+    ...withoutSteadyCommits(events.filter(({ time }) => time >= began && time <= ended)).map(line => ({
       time: line.time,
       text: `${line.member} ${line.what} ${placeOf(line)}`,
     })),
     ...evidence.incidents.flatMap(({ kind, target, from, until }) => [
       { time: from, text: `── ${kind} ${target}` },
-      { time: until, text: `── ${kind} ${target} is over` },
+      { time: until, text: `── ${kind} ${target} ended` },
     ]),
   ]
   return [
     `${id}: ${copies[0]?.value ?? 'not in the log'}`,
-    ...copies.map(copy => `stands at ${placeOf(copy)}`),
+    ...copies.map(copy => `in the log at ${placeOf(copy)}`),
     ...moments
       .filter(({ time }) => time >= began && time <= ended)
       .sort((one, other) => one.time - other.time)
@@ -126,13 +126,13 @@ interface Moment {
   readonly text: string
 }
 
-/** How much of what surrounds a record's own lines belongs to its history, ms. */
+/** The history includes this time before and after the record's own lines, ms. */
 const before = 15_000
 const after = 3_000
 
-/** Of commits one after the other, the last: there are ten in a second. */
+/** Keeps only the last of consecutive commits: there are ten a second. */
 function withoutSteadyCommits(lines: readonly PartitionLine[]): PartitionLine[] {
-  return [...grouped(lines, partitionOf).values()].flatMap(told =>
-    told.filter((line, at) => line.what !== 'committed' || told[at + 1]?.what !== 'committed'),
+  return [...grouped(lines, partitionOf).values()].flatMap(events =>
+    events.filter((line, at) => line.what !== 'committed' || events[at + 1]?.what !== 'committed'),
   )
 }

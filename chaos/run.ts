@@ -1,12 +1,12 @@
-// npm run chaos -- --seed 1 --minutes 5 --group-protocol consumer --kafka 4.1.0: exits with 0 when nothing is violated. The
-// last line of the output is the run in one line.
+// npm run chaos -- --seed 1 --minutes 5 --group-protocol consumer --kafka 4.1.0
+// Exits with 0 if no rule is violated. The last line of the output summarises the run.
 import { parseArgs } from 'node:util'
 import type { GroupProtocol } from 'rxmika'
 import { chaos, forget } from './chaos'
-import { history, line, recoveries, summary, told } from './report'
+import { history, line, recoveries, summary, unusualLines } from './report'
 import { faultKinds } from './schedule'
 
-/** The newest release of a version that is named without its last number. */
+/** The newest patch release of each minor version. */
 const newest: Readonly<Record<string, string | undefined>> = { '3.9': '3.9.1', '4.1': '4.1.0', '4.4': '4.4.0' }
 
 const { values } = parseArgs({
@@ -15,13 +15,13 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '2' },
     members: { type: 'string', default: '4' },
     brokers: { type: 'string', default: '3' },
-    /** How members join their group: classic, consumer or auto. */
+    /** The group protocol of the members: classic, consumer or auto. */
     'group-protocol': { type: 'string', default: 'classic' },
-    /** The version of Apache Kafka; its jars are collected by Maven where they are not there yet. */
+    /** The version of Apache Kafka. Its jars are downloaded by Maven if they are missing. */
     kafka: { type: 'string' },
-    /** Of join, leave, kill, freeze, broker and cut, separated by commas; `none` for a quiet run. */
+    /** Some of join, leave, kill, freeze, broker and cut, separated by commas; `none` for a run without faults. */
     faults: { type: 'string' },
-    /** Keeps what the members wrote, whatever the outcome. */
+    /** Keeps the journals and logs even if no rule is violated. */
     keep: { type: 'boolean', default: false },
   },
 })
@@ -38,7 +38,7 @@ const began = performance.now()
 const say = (text: string) =>
   console.error(`${((performance.now() - began) / 1_000).toFixed(1).padStart(7)} s  ${text}`)
 
-say(`seed ${seed}, ${groupProtocol}, ${minutes} minutes of ${kinds.join(', ') || 'quiet'}`)
+say(`seed ${seed}, ${groupProtocol}, ${minutes} minutes of ${kinds.join(', ') || 'no faults'}`)
 const report = await chaos({
   seed,
   minutes,
@@ -52,17 +52,17 @@ const report = await chaos({
 const { evidence, verdict, kafka } = report
 console.table([summary(evidence, verdict, { seed, minutes })])
 console.table(recoveries(evidence))
-console.table([told(evidence)])
+console.table([unusualLines(evidence)])
 
-const shown = 10
-for (const { rule, text, id } of verdict.violations.slice(0, shown)) {
+const maxPrinted = 10
+for (const { rule, text, id } of verdict.violations.slice(0, maxPrinted)) {
   console.log(`\n✗ ${rule}: ${text}`)
   if (id !== undefined) console.log(history(evidence, id).join('\n'))
 }
-if (verdict.violations.length > shown) console.log(`\nand ${verdict.violations.length - shown} more`)
+if (verdict.violations.length > maxPrinted) console.log(`\nand ${verdict.violations.length - maxPrinted} more`)
 if (verdict.violations.length > 0) {
   const run = `--seed ${seed} --minutes ${minutes} --group-protocol ${groupProtocol} --kafka ${kafka}`
-  console.log(`\nAgain: npm run chaos -- ${run}\nJournals and logs: ${report.folder}`)
+  console.log(`\nTo repeat: npm run chaos -- ${run}\nJournals and logs: ${report.folder}`)
   process.exitCode = 1
 } else if (values.keep) console.log(report.folder)
 else await forget(report)

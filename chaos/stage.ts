@@ -11,49 +11,49 @@ export interface Incident {
   /** The member's name, or the broker's number. */
   readonly target: string
   readonly from: number
-  /** When it was over, whatever it left behind. */
+  /** When the fault ended. The members may need more time to recover. */
   readonly until: number
 }
 
-/** Longer than any close may take: what members grant their work, and 25 s. */
-const longestLeave = 40_000
+/** A member that was asked to leave is killed after this time, ms. Members wait 10 s for their records; closing takes 1.5 s more. */
+const leaveTimeout = 40_000
 
-/** The brokers and members that faults happen to. */
+/** Starts the members, and carries out the faults. */
 export class Stage {
   readonly incidents: Incident[] = []
-  /** All there ever were. */
+  /** All members of the run, also those that have ended. */
   readonly members: MemberProcess[] = []
-  /** Those that were asked to leave and did not end in time. */
+  /** The names of members that were asked to leave and did not end in time. */
   readonly overdue: string[] = []
-  readonly #seats = new Map<number, MemberProcess>()
+  readonly #slots = new Map<number, MemberProcess>()
   readonly #lives = new Map<number, number>()
-  /** What is hit by two faults is hit by one after the other, however long the first one takes. */
+  /** Faults of the same target are carried out one after the other. */
   readonly #queues = new Map<string, Promise<void>>()
 
   constructor(
     readonly cluster: Cluster,
-    /** Where members write. */
+    /** The folder for journals and logs. */
     readonly folder: string,
     readonly groupProtocol: GroupProtocol,
     readonly say: (text: string) => void,
   ) {}
 
-  /** So many members take their seats; resolves when all are part of the group. */
+  /** Starts the members. Resolves when all are running. */
   async fill(members: number): Promise<void> {
-    const first = Array.from({ length: members }, (_, at) => this.#seat(at + 1))
+    const first = Array.from({ length: members }, (_, at) => this.#startMember(at + 1))
     await Promise.all(first.map(({ running }) => running))
   }
 
-  #seat(seat: number): MemberProcess {
-    const life = (this.#lives.get(seat) ?? 0) + 1
-    this.#lives.set(seat, life)
-    const member = new MemberProcess(`m${seat}.${life}`, this.cluster.kafka.brokers, this.folder, this.groupProtocol)
-    this.#seats.set(seat, member)
+  #startMember(slot: number): MemberProcess {
+    const life = (this.#lives.get(slot) ?? 0) + 1
+    this.#lives.set(slot, life)
+    const member = new MemberProcess(`m${slot}.${life}`, this.cluster.kafka.brokers, this.folder, this.groupProtocol)
+    this.#slots.set(slot, member)
     this.members.push(member)
     return member
   }
 
-  /** Carries out what is planned; resolves when all of it is over, and rejects with what could not be done. */
+  /** Carries out the faults. Resolves when all have ended, and rejects if one could not be carried out. */
   async play(faults: readonly Fault[]): Promise<void> {
     const turns = faults.map(async fault => {
       await sleep(fault.at)
@@ -64,36 +64,36 @@ export class Stage {
   }
 
   #inTurn(fault: Fault): Promise<void> {
-    const thing = thingOf(fault)
-    const turn = (this.#queues.get(thing) ?? Promise.resolve()).then(() => this.#carryOut(fault))
-    this.#queues.set(thing, turn)
+    const queue = queueOf(fault)
+    const turn = (this.#queues.get(queue) ?? Promise.resolve()).then(() => this.#carryOut(fault))
+    this.#queues.set(queue, turn)
     return turn
   }
 
   async #carryOut(fault: Fault): Promise<void> {
     const from = now()
-    const member = this.#seats.get(fault.target)!
+    const member = this.#slots.get(fault.target)!
     switch (fault.kind) {
       case 'join': {
-        const guest = this.#seat(fault.target)
-        this.#note(fault, guest.name, from, from)
+        const joining = this.#startMember(fault.target)
+        this.#note(fault, joining.name, from, from)
         await sleep(fault.lasts)
         const leaving = now()
-        await this.#leave(guest)
-        return this.#note({ ...fault, kind: 'leave' }, guest.name, leaving, now())
+        await this.#leave(joining)
+        return this.#note({ ...fault, kind: 'leave' }, joining.name, leaving, now())
       }
       case 'leave':
         await this.#leave(member)
         this.#note(fault, member.name, from, now())
         await sleep(fault.lasts)
-        this.#seat(fault.target)
+        this.#startMember(fault.target)
         return
       case 'kill':
         member.signal('SIGKILL')
         await member.ended
         this.#note(fault, member.name, from, now())
         await sleep(fault.lasts)
-        this.#seat(fault.target)
+        this.#startMember(fault.target)
         return
       case 'freeze':
         member.signal('SIGSTOP')
@@ -121,7 +121,7 @@ export class Stage {
 
   /** All members leave gracefully. */
   async clear(): Promise<void> {
-    const present = [...this.#seats.values()].filter(member => member.ending === undefined)
+    const present = [...this.#slots.values()].filter(member => member.ending === undefined)
     await Promise.all(present.map(member => this.#leave(member)))
   }
 
@@ -129,10 +129,10 @@ export class Stage {
     await member.up
     member.signal('SIGTERM')
     const overdue = setTimeout(() => {
-      this.say(`${member.name} does not end`)
+      this.say(`${member.name} did not end in time`)
       this.overdue.push(member.name)
       member.signal('SIGKILL')
-    }, longestLeave)
+    }, leaveTimeout)
     await member.ended
     clearTimeout(overdue)
   }
@@ -143,7 +143,7 @@ export class Stage {
   }
 }
 
-/** One broker after the other, for the others have what was acknowledged. */
-function thingOf({ kind, target }: Fault): string {
-  return kind === 'broker' || kind === 'cut' ? kind : `seat ${target}`
+/** All brokers share one queue, so that never two are away: the others have the acknowledged records. */
+function queueOf({ kind, target }: Fault): string {
+  return kind === 'broker' || kind === 'cut' ? kind : `slot ${target}`
 }

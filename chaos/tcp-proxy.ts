@@ -3,7 +3,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePorts } from '../test/kafka/free-ports'
 
-/** Stands before one broker, on a port of its own, and cuts connections where it does the most harm. */
+/** A proxy in front of one broker. It can refuse connections, and cut them in the middle of an answer. */
 export class TcpProxy {
   #server: Server | undefined
   readonly #links = new Set<Link>()
@@ -34,21 +34,21 @@ export class TcpProxy {
     await once(this.#server, 'listening')
   }
 
-  /** Ends all connections and refuses new ones, as the port of a killed broker does. */
+  /** Closes all connections and refuses new ones, like the port of a killed broker. */
   refuse(): void {
     this.#server?.close()
     for (const link of this.#links) link.end()
   }
 
-  /** Takes connections again as soon as the broker does. */
+  /** Accepts connections again, as soon as the broker does. */
   async accept(): Promise<void> {
     while (!(await this.#listens())) await sleep(100)
     await this.open()
   }
 
-  /** Cuts so many connections in the middle of their next answers; how many there were to cut. */
-  cut(most: number): number {
-    const links = [...this.#links].slice(-most)
+  /** Cuts up to `max` connections, each in the middle of its next answer. Returns the number of connections to be cut. */
+  cut(max: number): number {
+    const links = [...this.#links].slice(-max)
     for (const link of links) link.doomed = true
     return links.length
   }
@@ -66,9 +66,9 @@ export class TcpProxy {
   }
 }
 
-/** One connection, and the one behind it. */
+/** A client's connection to the proxy, and the proxy's connection to the broker. */
 class Link {
-  /** The next answer is cut off in the middle. */
+  /** True: the next answer is cut in the middle. */
   doomed = false
 
   constructor(

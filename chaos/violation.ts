@@ -1,7 +1,7 @@
-/** Something that must not be. */
+/** A broken rule. */
 export interface Violation {
   readonly rule: string
   readonly text: string
-  /** Whose history shows how it came about. */
+  /** The record whose history explains the violation. */
   readonly id?: string
 }

@@ -2,18 +2,18 @@ import { randomUUID } from 'node:crypto'
 import { type Admin, type EachBatchPayload, Kafka, logLevel } from 'kafkajs'
 import { type At, partitionOf, placeOf } from './journal'
 
-/** A record as it stands in the log. */
+/** A record in the log. */
 export interface Stored extends At {
   readonly key: string
   readonly value: string
 }
 
-/** How far a group has committed in a partition, and how far its log goes; -1: nothing is committed. */
+/** A group's committed offset in a partition (-1: none), and the end of the partition's log. */
 export interface Progress extends At {
   readonly end: number
 }
 
-/** Kafka as plain kafkajs sees it, past the proxies: what is in the logs, and what is committed. */
+/** Reads the logs and the committed positions by plain kafkajs, without the proxies. */
 export class Wire {
   readonly #kafka: Kafka
   readonly #admin: Admin
@@ -49,14 +49,14 @@ export class Wire {
     return all.flat()
   }
 
-  /** Everything in a topic, up to the end it has now. */
+  /** All records of a topic, up to its present end. */
   async records(topic: string): Promise<Stored[]> {
     const missing = new Map<string, number>()
     for (const { partition, high, low } of await this.#admin.fetchTopicOffsets(topic)) {
       if (Number(high) > Number(low)) missing.set(partitionOf({ topic, partition }), Number(high))
     }
     if (missing.size === 0) return []
-    // By place: a consumer that starts anew begins at the beginning.
+    // By place, because the consumer may restart from the beginning after an error.
     const records = new Map<string, Stored>()
     const consumer = this.#kafka.consumer({ groupId: `reader-${randomUUID()}`, maxWaitTimeInMs: 100 })
     await consumer.connect()

@@ -5,21 +5,21 @@ export const retryTopic = 'chaos-retry'
 export const dlqTopic = 'chaos-dlq'
 export const sharedPartitions = 3
 
-/** After so many retries a record is dead-lettered. */
+/** A record that fails after this many retries is dead-lettered. */
 export const retries = 2
-/** The delay before each of them, ms. */
+/** The delay before each retry, ms. */
 export const retryDelays = [300, 1_500]
 
-/** The least that a broker allows: the sooner a dead member's partitions are taken over, the more happens in a minute. */
+/** The minimum that brokers allow. The sooner a dead member's partitions move, the more happens in a minute. */
 export const sessionTimeout = 6_000
 export const heartbeatInterval = 500
-/** Less than the longest work takes: now and then a rebalance does not wait for the end of it. */
+/** Shorter than the longest handler, so that some rebalances do not wait for a handler to finish. */
 export const rebalanceTimeout = 3_000
 
 export interface WorkTopic {
   readonly name: string
   readonly partitions: number
-  /** Of what only one record at a time is worked on, in the order of the log. */
+  /** Records of one key, or of one partition, are handled one at a time, in the order of the log. */
   readonly order: 'key' | 'partition' | 'none'
   readonly keys: number
   /** Records published per second. */
@@ -32,22 +32,22 @@ export const workTopics: readonly WorkTopic[] = [
   { name: 'views', partitions: 3, order: 'none', keys: 100, rate: 80 },
 ]
 
-/** What a record asks of its handler; its value, as JSON. */
+/** What the handler does with a record. It is the record's value, as JSON. */
 export interface Work {
-  /** Nobody else's. */
+  /** Unique in the run. */
   readonly id: string
-  /** How long it takes, ms. */
+  /** How long the handler takes, ms. */
   readonly ms: number
-  /** How many of its attempts fail. */
+  /** The first attempts that fail. */
   readonly failures: number
-  /** Its first failure is its last: no retry is asked for. */
+  /** True: the record fails with `retry: false`. */
   readonly hopeless: boolean
 }
 
 export function someWork(id: string, topic: WorkTopic, random: Random): Work {
   const luck = random.next()
   const failures = luck < 0.9 ? 0 : luck < 0.95 ? 1 : luck < 0.98 ? 2 : retries + 1
-  // Only settling by hand can say so, and it is done for this order.
+  // Only `fail()` can refuse retries. Topics without order settle by hand, and so can call it.
   const hopeless = topic.order === 'none' && failures > 0 && random.chance(0.2)
   return { id, ms: duration(topic, random), failures, hopeless }
 }
@@ -58,7 +58,7 @@ function duration({ order }: WorkTopic, random: Random): number {
   return random.chance(0.01) ? random.between(300, 1_500) : random.between(0, 25)
 }
 
-/** Where a record ends whose work is that, after how many attempts. */
+/** How a record with this work ends. */
 export function fate({ failures, hopeless }: Work): 'acked' | 'dead' {
   return hopeless || failures > retries ? 'dead' : 'acked'
 }

@@ -29,7 +29,7 @@ const step = (time: number, member: string, what: 'begun' | 'acked' | 'failed', 
   ...at,
   offset,
 })
-const told = (
+const event = (
   time: number,
   member: string,
   what: 'assigned' | 'giving-up' | 'kept' | 'revoked' | 'lost' | 'committed' | 'retried',
@@ -42,21 +42,21 @@ const told = (
   offset,
 })
 
-/** Two records of one key, which `a` works on one after the other, and then leaves. */
+/** `a` handles two records of one key, and leaves. */
 const quiet: Evidence = {
   acknowledged: new Map([['orders-0', { ...at, offset: 0 }]]),
   records: [order(0), order(1)],
   retried: [],
   dead: [],
   lines: [
-    told(0, 'a', 'assigned', 0),
+    event(0, 'a', 'assigned', 0),
     step(10, 'a', 'begun', 0),
     step(20, 'a', 'acked', 0),
     step(30, 'a', 'begun', 1),
     step(40, 'a', 'acked', 1),
-    told(50, 'a', 'committed', 2),
+    event(50, 'a', 'committed', 2),
     { time: 900, member: 'a', what: 'closing' },
-    told(910, 'a', 'revoked', 2),
+    event(910, 'a', 'revoked', 2),
     { time: 920, member: 'a', what: 'closed' },
   ],
   incidents: [],
@@ -72,46 +72,46 @@ const violated = (evidence: Partial<Evidence>) =>
   check({ ...quiet, ...evidence }).violations.map(({ rule, text }) => `${rule}: ${text}`)
 
 describe('the check of a chaos run', () => {
-  it('finds nothing where nothing went wrong', () => {
+  it('finds no violation in a run without faults', () => {
     expect(violated({})).toEqual([])
     expect(check(quiet)).toMatchObject({ published: 2, acked: 2, settlements: 2, deadLettered: 0 })
   })
 
-  it('finds a record that nobody settled', () => {
+  it('finds a record that was never settled', () => {
     expect(violated({ lines: without('acked', 1) })).toEqual([
-      'every record is settled, or dead-lettered: orders-1, at orders/0@1, was never acked',
+      'every record is settled, or dead-lettered: orders-1, at orders-0@1, was never acked',
     ])
   })
 
-  it('finds a record that should be on the DLQ topic, and one that should not', () => {
+  it('finds a missing dead letter, and a dead letter of a record that can succeed', () => {
     expect(violated({ records: [order(0), order(1, { failures: 9 })], lines: without('acked', 1) })).toEqual([
-      'every record is settled, or dead-lettered: orders-1, at orders/0@1, is to be dead-lettered, and is not',
+      'every record is settled, or dead-lettered: orders-1, at orders-0@1, should have a dead letter, but has none',
     ])
     expect(violated({ dead: [order(1)], lines: inTime([...quiet.lines, step(38, 'a', 'failed', 1)]) })).toContain(
-      'every record is settled, or dead-lettered: orders-1 is on the DLQ topic, though it fails 0 times',
+      'every record is settled, or dead-lettered: orders-1 has a dead letter, although it fails only 0 times',
     )
   })
 
-  it('finds a record that was acked although it cannot succeed', () => {
+  it('finds an ack of a record that cannot succeed', () => {
     expect(violated({ records: [order(0), order(1, { failures: 9 })], dead: [order(1, { failures: 9 })] })).toContain(
-      'every record is settled, or dead-lettered: orders-1 was acked, though it cannot succeed',
+      'every record is settled, or dead-lettered: orders-1 was acked, although it cannot succeed',
     )
   })
 
   it('finds a retry that got lost between its failure and the retry topic', () => {
     const lines = inTime([...without('acked', 1), step(40, 'a', 'failed', 1)])
     expect(violated({ records: [order(0), order(1, { failures: 1 })], lines })).toEqual([
-      'every record is settled, or dead-lettered: orders-1, at orders/0@1, was never acked',
+      'every record is settled, or dead-lettered: orders-1, at orders-0@1, was never acked',
     ])
   })
 
-  it('finds what Kafka has elsewhere than it said', () => {
+  it('finds a record at another place than Kafka acknowledged', () => {
     expect(violated({ acknowledged: new Map([['orders-0', { ...at, offset: 1 }]]) })).toEqual([
-      'Kafka keeps what it acknowledged: orders-0 is at orders/0@0, not at orders/0@1',
+      'Kafka keeps what it acknowledged: orders-0 is at orders-0@0, not at orders-0@1',
     ])
   })
 
-  it('finds a copy that is not the record, on the retry topic and on the DLQ topic', () => {
+  it('finds a copy that differs from its record, on the retry topic and on the DLQ topic', () => {
     const failing = order(1, { failures: 9 })
     const records = [order(0), failing]
     const lines = inTime([...without('acked', 1), step(40, 'a', 'failed', 1)])
@@ -121,7 +121,7 @@ describe('the check of a chaos run', () => {
       expect(violated(evidence)).toEqual([])
       for (const spoilt of [copy({ key: 'another' }), copy({ value: '{}' })]) {
         expect(violated({ ...evidence, [topic]: [spoilt] })).toEqual([
-          'a copy is the record: the copy at copies/0@7 is not the record',
+          'a copy equals its record: the copy at copies-0@7 differs from its record',
         ])
       }
     }
@@ -135,13 +135,13 @@ describe('the check of a chaos run', () => {
       dead: [failing, failing],
     }
     expect(violated(evidence)).toEqual([
-      'one failure, one dead letter: orders-1 has 2 dead letters, and failed for good 1 times',
+      'a failed record has one dead letter: orders-1 has 2 dead letters, but its last attempt failed 1 times',
     ])
     const away: Incident = { kind: 'broker', target: '1', from: 30, until: 60 }
     expect(violated({ ...evidence, incidents: [away] })).toEqual([])
   })
 
-  it('finds more attempts than there may be, and one that is left out', () => {
+  it('finds too many attempts, and a skipped attempt', () => {
     const attempts = (...numbers: number[]) => {
       const lines = numbers.map(attempt => step(25 + 3_000 * attempt, 'a', 'begun', 0, attempt))
       return violated({ lines: inTime([...quiet.lines, ...lines]) }).filter(text => text.startsWith('a retry'))
@@ -149,62 +149,62 @@ describe('the check of a chaos run', () => {
     expect(attempts(2, 3)).toEqual([])
     expect(attempts(2, 3, 4)).toEqual(['a retry is never early: orders-0 had 4 attempts'])
     expect(attempts(3)).toEqual([
-      'a retry is never early: attempt 3 of orders-0 came -Infinity ms after it failed, not 1500',
+      'a retry is never early: attempt 3 of orders-0 began -Infinity ms after the failure, not 1500',
     ])
   })
 
-  it('finds what Kafka lost', () => {
+  it('finds an acknowledged record that is not in the log', () => {
     expect(violated({ acknowledged: new Map([['orders-5', { ...at, offset: 5 }]]) })).toEqual([
-      'Kafka keeps what it acknowledged: orders-5 was acknowledged at orders/0@5, and is not there',
+      'Kafka keeps what it acknowledged: orders-5 was acknowledged at orders-0@5, but is not there',
     ])
   })
 
-  it('finds records of a key out of order, and side by side', () => {
+  it('finds records of a key that are handled out of order or concurrently', () => {
     const lines = inTime([...without('begun', 1), step(15, 'a', 'begun', 1)])
     expect(violated({ lines })).toEqual([
-      'records of a key, or of a partition, are worked on in order: work on orders-1 began before orders-0 was settled',
-      'one at a time: a worked on orders-1 while it worked on orders-0',
+      'records of a key, or of a partition, are handled in order: work on orders-1 began before orders-0 was settled',
+      'records of a lane are handled one at a time: a handled orders-1 while it handled orders-0',
     ])
   })
 
-  it('finds records that are given to the next member in another order', () => {
-    // What a had done is done again by b, the last first: for the first time all of it was in order.
+  it('finds records that are redelivered to the next member in another order', () => {
+    // `b` handles again what `a` had handled, in the wrong order. The first time, the order was right.
     const lines: Line[] = [
       ...without('committed', 2).filter(({ time }) => time < 60),
-      told(60, 'b', 'assigned', 0),
+      event(60, 'b', 'assigned', 0),
       step(70, 'b', 'begun', 1),
       step(72, 'b', 'acked', 1),
       step(74, 'b', 'begun', 0),
       step(76, 'b', 'acked', 0),
-      told(90, 'b', 'committed', 2),
+      event(90, 'b', 'committed', 2),
       { time: 900, member: 'b', what: 'closing' },
     ]
     const incidents: Incident[] = [{ kind: 'kill', target: 'a', from: 50, until: 50 }]
     const ends = [end('a', { time: 50, code: null, signal: 'SIGKILL' }), end('b')]
     expect(violated({ lines, incidents, ends })).toEqual([
-      'who takes over goes through a lane in order: b began orders-0 after orders-1, in one assignment',
+      'within one assignment, records of a lane are handled in order: b began orders-0 after orders-1 in one assignment',
     ])
   })
 
-  it('finds a commit of less than was committed, but for one who stood still meanwhile', () => {
-    const lines: Line[] = [...quiet.lines, told(60, 'b', 'committed', 1)]
+  it('finds a commit below an earlier one, except by a member that was frozen', () => {
+    const lines: Line[] = [...quiet.lines, event(60, 'b', 'committed', 1)]
     expect(violated({ lines })).toEqual([
-      'a position never falls back: b committed 1 of orders/0, after a had committed 2',
+      'a position never falls back: b committed 1 of orders-0, after a had committed 2',
     ])
     const frozen: Incident = { kind: 'freeze', target: 'b', from: 45, until: 55 }
     expect(violated({ lines, incidents: [frozen] })).toEqual([])
   })
 
-  it('finds a position that fell back', () => {
-    const lines: Line[] = [...quiet.lines, told(930, 'b', 'assigned', 1)]
+  it('finds an assignment that starts below the committed position', () => {
+    const lines: Line[] = [...quiet.lines, event(930, 'b', 'assigned', 1)]
     expect(violated({ lines })).toEqual([
-      'a position never falls back: b took up orders/0 at 1, after a had committed 2',
+      'a position never falls back: b was assigned orders-0 at 1, after a had committed 2',
     ])
   })
 
-  it('finds a position that is not the end of the log', () => {
+  it('finds a partition that is not committed up to its end', () => {
     expect(violated({ progress: [{ ...at, offset: 1, end: 2 }] })).toEqual([
-      'what is committed is the end of the log: orders/0 is committed up to 1, and its log ends at 2',
+      'everything is committed at the end: orders-0 is committed up to 1, but its log ends at 2',
     ])
   })
 
@@ -214,55 +214,55 @@ describe('the check of a chaos run', () => {
     const records = [order(0, { failures: 1 }), order(1)]
     const violations = (retry: Line[]) => violated({ records, lines: inTime([...without('acked', 0), ...retry]) })
     expect(violations(lines)).toEqual([
-      'a retry is never early: attempt 2 of orders-0 came 90 ms after it failed, not 300',
+      'a retry is never early: attempt 2 of orders-0 began 90 ms after the failure, not 300',
     ])
     expect(violations(late)).toEqual([])
   })
 
-  it('finds members that end by themselves, or too late, or before their work is done', () => {
+  it('finds members that end by themselves, too late, or before their records are settled', () => {
     expect(violated({ ends: [end('a'), end('b', { code: 1 })] })).toEqual([
-      'members end when they are told to, and not otherwise: b ended by itself: exit code 1',
+      'members end only when they are asked to: b ended by itself: exit code 1',
     ])
     expect(violated({ overdue: ['a'] })).toEqual([
-      'members end when they are told to, and not otherwise: a was told to leave, and did not end',
+      'members end only when they are asked to: a was asked to leave, but did not end',
     ])
     expect(violated({ ends: [end('a', { code: 3 })] })).toEqual([
-      'members end when they are told to, and not otherwise: a left before its work was done',
+      'members end only when they are asked to: a left before its records were settled',
     ])
   })
 
-  it('finds members that end badly, clients that close by themselves, and records that leak', () => {
-    const rule = 'members end when they are told to, and not otherwise'
+  it('finds members that crash, clients that close by themselves, and leaked records', () => {
+    const rule = 'members end only when they are asked to'
     expect(violated({ ends: [end('a', { code: null, signal: 'SIGSEGV' })] })).toEqual([
-      `${rule}: a left badly: SIGSEGV`,
+      `${rule}: a failed while it left: SIGSEGV`,
     ])
     expect(violated({ lines: [...quiet.lines, { time: 930, member: 'b', what: 'closed' }] })).toEqual([
       `${rule}: the client of b closed by itself`,
     ])
     const leaked: Line = { time: 45, member: 'a', what: 'leaked', ...at, offset: 1 }
-    expect(violated({ lines: inTime([...quiet.lines, leaked]) })).toEqual([`${rule}: a says that orders/0@1 leaked`])
+    expect(violated({ lines: inTime([...quiet.lines, leaked]) })).toEqual([`${rule}: a reported orders-0@1 as leaked`])
   })
 
-  it('lets a member leave before its work is done only while a broker is away', () => {
+  it('allows a member to leave before its records are settled only while a broker is away', () => {
     const leaving = { ends: [end('a', { code: 3 })] }
     const broker = (from: number): Incident => ({ kind: 'broker', target: '1', from, until: from + 10 })
     expect(violated({ ...leaving, incidents: [broker(950)] })).toEqual([])
     expect(violated({ ...leaving, incidents: [broker(2_000)] })).toHaveLength(1)
   })
 
-  describe('explains what was settled twice', () => {
+  describe('explains a second settlement', () => {
     const incident = (kind: Incident['kind'], from: number, until = from): Incident => ({
       kind,
       target: kind === 'broker' ? '1' : 'a',
       from,
       until,
     })
-    /** Record 1 again, by `b`, who takes over at 60. */
+    /** `b` is assigned the partition at 60, and handles record 1 again. */
     const again: Line[] = [
-      told(60, 'b', 'assigned', 1),
+      event(60, 'b', 'assigned', 1),
       step(70, 'b', 'begun', 1),
       step(80, 'b', 'acked', 1),
-      told(90, 'b', 'committed', 2),
+      event(90, 'b', 'committed', 2),
     ]
     const untilThen = without('committed', 2).filter(({ time }) => time < 50)
     const ends = [end('a', { time: 50, code: null, signal: 'SIGKILL' }), end('b')]
@@ -270,14 +270,14 @@ describe('the check of a chaos run', () => {
     const twice = (lines: readonly Line[], more: Partial<Evidence>) =>
       check({ ...quiet, lines: [...untilThen, ...lines, ...again, leaving], ...more })
 
-    it('by the kill of who had settled it', () => {
+    it('by a kill of the first member', () => {
       const { violations, duplicates } = twice([], { ends, incidents: [incident('kill', 50)] })
       expect(violations).toEqual([])
       expect(duplicates).toMatchObject({ count: 1, explained: { killed: 1 }, oldestUncommitted: 10 })
     })
 
-    it('by a freeze of who had settled it', () => {
-      const lost = told(50, 'a', 'lost', 1)
+    it('by a freeze of the first member', () => {
+      const lost = event(50, 'a', 'lost', 1)
       const closing: Line = { time: 95, member: 'a', what: 'closing' }
       const { violations, duplicates } = twice([lost, closing], {
         ends: [end('a'), end('b')],
@@ -287,41 +287,41 @@ describe('the check of a chaos run', () => {
       expect(duplicates.explained.frozen).toBe(1)
     })
 
-    it('by a broker that was away, and by nothing else that is graceful', () => {
-      const revoked = told(55, 'a', 'revoked', 1)
+    it('by a broker outage, but by no graceful leave or join', () => {
+      const revoked = event(55, 'a', 'revoked', 1)
       const closing: Line = { time: 95, member: 'a', what: 'closing' }
       const graceful = { ends: [end('a'), end('b')] }
       expect(twice([revoked, closing], { ...graceful, incidents: [incident('broker', 45)] }).violations).toEqual([])
       for (const incidents of [[], [incident('leave', 50)], [incident('join', 50)]]) {
         expect(twice([revoked, closing], { ...graceful, incidents }).violations.map(({ text }) => text)).toEqual([
-          'attempt 1 of orders-1 was settled by a and by b: it was settled, and then its partition was revoked, without a fault',
+          'attempt 1 of orders-1 was settled by a and by b: it was settled before its partition was revoked, and there was no fault',
         ])
       }
     })
 
-    it('by a rebalance that had waited for it long enough, and by no shorter one', () => {
+    it('by a rebalance that waited for the full rebalanceTimeout, but by no shorter one', () => {
       const graceful = { ends: [end('a', { time: 8_000 }), end('b', { time: 8_000 })] }
       const later = again.map(line => ({ ...line, time: line.time + 4_000 }))
       const closing: Line[] = ['a', 'b'].map(member => ({ time: 5_000, member, what: 'closing' }))
       for (const [givingUp, settled, explained] of [
         [100, 3_100, true],
         [100, 3_099, false],
-        // It was over long ago: a rebalance is no excuse for the next.
+        // The rebalance ended long before, and does not explain the next one.
         [-14_000, 3_100, false],
         [undefined, 3_100, false],
       ] as const) {
         const acked = untilThen.map(line =>
           line.what === 'acked' && line.offset === 1 ? { ...line, time: settled } : line,
         )
-        const begins: Line[] = givingUp === undefined ? [] : [told(givingUp, 'a', 'giving-up', -1)]
-        const lines = inTime([...acked, ...begins, told(3_500, 'a', 'revoked', 1), ...later, ...closing])
+        const begins: Line[] = givingUp === undefined ? [] : [event(givingUp, 'a', 'giving-up', -1)]
+        const lines = inTime([...acked, ...begins, event(3_500, 'a', 'revoked', 1), ...later, ...closing])
         const { violations, duplicates } = check({ ...quiet, lines, ...graceful })
         expect(violations.map(({ rule }) => rule)).toEqual(explained ? [] : ['duplicates are explained'])
         expect(duplicates.explained.outlasted).toBe(explained ? 1 : 0)
       }
     })
 
-    it('by a rebalance that did not wait for the copy of what had failed, and by none that had it', () => {
+    it('by a rebalance that ended before the copy of a failed record was confirmed', () => {
       const graceful = { ends: [end('a', { time: 8_000 }), end('b', { time: 8_000 })] }
       const later = again.map(line => ({ ...line, time: line.time + 4_000 }))
       const closing: Line[] = ['a', 'b'].map(member => ({ time: 5_000, member, what: 'closing' }))
@@ -333,73 +333,73 @@ describe('the check of a chaos run', () => {
         const failed = untilThen.map(line =>
           line.what === 'acked' && line.offset === 1 ? { ...line, what: 'failed' as const, time: 2_000 } : line,
         )
-        const begins: Line[] = [told(100, 'a', 'giving-up', -1)]
-        const copies: Line[] = copied === undefined ? [] : [told(copied, 'a', 'retried', 1)]
-        const lines = inTime([...failed, ...begins, ...copies, told(3_500, 'a', 'revoked', 1), ...later, ...closing])
+        const begins: Line[] = [event(100, 'a', 'giving-up', -1)]
+        const copies: Line[] = copied === undefined ? [] : [event(copied, 'a', 'retried', 1)]
+        const lines = inTime([...failed, ...begins, ...copies, event(3_500, 'a', 'revoked', 1), ...later, ...closing])
         const { duplicates } = check({ ...quiet, lines, ...graceful })
         expect([copied, duplicates.explained.outlasted]).toEqual([copied, explained ? 1 : 0])
       }
     })
 
-    it('by no rebalance that ended before its time, that kept the partition, or that was of another', () => {
+    it('by no rebalance that ended early, kept the partition, or concerned another partition or member', () => {
       const graceful = { ends: [end('a', { time: 8_000 }), end('b', { time: 8_000 })] }
       const later = again.map(line => ({ ...line, time: line.time + 4_000 }))
       const closing: Line[] = ['a', 'b'].map(member => ({ time: 5_000, member, what: 'closing' }))
       const failed = untilThen.map(line =>
         line.what === 'acked' && line.offset === 1 ? { ...line, what: 'failed' as const } : line,
       )
-      const givingUp = told(100, 'a', 'giving-up', -1)
+      const givingUp = event(100, 'a', 'giving-up', -1)
       for (const [turns, revoked, explained] of [
         [[givingUp], 3_100, 1],
-        // Its copy was not confirmed, and it was not waited for either.
+        // The copy was not confirmed, but the rebalance did not wait long enough.
         [[givingUp], 3_099, 0],
-        [[givingUp, told(3_100, 'a', 'kept', -1)], 3_500, 0],
+        [[givingUp, event(3_100, 'a', 'kept', -1)], 3_500, 0],
         [[{ ...givingUp, partition: 1 } as Line], 3_500, 0],
         [[{ ...givingUp, member: 'b' } as Line], 3_500, 0],
       ] as const) {
-        const lines = inTime([...failed, ...turns, told(revoked, 'a', 'revoked', 1), ...later, ...closing])
+        const lines = inTime([...failed, ...turns, event(revoked, 'a', 'revoked', 1), ...later, ...closing])
         const { duplicates } = check({ ...quiet, lines, ...graceful })
         expect([turns, revoked, duplicates.explained.outlasted]).toEqual([turns, revoked, explained])
       }
     })
 
-    it('by no fault, once it was committed for sure', () => {
-      // One commit may have been under way when it was acked, and one waited for that.
+    it('by no fault once the record was certainly committed', () => {
+      // When the record was acked, one commit may have been in flight, and one may have waited for it.
       for (const [commits, explained] of [
         [[42, 44], true],
         [[42, 44, 46], false],
       ] as const) {
-        const lines = commits.map(time => told(time, 'a', 'committed', 1))
+        const lines = commits.map(time => event(time, 'a', 'committed', 1))
         const { violations } = twice(lines, { ends, incidents: [incident('kill', 50)] })
         expect(violations.map(({ text }) => text)).toEqual(
-          explained ? [] : ['attempt 1 of orders-1 was settled by a and by b: it had been acked, and committed'],
+          explained ? [] : ['attempt 1 of orders-1 was settled by a and by b: it had been acked and committed'],
         )
       }
-      // Unless there was no room for it beside the position, which the client tells.
+      // A `forgotten` event says that the commit's metadata had no room for the record.
       const forgotten: Line = { time: 43, member: 'a', what: 'forgotten', ...at, offset: 1 }
-      const lines = [...[42, 44, 46].map(time => told(time, 'a', 'committed', 1)), forgotten]
+      const lines = [...[42, 44, 46].map(time => event(time, 'a', 'committed', 1)), forgotten]
       expect(twice(lines, { ends, incidents: [incident('kill', 50)] }).violations).toEqual([])
     })
 
-    it('by a kill, but not of what nobody had committed for longer than any rebalance', () => {
+    it('by a kill, unless the record had been uncommitted for longer than any rebalance', () => {
       const late = [...again.map(line => ({ ...line, time: line.time + 20_000 })), { ...leaving, time: 21_000 }]
       const lines = [...untilThen, ...late]
       const killed = [end('a', { time: 20_050, code: null, signal: 'SIGKILL' }), end('b', { time: 22_000 })]
       const evidence = { lines, ends: killed, incidents: [incident('kill', 20_050)] }
       expect(violated(evidence)).toEqual([
-        'duplicates are explained: attempt 1 of orders-1 was settled by a and by b: it had been settled for 20010 ms, and not been committed',
+        'duplicates are explained: attempt 1 of orders-1 was settled by a and by b: it was not committed for 20010 ms after it was settled',
       ])
       expect(violated({ ...evidence, incidents: [...evidence.incidents, incident('broker', 10_000)] })).toEqual([])
     })
 
-    it('never by who did not hold its partition', () => {
+    it('by nothing if one member was not assigned the partition', () => {
       const lines = quiet.lines.concat(step(60, 'c', 'begun', 1), step(70, 'c', 'acked', 1))
       expect(violated({ lines: inTime(lines) })).toEqual([
-        'duplicates are explained: attempt 1 of orders-1 was settled by a and by c: one of them did not hold its partition',
+        'duplicates are explained: attempt 1 of orders-1 was settled by a and by c: one of them was not assigned its partition',
       ])
     })
 
-    it('by two copies, where the first was not confirmed or an earlier attempt was repeated, and not otherwise', () => {
+    it('by two copies, if the first one was not confirmed or an earlier attempt was repeated', () => {
       const records = [order(0), order(1, { failures: 1 })]
       const retry = (time: number, what: 'begun' | 'acked', offset: number): Line => ({
         ...{ time, member: 'a', what, id: 'orders-1', attempt: 2 },
@@ -416,10 +416,10 @@ describe('the check of a chaos run', () => {
       expect(violated({ records, lines, incidents: [incident('broker', 30, 60)] })).toEqual([])
     })
 
-    it('never within one assignment', () => {
+    it('by nothing within one assignment', () => {
       const lines = [...quiet.lines, step(60, 'a', 'begun', 1), step(70, 'a', 'acked', 1)]
       expect(violated({ lines })).toEqual([
-        'who takes over goes through a lane in order: a began orders-1 after orders-1, in one assignment',
+        'within one assignment, records of a lane are handled in order: a began orders-1 after orders-1 in one assignment',
         'duplicates are explained: attempt 1 of orders-1 was settled by a and by a: it was delivered twice within one assignment',
       ])
     })
@@ -429,12 +429,12 @@ describe('the check of a chaos run', () => {
 describe('the schedule of a chaos run', () => {
   const options = { duration: 300_000, members: 4, brokers: 3 }
 
-  it('is decided by its seed', () => {
+  it('depends only on its seed', () => {
     expect(schedule({ seed: 1, ...options })).toEqual(schedule({ seed: 1, ...options }))
     expect(schedule({ seed: 1, ...options })).not.toEqual(schedule({ seed: 2, ...options }))
   })
 
-  it('has every kind of fault, each over by the end, and never two brokers away', () => {
+  it('has every kind of fault, each ended by the end of the run, and never two brokers away', () => {
     for (let seed = 0; seed < 50; seed++) {
       const faults = schedule({ seed, ...options })
       expect(new Set(faults.map(({ kind }) => kind)).size).toBe(6)
