@@ -11,7 +11,7 @@ import { memoryBroker } from 'rxmika/testing'
 import { type Order, Story } from './demo/story'
 
 const onKafka = process.env.KAFKA_BROKERS !== undefined
-/** Topics and group of this run are nobody else's. */
+/** Makes the topics and the group of this run unique. */
 const suffix = process.env.KAFKA_GLOBAL_SUFFIX ?? `-demo-${randomUUID().slice(0, 8)}`
 const broker = memoryBroker({ partitions: { [`orders${suffix}`]: 3 }, latency: 5 })
 
@@ -28,7 +28,7 @@ const story = new Story(client)
 // ── The service ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const customers = new Set(['Ada', 'Bob', 'Cleo', 'Dan', 'Eve', 'Gil', 'Hal', 'Ida', 'Jo'])
-/** The first is slow: what comes after it on its partition is done long before. */
+/** The first order is slow, so that later ones on its partition are acked before it. */
 const duration = (name: string) => (name === 'a' ? 700 : name === 'j' ? 300 : 130)
 const begun = new Subject<string>()
 
@@ -60,7 +60,7 @@ const order = (name: string, customer: string, partition: number) => ({
 
 story.title(onKafka ? `rxmika on the Kafka at ${process.env.KAFKA_BROKERS}` : 'rxmika on a Kafka in this process')
 const patience = setTimeout(() => {
-  story.fail('this takes too long; is Kafka there?')
+  story.fail('the demo did not end within 20 s; is Kafka reachable?')
   process.exit()
 }, 20_000)
 
@@ -85,10 +85,10 @@ const begins = firstValueFrom(begun.pipe(filter(name => name === 'j')))
 story.tell('published', 'one more, j')
 await lastValueFrom(client.publish(order('j', 'Jo', story.partitions - 1)))
 await begins
-story.tell('closing', 'gracefully, while j is under way')
+story.tell('closing', 'gracefully, while j is in flight')
 const { drained, unsettled } = await client.closeGracefully({ timeout: 5_000 })
 if (!drained) story.fail(`${unsettled} records are not settled`)
-story.tell('closed', `drained: ${drained}, unsettled: ${unsettled}; all that was done is committed`)
+story.tell('closed', `drained: ${drained}, unsettled: ${unsettled}; everything is committed`)
 
 story.draw()
 if (onKafka) console.log(` On the broker remain orders, orders-retry and orders-dlq, each with the suffix ${suffix}\n`)

@@ -1,7 +1,7 @@
 /**
- * A service that ends well: told to stop, it takes in nothing new, finishes what is under way, commits, and leaves.
+ * A service that closes gracefully: on SIGTERM it accepts no new records, finishes those in flight, commits, and leaves the group.
  *
- * Runs on the Kafka that KAFKA_BROKERS names, or else on one inside this process, which it also fills.
+ * Runs on the Kafka that KAFKA_BROKERS names, or else on a memory broker in this process, which it also fills.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ConsumeRecord, createClient, handle } from 'rxmika'
@@ -15,7 +15,7 @@ const client = createClient({ driver: broker?.driver(), group: 'billing', logger
 
 async function charge({ value, signal }: ConsumeRecord): Promise<void> {
   console.log(`charging ${value}`)
-  // The signal ends work whose result would count for nothing: the record is somebody else's by then.
+  // The signal aborts work that no longer counts, because the partition has moved to another member.
   await sleep(workTime, undefined, { signal })
   console.log(`charged ${value}`)
 }

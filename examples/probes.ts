@@ -1,8 +1,8 @@
-// The probes of Kubernetes, for a client: GET /livez and GET /readyz answer 200 or 503, and why.
+// Kubernetes probes for a client: GET /livez and GET /readyz answer 200, or 503 with the reasons.
 import { createServer, type Server } from 'node:http'
 import type { Client } from 'rxmika'
 
-/** Listen on a port that only the cluster reaches: reasons name brokers. */
+/** Listen on a port that only the cluster can reach, because the reasons contain broker addresses. */
 export function probes(client: Client): Server {
   return createServer((request, response) => {
     const { live, ready, reasons } = client.health()

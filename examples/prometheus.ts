@@ -1,4 +1,4 @@
-// What client.metrics() has, as metrics of prom-client. Names are those that rxmika/opentelemetry has in Prometheus.
+// Exposes client.metrics() by prom-client. The names are those that rxmika/opentelemetry has in Prometheus.
 import { Counter, Gauge, type Registry } from 'prom-client'
 import type { Client, TopicMetrics } from 'rxmika'
 
@@ -12,7 +12,7 @@ const outcomes: readonly (readonly [keyof TopicMetrics, string])[] = [
   ['leaked', 'leaked'],
 ]
 
-/** Registers the metrics of a client; each scrape takes one snapshot. */
+/** Registers the metrics of a client. Each scrape takes one snapshot. */
 export function register(client: Client, registry: Registry): void {
   const of = { registers: [registry] }
   const deadLetters = new Counter({
@@ -29,7 +29,7 @@ export function register(client: Client, registry: Registry): void {
   new Counter({
     ...{ name: 'rxmika_records_total', help: 'Records by outcome, under the topic first published to' },
     ...{ labelNames: ['messaging_destination_name', 'rxmika_outcome'] as const, ...of },
-    // Once a scrape, for all of them: the first that is registered is the first that is asked.
+    // This metric is registered first, so a scrape collects it first. It takes one snapshot and sets all other metrics.
     collect() {
       const metrics = client.metrics()
       this.reset()
@@ -38,7 +38,7 @@ export function register(client: Client, registry: Registry): void {
           this.inc({ messaging_destination_name: topic, rxmika_outcome: outcome }, counts[count])
         }
       }
-      // A partition that went to another member is no longer told here.
+      // Removes partitions that are no longer assigned to this member.
       for (const gauge of [lag, unfinished, inFlight, oldest, delayed, held]) gauge.reset()
       for (const partition of metrics.partitions) {
         const { endOffset, position, finishedBehind, oldestUnsettledSince: since } = partition
@@ -71,7 +71,7 @@ export function register(client: Client, registry: Registry): void {
   })
   const inFlight = new Gauge({
     name: 'rxmika_partition_in_flight',
-    help: 'Records being worked on',
+    help: 'Records in flight',
     labelNames: place,
     ...of,
   })
@@ -85,9 +85,14 @@ export function register(client: Client, registry: Registry): void {
     labelNames: place,
     ...of,
   })
-  const held = new Gauge({ name: 'rxmika_partition_held', help: 'Records that no step took', labelNames: place, ...of })
+  const held = new Gauge({
+    name: 'rxmika_partition_held',
+    help: 'Records that are unroutable, or held by a step',
+    labelNames: place,
+    ...of,
+  })
   const ready = new Gauge({ name: 'rxmika_ready', help: '1 while the client is ready', ...of })
   const published = new Counter({ name: 'rxmika_published_total', help: 'Records acknowledged by the broker', ...of })
   const commits = new Counter({ name: 'rxmika_commits_total', help: 'OffsetCommit requests confirmed', ...of })
-  const rebalances = new Counter({ name: 'rxmika_rebalances_total', help: 'Assignments told to this member', ...of })
+  const rebalances = new Counter({ name: 'rxmika_rebalances_total', help: 'Rebalances of this member', ...of })
 }

@@ -1,4 +1,4 @@
-/** Colours a text, or leaves it as it is. */
+/** Colours a text, or returns it unchanged. */
 export type Paint = (text: string) => string
 
 interface Mark {
@@ -11,7 +11,7 @@ interface Mark {
 
 interface Row {
   readonly label: string
-  /** What stands between the marks. */
+  /** The character between the marks. */
   readonly line: string
 }
 
@@ -21,8 +21,8 @@ interface Layout {
 }
 
 /**
- * Rows of marks over one time axis. What happened at the same time stands in the same column, and nothing stands left of
- * what happened before it; beyond that, distances are as true to the time as the width allows.
+ * Rows of marks over one time axis. Marks of the same time are in the same column, and no mark is left of an earlier one. Apart
+ * from that, distances are proportional to time as far as the width allows.
  */
 export class MarbleDiagram {
   readonly #rows = new Map<string, Row>()
@@ -39,8 +39,8 @@ export class MarbleDiagram {
   }
 
   /**
-   * @param width Columns of the whole picture, labels included.
-   * @param dim For labels and lines.
+   * @param width The width of the whole diagram, labels included, in columns.
+   * @param dim Colours labels and lines.
    */
   render(width: number, dim: Paint): string[] {
     const rows = [...this.#rows.values()]
@@ -60,7 +60,7 @@ export class MarbleDiagram {
   }
 }
 
-/** Marks of the same time, the earliest first. */
+/** Groups marks by time, earliest first. */
 function moments(marks: readonly Mark[]): readonly (readonly Mark[])[] {
   const byTime = new Map<number, Mark[]>()
   for (const mark of marks) byTime.set(mark.at, [...(byTime.get(mark.at) ?? []), mark])

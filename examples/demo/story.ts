@@ -2,7 +2,7 @@ import type { Client, ClientEvent, ConsumeRecord, Outcome, Place, RecordSource }
 import colors from 'yoctocolors'
 import { MarbleDiagram, type Paint } from './marble-diagram'
 
-/** What is on the topic. The name, one letter, is the order's marble. */
+/** The value of a record. The name is one letter, the order's marble. */
 export interface Order {
   readonly name: string
   readonly customer: string
@@ -21,18 +21,18 @@ const yellow = paint(colors.yellowBright)
 const blue = paint(colors.cyan)
 
 const width = 98
-/** More partitions than that are not written to. */
-const mostPartitions = 3
+/** The demo writes to at most this many partitions. */
+const maxPartitions = 3
 
-/** What happens to the orders: told line by line while it happens, and drawn at the end. */
+/** Prints what happens to the orders line by line, and draws it at the end. */
 export class Story {
   readonly #began = performance.now()
   readonly #diagram = new MarbleDiagram()
   readonly #rows: string[] = []
   #partitions = 0
-  /** Of the orders that were delivered, by the place where they were read. */
+  /** The names of delivered orders, by the place where they were read. */
   readonly #names = new Map<string, string>()
-  /** What was acked, in that order; and the committed position. By partition. */
+  /** By partition: the acked orders in the order of their acks, and the committed position. */
   readonly #acked = new Map<string, { readonly name: string; readonly offset: bigint }[]>()
   readonly #committed = new Map<string, bigint>()
 
@@ -42,7 +42,7 @@ export class Story {
 
   /** How many partitions of the topic the demo uses. */
   get partitions(): number {
-    return Math.min(this.#partitions, mostPartitions)
+    return Math.min(this.#partitions, maxPartitions)
   }
 
   title(text: string): void {
@@ -121,7 +121,7 @@ export class Story {
   #seeCommit(to: Place): void {
     const partition = partitionOf(to)
     const from = this.#committed.get(partition) ?? 0n
-    // The same position again: what was finished behind it is kept beside it.
+    // The same position again: only the commit's metadata has changed.
     if (to.offset === from) return
     this.#committed.set(partition, to.offset)
     this.#mark(`${rowOf(to)} committed`, String(this.#positionOf(to)), blue)
@@ -149,7 +149,7 @@ export class Story {
     for (const row of this.#rows) this.#diagram.mark(row, now, '|', plain)
   }
 
-  /** Of a retry or DLQ topic, which is one row: the sum over its partitions, so many copies are done with. */
+  /** For the retry and the DLQ topic, which have one row each: the sum over the partitions, which is the number of completed copies. */
   #positionOf({ topic, offset }: Place): bigint {
     if (topic === 'orders') return offset
     let sum = 0n

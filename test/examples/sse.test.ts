@@ -10,7 +10,7 @@ describe('server-sent events', () => {
     await example.topics('prices')
     const program = example.start({ MAX_BUFFERED: '1000000' })
     await program.printed(/^listening on/)
-    await program.printed(/^a partition is read/)
+    await program.printed(/^a partition is assigned/)
     const url = `http://127.0.0.1:${/listening on (\d+)/.exec(program.output)![1]}/prices`
     const open = async () => ((await once(get(url), 'response')) as [IncomingMessage])[0]
     const [quick, slow] = await Promise.all([open(), open()])
@@ -28,7 +28,7 @@ describe('server-sent events', () => {
       await example.publish('prices', { value: `${n} ${large}` })
       await expect.poll(() => received.includes(`data: ${n} ${large}\n\n`), { timeout: 30_000 }).toBe(true)
     }
-    await program.printed(/^a slow client is cut off/)
+    await program.printed(/^a slow client is disconnected/)
     slow.resume()
     await cutOff
     expect(received.match(/^data: \d+/gm)).toEqual(Array.from({ length: count }, (_, n) => `data: ${n}`))

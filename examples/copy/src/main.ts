@@ -1,6 +1,5 @@
-// Reads `orders`, writes `invoices`. `handle` acks an order when `publish` emits, which is when the broker has acknowledged the
-// invoice. So no invoice is missing. After a crash between the two an invoice may be there twice: the key makes it
-// recognizable.
+// Reads `orders` and writes `invoices`. `handle` acks an order when `publish` emits, that is, when the broker has acknowledged the
+// invoice. So no invoice is lost. After a crash between the two, an invoice may be published twice; its `order` identifies it.
 import { createClient, handle } from 'rxmika'
 
 interface Order {
@@ -17,10 +16,10 @@ client
       ({ value, key, headers }) => {
         const { id, cents } = JSON.parse(String(value)) as Order
         const invoice = { order: id, total: (cents * 119) / 100 }
-        // Headers go along, so that a trace goes on.
+        // The headers are copied, so that a trace continues.
         return client.publish({ topic: 'invoices', key, value: JSON.stringify(invoice), headers })
       },
-      // Publishing waits for the broker: many at a time, and those of one key in order.
+      // Publishing waits for the broker, so many orders are handled at a time. Those of one key keep their order.
       { order: 'key', concurrency: 500 },
     ),
   )

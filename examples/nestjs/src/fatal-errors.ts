@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common'
 
-/** What ends the application. `main.ts` says how. */
+/** Receives the error that ends the application. `main.ts` sets the reaction. */
 @Injectable()
 export class FatalErrors {
   onFatal: (error: Error) => void = () => {}

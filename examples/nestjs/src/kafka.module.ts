@@ -9,7 +9,7 @@ import {
 import { type Client, createClient } from 'rxmika'
 import { FatalErrors } from './fatal-errors.js'
 
-/** The token of the client. Tests override it by one on the broker in memory. */
+/** The injection token of the client. Tests replace it by a client on the memory broker. */
 export const KAFKA = Symbol('KAFKA')
 
 /**
@@ -43,7 +43,7 @@ export class KafkaModule implements OnApplicationBootstrap, BeforeApplicationShu
 
   onApplicationBootstrap(): void {
     this.client.start().subscribe(error => this.#log.warn(error.message))
-    // Of all that goes wrong only what closes the client ends the application.
+    // Only an error that closes the client ends the application.
     this.client.closed.then(({ error }) => {
       if (error !== undefined) this.fatalErrors.report(error)
     })

@@ -6,7 +6,7 @@ import { OrdersModule } from './orders.module.js'
 const app = await NestFactory.createApplicationContext(OrdersModule)
 // SIGTERM runs the shutdown hooks: KafkaModule closes the client gracefully.
 app.enableShutdownHooks()
-// An error that closes the client: the application closes in order, and its supervisor starts it again.
+// On an error that closes the client, the application shuts down in order, and its supervisor restarts it.
 app.get(FatalErrors, { strict: false }).onFatal = async error => {
   console.error(`fatal: ${error.message}`)
   process.exitCode = 1

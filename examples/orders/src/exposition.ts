@@ -1,6 +1,6 @@
 import type { Client } from 'rxmika'
 
-/** A snapshot as text for Prometheus. Lag is the number to alert on, `held` the one that explains it. */
+/** A snapshot in Prometheus's text format. Alert on the lag; `held` may explain it. */
 export function exposition({ topics, partitions }: ReturnType<Client['metrics']>): string {
   const lines: string[] = []
   for (const [topic, counts] of Object.entries(topics)) {

@@ -1,4 +1,4 @@
-// An order service. `KAFKA_BROKERS` names the brokers, `PORT` where probes and metrics are.
+// An order service. `KAFKA_BROKERS` names the brokers, `PORT` is the port for probes and metrics.
 //
 //   GET /live      200, or 503 once an error closed the client: restart the process
 //   GET /ready     200, or 503 with the reasons: no assignment yet, or no broker answers
@@ -12,9 +12,9 @@ const client = createClient({ group: 'orders-service', retryTopic: 'orders-retry
 
 client
   .topic('orders', { retries: 2, backoff: exponential({ initial: 100, max: 60_000 }), dlq: true })
-  // Orders of one customer one after the other, up to 16 customers at a time; a call that hangs fails after 10 s.
+  // Orders of a customer are handled one after the other, up to 16 customers at a time. A call that hangs fails after 10 s.
   .pipe(handle(record => charge(record), { order: 'key', concurrency: 16, timeout: 10_000 }))
-  // The stream errors if an error closes the client; `closed` below says so, and ends the process.
+  // If an error closes the client, the stream errors too. `closed` below reports the error and ends the process.
   .subscribe({ error: () => {} })
 
 client.events.subscribe(event => {
@@ -48,7 +48,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   process.once(signal, () => client.closeGracefully({ timeout: 15_000 }))
 }
 
-// However the client ended, the process ends: by an error with code 1, so that it is started again.
+// However the client closed, the process ends. After an error it ends with code 1, so that it is restarted.
 client.closed.then(({ drained, unsettled, error }) => {
   console.log(`closed: drained ${drained}, unsettled ${unsettled}`)
   process.exitCode = error === undefined ? 0 : 1

@@ -1,6 +1,6 @@
 /**
- * Stores each record of a topic exactly once in PostgreSQL: the row and the position after it in one statement, and the
- * positions as the option `positions` of the client. See docs/database-sinks.md in the repository of rxmika.
+ * Stores each record of a topic exactly once in PostgreSQL. One statement writes the row and the position after it, and the
+ * client reads the positions by its option `positions`. See docs/database-sinks.md in the repository of rxmika.
  *
  *     const sink = new DatabaseSink(new Pool())
  *     const client = createClient({ group: 'billing', positions: sink.positions })
@@ -24,7 +24,7 @@ export class DatabaseSink {
       CREATE TABLE IF NOT EXISTS orders (topic text, partition int, record bigint, key text, value text)`)
   }
 
-  /** The option `positions`. While it rejects, nothing of these partitions is read. */
+  /** For the client's option `positions`. While it rejects, these partitions are not read. */
   readonly positions = async (assigned: readonly AssignedPartition[]): Promise<readonly KeptPosition[]> => {
     const { rows } = await this.pool.query<{ topic: string; partition: number; next: string }>(
       `SELECT topic, partition, next FROM positions
@@ -35,11 +35,11 @@ export class DatabaseSink {
   }
 
   /**
-   * A handler for `order: 'partition'`. One statement, and so one transaction: the position moves on only if it has not passed
-   * this record, and the row is written only if the position moved. So a record that was stored before, by this member or by
-   * whoever had the partition, is stored by nobody again.
+   * A handler for `order: 'partition'`. It uses one statement, and so one transaction. The position moves only if it is not yet
+   * past this record, and the row is written only if the position moved. So a record that this member or a former owner of the
+   * partition has stored is not stored again.
    *
-   * It tries again until the database takes the record: were it given up, the next one would pass its position over it.
+   * It retries until the database accepts the record. If it gave up, the next record would move the position past this one.
    */
   readonly store = ({ source, key, value }: ConsumeRecord): Observable<unknown> => {
     const { topic, partition, offset } = source

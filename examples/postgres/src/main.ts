@@ -1,13 +1,13 @@
 // Stores each record of `orders` exactly once in PostgreSQL. `DATABASE_URL` names the database, `KAFKA_BROKERS` the brokers.
 //
-// Kill it at any moment, with `kill -9` too, and start it again: every record has one row, in the order of its partition.
-// `INSTANCE`, another name for each process, makes it a static member: started again, it has its partitions at once.
+// Kill it at any moment, even by `kill -9`, and start it again: every record has one row, in the order of its partition.
+// `INSTANCE`, a different name for each process, makes it a static member, which gets its partitions at once after a restart.
 import pg from 'pg'
 import { createClient, handle } from 'rxmika'
 import { DatabaseSink } from './database-sink.js'
 
 const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 8 })
-// An idle connection that breaks is replaced by the next statement.
+// If an idle connection breaks, the next statement opens another one.
 pool.on('error', error => console.error(`PostgreSQL: ${error.message}`))
 const sink = new DatabaseSink(pool)
 await sink.createTables()
@@ -15,12 +15,12 @@ await sink.createTables()
 const client = createClient({
   group: 'orders-sink',
   instanceId: process.env.INSTANCE,
-  // Reading begins where the database says.
+  // Reading begins at the positions in the database.
   positions: sink.positions,
 })
 client
   .topic('orders')
-  // One record of a partition at a time: the next one moves the position past this one.
+  // One record of a partition at a time, because the next record moves the position past this one.
   .pipe(handle(sink.store, { order: 'partition', concurrency: 64 }))
   .subscribe({ error: () => {} })
 client.start()

@@ -4,8 +4,8 @@
  *     client.topic('orders', { retries: 10, backoff: exponential({ initial: 1_000, max: 60_000 }), dlq: true,
  *       decode: avro<Order>('http://registry:8081'), tombstones: 'ack' })
  *
- * Where the registry is away the promise is rejected, and the record is tried again like any failure. What the registry or
- * the bytes say for good is a `DecodeError`: no retry would change it.
+ * If the registry does not answer, the promise rejects, and the record is retried like any failure. If the registry has no such
+ * schema, or the bytes do not match it, that is a `DecodeError`, because a retry would not help.
  */
 import avsc, { type Type } from 'avsc'
 import { DecodeError } from 'rxmika'
@@ -24,7 +24,7 @@ export function avro<T>(registry: string): (bytes: Buffer) => T | Promise<T> {
     return type
   }
 
-  /** One request for all records that wait for a schema; one that failed is made again for the next record. */
+  /** One request for all records that wait for a schema. After a failure, the next record makes a new request. */
   function typeOf(id: number): Promise<Type> {
     let type = loading.get(id)
     if (type === undefined) {
@@ -35,7 +35,7 @@ export function avro<T>(registry: string): (bytes: Buffer) => T | Promise<T> {
   }
 
   return bytes => {
-    // A zero byte, the schema's id in four, and the value.
+    // The wire format: a zero byte, the schema's id in four bytes, and the value.
     if (bytes.length < 5 || bytes[0] !== 0)
       throw new TypeError('the value is not in the wire format of a schema registry')
     const id = bytes.readUInt32BE(1)

@@ -1,6 +1,6 @@
-// Two typed topics. `orders` is JSON, checked by a zod schema. `payments` is Avro in the wire format of a schema registry, which
-// SCHEMA_REGISTRY names. Bytes that do not fit go to the DLQ without a retry, as they are. A registry that is away is tried
-// again.
+// Two typed topics. `orders` is JSON, checked by a zod schema. `payments` is Avro in the wire format of the schema registry that
+// SCHEMA_REGISTRY names. Values that do not match go to the DLQ unchanged, without retries. If the registry does not answer,
+// records are retried.
 import { createClient, exponential, handle, json } from 'rxmika'
 import { z } from 'zod'
 import { avro } from './avro.js'

@@ -1,8 +1,8 @@
-// Prices to browsers. Without a group every instance reads every partition from the end on, and commits nothing: who connects
-// gets what comes from then on.
+// Sends prices to browsers. Without a group, every instance reads every partition from its end, and commits nothing. A browser
+// gets the prices that are published after it has connected.
 //
-// A client that does not read as fast as prices come has them pile up in memory. Its connection is cut when more than
-// MAX_BUFFERED bytes wait; the browser connects again by itself. The topic and the other clients do not wait for it.
+// If a browser reads too slowly, prices pile up in memory. Its connection is closed when more than MAX_BUFFERED bytes wait, and
+// the browser reconnects by itself. The topic and the other browsers do not wait for it.
 import { createServer, type ServerResponse } from 'node:http'
 import { Subject } from 'rxjs'
 import { createClient } from 'rxmika'
@@ -15,7 +15,7 @@ const prices = new Subject<string>()
 client.topic('prices').subscribe({
   next: record => {
     prices.next(`id: ${record.partition}-${record.offset}\ndata: ${record.value}\n\n`)
-    // Handed out is done: without a group nothing is committed, but what is not settled would fill the window.
+    // Acked as soon as it is sent. Nothing is committed without a group, but unsettled records would fill the window.
     record.ack()
   },
   error: () => {},
@@ -32,12 +32,12 @@ const server = createServer((request, response) => {
 function send(response: ServerResponse, text: string): void {
   response.write(text)
   if (response.writableLength <= maxBuffered) return
-  console.log(`a slow client is cut off: ${response.writableLength} bytes wait`)
+  console.log(`a slow client is disconnected: ${response.writableLength} bytes wait`)
   response.destroy()
 }
 
 client.state.subscribe(state => console.log(`the client is ${state}`))
-client.events.subscribe(({ type }) => type === 'assigned' && console.log('a partition is read'))
+client.events.subscribe(({ type }) => type === 'assigned' && console.log('a partition is assigned'))
 server.listen(Number(process.env.PORT ?? 8080), '127.0.0.1', () => {
   const address = server.address()
   console.log(`listening on ${typeof address === 'object' ? address?.port : address}`)
