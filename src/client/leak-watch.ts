@@ -13,6 +13,8 @@ const checkEvery = 1_000
  * slow pipeline may hold tens of thousands, and each watched record costs half a kilobyte.
  */
 const maxWatched = 1_000
+/** How many records get a stand-in in one turn of the event loop: each takes some 10 µs, and handlers wait meanwhile. */
+const maxInTurn = 200
 /** How often `'redeliver'` redelivers a record that leaks every time. */
 const maxRedeliveries = 3
 
@@ -37,6 +39,8 @@ interface Leaks {
  */
 export class LeakWatch {
   readonly #timer: NodeJS.Timeout
+  /** The rest of a check that one turn was too short for. */
+  #rest: NodeJS.Immediate | undefined
   /** By slot. Entries of completed records are removed at the next check. */
   readonly #leaks = new WeakMap<Assignment, Map<number, Leaks>>()
 
@@ -52,9 +56,12 @@ export class LeakWatch {
 
   end(): void {
     clearInterval(this.#timer)
+    clearImmediate(this.#rest)
   }
 
   #check(): void {
+    let left = maxInTurn
+    clearImmediate(this.#rest)
     for (const assignment of this.assignments()) {
       const leaks = this.#leaks.get(assignment)
       if (leaks !== undefined) forgetCompleted(leaks, assignment.window.head)
@@ -63,8 +70,13 @@ export class LeakWatch {
       for (const record of assignment.window) {
         if (record.slot >= young || watched === maxWatched) break
         if (record.phase !== 'unsettled' || record.handed === 'leaked') continue
-        if (record.handed === undefined) assignment.window.replace(standIn(record))
-        else if (record.handed.deref() === undefined) {
+        if (record.handed === undefined) {
+          if (left-- === 0) {
+            this.#rest = setImmediate(() => this.#check())
+            return
+          }
+          assignment.window.replace(standIn(record))
+        } else if (record.handed.deref() === undefined) {
           this.#leaked(assignment, record)
           continue
         }

@@ -1,6 +1,6 @@
 import type { Subscription } from 'rxjs'
 import type { Operation, ProcessMessage } from '../../channels.js'
-import type { Delivery } from '../../delivery.js'
+import { type Delivery, deliveryBehind } from '../../delivery.js'
 import { Fifo } from '../../fifo.js'
 import { isOpen } from '../is-open.js'
 import type { CallSignal } from './call-signal.js'
@@ -64,7 +64,7 @@ export class Call<I> implements LaneUser<Call<I>> {
   /** No rebalance waits for it: the next owner of its records begins them. */
   rest(): void {
     this.resting = true
-    for (const record of this.#own()) record.hold('resting')
+    this.#eachOwn(record => record.hold('resting'))
     this.again?.waiting.forEach(call => {
       call.rest()
     })
@@ -73,11 +73,11 @@ export class Call<I> implements LaneUser<Call<I>> {
   /** @param blocked Whether it still waits for a redelivery of another record. */
   restEnded(blocked = this.blockedIn > 0): void {
     this.resting = false
-    for (const record of this.#own()) {
-      if (record.phase !== 'resting') continue
+    this.#eachOwn(record => {
+      if (record.phase !== 'resting') return
       record.release()
       if (blocked) record.hold('behind')
-    }
+    })
     this.again?.waiting.forEach(call => {
       call.restEnded(blocked)
     })
@@ -89,15 +89,23 @@ export class Call<I> implements LaneUser<Call<I>> {
   }
 
   #waiting(): readonly Delivery[] {
-    const waiting = this.#own()
+    const waiting: Delivery[] = []
+    this.#eachOwn(record => waiting.push(record))
     this.again?.waiting.forEach(call => {
       waiting.push(...call.#waiting())
     })
     return waiting
   }
 
-  #own(): Delivery[] {
-    return deliveries(this.input).filter(({ settled }) => !settled)
+  /** Allocates nothing for a single record: a rebalance asks this of every waiting call in one turn of the event loop. */
+  #eachOwn(act: (record: Delivery) => void): void {
+    const { input } = this
+    if (Array.isArray(input)) {
+      for (const record of deliveries(input)) if (!record.settled) act(record)
+      return
+    }
+    const record = deliveryBehind(input)
+    if (record !== undefined && !record.settled) act(record)
   }
 }
 

@@ -112,30 +112,34 @@ export class Handling<I> {
    */
   #rebalanced(underWay: boolean): void {
     if (underWay) {
-      for (const call of this.#notBegun()) if (this.#isToRest(call)) call.rest()
+      this.#eachWaiting(call => {
+        if (!call.resting && this.#isToRest(call)) call.rest()
+      })
       return
     }
     const begin = [...this.#rested.drain(), ...this.#ready.drain()]
     for (const call of begin) this.#ready.push(call)
-    for (const call of this.#notBegun()) if (call.resting && !this.#isToRest(call)) call.restEnded()
+    this.#eachWaiting(call => {
+      if (call.resting && !this.#isToRest(call)) call.restEnded()
+    })
     this.#pump()
   }
 
-  #isToRest(call: Call<I>): boolean {
-    return this.#rebalances.underWay && deliveries(call.input).some(one => this.#rebalances.concerns(one))
+  #isToRest({ input }: Call<I>): boolean {
+    if (!this.#rebalances.underWay) return false
+    // Of every waiting record, in one turn of the event loop: nothing is allocated for a single one.
+    if (Array.isArray(input)) return deliveries(input).some(one => this.#rebalances.concerns(one))
+    const delivery = deliveryBehind(input)
+    return delivery !== undefined && this.#rebalances.concerns(delivery)
   }
 
-  #notBegun(): Iterable<Call<I>> {
-    const calls = new Set<Call<I>>()
-    const add = (call: Call<I>): void => {
-      calls.add(call)
-    }
-    this.#ready.forEach(add)
+  /** Visits all calls that have not begun; those that are first in their lanes, or in several lanes, more than once. */
+  #eachWaiting(visit: (call: Call<I>) => void): void {
+    this.#ready.forEach(visit)
     for (const call of this.#lanes.users()) {
-      if (!call.begun) add(call)
-      else call.again?.waiting.forEach(add)
+      if (!call.begun) visit(call)
+      else call.again?.waiting.forEach(visit)
     }
-    return calls
   }
 
   /**
