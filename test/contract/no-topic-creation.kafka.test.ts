@@ -12,7 +12,7 @@ describeOwnKafka('on a Kafka that creates no topics', () => {
   })
   afterAll(() => server?.stop())
   // Nearly all of them wait until a topic has been missing for 10 s.
-  describe.concurrent('several scenarios at a time', () => {
+  describe.concurrent('several scenarios in parallel', () => {
     missingTopics(kafkaBackend(() => server!.brokers))
     for (const groupProtocol of ['classic', 'consumer'] as const) {
       topicsThatComeAndGo(kafkaBackend(() => server!.brokers, { groupProtocol }))

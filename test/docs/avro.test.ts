@@ -7,7 +7,7 @@ import { type Order, orderBytes, orderSchema, SchemaRegistry } from '../kafka/sc
 
 const orders = Array.from({ length: 20 }, (_, at): Order => ({ id: `order ${at}`, cents: at }))
 
-describe('Avro with a schema registry that goes down and comes back', () => {
+describe('Avro with a schema registry that is stopped and started again', () => {
   let registry: SchemaRegistry
   let clients: { close(): Promise<unknown> }[]
   beforeEach(async () => {
@@ -43,7 +43,7 @@ describe('Avro with a schema registry that goes down and comes back', () => {
       orders.map(order => ({ value: orderBytes(order, 7) })),
     )
 
-  it('tries its records again through the retry topic, and loses none to the DLQ', async () => {
+  it('retries its records through the retry topic, and dead-letters none', async () => {
     const { broker, client, events } = setUp()
     await registry.stop()
     publish(broker)
@@ -76,7 +76,7 @@ describe('Avro with a schema registry that goes down and comes back', () => {
     expect(registry.asked.length).toBeLessThan(orders.length)
   })
 
-  it('tries them again in place, by redeliver', async () => {
+  it('retries them in place, by redeliver', async () => {
     const { broker, client } = setUp()
     await registry.stop()
     publish(broker)
@@ -100,7 +100,7 @@ describe('Avro with a schema registry that goes down and comes back', () => {
     expect(broker.records('dlq')).toEqual([])
   })
 
-  it('dead-letters at once what the registry or the bytes say for good, and the rest when its retries are used up', async () => {
+  it('dead-letters invalid records at once, and others when their retries are used up', async () => {
     const { broker, client, events } = setUp()
     broker.publish('orders', [
       { key: 'no schema', value: orderBytes(orders[0]!, 8) },

@@ -63,7 +63,7 @@ describe('the recipes for failure routes', () => {
   const viaTopic = (retries: number) =>
     Array.from({ length: retries }, (_, at) => [at === 0 ? 'topic 1' : `retry ${at + 1}`, 'retried']).flat()
 
-  it('try three more times, then the DLQ', async () => {
+  it('three retries, then the DLQ', async () => {
     const { broker, client, told, fail, until } = play('steps([1_000')
     fail(new Error('no'))
     broker.publish('orders', { value: 'a' })
@@ -72,7 +72,7 @@ describe('the recipes for failure routes', () => {
     expect(told).toEqual([...viaTopic(3), 'retry 4', 'dead-lettered'])
   })
 
-  it('try here at once, then through the retry topic, then the DLQ', async () => {
+  it('in place first, then through the retry topic, then the DLQ', async () => {
     const { broker, client, told, fail, until } = play('redeliver(client, { attempts: 3')
     fail(new Error('no'))
     broker.publish('orders', { value: 'a' })
@@ -83,7 +83,7 @@ describe('the recipes for failure routes', () => {
     expect(told.filter(what => /^(topic|retry)/.test(what))).toHaveLength(3 * 6)
   })
 
-  it('have different routes for different errors', async () => {
+  it('different routes for different errors', async () => {
     const { broker, client, told, fail, until } = play('partition(failures')
     fail(new OutOfStock('none left'))
     broker.publish('orders', { value: 'a' })

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { Example } from './run-example'
 
-describe('a service that is told to stop', () => {
+describe('a service that gets SIGTERM', () => {
   const service = (env: Readonly<Record<string, string>>) => new Example('graceful-shutdown', env)
   /** The orders in the lines that begin so. */
   const orders = ({ lines }: Example, what: string) =>
     lines.filter(line => line.startsWith(`${what} order`)).map(line => line.slice(what.length + 1))
 
-  it('finishes what is under way, takes in nothing new, and says so', async () => {
+  it('finishes records in flight, accepts no new ones, and prints a report', async () => {
     const example = service({ WORK_MS: '200' })
     await example.printed(/^charged/, 5)
     example.kill('SIGTERM')
@@ -20,7 +20,7 @@ describe('a service that is told to stop', () => {
     expect(example.lines.slice(told + 1).filter(line => line.startsWith('charged'))).not.toEqual([])
   })
 
-  it('gives up at the timeout, and tells how much is not settled', async () => {
+  it('gives up at the timeout, and prints the number of unsettled records', async () => {
     const example = service({ WORK_MS: '60000', CLOSE_TIMEOUT_MS: '300' })
     await example.printed(/^charging/, 5)
     example.kill('SIGTERM')

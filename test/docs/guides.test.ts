@@ -70,14 +70,14 @@ describe('the guides', () => {
     expect([charge, book].map(({ mock }) => values(mock.calls as unknown[][]))).toEqual([['1'], ['1']])
   })
 
-  it('fan-out: an order is acked behind its copies', async () => {
+  it('fan-out: an order is acked after its copies', async () => {
     const { broker, committed } = run('fan-out', "topic: 'invoices'")
     broker.publish('orders', [{ key: 'k', value: '1' }])
     await committed('orders', 1n)
     expect(['invoices', 'shipments'].map(topic => broker.records(topic).length)).toEqual([1, 1])
   })
 
-  it('schemas: what fits is handled, typed, and what does not is dead-lettered', async () => {
+  it('schemas: valid records are handled with their type, and invalid ones are dead-lettered', async () => {
     const { broker, committed, charge } = run('schema-registry', 'z.object')
     broker.publish('orders', [{ value: '{"id":"1","cents":5}' }, { value: '{"id":"2","cents":-5}' }, { value: null }])
     await committed('orders', 3n)
@@ -85,7 +85,7 @@ describe('the guides', () => {
     expect(broker.records('billing-dlq').map(({ value }) => String(value))).toEqual(['{"id":"2","cents":-5}'])
   })
 
-  it('spring-kafka: a record that fails is on the retry topic, and is due after the backoff', async () => {
+  it('spring-kafka: a failed record is on the retry topic, and due after the backoff', async () => {
     const { broker, charge } = run('from-spring-kafka', 'createClient')
     charge.mockRejectedValue(new Error('declined'))
     const retried = firstValueFrom(clients[1]!.events.pipe(filter(({ type }) => type === 'retried')))

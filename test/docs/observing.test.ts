@@ -62,7 +62,7 @@ function world() {
 const state = (client: Client, wanted: ClientState) =>
   firstValueFrom(client.state.pipe(filter(current => current === wanted)))
 
-describe('what is said of observing a client', () => {
+describe('docs/observing.md', () => {
   it('names every channel, and every field of its message', () => {
     const source = read('src/channels.ts')
     const told = column(text, '| channel | from').flat()
@@ -91,7 +91,7 @@ describe('what is said of observing a client', () => {
     for (const field of Object.keys(rest)) expect(text).toContain(`\`${field}\``)
   })
 
-  it('names every reason of a stall, and the reference every event', () => {
+  it('names every reason of a stall, and docs/reference.md every event', () => {
     const events = read('src/events.ts')
     const reasons = /StallReason =([^\n]+)/
       .exec(events)![1]!
@@ -129,7 +129,7 @@ describe('the probes of the example', () => {
     }
   }
 
-  it('answer as Kubernetes asks: starting, running, during an outage, draining, closed', async () => {
+  it('answer Kubernetes while starting, running, in an outage, draining and closed', async () => {
     const { broker, client } = world()
     const get = await served(client)
     broker.publish('orders', [{ value: 'a' }])
@@ -155,7 +155,7 @@ describe('the probes of the example', () => {
     expect(await get('/')).toEqual([404, undefined])
   })
 
-  it('have a client that an error closed restarted', async () => {
+  it('make Kubernetes restart a client that an error has closed', async () => {
     const abort = new AbortController()
     const client = createClient({ driver: memoryBroker().driver(), signal: abort.signal, logger: false })
     client.errors.subscribe()
@@ -170,7 +170,7 @@ describe('the dashboard', () => {
   const dashboard = JSON.parse(read('docs/grafana/rxmika.json'))
   const expressions: string[] = dashboard.panels.flatMap((panel: Panel) => panel.targets.map(({ expr }) => expr))
 
-  it('is one by Grafana’s own schema', { timeout: 60_000 }, () => {
+  it('is valid by Grafana’s own schema', { timeout: 60_000 }, () => {
     const code = `import type { Dashboard } from '@grafana/schema'
     type Loose<T> = T extends string | number | boolean | undefined ? (T extends string ? \`\${T}\` : T) : { [K in keyof T]: Loose<T[K]> }
     export const dashboard: Loose<Omit<Dashboard, 'templating'>> & { templating: unknown } = ${JSON.stringify(dashboard)}`
@@ -181,7 +181,7 @@ describe('the dashboard', () => {
     ])
   })
 
-  it('asks for metrics that there are, in PromQL, under labels that they have', () => {
+  it('queries existing metrics by valid PromQL with existing labels', () => {
     const opentelemetry = ['operation-metrics', 'client-metrics', 'attributes']
       .map(file => read(`src/opentelemetry/${file}.ts`))
       .join()
@@ -199,7 +199,7 @@ describe('the dashboard', () => {
     expect(expressions.length).toBeGreaterThan(12)
   })
 
-  it('has panels beside and below each other, each with its own id', () => {
+  it('has panels that do not overlap, each with its own id', () => {
     const cells = new Set<string>()
     for (const { gridPos } of dashboard.panels as Panel[]) {
       expect(gridPos.x + gridPos.w).toBeLessThanOrEqual(24)
@@ -215,7 +215,7 @@ describe('the dashboard', () => {
 })
 
 describe('the recipe for prom-client', () => {
-  it('tells a scrape what the client knows', async () => {
+  it("exposes the client's metrics to a scrape", async () => {
     const { broker, client } = world()
     const registry = new Registry()
     register(client, registry)

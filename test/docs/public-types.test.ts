@@ -27,7 +27,7 @@ describe('every entry point', () => {
     expect(undocumented(members)).toEqual([])
   })
 
-  it('accepts undefined for every option, also under exactOptionalPropertyTypes', () => {
+  it('accepts undefined for every option, even with exactOptionalPropertyTypes', () => {
     const others = ['PublishRecord', 'TopicConfig', 'CommitsOf', 'OfClient', 'RecordedWindow', 'ScenarioChoices']
     const taken = [...others, 'SimulatedTopic', 'SimulatedFaults']
     const options = exported.filter(({ name }) => name.endsWith('Options') || taken.includes(name))
@@ -42,7 +42,7 @@ describe('every entry point', () => {
   })
 })
 
-it('finds what has no doc comment', () => {
+it('detects missing doc comments', () => {
   const source = `
     /** Documented. */
     export interface Sound {

@@ -9,14 +9,14 @@ import { codeBlocks, runBlock, typeErrors } from './code-blocks'
 const readme = codeBlocks('README.md')
 const block = (beginning: string) => readme.find(code => code.includes(beginning))!
 
-describe('the code in the texts', () => {
+describe('the code in the documentation', () => {
   it('compiles', { timeout: 30_000 }, () => {
     const docs = readdirSync(new URL('../../docs', import.meta.url)).filter(name => name.endsWith('.md'))
     const texts = ['README.md', 'CONTRIBUTING.md', ...docs.map(name => `docs/${name}`)]
     expect(typeErrors(Object.fromEntries(texts.map(text => [text, codeBlocks(text)])))).toEqual([])
   })
 
-  it('is checked in earnest', { timeout: 30_000 }, () => {
+  it('fails to compile if it has an error', { timeout: 30_000 }, () => {
     expect(typeErrors({ 'wrong.md': ["import { fixed } from 'rxmika'\nfixed('soon')\n", 'nobody()\n'] })).toEqual([
       expect.stringMatching(/wrong\.md 1\.ts:2 .*string/),
       expect.stringMatching(/wrong\.md 2\.ts:1 .*nobody/),

@@ -61,7 +61,7 @@ describe('docs/reference.md names', () => {
     }
   })
 
-  it('every error with its code, and no other', () => {
+  it('every error with its code, and no others', () => {
     const classes = Object.entries(rxmika).filter(([, value]) => isErrorClass(value))
     expect(classes.map(([name]) => name)).toContain('PublishError')
     const told = named('Errors').filter(name => /^[A-Z][a-z]/.test(name))
@@ -69,7 +69,7 @@ describe('docs/reference.md names', () => {
     for (const code of codes) expect(reference).toContain(`\`${code}\``)
   })
 
-  it('only codes that isRxMikaError takes, and it takes every code', () => {
+  it('exactly the codes that isRxMikaError accepts', () => {
     expect(membersOf('src/errors.ts', 'RxMikaErrors').sort()).toEqual(codes)
     expect(codes).toEqual(expect.arrayContaining(['RXMIKA_PUBLISH', 'RXMIKA_BATCH_FAILURE', 'RXMIKA_REPLAY_RUNNING']))
     expect([...new Set([...reference.matchAll(/`(RXMIKA_\w+)`/g)].map(([, code]) => code!))].sort()).toEqual(codes)

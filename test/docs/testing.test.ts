@@ -28,7 +28,7 @@ describe('docs/testing.md', () => {
     expect(tests!.length + runMarbles.mock.calls.length).toBeGreaterThan(0)
   })
 
-  it('shows the picture that its example gives', () => {
+  it('shows the diagram that its example prints', () => {
     const text = readFileSync(join(fileURLToPath(new URL('../..', import.meta.url)), 'docs/testing.md'), 'utf8')
     const example = blocks.find(code => code.includes("ack('"))!
     const wrong = example.replace('---------2--', '-----1---2--')

@@ -15,8 +15,8 @@ const texts = [
 ]
 const read = (file: string) => readFileSync(join(root, file), 'utf8')
 
-describe('the texts', () => {
-  it.each(texts)('link to what there is: %s', file => {
+describe('the documentation', () => {
+  it.each(texts)('has no dead link: %s', file => {
     for (const [, target] of read(file).matchAll(/\]\(([^)\s]+)\)/g)) {
       if (/^https?:/.test(target!)) continue
       const [path, anchor] = target!.split('#') as [string, string?]
@@ -26,7 +26,7 @@ describe('the texts', () => {
     }
   })
 
-  it('quote the titles of tests that there are', () => {
+  it('quotes only titles of existing tests', () => {
     // A link to a test file, and the titles in quotes after it, up to the next link.
     const linked = read('docs/guarantees.md').split('](../test/').slice(1)
     const quoted = linked.flatMap(text => {
@@ -37,7 +37,7 @@ describe('the texts', () => {
     for (const [file, title] of quoted) expect(read(file), file).toContain(title)
   })
 
-  it('of tests compare no text with a regular expression in toMatchObject, which any text would match', () => {
+  it('has no test that compares a text with a regular expression in toMatchObject, which any text would match', () => {
     const files = readdirSync(join(root, 'test'), { recursive: true, withFileTypes: true })
       .filter(entry => entry.isFile() && entry.name.endsWith('.ts'))
       .map(({ parentPath, name }) => relative(root, join(parentPath, name)))
@@ -45,7 +45,7 @@ describe('the texts', () => {
     expect(vacuous).toEqual([])
   })
 
-  it('map every source file, and no other', () => {
+  it('maps every source file, and no others', () => {
     const map = read('docs/architecture.md').split('## Every file')[1]!.split('\n## ')[0]!
     const mapped = map
       .split('\n### ')

@@ -5,7 +5,7 @@ import { describe, expect, inject, it } from 'vitest'
 import { compileAll, exampleNames } from './installed'
 
 describe('the examples', () => {
-  it('are each run by a file of their own', async () => {
+  it('are each run by their own test file', async () => {
     const names = await exampleNames()
     expect(names).toContain('orders')
     const notRun = names.filter(name => !existsSync(new URL(`./${name}.test.ts`, import.meta.url)))

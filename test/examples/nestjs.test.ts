@@ -5,7 +5,7 @@ import { Running } from './running'
 describe('the NestJS application', () => {
   const example = Running.of('nestjs')
 
-  it('is tested with the broker in memory', async () => {
+  it('is tested with the memory broker', async () => {
     expect(await runTest(example.folder, 'src/orders.test.ts')).toMatch(/^# pass 1$/m)
   }, 120_000)
 
@@ -20,7 +20,7 @@ describe('the NestJS application', () => {
     expect(program.output).toContain('closed: drained true, unsettled 0')
   }, 120_000)
 
-  it('ends with code 1 by an error that cannot heal', async () => {
+  it('ends with code 1 after a fatal error', async () => {
     await example.topics('orders', 'orders-nest-retry', 'orders-nest-dlq')
     const program = example.start({ KAFKA_CONSUMER_START_FROM: 'committed' })
     program.expected = /fatal: |WARN/

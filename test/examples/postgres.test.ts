@@ -24,7 +24,7 @@ afterAll(async () => {
 describe('a sink in PostgreSQL', () => {
   const example = Running.of('postgres')
 
-  it('has each record once and in order, though it is killed while it stores them', async () => {
+  it('has each record once and in order, although it is killed while it stores them', async () => {
     await example.topics('orders')
     await pool.query('DROP TABLE IF EXISTS orders, positions')
     const stored = async () => {

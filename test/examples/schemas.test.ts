@@ -6,7 +6,7 @@ import { Running } from './running'
 describe('typed topics', () => {
   const example = Running.of('schemas')
 
-  it('handle what fits, dead-letter what does not, and wait for a registry that is away', async () => {
+  it('handle valid records, dead-letter invalid ones, and retry while the registry is away', async () => {
     await example.topics('orders', 'payments', 'accounting-retry', 'accounting-dlq')
     const registry = new SchemaRegistry()
     const schema = {

@@ -6,7 +6,7 @@ import { Running } from './running'
 describe('server-sent events', () => {
   const example = Running.of('sse')
 
-  it('cuts off who does not read, and others get everything', async () => {
+  it('disconnects a browser that does not read, and sends everything to the others', async () => {
     await example.topics('prices')
     const program = example.start({ MAX_BUFFERED: '1000000' })
     await program.printed(/^listening on/)

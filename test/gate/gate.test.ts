@@ -29,7 +29,7 @@ async function suites(project: string, names: readonly string[]): Promise<{ fail
 const projects = (vitestConfig.test!.projects as { test: { name: string } }[]).map(({ test }) => test.name)
 
 describe.each(projects)('a suite of the project %s', { timeout: 120_000 }, project => {
-  it('passes where nothing is wrong', async () => {
+  it('passes without a mistake', async () => {
     const { failed, output } = await suites(project, ['sound'])
     expect(failed, output).toBe(false)
     expect(output).toMatch(/Tests +1 passed/)
@@ -51,7 +51,7 @@ it('no suite lets unhandled errors pass', () => {
   expect(vitestConfig.test!.dangerouslyIgnoreUnhandledErrors).toBe(false)
 })
 
-it('the lint rules with types find every promise in the specimen that nobody waits for, and no other', async () => {
+it('the typed lint rules find exactly the unhandled promises of the specimen', async () => {
   const file = `${specimens}/floating-promises.ts`
   const { default: eslintConfig } = await import(new URL('../../eslint.config.mjs', import.meta.url).href)
   const lint = new ESLint({

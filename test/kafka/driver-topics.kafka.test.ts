@@ -84,7 +84,7 @@ describeOwnKafka('topics on a Kafka that creates none by itself', () => {
   }
 
   // They wait for the brokers' and the members' intervals, and have topics and groups of their own.
-  describe.concurrent('several scenarios at a time', () => {
+  describe.concurrent('several scenarios in parallel', () => {
     for (const groupProtocol of protocols) {
       scenario(`stop no other when one is gone, which is reported by its name (${groupProtocol})`, async world => {
         const group = world.name('group')

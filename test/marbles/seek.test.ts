@@ -37,7 +37,7 @@ describe('seek', () => {
       { latency: 5 },
     ))
 
-  it('releases what was in flight: its signal aborts, and settling it changes nothing', () =>
+  it('releases records in flight: their signals abort, and settling them has no effect', () =>
     runMarbles(({ createClient, broker, at, expectCommits, expectEvents }) => {
       broker.publish('orders', values('a', 'b'))
       const seen: ConsumeRecord[] = []

@@ -29,7 +29,7 @@ export function closing(backend: Backend): void {
       ])
     })
 
-    scenario('waits, closing gracefully, for what was delivered, and delivers nothing new', async world => {
+    scenario('waits in a graceful close for delivered records, and delivers no new ones', async world => {
       const group = world.name('group')
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 3))
@@ -46,30 +46,33 @@ export function closing(backend: Backend): void {
       expect(await backend.committed(group, topic, 0)).toBe(3n)
     })
 
-    scenario('lets handlers that are under way end, and those of records that wait for one', async world => {
-      const group = world.name('group')
-      const topic = await world.topic('orders')
-      await backend.publish(topic, numbered(0, 4))
-      const run = world.client({ group })
-      const begun = new Subject<void>()
-      const goOn = new Subject<void>()
-      const handled = new Collected(
-        run.client.topic(topic).pipe(
-          tap(() => begun.next()),
-          handle(() => race(goOn, run.client.state.pipe(filter(state => state === 'draining'))).pipe(take(1))),
-        ),
-      )
-      const calls = new Collected(begun)
-      run.client.start()
-      await calls.count(4)
-      goOn.next()
-      await handled.count(1)
-      expect(await run.client.closeGracefully()).toEqual({ drained: true, unsettled: 0, left: [] })
-      expect(handled.values.map(({ status }) => status)).toEqual(['acked', 'acked', 'acked', 'acked'])
-      expect(await backend.committed(group, topic, 0)).toBe(4n)
-    })
+    scenario(
+      'finishes running handlers in a graceful close, and handles records that wait in `handle`',
+      async world => {
+        const group = world.name('group')
+        const topic = await world.topic('orders')
+        await backend.publish(topic, numbered(0, 4))
+        const run = world.client({ group })
+        const begun = new Subject<void>()
+        const goOn = new Subject<void>()
+        const handled = new Collected(
+          run.client.topic(topic).pipe(
+            tap(() => begun.next()),
+            handle(() => race(goOn, run.client.state.pipe(filter(state => state === 'draining'))).pipe(take(1))),
+          ),
+        )
+        const calls = new Collected(begun)
+        run.client.start()
+        await calls.count(4)
+        goOn.next()
+        await handled.count(1)
+        expect(await run.client.closeGracefully()).toEqual({ drained: true, unsettled: 0, left: [] })
+        expect(handled.values.map(({ status }) => status)).toEqual(['acked', 'acked', 'acked', 'acked'])
+        expect(await backend.committed(group, topic, 0)).toBe(4n)
+      },
+    )
 
-    scenario('completes the streams first, so that operators let go of what they hold back', async world => {
+    scenario('completes the streams first, so that operators release the records they hold back', async world => {
       const group = world.name('group')
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 5))
@@ -112,7 +115,7 @@ export function closing(backend: Backend): void {
       ['its time is over', () => ({ timeout: 30 })],
       ['its signal is aborted', () => ({ signal: AbortSignal.timeout(30) })],
     ] as const) {
-      scenario(`closes anyway when ${how}, and reports what is unsettled`, async world => {
+      scenario(`closes even if ${how}, and reports what is unsettled`, async world => {
         const group = world.name('group')
         const topic = await world.topic('orders')
         await backend.publish(topic, numbered(0, 4))
@@ -132,7 +135,7 @@ export function closing(backend: Backend): void {
       })
     }
 
-    scenario('commits what is completed, closing at once, and reports the rest', async world => {
+    scenario('commits completed records on close(), and reports the rest', async world => {
       const group = world.name('group')
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 4))
@@ -145,7 +148,7 @@ export function closing(backend: Backend): void {
       expect(await backend.committed(group, topic, 0)).toBe(2n)
     })
 
-    scenario('closes once: every call gets the same end', async world => {
+    scenario('closes once: every call resolves to the same report', async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 2))
       const run = world.client({ group: world.name('group') })
@@ -162,7 +165,7 @@ export function closing(backend: Backend): void {
       expect(run.events.values.filter(event => event.type === 'state' && event.state === 'draining')).toHaveLength(1)
     })
 
-    scenario('cuts a graceful close short by close()', async world => {
+    scenario('shortens a graceful close by close()', async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 2))
       const run = world.client({ group: world.name('group') })
@@ -192,7 +195,7 @@ export function closing(backend: Backend): void {
       ['while it joins', 30],
       ['about when it is running', 60],
     ] as const) {
-      scenario(`closes ${when}, and leaves its partitions to others at once`, async world => {
+      scenario(`closes ${when}, and releases its partitions to other members at once`, async world => {
         const group = world.name('group')
         const topic = await world.topic('orders')
         await backend.publish(topic, numbered(0, 3))
@@ -212,29 +215,32 @@ export function closing(backend: Backend): void {
       })
     }
 
-    scenario('closes while the group waits for others to let go, and is not waited for', async world => {
-      const group = world.name('group')
-      const topic = await world.topic('orders', 2)
-      await backend.publish(topic, [...numbered(0, 1), ...numbered(0, 1, 1)])
-      const staying = world.client({ group })
-      const held = new Collected(staying.client.topic(topic))
-      staying.client.start()
-      await held.count(2)
-      const leaving = world.client({ group })
-      leaving.client.topic(topic).subscribe()
-      leaving.client.start()
-      await backend.rebalancing(group)
-      expect(await leaving.client.close()).toEqual({ drained: true, unsettled: 0, left: [] })
+    scenario(
+      'closes while the group waits for other members to revoke partitions, and the group does not wait for it',
+      async world => {
+        const group = world.name('group')
+        const topic = await world.topic('orders', 2)
+        await backend.publish(topic, [...numbered(0, 1), ...numbered(0, 1, 1)])
+        const staying = world.client({ group })
+        const held = new Collected(staying.client.topic(topic))
+        staying.client.start()
+        await held.count(2)
+        const leaving = world.client({ group })
+        leaving.client.topic(topic).subscribe()
+        leaving.client.start()
+        await backend.rebalancing(group)
+        expect(await leaving.client.close()).toEqual({ drained: true, unsettled: 0, left: [] })
 
-      for (const record of held.values) record.ack()
-      await backend.publish(topic, [...numbered(1, 2), ...numbered(1, 2, 1)])
-      await held.count(4)
-      for (const record of held.values) record.ack()
-      await Promise.all([staying.committed(topic, 0, 2), staying.committed(topic, 1, 2)])
-    })
+        for (const record of held.values) record.ack()
+        await backend.publish(topic, [...numbered(1, 2), ...numbered(1, 2, 1)])
+        await held.count(4)
+        for (const record of held.values) record.ack()
+        await Promise.all([staying.committed(topic, 0, 2), staying.committed(topic, 1, 2)])
+      },
+    )
 
     scenario(
-      'waits, closing gracefully during a rebalance, for its outcome, and then for what `handle` had not begun',
+      'waits in a graceful close during a rebalance for its outcome, and then for records that `handle` had not begun',
       async world => {
         const group = world.name('group')
         const topic = await world.topic('orders', 6)
@@ -297,7 +303,7 @@ export function closing(backend: Backend): void {
       },
     )
 
-    scenario('closes at once by its abort signal, and tells everyone why', async world => {
+    scenario('closes at once by its abort signal, and reports the reason to all subscribers', async world => {
       const group = world.name('group')
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 3))
@@ -321,7 +327,7 @@ export function closing(backend: Backend): void {
       expect(await backend.committed(group, topic, 0)).toBe(1n)
     })
 
-    scenario('counts what an ended pipeline left unsettled, and does not wait for it', async world => {
+    scenario('counts records that an ended pipeline left unsettled, and does not wait for them', async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 5))
       const run = world.client({ group: world.name('group') })
@@ -332,23 +338,26 @@ export function closing(backend: Backend): void {
       expect(await run.client.closeGracefully()).toMatchObject({ drained: false, unsettled: 2 })
     })
 
-    scenario('does not begin when its signal is aborted already, and tells everyone why', async world => {
-      const topic = await world.topic('orders')
-      const run = world.client({ group: world.name('group'), signal: AbortSignal.abort('never') })
-      run.expected = [ClientClosedError]
-      const seen = new Collected(run.client.topic(topic))
-      const report = await run.client.closed
-      const { error } = await seen.ended()
-      expect(report).toEqual({ drained: false, unsettled: 0, left: [], error })
-      expect(error).toBeInstanceOf(ClientClosedError)
-      expect((error as Error).cause).toBe('never')
-      expect(run.errors.values).toEqual([error])
-      expect(() => run.client.topic('late')).toThrow(ClientClosedError)
-      const published = new Collected(run.client.publish({ topic, value: 'v' }))
-      expect((await published.ended()).error).toBeInstanceOf(ClientClosedError)
-    })
+    scenario(
+      'does not start if its signal is already aborted, and reports the reason to all subscribers',
+      async world => {
+        const topic = await world.topic('orders')
+        const run = world.client({ group: world.name('group'), signal: AbortSignal.abort('never') })
+        run.expected = [ClientClosedError]
+        const seen = new Collected(run.client.topic(topic))
+        const report = await run.client.closed
+        const { error } = await seen.ended()
+        expect(report).toEqual({ drained: false, unsettled: 0, left: [], error })
+        expect(error).toBeInstanceOf(ClientClosedError)
+        expect((error as Error).cause).toBe('never')
+        expect(run.errors.values).toEqual([error])
+        expect(() => run.client.topic('late')).toThrow(ClientClosedError)
+        const published = new Collected(run.client.publish({ topic, value: 'v' }))
+        expect((await published.ended()).error).toBeInstanceOf(ClientClosedError)
+      },
+    )
 
-    scenario('closes at the end of an await using', async world => {
+    scenario('closes at the end of an `await using` block', async world => {
       const topic = await world.topic('orders')
       const run = world.client({ group: world.name('group') })
       {

@@ -23,7 +23,7 @@ export function compressed(backend: Backend): void {
       ['gzip', CompressionTypes.GZIP],
       ['snappy', CompressionTypes.Snappy],
     ] as const) {
-      scenario(`reads what was written with ${name}, among what was not`, async world => {
+      scenario(`reads records compressed with ${name} among uncompressed ones`, async world => {
         const topic = await world.topic('orders')
         const kafka = new Kafka({ brokers: [...world.backend.connection().brokers!], logLevel: logLevel.NOTHING })
         const producer = kafka.producer()

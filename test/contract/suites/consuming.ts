@@ -32,17 +32,20 @@ export function consuming(backend: Backend): void {
       expect(await backend.committed(world.name('group'), refunds, 0)).toBe(5n)
     })
 
-    scenario('tells where and when a record was published, and that this is its first attempt', async world => {
-      const topic = await world.topic('orders', 2)
-      await backend.publish(topic, [{ key: 'k', value: 'v', partition: 1, timestamp: 1_700_000_000_123 }])
-      const { client } = world.client({ group: world.name('group') })
-      const seen = new Collected(client.topic(topic))
-      client.start()
-      const [record] = await seen.count(1)
-      expect(record).toMatchObject({ topic, partition: 1, offset: 0n, timestamp: 1_700_000_000_123, attempt: 1 })
-      expect(record!.source).toEqual({ kind: 'topic', topic, partition: 1, offset: 0n })
-      expect(String(record!.key)).toBe('k')
-    })
+    scenario(
+      'gives the place and time at which a record was published, and that this is its first attempt',
+      async world => {
+        const topic = await world.topic('orders', 2)
+        await backend.publish(topic, [{ key: 'k', value: 'v', partition: 1, timestamp: 1_700_000_000_123 }])
+        const { client } = world.client({ group: world.name('group') })
+        const seen = new Collected(client.topic(topic))
+        client.start()
+        const [record] = await seen.count(1)
+        expect(record).toMatchObject({ topic, partition: 1, offset: 0n, timestamp: 1_700_000_000_123, attempt: 1 })
+        expect(record!.source).toEqual({ kind: 'topic', topic, partition: 1, offset: 0n })
+        expect(String(record!.key)).toBe('k')
+      },
+    )
 
     scenario('commits exactly the completed prefix when acks come out of order', async world => {
       const group = world.name('group')
@@ -78,7 +81,7 @@ export function consuming(backend: Backend): void {
       expect(await backend.committed(group, topic, 1)).toBe(2n)
     })
 
-    scenario('settles a record once, and tells the second caller so', async world => {
+    scenario('settles a record once, and returns false to the second caller', async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 1))
       const { client } = world.client({ group: world.name('group') })
@@ -91,7 +94,7 @@ export function consuming(backend: Backend): void {
       expect(record!.settled).toBe(true)
     })
 
-    scenario('with batch: true delivers nothing more before the batch is completed and committed', async world => {
+    scenario('with batch: true delivers no further records until the batch is completed and committed', async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 3))
       const run = world.client({ group: world.name('group') })

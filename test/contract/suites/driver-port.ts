@@ -32,7 +32,7 @@ export function driverPort(backend: Backend): void {
       )
     })
 
-    scenario('assigns every partition once, paused, and hands out records in order once resumed', async world => {
+    scenario('assigns every partition once, paused, and delivers records in order once resumed', async world => {
       const topic = await world.topic('orders', 2)
       await backend.publish(topic, [...numbered(0, 3), ...numbered(10, 12, 1)])
       const member = new Member(
@@ -55,7 +55,7 @@ export function driverPort(backend: Backend): void {
       expect(member.reads.map(({ offset }) => offset)).toEqual([0, 1, 0, 1, 2])
     })
 
-    scenario('hands out what was left when a partition is paused and resumed, without overlap', async world => {
+    scenario('delivers the remaining records after a pause and a resume, each once', async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 3))
       const member = new Member(await connected(world), { group: world.name('group'), topics: [topic] })
@@ -68,7 +68,7 @@ export function driverPort(backend: Backend): void {
       expect(texts(member.reads)).toEqual(['0', '1', '2', '3', '4', '5'])
     })
 
-    scenario('shows keys, values and headers as they stand in the record, and copies of one record', async world => {
+    scenario('gives the keys, values and headers of a record unchanged, and of its copy', async world => {
       const topic = await world.topic('orders')
       const driver = await connected(world)
       const headers = [
@@ -103,7 +103,7 @@ export function driverPort(backend: Backend): void {
       expect(two!.batch.lastOffset).toBe(1)
     })
 
-    scenario('reads a record again beside what it hands out', async world => {
+    scenario('reads a record again while it delivers others', async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 5))
       const member = new Member(await connected(world), { group: world.name('group'), topics: [topic] })
@@ -115,7 +115,7 @@ export function driverPort(backend: Backend): void {
       expect(member.reads).toHaveLength(5)
     })
 
-    scenario('goes on at the committed position, and keeps what was committed beside it', async world => {
+    scenario('continues at the committed position, and keeps the committed metadata', async world => {
       const group = world.name('group')
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 4))
@@ -138,7 +138,7 @@ export function driverPort(backend: Backend): void {
       expect(texts(second.reads)).toEqual(['2', '3'])
     })
 
-    scenario('lets members hold a rebalance, and commit before they give up partitions', async world => {
+    scenario('lets members delay a rebalance, and commit before their partitions are revoked', async world => {
       const group = world.name('group')
       const topic = await world.topic('orders', 2)
       await backend.publish(topic, [...numbered(0, 1), ...numbered(0, 1, 1)])
@@ -169,7 +169,7 @@ export function driverPort(backend: Backend): void {
       expect(texts(two.reads)).toEqual(['1'])
     })
 
-    scenario('starts where it is told, where the group has committed nothing', async world => {
+    scenario('starts at startFrom if the group has committed nothing', async world => {
       const topic = await world.topic('orders')
       const old = 1_600_000_000_000
       const at = (offset: number) => ({ value: String(offset), timestamp: old + offset * 10 })
@@ -190,7 +190,7 @@ export function driverPort(backend: Backend): void {
       }
     })
 
-    scenario("errors for 'committed' where the group has committed nothing", async world => {
+    scenario("errors for 'committed' if the group has committed nothing", async world => {
       const topic = await world.topic('orders')
       const member = new Member(await connected(world), {
         group: world.name('group'),
@@ -209,7 +209,7 @@ export function driverPort(backend: Backend): void {
       await expect(member.commit(assignment!, 0)).rejects.toMatchObject({ code: 'RXMIKA_COMMIT', retriable: false })
     })
 
-    scenario('leaves and closes with nothing to leave, more than once, and does nothing more then', async world => {
+    scenario('leaves and closes without a group and repeatedly, and does nothing after that', async world => {
       const topic = await world.topic('orders')
       const never = backend.driver()
       await done(never.leave())

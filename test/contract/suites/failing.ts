@@ -22,7 +22,7 @@ export function failing(backend: Backend): void {
   }
 
   describe('failing', () => {
-    scenario('holds what its route breaks with, and sends it down once more when the topic is resumed', async world => {
+    scenario('holds a record at which its route breaks, and routes it again when the topic is resumed', async world => {
       const options = await configured(world)
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 6))
@@ -48,7 +48,7 @@ export function failing(backend: Backend): void {
       expect(dead.sort()).toEqual(['0', '2', '4'])
     })
 
-    scenario('tries a record again through the retry topic, and again, until it is acked', async world => {
+    scenario('retries a record through the retry topic until it is acked', async world => {
       const options = await configured(world)
       const topic = await world.topic('orders', 2)
       await backend.publish(topic, [{ key: 'k', value: 'a', partition: 1, timestamp: 1_700_000_000_123 }])
@@ -109,41 +109,36 @@ export function failing(backend: Backend): void {
       expect(await backend.committed(options.group, options.dlqTopic, 0)).toBe(2n)
     })
 
-    scenario(
-      'dead-letters a record when its retries are used up, which a replay does not give it anew',
-      async world => {
-        const options = await configured(world)
-        const topic = await world.topic('orders')
-        await backend.publish(topic, numbered(0, 1))
-        const run = world.client(options)
-        let works = false
-        const seen = new Collected(
-          run.client
-            .topic(topic, { retries: 1, dlq: true })
-            .pipe(tap(record => (works ? record.ack() : record.fail()))),
-        )
-        run.client.start()
-        await run.committed(options.retryTopic, 0, 1)
-        const kinds = () => seen.values.map(({ source, attempt }) => `${source.kind} ${attempt}`)
-        expect(kinds()).toEqual(['topic 1', 'retry 2'])
+    scenario('dead-letters a record when its retries are used up, and a replay gives it no new ones', async world => {
+      const options = await configured(world)
+      const topic = await world.topic('orders')
+      await backend.publish(topic, numbered(0, 1))
+      const run = world.client(options)
+      let works = false
+      const seen = new Collected(
+        run.client.topic(topic, { retries: 1, dlq: true }).pipe(tap(record => (works ? record.ack() : record.fail()))),
+      )
+      run.client.start()
+      await run.committed(options.retryTopic, 0, 1)
+      const kinds = () => seen.values.map(({ source, attempt }) => `${source.kind} ${attempt}`)
+      expect(kinds()).toEqual(['topic 1', 'retry 2'])
 
-        // It fails once more, and the replay does not chase the copy that it wrote itself.
-        expect(await lastValueFrom(run.client.replayDlq())).toEqual({ delivered: 1, skipped: 0, remaining: 0 })
-        expect(kinds()).toEqual(['topic 1', 'retry 2', 'dlq 2'])
-        expect((await backend.records(options.dlqTopic)).map(record => own(record, options.group).retries)).toEqual([
-          '1',
-          '1',
-        ])
+      // It fails once more, and the replay does not chase the copy that it wrote itself.
+      expect(await lastValueFrom(run.client.replayDlq())).toEqual({ delivered: 1, skipped: 0, remaining: 0 })
+      expect(kinds()).toEqual(['topic 1', 'retry 2', 'dlq 2'])
+      expect((await backend.records(options.dlqTopic)).map(record => own(record, options.group).retries)).toEqual([
+        '1',
+        '1',
+      ])
 
-        works = true
-        expect(await lastValueFrom(run.client.replayDlq())).toEqual({ delivered: 1, skipped: 0, remaining: 0 })
-        await run.committed(options.dlqTopic, 0, 2)
-        expect(kinds()).toEqual(['topic 1', 'retry 2', 'dlq 2', 'dlq 2'])
-        expect(await backend.records(options.retryTopic)).toHaveLength(1)
-      },
-    )
+      works = true
+      expect(await lastValueFrom(run.client.replayDlq())).toEqual({ delivered: 1, skipped: 0, remaining: 0 })
+      await run.committed(options.dlqTopic, 0, 2)
+      expect(kinds()).toEqual(['topic 1', 'retry 2', 'dlq 2', 'dlq 2'])
+      expect(await backend.records(options.retryTopic)).toHaveLength(1)
+    })
 
-    scenario('sends a record that is not to be tried again straight to the DLQ', async world => {
+    scenario('sends a record that must not be retried directly to the DLQ', async world => {
       const options = await configured(world)
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 1))
@@ -163,7 +158,7 @@ export function failing(backend: Backend): void {
     })
 
     scenario(
-      'keeps a key behind its failed record where there is a fence, and sends it after a dead letter',
+      'with a keyFence, keeps records of a key behind a failed one, and dead-letters them after it',
       async world => {
         const options = await configured(world)
         const topic = await world.topic('orders')
@@ -237,7 +232,7 @@ export function failing(backend: Backend): void {
       }
     })
 
-    scenario('passes over what is no group’s of ours on a shared topic, and commits it', async world => {
+    scenario('skips records of unknown groups on a shared topic, and commits past them', async world => {
       const options = await configured(world)
       const topic = await world.topic('orders')
       await backend.publish(options.retryTopic, [{ value: 'stranger' }, ours(world.name('other'), topic, 'foreign')])
@@ -251,7 +246,7 @@ export function failing(backend: Backend): void {
       expect(await backend.committed(options.group, options.retryTopic, 0)).toBe(3n)
     })
 
-    scenario('dead-letters a record of ours whose topic has no consumer here', async world => {
+    scenario('dead-letters a copy of this group whose topic has no consumer here', async world => {
       const options = await configured(world)
       const topic = await world.topic('orders')
       await backend.publish(options.retryTopic, [ours(options.group, 'nobody-reads-this', 'lost')])
@@ -268,7 +263,7 @@ export function failing(backend: Backend): void {
       })
     })
 
-    scenario('holds and reports a record without a consumer where there is no DLQ', async world => {
+    scenario('holds and reports a copy without a consumer if there is no DLQ', async world => {
       const { dlqTopic: _, ...options } = await configured(world)
       const topic = await world.topic('orders')
       await backend.publish(options.retryTopic, [ours(options.group, 'nobody-reads-this', 'lost')])
@@ -300,33 +295,40 @@ export function failing(backend: Backend): void {
       expect(own(dead!, options.group)).toMatchObject({ org_topic: topic, disposition: 'malformed', retries: '0' })
     })
 
-    scenario('holds a failed record that no step takes: its partition’s commits stop, others go on', async world => {
-      const group = world.name('group')
-      const topic = await world.topic('orders', 2)
-      await backend.publish(topic, [{ key: 'k', value: 'bad', partition: 0 }, ...numbered(0, 3), ...numbered(3, 6, 1)])
-      const run = world.client({ group })
-      run.expected = [UnroutableFailureError]
-      const seen = new Collected(
-        run.client
-          .topic(topic)
-          .pipe(tap(record => (String(record.value) === 'bad' ? record.fail(new Error('no way')) : record.ack()))),
-      )
-      run.client.start()
-      await Promise.all([seen.count(7), run.committed(topic, 1, 3)])
+    scenario(
+      'holds a failed record that no step takes: the commits of its partition stop, other partitions continue',
+      async world => {
+        const group = world.name('group')
+        const topic = await world.topic('orders', 2)
+        await backend.publish(topic, [
+          { key: 'k', value: 'bad', partition: 0 },
+          ...numbered(0, 3),
+          ...numbered(3, 6, 1),
+        ])
+        const run = world.client({ group })
+        run.expected = [UnroutableFailureError]
+        const seen = new Collected(
+          run.client
+            .topic(topic)
+            .pipe(tap(record => (String(record.value) === 'bad' ? record.fail(new Error('no way')) : record.ack()))),
+        )
+        run.client.start()
+        await Promise.all([seen.count(7), run.committed(topic, 1, 3)])
 
-      expect(run.errors.values).toHaveLength(1)
-      expect(run.errors.values[0]).toMatchObject({ topic, partition: 0, offset: 0n, cause: new Error('no way') })
-      expect(run.client.stalls()).toEqual([
-        expect.objectContaining({
-          ...{ topic, partition: 0, offset: 0n, key: Buffer.from('k'), attempt: 1, why: 'unroutable' },
-        }),
-      ])
-      expect(await run.client.closeGracefully()).toMatchObject({ drained: false, unsettled: 1 })
-      expect((await backend.committed(group, topic, 0)) ?? 0n).toBe(0n)
-      expect(await backend.committed(group, topic, 1)).toBe(3n)
-    })
+        expect(run.errors.values).toHaveLength(1)
+        expect(run.errors.values[0]).toMatchObject({ topic, partition: 0, offset: 0n, cause: new Error('no way') })
+        expect(run.client.stalls()).toEqual([
+          expect.objectContaining({
+            ...{ topic, partition: 0, offset: 0n, key: Buffer.from('k'), attempt: 1, why: 'unroutable' },
+          }),
+        ])
+        expect(await run.client.closeGracefully()).toMatchObject({ drained: false, unsettled: 1 })
+        expect((await backend.committed(group, topic, 0)) ?? 0n).toBe(0n)
+        expect(await backend.committed(group, topic, 1)).toBe(3n)
+      },
+    )
 
-    scenario('replays the DLQ while somebody is subscribed, and not otherwise', async world => {
+    scenario('replays the DLQ only while the replay has a subscriber', async world => {
       const options = await configured(world)
       const topic = await world.topic('orders')
       const run = world.client(options)
@@ -377,7 +379,7 @@ export function failing(backend: Backend): void {
       expect(progress.values.at(-1)).toEqual({ delivered: 0, skipped: 0, remaining: 0 })
     })
 
-    scenario('delivers no more of a replayed topic than somebody is subscribed to', async world => {
+    scenario('replays only dead letters whose topic has a subscriber', async world => {
       const options = await configured(world)
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 1))

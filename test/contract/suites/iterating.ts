@@ -7,7 +7,7 @@ export function iterating(backend: Backend): void {
   const scenario = scenarios(backend)
 
   describe('for await over a topic', () => {
-    scenario('takes one record at a time, of all partitions, and leaves the rest to the next loop', async world => {
+    scenario('takes one record at a time from all partitions, and leaves the rest to the next loop', async world => {
       const group = world.name('group')
       const topic = await world.topic('orders', 3)
       for (const partition of [0, 1, 2]) await backend.publish(topic, numbered(0, 40, partition))
@@ -35,7 +35,7 @@ export function iterating(backend: Backend): void {
       }
     })
 
-    scenario('gives a record back that its body threw at, and ends with the client', async world => {
+    scenario('redelivers a record for which the loop body threw, and ends with the client', async world => {
       const group = world.name('group')
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 10))
@@ -58,7 +58,7 @@ export function iterating(backend: Backend): void {
       expect(await backend.committed(group, topic, 0)).toBe(10n)
     })
 
-    scenario('goes on through a rebalance, and nothing that was acked comes again', async world => {
+    scenario('continues through a rebalance, and redelivers no acked record', async world => {
       const group = world.name('group')
       const topic = await world.topic('orders', 2)
       for (const partition of [0, 1]) await backend.publish(topic, numbered(0, 30, partition))

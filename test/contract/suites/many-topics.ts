@@ -27,7 +27,7 @@ export function manyTopics(backend: Backend): void {
   }
 
   describe('many topics', () => {
-    scenario('the driver tells which topics there are, and when that changes', async world => {
+    scenario('the driver lists topics, and reports changes', async world => {
       const [a, b] = [await world.topic('a'), world.name('b')]
       const driver = await connected(world)
       // Its own interval begins with `consume`; this one has the default until then.
@@ -73,7 +73,7 @@ export function manyTopics(backend: Backend): void {
         await member.read(3)
       })
 
-      scenario(`the driver reads from its beginning what came later, ${how}`, async world => {
+      scenario(`the driver reads topics created later from their beginning, ${how}`, async world => {
         const [a, b, c] = [await world.topic('a'), await world.topic('b'), await world.topic('c')]
         for (const topic of [b, c]) await backend.publish(topic, numbered(0, 2))
         const member = new Member(await connected(world), {
@@ -87,7 +87,7 @@ export function manyTopics(backend: Backend): void {
       })
     }
 
-    scenario(`a pattern has what comes later, each with its own retries and dead letters`, async world => {
+    scenario(`a pattern includes topics created later, each with its own retries and dead letters`, async world => {
       const retryTopic = await world.topic('orders-retry')
       const dlqTopic = await world.topic('orders-dlq')
       const first = await world.topic('orders-a')
@@ -123,7 +123,7 @@ export function manyTopics(backend: Backend): void {
       expect(String(origin)).toBe(second)
     })
 
-    scenario(`topics are registered after the start and read beside the others`, async world => {
+    scenario(`topics can be registered after the start, and are read in addition to the others`, async world => {
       const [a, b, c] = [await world.topic('a'), await world.topic('later-b'), world.name('later-c')]
       const run = world.client({ group: world.name('group'), metadataMaxAge, rebalanceTimeout: 500 })
       const unsettled = new Collected(run.client.topic(a))
@@ -164,27 +164,30 @@ export function topicsThatComeAndGo(backend: Backend): void {
     beforeAll(() => backend.open())
     afterAll(() => backend.close())
 
-    scenario('one that is registered after the start and does not exist errors its own stream alone', async world => {
-      const topic = await world.topic('orders')
-      const missing = world.name('missing')
-      const run = world.client({ group: world.name('group') })
-      run.expected = [ConfigurationError]
-      const orders = new Collected(run.client.topic(topic))
-      await run.start()
-      const { error } = await new Collected(run.client.topic(missing)).ended()
-      expect(error).toBeInstanceOf(ConfigurationError)
-      expect(String(error)).toContain(`'${missing}'`)
-      await backend.createTopic(missing, 1)
-      const again = new Collected(run.client.topic(missing))
-      await run.event('assigned', event => event.topic === missing)
-      for (const each of [topic, missing]) await backend.publish(each, [{ value: '1', partition: 0 }])
-      await orders.count(1)
-      await again.count(1)
-      expect(run.client.currentState).toBe('running')
-    })
+    scenario(
+      'a topic that is registered after the start and does not exist errors only its own stream',
+      async world => {
+        const topic = await world.topic('orders')
+        const missing = world.name('missing')
+        const run = world.client({ group: world.name('group') })
+        run.expected = [ConfigurationError]
+        const orders = new Collected(run.client.topic(topic))
+        await run.start()
+        const { error } = await new Collected(run.client.topic(missing)).ended()
+        expect(error).toBeInstanceOf(ConfigurationError)
+        expect(String(error)).toContain(`'${missing}'`)
+        await backend.createTopic(missing, 1)
+        const again = new Collected(run.client.topic(missing))
+        await run.event('assigned', event => event.topic === missing)
+        for (const each of [topic, missing]) await backend.publish(each, [{ value: '1', partition: 0 }])
+        await orders.count(1)
+        await again.count(1)
+        expect(run.client.currentState).toBe('running')
+      },
+    )
 
     // Elsewhere a broker makes a topic again for whoever asks for it.
-    scenario(`a topic that is deleted leaves without a word`, async world => {
+    scenario(`a deleted topic is removed from its pattern without an error`, async world => {
       const [gone, stays] = [await world.topic('orders-a'), await world.topic('orders-b')]
       const run = world.client({ group: world.name('group'), metadataMaxAge })
       const records = new Collected(run.client.topic(patternOf(world, 'orders')).pipe(tap(record => record.ack())))
@@ -205,7 +208,7 @@ export function topicsThatComeAndGo(backend: Backend): void {
       await run.committed(third, 0, 1)
     })
 
-    scenario('an array waits for those that do not exist', async world => {
+    scenario('an array waits for topics that do not exist', async world => {
       const [a, b] = [await world.topic('a'), world.name('b')]
       const run = world.client({ group: world.name('group'), metadataMaxAge })
       const records = new Collected(run.client.topic([a, b]))

@@ -9,7 +9,7 @@ export function publishing(backend: Backend): void {
   const scenario = scenarios(backend)
 
   describe('publishing', () => {
-    scenario('publishes when subscribed, each time, and before start() too', async world => {
+    scenario('publishes at each subscription, also before start()', async world => {
       const topic = await world.topic('orders')
       const { client } = world.client()
       const publish = client.publish({
@@ -35,7 +35,7 @@ export function publishing(backend: Backend): void {
       expect(client.currentState).toBe('idle')
     })
 
-    scenario('emits the places of the records in the order in which they were given', async world => {
+    scenario('emits the places of the records in the order of the input', async world => {
       const [one, two] = await Promise.all([world.topic('one', 3), world.topic('two')])
       const { client } = world.client()
       const records = [
@@ -56,7 +56,7 @@ export function publishing(backend: Backend): void {
       expect(await lastValueFrom(client.publish([]))).toEqual([])
     })
 
-    scenario('keeps records with one key in one partition, and takes the time of each', async world => {
+    scenario('writes records with the same key to the same partition, with their own timestamps', async world => {
       const topic = await world.topic('orders', 4)
       const { client } = world.client()
       const records = Array.from({ length: 40 }, (_, at) => ({
@@ -72,7 +72,7 @@ export function publishing(backend: Backend): void {
       expect(stored.map(({ timestamp }) => timestamp).sort()).toEqual(records.map(({ timestamp }) => timestamp))
     })
 
-    scenario('publishes thousands of single records of many callers', async world => {
+    scenario('publishes thousands of single records from many callers', async world => {
       const topic = await world.topic('orders', 4)
       const { client } = world.client()
       const places = await Promise.all(
@@ -83,7 +83,7 @@ export function publishing(backend: Backend): void {
       expect(values.sort((a, b) => a - b)).toEqual(Array.from({ length: 3_000 }, (_, at) => at))
     })
 
-    scenario('acks a record once its copy is acknowledged, where a handler returns its publication', async world => {
+    scenario('acks a record once its copy is acknowledged, if the handler returns publish()', async world => {
       const [topic, copies] = await Promise.all([world.topic('orders'), world.topic('copies')])
       await backend.publish(topic, numbered(0, 5))
       const run = world.client({ group: world.name('group') })
@@ -96,29 +96,26 @@ export function publishing(backend: Backend): void {
       expect(texts(await backend.records(copies))).toEqual(['0', '1', '2', '3', '4'])
     })
 
-    scenario(
-      'publishes while the client waits for its records to be settled, and not once it is closed',
-      async world => {
-        const [topic, copies] = await Promise.all([world.topic('orders'), world.topic('copies')])
-        await backend.publish(topic, numbered(0, 1))
-        const run = world.client({ group: world.name('group') })
-        const { client } = run
-        const seen = new Collected(client.topic(topic))
-        client.start()
-        const [record] = await seen.count(1)
-        const closed = client.closeGracefully()
-        expect(client.currentState).toBe('draining')
-        await lastValueFrom(client.publish({ topic: copies, value: 'copy' }).pipe(tap(() => record!.ack())))
-        expect(await closed).toEqual({ drained: true, unsettled: 0, left: [] })
-        expect(texts(await backend.records(copies))).toEqual(['copy'])
+    scenario('publishes during a graceful close, but not once the client is closed', async world => {
+      const [topic, copies] = await Promise.all([world.topic('orders'), world.topic('copies')])
+      await backend.publish(topic, numbered(0, 1))
+      const run = world.client({ group: world.name('group') })
+      const { client } = run
+      const seen = new Collected(client.topic(topic))
+      client.start()
+      const [record] = await seen.count(1)
+      const closed = client.closeGracefully()
+      expect(client.currentState).toBe('draining')
+      await lastValueFrom(client.publish({ topic: copies, value: 'copy' }).pipe(tap(() => record!.ack())))
+      expect(await closed).toEqual({ drained: true, unsettled: 0, left: [] })
+      expect(texts(await backend.records(copies))).toEqual(['copy'])
 
-        const late = new Collected(client.publish({ topic: copies, value: 'late' }))
-        expect((await late.ended()).error).toBeInstanceOf(ClientClosedError)
-        expect(await backend.records(copies)).toHaveLength(1)
-      },
-    )
+      const late = new Collected(client.publish({ topic: copies, value: 'late' }))
+      expect((await late.ended()).error).toBeInstanceOf(ClientClosedError)
+      expect(await backend.records(copies)).toHaveLength(1)
+    })
 
-    scenario('lets publications that are under way end before it closes', async world => {
+    scenario('finishes publications in flight before it closes', async world => {
       const topic = await world.topic('orders')
       const { client } = world.client()
       const published = new Collected(client.publish(numbered(0, 100).map(record => ({ topic, ...record }))))

@@ -33,7 +33,7 @@ export function reading(backend: Backend): void {
       expect(of(0).map(({ offset }) => offset)).toEqual(Array.from({ length: 500 }, (_, at) => BigInt(at)))
     })
 
-    scenario('completes at once for an empty topic, and where there is nothing to be read', async world => {
+    scenario('completes at once for an empty topic and for an empty range', async world => {
       const topic = await world.topic('orders', 2)
       expect(await all(world, topic)).toEqual([])
       await backend.publish(topic, numbered(0, 3))
@@ -44,7 +44,7 @@ export function reading(backend: Backend): void {
       expect(await all(world, topic, { from: new Map([[0, 3n]]) })).toEqual([])
     })
 
-    scenario('ends where the topic ended at subscription, whatever is written meanwhile', async world => {
+    scenario("ends at the topic's end at subscription, whatever is written later", async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 3))
       const { client } = world.client()
@@ -63,7 +63,7 @@ export function reading(backend: Backend): void {
       expect(await all(world, topic)).toHaveLength(9)
     })
 
-    scenario('reads only the partitions it is told, from the offsets it is told', async world => {
+    scenario('reads only the given partitions, from the given offsets', async world => {
       const topic = await world.topic('orders', 3)
       await backend.publish(topic, [...numbered(0, 4), ...numbered(0, 4, 1), ...numbered(0, 4, 2)])
       expect(places(await all(world, topic, { partitions: [2, 0, 2] }))).toEqual(
@@ -77,7 +77,7 @@ export function reading(backend: Backend): void {
       expect(places(await all(world, topic, { from, partitions: [0, 2] }))).toEqual(['0@3'])
     })
 
-    scenario('reads from one time up to another, the first record of that not included', async world => {
+    scenario('reads from one time to another, exclusive of the end', async world => {
       const topic = await world.topic('orders', 2)
       const old = 1_600_000_000_000
       const at = (timestamp: number, partition: number) => ({ value: String(timestamp), timestamp, partition })
@@ -103,7 +103,7 @@ export function reading(backend: Backend): void {
       expect(ms(await between(undefined, -old - 5_000))).toEqual([])
     })
 
-    scenario("goes on for ever with until: 'forever', until it is unsubscribed", async world => {
+    scenario("continues with until: 'forever' until it is unsubscribed", async world => {
       const topic = await world.topic('orders', 2)
       await backend.publish(topic, numbered(0, 2))
       const read = new Collected(world.client().client.read(topic, { until: 'forever' }))
@@ -115,7 +115,7 @@ export function reading(backend: Backend): void {
       read.unsubscribe()
     })
 
-    scenario('is beside the group: it commits nothing, joins nothing and takes nothing from anybody', async world => {
+    scenario('does not affect the group: it commits nothing, joins nothing and takes no partition', async world => {
       const topic = await world.topic('orders', 2)
       const group = world.name('group')
       await backend.publish(topic, [...numbered(0, 3), ...numbered(3, 6, 1)])
@@ -137,7 +137,7 @@ export function reading(backend: Backend): void {
       expect(groups.filter(name => name.includes(clientId))).toEqual([])
     })
 
-    scenario('shows all headers of a record, this library’s own too, and nothing to settle', async world => {
+    scenario('has all headers of a record, including this library’s own, and no methods to settle', async world => {
       const group = world.name('group')
       const [topic, dlqTopic] = [await world.topic('orders'), await world.topic('dlq')]
       await backend.publish(topic, [{ key: 'k', value: 'v', headers: { trace: 't' } }])
@@ -164,7 +164,7 @@ export function reading(backend: Backend): void {
       expect(read.values.map(({ topic }) => topic)).toEqual(['orders'])
     })
 
-    scenario('may be left at any time, and read again', async world => {
+    scenario('can be unsubscribed at any time and read again', async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 2_000))
       const { client } = world.client()
@@ -210,7 +210,7 @@ export function reading(backend: Backend): void {
       expect(await error(world.name('none'))).toContain('does not exist')
     })
 
-    scenario('refuses options that are wrong, and says which', async world => {
+    scenario('refuses invalid options, and names them', async world => {
       const { client } = world.client()
       const wrong = (options: unknown) => () => client.read('orders', options as ReadOptions)
       expect(wrong({ form: 'earliest' })).toThrow("read: unknown option 'form'; did you mean 'from'?")
@@ -227,7 +227,7 @@ export function reading(backend: Backend): void {
       expect(() => client.read(undefined as never)).toThrow('read: topic must be a non-empty string')
     })
 
-    scenario('reports a position beyond the end of the log, and reads on at the end', async world => {
+    scenario('reports a position beyond the end of the log, and continues at the end', async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 2))
       const run = world.client()
@@ -242,7 +242,7 @@ export function reading(backend: Backend): void {
       read.unsubscribe()
     })
 
-    scenario('is an async iterable, which is done at the end of the read', async world => {
+    scenario('is an async iterable that ends with the read', async world => {
       const topic = await world.topic('orders', 2)
       await backend.publish(topic, [...numbered(0, 700), ...numbered(700, 800, 1)])
       const { client } = world.client()

@@ -42,7 +42,7 @@ export function replaying(backend: Backend): void {
     new Collected(orders.topic(topic, { dlq: true }).pipe(tap(record => record.ack())))
 
   describe('replaying the DLQ topic', () => {
-    scenario('delivers at the rate that it was given, and no sooner', async world => {
+    scenario('delivers at the given rate, and not faster', async world => {
       const { run, topic } = await withDeadLetters(world, 20, { partitions: 2 })
       const at: number[] = []
       const seen = new Collected(
@@ -62,7 +62,7 @@ export function replaying(backend: Backend): void {
       for (let turn = 1; turn < 20; turn++) expect(at[turn]! - at[0]!).toBeGreaterThanOrEqual(turn * 20 - 2)
     })
 
-    scenario('tries a record as if it never had been, where that is wanted', async world => {
+    scenario("starts a record at attempt 1 with attempts: 'fresh'", async world => {
       const [topic, dlqTopic, retryTopic] = await Promise.all([
         world.topic('orders'),
         world.topic('dlq'),
@@ -88,7 +88,7 @@ export function replaying(backend: Backend): void {
       expect(await backend.records(dlqTopic)).toHaveLength(3)
     })
 
-    scenario('writes what a filter leaves out back byte for byte, where a later replay finds it', async world => {
+    scenario('writes records that the filter leaves out back byte for byte, for a later replay', async world => {
       const { run, group, topic, dlqTopic } = await withDeadLetters(world, 6, { partitions: 2 })
       const seen = acking(run.client, topic)
       run.client.start()
@@ -123,7 +123,7 @@ export function replaying(backend: Backend): void {
       expect(await backend.committed(group, dlqTopic, 0)).toBe(5n)
     })
 
-    scenario('errors with what its filter throws, and loses nothing', async world => {
+    scenario('errors with the error that its filter throws, and loses nothing', async world => {
       const { run, topic, dlqTopic } = await withDeadLetters(world, 5)
       const seen = acking(run.client, topic)
       run.client.start()
@@ -144,7 +144,7 @@ export function replaying(backend: Backend): void {
       expect(texts(seen)).toEqual(['2', '3', '4', '1'])
     })
 
-    scenario('is caught up though most records of the topic are others’', async world => {
+    scenario('completes although most records of the topic belong to other groups', async world => {
       const { run, group, topic, dlqTopic, dead } = await withDeadLetters(world, 0, { partitions: 3 })
       const others = (count: number) => {
         const headers = own(`${group}_eu`, topic)
@@ -165,7 +165,7 @@ export function replaying(backend: Backend): void {
       expect(texts(seen).sort()).toEqual(['0', '1', '2', '4'])
     })
 
-    scenario('goes on to what comes, when it is to go on forever, until it is unsubscribed', async world => {
+    scenario("with until: 'forever', delivers new dead letters until it is unsubscribed", async world => {
       const { run, topic, dlqTopic, dead } = await withDeadLetters(world, 2)
       const seen = acking(run.client, topic)
       run.client.start()
@@ -182,7 +182,7 @@ export function replaying(backend: Backend): void {
       expect(texts(seen)).toEqual(['0', '1', '2', '3', '4', '5'])
     })
 
-    scenario('goes on forever with a filter, and not round and round with what it leaves out', async world => {
+    scenario("with until: 'forever' and a filter, reads each record that it leaves out only once", async world => {
       const { run, topic, dlqTopic, dead } = await withDeadLetters(world, 3)
       const seen = acking(run.client, topic)
       run.client.start()
@@ -201,7 +201,7 @@ export function replaying(backend: Backend): void {
       expect(texts(seen)).toEqual(['0', '2', '3', '1'])
     })
 
-    scenario('may be stopped anywhere and begun again: each record is given once', async world => {
+    scenario('can be stopped anywhere and started again: each record is delivered once', async world => {
       const { run, topic, dlqTopic } = await withDeadLetters(world, 10)
       const seen = acking(run.client, topic)
       run.client.start()
@@ -215,7 +215,7 @@ export function replaying(backend: Backend): void {
       expect(rounds).toBeGreaterThan(3)
     })
 
-    scenario('asks its filter too for what an earlier replay took in and nobody was given', async world => {
+    scenario('applies its filter also to records that an earlier replay fetched but did not deliver', async world => {
       const { run, topic, dlqTopic } = await withDeadLetters(world, 3)
       const orders = run.client.topic(topic, { dlq: true })
       run.client.start()

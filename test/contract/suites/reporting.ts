@@ -23,38 +23,41 @@ export function reporting(backend: Backend): void {
   }
 
   describe('reporting', () => {
-    scenario('tells what is assigned and from where, what is committed, and what is given up', async world => {
-      const group = world.name('group')
-      const topic = await world.topic('orders', 2)
-      await backend.publish(topic, numbered(0, 3))
-      const run = world.client({ group })
-      run.client.topic(topic).subscribe(record => record.ack())
-      run.client.start()
-      await run.committed(topic, 0, 3)
-      await run.client.close()
-      const of = (kind: string) => run.events.values.filter(({ type }) => type === kind)
-      const byPartition = (a: object, b: object) =>
-        (a as { partition: number }).partition - (b as { partition: number }).partition
-      expect(of('assigned').sort(byPartition)).toEqual([
-        { type: 'assigned', topic, partition: 0, offset: 0n },
-        { type: 'assigned', topic, partition: 1, offset: 0n },
-      ])
-      expect(of('committed').at(-1)).toEqual({ type: 'committed', topic, partition: 0, offset: 3n })
-      expect(of('revoked').sort(byPartition)).toEqual([
-        { type: 'revoked', topic, partition: 0, offset: 3n },
-        { type: 'revoked', topic, partition: 1, offset: 0n },
-      ])
+    scenario(
+      'emits events for assigned partitions with their position, for commits, and for revoked partitions',
+      async world => {
+        const group = world.name('group')
+        const topic = await world.topic('orders', 2)
+        await backend.publish(topic, numbered(0, 3))
+        const run = world.client({ group })
+        run.client.topic(topic).subscribe(record => record.ack())
+        run.client.start()
+        await run.committed(topic, 0, 3)
+        await run.client.close()
+        const of = (kind: string) => run.events.values.filter(({ type }) => type === kind)
+        const byPartition = (a: object, b: object) =>
+          (a as { partition: number }).partition - (b as { partition: number }).partition
+        expect(of('assigned').sort(byPartition)).toEqual([
+          { type: 'assigned', topic, partition: 0, offset: 0n },
+          { type: 'assigned', topic, partition: 1, offset: 0n },
+        ])
+        expect(of('committed').at(-1)).toEqual({ type: 'committed', topic, partition: 0, offset: 3n })
+        expect(of('revoked').sort(byPartition)).toEqual([
+          { type: 'revoked', topic, partition: 0, offset: 3n },
+          { type: 'revoked', topic, partition: 1, offset: 0n },
+        ])
 
-      const again = world.client({ group })
-      again.client.topic(topic).subscribe()
-      await again.start()
-      expect(again.events.values.filter(({ type }) => type === 'assigned').sort(byPartition)).toEqual([
-        { type: 'assigned', topic, partition: 0, offset: 3n },
-        { type: 'assigned', topic, partition: 1, offset: 0n },
-      ])
-    })
+        const again = world.client({ group })
+        again.client.topic(topic).subscribe()
+        await again.start()
+        expect(again.events.values.filter(({ type }) => type === 'assigned').sort(byPartition)).toEqual([
+          { type: 'assigned', topic, partition: 0, offset: 3n },
+          { type: 'assigned', topic, partition: 1, offset: 0n },
+        ])
+      },
+    )
 
-    scenario('names what holds a position back, once it has for long', async world => {
+    scenario('reports the record that holds a position back, after stallAfter', async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, [{ key: 'k', value: '0' }, ...numbered(1, 3)])
       const run = world.client({ group: world.name('group'), stallAfter: 20 })
@@ -75,7 +78,7 @@ export function reporting(backend: Backend): void {
       expect(run.client.stalls()).toEqual([])
     })
 
-    scenario('says why a topic nobody reads holds its position back', async world => {
+    scenario('gives the reason why a topic without a subscriber holds its position back', async world => {
       const [topic, other] = await Promise.all([world.topic('orders'), world.topic('other')])
       await backend.publish(topic, numbered(0, 1))
       await backend.publish(other, numbered(0, 1))
@@ -89,59 +92,56 @@ export function reporting(backend: Backend): void {
       expect(run.client.stalls()).toEqual([expect.objectContaining({ topic, offset: 0n, why: 'no-subscriber' })])
     })
 
-    scenario(
-      'names records by their key, and by where they were first published, in everything it tells of them',
-      async world => {
-        const [topic, retryTopic, dlqTopic] = await Promise.all([
-          world.topic('orders'),
-          world.topic('retries'),
-          world.topic('dlq'),
-        ])
-        await backend.publish(topic, [{ value: 'before' }, { key: 'k', value: 'v' }])
-        const run = world.client({ group: world.name('group'), retryTopic, dlqTopic, stallAfter: 20 })
-        let replayed: (record: ConsumeRecord) => void = () => {}
-        const delivered = new Promise<ConsumeRecord>(resolve => {
-          replayed = resolve
-        })
-        run.client.topic(topic, { retries: 1, dlq: true }).subscribe(record => {
-          if (record.key === null) record.ack()
-          else if (record.source.kind === 'dlq') replayed(record)
-          else record.fail('no')
-        })
-        run.client.start()
-        await run.event('dead-lettered')
-        // Its end is cut off below.
-        run.client.replayDlq().subscribe({ error: () => {} })
-        const record = await delivered
-        await run.event('stalled', event => event.topic === dlqTopic)
-        const origin = { topic, partition: 0, offset: 1n }
-        const read = (from: string) => ({ topic: from, partition: 0, offset: 0n, key: Buffer.from('k'), origin })
-        const stall = { ...read(dlqTopic), why: 'unsettled', attempt: 2 }
-        // The commits of the other topics may take longer than that.
-        const ofDlq = (stalls: readonly Stall[]) => stalls.filter(each => each.topic === dlqTopic)
-        expect(ofDlq(run.client.stalls())).toMatchObject([stall])
-        expect(ofDlq(run.client.stalls({ all: true }))).toMatchObject([stall])
-        record.ack()
-        record.fail('too late')
-        await run.event('unstalled', event => event.topic === dlqTopic)
-        await run.committed(dlqTopic, 0, 1)
-        await run.client.close()
-        record.fail('much too late')
+    scenario('identifies records by key and by the place first published in all events and reports', async world => {
+      const [topic, retryTopic, dlqTopic] = await Promise.all([
+        world.topic('orders'),
+        world.topic('retries'),
+        world.topic('dlq'),
+      ])
+      await backend.publish(topic, [{ value: 'before' }, { key: 'k', value: 'v' }])
+      const run = world.client({ group: world.name('group'), retryTopic, dlqTopic, stallAfter: 20 })
+      let replayed: (record: ConsumeRecord) => void = () => {}
+      const delivered = new Promise<ConsumeRecord>(resolve => {
+        replayed = resolve
+      })
+      run.client.topic(topic, { retries: 1, dlq: true }).subscribe(record => {
+        if (record.key === null) record.ack()
+        else if (record.source.kind === 'dlq') replayed(record)
+        else record.fail('no')
+      })
+      run.client.start()
+      await run.event('dead-lettered')
+      // Its end is cut off below.
+      run.client.replayDlq().subscribe({ error: () => {} })
+      const record = await delivered
+      await run.event('stalled', event => event.topic === dlqTopic)
+      const origin = { topic, partition: 0, offset: 1n }
+      const read = (from: string) => ({ topic: from, partition: 0, offset: 0n, key: Buffer.from('k'), origin })
+      const stall = { ...read(dlqTopic), why: 'unsettled', attempt: 2 }
+      // The commits of the other topics may take longer than that.
+      const ofDlq = (stalls: readonly Stall[]) => stalls.filter(each => each.topic === dlqTopic)
+      expect(ofDlq(run.client.stalls())).toMatchObject([stall])
+      expect(ofDlq(run.client.stalls({ all: true }))).toMatchObject([stall])
+      record.ack()
+      record.fail('too late')
+      await run.event('unstalled', event => event.topic === dlqTopic)
+      await run.committed(dlqTopic, 0, 1)
+      await run.client.close()
+      record.fail('much too late')
 
-        const of = (type: string) => run.events.values.filter(event => event.type === type)
-        expect(of('retried')).toEqual([
-          { type: 'retried', topic, partition: 0, offset: 1n, key: Buffer.from('k'), attempt: 1, reason: 'no' },
-        ])
-        expect(of('dead-lettered')).toEqual([{ type: 'dead-lettered', ...read(retryTopic), attempt: 2, reason: 'no' }])
-        expect(of('stalled')).toContainEqual(expect.objectContaining(stall))
-        expect(of('unstalled')).toContainEqual({ type: 'unstalled', ...read(dlqTopic) })
-        expect(of('outrun')).toEqual([
-          { type: 'outrun', ...read(dlqTopic), first: 'ack', then: 'fail', reason: 'too late' },
-        ])
-      },
-    )
+      const of = (type: string) => run.events.values.filter(event => event.type === type)
+      expect(of('retried')).toEqual([
+        { type: 'retried', topic, partition: 0, offset: 1n, key: Buffer.from('k'), attempt: 1, reason: 'no' },
+      ])
+      expect(of('dead-lettered')).toEqual([{ type: 'dead-lettered', ...read(retryTopic), attempt: 2, reason: 'no' }])
+      expect(of('stalled')).toContainEqual(expect.objectContaining(stall))
+      expect(of('unstalled')).toContainEqual({ type: 'unstalled', ...read(dlqTopic) })
+      expect(of('outrun')).toEqual([
+        { type: 'outrun', ...read(dlqTopic), first: 'ack', then: 'fail', reason: 'too late' },
+      ])
+    })
 
-    scenario('logs lives, and at info nothing per record', async world => {
+    scenario("logs the client's life cycle, and at info nothing per record", async world => {
       const { logger, lines } = logging('info')
       const [topic, retryTopic, dlqTopic] = await Promise.all([
         world.topic('orders'),
@@ -167,7 +167,7 @@ export function reporting(backend: Backend): void {
       expect(text).not.toMatch(/(value|key) \d/)
     })
 
-    scenario('never logs or tells a password', async world => {
+    scenario('never logs or reports a password', async world => {
       const password = 'correct horse battery staple'
       const { logger, lines } = logging('trace')
       const topic = await world.topic('orders')

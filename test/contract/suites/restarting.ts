@@ -10,7 +10,7 @@ export function restarting(backend: Backend): void {
   const scenario = scenarios(backend)
 
   describe('restarts and rebalances', () => {
-    scenario('goes on, restarted after a crash, at the first record that was not completed', async world => {
+    scenario('continues after a crash at the first record that was not completed', async world => {
       const group = world.name('group')
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 6))
@@ -31,7 +31,7 @@ export function restarting(backend: Backend): void {
     })
 
     scenario(
-      'delivers one record again, and not 10,001, when that one was stuck in front and its client killed',
+      'redelivers one record, not 10,001, if the client is killed while the first record is stuck',
       async world => {
         const group = world.name('group')
         const topic = await world.topic('orders')
@@ -53,7 +53,7 @@ export function restarting(backend: Backend): void {
       },
     )
 
-    scenario('delivers retries again that a crashed client had not completed', async world => {
+    scenario('redelivers retries that a crashed client had not completed', async world => {
       const group = world.name('group')
       const [topic, retryTopic] = await Promise.all([world.topic('orders'), world.topic('retries')])
       await backend.publish(topic, numbered(0, 2))
@@ -72,7 +72,7 @@ export function restarting(backend: Backend): void {
       expect(seen.values.map(({ value, attempt }) => `${value} ${attempt}`).sort()).toEqual(['0 2', '1 2'])
     })
 
-    scenario('delivers nothing again that was settled before a graceful restart', async world => {
+    scenario('redelivers nothing that was settled before a graceful restart', async world => {
       const group = world.name('group')
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 4))
@@ -136,7 +136,7 @@ export function restarting(backend: Backend): void {
     )
 
     scenario(
-      'gives partitions up without waiting for what `handle` has not begun, which begins after that',
+      'releases partitions without waiting for records that `handle` has not begun, which begin after the rebalance',
       async world => {
         const group = world.name('group')
         const orders = ['partition', 'key', 'none'] as const
@@ -172,7 +172,7 @@ export function restarting(backend: Backend): void {
       },
     )
 
-    scenario('gives up a partition without what is unsettled, whose settling then changes nothing', async world => {
+    scenario('releases a partition with unsettled records, whose settlement then has no effect', async world => {
       const group = world.name('group')
       const topic = await world.topic('orders', 2)
       await backend.publish(topic, [...numbered(0, 2), ...numbered(0, 2, 1)])

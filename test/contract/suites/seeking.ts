@@ -39,7 +39,7 @@ export function seeking(backend: Backend): void {
       expect(await backend.committed(group, topic, 0)).toBe(10n)
     })
 
-    scenario('leaves the group where it moved it, though nothing is delivered from there', async world => {
+    scenario('commits the new position of the group even if nothing is delivered from there', async world => {
       const topic = await world.topic('orders')
       const group = world.name('group')
       await backend.publish(topic, numbered(0, 10))
@@ -63,7 +63,7 @@ export function seeking(backend: Backend): void {
       expect(texts(seen)).toEqual(numbered(3, 10).map(({ value }) => value))
     })
 
-    scenario('releases what was in flight: its signal aborts, and settling it changes nothing', async world => {
+    scenario('releases records in flight: their signals abort, and settling them has no effect', async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 3))
       const run = world.client({ group: world.name('group') })
@@ -89,7 +89,7 @@ export function seeking(backend: Backend): void {
       await run.committed(topic, 0, 3)
     })
 
-    scenario('moves by time, one partition alone, and forward over what is not delivered yet', async world => {
+    scenario('moves by time, a single partition, and forward over records that are not delivered yet', async world => {
       const topic = await world.topic('orders', 2)
       const old = 1_600_000_000_000
       const at = (ms: number, partition: number) => ({ value: String(ms), timestamp: old + ms, partition })
@@ -112,7 +112,7 @@ export function seeking(backend: Backend): void {
       expect(await run.client.seek(topic, new Date(old + 99))).toMatchObject([{ offset: 3n }, { offset: 2n }])
     })
 
-    scenario('moves what a pattern or an array reads, or one topic of theirs, and nothing else', async world => {
+    scenario('moves all topics of a pattern or an array, or one of them, and no others', async world => {
       const names = await Promise.all(['many-a', 'many-b', 'list-a', 'list-b', 'alone'].map(name => world.topic(name)))
       const [manyA, manyB, listA, listB, alone] = names as [string, string, string, string, string]
       const pattern = new RegExp(`^(${manyA}|${manyB})$`)
@@ -144,7 +144,7 @@ export function seeking(backend: Backend): void {
       expect(await Promise.all(names.map(name => backend.committed(group, name, 0)))).toEqual([3n, 3n, 3n, 3n, 3n])
     })
 
-    scenario('does what the last of several calls says', async world => {
+    scenario('applies the last of several calls', async world => {
       const topic = await world.topic('orders')
       const group = world.name('group')
       await backend.publish(topic, numbered(0, 10))
@@ -188,7 +188,7 @@ export function seeking(backend: Backend): void {
       expect(texts(seen).slice(3)).toEqual(['0', '1', '2'])
     })
 
-    scenario('leaves retries alone, and fails anew what it delivers again', async world => {
+    scenario('does not affect retries, and redelivered records can fail again', async world => {
       const [topic, retryTopic] = [await world.topic('orders'), await world.topic('retries')]
       await backend.publish(topic, numbered(0, 2))
       const run = world.client({ group: world.name('group'), retryTopic })
@@ -206,7 +206,7 @@ export function seeking(backend: Backend): void {
       )
     })
 
-    scenario('refuses what it cannot do, at once', async world => {
+    scenario('refuses invalid calls at once', async world => {
       const topic = await world.topic('orders')
       const run = world.client({ group: world.name('group') })
       run.client.topic(topic).subscribe(record => record.ack())
@@ -227,31 +227,34 @@ export function seeking(backend: Backend): void {
   })
 
   describe('positions', () => {
-    scenario('is where reading begins, and where it gives none it begins as without', async world => {
-      const topic = await world.topic('orders', 3)
-      const group = world.name('group')
-      await backend.publish(topic, [...numbered(0, 5), ...numbered(0, 5, 1), ...numbered(0, 5, 2)])
-      const asked: AssignedPartition[][] = []
-      const positions = (assigned: readonly AssignedPartition[]): KeptPosition[] => {
-        asked.push([...assigned])
-        return [
-          { topic, partition: 0, offset: 3n },
-          { topic, partition: 2, offset: 5n },
-          { topic: 'others', partition: 0, offset: 1n },
-        ]
-      }
-      const run = world.client({ group, positions })
-      const seen = new Collected(run.client.topic(topic).pipe(tap(record => record.ack())))
-      run.client.start()
-      await Promise.all([0, 1, 2].map(partition => run.committed(topic, partition, 5)))
-      expect(asked.map(list => list.map(({ partition }) => partition).sort())).toEqual([[0, 1, 2]])
-      expect(asked[0]!.every(each => each.topic === topic)).toBe(true)
-      const of = (partition: number) => texts(seen.values.filter(record => record.partition === partition))
-      expect([of(0), of(1), of(2)]).toEqual([['3', '4'], ['0', '1', '2', '3', '4'], []])
-      expect(await backend.committed(group, topic, 2)).toBe(5n)
-    })
+    scenario(
+      'decides where reading begins; partitions for which it returns no position begin as without the option',
+      async world => {
+        const topic = await world.topic('orders', 3)
+        const group = world.name('group')
+        await backend.publish(topic, [...numbered(0, 5), ...numbered(0, 5, 1), ...numbered(0, 5, 2)])
+        const asked: AssignedPartition[][] = []
+        const positions = (assigned: readonly AssignedPartition[]): KeptPosition[] => {
+          asked.push([...assigned])
+          return [
+            { topic, partition: 0, offset: 3n },
+            { topic, partition: 2, offset: 5n },
+            { topic: 'others', partition: 0, offset: 1n },
+          ]
+        }
+        const run = world.client({ group, positions })
+        const seen = new Collected(run.client.topic(topic).pipe(tap(record => record.ack())))
+        run.client.start()
+        await Promise.all([0, 1, 2].map(partition => run.committed(topic, partition, 5)))
+        expect(asked.map(list => list.map(({ partition }) => partition).sort())).toEqual([[0, 1, 2]])
+        expect(asked[0]!.every(each => each.topic === topic)).toBe(true)
+        const of = (partition: number) => texts(seen.values.filter(record => record.partition === partition))
+        expect([of(0), of(1), of(2)]).toEqual([['3', '4'], ['0', '1', '2', '3', '4'], []])
+        expect(await backend.committed(group, topic, 2)).toBe(5n)
+      },
+    )
 
-    scenario('is read from below what the group has, which is not lowered by that', async world => {
+    scenario("can begin below the group's position, which is not lowered by that", async world => {
       const topic = await world.topic('orders')
       const group = world.name('group')
       await backend.publish(topic, numbered(0, 6))
@@ -271,7 +274,7 @@ export function seeking(backend: Backend): void {
       expect(await run.client.closeGracefully()).toEqual({ drained: true, unsettled: 0, left: [] })
     })
 
-    scenario('holds its partitions back while it fails, which is reported, and is asked again', async world => {
+    scenario('delays its partitions while it fails, reports that, and is called again', async world => {
       const topic = await world.topic('orders', 2)
       await backend.publish(topic, [...numbered(0, 3), ...numbered(3, 6, 1)])
       let calls = 0
@@ -302,7 +305,7 @@ export function seeking(backend: Backend): void {
       expect(run.errors.values[0]).toMatchObject({ code: 'RXMIKA_FETCH', topic, cause: { message: 'no connection' } })
     })
 
-    scenario('is asked for what is newly assigned, with the names that users know', async world => {
+    scenario('is called with newly assigned partitions, by topic names without the suffix', async world => {
       const suffix = `-${world.name('suffix')}`
       await backend.createTopic(`orders${suffix}`, 4)
       await backend.publish(
@@ -338,7 +341,7 @@ export function seeking(backend: Backend): void {
       expect(first.asked[1]!.sort()).toEqual(theirs.sort())
     })
 
-    scenario('may be unsubscribed and closed while it does not answer', async world => {
+    scenario('does not prevent unsubscribing or closing while it does not answer', async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 2))
       const unsubscribed = new Subject<void>()
@@ -359,7 +362,7 @@ export function seeking(backend: Backend): void {
       await gone.count(1)
     })
 
-    scenario('refuses what is no function', async world => {
+    scenario('refuses values that are not functions', async world => {
       expect(() => world.client({ positions: [] as never })).toThrow(
         'positions must be a function from partitions to their positions',
       )

@@ -22,7 +22,7 @@ export function starting(backend: Backend): void {
       expect(() => client.topic('orders')).toThrow("topic 'orders' is registered already")
     })
 
-    scenario('refuses a second subscriber, and goes on with the first', async world => {
+    scenario('refuses a second subscriber, and continues with the first', async world => {
       const topic = await world.topic('orders')
       const run = world.client({ group: world.name('group') })
       const orders = run.client.topic(topic)
@@ -35,21 +35,21 @@ export function starting(backend: Backend): void {
       expect(texts(first)).toEqual(['0', '1'])
     })
 
-    scenario('knows no topic that is not registered, and no DLQ that is not configured', async world => {
+    scenario('refuses topics that are not registered, and a replay without a DLQ topic', async world => {
       const { client } = world.client()
       expect(() => client.pause('orders')).toThrow(TopicNotRegisteredError)
       expect(() => client.resume('orders')).toThrow("topic 'orders' is not registered")
       expect(() => client.replayDlq()).toThrow(DlqNotConfiguredError)
     })
 
-    scenario('refuses to go on from committed positions without a group, which alone has any', async world => {
+    scenario("refuses startFrom: 'committed' without a group", async world => {
       const { client } = world.client({ startFrom: 'committed' })
       client.topic('orders')
       expect(() => client.start()).toThrow("startFrom 'committed' needs a group")
       expect(client.currentState).toBe('idle')
     })
 
-    scenario('starts once, however often it is asked to', async world => {
+    scenario('starts once, however often start() is called', async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 2))
       const run = world.client({ group: world.name('group') })
@@ -65,7 +65,7 @@ export function starting(backend: Backend): void {
       ])
     })
 
-    scenario('appends the suffix to the group and to every topic, and shows names without it', async world => {
+    scenario('appends the suffix to the group and to every topic, and reports names without it', async world => {
       const suffix = `-${world.name('test')}`
       const [topic, retryTopic, dlqTopic] = ['orders', 'retries', 'dlq'].map(name => world.name(name)) as [
         string,
@@ -115,7 +115,7 @@ export function starting(backend: Backend): void {
       }
     })
 
-    scenario("starts at the end for 'latest', and remembers where that was", async world => {
+    scenario("starts at the end for 'latest', and commits that position", async world => {
       const group = world.name('group')
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 3))
@@ -149,7 +149,7 @@ export function starting(backend: Backend): void {
       expect(values).toEqual([old + 10, old + 20, old + 30])
     })
 
-    scenario("goes on where the group was for 'committed', whatever else startFrom could be", async world => {
+    scenario("continues at the group's position, whatever startFrom is", async world => {
       const group = world.name('group')
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 4))
@@ -168,7 +168,7 @@ export function starting(backend: Backend): void {
       }
     })
 
-    scenario("closes with a ConfigurationError for 'committed' where the group has committed nothing", async world => {
+    scenario("closes with a ConfigurationError for 'committed' if the group has committed nothing", async world => {
       const topic = await world.topic('orders')
       const run = world.client({ group: world.name('group'), startFrom: 'committed' })
       run.expected = [ConfigurationError]
@@ -202,7 +202,7 @@ export function starting(backend: Backend): void {
       expect((await backend.groups()).filter(group => group.includes(clientId))).toEqual([])
     })
 
-    scenario('reads from its startFrom every time anew', async world => {
+    scenario('reads from startFrom at each start', async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 2))
       for (const round of [0, 1]) {
@@ -227,7 +227,7 @@ export function starting(backend: Backend): void {
 export function missingTopics(backend: Backend): void {
   const scenario = scenarios(backend)
 
-  describe('where topics are not created by themselves', () => {
+  describe('where brokers do not create topics', () => {
     beforeAll(() => backend.open())
     afterAll(() => backend.close())
 
@@ -248,7 +248,7 @@ export function missingTopics(backend: Backend): void {
       expect(run.client.currentState).toBe('closed')
     })
 
-    scenario('asks for the retry and the DLQ topic at the start too', async world => {
+    scenario('checks the retry and the DLQ topic at the start too', async world => {
       const topic = await world.topic('orders')
       const retryTopic = world.name('missing')
       const run = world.client({ group: world.name('group'), retryTopic })

@@ -72,7 +72,7 @@ export function switching(backend: Backend): void {
       expect(told).toEqual([`paused ${topic}`, `resumed ${topic}`, `paused ${topic}`, `resumed ${topic}`])
     })
 
-    scenario('holds back what is left of a batch when it is paused in the midst of it', async world => {
+    scenario('holds back the rest of a batch when the topic is paused in the middle of it', async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 6))
       const run = world.client({ group: world.name('group') })
@@ -93,26 +93,29 @@ export function switching(backend: Backend): void {
       expect(texts(seen)).toEqual(from(0, 6))
     })
 
-    scenario('delivers what a subscription left unsettled to the next, in order, before anything new', async world => {
-      const topic = await world.topic('orders')
-      await backend.publish(topic, numbered(0, 5))
-      const run = world.client({ group: world.name('group') })
-      const orders = run.client.topic(topic)
-      const first = new Collected(orders)
-      run.client.start()
-      await first.count(5)
-      first.values[3]!.ack()
-      first.values[1]!.ack()
-      first.unsubscribe()
-      await backend.publish(topic, numbered(5, 7))
-      const second = new Collected(orders)
-      await second.count(5)
-      expect(texts(second)).toEqual(['0', '2', '4', '5', '6'])
-      for (const record of second.values) record.ack()
-      await run.committed(topic, 0, 7)
-    })
+    scenario(
+      'delivers records that a subscription left unsettled to the next one, in order, before new records',
+      async world => {
+        const topic = await world.topic('orders')
+        await backend.publish(topic, numbered(0, 5))
+        const run = world.client({ group: world.name('group') })
+        const orders = run.client.topic(topic)
+        const first = new Collected(orders)
+        run.client.start()
+        await first.count(5)
+        first.values[3]!.ack()
+        first.values[1]!.ack()
+        first.unsubscribe()
+        await backend.publish(topic, numbered(5, 7))
+        const second = new Collected(orders)
+        await second.count(5)
+        expect(texts(second)).toEqual(['0', '2', '4', '5', '6'])
+        for (const record of second.values) record.ack()
+        await run.committed(topic, 0, 7)
+      },
+    )
 
-    scenario('lets the first subscription’s owner settle a record that nobody else has yet', async world => {
+    scenario('allows settling a record of an ended subscription before it is redelivered', async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 2))
       const run = world.client({ group: world.name('group') })
@@ -164,7 +167,7 @@ export function switching(backend: Backend): void {
       expect(texts(seen)).toEqual(from(0, 6))
     })
 
-    scenario('gives a subscriber that takes one record that one, and the rest to the next', async world => {
+    scenario('delivers one record to a subscriber with take(1), and the rest to the next one', async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 3))
       const run = world.client({ group: world.name('group') })
@@ -181,7 +184,7 @@ export function switching(backend: Backend): void {
       expect(texts(rest)).toEqual(['1', '2'])
     })
 
-    scenario('keeps the only record of a subscriber that takes it and does not settle it', async world => {
+    scenario('redelivers the record that a subscriber with take(1) did not settle', async world => {
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 1))
       const run = world.client({ group: world.name('group') })
@@ -194,7 +197,7 @@ export function switching(backend: Backend): void {
       await run.committed(topic, 0, 1)
     })
 
-    scenario('lets a pipeline that fails for ever hold up nothing but its own topic', async world => {
+    scenario('keeps reading other topics while one pipeline fails forever', async world => {
       const [topic, other] = await Promise.all([world.topic('orders'), world.topic('other')])
       await backend.publish(topic, numbered(0, 1))
       const run = world.client({ group: world.name('group') })
@@ -218,7 +221,7 @@ export function switching(backend: Backend): void {
       expect(await run.client.closeGracefully()).toMatchObject({ drained: false, unsettled: 1 })
     })
 
-    scenario('delivers retries too only while somebody is subscribed', async world => {
+    scenario('delivers retries only while their topic has a subscriber', async world => {
       const [topic, retryTopic] = await Promise.all([world.topic('orders'), world.topic('retries')])
       await backend.publish(topic, numbered(0, 3))
       const run = world.client({ group: world.name('group'), retryTopic })

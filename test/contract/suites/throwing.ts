@@ -27,7 +27,7 @@ export function throwing(backend: Backend): void {
   const scenario = scenarios(backend)
 
   describe('user code that throws', () => {
-    scenario('inside a failure route makes the route anew: what was on its way goes through it again', async world => {
+    scenario('inside a failure route rebuilds the route: records in it go through it again', async world => {
       const group = world.name('group')
       const names = ['orders', 'retries', 'dlq'].map(name => world.topic(name))
       const [topic, retryTopicName, dlqTopic] = (await Promise.all(names)) as [string, string, string]
@@ -61,7 +61,7 @@ export function throwing(backend: Backend): void {
       expect(await backend.records(dlqTopic)).toEqual([])
     })
 
-    scenario('at every pass of a record through its failure route holds that record, and no other', async world => {
+    scenario('at every pass of a record through its failure route holds only that record', async world => {
       const group = world.name('group')
       const [topic, dlqTopic] = await Promise.all([world.topic('orders'), world.topic('dlq')])
       await backend.publish(topic, numbered(0, 4))
@@ -90,7 +90,7 @@ export function throwing(backend: Backend): void {
     })
 
     scenario(
-      'in a decoder fails the record and no other, its bytes intact: without retries where the decoder throws',
+      'in a decoder fails only the record, its bytes intact, and without retries if the decoder throws',
       async world => {
         const group = world.name('group')
         const names = ['orders', 'retries', 'dlq'].map(name => world.topic(name))
@@ -117,44 +117,47 @@ export function throwing(backend: Backend): void {
       },
     )
 
-    scenario('in listeners to events, errors and the state is thrown on by RxJS, and delivery goes on', async world => {
-      const group = world.name('group')
-      const topic = await world.topic('orders')
-      await backend.publish(topic, numbered(0, 3))
-      const run = world.client({ group })
-      run.expected = [UnroutableFailureError]
-      const once = (what: string) => {
-        let thrown = false
-        return () => {
-          if (thrown) return
-          thrown = true
-          throw new TypeError(what)
+    scenario(
+      'in listeners to events, errors and the state is rethrown by RxJS, and delivery continues',
+      async world => {
+        const group = world.name('group')
+        const topic = await world.topic('orders')
+        await backend.publish(topic, numbered(0, 3))
+        const run = world.client({ group })
+        run.expected = [UnroutableFailureError]
+        const once = (what: string) => {
+          let thrown = false
+          return () => {
+            if (thrown) return
+            thrown = true
+            throw new TypeError(what)
+          }
         }
-      }
-      const errors = await thrownOn(3, async () => {
-        run.client.events.subscribe(once('a bug in a listener to events'))
-        run.client.errors.subscribe(once('a bug in a listener to errors'))
-        run.client.state.subscribe(once('a bug in a listener to the state'))
-        const seen = new Collected(
-          run.client.topic(topic).pipe(
-            tap(record => {
-              if (record.offset === 1n) record.fail('no')
-              else record.ack()
-            }),
-          ),
-        )
-        run.client.start()
-        await Promise.all([seen.count(3), run.errors.count(1), run.committed(topic, 0, 1)])
-        await backend.publish(topic, numbered(3, 4))
-        await seen.count(4)
-      })
-      expect(errors.map(error => (error as Error).message).sort()).toEqual([
-        'a bug in a listener to errors',
-        'a bug in a listener to events',
-        'a bug in a listener to the state',
-      ])
-      expect(run.client.currentState).toBe('running')
-      expect(await run.client.close()).toMatchObject({ drained: false, unsettled: 1 })
-    })
+        const errors = await thrownOn(3, async () => {
+          run.client.events.subscribe(once('a bug in a listener to events'))
+          run.client.errors.subscribe(once('a bug in a listener to errors'))
+          run.client.state.subscribe(once('a bug in a listener to the state'))
+          const seen = new Collected(
+            run.client.topic(topic).pipe(
+              tap(record => {
+                if (record.offset === 1n) record.fail('no')
+                else record.ack()
+              }),
+            ),
+          )
+          run.client.start()
+          await Promise.all([seen.count(3), run.errors.count(1), run.committed(topic, 0, 1)])
+          await backend.publish(topic, numbered(3, 4))
+          await seen.count(4)
+        })
+        expect(errors.map(error => (error as Error).message).sort()).toEqual([
+          'a bug in a listener to errors',
+          'a bug in a listener to events',
+          'a bug in a listener to the state',
+        ])
+        expect(run.client.currentState).toBe('running')
+        expect(await run.client.close()).toMatchObject({ drained: false, unsettled: 1 })
+      },
+    )
   })
 }

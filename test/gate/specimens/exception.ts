@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { it } from 'vitest'
 
-it('passes, and throws where nobody catches it', async () => {
+it('passes, but throws an uncaught exception', async () => {
   setTimeout(() => {
     throw new Error('planted: uncaught exception')
   })

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
 
-it('finds nothing', async () => {
+it('has no mistake', async () => {
   await expect(Promise.reject(new Error('planted: caught'))).rejects.toThrow('caught')
 })

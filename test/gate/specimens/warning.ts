@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { it } from 'vitest'
 
-it('passes, and has more listeners than Node likes', async () => {
+it('passes, but has more listeners than Node allows', async () => {
   const { signal } = new AbortController()
   setMaxListeners(1, signal)
   for (let listener = 0; listener < 3; listener++) signal.addEventListener('abort', () => {})
