@@ -117,7 +117,7 @@ describeKafka('the command line', () => {
   }
 
   describe('dlq ls and show', () => {
-    scenario('count and show what nobody has dealt with', async service => {
+    scenario('count and show pending dead letters', async service => {
       await withLetters(service, 'a', 'b')
       const listed = await rxmika(['dlq', 'ls', '--json', ...service.flags])
       expect(listed).toMatchObject({ code: 0, err: '' })
@@ -139,7 +139,7 @@ describeKafka('the command line', () => {
   })
 
   describe('dlq redrive', () => {
-    scenario('delivers each letter once more, as attempt 1, to its group alone, and never twice', async service => {
+    scenario('delivers each dead letter again as attempt 1, only to its group, and only once', async service => {
       const client = await withLetters(service, 'a', 'b')
       service.start(`other-${service.id}`)
       // The other group has failed both, too, and has letters of its own.
@@ -160,7 +160,7 @@ describeKafka('the command line', () => {
       expect(all.slice(6).sort()).toEqual(['last topic 1', 'other last topic 1'])
     })
 
-    scenario('asks before it does anything, and without a terminal does nothing', async service => {
+    scenario('asks for confirmation first, and does nothing without a terminal', async service => {
       await withLetters(service, 'a')
       const refused = await rxmika(['dlq', 'redrive', ...service.flags])
       expect(refused.code).toBe(3)
@@ -172,7 +172,7 @@ describeKafka('the command line', () => {
       expect(documents(listed.out)).toHaveLength(1)
     })
 
-    scenario('done by several at once, delivers each letter once', async service => {
+    scenario('run several times at once, delivers each dead letter once', async service => {
       const values = Array.from({ length: 40 }, (_, at) => `v${at}`)
       const client = await withLetters(service, ...values)
       service.failing.clear()
@@ -195,7 +195,7 @@ describeKafka('the command line', () => {
       expect(listed.out).toBe('')
     })
 
-    scenario('interrupted, ends with whole transactions, and the next one does the rest', async service => {
+    scenario('interrupted, ends after a complete transaction, and the next run does the rest', async service => {
       const values = Array.from({ length: 12 }, (_, at) => `v${at}`)
       const client = await withLetters(service, ...values)
       service.failing.clear()
@@ -226,7 +226,7 @@ describeKafka('the command line', () => {
     })
 
     scenario(
-      'with --limit, has the letters that show has, and no others when run again',
+      'with --limit, redrives the dead letters that show lists, also when run again',
       async service => {
         await withLetters(service, ...Array.from({ length: 9 }, (_, at) => `v${at}`))
         const some = ['--limit', '4', ...service.flags]
@@ -244,7 +244,7 @@ describeKafka('the command line', () => {
       3,
     )
 
-    scenario('--to original writes letters of any client to where they were first published, once', async service => {
+    scenario('--to original writes dead letters of any client to the topic first published to, once', async service => {
       const client = service.start()
       service.start(`other-${service.id}`)
       const int = (value: number) => Buffer.from([0, 0, 0, value])
@@ -309,7 +309,7 @@ describeKafka('the command line', () => {
       })
     })
 
-    scenario('writes what was done to the audit topic, and who did it', async service => {
+    scenario('writes to the audit topic what was done, and by whom', async service => {
       await withLetters(service, 'a')
       const audit = `audit-${service.id}`
       await createTopic({ brokers: kafkaBrokers }, { topic: audit, numPartitions: 1 })
@@ -328,29 +328,32 @@ describeKafka('the command line', () => {
   })
 
   describe('dlq discard', () => {
-    scenario('completes letters for their group: neither a replay nor a redrive has them', async service => {
-      const client = await withLetters(service, 'a', 'b')
-      service.failing.clear()
-      const shown = documents((await rxmika(['dlq', 'show', '--json', ...service.flags])).out)
-      const offset = shown.find(({ value }) => value === 'a').place.split('@')[1]
-      const discarded = await rxmika([
-        'dlq',
-        'discard',
-        '--yes',
-        '--json',
-        '--offsets',
-        `0:${offset}`,
-        ...service.flags,
-      ])
-      expect(documents(discarded.out)).toEqual([{ group: service.group, discarded: 1, skipped: 0 }])
-      await lastValueFrom(client.replayDlq(), { defaultValue: undefined })
-      expect(await service.deliveries(3)).toEqual([expect.any(String), expect.any(String), 'b dlq 1'])
-      const redriven = await rxmika(['dlq', 'redrive', '--yes', '--json', ...service.flags])
-      expect(redriven.out).toBe('')
-    })
+    scenario(
+      'completes dead letters for their group, so that neither a replay nor a redrive delivers them',
+      async service => {
+        const client = await withLetters(service, 'a', 'b')
+        service.failing.clear()
+        const shown = documents((await rxmika(['dlq', 'show', '--json', ...service.flags])).out)
+        const offset = shown.find(({ value }) => value === 'a').place.split('@')[1]
+        const discarded = await rxmika([
+          'dlq',
+          'discard',
+          '--yes',
+          '--json',
+          '--offsets',
+          `0:${offset}`,
+          ...service.flags,
+        ])
+        expect(documents(discarded.out)).toEqual([{ group: service.group, discarded: 1, skipped: 0 }])
+        await lastValueFrom(client.replayDlq(), { defaultValue: undefined })
+        expect(await service.deliveries(3)).toEqual([expect.any(String), expect.any(String), 'b dlq 1'])
+        const redriven = await rxmika(['dlq', 'redrive', '--yes', '--json', ...service.flags])
+        expect(redriven.out).toBe('')
+      },
+    )
   })
 
-  it('has done what it says when it ends: the next one sees it', async () => {
+  it('has finished when it ends: the next command sees the result', async () => {
     const topic = `dlq-${randomUUID()}`
     const numPartitions = 20
     await createTopic({ brokers: kafkaBrokers }, { topic, numPartitions })
@@ -368,7 +371,7 @@ describeKafka('the command line', () => {
   })
 
   describe('lag', () => {
-    scenario('says where a group stands', async service => {
+    scenario('shows the positions of a group', async service => {
       const client = service.start()
       await service.publish(client, 'a', 'b')
       await service.deliveries(2)
@@ -381,8 +384,8 @@ describeKafka('the command line', () => {
     })
   })
 
-  describe('lag of more than a position', () => {
-    scenario('has what is finished behind a record that is not, and again and again with --watch', async service => {
+  describe('lag in special cases', () => {
+    scenario('shows the records finished behind an unfinished one, and repeats with --watch', async service => {
       const client = createClient({ brokers: kafkaBrokers, group: service.group, logger: false })
       const records: ConsumeRecord[] = []
       const all = new Promise<void>(resolve => {
@@ -408,7 +411,7 @@ describeKafka('the command line', () => {
       expect(await watching.ended).toMatchObject({ code: 0, err: '' })
     })
 
-    it('of a share group is what its broker says, and what is acknowledged behind the position is finished', async () => {
+    it("of a share group is the broker's figure, and records acknowledged beyond the position count as finished", async () => {
       const id = randomUUID().slice(0, 8)
       const [topic, group] = [`orders-${id}`, `shared-${id}`]
       await createTopic({ brokers: kafkaBrokers }, { topic, numPartitions: 1 })
@@ -426,7 +429,7 @@ describeKafka('the command line', () => {
     })
   })
 
-  describe('with more letters than it may keep', () => {
+  describe('with more dead letters than fit into its heap', () => {
     const heap = 40
     it(`lists 60,000 and redrives 2,000 of them with a heap of ${heap} MB`, async () => {
       const id = randomUUID().slice(0, 8)
@@ -459,7 +462,7 @@ describeKafka('the command line', () => {
     })
   })
 
-  describe('used wrongly', () => {
+  describe('with wrong arguments', () => {
     it.each([
       { args: ['dlq', 'ls'], says: /--dlq-topic/, code: 2 },
       { args: ['dlq', 'nothing'], says: /unknown command/, code: 2 },
@@ -476,7 +479,7 @@ describeKafka('the command line', () => {
       expect(ended).toMatchObject({ code, out: '' })
     })
 
-    it('says which broker does not answer, and never the password', async () => {
+    it('names the broker that does not answer, and never prints the password', async () => {
       const env = {
         KAFKA_BROKERS: '127.0.0.1:1',
         KAFKA_SASL_MECHANISM: 'PLAIN',

@@ -76,7 +76,7 @@ describeOwnKafka('a process whose client closes', () => {
     expect(client.all('closed')).toHaveLength(1)
   })
 
-  scenario('ends by itself, closed by its abort signal, which it says', async world => {
+  scenario('ends by itself, closed by its abort signal, and prints the reason', async world => {
     const client = await working(world, { acks: 'none' })
     const since = Date.now()
     client.order({ do: 'ack', partition: 0, offset: 0 })
@@ -86,7 +86,7 @@ describeOwnKafka('a process whose client closes', () => {
     expect(await backend.committed(world.name('group'), world.name('orders'), 0)).toBe(1n)
   })
 
-  scenario('ends by itself, closed while the group waits for another to let go', async world => {
+  scenario('ends by itself, closed while the group waits for another member to revoke partitions', async world => {
     const staying = await working(world, { acks: 'none' }, { rebalanceTimeout: 60_000 })
     const group = world.name('group')
     const joining = new ClientProcess({
@@ -118,7 +118,7 @@ describeOwnKafka('a process whose client closes', () => {
     }
   })
 
-  scenario('is the example, told to stop by SIGTERM', async () => {
+  scenario('is the example, stopped by SIGTERM', async () => {
     await createTopic({ brokers: kafka.server.brokers }, { topic: 'orders', numPartitions: 3 })
     const orders = Array.from({ length: 6 }, (_, at) => ({ value: `order ${at}`, partition: at % 3 }))
     await backend.publish('orders', orders)
@@ -154,7 +154,7 @@ describeOwnKafka('a process whose client closes', () => {
 
   // The last, for it leaves no broker behind.
   scenario(
-    'ends by itself when its brokers were killed, however it is closed, and says what is not settled',
+    'ends by itself when its brokers were killed, however it is closed, and reports unsettled records',
     async world => {
       const settledByHand = async (name: string) => {
         const topic = await world.topic(name)

@@ -15,7 +15,7 @@ describeOwnKafka('a client whose connections are cut', () => {
   const { backend, scenario } = kafka
 
   for (const [at, groupProtocol] of combinations(['request', 'mid-answer'] as const, groupProtocols)) {
-    scenario(`commits what it has when a commit is cut, and repeats nothing (${at}, ${groupProtocol})`, async world => {
+    scenario(`commits again when a commit is cut, and redelivers nothing (${at}, ${groupProtocol})`, async world => {
       const group = world.name('group')
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 5))
@@ -59,26 +59,29 @@ describeOwnKafka('a client whose connections are cut', () => {
   }
 
   for (const groupProtocol of groupProtocols) {
-    scenario(`says why its group does not let it in, and goes on when it does (${groupProtocol})`, async world => {
-      const topic = await world.topic('orders')
-      const group = world.name('group')
-      const asked = groupProtocol === 'classic' ? syncGroup : consumerGroupHeartbeat
-      let refusing = true
-      const refuse = (): Promise<void> =>
-        kafka.proxy
-          .interfere({ api: asked.key, at: withUnknownServerError(asked) })
-          .then(() => (refusing ? refuse() : undefined))
-      void refuse()
-      const run = world.client({ group, groupProtocol, brokers: kafka.server.brokers })
-      run.expected = [ConnectionError]
-      run.client.topic(topic).subscribe()
-      run.client.start()
-      await run.errors.count(1)
-      refusing = false
-      expect(run.errors.values[0]!.message).toContain(`group '${group}' does not let this member in`)
-      expect(run.errors.values[0]!.message).toContain('UNKNOWN_SERVER_ERROR')
-      await run.event('state', ({ state }) => state === 'running')
-    })
+    scenario(
+      `reports why its group refuses it, and continues when the group accepts it (${groupProtocol})`,
+      async world => {
+        const topic = await world.topic('orders')
+        const group = world.name('group')
+        const asked = groupProtocol === 'classic' ? syncGroup : consumerGroupHeartbeat
+        let refusing = true
+        const refuse = (): Promise<void> =>
+          kafka.proxy
+            .interfere({ api: asked.key, at: withUnknownServerError(asked) })
+            .then(() => (refusing ? refuse() : undefined))
+        void refuse()
+        const run = world.client({ group, groupProtocol, brokers: kafka.server.brokers })
+        run.expected = [ConnectionError]
+        run.client.topic(topic).subscribe()
+        run.client.start()
+        await run.errors.count(1)
+        refusing = false
+        expect(run.errors.values[0]!.message).toContain(`group '${group}' does not let this member in`)
+        expect(run.errors.values[0]!.message).toContain('UNKNOWN_SERVER_ERROR')
+        await run.event('state', ({ state }) => state === 'running')
+      },
+    )
   }
 })
 

@@ -64,7 +64,7 @@ describeOwnKafka('a client whose brokers die', () => {
   })
 
   scenario(
-    'goes on when its coordinator is killed: what was settled is committed on another broker (consumer)',
+    'continues when its coordinator is killed: settled records are committed on another broker (consumer)',
     async world => {
       const group = world.name('group')
       const topic = await world.topic('orders', 3)
@@ -96,7 +96,7 @@ describeOwnKafka('a client whose brokers die', () => {
   )
 
   scenario(
-    'loses nothing when brokers are killed while copies are written, and commits no source before',
+    'loses nothing when brokers are killed while copies are written, and commits no source before its copy',
     async world => {
       const group = world.name('group')
       const names = ['orders', 'retries', 'dlq'].map(name => world.topic(name, 3))

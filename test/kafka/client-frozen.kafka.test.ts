@@ -8,13 +8,13 @@ import { ownKafka } from './own-kafka'
 
 const timeouts = { sessionTimeout: 2_000, heartbeatInterval: 200, rebalanceTimeout: 2_000 }
 
-describeOwnKafka('a client whose process stands still', () => {
+describeOwnKafka('a client whose process is frozen', () => {
   const kafka = ownKafka({ config: shortSessions(timeouts) })
   const { backend, scenario } = kafka
 
   for (const groupProtocol of groupProtocols) {
     scenario(
-      `delivers and commits nothing of what is others’ when it wakes, and goes on once it has joined (${groupProtocol})`,
+      `delivers and commits nothing of other members’ partitions when it wakes, and continues once it has joined (${groupProtocol})`,
       async world => {
         const group = world.name('group')
         const topic = await world.topic('orders')

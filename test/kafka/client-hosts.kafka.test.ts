@@ -28,7 +28,7 @@ describeOwnKafka('a client of brokers with IPv6 addresses', () => {
   })
   afterAll(() => relay?.close())
 
-  kafka.scenario('publishes, and is delivered what it publishes', async world => {
+  kafka.scenario('publishes records and reads them', async world => {
     const [broker] = kafka.server.brokers
     expect(broker).toMatch(/^\[::1]:\d+$/)
     const topic = await world.topic('orders')

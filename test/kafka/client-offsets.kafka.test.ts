@@ -32,7 +32,7 @@ describeKafka('a client’s positions on Kafka', () => {
     (await logEnd(topic)) - Number(await backend.committed(world.name('group'), topic, 0))
   const acking = (run: Run, topic: string) => new Collected(run.client.topic(topic).pipe(tap(record => record.ack())))
 
-  scenario('have no lag after transactions, rolled back ones at the end of the log too', async world => {
+  scenario('have no lag after transactions, even if the last ones were aborted', async world => {
     const topic = await world.topic('orders')
     const producer = kafka.producer({ transactionalId: world.name('tx'), idempotent: true, maxInFlightRequests: 1 })
     await producer.connect()
@@ -69,7 +69,7 @@ describeKafka('a client’s positions on Kafka', () => {
     }
   })
 
-  scenario('have no lag on a compacted topic, and miss nothing that compaction has left', async world => {
+  scenario('have no lag on a compacted topic, and skip no record that compaction has left', async world => {
     const topic = world.name('compacted')
     const config = { 'cleanup.policy': 'compact', 'segment.ms': '50', 'max.compaction.lag.ms': '1' }
     const configEntries = Object.entries({ ...config, 'min.cleanable.dirty.ratio': '0.01' })
@@ -97,7 +97,7 @@ describeKafka('a client’s positions on Kafka', () => {
     ['earliest', 6],
     ['latest', 10],
   ] as const) {
-    scenario(`say from where to where they went when they were out of range (${startFrom})`, async world => {
+    scenario(`are reported with their old and new offset when they were out of range (${startFrom})`, async world => {
       const group = world.name('group')
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 10))
@@ -124,7 +124,7 @@ describeKafka('a client’s positions on Kafka', () => {
     })
   }
 
-  scenario('say so too when what comes next is deleted while the client is paused', async world => {
+  scenario('are reported too when the next records are deleted while the client is paused', async world => {
     const topic = await world.topic('orders')
     await backend.publish(topic, numbered(0, 3))
     const run = world.client({ group: world.name('group') })

@@ -25,7 +25,7 @@ describeOwnKafka('a client that its brokers throttle', () => {
     return Array.from({ length: to - from }, (_, at) => ({ topic, value: `${from + at} `.padEnd(1_000, '.') }))
   }
 
-  scenario('is not disconnected, reports nothing, and neither writes nor reads anything twice', async world => {
+  scenario('is not disconnected, reports nothing, and neither writes nor reads a record twice', async world => {
     const topic = await world.topic('orders')
     const clientId = world.name('throttled')
     const run = world.client({ clientId, group: world.name('group') })

@@ -32,7 +32,7 @@ describeOwnKafka('a bounded read of a real Kafka', () => {
     await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: String(offset) }] })
   }
 
-  scenario('is done past markers and rolled back records, at the end of the log too', async world => {
+  scenario('completes past markers and aborted records, even at the end of the log', async world => {
     const topic = await world.topic('orders', 2)
     const producer = kafka.producer({ transactionalId: world.name('tx'), idempotent: true, maxInFlightRequests: 1 })
     await producer.connect()
@@ -77,7 +77,7 @@ describeOwnKafka('a bounded read of a real Kafka', () => {
     }
   })
 
-  scenario('is done over the gaps that compaction has left', async world => {
+  scenario('completes over gaps left by compaction', async world => {
     const topic = world.name('compacted')
     const config = { 'cleanup.policy': 'compact', 'segment.ms': '50', 'max.compaction.lag.ms': '1' }
     const configEntries = Object.entries({ ...config, 'min.cleanable.dirty.ratio': '0.01' })
@@ -101,7 +101,7 @@ describeOwnKafka('a bounded read of a real Kafka', () => {
     expect(within.values.map(({ offset }) => offset)).toEqual(left.map(({ offset }) => offset))
   })
 
-  scenario('goes on at the new start when retention deletes what comes next, and says so', async world => {
+  scenario('continues at the new log start when retention deletes the next records, and reports that', async world => {
     const topic = await world.topic('orders')
     // Of a size that no answer has all of it.
     const large = Array.from({ length: 12 }, (_, at) => ({ value: String(at).padEnd(900_000, '.'), partition: 0 }))
@@ -132,7 +132,7 @@ describeOwnKafka('a bounded read of a real Kafka', () => {
     expect(await gone.next()).toEqual({ done: true, value: undefined })
   })
 
-  scenario('errors by the name of a topic that is deleted while it is read', async world => {
+  scenario('errors with the name of a topic that is deleted while it is read', async world => {
     const topic = await world.topic('orders', 2)
     await backend.publish(topic, numbered(0, 2))
     const run = world.client()
@@ -145,7 +145,7 @@ describeOwnKafka('a bounded read of a real Kafka', () => {
     expect((error as Error).message).toContain(`topic '${topic}' was deleted`)
   })
 
-  scenario('reads partitions that are added while it goes on for ever, from their beginning', async world => {
+  scenario('reads partitions that are added during a read without end, from their beginning', async world => {
     const topic = await world.topic('orders')
     const run = world.client({ metadataMaxAge: 200 })
     const read = new Collected(run.client.read(topic, { from: 'latest', until: 'forever' }))
@@ -165,7 +165,7 @@ describeOwnKafka('a bounded read of a real Kafka', () => {
     read.unsubscribe()
   })
 
-  scenario('fetches no faster than its loop goes, and frees its connections when that is left', async world => {
+  scenario('fetches no faster than its loop, and closes its connections when the loop is left', async world => {
     const topic = await world.topic('orders')
     for (let at = 0; at < 24; at++) await backend.publish(topic, [{ value: 'x'.repeat(900_000) }])
     const driver = kafkaDriver({ brokers: own.server.brokers })
@@ -198,7 +198,7 @@ describeOwnKafka('a bounded read of a real Kafka', () => {
     while (sockets() > before - 7) await setTimeout(20)
   })
 
-  scenario('reads the other partitions while a leader is away, and is done when that is back', async world => {
+  scenario('reads the other partitions while a leader is away, and completes when it is back', async world => {
     const topic = world.name('spread')
     await createTopic(
       { brokers: own.server.brokers },

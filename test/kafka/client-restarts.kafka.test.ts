@@ -85,7 +85,7 @@ describeOwnKafka('work that is finished behind the position, on Kafka', () => {
     return texts(seen)
   }
 
-  scenario('survives a real SIGKILL: one record is delivered again, and not 10,001', async world => {
+  scenario('survives a real SIGKILL: one record is redelivered, not 10,001', async world => {
     const client = await stuckInFront(world)
     client.signal('SIGKILL')
     expect(await client.exited).toEqual({ code: null, signal: 'SIGKILL' })
@@ -100,7 +100,7 @@ describeOwnKafka('work that is finished behind the position, on Kafka', () => {
     expect(await next(world)).toEqual(['0'])
   })
 
-  scenario('survives a rebalance in which another takes over', async world => {
+  scenario('survives a rebalance in which another member gets the partition', async world => {
     const client = await stuckInFront(world)
     const group = world.name('group')
     const joining = world.client({ group, ...timeouts })
@@ -120,7 +120,7 @@ describeOwnKafka('work that is finished behind the position, on Kafka', () => {
     ['as much as a broker takes', 'x'.repeat(4_096)],
     ['no text of ours, but JSON', '{"finished":[[0,100]]}'],
   ] as const) {
-    scenario(`ignores ${whose} beside the position, and delivers everything behind it`, async world => {
+    scenario(`ignores ${whose} in the commit's metadata, and delivers everything behind the position`, async world => {
       const group = world.name('group')
       const topic = await world.topic('orders')
       await backend.publish(topic, numbered(0, 5))

@@ -106,7 +106,7 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
     return error
   }
 
-  scenario('does all its work with READ on topic and group, READ and WRITE on retry and DLQ topics', async world => {
+  scenario('works with READ on topic and group, and READ and WRITE on retry and DLQ topics', async world => {
     const { group, topic, retryTopic, dlqTopic, options } = await service(world)
     const run = world.client({ group, retryTopic, dlqTopic, ...options })
     const attempts = new Collected(
@@ -133,28 +133,25 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
     expect(run.events.values.map(({ type }) => type)).not.toContain('restarted')
   })
 
-  scenario(
-    'reads a topic from one place to another with READ on it alone, and says so where that is missing',
-    async world => {
-      const { topic, group, options } = await service(world, [
-        ...['read billing', 'read retries', 'write retries', 'read dead', 'write dead'],
-      ])
-      await backend.publish(topic, [{ value: '0' }])
-      const run = world.client({ group, ...options })
-      const read = new Collected(run.client.read(topic))
-      expect(await read.ended()).toEqual({})
-      expect(texts(read)).toEqual(['0'])
+  scenario('reads a range of a topic with READ on it only, and errors with the missing right', async world => {
+    const { topic, group, options } = await service(world, [
+      ...['read billing', 'read retries', 'write retries', 'read dead', 'write dead'],
+    ])
+    await backend.publish(topic, [{ value: '0' }])
+    const run = world.client({ group, ...options })
+    const read = new Collected(run.client.read(topic))
+    expect(await read.ended()).toEqual({})
+    expect(texts(read)).toEqual(['0'])
 
-      const other = await world.topic('other')
-      const { error } = await new Collected(run.client.read(other)).ended()
-      expect(error).toBeInstanceOf(RxMikaError)
-      expect(String(error)).toMatch(new RegExp(`'${other}'.*READ`))
-      // It closes nothing, and creates nothing.
-      expect(run.client.currentState).toBe('idle')
-    },
-  )
+    const other = await world.topic('other')
+    const { error } = await new Collected(run.client.read(other)).ended()
+    expect(error).toBeInstanceOf(RxMikaError)
+    expect(String(error)).toMatch(new RegExp(`'${other}'.*READ`))
+    // It closes nothing, and creates nothing.
+    expect(run.client.currentState).toBe('idle')
+  })
 
-  scenario('closes by an error that names the group, without any right to it', async world => {
+  scenario('closes with an error that names the group, without any right to it', async world => {
     const { group, topic, options } = await service(world, ['read billing'])
     const run = world.client({ group, ...options })
     run.expected = [FetchError]
@@ -163,7 +160,7 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
     expect(records.end).toEqual({ error })
   })
 
-  scenario('closes by an error that names the group, with the right to see it alone', async world => {
+  scenario('closes with an error that names the group, with DESCRIBE on it only', async world => {
     const { group, topic, options } = await service(world, ['read billing'], made => [
       ['describe', 'group', made.group],
     ])
@@ -173,7 +170,7 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
     await closes(run, `group '${group}'`, /\bREAD\b/)
   })
 
-  scenario('closes by an error that names the group, when the right to it is taken away', async world => {
+  scenario('closes with an error that names the group, when the right to it is revoked', async world => {
     const { user, group, topic, options } = await service(world)
     const run = world.client({ group, ...options })
     run.expected = [RxMikaError]
@@ -254,7 +251,7 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
     }
   }
 
-  scenario('closes by an error that names the topic, without any right to it', async world => {
+  scenario('closes with an error that names the topic, without any right to it', async world => {
     const { group, topic, options } = await service(world, ['read orders'])
     const run = world.client({ group, ...options })
     run.expected = [ConfigurationError]
@@ -266,7 +263,7 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
     ['topic', 'orders'],
     ['retry topic', 'retries'],
   ] as const) {
-    scenario(`closes by an error that names the ${what}, with the right to see it alone`, async world => {
+    scenario(`closes with an error that names the ${what}, with DESCRIBE on it only`, async world => {
       const { group, topic, retryTopic, dlqTopic, options } = await service(world, [`read ${right}`], made => {
         return [['describe', 'topic', right === 'orders' ? made.topic : made.retryTopic]]
       })
@@ -296,7 +293,7 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
   })
 
   // Without a group there should be none; the consumer of today is a group of a random name all the same.
-  scenario('needs, without a group, no right but READ on the topic', async world => {
+  scenario('needs only READ on the topic, without a group', async world => {
     const { topic, options } = await service(world, ['read billing'])
     await backend.publish(topic, [{ value: 'bill' }])
     const run = world.client(options)
@@ -341,7 +338,7 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
     expect(await backend.records(dlqTopic)).toEqual([])
   })
 
-  scenario('tells a publisher that it may not write, by the name of the topic', async world => {
+  scenario('errors publish with the name of the topic if WRITE is missing', async world => {
     const { topic, options } = await service(world)
     const run = world.client(options)
     const begun = performance.now()

@@ -42,13 +42,13 @@ describeOwnKafka('a client whose options do not fit a plain listener', () => {
   const { server, scenario } = lazily(ownKafka())
   const address = () => server().brokers[0]!
 
-  scenario('says that the port may speak no TLS, and goes on trying', async world => {
+  scenario('reports that the port may not use TLS, and keeps trying', async world => {
     const { run, error } = await firstError(world, address(), { brokers: server().brokers, ssl: true })
     expect(error.message).toMatch(/TLS/)
     goesOn(run)
   })
 
-  scenario('says that the listener takes no login, and closes', async world => {
+  scenario('reports that the listener accepts no login, and closes', async world => {
     const sasl = { mechanism: 'plain', username: 'billing', password: 'correct-horse' } as const
     const { run, error } = await firstError(world, address(), { brokers: server().brokers, sasl })
     expect(error.message).toMatch(/sasl/)
@@ -56,7 +56,7 @@ describeOwnKafka('a client whose options do not fit a plain listener', () => {
     await closes(run)
   })
 
-  scenario('reports a publisher’s wrong port, too, and tells it why it timed out', async world => {
+  scenario('reports a wrong port to a client that only publishes, with the reason of its time-out', async world => {
     const run = world.client({ brokers: [`127.0.0.1:1`] })
     run.expected = [ConnectionError]
     const published = lastValueFrom(run.client.publish({ topic: 'orders', value: '0' }, { timeout: 4_500 }))
@@ -69,11 +69,11 @@ describeOwnKafka('a client whose options do not fit a plain listener', () => {
   })
 })
 
-describeOwnKafka('a client whose group does not let it in', () => {
+describeOwnKafka('a client that its group refuses', () => {
   const kafka = ownKafka()
 
   kafka.scenario(
-    'says so by the name of the group, and joins when the members of another protocol have left',
+    'reports that with the name of the group, and joins when the members of another protocol have left',
     async world => {
       const group = world.name('group')
       const topic = await world.topic('orders')
@@ -143,7 +143,7 @@ describeOwnKafka('a client whose options do not fit a listener with TLS and a lo
     ],
   ]
   for (const [what, misfit, reason] of misfits) {
-    scenario(`says so, with address and reason, and closes: ${what}`, async world => {
+    scenario(`reports address and reason, and closes: ${what}`, async world => {
       const { run, error } = await firstError(world, address(), misfit(right()))
       expect(error.message).toMatch(reason)
       expect(error.message).not.toContain('wrong-staple')
@@ -152,7 +152,7 @@ describeOwnKafka('a client whose options do not fit a listener with TLS and a lo
   }
 })
 
-describeOwnKafka('a client whose bootstrap broker answers, and advertises an address that leads nowhere', () => {
+describeOwnKafka('a client whose bootstrap broker advertises an unreachable address', () => {
   const host = 'no-such-host.invalid'
   let server: KafkaServer
   let bootstrap: string
@@ -174,7 +174,7 @@ describeOwnKafka('a client whose bootstrap broker answers, and advertises an add
     await server?.stop()
   })
 
-  scenario('reports that address, and goes on trying', async world => {
+  scenario('reports that address, and keeps trying', async world => {
     const { run, error } = await firstError(world, `${host}:9092`, { brokers: [bootstrap] })
     expect(error.message).toMatch(/ENOTFOUND|EAI_AGAIN/)
     expect(error.message).toMatch(/advertise/)

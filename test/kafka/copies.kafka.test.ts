@@ -34,7 +34,7 @@ describeKafka('copies on a real Kafka', () => {
   beforeAll(() => backend.open())
   afterAll(() => backend.close())
 
-  scenario('of 200 generated records are what the records were, through retry, DLQ and replay', async world => {
+  scenario('of 200 generated records equal their records, through retry, DLQ and replay', async world => {
     const { topic, ...options } = await shop(world)
     const records = anyRecords(200, base)
     const run = world.client(options)
@@ -71,7 +71,7 @@ describeKafka('copies on a real Kafka', () => {
   })
 
   scenario(
-    'with hostile headers in the group’s name hold up nobody: dead-lettered once, or passed over',
+    'with hostile headers of the group are dead-lettered once or skipped, and delay no other record',
     async world => {
       const { topic, ...options } = await shop(world)
       const group = new GroupHeaders(options.group)

@@ -6,7 +6,7 @@ import { createTopic } from './create-topic'
 import { describeKafka, kafkaBrokers } from './describe-kafka'
 
 describeKafka('the demo on Kafka', () => {
-  it('tells the same story as in memory', async () => {
+  it('prints the same steps as on the memory broker', async () => {
     const suffix = `-${randomUUID().slice(0, 8)}`
     const create = (name: string, numPartitions: number) =>
       createTopic({ brokers: kafkaBrokers }, { topic: name + suffix, numPartitions })

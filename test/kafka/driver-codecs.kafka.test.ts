@@ -45,7 +45,7 @@ describeKafka('what a driver reads and writes', () => {
   const values = numbered(0, 500).map(({ value }) => ({ value: `${value}:`.padEnd(200, 'abc') }))
 
   for (const [codec, codecs] of readable) {
-    scenario(`reads what the broker keeps in ${codec}`, async world => {
+    scenario(`reads records that the broker stores with ${codec}`, async world => {
       const topic = await topicWith(world, codec, { 'compression.type': codec })
       await backend.publish(topic, values)
       const member = new Member(await connected(world, { codecs }), { topics: [topic] })
@@ -61,7 +61,7 @@ describeKafka('what a driver reads and writes', () => {
   }
 
   for (const codec of zstdIsBuiltIn ? ['lz4'] : ['lz4', 'zstd']) {
-    scenario(`ends with an error that names place and codec where there is none for ${codec}`, async world => {
+    scenario(`ends with an error that names place and codec if there is no decoder for ${codec}`, async world => {
       const topic = await topicWith(world, codec, { 'compression.type': codec })
       await backend.publish(topic, values)
       const member = new Member(await connected(world), { group: world.name('group'), topics: [topic] })
@@ -73,7 +73,7 @@ describeKafka('what a driver reads and writes', () => {
       expect(member.reads).toEqual([])
     })
 
-    scenario(`closes a client that has no codec for ${codec}, by the same error`, async world => {
+    scenario(`closes a client without a decoder for ${codec}, with the same error`, async world => {
       const topic = await topicWith(world, codec, { 'compression.type': codec })
       await backend.publish(topic, values)
       const run = world.client({ group: world.name('group') })
@@ -90,7 +90,7 @@ describeKafka('what a driver reads and writes', () => {
 
   // ── Size ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  scenario('writes a batch that the topic does not take in parts that it does', async world => {
+  scenario('splits a batch that is too large for the topic', async world => {
     const topic = await topicWith(world, 'small', { 'max.message.bytes': '20000' })
     const driver = await connected(world)
     const records = numbered(0, 100).map(({ value }) => ({ topic, value: value.padStart(1_000, '.') }))
@@ -99,7 +99,7 @@ describeKafka('what a driver reads and writes', () => {
     expect(texts(await backend.records(topic))).toEqual(records.map(({ value }) => value))
   })
 
-  scenario('refuses for good one record that is too large, and strands no other', async world => {
+  scenario('refuses for good one record that is too large, and writes the others', async world => {
     const topic = await topicWith(world, 'small', { 'max.message.bytes': '20000' })
     const driver = await connected(world)
     const records = numbered(0, 30).map(({ value }, at) => ({

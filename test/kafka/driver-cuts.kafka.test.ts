@@ -33,7 +33,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
   const types = (member: Member) => member.events.values.map(({ type }) => type)
 
   for (const at of ['request', 'answer', 'mid-size', 'mid-answer'] as const) {
-    scenario(`reads on, each record once, when a fetch is cut (${at})`, async world => {
+    scenario(`continues, with each record once, when a fetch is cut (${at})`, async world => {
       const topic = await world.topic('orders')
       const member = await joined(world, topic)
       const cut = kafka.proxy.interfere({
@@ -64,7 +64,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
     }
 
     for (const groupProtocol of groupProtocols) {
-      scenario(`rejects a commit that is cut, and passes the next (${at}, ${groupProtocol})`, async world => {
+      scenario(`rejects a commit that is cut, and confirms the next one (${at}, ${groupProtocol})`, async world => {
         const topic = await world.topic('orders')
         await backend.publish(topic, numbered(0, 3))
         const member = await joined(world, topic, groupProtocol)
@@ -105,7 +105,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
       expect(texts(await backend.records(topic)).at(-1)).toBe('last')
     })
 
-    scenario(`writes to a topic although its first question for it is cut (${at})`, async world => {
+    scenario(`writes to a topic although its first metadata request for it is cut (${at})`, async world => {
       const topic = await world.topic('orders')
       const driver = await connected(world)
       const cut = kafka.proxy.interfere({ api: api.metadata, at })
@@ -135,7 +135,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
   }
 
   for (const groupProtocol of groupProtocols) {
-    scenario(`joins again when the group answers by an error of its own (${groupProtocol})`, async world => {
+    scenario(`joins again when the group answers with an error (${groupProtocol})`, async world => {
       const topic = await world.topic('orders', 2)
       await backend.publish(topic, numbered(0, 2))
       const group = world.name('group')
@@ -160,7 +160,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
     })
   }
 
-  scenario('tells of bytes that are not those that were written, and reads them again', async world => {
+  scenario('reports corrupted bytes, and reads the records again', async world => {
     const topic = await world.topic('orders', 2)
     const member = await joined(world, topic)
     const [at, when] = [withAnother('spoilt'), (frame: Buffer) => frame.includes('spoilt')]
@@ -178,7 +178,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
     expect(types(member).filter(type => type !== 'batch')).toEqual(['assigned', 'trouble'])
   })
 
-  scenario('writes again what an answer to a produce leaves out', async world => {
+  scenario('writes records again that an answer to a produce omits', async world => {
     const topic = await world.topic('orders', 2)
     const driver = await connected(world)
     const attempts: number[] = []
@@ -199,7 +199,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
     expect(texts(await backend.records(topic))).toEqual(['0', '1', '2', '3', '4', '5'])
   })
 
-  scenario('tells what became of sends that are not answered when it closes', async world => {
+  scenario('reports the outcome of unanswered produce requests when it closes', async world => {
     const topic = await world.topic('orders')
     const driver = await connected(world)
     await done(produced(driver, [{ topic, value: 'first' }]))

@@ -82,7 +82,7 @@ describeOwnKafka('a driver whose brokers die', () => {
   }
 
   scenario(
-    'reads and writes on when one of three brokers dies, which led partitions and the group (consumer)',
+    'keeps reading and writing when one of three brokers dies, which led partitions and the group (consumer)',
     async world => {
       const groupProtocol = 'consumer'
       const topic = await world.topic('orders', 6)
@@ -151,7 +151,7 @@ describeOwnKafka('a driver whose brokers die', () => {
     },
   )
 
-  scenario('goes on by itself when all brokers were away, and says so (classic)', async world => {
+  scenario('recovers by itself when all brokers were away, and reports the outage (classic)', async world => {
     const topic = await world.topic('orders', 3)
     const member = await joined(world, topic, 'classic')
     const driver = await connected(world)

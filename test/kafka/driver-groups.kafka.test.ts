@@ -31,7 +31,7 @@ describeKafka('a driver in a group', () => {
     await Promise.race(members.map(({ events }) => events.until(() => String(sizes()) === String(counts))))
   }
 
-  scenario('gives up no more partitions than must move, as members come and go', async world => {
+  scenario('revokes no more partitions than necessary as members join and leave', async world => {
     const topic = await world.topic('orders', 12)
     const two = [await member(world, topic), await member(world, topic)]
     await shared(two, [6, 6])

@@ -13,7 +13,7 @@ import { ownKafka } from './own-kafka'
 
 const timeouts = { rebalanceTimeout: 8_000, sessionTimeout: 2_000, heartbeatInterval: 200 }
 
-describeOwnKafka('a driver whose group goes on without it', () => {
+describeOwnKafka('a driver whose group continues without it', () => {
   const kafka = ownKafka({ proxied: true, config: shortSessions(timeouts) })
   const { backend, scenario } = kafka
 
@@ -31,7 +31,7 @@ describeOwnKafka('a driver whose group goes on without it', () => {
 
   for (const groupProtocol of groupProtocols) {
     scenario(
-      `commits nothing when it wakes after its session, says that all is lost, and joins again (${groupProtocol})`,
+      `commits nothing when it wakes after its session, reports its partitions as lost, and joins again (${groupProtocol})`,
       async world => {
         const group = world.name('group')
         const topic = await world.topic('orders')
@@ -72,7 +72,7 @@ describeOwnKafka('a driver whose group goes on without it', () => {
     )
   }
 
-  scenario('finds out that its session is over when the brokers are back (consumer)', async world => {
+  scenario('learns that its session is over when the brokers are back (consumer)', async world => {
     const group = world.name('group')
     const groupProtocol = 'consumer'
     const topic = await world.topic('orders')
@@ -103,7 +103,7 @@ describeOwnKafka('a driver whose group goes on without it', () => {
     expect(new Set(told.slice(4))).toEqual(new Set(['assigned']))
   })
 
-  scenario('takes up nothing that others may have since it learnt where to read', async world => {
+  scenario('does not begin a partition that another member may own since its position was looked up', async world => {
     const group = world.name('group')
     const topic = await world.topic('orders')
     await backend.publish(topic, numbered(0, 10))

@@ -30,10 +30,10 @@ async function alive(refs: readonly WeakRef<object>[]): Promise<number> {
 
 const sockets = () => process.getActiveResourcesInfo().filter(name => name === 'TCPSocketWrap').length
 
-describeOwnKafka('what a driver keeps', () => {
+describeOwnKafka('the memory of a driver', () => {
   const { backend, scenario, ...kafka } = suite()
 
-  scenario('is nothing of assignments that have ended, nor of connections, whoever joins and leaves', async world => {
+  scenario('keeps nothing of ended assignments and connections while members join and leave', async world => {
     const topic = await world.topic('orders', 2)
     await backend.publish(topic, [...numbered(0, 5), ...numbered(0, 5, 1)])
     const driver = kafkaDriver({ brokers: kafka.brokers() })
@@ -55,7 +55,7 @@ describeOwnKafka('what a driver keeps', () => {
     expect(sockets()).toBeLessThanOrEqual(before)
   })
 
-  scenario('is nothing of assignments that a rebalance takes away and gives back', async world => {
+  scenario('keeps nothing of assignments that a rebalance revokes and assigns again', async world => {
     const topic = await world.topic('orders', 2)
     await backend.publish(topic, [...numbered(0, 5), ...numbered(0, 5, 1)])
     const group = world.name('group')

@@ -52,7 +52,7 @@ describeOwnKafka('where a driver reads', () => {
   const troubles = (member: Member) =>
     member.events.values.flatMap(event => (event.type === 'trouble' ? [event.error] : []))
 
-  scenario('finds the first record at or after a time, in each partition by itself, and else the end', async world => {
+  scenario('finds the first record at or after a time in each partition, or else the end', async world => {
     const topic = await world.topic('orders', 3)
     const old = 1_600_000_000_000
     const at = (partition: number, time: number) => ({ value: `${time}`, partition, timestamp: old + time })
@@ -70,7 +70,7 @@ describeOwnKafka('where a driver reads', () => {
     ['a time', new Date(1_600_000_000_007), 7],
     ['committed', 'committed', 5],
   ] as const satisfies readonly (readonly [string, StartFrom, number])[]) {
-    scenario(`reports a committed position that was deleted, and goes on by startFrom (${name})`, async world => {
+    scenario(`reports a committed position that was deleted, and continues by startFrom (${name})`, async world => {
       const group = world.name('group')
       const topic = await world.topic('orders')
       await backend.publish(
@@ -94,7 +94,7 @@ describeOwnKafka('where a driver reads', () => {
     })
   }
 
-  scenario('reports a committed position beyond the end, of a topic that was made anew', async world => {
+  scenario('reports a committed position beyond the end of a topic that was created again', async world => {
     const group = world.name('group')
     const topic = await world.topic('orders')
     await backend.publish(topic, numbered(0, 3))
@@ -121,7 +121,7 @@ describeOwnKafka('where a driver reads', () => {
     expect(await backend.committed(world.name('group'), topic, 0)).toBe(8n)
   })
 
-  scenario('reads what compaction has left, and goes on at a position that is gone', async world => {
+  scenario('reads the records that compaction has left, from a position that no longer exists', async world => {
     const group = world.name('group')
     const topic = world.name('compacted')
     const config = { 'cleanup.policy': 'compact', 'segment.ms': '50', 'max.compaction.lag.ms': '1' }
@@ -149,7 +149,7 @@ describeOwnKafka('where a driver reads', () => {
     expect(troubles(member)).toEqual([])
   })
 
-  scenario('never stops at markers and rolled back records, and reads nothing of an open transaction', async world => {
+  scenario('does not stop at markers and aborted records, and reads nothing of an open transaction', async world => {
     const group = world.name('group')
     const topic = await world.topic('orders')
     const producer = kafka.producer({ transactionalId: world.name('tx'), idempotent: true, maxInFlightRequests: 1 })
@@ -206,7 +206,7 @@ describeOwnKafka('where a driver reads', () => {
     await run.committed(topic, 0, ends.get(0)!)
   })
 
-  scenario('commits a position whose metadata the broker refuses as too large, without it', async world => {
+  scenario('commits a position without its metadata if the broker refuses that as too large', async world => {
     const group = world.name('group')
     const topic = await world.topic('orders')
     await backend.publish(topic, numbered(0, 3))
@@ -222,7 +222,7 @@ describeOwnKafka('where a driver reads', () => {
     expect([...next.owned.values()][0]).toMatchObject({ position: 3, metadata: 'y'.repeat(4_000) })
   })
 
-  scenario('joins no group without one, and leaves none behind', async world => {
+  scenario('joins no group without the option, and leaves none behind', async world => {
     const topic = await world.topic('orders')
     await backend.publish(topic, numbered(0, 1))
     const before = new Set(await backend.groups())

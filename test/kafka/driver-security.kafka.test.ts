@@ -112,7 +112,7 @@ for (const tls of [false, true]) {
     const backend = kafkaBackend(() => server.internal)
     const scenario = scenarios(backend)
 
-    it('stands before a broker that lets nobody else in', async () => {
+    it('connects to a broker that requires a login', async () => {
       const admin = new Kafka({
         ...config(),
         sasl: undefined,
@@ -124,21 +124,21 @@ for (const tls of [false, true]) {
     })
 
     for (const user of users) {
-      scenario(`is let in with ${user.mechanism}`, world =>
+      scenario(`is accepted with ${user.mechanism}`, world =>
         letsIn(world, server.brokers, { ssl: ssl(), sasl: login(user) }),
       )
 
-      scenario(`is refused with a wrong password for ${user.mechanism}, which nothing prints`, world => {
+      scenario(`is refused with a wrong password for ${user.mechanism}, which is never printed`, world => {
         const sasl = login({ ...user, password: wrong })
         return refuses(world, { brokers: server.brokers, ssl: ssl(), sasl }, /authentication failed|invalid/i)
       })
     }
 
-    scenario('is let in with a token, OAUTHBEARER', world =>
+    scenario('is accepted with a token, by OAUTHBEARER', world =>
       letsIn(world, server.brokers, { ssl: ssl(), sasl: login(bearer) }),
     )
 
-    scenario('waits where no token is to be had for now, and says so', async world => {
+    scenario('keeps trying while no token is available, and reports that', async world => {
       let asked = 0
       const oauthBearerProvider = async () => {
         if (++asked <= 3) throw new Error('the tokens are out')
@@ -154,7 +154,7 @@ for (const tls of [false, true]) {
     })
 
     // kafkajs takes the broker's refusal of a token for its consent; what is asked next tells.
-    scenario('closes its client with a token that is none', async world => {
+    scenario('closes its client if the token is invalid', async world => {
       const oauthBearerProvider = async () => ({ value: 'x.y.' })
       const sasl = { mechanism: 'oauthbearer', oauthBearerProvider } as const
       const run = world.client({ group: world.name('group'), brokers: server.brokers, ssl: ssl(), sasl })
@@ -166,21 +166,21 @@ for (const tls of [false, true]) {
     })
 
     if (!tls) {
-      scenario('is refused without a login, which brokers show by closing alone', world =>
+      scenario('is refused without a login, although brokers only close the connection', world =>
         refuses(world, { brokers: server.brokers }, /set sasl/),
       )
     } else {
-      scenario('is refused by itself where the certificate is not to be trusted', world =>
+      scenario('refuses a broker whose certificate is not trusted', world =>
         refuses(world, { brokers: server.brokers, ssl: true, sasl: login(users[0]!) }, /self-signed certificate/),
       )
-      scenario('is refused where it speaks plain text', world =>
+      scenario('is refused without TLS', world =>
         refuses(world, { brokers: server.brokers, sasl: login(users[0]!) }, /does not speak the Kafka protocol/),
       )
     }
   })
 }
 
-describeOwnKafka('a driver that speaks TLS', () => {
+describeOwnKafka('a driver with TLS', () => {
   let server: KafkaServer
   beforeAll(async () => {
     server = await startKafka({ tls: true })
@@ -196,7 +196,7 @@ describeOwnKafka('a driver that speaks TLS', () => {
 
   scenario('reads and writes', world => letsIn(world, server.brokers, { ssl: { ca: server.ca! } }))
 
-  scenario('takes a host name that the certificate has, and refuses one that it has not', async world => {
+  scenario('accepts a host name of the certificate, and refuses any other', async world => {
     const [, port] = server.brokers[0]!.split(':')
     const ssl = { ca: server.ca! }
     const named = kafkaDriver({ brokers: [`localhost:${port}`], ssl })
@@ -205,7 +205,7 @@ describeOwnKafka('a driver that speaks TLS', () => {
     await refuses(world, { brokers: server.brokers, ssl: { ...ssl, servername: 'kafka.test' } }, /kafka\.test/)
   })
 
-  scenario('reads answers that come in many pieces', async world => {
+  scenario('reads answers that arrive in many chunks', async world => {
     const topic = await world.topic('orders')
     const values = numbered(0, 200).map(({ value }) => ({ value: value.padStart(1_000, '.') }))
     await backend.publish(topic, values)

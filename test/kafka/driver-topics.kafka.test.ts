@@ -22,7 +22,7 @@ const protocols = ['classic', 'consumer'] as const
 /** Soon enough to be waited for; a heartbeat is what a rebalance is noticed by. */
 const short = { metadataMaxAge: 1_000, heartbeatInterval: 200, sessionTimeout: 6_000 }
 
-describeOwnKafka('topics on a Kafka that creates none by itself', () => {
+describeOwnKafka('topics on a Kafka that does not create topics', () => {
   const kafka = ownKafka({
     config: {
       'auto.create.topics.enable': false,
@@ -86,7 +86,7 @@ describeOwnKafka('topics on a Kafka that creates none by itself', () => {
   // They wait for the brokers' and the members' intervals, and have topics and groups of their own.
   describe.concurrent('several scenarios in parallel', () => {
     for (const groupProtocol of protocols) {
-      scenario(`stop no other when one is gone, which is reported by its name (${groupProtocol})`, async world => {
+      scenario(`do not stop when another one is deleted, which is reported by name (${groupProtocol})`, async world => {
         const group = world.name('group')
         const [kept, gone] = await Promise.all([world.topic('kept', 4), world.topic('gone', 4)])
         const both = { group, topics: [kept, gone], groupProtocol }

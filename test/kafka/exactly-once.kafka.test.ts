@@ -17,7 +17,7 @@ vi.setConfig({ testTimeout: 300_000 })
 const partitions = 6
 const script = fileURLToPath(new URL('./sink-program.ts', import.meta.url))
 
-describeOwnKafka('a database that keeps the positions with the rows', () => {
+describeOwnKafka('a database that stores the positions with the rows', () => {
   const own = ownKafka({
     config: {
       'group.min.session.timeout.ms': 500,
@@ -76,7 +76,7 @@ describeOwnKafka('a database that keeps the positions with the rows', () => {
     ['consumer', 20_261_129],
   ] as const) {
     own.scenario(
-      `has every record once, whatever happens to members and to itself (${groupProtocol} protocol)`,
+      `has every record once, whatever happens to the members and the database (${groupProtocol} protocol)`,
       async world => {
         const topic = await world.topic('orders', partitions)
         const random = draws(seed)

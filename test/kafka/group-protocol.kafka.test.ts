@@ -10,7 +10,7 @@ import { describeOwnKafka } from './describe-kafka'
 import { type KafkaServer, startKafka } from './kafka-server'
 import { RawConnection } from './protocol/raw-connection'
 
-describeOwnKafka("groups that are joined with groupProtocol 'auto'", () => {
+describeOwnKafka("groups with groupProtocol 'auto'", () => {
   let server: KafkaServer
   beforeAll(async () => {
     // A group of classic members stays classic.
@@ -39,7 +39,7 @@ describeOwnKafka("groups that are joined with groupProtocol 'auto'", () => {
       return partitions.size === count
     })
 
-  scenario('are of the consumer protocol where brokers have it, and else of the classic one', async world => {
+  scenario('use the consumer protocol if brokers support it, and otherwise the classic one', async world => {
     const topic = await world.topic('orders')
     await backend.publish(topic, numbered(0, 1))
     const { run, records } = member(world, topic, 'auto')
@@ -49,7 +49,7 @@ describeOwnKafka("groups that are joined with groupProtocol 'auto'", () => {
     expect(await run.client.closeGracefully()).toMatchObject({ drained: true })
   })
 
-  it('are gone by GROUP_ID_NOT_FOUND, for a member that had been in one', async () => {
+  it('end with GROUP_ID_NOT_FOUND for a former member', async () => {
     const connection = await RawConnection.to(server.brokers[0]!)
     try {
       const request = { groupId: 'gone', memberId: 'member', memberEpoch: 5, rebalanceTimeoutMs: -1 }
@@ -62,7 +62,7 @@ describeOwnKafka("groups that are joined with groupProtocol 'auto'", () => {
     }
   })
 
-  scenario('have members of the classic one that are not changed over, and the new one beside them', async world => {
+  scenario('keep existing classic members, and accept a new member in the same group', async world => {
     const topic = await world.topic('orders', 2)
     const first = member(world, topic, 'classic')
     await has(first.run, 2)

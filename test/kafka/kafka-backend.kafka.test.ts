@@ -3,12 +3,12 @@ import { kafkaBackend } from '../contract/kafka-backend'
 import { numbered, World } from '../contract/world'
 import { describeKafka, kafkaBrokers } from './describe-kafka'
 
-describeKafka('what tests publish to a real Kafka', () => {
+describeKafka('records that tests publish to a real Kafka', () => {
   const backend = kafkaBackend(() => kafkaBrokers)
   beforeAll(() => backend.open())
   afterAll(() => backend.close())
 
-  it('is written, or the test is told', async () => {
+  it('are written, or the test fails', async () => {
     const topic = await new World(backend).topic('orders', 2)
     await backend.publish(topic, [...numbered(0, 2), ...numbered(2, 3, 1)])
     expect(await backend.records(topic)).toHaveLength(3)

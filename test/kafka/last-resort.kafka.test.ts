@@ -91,46 +91,49 @@ class Fates {
 
 const keyed = <T extends AnyRecord>(record: T, at: number): T => ({ ...record, key: Buffer.from(`key ${at}`) })
 
-describeKafka('the last resort takes what Kafka took', () => {
+describeKafka('the last resort accepts every record that Kafka accepted', () => {
   beforeAll(() => backend.open())
   afterAll(() => backend.close())
 
-  scenario('any timestamp is retried once and dead-lettered, its own kept in a header', async world => {
-    const group = world.name('group')
-    const topic = await topicWith(world, 'orders', { 'message.timestamp.after.max.ms': anyTime })
-    const [retryTopic, dlqTopic] = await Promise.all([topicWith(world, 'retries'), topicWith(world, 'dlq')])
-    const now = Date.now()
-    const timestamps = [
-      ...[-1, 0, 1, -86_400_000, -2, now, now - hour, now + hour / 2, now + 2 * hour, now * 1_000],
-      ...[Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER + 1],
-      ...fc.sample(fc.maxSafeInteger(), 20),
-    ]
-    const records = fc.sample(anyRecord, timestamps.length).map((record, at) => ({
-      ...record,
-      timestamp: timestamps[at]!,
-    }))
-    await write(world, topic, records)
-    const run = world.client({ group, retryTopic, dlqTopic })
-    await failAll(run, topic, records.length)
-    expect(heldOf(run)).toEqual([])
-    await Promise.all([run.committed(topic, 0, records.length), run.committed(retryTopic, 0, records.length)])
-    const fates = await Fates.of(group, retryTopic, dlqTopic)
-    records.forEach((record, at) => {
-      const [retries, dead] = fates.at(at)
-      expect([retries.length, dead.length]).toEqual([1, 1])
-      for (const copy of [...retries, ...dead]) {
-        expect(fates.content(copy)).toEqual(fates.content(record))
-        expect(fates.own(copy, 'org_timestamp')).toBe(String(record.timestamp))
-        // Kafka 4 refuses what is more than an hour ahead.
-        if (record.timestamp < now + hour) expect(copy.timestamp).toBe(record.timestamp)
-        else expect(Math.abs(copy.timestamp - now)).toBeLessThan(hour)
-      }
-    })
-    // What was refused and went on at another time is no error.
-    expect(run.errors.values).toEqual([])
-  })
+  scenario(
+    'a record with any timestamp is retried once and dead-lettered, its own timestamp kept in a header',
+    async world => {
+      const group = world.name('group')
+      const topic = await topicWith(world, 'orders', { 'message.timestamp.after.max.ms': anyTime })
+      const [retryTopic, dlqTopic] = await Promise.all([topicWith(world, 'retries'), topicWith(world, 'dlq')])
+      const now = Date.now()
+      const timestamps = [
+        ...[-1, 0, 1, -86_400_000, -2, now, now - hour, now + hour / 2, now + 2 * hour, now * 1_000],
+        ...[Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER + 1],
+        ...fc.sample(fc.maxSafeInteger(), 20),
+      ]
+      const records = fc.sample(anyRecord, timestamps.length).map((record, at) => ({
+        ...record,
+        timestamp: timestamps[at]!,
+      }))
+      await write(world, topic, records)
+      const run = world.client({ group, retryTopic, dlqTopic })
+      await failAll(run, topic, records.length)
+      expect(heldOf(run)).toEqual([])
+      await Promise.all([run.committed(topic, 0, records.length), run.committed(retryTopic, 0, records.length)])
+      const fates = await Fates.of(group, retryTopic, dlqTopic)
+      records.forEach((record, at) => {
+        const [retries, dead] = fates.at(at)
+        expect([retries.length, dead.length]).toEqual([1, 1])
+        for (const copy of [...retries, ...dead]) {
+          expect(fates.content(copy)).toEqual(fates.content(record))
+          expect(fates.own(copy, 'org_timestamp')).toBe(String(record.timestamp))
+          // Kafka 4 refuses what is more than an hour ahead.
+          if (record.timestamp < now + hour) expect(copy.timestamp).toBe(record.timestamp)
+          else expect(Math.abs(copy.timestamp - now)).toBeLessThan(hour)
+        }
+      })
+      // What was refused and went on at another time is no error.
+      expect(run.errors.values).toEqual([])
+    },
+  )
 
-  scenario('records up to the limit of a topic: copied with what headers there is room for', async world => {
+  scenario('a record up to the size limit of a topic is copied with the headers that fit', async world => {
     const group = world.name('group')
     const limit = 8_192
     const settings = { 'max.message.bytes': String(limit) }
@@ -170,7 +173,7 @@ describeKafka('the last resort takes what Kafka took', () => {
     expect([fates.own(least!, 'error_name'), fates.own(least!, 'retries')]).toEqual([undefined, '1'])
   })
 
-  scenario('a record that its producer compressed is copied, though it is larger than the limit', async world => {
+  scenario('a compressed record is copied although its uncompressed size exceeds the limit', async world => {
     const group = world.name('group')
     const settings = { 'max.message.bytes': '20000' }
     const names = ['orders', 'retries', 'dlq'].map(name => topicWith(world, name, settings))
@@ -201,7 +204,7 @@ describeKafka('the last resort takes what Kafka took', () => {
     expect(written).toEqual([true, true])
   })
 
-  scenario('any keys, values and headers are retried and dead-lettered', async world => {
+  scenario('a record with any key, value and headers is retried and dead-lettered', async world => {
     const group = world.name('group')
     const names = ['orders', 'retries', 'dlq'].map(name => topicWith(world, name))
     const [topic, retryTopic, dlqTopic] = (await Promise.all(names)) as [string, string, string]

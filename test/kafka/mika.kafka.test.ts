@@ -65,7 +65,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
   })
 
   describe.each(['', '-dev'])("in one group, with the suffix '%s'", suffix => {
-    scenario('has its retries, compressed by snappy, acked here, or failed on to the DLQ', async world => {
+    scenario('has its retries, compressed by snappy, acked here, or failed here to the DLQ', async world => {
       const { orders, retryTopic, dlqTopic } = await shop(world, { suffix })
       const group = world.name('group')
       const fullGroup = group + suffix
@@ -120,7 +120,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
     })
 
     scenario(
-      'reads retries from here as its own, counts on, and goes to the DLQ when they are used up',
+      'reads retries of this library as its own, continues their count, and dead-letters them when they are used up',
       async world => {
         const { orders, retryTopic, dlqTopic } = await shop(world, { suffix })
         const group = world.name('group')
@@ -162,7 +162,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
       },
     )
 
-    scenario('has its dead letters replayed here, their count of retries kept', async world => {
+    scenario('has its dead letters replayed here, with their count of retries', async world => {
       const { orders, retryTopic, dlqTopic } = await shop(world, { suffix })
       const group = world.name('group')
       const fullGroup = group + suffix
@@ -208,7 +208,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
       })
     })
 
-    scenario('replays the dead letters from here, their count of retries kept', async world => {
+    scenario('replays dead letters of this library, with their count of retries', async world => {
       const { orders, retryTopic, dlqTopic } = await shop(world, { suffix })
       const group = world.name('group')
       const run = world.client({ group, retryTopic, dlqTopic, suffix })
@@ -234,29 +234,32 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
     })
   })
 
-  scenario('is in one group with this library, by cooperative-sticky, and leaves it what it had', async world => {
-    const { orders, retryTopic, dlqTopic } = await shop(world)
-    const names = { group: world.name('group'), retryTopic, dlqTopic }
-    const record = (value: string) => ({ key: null, value: Buffer.from(value), timestamp: at })
-    const mika = await go({ ...names, topics: [{ name: orders, retries: 1, dlq: true }] })
-    await mika.produce(orders, [record('a'), record('b')])
-    await mika.delivered(2)
+  scenario(
+    'shares a group with this library by cooperative-sticky, and its partitions move here when it leaves',
+    async world => {
+      const { orders, retryTopic, dlqTopic } = await shop(world)
+      const names = { group: world.name('group'), retryTopic, dlqTopic }
+      const record = (value: string) => ({ key: null, value: Buffer.from(value), timestamp: at })
+      const mika = await go({ ...names, topics: [{ name: orders, retries: 1, dlq: true }] })
+      await mika.produce(orders, [record('a'), record('b')])
+      await mika.delivered(2)
 
-    const run = world.client(names)
-    const seen = new Collected(run.client.topic(orders, { retries: 1, dlq: true }).pipe(tap(record => record.ack())))
-    run.client.start()
-    await run.event('state', ({ state }) => state === 'running')
-    // Whoever of the two has the partition by now.
-    await mika.produce(orders, [record('c')])
-    await mika.stop()
-    await lastValueFrom(run.client.publish({ topic: orders, value: 'd' }))
-    await run.committed(orders, 0, 4)
-    expect(texts(seen).at(-1)).toBe('d')
-    expect(['c', 'd']).toEqual(expect.arrayContaining(texts(seen)))
-  })
+      const run = world.client(names)
+      const seen = new Collected(run.client.topic(orders, { retries: 1, dlq: true }).pipe(tap(record => record.ack())))
+      run.client.start()
+      await run.event('state', ({ state }) => state === 'running')
+      // Whoever of the two has the partition by now.
+      await mika.produce(orders, [record('c')])
+      await mika.stop()
+      await lastValueFrom(run.client.publish({ topic: orders, value: 'd' }))
+      await run.committed(orders, 0, 4)
+      expect(texts(seen).at(-1)).toBe('d')
+      expect(['c', 'd']).toEqual(expect.arrayContaining(texts(seen)))
+    },
+  )
 
   describe('in another group', () => {
-    scenario('shares retry and DLQ topic, and each passes over what is the other’s', async world => {
+    scenario('shares retry and DLQ topic, and each skips the other’s copies', async world => {
       const suffix = '-dev'
       const { orders, retryTopic, dlqTopic } = await shop(world, { suffix })
       // One name begins with the other.
@@ -307,7 +310,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
       }
     })
 
-    scenario('leaves this group’s headers alone on a record of both, and this one its', async world => {
+    scenario('leaves this group’s headers unchanged on a record of both groups, and vice versa', async world => {
       const { orders, retryTopic, dlqTopic } = await shop(world)
       const [ours, theirs] = [world.name('ours'), world.name('theirs')]
       const marks = (group: string, retries: number): HeaderPair[] => [
@@ -351,7 +354,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
     })
   })
 
-  scenario('changes hands with this library any number of times, and no byte of a record', async world => {
+  scenario('exchanges a record with this library any number of times, without changing a byte', async world => {
     const { orders, retryTopic, dlqTopic } = await shop(world, { partitions: 4 })
     const group = world.name('group')
     const names = { group, retryTopic, dlqTopic }

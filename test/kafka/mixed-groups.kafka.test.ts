@@ -15,7 +15,7 @@ type Lost = Extract<ClientEvent, { type: 'lost' }>
 const partitions = 6
 const all = Array.from({ length: partitions }, (_, partition) => partition)
 
-describeKafka('groups whose members join by different protocols', () => {
+describeKafka('groups whose members use different protocols', () => {
   const backend = kafkaBackend(() => kafkaBrokers)
   const scenario = scenarios(backend)
   beforeAll(() => backend.open())
@@ -63,7 +63,7 @@ describeKafka('groups whose members join by different protocols', () => {
     ['consumer', 'classic'],
   ] as const) {
     scenario(
-      `change from ${from} to ${to} member by member, and settle each record, none twice but of lost partitions`,
+      `change from ${from} to ${to} member by member, and settle each record, only those of lost partitions twice`,
       async world => {
         const group = world.name('group')
         const topic = await world.topic('orders', partitions)
@@ -110,7 +110,7 @@ describeKafka('groups whose members join by different protocols', () => {
     )
   }
 
-  scenario('have plain kafkajs consumers beside members of the consumer protocol', async world => {
+  scenario('contain plain kafkajs consumers and members of the consumer protocol', async world => {
     const group = world.name('group')
     const topic = await world.topic('orders', partitions)
     const settled: string[] = []
@@ -155,7 +155,7 @@ describeKafka('groups whose members join by different protocols', () => {
     ['consumer', 'classic'],
     ['consumer', 'consumer'],
   ] as const) {
-    scenario(`have Kafka's own consumer (${java}) beside a member of ours (${mine})`, async world => {
+    scenario(`contain Kafka's own consumer (${java}) and a member of this library (${mine})`, async world => {
       const group = world.name('group')
       const topic = await world.topic('orders', partitions)
       const settled: string[] = []

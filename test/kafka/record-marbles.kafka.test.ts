@@ -12,7 +12,7 @@ describeKafka('a recording of a client on Kafka', () => {
   afterAll(() => backend.close())
   const scenario = scenarios(backend)
 
-  scenario('shows what became of its records, and is a marble test that passes', async world => {
+  scenario('shows the outcome of its records, and is a marble test that passes', async world => {
     const [topic, retryTopic, dlqTopic] = await Promise.all([
       world.topic('orders'),
       world.topic('retries'),

@@ -7,7 +7,7 @@ import { scenarios } from '../contract/world'
 import { describeKafka, kafkaBrokers } from './describe-kafka'
 import { type Order, orderBytes, orderSchema, SchemaRegistry } from './schema-registry'
 
-describeKafka('a schema registry that goes down and comes back', () => {
+describeKafka('a schema registry that is stopped and started again', () => {
   const backend = kafkaBackend(() => kafkaBrokers)
   const registry = new SchemaRegistry()
   registry.schemas.set(7, orderSchema)

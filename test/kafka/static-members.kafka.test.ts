@@ -47,26 +47,29 @@ describeOwnKafka('static members', () => {
     const rebalances = ({ events }: Run) =>
       events.values.filter(({ type }) => type === 'assigned' || type === 'revoked' || type === 'lost').length
 
-    scenario(`have what they had when they are back, and no other notices (${groupProtocol})`, async world => {
-      const topic = await world.topic('orders', 4)
-      const one = member(world, topic, 'one')
-      const two = member(world, topic, 'two')
-      await Promise.all([has(one.run, 2), has(two.run, 2)])
-      const [before, rebalanced] = [held(one.run), rebalances(two.run)]
-      await one.run.client.closeGracefully()
-      const back = member(world, topic, 'one')
-      await has(back.run, 2)
-      expect(held(back.run)).toEqual(before)
-      await backend.publish(
-        topic,
-        [0, 1, 2, 3].flatMap(partition => numbered(0, 1, partition)),
-      )
-      await Promise.all([back.seen.count(2), two.seen.count(2)])
-      expect(rebalances(two.run)).toBe(rebalanced)
-    })
+    scenario(
+      `get their partitions again when they are back, without a rebalance of other members (${groupProtocol})`,
+      async world => {
+        const topic = await world.topic('orders', 4)
+        const one = member(world, topic, 'one')
+        const two = member(world, topic, 'two')
+        await Promise.all([has(one.run, 2), has(two.run, 2)])
+        const [before, rebalanced] = [held(one.run), rebalances(two.run)]
+        await one.run.client.closeGracefully()
+        const back = member(world, topic, 'one')
+        await has(back.run, 2)
+        expect(held(back.run)).toEqual(before)
+        await backend.publish(
+          topic,
+          [0, 1, 2, 3].flatMap(partition => numbered(0, 1, partition)),
+        )
+        await Promise.all([back.seen.count(2), two.seen.count(2)])
+        expect(rebalances(two.run)).toBe(rebalanced)
+      },
+    )
 
     scenario(
-      `have their place again, killed, once its session is over at the latest (${groupProtocol})`,
+      `get their partitions again after a kill, once the session is over at the latest (${groupProtocol})`,
       async world => {
         const topic = await world.topic('orders')
         await backend.publish(topic, numbered(0, 1))
@@ -98,25 +101,28 @@ describeOwnKafka('static members', () => {
       },
     )
 
-    scenario(`of one name are not two at a time, and the refused one is told so (${groupProtocol})`, async world => {
-      const topic = await world.topic('orders')
-      const first = member(world, topic, 'one')
-      await has(first.run, 1)
-      const second = member(world, topic, 'one')
-      const [stays, refused] = groupProtocol === 'classic' ? [second, first] : [first, second]
-      refused.run.expected = [groupProtocol === 'classic' ? ConfigurationError : ConnectionError]
-      const [error] = await refused.run.errors.count(1)
-      expect(error!.message).toContain("instanceId 'one'")
-      await has(stays.run, 1)
-      await backend.publish(topic, numbered(0, 1))
-      await stays.seen.count(1)
-      if (groupProtocol === 'classic') {
-        expect(await first.run.client.closed).toMatchObject({ error: { code: 'RXMIKA_CONFIGURATION' } })
-      } else {
-        // It waits, and has the place once that is free.
-        await first.run.client.closeGracefully()
-        await has(second.run, 1)
-      }
-    })
+    scenario(
+      `with the same name exclude each other, and the refused one reports that (${groupProtocol})`,
+      async world => {
+        const topic = await world.topic('orders')
+        const first = member(world, topic, 'one')
+        await has(first.run, 1)
+        const second = member(world, topic, 'one')
+        const [stays, refused] = groupProtocol === 'classic' ? [second, first] : [first, second]
+        refused.run.expected = [groupProtocol === 'classic' ? ConfigurationError : ConnectionError]
+        const [error] = await refused.run.errors.count(1)
+        expect(error!.message).toContain("instanceId 'one'")
+        await has(stays.run, 1)
+        await backend.publish(topic, numbered(0, 1))
+        await stays.seen.count(1)
+        if (groupProtocol === 'classic') {
+          expect(await first.run.client.closed).toMatchObject({ error: { code: 'RXMIKA_CONFIGURATION' } })
+        } else {
+          // It waits, and has the place once that is free.
+          await first.run.client.closeGracefully()
+          await has(second.run, 1)
+        }
+      },
+    )
   }
 })

@@ -39,47 +39,50 @@ describeKafka('a client that is instrumented', () => {
     for (const api of [context, propagation, trace, metrics]) api.disable()
   })
 
-  scenario('is one trace from the first publish to the replayed dead letter, headers byte for byte', async world => {
-    const topic = await world.topic('orders')
-    const [retryTopic, dlqTopic] = [await world.topic('retries'), await world.topic('dead')]
-    const run = world.client({ group: world.name('group'), retryTopic, dlqTopic })
-    const instrumented = instrument(run.client)
-    let isMended = false
-    run.client
-      .topic(topic, { retries: 1, dlq: true, backoff: fixed(50) })
-      .pipe(handle(async () => (isMended ? undefined : Promise.reject(new RangeError('no')))))
-      .subscribe()
-    await run.start()
-    await firstValueFrom(run.client.publish({ topic, key: 'k', value: 'v', headers: { own: 'x' } }))
-    await run.event('dead-lettered')
-    isMended = true
-    await lastValueFrom(run.client.replayDlq())
-    await run.committed(dlqTopic, 0, 1)
-    instrumented.unsubscribe()
+  scenario(
+    'has one trace from the first publish to the replayed dead letter, with headers byte for byte',
+    async world => {
+      const topic = await world.topic('orders')
+      const [retryTopic, dlqTopic] = [await world.topic('retries'), await world.topic('dead')]
+      const run = world.client({ group: world.name('group'), retryTopic, dlqTopic })
+      const instrumented = instrument(run.client)
+      let isMended = false
+      run.client
+        .topic(topic, { retries: 1, dlq: true, backoff: fixed(50) })
+        .pipe(handle(async () => (isMended ? undefined : Promise.reject(new RangeError('no')))))
+        .subscribe()
+      await run.start()
+      await firstValueFrom(run.client.publish({ topic, key: 'k', value: 'v', headers: { own: 'x' } }))
+      await run.event('dead-lettered')
+      isMended = true
+      await lastValueFrom(run.client.replayDlq())
+      await run.committed(dlqTopic, 0, 1)
+      instrumented.unsubscribe()
 
-    const spans = exporter.getFinishedSpans()
-    expect(new Set(spans.map(traceOf)).size).toBe(1)
-    const names = spans.map(({ name }) => name)
-    for (const name of [
-      ...[`send ${topic}`, `process ${topic}`, `settle ${topic}`, `send ${retryTopic}`, `process ${retryTopic}`],
-      ...[`send ${dlqTopic}`, `process ${dlqTopic}`, `settle ${dlqTopic}`],
-    ]) {
-      expect(
-        names.filter(each => each === name),
-        name,
-      ).toHaveLength(1)
-    }
-    const send = spans.find(({ name }) => name === `send ${topic}`)!
-    expect(send.kind).toBe(SpanKind.PRODUCER)
-    const stored = await Promise.all([topic, retryTopic, dlqTopic].map(name => backend.records(name)))
-    for (const [record] of stored) {
-      const [[, traceparent]] = record!.headers.filter(([name]) => name === 'traceparent') as [[string, Buffer]]
-      expect(String(traceparent)).toBe(`00-${traceOf(send)}-${idOf(send)}-01`)
-    }
-  })
+      const spans = exporter.getFinishedSpans()
+      expect(new Set(spans.map(traceOf)).size).toBe(1)
+      const names = spans.map(({ name }) => name)
+      for (const name of [
+        ...[`send ${topic}`, `process ${topic}`, `settle ${topic}`, `send ${retryTopic}`, `process ${retryTopic}`],
+        ...[`send ${dlqTopic}`, `process ${dlqTopic}`, `settle ${dlqTopic}`],
+      ]) {
+        expect(
+          names.filter(each => each === name),
+          name,
+        ).toHaveLength(1)
+      }
+      const send = spans.find(({ name }) => name === `send ${topic}`)!
+      expect(send.kind).toBe(SpanKind.PRODUCER)
+      const stored = await Promise.all([topic, retryTopic, dlqTopic].map(name => backend.records(name)))
+      for (const [record] of stored) {
+        const [[, traceparent]] = record!.headers.filter(([name]) => name === 'traceparent') as [[string, Buffer]]
+        expect(String(traceparent)).toBe(`00-${traceOf(send)}-${idOf(send)}-01`)
+      }
+    },
+  )
 
   scenario(
-    'goes with kafkajs’s own instrumentation: each has its spans, once, and reads the other’s context',
+    'works with kafkajs’s own instrumentation: each has its spans once, and reads the other’s context',
     async world => {
       const [there, back] = [await world.topic('there'), await world.topic('back')]
       const instrumentation = new KafkaJsInstrumentation()
@@ -130,7 +133,7 @@ describeKafka('a client that is instrumented', () => {
     },
   )
 
-  scenario('shows lag that moves, also of a topic that is paused or has no subscriber', async world => {
+  scenario('shows the current lag, even of a topic that is paused or has no subscriber', async world => {
     const [read, paused, nobody] = [await world.topic('read'), await world.topic('paused'), await world.topic('nobody')]
     const run = world.client({ group: world.name('group') })
     run.client.topic(read).subscribe(record => record.ack())
@@ -156,7 +159,7 @@ describeOwnKafka('the health of a client', () => {
   const kafka = ownKafka()
   const { scenario } = kafka
 
-  scenario('shows a broker that hangs and one that is gone within 10 s, and that it is back', async world => {
+  scenario('shows within 10 s that a broker hangs, that it is down, and that it is back', async world => {
     const topic = await world.topic('orders')
     // One reads, one has all it needs and asks for nothing: it is no member, and publishes now and then.
     const reading = world.client({ group: world.name('group') })

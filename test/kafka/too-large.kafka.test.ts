@@ -13,7 +13,7 @@ describeKafka('a copy that the broker refuses as too large', () => {
   afterAll(() => backend.close())
   const scenario = scenarios(backend)
 
-  scenario('goes to the next step, and keeps no other of its batch', async world => {
+  scenario('goes to the next step, and does not affect the rest of its batch', async world => {
     const [topic, dlqTopic] = await Promise.all([world.topic('orders'), world.topic('dlq')])
     const retryTopic = world.name('retries')
     const configEntries = [{ name: 'max.message.bytes', value: '20000' }]

@@ -12,7 +12,7 @@ import { createTopic } from './create-topic'
 import { describeOwnKafka } from './describe-kafka'
 import { ownKafka } from './own-kafka'
 
-describeOwnKafka('a log that an unclean election cut off', () => {
+describeOwnKafka('a log that an unclean election truncated', () => {
   const kafka = ownKafka({ brokers: 3 })
   const { scenario } = kafka
   let admin: Admin
@@ -44,7 +44,7 @@ describeOwnKafka('a log that an unclean election cut off', () => {
   const troubles = (member: Member) =>
     member.events.values.flatMap(event => (event.type === 'trouble' ? [event.error] : []))
 
-  scenario('is read again from where it parts from the one that was read, and that is reported', async world => {
+  scenario('is read again from the offset where it diverges, and that is reported', async world => {
     const topic = world.name('orders')
     // Whoever coordinates the group stays, and so do two of the three that elect.
     await world.topic('any')

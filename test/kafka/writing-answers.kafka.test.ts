@@ -16,7 +16,7 @@ import type { ProduceFate, ProxiedBatch } from './produce-passage'
 const refuses: ProduceFate = { append: false, answer: errorCode.NOT_ENOUGH_REPLICAS }
 const passes: ProduceFate = { append: true }
 
-describeOwnKafka('whatever a real leader answers to a batch', () => {
+describeOwnKafka('every answer of a real leader to a batch', () => {
   const kafka = ownKafka({ proxied: true })
   const { backend, scenario } = kafka
 
@@ -121,7 +121,7 @@ describeOwnKafka('whatever a real leader answers to a batch', () => {
   })
 
   for (const arrives of ['before', 'after'] as const) {
-    scenario(`keeps the order when what was given up arrives ${arrives} what follows it`, async world => {
+    scenario(`keeps the order when a batch that was given up arrives ${arrives} the following one`, async world => {
       const topic = await world.topic('late')
       const run = world.client({ brokers: kafka.server.brokers })
       run.expected = [PublishError]
@@ -143,7 +143,7 @@ describeOwnKafka('whatever a real leader answers to a batch', () => {
     })
   }
 
-  scenario('knows a repetition again, however late the first attempt arrives', async world => {
+  scenario('recognises a repetition, however late the first attempt arrives', async world => {
     const topic = await world.topic('repeated')
     const run = world.client({ brokers: kafka.server.brokers })
     await run.start()
@@ -369,7 +369,7 @@ describeOwnKafka('whatever a real leader answers to a batch', () => {
     return driver
   }
 
-  scenario('what is acknowledged stands where it was told, once and in order (generated)', async world => {
+  scenario('acknowledged records are in the log once, in order, at the reported place (generated)', async world => {
     const seed = Number(process.env.RXMIKA_SEED ?? Date.now() % 2 ** 31)
     console.info(`answers to batches: RXMIKA_SEED=${seed}`)
     const driver = await connected(world)

@@ -63,7 +63,7 @@ describe('read', () => {
       ).toBe('|')
     }))
 
-  it('goes on at the new start when retention deletes what comes next, and says so', () =>
+  it('continues at the new log start when retention deletes the next records, and reports that', () =>
     runMarbles(
       ({ createClient, broker, at, expectObservable, expectErrors }) => {
         broker.publish('orders', values('a', 'b'))

@@ -97,7 +97,7 @@ describeOwnKafka('a broker understands', () => {
     }
   })
 
-  it('Metadata in every version, by name and by id, and creates nothing that is looked for', async () => {
+  it('Metadata in every version, by name and by id, without creating the requested topics', async () => {
     for (const version of broker.versionsOf(metadata)) {
       const { brokers, topics } = await ask(version)
       expect(brokers.length, `version ${version}`).toBe(1)
@@ -211,7 +211,7 @@ describeOwnKafka('a broker understands', () => {
     }
   })
 
-  it('a log that ends before a position: Fetch names where they part', async () => {
+  it('a log that ends before a position: Fetch returns the offset where they diverge', async () => {
     const partitions = [
       { partition: 1, currentLeaderEpoch: 0, fetchOffset: 5, lastFetchedEpoch: 0, partitionMaxBytes: 1024 },
     ]
@@ -220,7 +220,7 @@ describeOwnKafka('a broker understands', () => {
     expect(response.responses[0]!.partitions[0]!.divergingEpoch).toEqual({ epoch: 0, endOffset: 0 })
   })
 
-  it('the classic protocol in every version, static members where there are any', async () => {
+  it('the classic protocol in every version, with static members where supported', async () => {
     const versions = broker.versionsOf(joinGroup)
     expect(versions.length).toBeGreaterThan(3)
     const of = (message: Parameters<RawConnection['versionsOf']>[0], like: number) => {

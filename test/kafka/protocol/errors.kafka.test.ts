@@ -5,7 +5,7 @@ import { KAFKA_VERSION } from '../java'
 import { runOnKafkaClasses } from './java-program'
 
 describeOwnKafka('the table of error codes', () => {
-  it('says what Kafka says itself of every code', async () => {
+  it("agrees with Kafka's own classes about every code", async () => {
     const lines = await runOnKafkaClasses('KafkaErrors.java')
     const unknownLeaderEpoch = 75
     expect(lines.length).toBeGreaterThan(100)

@@ -9,7 +9,7 @@ import { readByKafka } from './read-by-kafka'
 const runs = 25
 
 describeOwnKafka("Kafka's own classes", () => {
-  it('read every request and response as it was meant, and write the same bytes', async () => {
+  it('read every request and response correctly, and write the same bytes', async () => {
     const cases = messageHalves.flatMap(half =>
       fc.sample(anyStruct(half.fields, half.version), runs).map(value => ({ half, value, bytes: half.encode(value) })),
     )
@@ -23,7 +23,7 @@ describeOwnKafka("Kafka's own classes", () => {
     })
   })
 
-  it('say of the vectors what is kept of them', async () => {
+  it('confirm the stored test vectors', async () => {
     const answers = await readByKafka(vectors)
     expect(answers).toEqual(vectors.map(({ hex, json }) => ({ hex, json })))
   })

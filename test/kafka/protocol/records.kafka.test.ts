@@ -8,7 +8,7 @@ import { runOnKafkaClasses } from './java-program'
 const base64 = (bytes: Buffer | null) => bytes?.toString('base64') ?? null
 
 describeOwnKafka("Kafka's own classes", () => {
-  it('read record batches as they were meant: any timestamp, header and null', async () => {
+  it('read record batches correctly, with any timestamp, header and null', async () => {
     const cases = fc.sample(fc.tuple(anyRecords, anySequence), 300)
     const batches = cases.map(([records, sequence]) => encodeRecordBatch(records, sequence).toString('hex'))
     const lines = await runOnKafkaClasses('KafkaRecords.java', `${batches.join('\n')}\n`)
