@@ -15,7 +15,7 @@ const words = {
 }
 
 describe('breaker', () => {
-  it('lets failures pass while no more of them come in that time than it allows', () => {
+  it('lets failures pass while there are no more within that time than it allows', () => {
     const scheduler = testScheduler()
     scheduler.run(({ hot, expectObservable, flush }) => {
       const client = new StubClient({ scheduler })
@@ -28,7 +28,7 @@ describe('breaker', () => {
     })
   })
 
-  it('holds the failure that is one too many, and all that follow it', () => {
+  it('holds the first failure beyond the limit, and all later ones', () => {
     const scheduler = testScheduler()
     scheduler.run(({ hot, expectObservable, flush }) => {
       const client = new StubClient({ scheduler })
@@ -45,7 +45,7 @@ describe('breaker', () => {
     })
   })
 
-  it('counts a failure no more once it is exactly that old', () => {
+  it('does not count a failure that is exactly as old as `within`', () => {
     const scheduler = testScheduler()
     scheduler.run(({ hot, expectObservable, flush }) => {
       const client = new StubClient({ scheduler })
@@ -58,7 +58,7 @@ describe('breaker', () => {
     })
   })
 
-  it('sends on what it holds, in its order, when the topic is resumed', () => {
+  it('passes on the failures it holds, in order, when the topic is resumed', () => {
     const scheduler = testScheduler()
     scheduler.run(({ hot, expectObservable, flush }) => {
       const resumed = hot(' -------r', { r: undefined })
@@ -72,7 +72,7 @@ describe('breaker', () => {
     })
   })
 
-  it('counts afresh after that: what it held and what passed before count no more', () => {
+  it('starts its count again after a resume: held and earlier failures do not count', () => {
     const scheduler = testScheduler()
     scheduler.run(({ hot, expectObservable, flush }) => {
       const resumed = hot(' ---r', { r: undefined })
@@ -87,7 +87,7 @@ describe('breaker', () => {
     })
   })
 
-  it('keeps what it holds from the step after it', () => {
+  it('does not pass held failures to the next step', () => {
     const scheduler = testScheduler()
     scheduler.run(({ hot, cold, expectObservable, flush }) => {
       const resumed = hot(' ------r', { r: undefined })
@@ -101,7 +101,7 @@ describe('breaker', () => {
     })
   })
 
-  it('lets what is completed pass at any time, and counts it not', () => {
+  it('lets completed records pass at any time, and does not count them', () => {
     const scheduler = testScheduler()
     scheduler.run(({ hot, expectObservable, flush }) => {
       const client = new StubClient({ scheduler })
@@ -115,7 +115,7 @@ describe('breaker', () => {
     })
   })
 
-  it('drops what is no longer ours when the topic is resumed', () => {
+  it('drops failures of ended assignments when the topic is resumed', () => {
     const scheduler = testScheduler()
     scheduler.run(({ hot, expectObservable, flush }) => {
       const resumed = hot(' -----r', { r: undefined })
@@ -130,7 +130,7 @@ describe('breaker', () => {
     })
   })
 
-  it('completes with its source, or when what it holds was sent on', () => {
+  it('completes with its source, or once the held failures have passed', () => {
     const scheduler = testScheduler()
     scheduler.run(({ hot, cold, expectObservable }) => {
       const resumed = hot(' -----r', { r: undefined })
@@ -153,7 +153,7 @@ describe('breaker', () => {
     })
   })
 
-  it('leaves its source, and waits for no resume, when it is unsubscribed', () => {
+  it('unsubscribes from its source, and does not wait for a resume, when it is unsubscribed', () => {
     const scheduler = testScheduler()
     scheduler.run(({ hot, expectObservable, expectSubscriptions }) => {
       const resumed = hot<undefined>('------r')
@@ -168,7 +168,7 @@ describe('breaker', () => {
     })
   })
 
-  it('trips at the first failure where none is allowed', () => {
+  it('trips at the first failure if none is allowed', () => {
     const client = new StubClient()
     of(failure('a'), failure('b'))
       .pipe(breaker(client, { failures: 0, within: 1 }))
@@ -177,7 +177,7 @@ describe('breaker', () => {
     expect(client.floods).toHaveLength(1)
   })
 
-  it('counts each topic for itself where one route is given to several', () => {
+  it('counts each topic separately if several topics share a route', () => {
     const client = new StubClient()
     const route = breaker(client, { failures: 1, within: 100 })
     const passed: string[] = []
@@ -190,7 +190,7 @@ describe('breaker', () => {
     expect(client.floods).toEqual([])
   })
 
-  it('goes on in order when the topic is resumed by a listener of its error', () => {
+  it('continues in order when a listener of its error resumes the topic', () => {
     const client = new StubClient({ resumed: of(undefined) })
     const passed: string[] = []
     of(failure('a'), failure('b'), failure('c'))
@@ -201,7 +201,7 @@ describe('breaker', () => {
     expect(client.held).toEqual([])
   })
 
-  it('trips anew for what fails while it sends on what it held', () => {
+  it('trips again for failures that arrive while it passes on the held ones', () => {
     const resumed = new Subject<void>()
     const client = new StubClient({ resumed })
     const input = new Subject<Failed>()
@@ -218,7 +218,7 @@ describe('breaker', () => {
     expect(client.floods).toHaveLength(2)
   })
 
-  it('refuses options that cannot work when it is made', () => {
+  it('refuses invalid options when it is created', () => {
     const client = new StubClient()
     for (const bad of [-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
       expect(() => breaker(client, { failures: bad, within: 1 })).toThrow(ConfigurationError)

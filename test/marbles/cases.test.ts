@@ -61,7 +61,7 @@ describe.each(Object.entries(operators))('RxJS’s cases: %s', (name, operator) 
   it('source error', () => void run('a-#', 'a-#'))
   it('early unsubscribe', () => void run('a-b-c-|', 'a-b', '---!', '^--!'))
 
-  it('leaves a synchronous source when nobody wants more', () => {
+  it('unsubscribes from a synchronous source when its subscriber has unsubscribed', () => {
     const owner = new FakeOwner()
     const records = recordsOf(owner)
     const given: string[] = []
@@ -78,7 +78,7 @@ describe.each(Object.entries(operators))('RxJS’s cases: %s', (name, operator) 
 
   // A fork has none: a branch that throws is in its own tests.
   if (name !== 'fork')
-    it('a user’s function that throws fails its record alone, and the stream goes on', () => {
+    it('a user’s function that throws fails only its record, and the stream continues', () => {
       const owner = new FakeOwner()
       const source = new Subject<ConsumeRecord>()
       const seen: string[] = []
@@ -99,7 +99,7 @@ describe.each(Object.entries(operators))('RxJS’s cases: %s', (name, operator) 
       expect(b.settled).toBe(true)
     })
 
-  it('keeps its order when what it emits makes its source emit', () => {
+  it('keeps its order when an emission makes its source emit', () => {
     const owner = new FakeOwner()
     const source = new Subject<ConsumeRecord>()
     const { a, b, c } = recordsOf(owner)
@@ -115,7 +115,7 @@ describe.each(Object.entries(operators))('RxJS’s cases: %s', (name, operator) 
     expect(seen).toEqual(['a', 'b', 'c'])
   })
 
-  it('subscribes once for each subscriber, and each has a state of its own', () => {
+  it('subscribes once for each subscriber, with separate state', () => {
     const owner = new FakeOwner()
     const source = new Subject<ConsumeRecord>()
     const output = source.pipe(operator())

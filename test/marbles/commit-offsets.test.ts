@@ -53,7 +53,7 @@ describe('commitOffsets: one in flight, the newest wins', () => {
       expectRequests(commits).toBe(requests)
     }))
 
-  it('commits the newest of what came meanwhile, never two at a time', () =>
+  it('commits the newest position that came meanwhile, never two at a time', () =>
     run(({ points, driver, expectPoints, expectRequests, expectInFlight }) => {
       const commits = driver('-----|')
       const input = points('--1-2-3---4---|')
@@ -68,7 +68,7 @@ describe('commitOffsets: one in flight, the newest wins', () => {
       ])
     }))
 
-  it('commits all partitions in one request, each at its newest', () =>
+  it('commits the newest position of all partitions in one request', () =>
     run(({ points, driver, expectPoints, expectRequests }) => {
       const commits = driver('-----|')
       const input = points('-1-a2b---------|')
@@ -78,7 +78,7 @@ describe('commitOffsets: one in flight, the newest wins', () => {
       expectRequests(commits).toBe(requests, { x: '2b' })
     }))
 
-  it('never commits a lower position, nor one twice', () =>
+  it('never commits a lower position, or the same one twice', () =>
     run(({ points, driver, expectPoints, expectRequests }) => {
       const commits = driver('--|')
       const input = points('-3--3-2-1-4-3-4--5-|')
@@ -88,7 +88,7 @@ describe('commitOffsets: one in flight, the newest wins', () => {
       expectRequests(commits).toBe(requests)
     }))
 
-  it('never commits a lower position or one twice that came while another was in flight', () =>
+  it('never commits a lower position, or the same one twice, that came while another was in flight', () =>
     run(({ points, driver, expectPoints, expectRequests }) => {
       const commits = driver('-----|')
       const input = points('-3-5-4-3-5------|')
@@ -98,7 +98,7 @@ describe('commitOffsets: one in flight, the newest wins', () => {
       expectRequests(commits).toBe(requests)
     }))
 
-  it('commits another metadata beside the same position, but not what is there already', () => {
+  it('commits the same position with other metadata, but not with the same metadata', () => {
     const points = new Subject<CommitPoint>()
     const answers: Subject<never>[] = []
     const asked: (string | undefined)[] = []
@@ -118,7 +118,7 @@ describe('commitOffsets: one in flight, the newest wins', () => {
     expect(committed).toEqual([at(5, { metadata: 'x' }), at(5, { metadata: 'y' })])
   })
 
-  it('commits a metadata again where the broker may have taken another one that it refused', () =>
+  it('commits metadata again if the broker may have accepted another one that it refused', () =>
     run(({ hot, cold, expectObservable }) => {
       const answers = ['-|', '-#', '-|']
       const asked: string[] = []
@@ -132,7 +132,7 @@ describe('commitOffsets: one in flight, the newest wins', () => {
       expectObservable(input.pipe(commitOffsets({ commit }))).toBe(expected, values)
     }))
 
-  it('takes topics and partitions for different that only look alike', () => {
+  it('distinguishes topics and partitions whose names look alike', () => {
     const driver = instantDriver()
     from([at(1, { topic: 'a/1', partition: 1 }), at(1, { topic: 'a', partition: 1 }), at(1, { topic: 'a/1/1' })])
       .pipe(commitOffsets(driver))
@@ -142,7 +142,7 @@ describe('commitOffsets: one in flight, the newest wins', () => {
 })
 
 describe('commitOffsets: assignments', () => {
-  it('drops a point whose assignment has ended before it came', () =>
+  it('drops a point whose assignment had ended before it came', () =>
     run(({ points, driver, endsAt, expectPoints, expectRequests }) => {
       const commits = driver('-|')
       const owner = endsAt('---x')
@@ -153,7 +153,7 @@ describe('commitOffsets: assignments', () => {
       expectRequests(commits).toBe(requests)
     }))
 
-  it('drops a point whose assignment ends while it waits, and commits what others have', () =>
+  it('drops a point whose assignment ends while it waits, and commits those of other assignments', () =>
     run(({ points, driver, endsAt, expectPoints, expectRequests }) => {
       const commits = driver('-----|')
       const owner = endsAt('----x')
@@ -165,7 +165,7 @@ describe('commitOffsets: assignments', () => {
       expectRequests(commits).toBe(requests)
     }))
 
-  it('says nothing of a commit in flight when its assignment ended: it may not have been sent', () =>
+  it('emits nothing for a commit in flight when its assignment ended: it may not have been sent', () =>
     run(({ points, driver, endsAt, expectPoints }) => {
       const commits = driver('-----|')
       const owner = endsAt('---x')
@@ -185,7 +185,7 @@ describe('commitOffsets: assignments', () => {
       expectRequests(commits).toBe(requests)
     }))
 
-  it('lets a new assignment begin below where the last one came', () =>
+  it('allows a new assignment to begin below the position of the last one', () =>
     run(({ points, driver, endsAt, expectPoints, expectRequests }) => {
       const commits = driver('-|')
       const first = endsAt('----x')
@@ -198,7 +198,7 @@ describe('commitOffsets: assignments', () => {
       expectRequests(commits).toBe(requests)
     }))
 
-  it('emits no more of an assignment that ends when another one is heard of', () => {
+  it('emits nothing more for an assignment that ends while another position is emitted', () => {
     const [first, second] = [{ ended: false }, { ended: false }]
     const points = new Subject<CommitPoint>()
     const answer = new Subject<never>()
@@ -215,7 +215,7 @@ describe('commitOffsets: assignments', () => {
 })
 
 describe('commitOffsets: refusals', () => {
-  it('tries again after 100 ms what may pass later, with the newest position', () =>
+  it('retries a temporary refusal after 100 ms, with the newest position', () =>
     run(({ points, driver, expectPoints, expectRequests }) => {
       const commits = driver(['--#', '--|'], away)
       const input = points('-1---2---4-----|')
@@ -225,7 +225,7 @@ describe('commitOffsets: refusals', () => {
       expectRequests(commits).toBe(requests)
     }))
 
-  it('waits twice as long after every further refusal, 2 s at most, and 100 ms again after a success', () =>
+  it('doubles the delay after every further refusal, up to 2 s, and starts at 100 ms again after a success', () =>
     run(({ points, driver, expectPoints, expectRequests }) => {
       const refusals = Array.from({ length: 7 }, () => '#')
       const commits = driver([...refusals, '|', '#', '|'], away)
@@ -246,7 +246,7 @@ describe('commitOffsets: refusals', () => {
       expectRequests(commits).toBe(requests, { x: '1a' })
     }))
 
-  it('errors with what will never pass', () =>
+  it('errors with a permanent refusal', () =>
     run(({ points, driver, expectPoints, expectRequests }) => {
       const commits = driver('--#', refused)
       const input = points('-1-2-3-')
@@ -256,7 +256,7 @@ describe('commitOffsets: refusals', () => {
       expectRequests(commits).toBe(requests)
     }))
 
-  it('commits again after an error that no driver should give, and says where', () => {
+  it('commits again after an error that no driver should give, and reports the positions', () => {
     const cause = new Error('out of tune')
     const throwing = () => {
       throw cause
@@ -279,7 +279,7 @@ describe('commitOffsets: refusals', () => {
     }
   })
 
-  it('ends by the refusal of a driver that has another copy of the package', () => {
+  it('errors with the refusal of a driver that uses another copy of the package', () => {
     const refusal = otherCopy('RXMIKA_COMMIT', { retriable: false })
     const errors: unknown[] = []
     of(at(5))
@@ -297,7 +297,7 @@ describe('commitOffsets: refusals', () => {
     expect(errors[0]!.message).toBe('the driver failed to commit orders-0@5')
   })
 
-  it('tells of every refusal, and errors with what the listener throws', () =>
+  it('reports every refusal, and errors with the error that the listener throws', () =>
     run(({ points, driver, expectPoints }) => {
       const told: CommitError[] = []
       const commits = driver(['#', '#', '|'], away)
@@ -308,7 +308,7 @@ describe('commitOffsets: refusals', () => {
       expectPoints(points('1').pipe(commitOffsets(commits, { onError }))).toBe('100ms #', 'thrown')
     }))
 
-  it('tries nothing again once its listener has unsubscribed', () => {
+  it('does not retry once its listener has unsubscribed', () => {
     let waits = 0
     const scheduler: SchedulerLike = {
       now: () => 0,
@@ -326,7 +326,7 @@ describe('commitOffsets: refusals', () => {
 })
 
 describe('commitOffsets: ends', () => {
-  it('ends as a source without points does', () =>
+  it('ends as its source does if there are no points', () =>
     run(({ driver, expectPoints }) => {
       const commits = driver('|')
       expectPoints(EMPTY.pipe(commitOffsets(commits))).toBe('|')
@@ -334,7 +334,7 @@ describe('commitOffsets: ends', () => {
       expectPoints(throwError(() => 'error').pipe(commitOffsets(commits))).toBe('#')
     }))
 
-  it('completes once the last of what is pending is committed', () =>
+  it('completes once the last pending position is committed', () =>
     run(({ points, driver, expectPoints, expectRequests }) => {
       const commits = driver('-----|')
       const input = points('-1-2-|')
@@ -352,7 +352,7 @@ describe('commitOffsets: ends', () => {
       expectPoints(input.pipe(commitOffsets(commits))).toBe(expected)
     }))
 
-  it('passes an error of the source on at once, alone, and gives up what is in flight', () =>
+  it('passes an error of the source on at once, and cancels what is in flight', () =>
     run(({ points, driver, expectPoints, expectRequests, expectInFlight }) => {
       const commits = driver('-----|')
       const input = points('-1-2-#')
@@ -364,7 +364,7 @@ describe('commitOffsets: ends', () => {
       expectInFlight(commits).toBe([inFlight])
     }))
 
-  it('cancels what is in flight when it is unsubscribed, and leaves the source', () =>
+  it('cancels what is in flight, and unsubscribes from the source, when it is unsubscribed', () =>
     run(({ hot, driver, expectPoints, expectRequests, expectInFlight, expectSubscriptions }) => {
       const commits = driver('   -----|')
       const input = hot('        -1-2---', pointsOf('12'))
@@ -377,7 +377,7 @@ describe('commitOffsets: ends', () => {
       expectInFlight(commits).toBe([inFlight])
     }))
 
-  it('tries nothing again after it was unsubscribed', () =>
+  it('does not retry after it was unsubscribed', () =>
     run(({ points, driver, expectPoints, expectRequests }) => {
       const commits = driver('-#', away)
       const input = points('     -1-2-----')
@@ -387,7 +387,7 @@ describe('commitOffsets: ends', () => {
       expectRequests(commits).toBe(requests)
     }))
 
-  it('asks for nothing that is pending once nobody wants more', () =>
+  it('does not commit pending positions once it is unsubscribed', () =>
     run(({ points, driver, expectPoints, expectRequests }) => {
       const commits = driver('-----|')
       const input = points('-1-2------')
@@ -397,7 +397,7 @@ describe('commitOffsets: ends', () => {
       expectRequests(commits).toBe(requests)
     }))
 
-  it('leaves a source that emits synchronously as soon as nobody wants more', () => {
+  it('unsubscribes from a synchronous source as soon as its subscriber has unsubscribed', () => {
     const driver = instantDriver()
     const seen: bigint[] = []
     from([1, 2, 3])
@@ -412,7 +412,7 @@ describe('commitOffsets: ends', () => {
     expect(driver.asked).toEqual([[at(1)]])
   })
 
-  it('cancels a commit that unsubscribed it while it began', () => {
+  it('cancels a commit whose beginning unsubscribes it', () => {
     const points = new Subject<CommitPoint>()
     let cancelled = false
     const commit = () =>
@@ -439,7 +439,7 @@ describe('commitOffsets: drivers that answer at once, and re-entrancy', () => {
       expectRequests(commits).toBe(requests)
     }))
 
-  it('commits what is pushed by whoever hears of a commit after that commit, in one request', () =>
+  it('commits positions pushed by a listener of a commit after that commit, in one request', () =>
     run(({ hot, driver, expectPoints, expectRequests }) => {
       const commits = driver('---|')
       const input = new Subject<CommitPoint>()
@@ -457,7 +457,7 @@ describe('commitOffsets: drivers that answer at once, and re-entrancy', () => {
       expectRequests(commits).toBe(requests, { x: '3b' })
     }))
 
-  it('emits all of a commit before what is pushed meanwhile is committed', () => {
+  it('emits all positions of a commit before it commits those pushed meanwhile', () => {
     const driver = instantDriver()
     const input = new Subject<CommitPoint>()
     const log: string[] = []
@@ -474,7 +474,7 @@ describe('commitOffsets: drivers that answer at once, and re-entrancy', () => {
     expect(log).toEqual([1, 2, 3].flatMap(n => [`commit ${n}`, `committed ${n}`, `heard ${n}`]))
   })
 
-  it('goes on for as long as each commit brings the next point at once', () => {
+  it('continues while each commit synchronously causes the next point', () => {
     const input = new Subject<CommitPoint>()
     let last = 0n
     input.pipe(commitOffsets(instantDriver())).subscribe(({ offset }) => {
@@ -485,7 +485,7 @@ describe('commitOffsets: drivers that answer at once, and re-entrancy', () => {
     expect(last).toBe(100_000n)
   })
 
-  it('completes when the source completes while a commit is heard of', () => {
+  it('completes when the source completes while a commit is emitted', () => {
     const input = new Subject<CommitPoint>()
     const log: string[] = []
     input.pipe(commitOffsets(instantDriver())).subscribe({

@@ -47,7 +47,7 @@ describe('completionBarrier: all orders in which up to 5 records are completed',
     }
   }
 
-  it('are each of them, with a position that a reader can check', () => {
+  it('covers each of them, with a position that a reader can check', () => {
     expect(['a', 'ab', 'abc', 'abcd', 'abcde'].map(letters => permutations(letters).length)).toEqual([1, 2, 6, 24, 120])
     expect(modelOf('abcdeABCDE|')).toBe('-----12345|')
     expect(modelOf('abcdeEDCBA|')).toBe('---------5|')
@@ -63,49 +63,49 @@ describe.each(kinds)('completionBarrier: order, records %s', kind => {
       expectPoints(input.pipe(completionBarrier())).toBe(expected)
     }))
 
-  it('emits the newest position alone where one completion frees several', () =>
+  it('emits only the newest position if one completion frees several', () =>
     run(({ signals, expectPoints }) => {
       const input = signals('abcd-D-C-B-A-|', { kind })
       const expected = '     -----------4-|'
       expectPoints(input.pipe(completionBarrier())).toBe(expected)
     }))
 
-  it('moves with each completion where they come in order, deliveries going on between', () =>
+  it('moves with each completion if they come in order, with deliveries in between', () =>
     run(({ signals, expectPoints }) => {
       const input = signals('aA-bB-c-d-C-D|', { kind })
       const expected = '     -1--2-----3-4|'
       expectPoints(input.pipe(completionBarrier())).toBe(expected)
     }))
 
-  it('waits for a record that is delivered after others behind it were completed', () =>
+  it('waits for a record that is delivered after later ones were completed', () =>
     run(({ signals, expectPoints }) => {
       const input = signals('ab-B-c-A-d-D-C-|', { kind })
       const expected = '     -------2-----4-|'
       expectPoints(input.pipe(completionBarrier())).toBe(expected)
     }))
 
-  it('takes a record that is completed twice for completed', () =>
+  it('counts a record that is completed twice as completed', () =>
     run(({ signals, expectPoints }) => {
       const input = signals('abc-BB-A-ABA-C-C|', { kind })
       const expected = '     -------2-----3--|'
       expectPoints(input.pipe(completionBarrier())).toBe(expected)
     }))
 
-  it('takes no notice of the completion of a record that was never delivered', () =>
+  it('ignores the completion of a record that was never delivered', () =>
     run(({ signals, expectPoints }) => {
       const input = signals('D-ab-D-A-E-B-D-c-C-|', { kind })
       const expected = '     -------1---2-----3-|'
       expectPoints(input.pipe(completionBarrier())).toBe(expected)
     }))
 
-  it('waits once for a record that is delivered twice, completed meanwhile or not', () =>
+  it('waits once for a record that is delivered twice, whether or not it was completed in between', () =>
     run(({ signals, expectPoints }) => {
       const input = signals('abc-a-B-b-A-a-C-c-d-D|', { kind })
       const expected = '     ----------2---3-----4|'
       expectPoints(input.pipe(completionBarrier())).toBe(expected)
     }))
 
-  it('goes on where all was completed, as from the start', () =>
+  it('continues after everything was completed as from the start', () =>
     run(({ signals, expectPoints }) => {
       const input = signals('ab-B-A---cd-D-C---e-E-|', { kind })
       const expected = '     -----2--------4-----5-|'
@@ -136,7 +136,7 @@ describe.each(kinds)('completionBarrier: order, records %s', kind => {
     expect(positions).toEqual([118n, 2_998n])
   })
 
-  it('takes no other record for one that was completed long ago, or is still to come', () => {
+  it('never confuses a record with an earlier or later one', () => {
     const owner = new FakeOwner()
     const signals = new Subject<BarrierSignal>()
     const positions: bigint[] = []
@@ -160,7 +160,7 @@ describe.each(kinds)('completionBarrier: order, records %s', kind => {
 describe('completionBarrier: gaps and passed positions', () => {
   const offsets = { a: 1, b: 4, c: 5, d: 8 }
 
-  it.each(kinds)('counts deliveries, for offsets have gaps (records %s)', kind =>
+  it.each(kinds)('counts deliveries, because offsets have gaps (records %s)', kind =>
     run(({ signals, expectPoints }) => {
       const input = signals('abcd-B-A-D-C-|', { offsets, kind })
       const expected = '     -------5---9-|'
@@ -168,7 +168,7 @@ describe('completionBarrier: gaps and passed positions', () => {
     }),
   )
 
-  it.each(kinds)('moves past a gap at the end once what was before it is completed (records %s)', kind =>
+  it.each(kinds)('moves past a gap at the end once everything before it is completed (records %s)', kind =>
     run(({ signals, expectPoints }) => {
       const input = signals('ab3--B-A-c-7-C-|', { kind, offsets: { a: 0, b: 1, c: 4 } })
       const expected = '     -------3-----7-|'
@@ -176,28 +176,28 @@ describe('completionBarrier: gaps and passed positions', () => {
     }),
   )
 
-  it('moves past a gap at once where nothing is in flight', () =>
+  it('moves past a gap at once if nothing is in flight', () =>
     run(({ signals, expectPoints }) => {
       const input = signals('2-a3-A---5-6-|', { offsets: { a: 2 } })
       const expected = '     2----3---5-6-|'
       expectPoints(input.pipe(completionBarrier())).toBe(expected)
     }))
 
-  it('does not move past an uncompleted record, whatever was passed after it', () =>
+  it('does not move past an uncompleted record, whatever is passed after it', () =>
     run(({ signals, expectPoints }) => {
       const input = signals('ab-3-B-4-5-A-|')
       const expected = '     -----------5-|'
       expectPoints(input.pipe(completionBarrier())).toBe(expected)
     }))
 
-  it('never goes back to what was passed before, and says no position twice', () =>
+  it('never goes back to an earlier position, and emits none twice', () =>
     run(({ signals, expectPoints }) => {
       const input = signals('ab-AB-2-1-0-5-5-3-6-|')
       const expected = '     ---12-------5-----6-|'
       expectPoints(input.pipe(completionBarrier())).toBe(expected)
     }))
 
-  it('takes a record below what was passed for completed', () =>
+  it('counts a record below a passed position as completed', () =>
     run(({ signals, expectPoints }) => {
       const input = signals('5-a-f-A-F-|')
       const expected = '     5-------6-|'
@@ -212,7 +212,7 @@ describe('completionBarrier: gaps and passed positions', () => {
       expectPoints(input.pipe(completionBarrier())).toBe(expected)
     }))
 
-  it('says a position once, as a number and as a bigint', () => {
+  it('emits a position once, as a number and as a bigint', () => {
     const positions: bigint[] = []
     const { a, A } = signalsOf('aA')
     const passed = { type: 'passed', topic: 'orders', partition: 0 } as const
@@ -237,14 +237,14 @@ describe('completionBarrier: gaps and passed positions', () => {
 })
 
 describe('completionBarrier: groups', () => {
-  it('emits where the next count records in delivery order are completed', () =>
+  it('emits when the next `count` records in delivery order are completed', () =>
     run(({ signals, expectPoints }) => {
       const input = signals('abcdef-B-D-A-C-F-E-|')
       const expected = '     -----------2-4---6-|'
       expectPoints(input.pipe(completionBarrier(2))).toBe(expected)
     }))
 
-  it('emits the newest position where one completion fills several groups', () =>
+  it('emits the newest position if one completion completes several groups', () =>
     run(({ signals, expectPoints }) => {
       const input = signals('abcde-B-C-D-E-A----|')
       const expected = '     --------------4----(5|)'
@@ -258,14 +258,14 @@ describe('completionBarrier: groups', () => {
       expectPoints(input.pipe(completionBarrier(3))).toBe(expected)
     }))
 
-  it('moves past a gap after a whole group, and within a group waits for the rest', () =>
+  it('moves past a gap after a complete group, and within a group waits for the rest', () =>
     run(({ signals, expectPoints }) => {
       const input = signals('ab-AB-4-e-E-6-g-G-8-|', { offsets: { a: 0, b: 1, e: 4, g: 6 } })
       const expected = '     ----2-4---------7-8-|'
       expectPoints(input.pipe(completionBarrier(2))).toBe(expected)
     }))
 
-  it('emits by flush and completion alone for groups without end', () =>
+  it('emits only on flush and completion for groups without end', () =>
     run(({ signals, hot, expectPoints }) => {
       const input = signals('2-cd-C-D-5-f-F-7-|', { offsets: { c: 2, d: 3, f: 5 } })
       const flush = hot('    -1-----------1----')
@@ -279,7 +279,7 @@ describe('completionBarrier: groups', () => {
 })
 
 describe('completionBarrier: flush', () => {
-  it('emits what is complete so far', () =>
+  it('emits the completed prefix', () =>
     run(({ signals, hot, expectPoints }) => {
       const input = signals('abcd-A-C-B---D-|')
       const flush = hot('    ------1---1----')
@@ -287,7 +287,7 @@ describe('completionBarrier: flush', () => {
       expectPoints(input.pipe(completionBarrier(5, { flush }))).toBe(expected)
     }))
 
-  it('emits nothing where nothing is complete, or nothing more since', () =>
+  it('emits nothing if nothing is complete, or nothing new', () =>
     run(({ signals, hot, expectPoints }) => {
       const input = signals('ab---B---A-----|')
       const flush = hot('    --1----1---1-1-')
@@ -303,7 +303,7 @@ describe('completionBarrier: flush', () => {
       expectPoints(input.pipe(completionBarrier(3, { flush }))).toBe(expected)
     }))
 
-  it('may end before the source, which goes on', () =>
+  it('may end before the source, which continues', () =>
     run(({ signals, hot, expectPoints }) => {
       const input = signals('ab-A----B-c-C-|')
       const flush = hot('    -----1-|')
@@ -311,7 +311,7 @@ describe('completionBarrier: flush', () => {
       expectPoints(input.pipe(completionBarrier(2, { flush }))).toBe(expected)
     }))
 
-  it('passes its error on, and leaves the source', () =>
+  it('passes its error on, and unsubscribes from the source', () =>
     run(({ hot, expectPoints, expectSubscriptions }) => {
       const input = hot('    a-A--a-', signalsOf('aA'))
       const flush = hot('    ----#')
@@ -320,7 +320,7 @@ describe('completionBarrier: flush', () => {
       expectSubscriptions(input.subscriptions).toBe('^---!')
     }))
 
-  it('leaves the source alone when it errors at once', () => {
+  it('does not subscribe to the source if it errors at once', () => {
     let subscribed = false
     const source = new Observable<BarrierSignal>(() => {
       subscribed = true
@@ -331,7 +331,7 @@ describe('completionBarrier: flush', () => {
     expect({ errors, subscribed }).toEqual({ errors: ['broken'], subscribed: false })
   })
 
-  it('is left when the source ends', () =>
+  it('is unsubscribed when the source ends', () =>
     run(({ signals, hot, expectPoints, expectSubscriptions }) => {
       const input = signals('aA-|')
       const flush = hot('    ------')
@@ -341,28 +341,28 @@ describe('completionBarrier: flush', () => {
 })
 
 describe('completionBarrier: ends', () => {
-  it('ends as a source without signals does', () =>
+  it('ends as its source does if there are no signals', () =>
     run(({ expectPoints }) => {
       expectPoints(EMPTY.pipe(completionBarrier())).toBe('|')
       expectPoints(NEVER.pipe(completionBarrier())).toBe('-')
       expectPoints(throwError(() => 'error').pipe(completionBarrier())).toBe('#')
     }))
 
-  it('emits what is complete so far when the source completes, and nothing for what is not', () =>
+  it('emits the completed prefix when the source completes, and nothing for the rest', () =>
     run(({ signals, expectPoints }) => {
       const input = signals('abcd-A-B-D-|')
       const expected = '     -----------(2|)'
       expectPoints(input.pipe(completionBarrier(5))).toBe(expected)
     }))
 
-  it('passes an error of the source on alone', () =>
+  it('passes an error of the source on without a position', () =>
     run(({ signals, expectPoints }) => {
       const input = signals('ab-A-#')
       const expected = '     -----#'
       expectPoints(input.pipe(completionBarrier(2))).toBe(expected)
     }))
 
-  it('leaves source and flush when it is unsubscribed', () =>
+  it('unsubscribes from source and flush when it is unsubscribed', () =>
     run(({ hot, expectPoints, expectSubscriptions }) => {
       const input = hot('       abA---B--', signalsOf('abAB'))
       const flush = hot('       -----1---')
@@ -374,7 +374,7 @@ describe('completionBarrier: ends', () => {
       expectSubscriptions(flush.subscriptions).toBe(subscriptions)
     }))
 
-  it('leaves a source that emits synchronously as soon as nobody wants more', () => {
+  it('unsubscribes from a synchronous source as soon as its subscriber has unsubscribed', () => {
     const seen: string[] = []
     from([...'abcABC'])
       .pipe(
@@ -409,7 +409,7 @@ describe('completionBarrier: re-entrancy', () => {
     expect(positions).toEqual([1n, 2n, 3n])
   })
 
-  it('takes signals that come of the position it just emitted', () => {
+  it('accepts signals that a subscriber sends while a position is emitted', () => {
     const letters = [...'bBcC']
     const all = signalsOf('abcABC')
     const signals = new Subject<BarrierSignal>()
@@ -423,7 +423,7 @@ describe('completionBarrier: re-entrancy', () => {
     expect(positions).toEqual([1n, 2n, 3n])
   })
 
-  it('lets whoever hears a position flush, and says it once', () => {
+  it('allows a subscriber to flush while a position is emitted, and emits it once', () => {
     const all = signalsOf('abcABC')
     const [signals, flush] = [new Subject<BarrierSignal>(), new Subject<void>()]
     const positions: bigint[] = []
@@ -450,7 +450,7 @@ describe('completionBarrier: partitions', () => {
   )
   const partitionOf = (signal: BarrierSignal) => (signal.type === 'passed' ? signal.partition : signal.record.partition)
 
-  it('keeps two interleaved partitions apart: neither waits for the other', () =>
+  it('separates two interleaved partitions: neither waits for the other', () =>
     run(({ hot, expectPoints }) => {
       // a and c are of partition 0, whose positions are 1 and 2; b and d of partition 1, with a and b for positions.
       const input = hot('abcd-C-B-D-A-|', values)
@@ -458,7 +458,7 @@ describe('completionBarrier: partitions', () => {
       expectPoints(input.pipe(groupBy(partitionOf), mergeMap(completionBarrier()))).toBe(expected)
     }))
 
-  it('takes the signals of one partition, and says so to whoever gives it more', () =>
+  it('accepts signals of one partition, and errors for a second one', () =>
     run(({ hot, expectObservable }) => {
       const input = hot('ab-A', values)
       const error = new RangeError(
@@ -477,7 +477,7 @@ describe('completionBarrier: partitions', () => {
     expect(errors[0]).toBeInstanceOf(RangeError)
   })
 
-  it('takes no notice of a completion in another partition or topic', () =>
+  it('ignores a completion in another partition or topic', () =>
     run(({ hot, expectPoints }) => {
       const elsewhere: BarrierRecord = { topic: 'refunds', partition: 0, offset: 0n }
       const input = hot('ac-B-D-x-A-|', { ...values, x: completed(elsewhere) })
@@ -496,7 +496,7 @@ describe('completionBarrier: records', () => {
     return { points, errors }
   }
 
-  it('commits a copy where it was read, a copy without a client as well', () => {
+  it('commits a copy where it was read, even one without a client', () => {
     const owner = new FakeOwner('billing-retry', 2)
     const origin = { kind: 'retry', topic: 'orders', partition: 7, offset: 90, timestamp: 0, retries: 1 } as const
     const copy = fakeRecord({ owner, offset: 3, origin })
@@ -508,14 +508,14 @@ describe('completionBarrier: records', () => {
     }
   })
 
-  it('knows a record by its delivery, whatever it was mapped to', () => {
+  it('identifies a record by its delivery, whatever it was mapped to', () => {
     const record = deliveredRecord(new FakeOwner(), 0, 0)
     const mapped = record.map(() => 1).map(one => one + 1)
     expect(pointsOf([delivered(record), completed(mapped)]).points).toHaveLength(1)
     expect(pointsOf([delivered(mapped), completed(record)]).points).toHaveLength(1)
   })
 
-  it('finds records by their offsets where the pipeline let only some of a client reach it', () => {
+  it("finds records by their offsets if only some of a client's records reach it", () => {
     const owner = new FakeOwner()
     const [a, c, d, f] = [0, 2, 3, 5].map(slot => deliveredRecord(owner, slot * 10, slot))
     const between = deliveredRecord(owner, 10, 1)
@@ -523,7 +523,7 @@ describe('completionBarrier: records', () => {
     expect(pointsOf(signals).points.map(({ offset }) => offset)).toEqual([31n, 51n])
   })
 
-  it('knows a record by its offset where the same one has a slot of its own again', () => {
+  it('finds a redelivered record by its offset although it has a new slot', () => {
     const owner = new FakeOwner()
     const [a, b, again, c] = [
       deliveredRecord(owner, 0, 0),
@@ -535,7 +535,7 @@ describe('completionBarrier: records', () => {
     expect(pointsOf(signals).points.map(({ offset }) => offset)).toEqual([2n, 3n])
   })
 
-  it('gives the next assignment what the last one left, and takes no more of that one', () => {
+  it('starts the next assignment with the records left by the last one, and ignores later signals of the last one', () => {
     const [first, second] = [new FakeOwner(), new FakeOwner()]
     const [a, b, c] = [0, 1, 2].map(slot => deliveredRecord(first, slot, slot))
     const signals = new Subject<BarrierSignal>()
@@ -553,7 +553,7 @@ describe('completionBarrier: records', () => {
     expect(positions).toEqual([1n, 4n])
   })
 
-  it('does not wait for what another member completed meanwhile', () => {
+  it('does not wait for records that another member completed meanwhile', () => {
     const [first, second] = [new FakeOwner(), new FakeOwner()]
     const left = deliveredRecord(first, 0, 0)
     const later = deliveredRecord(second, 100, 0)
@@ -561,7 +561,7 @@ describe('completionBarrier: records', () => {
     expect(pointsOf([delivered(left), delivered(later), completed(later)]).points).toMatchObject([{ offset: 101n }])
   })
 
-  it('waits for all of two assignments that both go on', () => {
+  it('waits for all records of two assignments that both continue', () => {
     const [first, second] = [new FakeOwner(), new FakeOwner()]
     const [a, b] = [deliveredRecord(first, 0, 0), deliveredRecord(first, 1, 1)]
     const [again, c] = [deliveredRecord(second, 1, 0), deliveredRecord(second, 2, 1)]
@@ -569,7 +569,7 @@ describe('completionBarrier: records', () => {
     expect(pointsOf(signals).points).toMatchObject([{ offset: 3n }])
   })
 
-  it('refuses a delivery that comes after later ones: positions passed it by already', () => {
+  it('refuses a delivery that comes after later ones, because positions have passed it', () => {
     const signals = signalsOf('abc')
     const { points, errors } = pointsOf([signals.a!, signals.c!, signals.b!])
     expect(points).toEqual([])
@@ -578,7 +578,7 @@ describe('completionBarrier: records', () => {
     ])
   })
 
-  it('waits for what an assignment left where another one went on beside it', () => {
+  it('waits for the records of an ended assignment while another one continues', () => {
     const [first, second] = [new FakeOwner(), new FakeOwner()]
     const [a, b, c] = [deliveredRecord(first, 0, 0), deliveredRecord(second, 1, 0), deliveredRecord(second, 2, 1)]
     const signals = new Subject<BarrierSignal>()

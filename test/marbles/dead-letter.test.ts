@@ -21,7 +21,7 @@ describe('deadLetter', () => {
     })
   })
 
-  it('waits for acknowledgements under way when the source completes', () => {
+  it('waits for acknowledgements in flight when the source completes', () => {
     testScheduler().run(({ hot, cold, expectObservable }) => {
       const client = new StubClient({ publish: () => cold('---m|', { m: place }) })
       const input = hot('   ab|', failures)
@@ -48,7 +48,7 @@ describe('deadLetter', () => {
     })
   })
 
-  it('gives up what is being published when it is unsubscribed', () => {
+  it('cancels publications in flight when it is unsubscribed', () => {
     testScheduler().run(({ hot, cold, expectObservable, flush }) => {
       const client = new StubClient({ publish: () => cold('-----m|', { m: place }) })
       const input = hot('   -a--------', failures)
@@ -60,7 +60,7 @@ describe('deadLetter', () => {
     })
   })
 
-  it('holds a record that the broker refuses for good, and goes on with others', () => {
+  it('holds a record that the broker refuses for good, and continues with others', () => {
     testScheduler().run(({ hot, cold, expectObservable, flush }) => {
       const client = new StubClient({
         publish: (_, failed) => (nameOf(failed) === 'a' ? cold('--#', {}, refused) : cold('m|', { m: place })),
@@ -73,7 +73,7 @@ describe('deadLetter', () => {
     })
   })
 
-  it('emits nothing for a record that stopped being ours before its copy was acknowledged', () => {
+  it('emits nothing for a record whose assignment ended before its copy was acknowledged', () => {
     testScheduler().run(({ hot, cold, expectObservable, flush }) => {
       const client = new StubClient({ publish: () => cold('--|') })
       const input = hot('   -a---|', failures)
@@ -95,7 +95,7 @@ describe('deadLetter', () => {
     })
   })
 
-  it('takes what the retry topic refused', () => {
+  it('accepts records that the retry topic refused', () => {
     testScheduler().run(({ hot, cold, expectObservable }) => {
       const client = new StubClient({
         publish: copy => (copy.topic === 'billing-retry-dev' ? cold('-#', {}, refused) : cold('-m|', { m: place })),
@@ -119,7 +119,7 @@ describe('deadLetter', () => {
     expect(emitted.sort()).toEqual(['a dead-lettered', 'b dead-lettered'])
   })
 
-  it('keeps the count of retries, so that a replay does not start afresh', () => {
+  it('keeps the count of retries, so that a replay does not start at 0', () => {
     const client = new StubClient()
     of(failure('a', { retries: 2 }))
       .pipe(deadLetter(client))
@@ -129,7 +129,7 @@ describe('deadLetter', () => {
     expect(client.header(0, 'not_before')).toBeUndefined()
   })
 
-  it('says why the record is dead', () => {
+  it('writes the reason for the dead letter', () => {
     const client = new StubClient()
     of(
       failure('a', { retries: 2 }),
@@ -168,7 +168,7 @@ describe('deadLetter', () => {
     expect((client.copies[0]!.headers as HeaderPair[])[0]).toEqual(['trace', Buffer.from('t')])
   })
 
-  it('keeps the history of a copy that nobody consumes', () => {
+  it('keeps the history of a copy whose topic has no consumer', () => {
     const client = new StubClient()
     const headers: HeaderPair[] = [
       ['mika_err_billing_org_topic', Buffer.from('gone-dev')],
@@ -185,7 +185,7 @@ describe('deadLetter', () => {
     expect(client.header(0, 'failed_at')).toBe('5000')
   })
 
-  it('tells of a dead letter, once acknowledged, where the failed delivery was read', () => {
+  it('emits an event for an acknowledged dead letter, with the place where the failed record was read', () => {
     const client = new StubClient()
     of(failures.a).pipe(deadLetter(client)).subscribe()
     const reason = failures.a.reason

@@ -54,7 +54,7 @@ describe('decode', () => {
     })
   })
 
-  it('emits the same record: settled here, it is settled there', () => {
+  it('emits the same record, so that one settlement counts for both', () => {
     const delivered = record('a')
     of(delivered)
       .pipe(decode(text))
@@ -62,7 +62,7 @@ describe('decode', () => {
     expect(delivered.settled).toBe(true)
   })
 
-  it('leaves tombstones null, without asking the decoder', () => {
+  it('leaves tombstones null, without calling the decoder', () => {
     testScheduler().run(({ hot, expectObservable }) => {
       const input = hot('   -t-a-|', records)
       const expected = '    -t-A-|'
@@ -70,7 +70,7 @@ describe('decode', () => {
     })
   })
 
-  it('acks tombstones and leaves them out, also behind what is still being decoded', async () => {
+  it('acks tombstones and drops them, even behind records that are still being decoded', async () => {
     const { decoder, resolve } = deferred()
     const owner = new FakeOwner()
     const emitted: unknown[] = []
@@ -108,7 +108,7 @@ describe('decode', () => {
     })
   })
 
-  it('leaves its source when it is unsubscribed', () => {
+  it('unsubscribes from its source when it is unsubscribed', () => {
     testScheduler().run(({ hot, expectObservable, expectSubscriptions }) => {
       const input = hot('   -a-b--', records)
       const unsubscribed = '--!'
@@ -118,7 +118,7 @@ describe('decode', () => {
     })
   })
 
-  it('leaves a source that emits synchronously as soon as it is unsubscribed', () => {
+  it('unsubscribes from a synchronous source as soon as it is unsubscribed', () => {
     const seen: number[] = []
     range(0, 100)
       .pipe(
@@ -131,7 +131,7 @@ describe('decode', () => {
     expect(seen).toEqual([0, 1, 2])
   })
 
-  it('fails what does not decode, without retries, and goes on', () => {
+  it('fails records that do not decode, without retries, and continues', () => {
     testScheduler().run(({ hot, expectObservable, flush }) => {
       const owner = new FakeOwner()
       const input = hot('   -a-x-b-|', { ...records, x: record('x', owner) })
@@ -148,7 +148,7 @@ describe('decode', () => {
     })
   })
 
-  it('fails what does not decode whatever the decoder throws', () => {
+  it('fails records that do not decode, whatever the decoder throws', () => {
     for (const thrown of [undefined, 'text', Object.create(null), Symbol('s'), new DecodeError('as it is')]) {
       const owner = new FakeOwner()
       of(record('a', owner))
@@ -162,7 +162,7 @@ describe('decode', () => {
     }
   })
 
-  it('takes a record that is delivered while another is being failed or emitted', () => {
+  it('accepts a record that is delivered while another is being failed or emitted', () => {
     const owner = new FakeOwner()
     const input = new Subject<ConsumeRecord>()
     const emitted: unknown[] = []
@@ -175,7 +175,7 @@ describe('decode', () => {
     expect(emitted).toEqual(['B', 'C'])
   })
 
-  it('refuses what is no decoder when it is made', () => {
+  it('refuses an invalid decoder when it is created', () => {
     expect(() => decode({} as Decoder<string>)).toThrow(ConfigurationError)
     expect(() => decode(undefined as unknown as Decoder<string>)).toThrow(ConfigurationError)
     for (const concurrency of [0, 1.5, Number.NaN]) {
@@ -185,7 +185,7 @@ describe('decode', () => {
 })
 
 describe('decode, asynchronously', () => {
-  it('starts all at once and emits them in the order they came', async () => {
+  it('starts all at once and emits them in order of arrival', async () => {
     const { decoder, started, resolve } = deferred()
     const emitted: unknown[] = []
     from(['a', 'b', 'c'])
@@ -218,7 +218,7 @@ describe('decode, asynchronously', () => {
     expect(started()).toEqual(['a', 'b', 'c', 'd'])
   })
 
-  it('fails at once what its decoder rejects, to be tried again, and lets the others pass in order', async () => {
+  it('fails a record whose decoder rejects at once, with retries, and passes the others in order', async () => {
     const { decoder, reject, resolve } = deferred()
     const owner = new FakeOwner()
     const emitted: unknown[] = []
@@ -234,7 +234,7 @@ describe('decode, asynchronously', () => {
     expect(emitted).toEqual(['A', null, 'C'])
   })
 
-  it('fails without retries what its decoder rejects by a DecodeError, of another copy of this package, too', async () => {
+  it('fails without retries if its decoder rejects with a DecodeError, even of another copy of the package', async () => {
     const foreign = Object.assign(new Error('bad bytes'), {
       code: 'RXMIKA_DECODE',
       [Symbol.for('rxmika.error')]: true,
@@ -249,7 +249,7 @@ describe('decode, asynchronously', () => {
     }
   })
 
-  it('fails without retries what `json` refuses within a decoder that waits', async () => {
+  it('fails without retries if `json` refuses the value within an async decoder', async () => {
     const schema = z.string().refine(async name => name !== 'x')
     const decoders: Decoder<unknown>[] = [
       async bytes => json()(Buffer.from(bytes.toString().slice(1))),
@@ -270,7 +270,7 @@ describe('decode, asynchronously', () => {
     }
   })
 
-  it('tries again what a schema could not say because its own check rejected', async () => {
+  it("retries if a schema's own async check rejects", async () => {
     const owner = new FakeOwner()
     const away = new Error('the database is away')
     const schema = { '~standard': { version: 1 as const, vendor: 'test', validate: () => Promise.reject(away) } }
@@ -279,7 +279,7 @@ describe('decode, asynchronously', () => {
     expect(owner.settlements).toEqual([{ offset: 0, how: 'failed', retry: true, reason: away }])
   })
 
-  it('lets what is decoded at once wait for what came before', async () => {
+  it('keeps synchronously decoded records behind earlier ones', async () => {
     const emitted: unknown[] = []
     const decoder = (bytes: Buffer) => (bytes.toString() === 'a' ? Promise.resolve('later') : 'now')
     from([record('a'), record('b')])
@@ -289,7 +289,7 @@ describe('decode, asynchronously', () => {
     expect(emitted).toEqual(['later', 'now'])
   })
 
-  it('ignores what is decoded after it was unsubscribed', async () => {
+  it('ignores values decoded after it was unsubscribed', async () => {
     const { decoder, resolve, reject } = deferred()
     const owner = new FakeOwner()
     const emitted: unknown[] = []
@@ -324,13 +324,13 @@ describe('json', () => {
     expect(await decodeAll(json(), Buffer.from('null'))).toBeNull()
   })
 
-  it('does not decode what is no JSON or no UTF-8', async () => {
+  it('refuses values that are not JSON or not UTF-8', async () => {
     expect(await decodeAll(json(), Buffer.from('{'))).toContain('does not decode')
     expect(await decodeAll(json(), Buffer.alloc(0))).toContain('does not decode')
     expect(await decodeAll(json(), Buffer.from([0x22, 0xff, 0x22]))).toContain('not UTF-8')
   })
 
-  it('validates with a schema, and says what is wrong and where', async () => {
+  it('validates with a schema, and reports what is wrong and where', async () => {
     const schema = z.object({ id: z.string(), amount: z.number().transform(cents => cents / 100) })
     for (const decoder of [schema, json(schema)]) {
       expect(await decodeAll(decoder, Buffer.from('{"id":"x","amount":250}'))).toEqual({ id: 'x', amount: 2.5 })
@@ -339,13 +339,13 @@ describe('json', () => {
     }
   })
 
-  it('takes schemas that validate asynchronously', async () => {
+  it('accepts schemas that validate asynchronously', async () => {
     const schema = z.string().refine(async name => name !== 'x')
     expect(await decodeAll(schema, Buffer.from('"a"'))).toBe('a')
     expect(await decodeAll(json(schema), Buffer.from('"x"'))).toContain('does not decode')
   })
 
-  it('takes schemas that are functions, as arktype has them', async () => {
+  it('accepts schemas that are functions, like those of arktype', async () => {
     const schema = Object.assign(() => {}, {
       '~standard': { version: 1 as const, vendor: 'test', validate: (value: unknown) => ({ value: [value] }) },
     })

@@ -7,7 +7,7 @@ import { failure, inWords, testScheduler } from './stub-routing.js'
 const words = { A: 'a discarded', B: 'b discarded', p: 'p retried' }
 
 describe('discard', () => {
-  it('completes each failed record at once, whatever it failed with', () => {
+  it('completes each failed record at once, whatever the reason', () => {
     testScheduler().run(({ hot, expectObservable }) => {
       const input = hot('   -a--b-|', { a: failure('a'), b: failure('b', { retryable: false, reason: undefined }) })
       const expected = '    -A--B-|'
@@ -31,7 +31,7 @@ describe('discard', () => {
     })
   })
 
-  it('leaves its source when it is unsubscribed', () => {
+  it('unsubscribes from its source when it is unsubscribed', () => {
     testScheduler().run(({ hot, expectObservable, expectSubscriptions }) => {
       const input = hot('   -a--a-', { a: failure('a') })
       const unsubscribed = '---!'
@@ -41,7 +41,7 @@ describe('discard', () => {
     })
   })
 
-  it('takes a record that fails while another is given up', () => {
+  it('accepts a record that fails while another is discarded', () => {
     const input = new Subject<Failed>()
     const emitted: string[] = []
     input.pipe(discard(), take(2)).subscribe(value => {

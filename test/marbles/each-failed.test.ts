@@ -18,8 +18,8 @@ const words = {
 /** Completes a failure after so many ms. */
 const through = (ms: number) => (failed: Failed) => timer(ms).pipe(map(() => completed(failed, 'dead-lettered')))
 
-describe('the shape of every step', () => {
-  it('routes failures side by side, lets what is completed pass, and completes when all are through', () => {
+describe('eachFailed', () => {
+  it('routes failures concurrently, lets completed records pass, and completes when all routes have', () => {
     testScheduler().run(({ cold, expectObservable, expectSubscriptions }) => {
       const input = cold('   a-d-b|', failures)
       const expected = '     --d-A---(B|)'
@@ -28,7 +28,7 @@ describe('the shape of every step', () => {
     })
   })
 
-  it('completes with its source where none is under way, also after some were', () => {
+  it('completes with its source if no route is active', () => {
     testScheduler().run(({ hot, expectObservable }) => {
       const input = hot('    a----b-----|', failures)
       const expected = '     --A----B---|'
@@ -36,7 +36,7 @@ describe('the shape of every step', () => {
     })
   })
 
-  it('errors when a route does, with its source, and when the user’s function throws; and leaves the others', () => {
+  it('errors when a route errors, its source errors or the user’s function throws, and unsubscribes from the other routes', () => {
     testScheduler().run(({ hot, cold, expectObservable, expectSubscriptions }) => {
       const error = new Error('of the step')
       const slow = cold('    --------x|')
@@ -54,7 +54,7 @@ describe('the shape of every step', () => {
     })
   })
 
-  it('unsubscribes from every route under way, and from those alone, when it is unsubscribed', () => {
+  it('unsubscribes from exactly the active routes when it is unsubscribed', () => {
     const input = new Subject<Failed>()
     const left: string[] = []
     const done = new Subject<void>()

@@ -55,7 +55,7 @@ function forked(...records: DeliveredRecord[]): [ConsumeRecord[], ConsumeRecord[
 }
 
 describe('fork: settlements', () => {
-  it('acks a record once every branch has', () => {
+  it('acks a record once every branch has acked it', () => {
     const owner = new FakeOwner()
     const [[first], [second]] = forked(record('a', owner))
     expect(first!.ack()).toBe(true)
@@ -65,7 +65,7 @@ describe('fork: settlements', () => {
     expect(owner.settlements).toEqual([{ offset: 0, how: 'acked' }])
   })
 
-  it('fails it with the reason of the branch that failed, when all are done', () => {
+  it('fails it with the reason of the branch that failed, when all branches are done', () => {
     const owner = new FakeOwner()
     const [[first], [second]] = forked(record('a', owner))
     expect(first!.fail('no', { retry: false })).toBe(true)
@@ -74,7 +74,7 @@ describe('fork: settlements', () => {
     expect(owner.settlements).toEqual([{ offset: 0, how: 'failed', reason: 'no', retry: false }])
   })
 
-  it('fails it with an AggregateError of several reasons in the order of the branches, and tries again if one may succeed', () => {
+  it('fails it with an AggregateError of several reasons in the order of the branches, and retries if one is retryable', () => {
     const owner = new FakeOwner()
     const [[first], [second]] = forked(record('a', owner))
     second!.fail('later', { retry: false })
@@ -96,7 +96,7 @@ describe('fork: settlements', () => {
     expect(settled).toMatchObject([{ how: 'failed', reason: 'yes' }])
   })
 
-  it('reports a settlement that came after another, the other way, in its branch', () => {
+  it('reports a contrary second settlement within a branch', () => {
     const outruns: Outrun[] = []
     class Owner extends FakeOwner {
       override outrun(_: DeliveredRecord, outrun: Outrun): void {
@@ -116,14 +116,14 @@ describe('fork: settlements', () => {
     ])
   })
 
-  it('reads in logs as the record does', () => {
+  it('is logged like the record itself', () => {
     const one = record('a')
     const [[part]] = forked(one)
     expect(JSON.stringify(part)).toEqual(JSON.stringify(one))
     expect(inspect(part)).toEqual(inspect(one))
   })
 
-  it('settles in a branch what the branch has mapped, and nothing beside it', () => {
+  it('settles in a branch a record that the branch has mapped, and nothing else', () => {
     const owner = new FakeOwner()
     const [[first], [second]] = forked(record('a', owner))
     const mapped = first!.map(() => 1).map(one => one + 1)
@@ -136,7 +136,7 @@ describe('fork: settlements', () => {
     ])
   })
 
-  it('shows the record as it is, with its own signal', () => {
+  it('has the fields of the record, with its own signal', () => {
     const owner = new FakeOwner()
     const one = record('a', owner)
     const [[part]] = forked(one)
@@ -146,7 +146,7 @@ describe('fork: settlements', () => {
     expect(part!.header('x')).toBe(undefined)
   })
 
-  it('is settled in all branches once the record is settled by others', () => {
+  it('is settled in all branches once the record is settled elsewhere', () => {
     const one = record('a')
     const [[first], [second]] = forked(one)
     one.ack()
@@ -177,7 +177,7 @@ describe('fork: settlements', () => {
 })
 
 describe('fork: streams', () => {
-  it('gives every record to every branch in order, and merges what they emit', () => {
+  it('gives every record to every branch in order, and merges the emissions', () => {
     testScheduler().run(({ hot, cold, expectObservable }) => {
       const input = hot('   -a---b----|', recordsOf(new FakeOwner(), 'ab'))
       const work = '        ---|'
@@ -198,7 +198,7 @@ describe('fork: streams', () => {
     })
   })
 
-  it('leaves its source and its branches when it is unsubscribed, and nothing is settled', () => {
+  it('unsubscribes from its source and its branches when it is unsubscribed, and settles nothing', () => {
     testScheduler().run(({ hot, cold, expectObservable, expectSubscriptions, flush }) => {
       const owner = new FakeOwner()
       const work = cold('    -----|')
@@ -221,7 +221,7 @@ describe('fork: streams', () => {
     })
   })
 
-  it('leaves a source that emits synchronously as soon as it is unsubscribed', () => {
+  it('unsubscribes from a synchronous source as soon as it is unsubscribed', () => {
     const seen: number[] = []
     range(0, 100)
       .pipe(
@@ -234,7 +234,7 @@ describe('fork: streams', () => {
     expect(seen).toEqual([0, 1, 2])
   })
 
-  it('gives no branch a record before the other, when an ack makes its source emit', () => {
+  it('keeps the order of records in all branches when an ack makes its source emit', () => {
     const owner = new FakeOwner()
     const input = new Subject<ConsumeRecord>()
     const seen: string[] = []
@@ -254,7 +254,7 @@ describe('fork: streams', () => {
 })
 
 describe('fork: a branch that errors', () => {
-  it('fails what it has open, while the others go on with what they have, and then errors', () => {
+  it('fails its open records, while other branches finish theirs, and then errors', () => {
     testScheduler().run(({ hot, cold, expectObservable, expectSubscriptions, flush }) => {
       const owner = new FakeOwner()
       const input = hot('   -a-b-c-', recordsOf(owner, 'abc'))
@@ -281,7 +281,7 @@ describe('fork: a branch that errors', () => {
     })
   })
 
-  it('gives the record that broke it to the branches after it, too', () => {
+  it('passes the record at which it errored to the later branches too', () => {
     const owner = new FakeOwner()
     const seen: string[] = []
     const errors: unknown[] = []
@@ -307,7 +307,7 @@ describe('fork: a branch that errors', () => {
     expect(owner.settlements).toMatchObject([{ offset: 0, how: 'failed', reason: 'broken' }])
   })
 
-  it('errors when a branch cannot even begin, and takes nothing', () => {
+  it('errors when a branch cannot be subscribed to, and takes no records', () => {
     const owner = new FakeOwner()
     const errors: unknown[] = []
     const broken = () => {
@@ -320,7 +320,7 @@ describe('fork: a branch that errors', () => {
     expect(owner.settlements).toEqual([])
   })
 
-  it('keeps what is settled as it is, and adds its error to the others', () => {
+  it('keeps existing settlements, and adds its error to the open records', () => {
     const owner = new FakeOwner()
     const input = new Subject<ConsumeRecord>()
     const stop = new Subject<never>()
@@ -344,7 +344,7 @@ describe('fork: a branch that errors', () => {
 })
 
 describe('fork: a branch that completes', () => {
-  it('leaves open what it did not settle, and what comes after it', () => {
+  it('leaves unsettled records and all later ones open', () => {
     testScheduler().run(({ hot, expectObservable, flush }) => {
       const owner = new FakeOwner()
       const input = hot('   -a-b-c-|', recordsOf(owner, 'abc'))
@@ -356,7 +356,7 @@ describe('fork: a branch that completes', () => {
     })
   })
 
-  it('completes, and leaves its source, when all branches have', () => {
+  it('completes, and unsubscribes from its source, when all branches have completed', () => {
     testScheduler().run(({ hot, expectObservable, expectSubscriptions }) => {
       const input = hot('   -a-b-c-|', recordsOf(new FakeOwner(), 'abc'))
       const expected = '    -(aa|)'
@@ -366,7 +366,7 @@ describe('fork: a branch that completes', () => {
   })
 })
 
-describe('fork: what operators ask of a record in a branch', () => {
+describe('fork: operators on records of a branch', () => {
   it('settles with handle and keep in its branches', () => {
     const owner = new FakeOwner()
     of(record('a', owner), record('b', owner))
@@ -386,7 +386,7 @@ describe('fork: what operators ask of a record in a branch', () => {
     ])
   })
 
-  it('begins the next of a key in one branch when the one before it is completed in all', () => {
+  it('begins the next record of a key in one branch when the previous one is completed in all branches', () => {
     const owner = new DoneOwner()
     const input = new Subject<ConsumeRecord>()
     const begun: string[] = []
@@ -406,7 +406,7 @@ describe('fork: what operators ask of a record in a branch', () => {
     expect(begun).toEqual(['a', 'b'])
   })
 
-  it('is held as long as all branches that have it open hold it', () => {
+  it('is held as long as all branches with an open part hold it', () => {
     const held: string[] = []
     class Owner extends FakeOwner {
       override hold(_: DeliveredRecord, phase: DeliveryPhase): void {
@@ -434,7 +434,7 @@ describe('fork: what operators ask of a record in a branch', () => {
     expect(held.splice(0)).toEqual(['released'])
   })
 
-  it('is held no less when a branch that held it errors', () => {
+  it('stays held when a branch that held it errors', () => {
     const phases: string[] = []
     class Owner extends FakeOwner {
       override hold(_: DeliveredRecord, phase: DeliveryPhase): void {
@@ -458,7 +458,7 @@ describe('fork: what operators ask of a record in a branch', () => {
     expect(phases).toEqual(['resting'])
   })
 
-  it('has no delivery where no client made the record', () => {
+  it('works with records that no client has created', () => {
     const plain = { ...recordLike(), ack: () => true }
     const parts: ConsumeRecord[] = []
     merge(of(plain as unknown as ConsumeRecord), NEVER)
@@ -470,7 +470,7 @@ describe('fork: what operators ask of a record in a branch', () => {
 })
 
 describe('fork: options', () => {
-  it('is given branches, each an operator', () => {
+  it('requires branches, each an operator', () => {
     expect(() => (fork as unknown as () => void)()).toThrow(ConfigurationError)
     expect(() => fork(acking, 'audit' as never)).toThrow('fork: branch 2 must be an operator')
   })

@@ -21,7 +21,7 @@ import { describe, expect, it } from 'vitest'
 // The numbers are those of the rules.
 
 describe('1. the committed position', () => {
-  it('passes b only once a, delivered before it, is acked', () =>
+  it('moves past b only once a, delivered before it, is acked', () =>
     runMarbles(({ createClient, records, ack, expectDeliveries, expectCommits }) => {
       createClient().topic('orders').subscribe()
       records('orders', '              a-b---------')
@@ -30,7 +30,7 @@ describe('1. the committed position', () => {
       expectCommits('orders').toBe('   ---------2--')
     }))
 
-  it('waits for no other partition', () =>
+  it('does not wait for other partitions', () =>
     runMarbles(({ createClient, records, ack, expectCommits }) => {
       createClient().topic('orders').subscribe()
       records('orders', ['           a--------', '--b--c---'])
@@ -56,7 +56,7 @@ describe('1. the committed position', () => {
 })
 
 describe('2. and 3. an assignment that has ended', () => {
-  it('takes no settlement: a lost record is acked in vain, and delivered again', () =>
+  it('accepts no settlement: acking a lost record has no effect, and it is redelivered', () =>
     runMarbles(({ createClient, records, lose, at, expectDeliveries, expectCommits }) => {
       const delivered: ConsumeRecord[] = []
       createClient()
@@ -70,7 +70,7 @@ describe('2. and 3. an assignment that has ended', () => {
       expectCommits('orders').toBe('   ----------')
     }))
 
-  it('commits nothing, not even what was acked before and is on its way', () =>
+  it('commits nothing, not even a pending position of records acked before', () =>
     runMarbles(
       ({ createClient, records, ack, lose, expectCommits, expectEvents, expectErrors }) => {
         createClient().topic('orders').subscribe()
@@ -86,7 +86,7 @@ describe('2. and 3. an assignment that has ended', () => {
 })
 
 describe('4. commits', () => {
-  it('go one at a time, and the newest position wins', () =>
+  it('are sent one at a time, with the newest position', () =>
     runMarbles(
       ({ createClient, broker, ack, expectDeliveries, expectCommits }) => {
         broker.publish('orders', [{ value: 'a' }, { value: 'b' }, { value: 'c' }, { value: 'd' }])
@@ -140,7 +140,7 @@ describe('6. a copy', () => {
       { latency: 3, tail: 0 },
     ))
 
-  it('is sent again until the broker takes it, and its source waits', () =>
+  it('is sent again until the broker accepts it, and its source waits', () =>
     runMarbles(({ createClient, records, failNext, fail, ack, expectDeadLetters, expectCommits, expectErrors }) => {
       createClient().topic('orders', { dlq: true }).subscribe()
       records('orders', '                     ab----')
@@ -152,7 +152,7 @@ describe('6. a copy', () => {
       expectCommits('orders').toBe('          102ms 2')
     }))
 
-  it('goes to the next topic where the broker refuses it for good', () =>
+  it('goes to the next topic if the broker refuses it for good', () =>
     runMarbles(({ createClient, records, failNext, fail, expectRetries, expectDeadLetters, expectCommits }) => {
       createClient().topic('orders', { retries: 5, dlq: true }).subscribe()
       records('orders', '           a------')
@@ -176,7 +176,7 @@ describe('6. a copy', () => {
       expectCommits('retry').toBe('    --1---2---')
     }))
 
-  it('has nowhere to go: its partition’s commits stop there, others go on', () =>
+  it('has no topic to go to: the commits of its partition stop, other partitions continue', () =>
     runMarbles(({ createClient, records, fail, ack, expectCommits, expectErrors }) => {
       createClient().topic('orders').subscribe()
       records('orders', ['                              abc-----', '-----d--'])
@@ -187,7 +187,7 @@ describe('6. a copy', () => {
     }))
 })
 
-describe('8. what is held', () => {
+describe('8. memory', () => {
   it('spans at most maxInFlight records, from the first that is not completed', () =>
     runMarbles(({ createClient, records, ack, expectDeliveries, expectCommits }) => {
       createClient().topic('orders', { maxInFlight: 2 }).subscribe()
@@ -209,7 +209,7 @@ describe('8. what is held', () => {
 })
 
 describe('9. a rebalance', () => {
-  it('stops delivery, lets what is in flight settle, commits, and only then goes on', () =>
+  it('stops delivery, lets records in flight settle, commits, and only then completes', () =>
     runMarbles(({ createClient, records, revoke, ack, expectDeliveries, expectCommits, expectEvents }) => {
       // One at a time: b waits in the client for a.
       createClient().topic('orders', { maxInFlight: 1 }).subscribe()
@@ -221,7 +221,7 @@ describe('9. a rebalance', () => {
       expectEvents({ r: 'revoked' }).toBe('---------r----')
     }))
 
-  it('waits no longer than rebalanceTimeout, and what was not settled is delivered again', () =>
+  it('waits no longer than rebalanceTimeout, and redelivers unsettled records', () =>
     runMarbles(({ createClient, records, revoke, ack, expectDeliveries, expectCommits }) => {
       createClient({ rebalanceTimeout: 5 }).topic('orders').subscribe()
       records('orders', '              ab---------')
@@ -231,7 +231,7 @@ describe('9. a rebalance', () => {
       expectCommits('orders').toBe('   ----1------')
     }))
 
-  it('redelivers nothing that was acked, also behind a record that was not', () =>
+  it('redelivers nothing that was acked, even behind an unacked record', () =>
     runMarbles(({ createClient, records, revoke, ack, expectDeliveries, expectCommits }) => {
       createClient({ rebalanceTimeout: 3 }).topic('orders').subscribe()
       records('orders', '              abcd-----------')
@@ -241,7 +241,7 @@ describe('9. a rebalance', () => {
       expectCommits('orders').toBe('   --------------2')
     }))
 
-  it('lets partitions that stay go on where they were', () =>
+  it('continues partitions that stay where they were', () =>
     runMarbles(({ createClient, records, revoke, ack, expectDeliveries, expectCommits }) => {
       createClient({ rebalanceTimeout: 2 }).topic('orders').subscribe()
       records('orders', ['              a------', '-b---c-'])
@@ -251,7 +251,7 @@ describe('9. a rebalance', () => {
       expectCommits('orders').toBe(['   -------', '------1'])
     }))
 
-  it('gives a newcomer its share, and neither member what the other has done', () =>
+  it('gives a new member its share, and redelivers no acked record to either', () =>
     runMarbles(({ createClient, start, records, expectDeliveries, expectCommits }) => {
       const [first, newcomer] = [createClient(), createClient()]
       for (const client of [first, newcomer])
@@ -266,7 +266,7 @@ describe('9. a rebalance', () => {
       expectCommits('orders').toBe(['                        -1--2-', '-1---2'])
     }))
 
-  it('after a crash passes over what was acked behind the position', () =>
+  it('skips after a crash records that were acked behind the position', () =>
     runMarbles(({ createClient, records, start, kill, ack, expectDeliveries }) => {
       const [first, second] = [createClient(), createClient()]
       for (const client of [first, second]) client.topic('orders').subscribe()
@@ -279,7 +279,7 @@ describe('9. a rebalance', () => {
 })
 
 describe('10. a topic', () => {
-  it('that is stuck, paused or without a subscriber holds only its own partitions', () =>
+  it('that is stuck, paused or without a subscriber delays only its own partitions', () =>
     runMarbles(({ createClient, records, at, expectDeliveries, expectCommits }) => {
       const client = createClient()
       client.topic('stuck', { maxInFlight: 1 }).subscribe()
@@ -316,7 +316,7 @@ describe('11. a retry', () => {
       expectDeliveries('quick').toBe('-b--cb-c------')
     }))
 
-  it('without a topic is delivered again here, and its partition goes on meanwhile', () =>
+  it('without a topic is redelivered in place, and its partition continues meanwhile', () =>
     runMarbles(({ createClient, records, expectDeliveries, expectCommits, expectDeadLetters }) => {
       const client = createClient()
       const onFail = (failures: Parameters<ReturnType<typeof redeliver>>[0]) =>
@@ -332,7 +332,7 @@ describe('11. a retry', () => {
 })
 
 describe('12. user code that throws', () => {
-  it('in a handler fails its record alone', () =>
+  it('in a handler fails only its record', () =>
     runMarbles(({ createClient, records, expectDeliveries, expectDeadLetters, expectCommits }) => {
       createClient()
         .topic('orders', { dlq: true })
@@ -348,7 +348,7 @@ describe('12. user code that throws', () => {
       expectCommits('orders').toBe('   1-2-3-')
     }))
 
-  it('in a pipeline ends the subscription, and the next one gets what was not settled, in order', () =>
+  it('in a pipeline ends the subscription, and the next one gets unsettled records, in order', () =>
     runMarbles(({ createClient, records, ack, expectDeliveries, expectCommits }) => {
       let failures = 1
       createClient()
@@ -364,7 +364,7 @@ describe('12. user code that throws', () => {
       expectCommits('orders').toBe('   -------------234')
     }))
 
-  it('in a decoder sends its record to the DLQ topic, whatever retries there are', () =>
+  it('in a decoder sends its record to the DLQ topic, whatever `retries` is', () =>
     runMarbles(({ createClient, records, expectDeliveries, expectRetries, expectDeadLetters, expectCommits }) => {
       createClient()
         .topic('orders', { retries: 3, dlq: true, decode: (bytes: Buffer) => JSON.parse(String(bytes)) })
@@ -379,7 +379,7 @@ describe('12. user code that throws', () => {
 })
 
 describe('13. closing', () => {
-  it('gracefully delivers nothing new, waits for what was delivered, commits, and ends', () =>
+  it('gracefully delivers no new records, waits for delivered ones, commits, and ends', () =>
     runMarbles(({ createClient, records, closeGracefully, ack, expectDeliveries, expectCommits, expectState }) => {
       createClient().topic('orders').subscribe()
       records('orders', '              a-b---c-----')
@@ -414,7 +414,7 @@ describe('13. closing', () => {
       expectState().toBe('          (isr)d-c--')
     }))
 
-  it('at once commits what is completed, and waits for nobody', () =>
+  it('at once commits completed records, and does not wait for others', () =>
     runMarbles(({ createClient, records, close, ack, expectCommits, expectState }) => {
       createClient({ commitInterval: 1_000 }).topic('orders').subscribe()
       records('orders', '           abc-------')
@@ -424,7 +424,7 @@ describe('13. closing', () => {
       expectState().toBe('          (isr)-(dc)')
     }))
 
-  it('completes the streams first, so that operators which hold records back let go of them', () =>
+  it('completes the streams first, so that operators release the records they hold back', () =>
     runMarbles(({ createClient, records, closeGracefully, expectCommits, expectState, expectObservable }) => {
       const batches = createClient()
         .topic('orders')
@@ -441,7 +441,7 @@ describe('13. closing', () => {
       expectState().toBe('            (isr)d-c--')
     }))
 
-  it('ends also when the broker is gone: with what it could not commit, within 5 seconds', () =>
+  it('ends within 5 seconds even if the broker is away, and reports what it could not commit', () =>
     runMarbles(({ createClient, records, outage, ack, close, expectState, expectCommits }) => {
       createClient().topic('orders').subscribe()
       records('orders', '           a---------')
@@ -452,7 +452,7 @@ describe('13. closing', () => {
       expectState().toBe('          (isr)-d 4499ms c')
     }))
 
-  it('by halt leaves the record uncommitted, and says why', () =>
+  it('by halt leaves the record uncommitted, and reports the reason', () =>
     runMarbles(({ createClient, records, fail, ack, expectCommits, expectErrors, expectState }) => {
       const client = createClient()
       client.topic('orders', { onFail: halt(client) }).subscribe({ error: () => {} })
@@ -466,7 +466,7 @@ describe('13. closing', () => {
 })
 
 describe('shared retry and DLQ topics', () => {
-  it('give each group its own retries alone, and let it pass those of others', () =>
+  it('deliver to each group only its own retries, and skip those of other groups', () =>
     runMarbles(({ createClient, records, expectDeliveries, expectCommits, expectRetries }) => {
       const [billing, mail] = [createClient({ group: 'billing' }), createClient({ group: 'mail' })]
       billing
@@ -484,7 +484,7 @@ describe('shared retry and DLQ topics', () => {
       expectCommits('retry', { group: 'mail' }).toBe('      1-----')
     }))
 
-  it('deliver dead letters while somebody is subscribed to a replay, and not otherwise', () =>
+  it('deliver dead letters only while a replay has a subscriber', () =>
     runMarbles(({ createClient, records, at, expectDeliveries, expectDeadLetters, expectCommits }) => {
       const client = createClient()
       client
@@ -499,7 +499,7 @@ describe('shared retry and DLQ topics', () => {
 })
 
 describe('faults', () => {
-  it('broker away: delivery stops and goes on by itself, nothing is lost', () =>
+  it('broker away: delivery stops and continues by itself, and nothing is lost', () =>
     runMarbles(({ createClient, records, outage, expectDeliveries, expectCommits, expectEvents }) => {
       createClient()
         .topic('orders')
@@ -512,7 +512,7 @@ describe('faults', () => {
       expectEvents({ d: 'disconnected', r: 'reconnected' }).toBe('--d--r----')
     }))
 
-  it('commit refused: tried again with the newest position', () =>
+  it('commit refused: retried with the newest position', () =>
     runMarbles(({ createClient, records, failNext, expectCommits, expectErrors }) => {
       createClient()
         .topic('orders')
@@ -532,7 +532,7 @@ describe('faults', () => {
       expectEvents({ s: 'stalled', u: 'unstalled' }).toBe('-------s--u-')
     }))
 
-  it('position deleted by retention: said, and gone on from where records are', () =>
+  it('position deleted by retention: reported, and reading continues at the first record', () =>
     runMarbles(({ createClient, records, broker, at, start, expectDeliveries, expectErrors, expectCommits }) => {
       const [first, second] = [createClient(), createClient()]
       for (const client of [first, second])

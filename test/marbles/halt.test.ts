@@ -31,7 +31,7 @@ describe('halt', () => {
     })
   })
 
-  it('ends as its source does, and halts nothing by itself', () => {
+  it('ends as its source does, without halting', () => {
     testScheduler().run(({ cold, expectObservable, flush }) => {
       const client = new StubClient()
       expectObservable(cold<Failed>('-').pipe(halt(client))).toBe('-')
@@ -42,7 +42,7 @@ describe('halt', () => {
     })
   })
 
-  it('leaves its source when it is unsubscribed', () => {
+  it('unsubscribes from its source when it is unsubscribed', () => {
     testScheduler().run(({ hot, expectObservable, flush }) => {
       const client = new StubClient()
       const input = hot('   ---a-', { a: failure('a') })

@@ -311,7 +311,7 @@ describe('handle: ends', () => {
     })
   })
 
-  it('leaves a source that emits synchronously as soon as it is unsubscribed', () => {
+  it('unsubscribes from a synchronous source as soon as it is unsubscribed', () => {
     const seen: number[] = []
     range(0, 100)
       .pipe(
@@ -1142,7 +1142,7 @@ describe('handle: re-entrancy', () => {
 })
 
 describe('handle: options', () => {
-  it('refuses options that cannot work when it is made', () => {
+  it('refuses invalid options when it is created', () => {
     for (const concurrency of [0, -1, 1.5, Number.NaN]) {
       expect(() => handle(() => NEVER, { concurrency })).toThrow(ConfigurationError)
     }

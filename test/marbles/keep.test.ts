@@ -48,7 +48,7 @@ describe('keep', () => {
     })
   })
 
-  it('leaves a source that emits synchronously as soon as it is unsubscribed', () => {
+  it('unsubscribes from a synchronous source as soon as it is unsubscribed', () => {
     const seen: number[] = []
     range(0, 100)
       .pipe(

@@ -344,7 +344,7 @@ describe('latest', () => {
     expect(seen).toEqual(['10 a', '10 b', '14 c', '14 |'])
   })
 
-  it('refuses options that cannot work when it is made', () => {
+  it('refuses invalid options when it is created', () => {
     for (const ms of [-1, Number.NaN, 2 ** 31, '5' as never]) expect(() => latest(ms)).toThrow(ConfigurationError)
     expect(() => latest(5, { by: 'key' as never })).toThrow('latest: by must be a function')
     expect(() => latest(5, { key: () => 1 } as LatestOptions)).toThrow('latest: unknown option')

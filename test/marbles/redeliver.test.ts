@@ -63,7 +63,7 @@ describe('redeliver', () => {
     })
   })
 
-  it('leaves its source when it is unsubscribed', () => {
+  it('unsubscribes from its source when it is unsubscribed', () => {
     testScheduler().run(({ hot, expectObservable, expectSubscriptions, flush }) => {
       const client = new StubClient()
       const input = hot('   ---a-', { a: failure('a') })
@@ -100,7 +100,7 @@ describe('redeliver', () => {
     expect(client.redeliveries).toEqual([{ name: 'b', delay: 0 }])
   })
 
-  it('refuses options that cannot work when it is made', () => {
+  it('refuses invalid options when it is created', () => {
     for (const attempts of [0, -1, 1.5, Number.NaN]) {
       expect(() => redeliver(new StubClient(), { attempts })).toThrow(ConfigurationError)
     }

@@ -46,7 +46,7 @@ describe('retryTopic', () => {
     })
   })
 
-  it('waits for acknowledgements under way when the source completes', () => {
+  it('waits for acknowledgements in flight when the source completes', () => {
     testScheduler().run(({ hot, cold, expectObservable }) => {
       const client = new StubClient({ publish: () => cold('---m|', { m: place }) })
       const input = hot('   a|', failures)
@@ -73,7 +73,7 @@ describe('retryTopic', () => {
     })
   })
 
-  it('gives up what is being published when it is unsubscribed', () => {
+  it('cancels publications in flight when it is unsubscribed', () => {
     testScheduler().run(({ hot, cold, expectObservable, flush }) => {
       const client = new StubClient({ publish: () => cold('-----m|', { m: place }) })
       const input = hot('   -a--------', failures)
@@ -114,7 +114,7 @@ describe('retryTopic', () => {
     })
   })
 
-  it('emits nothing for a record that stopped being ours before its copy was acknowledged', () => {
+  it('emits nothing for a record whose assignment ended before its copy was acknowledged', () => {
     testScheduler().run(({ hot, cold, expectObservable }) => {
       const client = new StubClient({ publish: () => cold('--|') })
       const input = hot('   -a---|', failures)
@@ -283,7 +283,7 @@ describe('retryTopic', () => {
     expect(client.copies[0]!.topic).toBe('later-dev')
   })
 
-  it('refuses options that cannot work when it is made', () => {
+  it('refuses invalid options when it is created', () => {
     const client = new StubClient()
     expect(() => retryTopic(new StubClient({ retryTopic: undefined }), { retries: 1 })).toThrow(ConfigurationError)
     expect(() => retryTopic(new StubClient({ group: undefined }), { retries: 1 })).toThrow(ConfigurationError)
