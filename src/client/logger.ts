@@ -1,5 +1,6 @@
 import { type Level, type Logger, pino } from 'pino'
 import { invalid } from '../options.js'
+import { unfailing } from './unfailing-logger.js'
 
 /**
  * Takes log lines in the place of pino: `logger: (level, message, fields) => winston.log(level, message, fields)`.
@@ -14,11 +15,11 @@ export type LogFunction = (level: Level, message: string, fields: Readonly<Recor
 
 /** @throws ConfigurationError */
 export function configureLogger(option: Logger | LogFunction | false | undefined): Logger {
-  if (option === undefined) return pino({ name: 'rxmika', level: 'info' })
+  if (option === undefined) return unfailing(pino({ name: 'rxmika', level: 'info' }))
   if (option === false) return pino({ level: 'silent' })
   if (typeof option === 'function') return callingLogger(option)
   if (typeof option?.child !== 'function') throw invalid('logger', option, 'must be a pino logger, a function or false')
-  return option
+  return unfailing(option)
 }
 
 /** A pino logger whose lines go to the function instead of a stream: its levels and children are pino's. */

@@ -66,8 +66,16 @@ export function keyAttribute(key: Buffer | string | null | undefined): { [name: 
 
 /** A class of errors with few values: a code of Kafka or of this package if there is one, otherwise the class name. */
 export function errorType(error: unknown): string {
-  if (typeof error === 'object' && error !== null && 'reason' in error && typeof error.reason === 'string') {
-    if (/^[A-Z_]{3,60}$/.test(error.reason)) return error.reason
+  return codeOf(error) ?? nameOf(error)
+}
+
+function codeOf(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null) return undefined
+  try {
+    const { reason } = error as { readonly reason?: unknown }
+    return typeof reason === 'string' && /^[A-Z_]{3,60}$/.test(reason) ? reason : undefined
+  } catch {
+    // A record may fail with any value: a proxy, or an object whose getters throw.
+    return undefined
   }
-  return nameOf(error)
 }

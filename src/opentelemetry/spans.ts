@@ -221,7 +221,11 @@ export class Spans {
 function failed(span: Span, error: unknown): void {
   span.setAttribute('error.type', errorType(error))
   span.setStatus({ code: SpanStatusCode.ERROR, message: messageOf(error) })
-  if (error instanceof Error) span.recordException(error)
+  try {
+    if (error instanceof Error) span.recordException(error)
+  } catch {
+    // It cannot be read: its type and a message are recorded above.
+  }
 }
 
 function nameOf(type: string, topic: string | undefined): string {

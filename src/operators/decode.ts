@@ -188,8 +188,9 @@ function isPromise<T>(result: T | PromiseLike<T>): result is PromiseLike<T> {
 }
 
 function decodeError(record: ConsumeRecord<unknown>, cause: unknown): DecodeError {
-  const isJson = cause instanceof JsonError
-  if (!isJson && isRxMikaError(cause, 'RXMIKA_DECODE')) return cause
+  const isDecodeError = isRxMikaError(cause, 'RXMIKA_DECODE')
+  const isJson = isDecodeError && cause instanceof JsonError
+  if (isDecodeError && !isJson) return cause
   const original = isJson ? (cause.cause ?? cause) : cause
   return new DecodeError(`the record at ${placeName(record.source)} does not decode: ${messageOf(cause)}`, {
     cause: original,

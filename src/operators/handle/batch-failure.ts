@@ -59,10 +59,10 @@ export function failuresIn(
   reason: unknown,
   batch: readonly AnyRecord[],
 ): Map<unknown, unknown> | TypeError | undefined {
-  if (!isObject(reason) || (reason as { [brand]?: true })[brand] !== true) return undefined
+  if (!isBatchFailure(reason)) return undefined
   const known = new Set(batch.map(identityOf))
   const failures = new Map<unknown, unknown>()
-  for (const [record, why] of (reason as unknown as BatchFailure).failures) {
+  for (const [record, why] of reason.failures) {
     const identity = identityOf(record)
     if (!known.has(identity)) {
       return new TypeError('BatchFailure.of was given a record that is not of the batch', { cause: reason })
@@ -70,6 +70,16 @@ export function failuresIn(
     if (!failures.has(identity)) failures.set(identity, why)
   }
   return failures
+}
+
+function isBatchFailure(reason: unknown): reason is BatchFailure {
+  if (!isObject(reason)) return false
+  try {
+    return (reason as { [brand]?: true })[brand] === true
+  } catch {
+    // A handler may throw any value: a proxy, say.
+    return false
+  }
 }
 
 /** The same value for a record and its mapped versions. */
