@@ -53,7 +53,7 @@ function outcomesOf(outcomes: Observable<Outcome<ConsumeRecord<unknown>>>): Prom
 }
 
 describe('handle: order', () => {
-  it('handles one record of a partition at a time and partitions side by side', () => {
+  it('handles one record of a partition at a time, and partitions in parallel', () => {
     testScheduler().run(({ hot, cold, expectObservable }) => {
       const [first, second] = [new FakeOwner('orders', 0), new FakeOwner('orders', 1)]
       const input = hot('   abcd-------|', {
@@ -69,7 +69,7 @@ describe('handle: order', () => {
     })
   })
 
-  it('handles one record of a partition at a time also when the partition was assigned anew', () => {
+  it('handles one record of a partition at a time even after a new assignment of the partition', () => {
     testScheduler().run(({ hot, cold, expectObservable }) => {
       const input = hot('   ab------|', {
         a: record('a', { owner: new FakeOwner('orders', 0) }),
@@ -82,7 +82,7 @@ describe('handle: order', () => {
     })
   })
 
-  it('handles one record of a key at a time and keys side by side', () => {
+  it('handles one record of a key at a time, and keys in parallel', () => {
     testScheduler().run(({ hot, cold, expectObservable }) => {
       const input = hot('   abc-------|', {
         a: record('a', { key: 'k' }),
@@ -96,7 +96,7 @@ describe('handle: order', () => {
     })
   })
 
-  it('keeps records without a key in no order, while an empty key is a key', () => {
+  it('keeps no order of records without a key, but an empty key is a key', () => {
     testScheduler().run(({ hot, cold, expectObservable }) => {
       const input = hot('   abcd-------|', {
         a: record('a', { key: null }),
@@ -111,7 +111,7 @@ describe('handle: order', () => {
     })
   })
 
-  it('handles no more at once than concurrency allows, and starts in the order of arrival', () => {
+  it('handles at most `concurrency` records at a time, and starts them in the order of arrival', () => {
     testScheduler().run(({ hot, cold, expectObservable }) => {
       const records = { a: record('a'), b: record('b'), c: record('c'), d: record('d') }
       const work = '        ----|'
@@ -155,7 +155,7 @@ describe('handle: order', () => {
     })
   })
 
-  it('lets nothing go any more that stood behind a failed record when it was unsubscribed', () => {
+  it('releases nothing behind a failed record after it was unsubscribed', () => {
     const routed: (() => void)[] = []
     const phases: string[] = []
     class Owner extends FakeOwner {
@@ -202,7 +202,7 @@ describe('handle: order', () => {
     expect(lanes.keys).toBe(0)
   })
 
-  it('starts everything in order, one at a time, when a stream of keys of one partition is generated', async () => {
+  it('starts the records of a generated stream of one partition in order, one at a time', async () => {
     const owner = new FakeOwner()
     const started: string[] = []
     const names = Array.from({ length: 200 }, (_, at) => String(at))
@@ -228,7 +228,7 @@ describe('handle: ends', () => {
     })
   })
 
-  it('waits for handlers under way and waiting when the source completes', () => {
+  it('waits for running and waiting handlers when the source completes', () => {
     testScheduler().run(({ hot, cold, expectObservable }) => {
       const owner = new FakeOwner()
       const input = hot('   ab|', { a: record('a', { owner }), b: record('b', { owner }) })
@@ -239,7 +239,7 @@ describe('handle: ends', () => {
     })
   })
 
-  it('begins nothing that its handler returns when the handler has unsubscribed', () => {
+  it('does not subscribe to the result of a handler that has unsubscribed', () => {
     const owner = new FakeOwner()
     const input = new Subject<ConsumeRecord>()
     let begun = false
@@ -258,7 +258,7 @@ describe('handle: ends', () => {
     expect(owner.settlements).toEqual([])
   })
 
-  it('leaves neither a rejection nor a timer of a handler that has unsubscribed', async () => {
+  it('leaves neither an unhandled rejection nor a timer if the handler unsubscribes', async () => {
     const scheduler = new VirtualTimeScheduler()
     const unhandled: unknown[] = []
     const listen = (reason: unknown) => unhandled.push(reason)
@@ -282,7 +282,7 @@ describe('handle: ends', () => {
     expect(scheduler.actions).toEqual([])
   })
 
-  it('passes an error of the source on at once, and cancels what runs', () => {
+  it('passes an error of the source on at once, and cancels running handlers', () => {
     testScheduler().run(({ hot, cold, expectObservable, expectSubscriptions, flush }) => {
       const owner = new FakeOwner()
       const work = cold('   -----|')
@@ -296,7 +296,7 @@ describe('handle: ends', () => {
     })
   })
 
-  it('cancels what runs when it is unsubscribed, and leaves the records unsettled', () => {
+  it('cancels running handlers when it is unsubscribed, and leaves their records unsettled', () => {
     testScheduler().run(({ hot, cold, expectObservable, expectSubscriptions, flush }) => {
       const owner = new FakeOwner()
       const work = cold('    -----|')
@@ -324,7 +324,7 @@ describe('handle: ends', () => {
     expect(seen).toEqual([0, 1, 2])
   })
 
-  it('ignores the result of a promise that comes after it was unsubscribed', async () => {
+  it('ignores a promise that resolves after it was unsubscribed', async () => {
     const owner = new FakeOwner()
     const input = new Subject<ConsumeRecord>()
     const subscription = input.pipe(handle(async () => 1)).subscribe()
@@ -362,7 +362,7 @@ describe('handle: results', () => {
     })
   })
 
-  it('takes a throw of the handler for a failure', () => {
+  it('treats an exception of the handler as a failure', () => {
     testScheduler().run(({ hot, expectObservable }) => {
       const input = hot('   a-b-|', { a: record('a'), b: record('b') })
       const expected = '    x-B-|'
@@ -375,7 +375,7 @@ describe('handle: results', () => {
     })
   })
 
-  it('takes values, promises, Observables and iterables of all kinds', async () => {
+  it('accepts values, promises, Observables and iterables of all kinds', async () => {
     const thenable = { then: (resolve: (value: string) => void) => resolve('thenable') }
     const rejecting = {
       get then(): never {
@@ -471,7 +471,7 @@ describe('handle: batches that fail in part', () => {
   const told = ({ settlements }: FakeOwner) =>
     settlements.map(one => `${one.offset} ${one.how}${'reason' in one ? ` ${one.reason}` : ''}`)
 
-  it('fails the records that it names, each by its reason, and acks the others', async () => {
+  it('fails the records that it names, each with its reason, and acks the others', async () => {
     const owner = new FakeOwner()
     const outcomes = await outcomesOf(
       of(batch(owner, 'abcd')).pipe(
@@ -499,7 +499,7 @@ describe('handle: batches that fail in part', () => {
     expect(told(owner)).toEqual(['0 failed bad', '1 acked'])
   })
 
-  it('takes one that another copy of this package made', async () => {
+  it('accepts one of another copy of the package', async () => {
     const owner = new FakeOwner()
     const foreign = (record: ConsumeRecord<unknown>) => ({
       [Symbol.for('rxmika.batch-failure')]: true,
@@ -509,7 +509,7 @@ describe('handle: batches that fail in part', () => {
     expect(told(owner)).toEqual(['0 failed bad', '1 acked'])
   })
 
-  it('fails the whole batch by a TypeError when it names a record of another, or none', async () => {
+  it('fails the whole batch with a TypeError if it names a record of another batch, or none', async () => {
     const [owner, other] = [new FakeOwner(), record('x')]
     for (const fail of [
       () => BatchFailure.of([other, 'no']),
@@ -532,7 +532,7 @@ describe('handle: batches that fail in part', () => {
     expect(outcomes).toEqual(['a failed bad'])
   })
 
-  it('takes arrays however they are made', async () => {
+  it('accepts arrays however they are created', async () => {
     const owner = new FakeOwner()
     const made = [
       bufferCount<ConsumeRecord>(2),
@@ -555,7 +555,7 @@ describe('handle: batches that fail in part', () => {
     expect(told(owner)).toEqual(['0 acked', '1 failed bad', '0 acked', '1 failed bad', '0 acked', '1 failed bad'])
   })
 
-  it('begins the next of a key behind the acked ones of a batch, and behind a failed one once its route is done', () => {
+  it('begins the next record of a key after the acked records of a batch, and after a failed one once its route has ended', () => {
     const done: (() => void)[] = []
     class Owner extends FakeOwner {
       override whenDone(one: DeliveredRecord, tell: () => void): void {
@@ -612,7 +612,7 @@ describe('handle: batches one by one', () => {
     })
   })
 
-  it('settles by each reason, acks what a BatchFailure names not, and calls no batch of one again', async () => {
+  it('settles each record by its own result, acks records that a BatchFailure does not name, and does not repeat a batch of one', async () => {
     const owner = new FakeOwner()
     const begun: string[] = []
     const outcomes = await outcomesOf(
@@ -631,7 +631,7 @@ describe('handle: batches one by one', () => {
     expect(outcomes).toEqual(['a failed no a', 'b failed no b', 'c failed no c', 'd acked', 'e failed bad'])
   })
 
-  it('leaves out what is settled or revoked by then, and gives every call its own time-out', () => {
+  it('skips records that are settled or revoked by then, and gives every call its own time-out', () => {
     const scheduler = testScheduler()
     scheduler.run(({ hot, expectObservable, flush }) => {
       const owner = new FakeOwner()
@@ -654,7 +654,7 @@ describe('handle: batches one by one', () => {
     })
   })
 
-  it('does not pile up on the stack, and takes one place alone', () => {
+  it('does not grow the stack, and uses one place of the concurrency', () => {
     const owner = new FakeOwner()
     const many = Array.from({ length: 20_000 }, (_, offset) => fakeRecord({ owner, value: 'n', offset }))
     let [running, most, calls] = [0, 0, 0]
@@ -693,7 +693,7 @@ describe('handle: batches one by one', () => {
     expect(owner.settlements).toEqual([{ offset: 0, how: 'acked' }])
   })
 
-  it('begins none of the rest while partitions are given up, and goes on afterwards', () => {
+  it('begins none of the rest while partitions are revoked, and continues afterwards', () => {
     const changes = new Subject<void>()
     const rebalances = { underWay: false as boolean, changes } satisfies Rebalances
     const held: string[] = []
@@ -767,7 +767,7 @@ describe('handle: the signal of a call', () => {
     return { scheduler, signals, contexts, input, emitted, subscription }
   }
 
-  it('is aborted at the time-out, by the error that the record fails with', () => {
+  it('is aborted at the time-out, with the error that the record fails with', () => {
     const { scheduler, signals, emitted } = run({ timeout: 5 })
     expect(signals[0]!.aborted).toBe(false)
     scheduler.flush()
@@ -775,7 +775,7 @@ describe('handle: the signal of a call', () => {
     expect(emitted).toEqual([`a failed ${signals[0]!.reason}`])
   })
 
-  it('is aborted when the partition goes, and for a batch when all of its partitions have', () => {
+  it('is aborted when the partition is revoked or lost, and for a batch when all its partitions are', () => {
     const [first, second] = [new FakeOwner(), new FakeOwner('orders', 1)]
     const { signals } = run({}, [[record('a', { owner: first }), record('b', { owner: second })]])
     const single = run({}, [record('c', { owner: first })]).signals
@@ -786,7 +786,7 @@ describe('handle: the signal of a call', () => {
     expect(single[0]!.reason).toMatchObject({ name: 'AbortError' })
   })
 
-  it('is aborted on unsubscribing, also one that is asked for only then', () => {
+  it('is aborted on unsubscribing, even if it is read only then', () => {
     const { signals, contexts, subscription } = run()
     const late = run()
     subscription.unsubscribe()
@@ -808,7 +808,7 @@ describe('handle: the signal of a call', () => {
     expect(asked!.signal.aborted).toBe(true)
   })
 
-  it('is one for each call, and not aborted when its call ends or another does', () => {
+  it('is separate for each call, and not aborted when its call or another one ends', () => {
     const { signals, input } = run({}, [record('a'), record('b')])
     const ended: AbortSignal[] = []
     const owner = new FakeOwner()
@@ -822,7 +822,7 @@ describe('handle: the signal of a call', () => {
     expect(signals.map(({ aborted }) => aborted)).toEqual([false, false])
   })
 
-  it('is not made for a handler that does not ask', () => {
+  it('is not created for a handler that does not read it', () => {
     class Owner extends FakeOwner {
       override get signal(): AbortSignal {
         throw new Error('made a signal')
@@ -835,7 +835,7 @@ describe('handle: the signal of a call', () => {
     expect(owner.settlements).toEqual([{ offset: 0, how: 'acked' }])
   })
 
-  it('leaves nothing behind at the signal of its partition', () => {
+  it('leaves no listener at the signal of its partition', () => {
     const owner = new FakeOwner()
     const added = vi.spyOn(owner.signal, 'addEventListener')
     const removed = vi.spyOn(owner.signal, 'removeEventListener')
@@ -866,7 +866,7 @@ describe('handle: a concurrency that changes', () => {
     })
   })
 
-  it('lets go on what is under way above a lower limit', () => {
+  it('does not cancel running handlers above a lower limit', () => {
     testScheduler().run(({ hot, cold, expectObservable }) => {
       const input = hot('      abcd----------|', { a: record('a'), b: record('b'), c: record('c'), d: record('d') })
       const concurrency = hot('3---1', { 1: 1, 3: 3 })
@@ -876,7 +876,7 @@ describe('handle: a concurrency that changes', () => {
     })
   })
 
-  it('errors the stream by its own error, by what is no limit, and when it completes without any', () => {
+  it('errors the stream if it errors, emits an invalid limit, or completes without one', () => {
     testScheduler().run(({ hot, cold, expectObservable }) => {
       const source = () => hot<ConsumeRecord>('---')
       const error = expect.objectContaining({ code: 'RXMIKA_CONFIGURATION' })
@@ -891,7 +891,7 @@ describe('handle: a concurrency that changes', () => {
     })
   })
 
-  it('pauses a batch that is handled one by one, and goes on with it first', () => {
+  it('pauses a batch that is handled one by one, and continues with it first', () => {
     testScheduler().run(({ hot, cold, expectObservable }) => {
       const owner = new FakeOwner()
       const input = hot('      -bc---------------|', {
@@ -911,7 +911,7 @@ describe('handle: a concurrency that changes', () => {
     })
   })
 
-  it('is left when the stream ends', () => {
+  it('is unsubscribed when the stream ends', () => {
     testScheduler().run(({ cold, hot, expectObservable, expectSubscriptions }) => {
       const concurrency = hot('1----', { 1: 1 })
       expectObservable(cold<ConsumeRecord>('--|').pipe(handle(() => 1, { concurrency }))).toBe('--|')
@@ -919,7 +919,7 @@ describe('handle: a concurrency that changes', () => {
     })
   })
 
-  it('takes a number that comes from within a handler', () => {
+  it('accepts a number that a handler emits', () => {
     const limit = new BehaviorSubject(1)
     const begun: string[] = []
     from(['a', 'b', 'c'].map(name => record(name)))
@@ -939,7 +939,7 @@ describe('handle: a concurrency that changes', () => {
 })
 
 describe('handle: timeout', () => {
-  it('fails a record whose handler takes too long, stops the handler, and goes on', () => {
+  it('fails a record whose handler takes too long, stops the handler, and continues', () => {
     const scheduler = testScheduler()
     scheduler.run(({ hot, cold, expectObservable, expectSubscriptions }) => {
       const owner = new FakeOwner()
@@ -970,7 +970,7 @@ describe('handle: timeout', () => {
     })
   })
 
-  it('ignores the result of a promise that comes after the timeout', async () => {
+  it('ignores a promise that resolves after the timeout', async () => {
     const owner = new FakeOwner()
     let resolve = (_: string) => {}
     const outcomes = await outcomesOf(
@@ -990,7 +990,7 @@ describe('handle: timeout', () => {
     expect(owner.settlements).toHaveLength(1)
   })
 
-  it('gives no place to the next record when a promise that timed out is done at last', async () => {
+  it('frees no second place when a promise resolves after its time-out', async () => {
     const owner = new FakeOwner()
     const started: string[] = []
     let late = () => {}
@@ -1034,7 +1034,7 @@ describe('handle: timeout', () => {
 })
 
 describe('handle: records that are settled elsewhere', () => {
-  it('calls no handler for a record that was taken away or settled while it waited', () => {
+  it('calls no handler for a record that was revoked or settled while it waited', () => {
     const owner = new FakeOwner()
     const input = new Subject<ConsumeRecord>()
     const first = new Subject<void>()
@@ -1060,7 +1060,7 @@ describe('handle: records that are settled elsewhere', () => {
     expect(owner.settlements.map(({ how }) => how)).toEqual(['acked', 'late'])
   })
 
-  it('calls the handler with what is left of an array', () => {
+  it('calls the handler with the remaining records of an array', () => {
     const owner = new FakeOwner()
     const [gone, left] = [record('a', { owner }), record('b')]
     owner.end()
@@ -1078,7 +1078,7 @@ describe('handle: records that are settled elsewhere', () => {
     expect(owner.settlements).toEqual([])
   })
 
-  it('has no outcome for a record that the handler settled itself', () => {
+  it('emits no outcome for a record that the handler settled itself', () => {
     const emitted: unknown[] = []
     of(record('a'))
       .pipe(handle(one => one.fail('by hand')))
@@ -1086,7 +1086,7 @@ describe('handle: records that are settled elsewhere', () => {
     expect(emitted).toEqual([])
   })
 
-  it('goes on behind records that are skipped, to the end', async () => {
+  it('continues after skipped records, to the end', async () => {
     const owner = new FakeOwner()
     const records = ['a', 'b', 'c'].map(name => record(name, { owner }))
     const called: string[] = []
@@ -1104,7 +1104,7 @@ describe('handle: records that are settled elsewhere', () => {
 })
 
 describe('handle: re-entrancy', () => {
-  it('takes a record that is delivered while another is being acked, and keeps the order of outcomes', () => {
+  it('accepts a record that is delivered while another is being acked, and keeps the order of outcomes', () => {
     const owner = new FakeOwner()
     const input = new Subject<ConsumeRecord>()
     const emitted: string[] = []
@@ -1128,7 +1128,7 @@ describe('handle: re-entrancy', () => {
     expect(emitted).toEqual(['a acked 1', 'completed'])
   })
 
-  it('does not pile up on the stack when many that waited are done at once', () => {
+  it('does not grow the stack when many waiting records end at once', () => {
     const owner = new FakeOwner()
     const input = new Subject<ConsumeRecord>()
     const first = new Subject<void>()

@@ -14,7 +14,7 @@ const isVowel = ({ value }: ConsumeRecord) => /[aeiou]/.test(String(value))
 const letters = map(({ value }: ConsumeRecord) => String(value))
 
 describe('keep', () => {
-  it('emits what the predicate is true for, and acks the rest at once', () => {
+  it('emits records for which the predicate is true, and acks the rest at once', () => {
     testScheduler().run(({ hot, expectObservable, flush }) => {
       const by = owner()
       const input = hot('   -a-b-c-e-|', Object.fromEntries([...'abce'].map(name => [name, record(name, by)])))
@@ -36,7 +36,7 @@ describe('keep', () => {
     })
   })
 
-  it('leaves its source when it is unsubscribed, and settles nothing more', () => {
+  it('unsubscribes from its source when it is unsubscribed, and settles nothing more', () => {
     testScheduler().run(({ hot, expectObservable, expectSubscriptions, flush }) => {
       const by = owner()
       const input = hot('   -a-b--', { a: record('a', by), b: record('b', by) })
@@ -61,7 +61,7 @@ describe('keep', () => {
     expect(seen).toEqual([0, 1, 2])
   })
 
-  it('fails the record for which the predicate throws, and goes on', () => {
+  it('fails the record for which the predicate throws, and continues', () => {
     testScheduler().run(({ hot, expectObservable, flush }) => {
       const by = owner()
       const input = hot('   -x-a-|', { x: record('x', by), a: record('a', by) })
@@ -124,7 +124,7 @@ describe('keep', () => {
     expect(seen).toEqual(['e', 'a'])
   })
 
-  it('is made with a function alone', () => {
+  it('accepts only a function', () => {
     expect(() => keep(undefined as never)).toThrow(ConfigurationError)
     expect(() => keep(undefined as never)).toThrow('keep: predicate')
   })

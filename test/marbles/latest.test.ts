@@ -47,7 +47,7 @@ type HotRecords = ReturnType<typeof hotRecords>
 declare function hotRecords(helpers: RunHelpers): ReturnType<typeof helpers.hot<DeliveredRecord>>
 
 describe('latest', () => {
-  it('lets the newest of each key go on ms after the first that waits, and acks what it supersedes', () => {
+  it('emits the newest record of each key `ms` after the first waiting one, and acks those that it supersedes', () => {
     run(({ input, owner, flush, expect: expectMarks }) => {
       const source = input('-a-A-b------|')
       const expected = '    -----A---b--|'
@@ -57,7 +57,7 @@ describe('latest', () => {
     })
   })
 
-  it('starves no key that never rests', () => {
+  it('starves no key that gets records all the time', () => {
     run(({ input, owner, flush, expect: expectMarks }) => {
       const at = (value: string, offset: number) => fakeRecord({ owner, key: 'k', value, offset })
       const named = Object.fromEntries([...'pqrstuv'].map((name, offset) => [name, at(name, offset)]))
@@ -77,7 +77,7 @@ describe('latest', () => {
     })
   })
 
-  it('emits what waits when the source completes, in the order in which it would have', () => {
+  it('emits waiting records when the source completes, in the order in which they were due', () => {
     run(({ input, expect: expectMarks }) => {
       const source = input('-a-bA|')
       const expected = '    -----(Ab|)'
@@ -85,7 +85,7 @@ describe('latest', () => {
     })
   })
 
-  it('ends as its source does: never, empty, and by an error that leaves unsettled what waits', () => {
+  it('ends as its source does: never, empty, and with an error, which leaves waiting records unsettled', () => {
     run(({ input, owner, flush, expect: expectMarks }) => {
       expectMarks(input('-').pipe(latest(2)), '-')
       expectMarks(input('|').pipe(latest(2)), '|')
@@ -95,7 +95,7 @@ describe('latest', () => {
     })
   })
 
-  it('leaves what waits unsettled when it is unsubscribed, and no timer behind', () => {
+  it('leaves waiting records unsettled when it is unsubscribed, and no timer', () => {
     run(({ input, owner, flush, scheduler, expect: expectMarks, expectSubscriptions }) => {
       const source = input('-a-b----')
       const unsubscribed = '----!'
@@ -107,7 +107,7 @@ describe('latest', () => {
     })
   })
 
-  it('acks an older record that comes late, as a retry does, and not the newer one that waits', () => {
+  it('acks an older record that arrives late, such as a retry, and not the newer one that waits', () => {
     run(({ input, owner, flush, expect: expectMarks }) => {
       const source = input('-A-a----|')
       const expected = '    -----A--|'
@@ -117,7 +117,7 @@ describe('latest', () => {
     })
   })
 
-  it('takes another delivery of what waits in its place', () => {
+  it('replaces a waiting record by its redelivery', () => {
     run(({ input, owner, flush, expect: expectMarks }) => {
       const lost = new FakeOwner()
       const before = fakeRecord({ owner: lost, key: 'a', value: 'lost', offset: 0 })
@@ -131,7 +131,7 @@ describe('latest', () => {
     })
   })
 
-  it('emits nothing that was revoked or settled while it waited', () => {
+  it('does not emit a record that was revoked or settled while it waited', () => {
     run(({ input, owner, flush, expect: expectMarks }) => {
       const [gone, mine] = [new FakeOwner(), fakeRecord({ owner, key: 'y', value: 'y' })]
       const source = input('-xyz----|', {
@@ -148,7 +148,7 @@ describe('latest', () => {
     })
   })
 
-  it('groups by what `by` returns, buffers by their bytes, and lets null pass', () => {
+  it('groups by the result of `by`, compares buffers by their bytes, and lets null pass', () => {
     run(({ input, owner, flush, expect: expectMarks }) => {
       const source = input('-abcn----|')
       const expected = '    ---cn-b--|'
@@ -159,7 +159,7 @@ describe('latest', () => {
     })
   })
 
-  it('keeps groups apart whose buffers differ', () => {
+  it('separates groups whose buffers differ', () => {
     run(({ input, owner, flush, expect: expectMarks }) => {
       const source = input('-ab-----|')
       const expected = '    ----ab--|'
@@ -189,7 +189,7 @@ describe('latest', () => {
     })
   })
 
-  it('leaves no timer at its scheduler when it is unsubscribed', () => {
+  it('leaves no timer in its scheduler when it is unsubscribed', () => {
     const scheduler = testScheduler()
     const owner = new FakeOwner()
     const input = new Subject<ConsumeRecord>()
@@ -201,7 +201,7 @@ describe('latest', () => {
     expect(input.observed).toBe(false)
   })
 
-  it('fails a record for which `by` throws, and goes on', () => {
+  it('fails a record for which `by` throws, and continues', () => {
     run(({ input, owner, flush, expect: expectMarks }) => {
       const source = input('-ab---|')
       const expected = '    ----b-|'
@@ -215,7 +215,7 @@ describe('latest', () => {
     })
   })
 
-  it('fails a record for which `by` returns a promise, which would be a key of its own', () => {
+  it('fails a record for which `by` returns a promise, because each promise would be a different key', () => {
     run(({ input, owner, flush, expect: expectMarks }) => {
       expectMarks(input('-a-|').pipe(latest(2, { by: () => Promise.resolve(1) })), '---|')
       flush()
@@ -252,7 +252,7 @@ describe('latest', () => {
     expect(ackedOffsets(owner)).toEqual(['0 acked'])
   })
 
-  it('holds up no rebalance: what waits rests, and goes on afterwards', () => {
+  it('does not delay a rebalance: waiting records stay, and continue afterwards', () => {
     const changes = new Subject<void>()
     const rebalances = { underWay: false as boolean, changes } satisfies Rebalances
     const held: (DeliveryPhase | 'released')[] = []
@@ -291,7 +291,7 @@ describe('latest', () => {
     expect(held).toEqual(['resting', 'resting', 'released', 'released'])
   })
 
-  it('waits for its time behind a rebalance that was over before, and for no rebalance of other partitions', () => {
+  it('waits for its time after an ended rebalance, and not for a rebalance of other partitions', () => {
     const changes = new Subject<void>()
     const rebalances = { underWay: false as boolean, changes } satisfies Rebalances
     const held: string[] = []

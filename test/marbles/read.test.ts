@@ -9,13 +9,13 @@ const letter = map((record: ReadRecord) => String(record.value))
 const values = (...letters: string[]) => letters.map(value => ({ value }))
 
 describe('read', () => {
-  it('completes at once where there is nothing', () =>
+  it('completes at once if there are no records', () =>
     runMarbles(({ createClient, broker, expectObservable }) => {
       broker.createTopic('orders', 2)
       expectObservable(createClient().read('orders').pipe(letter)).toBe('|')
     }))
 
-  it('emits what was there at subscription, and nothing that is written after it', () =>
+  it('emits records that existed at subscription, and no later ones', () =>
     runMarbles(({ createClient, broker, records, expectObservable }) => {
       broker.publish('orders', values('a', 'b'))
       records('orders', '                 ----c----')
@@ -24,7 +24,7 @@ describe('read', () => {
       expectObservable(read, '             ------^--').toBe('------(abc|)')
     }))
 
-  it('goes on for ever, until it is unsubscribed', () =>
+  it('continues without end until it is unsubscribed', () =>
     runMarbles(({ createClient, records, expectObservable }) => {
       records('orders', '      a---b---c---d')
       const read = createClient().read('orders', { until: 'forever' }).pipe(letter)
@@ -34,7 +34,7 @@ describe('read', () => {
       expectObservable(late, '  -^-----!-----').toBe('----b----')
     }))
 
-  it('reads by time: from the first record that is not older, up to the first that is not', () =>
+  it('reads by time: from the first record at or after `from`, up to the first at or after `until`', () =>
     runMarbles(({ createClient, broker, expectObservable }) => {
       broker.publish(
         'orders',
@@ -49,7 +49,7 @@ describe('read', () => {
       expectObservable(read(0, 10)).toBe('|')
     }))
 
-  it('is done over gaps and markers, at the end of the log too', () =>
+  it('completes over gaps and markers, even at the end of the log', () =>
     runMarbles(({ createClient, broker, expectObservable }) => {
       broker.publish('orders', values('a', 'b', 'c', 'd'))
       broker.appendMarker('orders', 0)
@@ -76,7 +76,7 @@ describe('read', () => {
       { latency: 2, maxBatchRecords: 2 },
     ))
 
-  it('waits while the broker is away, and goes on', () =>
+  it('waits while the broker is away, and continues', () =>
     runMarbles(({ createClient, records, outage, expectObservable }) => {
       records('orders', '                                                 a--b---c-')
       outage('                                                            --^--!---')
@@ -94,7 +94,7 @@ describe('read', () => {
       expectObservable(read).toBe('a---#', undefined, closed)
     }))
 
-  it('errors where there is no such topic or partition', () =>
+  it('errors if the topic or partition does not exist', () =>
     runMarbles(
       ({ createClient, broker, expectObservable }) => {
         broker.createTopic('orders', 2)
@@ -107,7 +107,7 @@ describe('read', () => {
       { autoCreate: false },
     ))
 
-  it('stops where its subscriber throws, and leaves the client as it was', () =>
+  it('stops if its subscriber throws, without an effect on the client', () =>
     runMarbles(({ createClient, broker, expectObservable }) => {
       broker.publish('orders', values('a', 'b', 'c'))
       const client = createClient()
@@ -121,7 +121,7 @@ describe('read', () => {
       expectObservable(client.read('orders').pipe(letter)).toBe('(abc|)')
     }))
 
-  it('may be subscribed to from within itself', () =>
+  it('can be subscribed to during one of its own emissions', () =>
     runMarbles(({ createClient, broker }) => {
       broker.publish('orders', values('a', 'b'))
       const client = createClient()

@@ -9,7 +9,7 @@ import { failure, inWords, StubClient, testScheduler } from './stub-routing.js'
 const words = { a: 'a failed', b: 'b failed', p: 'p retried' }
 
 describe('redeliver', () => {
-  it('has a record delivered again while attempts remain, and lets it pass on after that', () => {
+  it('redelivers a record while attempts remain, and lets it pass on after that', () => {
     testScheduler().run(({ hot, expectObservable, flush }) => {
       const client = new StubClient()
       const input = hot('   -a-b-c-|', {
@@ -27,7 +27,7 @@ describe('redeliver', () => {
     })
   })
 
-  it('counts the attempts here: a retry from the topic has all of them', () => {
+  it('counts its own attempts: a retry from the topic has all of them again', () => {
     const client = new StubClient()
     of(failure('a', { retries: 7 }))
       .pipe(redeliver(client, { attempts: 2 }))
@@ -35,7 +35,7 @@ describe('redeliver', () => {
     expect(client.redeliveries).toHaveLength(1)
   })
 
-  it('lets a record pass on, still failed, when it is not to be tried again', () => {
+  it('lets a record pass on, still failed, if it must not be retried', () => {
     testScheduler().run(({ hot, expectObservable }) => {
       const client = new StubClient()
       const input = hot('   -a-|', { a: failure('a', { retryable: false }) })
@@ -53,7 +53,7 @@ describe('redeliver', () => {
     })
   })
 
-  it('does nothing for a source that never fails a record, and passes its end on', () => {
+  it('does nothing if no record fails, and passes on the end of its source', () => {
     testScheduler().run(({ cold, expectObservable }) => {
       const client = new StubClient()
       expectObservable(cold<Failed>('-').pipe(redeliver(client, { attempts: 2 }))).toBe('-')
@@ -75,7 +75,7 @@ describe('redeliver', () => {
     })
   })
 
-  it('waits as the backoff says for the attempt that comes, and not at all when the backoff throws', () => {
+  it('waits for the backoff of the next attempt, and not at all if the backoff throws', () => {
     const client = new StubClient()
     const backoff = (attempt: number) => {
       if (attempt > 3) throw new Error('no more')

@@ -6,7 +6,7 @@ const dead = { headers: { mika_err_group_org_topic: 'orders', mika_err_group_ret
 const letters = (names: string) => Object.fromEntries([...names].map(name => [name, dead]))
 
 describe('replayDlq with a rate', () => {
-  it('delivers so many records a second, evenly', () =>
+  it('delivers the given number of records a second, evenly', () =>
     runMarbles(({ createClient, records, at, expectPublished, expectObservable, expectCommits }) => {
       const client = createClient()
       client.topic('orders', { dlq: true }).subscribe(record => record.ack())
@@ -17,7 +17,7 @@ describe('replayDlq with a rate', () => {
       expectObservable(client.errors).toBe('---')
     }))
 
-  it('makes up for nothing that was not delivered in time', () =>
+  it('does not catch up on turns that were not used', () =>
     runMarbles(({ createClient, records, at, expectCommits }) => {
       const client = createClient()
       client.topic('orders', { dlq: true }).subscribe(record => record.ack())
@@ -32,7 +32,7 @@ describe('replayDlq with a rate', () => {
       expectCommits('dlq').toBe('   -1---------------------------------------------------2---------3')
     }))
 
-  it('has no burst of what an earlier replay took in and did not hand out', () =>
+  it('does not deliver a burst of records that an earlier replay fetched', () =>
     runMarbles(({ createClient, records, at, expectCommits }) => {
       const client = createClient()
       client.topic('orders', { dlq: true }).subscribe(record => record.ack())
@@ -89,11 +89,11 @@ describe('replayDlq with attempts', () => {
     expect(setUp(attempts)).toEqual({ tried: [3], copies: ['2', '2'] })
   })
 
-  it('fresh: is tried as if it never had been', () => {
+  it('fresh: starts a record at attempt 1', () => {
     expect(setUp('fresh')).toEqual({ tried: [1, 2, 3], copies: ['2', '2'] })
   })
 
-  it('fresh: lets a filter see how often it was tried', () => {
+  it('fresh: passes a filter the real attempt', () => {
     const seen: number[] = []
     runMarbles(({ createClient, records, at, expectCommits }) => {
       const client = createClient()

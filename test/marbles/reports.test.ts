@@ -3,8 +3,8 @@ import { discard, handle } from 'rxmika'
 import { runMarbles } from 'rxmika/testing'
 import { describe, it } from 'vitest'
 
-describe('what a client tells of itself', () => {
-  it('tells of the failure that an earlier ack of the same record hides, and commits by that ack', () => {
+describe('events of a client', () => {
+  it('reports a failure that an earlier ack of the same record hides, and commits by that ack', () => {
     runMarbles(({ createClient, records, expectCommits, expectEvents }) => {
       const orders = createClient({ commitInterval: 1 }).topic('orders', { onFail: discard() }).pipe(share())
       const audit = handle(() => of('audited').pipe(delay(2)), { order: 'none' })
@@ -18,7 +18,7 @@ describe('what a client tells of itself', () => {
     })
   })
 
-  it('tells that a position is held back, and that it no longer is, when its record is settled', () => {
+  it('reports that a position is held back, and that it no longer is when its record is settled', () => {
     runMarbles(({ createClient, records, expectEvents }) => {
       createClient({ stallAfter: 5 })
         .topic('orders')

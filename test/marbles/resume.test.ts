@@ -5,8 +5,8 @@ import { describe, expect, it } from 'vitest'
 
 const refused = new PublishError('the DLQ topic takes nothing', { retriable: false })
 
-describe('resume, of what is held as unroutable', () => {
-  it('sends it down its route once more, and the position goes on when its copy stands', () =>
+describe('resume, for unroutable records', () => {
+  it('routes them again, and the position moves when their copies are acknowledged', () =>
     runMarbles(({ createClient, records, fail, ack, at, failNext, expectDeadLetters, expectCommits, expectErrors }) => {
       const client = createClient()
       client.topic('orders', { dlq: true }).subscribe()
@@ -20,7 +20,7 @@ describe('resume, of what is held as unroutable', () => {
       expectCommits('orders').toBe('                                   --1----3--')
     }))
 
-  it('sends what breaks once more back to where it is held, each time', () =>
+  it('holds a record again each time that its route breaks', () =>
     runMarbles(({ createClient, records, at, expectErrors, expectEvents, expectCommits }) => {
       const client = createClient()
       client.topic('orders').subscribe(record => record.fail(new Error('no')))
@@ -32,7 +32,7 @@ describe('resume, of what is held as unroutable', () => {
       expectCommits('orders').toBe('                         ----------')
     }))
 
-  it('is of that topic alone', () =>
+  it('affects only the given topic', () =>
     runMarbles(({ createClient, records, at, expectErrors }) => {
       const client = createClient()
       for (const topic of ['orders', 'refunds']) client.topic(topic).subscribe(record => record.fail())
@@ -42,7 +42,7 @@ describe('resume, of what is held as unroutable', () => {
       expectErrors({ u: UnroutableFailureError }).toBe(' uu-u--')
     }))
 
-  it('goes through a route that was made anew', () => {
+  it('uses a route that was rebuilt', () => {
     let down = true
     runMarbles(({ createClient, records, at, expectDeadLetters, expectErrors, expectCommits }) => {
       const client = createClient()
@@ -64,7 +64,7 @@ describe('resume, of what is held as unroutable', () => {
     })
   })
 
-  it('holds again what a breaker then stops, and pauses the topic', () =>
+  it('holds a record again if a breaker then trips, and pauses the topic', () =>
     runMarbles(({ createClient, records, at, failNext, expectErrors, expectEvents, expectDeadLetters }) => {
       const client = createClient()
       const onFail = pipe(breaker(client, { failures: 1, within: 3 }), deadLetter(client))
@@ -79,7 +79,7 @@ describe('resume, of what is held as unroutable', () => {
       expectDeadLetters().toBe('                                                ---------a-b')
     }))
 
-  it('forgets what its partition took with it: the next to have it delivers it again', () =>
+  it('forgets records of revoked partitions, which their next owner redelivers', () =>
     runMarbles(({ createClient, records, at, lose, expectDeliveries, expectErrors, expectEvents, expectCommits }) => {
       const client = createClient()
       let fails = true
@@ -99,7 +99,7 @@ describe('resume, of what is held as unroutable', () => {
       expectEvents({ d: 'discarded' }).toBe('            --------')
     }))
 
-  it('also sends records on that no registered topic is for', () => {
+  it('also routes records whose topic is not registered', () => {
     const orphan = { headers: { mika_err_group_org_topic: 'gone', mika_err_group_retries: '1' } }
     runMarbles(({ createClient, records, at, failNext, expectDeadLetters, expectCommits, expectErrors }) => {
       const client = createClient()
@@ -113,7 +113,7 @@ describe('resume, of what is held as unroutable', () => {
     })
   })
 
-  it('says in the error how it goes on', () => {
+  it('explains in the error how to continue', () => {
     const errors: string[] = []
     runMarbles(({ createClient, records, failNext }) => {
       const client = createClient()

@@ -11,7 +11,7 @@ const failures = { a: failure('a'), b: failure('b'), c: failure('c') }
 const words = { A: 'a retried', B: 'b retried', C: 'c retried', a: 'a failed', b: 'b failed', p: 'p discarded' }
 
 describe('retryTopic', () => {
-  it('holds what must keep its place as unroutable, and says what to do', () => {
+  it('holds records of a topic with keyFence as unroutable, and explains what to do', () => {
     const client = new StubClient()
     client.fenced.add('a')
     const outcomes: string[] = []
@@ -36,7 +36,7 @@ describe('retryTopic', () => {
     })
   })
 
-  it('lets no record wait for the acknowledgement of another', () => {
+  it('does not delay a record until another one is acknowledged', () => {
     testScheduler().run(({ hot, cold, expectObservable }) => {
       const acknowledged: Record<string, string> = { a: '-----m|', b: '--m|', c: '--m|' }
       const client = new StubClient({ publish: (_, failed) => cold(acknowledged[nameOf(failed)]!, { m: place }) })
@@ -94,7 +94,7 @@ describe('retryTopic', () => {
     })
   })
 
-  it('lets a record pass on, still failed, when it is not to be tried again', () => {
+  it('lets a record pass on, still failed, if it must not be retried', () => {
     testScheduler().run(({ hot, expectObservable }) => {
       const client = new StubClient()
       const input = hot('   -a-|', { a: failure('a', { retryable: false }) })
@@ -103,7 +103,7 @@ describe('retryTopic', () => {
     })
   })
 
-  it('lets a record pass on, still failed, when the broker refuses its copy for good, and goes on', () => {
+  it('lets a record pass on, still failed, if the broker refuses its copy for good, and continues', () => {
     testScheduler().run(({ hot, cold, expectObservable }) => {
       const client = new StubClient({
         publish: (_, failed) => (nameOf(failed) === 'a' ? cold('--#', {}, refused) : cold('m|', { m: place })),
@@ -133,7 +133,7 @@ describe('retryTopic', () => {
     })
   })
 
-  it('retries a record without delay when its backoff throws or gives nonsense', () => {
+  it('retries a record without delay if its backoff throws or returns an invalid value', () => {
     const broken: Backoff[] = [
       attempt => {
         if (attempt > 2) throw new Error('no more')
@@ -166,7 +166,7 @@ describe('retryTopic', () => {
     expect(emitted).toEqual(['a retried', 'b retried'])
   })
 
-  it('counts retries and says when the copy is due', () => {
+  it('writes the count of retries and the due time', () => {
     const client = new StubClient()
     of(failure('a'), failure('b', { retries: 1, redeliveries: 4 }))
       .pipe(retryTopic(client, { retries: 2, backoff: steps([100, 2_000]) }))
@@ -198,7 +198,7 @@ describe('retryTopic', () => {
     expect((copy!.headers as HeaderPair[]).slice(0, 5)).toEqual(headers)
   })
 
-  it('says where the record was first published, and keeps what an earlier copy said of it', () => {
+  it('writes where the record was first published, and keeps what an earlier copy has', () => {
     const client = new StubClient()
     of(failure('a'), failure('b', { retries: 1 }))
       .pipe(retryTopic(client, { retries: 2 }))
@@ -213,7 +213,7 @@ describe('retryTopic', () => {
     expect(client.header(1, 'org_partition')).toBeUndefined()
   })
 
-  it('brings a record back to the topic it was delivered from, whatever headers it was published with', () => {
+  it('delivers a retry to the topic of its record, whatever headers it was published with', () => {
     const client = new StubClient()
     const headers: HeaderPair[] = [
       ['mika_err_billing_org_topic', Buffer.from('refunds-dev')],
@@ -226,7 +226,7 @@ describe('retryTopic', () => {
     expect(client.header(0, 'retries')).toBe('1')
   })
 
-  it('describes the failure, however it is made', () => {
+  it('describes the failure, whatever the reason is', () => {
     const circular: { self?: unknown } = {}
     circular.self = circular
     const hostile = {
@@ -260,7 +260,7 @@ describe('retryTopic', () => {
     expect(client.header(2, 'msg')).toBe('no reason given')
   })
 
-  it('tells of a retry, once acknowledged, where the failed delivery was read and where it was first published', () => {
+  it('emits an event for an acknowledged retry, with the place where the record was read and the place first published', () => {
     const client = new StubClient()
     const failed = failure('b', { retries: 1 })
     of(failed)

@@ -8,7 +8,7 @@ import { describe, expect, it } from 'vitest'
 const values = (...letters: string[]) => letters.map(value => ({ value }))
 
 describe('seek', () => {
-  it('commits the new position, also backwards, and delivers again from there', () =>
+  it('commits the new position, even backwards, and delivers from there', () =>
     runMarbles(({ createClient, broker, at, expectDeliveries, expectCommits, expectEvents }) => {
       broker.publish('orders', values('a', 'b', 'c'))
       const client = createClient()
@@ -22,7 +22,7 @@ describe('seek', () => {
       expectCommits('orders').toBe('    3----(13)--')
     }))
 
-  it('lets no commit of before come after its own', () =>
+  it('sends no earlier commit after its own', () =>
     runMarbles(
       ({ createClient, broker, ack, at, expectCommits, expectDeliveries }) => {
         broker.publish('orders', values('a', 'b', 'c'))
@@ -58,7 +58,7 @@ describe('seek', () => {
       expectCommits('orders').toBe('        --1--2-----')
     }))
 
-  it('moves its own partitions, and those of the topic alone', () =>
+  it('moves only assigned partitions of the topic', () =>
     runMarbles(({ createClient, records, at, expectDeliveries }) => {
       const client = createClient()
       for (const topic of ['orders', 'others']) {
@@ -74,7 +74,7 @@ describe('seek', () => {
       expectDeliveries('others').toBe(' ab--------')
     }))
 
-  it('is committed before a graceful close is done, and before partitions are given up', () =>
+  it('is committed before a graceful close ends, and before partitions are revoked', () =>
     runMarbles(({ createClient, broker, at, closeGracefully, expectCommits }) => {
       broker.publish('orders', values('a', 'b', 'c'))
       const client = createClient()
@@ -84,7 +84,7 @@ describe('seek', () => {
       expectCommits('orders').toBe('3---(13)--')
     }))
 
-  it('is refused where a member loses the partition, and the rest of the process hears of it by errors', () =>
+  it('rejects if the member loses the partition, and reports that on errors', () =>
     runMarbles(
       ({ createClient, broker, at, lose, expectErrors }) => {
         broker.publish('orders', values('a'))
@@ -100,7 +100,7 @@ describe('seek', () => {
 })
 
 describe('positions', () => {
-  it('is where reading begins, and the group follows', () =>
+  it("decides where reading begins, and the group's position follows", () =>
     runMarbles(({ createClient, broker, expectDeliveries, expectCommits }) => {
       broker.publish('orders', values('a', 'b', 'c'))
       createClient({ positions: () => [{ topic: 'orders', partition: 0, offset: 2n }] })
@@ -110,7 +110,7 @@ describe('positions', () => {
       expectCommits('orders').toBe('   2---')
     }))
 
-  it('is asked again, with growing pauses, while it fails', () =>
+  it('is called again, with growing pauses, while it fails', () =>
     runMarbles(({ createClient, broker, expectDeliveries, expectErrors }) => {
       broker.publish('orders', values('a', 'b'))
       let calls = 0
@@ -121,7 +121,7 @@ describe('positions', () => {
       expectDeliveries('orders').toBe('     700ms b')
     }))
 
-  it('is asked anew for what comes back, and not for what stays', () =>
+  it('is called for partitions that are assigned again, and not for those that stay', () =>
     runMarbles(({ createClient, records, lose, expectDeliveries }) => {
       let next = 0n
       const asked: number[] = []
@@ -143,7 +143,7 @@ describe('positions', () => {
       return () => expect(asked).toEqual([1, 1])
     }))
 
-  it('holds a graceful close back by nothing while it does not answer', () =>
+  it('does not delay a graceful close while it does not answer', () =>
     runMarbles(({ createClient, broker, closeGracefully, expectState }) => {
       broker.publish('orders', values('a'))
       createClient({ positions: () => NEVER })

@@ -41,13 +41,13 @@ afterAll(() => packed?.remove())
 describe.each(versions)('TypeScript %s', { timeout: 120_000 }, version => {
   const known = (Object.keys(resolutions) as Resolution[]).filter(name => !(version === '7.0' && name === 'node10'))
 
-  it.each(known)('compiles what users write, under moduleResolution %s', async resolution => {
+  it.each(known)('compiles user code with moduleResolution %s', async resolution => {
     const { formats } = resolutions[resolution]
     const programs = formats.flatMap(format => [`types.${format}`, `program.${format}`])
     await packed.compileBy(await compiler(version), [...optionsOf(version, resolution), ...programs])
   })
 
-  it('refuses what is wrong, or the others say nothing', async () => {
+  it('refuses wrong code, so that the other tests mean something', async () => {
     const wrong = join(packed.project, 'wrong.mts')
     await writeFile(wrong, "import { createClient } from 'rxmika'\ncreateClient({ groupId: 'billing' })\n")
     const compiled = packed.compileBy(await compiler(version), [...optionsOf(version, 'nodenext'), 'wrong.mts'])

@@ -43,7 +43,7 @@ describe('two copies of the package in one program', { timeout: 60_000 }, () => 
     ['cjs', 'bundled'],
     ['bundled', 'esm'],
   ] as const) {
-    it(`lose nothing: a client of ${client}, driver and operators of ${other}`, async () => {
+    it(`lose nothing: client from ${client}, driver and operators from ${other}`, async () => {
       const results = JSON.parse(await packed.evaluateFile('copies.mjs', [client, other]))
       expect(results).toMatchObject({
         'a dead letter that is refused for now': { ...well, dead: 1, lag: 0, codes: ['RXMIKA_PUBLISH'] },

@@ -22,7 +22,7 @@ describe('the packed package', { timeout: 60_000 }, () => {
     expect(await packed.run(format)).toEqual(toldByProgram)
   })
 
-  it('gives both formats the same names', async () => {
+  it('exports the same names in both formats', async () => {
     const print = "console.log(Object.keys(rxmika).filter(name => name !== 'default').sort().join())"
     const known = { rxmika: 'createClient', 'rxmika/testing': 'memoryBroker', 'rxmika/inspector': 'inspect' }
     for (const [entry, one] of Object.entries(known)) {
@@ -32,7 +32,7 @@ describe('the packed package', { timeout: 60_000 }, () => {
     }
   })
 
-  it('keeps its internals to itself', async () => {
+  it('does not export its internals', async () => {
     const files = (await packed.files()).filter(file => file.startsWith('dist') && file.endsWith('.js'))
     const inner = files.flatMap(file => [`rxmika/${file}`, `rxmika/${file.replace(/\.js$/, '')}`])
     const tried = JSON.stringify(['rxmika/src/index.ts', 'rxmika/dist', ...inner])
@@ -49,7 +49,7 @@ describe('the packed package', { timeout: 60_000 }, () => {
     expect(opened).toBe('')
   })
 
-  it('holds what was built and its texts, and nothing else', async () => {
+  it('contains the build and the documentation, and nothing else', async () => {
     const built = /^dist\/(esm|cjs)\/.*\.(js|d\.ts|js\.map)$/
     const others = (await packed.files()).filter(
       file => !built.test(file) && !/^docs\/([\w-]+\.md|pictures\/[\w-]+\.svg)$/.test(file),
@@ -58,7 +58,7 @@ describe('the packed package', { timeout: 60_000 }, () => {
     expect(await packed.files()).toContain('docs/reference.md')
   })
 
-  it('is there once in a program that both imports and requires it', async () => {
+  it('is loaded once in a program that both imports and requires it', async () => {
     const code = `import { createRequire } from 'node:module'
       const require = createRequire(process.cwd() + '/')
       for (const entry of ['rxmika', 'rxmika/testing', 'rxmika/inspector']) {
@@ -68,7 +68,7 @@ describe('the packed package', { timeout: 60_000 }, () => {
     expect(await packed.evaluate('esm', code)).toBe('')
   })
 
-  it('names the types of each entry point for resolvers that do not read exports', async () => {
+  it('has the types of each entry point for resolvers that ignore `exports`', async () => {
     const { main, types, exports, typesVersions } = JSON.parse(await text('package.json'))
     expect([main, types]).toEqual([exports['.'].require.default, exports['.'].require.types])
     const others = Object.entries<{ require: { types: string } }>(exports).filter(
@@ -79,11 +79,11 @@ describe('the packed package', { timeout: 60_000 }, () => {
     )
   })
 
-  it('occupies less than 8 MB with all it needs but RxJS', async () => {
+  it('needs less than 8 MB with its dependencies, without RxJS', async () => {
     expect(await packed.installedSize(['rxjs', 'tslib', '@types'])).toBeLessThan(8 * 1024 * 1024)
   })
 
-  it('is imported in 1.3 times the time of kafkajs, RxJS and pino at most', async () => {
+  it('takes at most 1.3 times the import time of kafkajs, RxJS and pino', async () => {
     const imports = { own: ['rxmika'], theirs: ['kafkajs', 'rxjs', 'pino'] }
     const times = { own: [] as number[], theirs: [] as number[] }
     // Processor time, in turns, and the least of each: what else the machine does counts for little.
@@ -99,12 +99,12 @@ describe('the packed package', { timeout: 60_000 }, () => {
     expect(Math.min(...times.own) / Math.min(...times.theirs)).toBeLessThan(1.3)
   })
 
-  it('loads kafkajs for who logs in, and for nobody else', async () => {
+  it('loads kafkajs only at a login', async () => {
     const loaded = `Object.keys(require.cache).some(file => file.includes('kafkajs'))`
     expect(await packed.evaluate('cjs', `require('rxmika'); console.log(${loaded})`)).toBe('false\n')
   })
 
-  it('depends on packages whose licences allow everything, as its own does', async () => {
+  it('depends only on packages with permissive licences', async () => {
     const lock = JSON.parse(await readFile(join(packed.project, 'node_modules', '.package-lock.json'), 'utf8'))
     const licences = Object.entries<{ license?: string }>(lock.packages).map(([name, { license }]) => [name, license])
     expect(licences.length).toBeGreaterThan(10)
@@ -172,7 +172,7 @@ describe('the packed package', { timeout: 60_000 }, () => {
     },
   )
 
-  it('names no path of the machine that built it', async () => {
+  it('contains no path of the machine that built it', async () => {
     for (const file of await packed.files()) expect(await text(file), file).not.toContain(packed.folder)
   })
 })
@@ -208,7 +208,7 @@ describe('rxmika/inspector', { timeout: 60_000 }, () => {
     ])
   })
 
-  it('is loaded by who imports it alone, and loads the broker in memory for nobody', async () => {
+  it('is loaded only by its own import, and does not load the memory broker', async () => {
     const loaded = (entry: string, part: string) =>
       packed.evaluate(
         'cjs',
@@ -251,7 +251,7 @@ describe('rxmika/opentelemetry', { timeout: 60_000 }, () => {
     cjs: entries.map(([entry, name]) => `const { ${name} } = require('${entry}')`).join('\n'),
   }
 
-  it('needs the API of OpenTelemetry, which nobody else does, and says so', async () => {
+  it('requires the API of OpenTelemetry, which the other entry points do not, and names it if it is missing', async () => {
     await expect(packed.evaluate('esm', use(loads.esm))).rejects.toThrow(/@opentelemetry\/api/)
     const loaded = `Object.keys(require.cache).some(file => file.includes('opentelemetry'))`
     expect(await packed.evaluate('cjs', `require('rxmika'); console.log(${loaded})`)).toBe('false\n')

@@ -77,7 +77,7 @@ describeKafka('the packed package on Kafka', () => {
     })
     afterAll(() => client.close())
 
-    it('writes no control character into a pipe, and asks nobody there', async () => {
+    it('writes no control characters into a pipe, and asks no questions there', async () => {
       const listed = await piped('dlq', 'ls')
       const shown = await piped('dlq', 'show', '--limit', '1')
       const refused = await piped('dlq', 'redrive')
@@ -96,7 +96,7 @@ describeKafka('the packed package on Kafka', () => {
       for (const { stdout, stderr } of [listed, shown, refused]) expect(stdout + stderr).not.toMatch(/[^\P{Cc}\n]/u)
     })
 
-    it('in a terminal asks, and anything but yes is a no: another answer, Ctrl-C and Ctrl-D', async () => {
+    it('in a terminal asks, and treats every answer but yes as no, as well as Ctrl-C and Ctrl-D', async () => {
       const asked = ['n\r', '\u0003', '\u0004'].map(async answer => {
         const terminal = inTerminal('dlq', 'redrive')
         await terminal.shows(/Go on\? \[y\/N\] /)
@@ -107,7 +107,7 @@ describeKafka('the packed package on Kafka', () => {
       await Promise.all(asked)
     })
 
-    it('in a terminal shows how far it is, clears that, and says what is done', async () => {
+    it('in a terminal shows its progress, clears it, and prints the result', async () => {
       const terminal = inTerminal('dlq', 'redrive', '--rate', '4')
       await terminal.shows(/Go on\? \[y\/N\] /)
       terminal.type('y\r')
@@ -120,7 +120,7 @@ describeKafka('the packed package on Kafka', () => {
       expect(terminal.text.lastIndexOf('\u001b[?7h')).toBeGreaterThan(terminal.text.lastIndexOf('\u001b[?7l'))
     })
 
-    it('in a terminal shows a row that is too wide as lines', async () => {
+    it('in a terminal splits a row that is too wide into lines', async () => {
       await write(`${group}-${long.slice(0, 50)}`)
       const terminal = inTerminal('dlq', 'ls')
       expect(await terminal.ended).toBe(0)

@@ -32,7 +32,7 @@ describe('a bounded read on fake brokers', () => {
     fc.record({ what: fc.constant('append' as const), partition: fc.nat(2) }),
   )
 
-  it('emits every record between its bounds once and in order, whatever happens meanwhile, and is done', async test => {
+  it('emits every record between its bounds once and in order, whatever happens meanwhile, and completes', async test => {
     const kafka: FakeKafka = await brokers(test, 2)
     const driver: KafkaDriver = await connectedDriver(test, kafka)
     let count = 0
@@ -124,7 +124,7 @@ describe('client.read on the memory broker', () => {
     { requiredKeys: [] },
   )
 
-  it('emits what its options name, and nothing else, by whatever of its faces it is read', async () => {
+  it('emits exactly the records that its options select, as an Observable and as an iterable', async () => {
     await fc.assert(
       fc.asyncProperty(fc.tuple(history, history, history), options, async (histories, given) => {
         const broker = memoryBroker({ partitions: 3, maxBatchRecords: 3 })

@@ -208,7 +208,7 @@ function sources(copies: readonly StoredRecord[]): string[] {
   return copies.map(({ value }) => String(value))
 }
 
-describe('a failure route with parts that throw', () => {
+describe('a failure route with steps that throw', () => {
   /** What RxJS throws on from a timer. */
   const thrownOn: unknown[] = []
   const around = rxjs.onUnhandledError

@@ -59,7 +59,7 @@ const records = fc
   .map(sorted)
 
 describe('a record', () => {
-  it('comes out of retry, DLQ and replay with the bytes and headers it went in with', () => {
+  it('keeps its bytes and headers through retry, DLQ and replay', () => {
     fc.assert(
       fc.property(records, published => {
         const { broker, client, seen, errors, runTo, start, close } = setUp(record =>
@@ -88,7 +88,7 @@ describe('a record', () => {
     )
   })
 
-  it('comes back from a replay that leaves it out with every header that it had', () => {
+  it("keeps every header if a replay's filter leaves it out", () => {
     fc.assert(
       fc.property(records, published => {
         const { broker, client, errors, runTo, start, close } = setUp(record => record.fail(new Error('no')))
@@ -108,7 +108,7 @@ describe('a record', () => {
   })
 })
 
-describe('headers of this group that nobody of this group wrote', () => {
+describe('headers of this group that this group has not written', () => {
   /** Copies with headers from outside, and what is to become of each. */
   const hostile = fc.uniqueArray(fc.tuple(anyRecord, hostileOwn('billing')), {
     ...{ minLength: 1, maxLength: 12 },
@@ -116,7 +116,7 @@ describe('headers of this group that nobody of this group wrote', () => {
   })
 
   for (const topic of ['retry', 'dlq']) {
-    it(`never hold up the ${topic} topic: a record is delivered, dead-lettered or passed over`, () => {
+    it(`never block the ${topic} topic: a record is delivered, dead-lettered or skipped`, () => {
       fc.assert(
         fc.property(hostile, list => {
           const { broker, client, seen, errors, runTo, start, close } = setUp(record => record.ack())

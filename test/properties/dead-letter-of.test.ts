@@ -68,7 +68,7 @@ describe.each(Object.entries(shapes))('deadLetterOf, of %s', (_, shape) => {
     expect(deadLetterOf(shape(pairs))).toEqual({ group: 'a_org_topic_b', topic: 'orders', retries: 2, reason: 'boom' })
   })
 
-  it("reads Spring's headers, whose numbers are binary, of either name", () => {
+  it("reads Spring's headers with their binary numbers, with either prefix", () => {
     const named = (prefix: string): HeaderPair[] => [
       ...texts(prefix, {
         'original-topic': 'orders',
@@ -103,7 +103,7 @@ describe.each(Object.entries(shapes))('deadLetterOf, of %s', (_, shape) => {
 })
 
 describe('deadLetterOf', () => {
-  it('gives the newest failure of several groups, or the one that is asked for', () => {
+  it('returns the newest failure of several groups, or that of the given group', () => {
     const headers = [
       ...texts('mika_err_billing_', { org_topic: 'orders', retries: '1', msg: 'first', failed_at: '1000' }),
       ...texts('mika_err_shipping_', { org_topic: 'orders', retries: '2', msg: 'last', failed_at: '2000' }),
@@ -114,19 +114,19 @@ describe('deadLetterOf', () => {
     expect(deadLetterOf({ headers }, { group: 'refunds' })).toBeUndefined()
   })
 
-  it('is undefined for what is no dead letter', () => {
+  it('returns undefined for other records', () => {
     const none: unknown[] = [{}, { headers: null }, { headers: {} }, { headers: { trace: 'x' } }, null, undefined, 'x']
     for (const record of none) expect(deadLetterOf(record as object)).toBeUndefined()
     const unnamed = texts('mika_err_', { org_topic: 'orders', _org_topic: 'orders' })
     expect(deadLetterOf({ headers: unnamed })).toBeUndefined()
   })
 
-  it('takes options that exist', () => {
+  it('refuses unknown options', () => {
     expect(() => deadLetterOf({}, { groups: 'billing' } as object)).toThrow(ConfigurationError)
     expect(() => deadLetterOf({}, { group: '' })).toThrow('deadLetterOf: group must be a non-empty string')
   })
 
-  it('says of every copy on a DLQ topic what was written to it', () => {
+  it('returns for every copy on a DLQ topic the fields that were written', () => {
     const failure = fc.record({
       offset: fc.nat(),
       partition: fc.nat(),
@@ -152,7 +152,7 @@ describe('deadLetterOf', () => {
     )
   })
 
-  it('throws for nothing that a header may hold, and gives fields of the right kind or none', () => {
+  it('never throws, whatever the headers contain, and returns fields of the right type or none', () => {
     const fields = ['org_topic', 'retries', 'org_partition', 'org_offset', 'org_timestamp', 'failed_at', 'msg', 'stage']
     const springs = ['topic', 'partition', 'offset', 'timestamp', 'consumer-group'].map(name => `original-${name}`)
     const brokers = ['topic', 'partition', 'offset', 'group', 'delivery.count', 'message']

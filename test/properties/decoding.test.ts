@@ -121,7 +121,7 @@ describe('a fetched log', () => {
     )
   })
 
-  it('has the same records in copies, and in as many bytes', () => {
+  it('contains equal records of equal size in copies', () => {
     fc.assert(
       fc.property(batch, written => {
         const payload = encodeOnePartition(11, { records: encodeBatch(written) })
@@ -137,7 +137,7 @@ describe('a fetched log', () => {
     )
   })
 
-  it('is entered at any offset', () => {
+  it('can be read from any offset', () => {
     fc.assert(
       fc.property(log, fc.nat(20_000), (batches, ahead) => {
         const offset = (batches[0]?.baseOffset ?? 0) + ahead
@@ -292,7 +292,7 @@ describe('hostile bytes', () => {
     }
   }
 
-  it('never make decoding throw, or read what is not theirs', () => {
+  it('never make decoding throw, or read beyond their end', () => {
     const aborted = [{ producerId: 1, firstOffset: 0 }]
     const response = fc.tuple(log, log, fc.constantFrom(4, 5, 7, 11)).map(([one, two, version]) => {
       const marker = encodeMarker('abort', { baseOffset: 1, producerId: 1 })
@@ -316,7 +316,7 @@ describe('hostile bytes', () => {
     )
   }, 60_000)
 
-  it('are met in the records of a batch, too', () => {
+  it('are tolerated in the records of a batch too', () => {
     fc.assert(
       fc.property(batch, fc.array(mutation, { minLength: 1, maxLength: 3 }), (batch, mutations) => {
         const encoded = encodeBatch({ ...batch, codec: 0, compress: undefined })
@@ -329,7 +329,7 @@ describe('hostile bytes', () => {
     )
   }, 60_000)
 
-  it('of any kind are no response', () => {
+  it('are not accepted as a response', () => {
     fc.assert(
       fc.property(buffer(300), fc.constantFrom(4, 5, 7, 11), (payload, version) => {
         readAll(payload, version)
@@ -357,7 +357,7 @@ describe('hostile bytes', () => {
 })
 
 describe('the checksum', () => {
-  it('is that of kafkajs', () => {
+  it('equals that of kafkajs', () => {
     fc.assert(
       fc.property(bytes, plain => {
         expect(crc32c(plain, 0, plain.length)).toBe(kafkaJSCrc32c(plain))

@@ -52,7 +52,7 @@ class Model {
 }
 
 describe('DeliveryWindow', () => {
-  it('is an array of records, of which the completed ones at the front are forgotten', () => {
+  it('is an array of records from which completed ones at the front are removed', () => {
     fc.assert(
       fc.property(steps, steps => {
         const owner = new FakeOwner()
@@ -92,7 +92,7 @@ describe('DeliveryWindow', () => {
     )
   })
 
-  it('lets go of a record when it is completed, behind an uncompleted one as well', async () => {
+  it('releases a record when it is completed, even behind an uncompleted one', async () => {
     setFlagsFromString('--expose-gc')
     const collectGarbage: () => void = runInNewContext('gc')
     const owner = new FakeOwner()

@@ -16,7 +16,7 @@ const gap = fc.oneof(fc.nat(30), fc.constantFrom(999, 1_000, 59_999, 60_000, 3_6
 const row = fc.array(fc.tuple(gap, fc.constantFrom('a', 'b', '1', 'ab', 'a1b')), { maxLength: 6 }).map(marksOf)
 
 describe('diagrams', () => {
-  it('are read as they were drawn', () => {
+  it('are parsed back to what was drawn', () => {
     fc.assert(
       fc.property(row, marks => {
         expect(parseDiagram(drawDiagram(marks))).toEqual(marks)
@@ -24,7 +24,7 @@ describe('diagrams', () => {
     )
   })
 
-  it('stand under each other: what happens in one frame stands in one column', () => {
+  it('are aligned: marks of one frame are in one column', () => {
     fc.assert(
       fc.property(fc.array(row, { minLength: 1, maxLength: 4 }), rows => {
         const drawn = drawDiagrams(rows)

@@ -18,7 +18,7 @@ const asRecord = (written: LedgerNote) => {
 }
 
 describe('a ledger of dead letters', () => {
-  it('has exactly the letters of its own group that notes name, in whatever order these come', () => {
+  it('contains exactly the dead letters of its group that notes name, in any order of the notes', () => {
     fc.assert(
       fc.property(fc.array(note, { maxLength: 12 }), notes => {
         const ledger = new DlqLedger('billing')
@@ -38,7 +38,7 @@ describe('a ledger of dead letters', () => {
     )
   })
 
-  it('takes whatever else stands on the topic for no note, and never throws', () => {
+  it('does not take other records of the topic for notes, and never throws', () => {
     const header = fc.constantFrom('rxmika_dlq_ledger', 'mika_err_billing_org_topic', 'x')
     const bytes = fc.uint8Array({ maxLength: 40 }).map(each => Buffer.from(each))
     const document = fc.jsonValue().map(value => Buffer.from(JSON.stringify(value)))

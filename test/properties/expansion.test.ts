@@ -74,7 +74,7 @@ function readAll(logs: readonly WrittenLog[], budget?: number) {
 }
 
 describe('what a fetch expands to', () => {
-  it('is bounded by default, and what is beyond it is read by the next fetch', () => {
+  it('is bounded by default, and the rest is read by the next fetch', () => {
     const log = writtenLog([20, 20, 20, 20, 20].map(size => size * MiB))
     expect(answer([log], [0]).length).toBeLessThan(MiB)
     const { read, held } = readAll([log])
@@ -82,7 +82,7 @@ describe('what a fetch expands to', () => {
     expect(held.map(bytes => Math.round(bytes / MiB))).toEqual([40, 40, 20])
   })
 
-  it('never holds more than the budget and one batch, and loses and repeats nothing', () => {
+  it('never exceeds the budget by more than one batch, and loses and repeats nothing', () => {
     const sizes = fc.array(fc.integer({ min: 1, max: 5_000 }), { maxLength: 8 })
     fc.assert(
       fc.property(
@@ -102,7 +102,7 @@ describe('what a fetch expands to', () => {
     )
   })
 
-  it('is shared by turns: no partition waits for the end of another one’s backlog', () => {
+  it('is shared in turns: no partition waits for the end of another one’s backlog', () => {
     const logs = [0, 1, 2].map(() => writtenLog(Array.from({ length: 30 }, () => 1_000)))
     const { turnsOf } = readAll(logs, 1)
     for (const turns of turnsOf) {
@@ -111,12 +111,12 @@ describe('what a fetch expands to', () => {
     }
   })
 
-  it('counts nothing of batches that are not compressed: they are the answer itself', () => {
+  it('does not count uncompressed batches, which are the answer itself', () => {
     const { held } = readAll([writtenLog([3_000, 3_000, 3_000], false)], 1)
     expect(held.length).toBe(1)
   })
 
-  it('has a hard bound for each batch, which is said', () => {
+  it('has a limit for each batch, which is reported', () => {
     const message = 'expands it to more than 256 MiB, which is not read'
     // gzip streams may stand one after the other.
     const mebibyte = gzipSync(Buffer.alloc(MiB))

@@ -17,7 +17,7 @@ const moved = (by: number, list: readonly FinishedRange[]) =>
   list.map(([first, last]): FinishedRange => [first + by, last + by])
 
 describe('finished work in commit metadata', () => {
-  it('comes back as it was written, for the position it was written for', () => {
+  it('is read as it was written, for the same position', () => {
     fc.assert(
       fc.property(position, ranges, (at, list) => {
         const finished = moved(at, list)
@@ -28,7 +28,7 @@ describe('finished work in commit metadata', () => {
     )
   })
 
-  it('says nothing beside another position', () => {
+  it('is ignored for another position', () => {
     fc.assert(
       fc.property(position, ranges, fc.integer({ min: 1, max: 1_000 }), (at, list, by) => {
         const { metadata } = encodeFinished(at, moved(at, list))
@@ -37,7 +37,7 @@ describe('finished work in commit metadata', () => {
     )
   })
 
-  it('says nothing when a character was changed', () => {
+  it('is ignored if a character was changed', () => {
     fc.assert(
       fc.property(position, ranges, fc.nat(), fc.constantFrom('A', 'z', '0', '/'), (at, list, where, character) => {
         const { metadata } = encodeFinished(at, moved(at, list))
@@ -50,7 +50,7 @@ describe('finished work in commit metadata', () => {
     )
   })
 
-  it('ignores what other clients wrote', () => {
+  it('ignores metadata of other clients', () => {
     fc.assert(
       fc.property(position, fc.string(), (at, metadata) => {
         expect(decodeFinished(at, metadata)).toEqual([])
@@ -68,7 +68,7 @@ describe('finished work in commit metadata', () => {
     )
   })
 
-  it('never exceeds what the broker takes, and says what found no place', () => {
+  it("never exceeds the broker's limit, and reports what did not fit", () => {
     // Every third record of 60,000: no bitmap and no list of ranges has room for all of it.
     const sparse = Array.from({ length: 20_000 }, (_, at): FinishedRange => [at * 3 + 1, at * 3 + 1])
     const { metadata, leftOut } = encodeFinished(0, sparse)
@@ -78,7 +78,7 @@ describe('finished work in commit metadata', () => {
     expect(read.length).toBeGreaterThan(8_000)
   })
 
-  it('keeps to a lower limit, too, which a driver may set', () => {
+  it('respects a lower limit that a driver sets', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 200 }), limit => {
         const sparse = Array.from({ length: 300 }, (_, at): FinishedRange => [at * 3 + 1, at * 3 + 1])
@@ -89,7 +89,7 @@ describe('finished work in commit metadata', () => {
     )
   })
 
-  it('takes the bitmap where it is shorter, and keeps 10,000 records in any order in it', () => {
+  it('uses a bitmap if that is shorter, and has room for 10,000 records in any order', () => {
     const alternating = Array.from({ length: 5_000 }, (_, at): FinishedRange => [at * 2 + 1, at * 2 + 1])
     const { metadata, leftOut } = encodeFinished(0, alternating)
     expect({ leftOut, format: metadata.slice(0, 10) }).toEqual({ leftOut: 0, format: 'rxmika/1b:' })

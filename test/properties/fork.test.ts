@@ -202,7 +202,7 @@ async function play({ fickle, branches, partitions, route, backoff, records, fau
   if (broken.length > 0) throw new Error([broken[0], ...log].join('\n'))
 }
 
-describe('fork under schedules drawn at random', () => {
+describe('fork under random schedules', () => {
   it('completes a record when all branches have, keeps keys in order, and loses nothing', {
     timeout: 120_000,
   }, async () => {

@@ -27,7 +27,7 @@ const cut = (bytes: Buffer, sizes: readonly number[]) => {
 const payload = fc.uint8Array({ minLength: 4, maxLength: 200 }).map(bytes => Buffer.from(bytes))
 
 describe('frames', () => {
-  it('come out whole and in order, however their bytes were cut', () => {
+  it('are complete and in order, however their bytes arrive', () => {
     fc.assert(
       fc.property(fc.array(payload), fc.array(fc.integer({ min: 1, max: 70 })), (payloads, sizes) => {
         const reader = new FrameReader()
@@ -42,7 +42,7 @@ describe('frames', () => {
     )
   })
 
-  it('are read straight into place where they are large, and mixed with others', () => {
+  it('are read directly into their buffer if they are large, also among others', () => {
     fc.assert(
       fc.property(
         fc.array(fc.oneof(fc.integer({ min: 4, max: 200 }), fc.integer({ min: 30_000, max: 200_000 })), {
@@ -69,7 +69,7 @@ describe('frames', () => {
     )
   })
 
-  it('does not read on where a peer announces what no broker sends', () => {
+  it('are refused if a peer announces a size that no broker sends', () => {
     for (const hello of [
       'HTTP/1.1 400 Bad Request\r\n',
       Buffer.from([21, 3, 3, 0, 2, 2, 70]),

@@ -69,7 +69,7 @@ const timestamps = fc.constantFrom(900, -1, 0, 1_700_000_000_000, -2, 2 ** 63, 9
 const topics = fc.constantFrom('orders', 'billing-retry', 'billing-dlq')
 
 describe('headers of a copy', () => {
-  it('say the same whether they are read as pairs or as they stand in their batch', () => {
+  it('are equal whether they are read as pairs or from their batch', () => {
     fc.assert(
       fc.property(fc.array(anyPairs, { minLength: 1, maxLength: 3 }), records => {
         const bytes = encodeRecordBatch(
@@ -97,7 +97,7 @@ describe('headers of a copy', () => {
     )
   })
 
-  it('have each of our own at most once, bounded, in valid UTF-8', () => {
+  it("contain each of this library's headers at most once, bounded, in valid UTF-8", () => {
     fc.assert(
       fc.property(anyPairs, topics, anyReason, (headers, topic, reason) => {
         for (const copy of copiesOf(headers, topic, reason).all) {
@@ -151,7 +151,7 @@ describe('headers of a copy', () => {
 })
 
 describe('headers of a record from outside', () => {
-  it('are read without throwing, and are within their ranges when they are taken', () => {
+  it('are read without throwing, and accepted only within their ranges', () => {
     fc.assert(
       fc.property(anyPairs, pairs => {
         const read = billing.read(pairs, readAt)
@@ -185,7 +185,7 @@ describe('headers of a record from outside', () => {
       value === null ? null : Buffer.from(value),
     ])
 
-  it('may be all that MiKa in Go writes: topic, retries and message', () => {
+  it('may be only those that MiKa in Go writes: topic, retries and message', () => {
     expect(billing.read(marked(['retries', '2'], ['msg', 'no']), readAt)).toEqual({
       kind: 'own',
       origin: { kind: 'retry', topic: 'orders', partition: 3, offset: 17, timestamp: 900, retries: 2 },
@@ -194,12 +194,12 @@ describe('headers of a record from outside', () => {
     })
   })
 
-  it('count the last where a name occurs several times', () => {
+  it('use the last value if a name occurs several times', () => {
     expect(own(billing.read(marked(['retries', 'NaN'], ['retries', '4']), readAt)).origin.retries).toBe(4)
     expect(billing.read(marked(['retries', '4'], ['retries', 'NaN']), readAt).kind).toBe('malformed')
   })
 
-  it('are malformed when a number is none, negative, too large or too long', () => {
+  it('are malformed if a number is invalid, negative, too large or too long', () => {
     const bad = ['NaN', '', '-1', '+1', '1.5', '1e3', ' 1', '2147483648', '9'.repeat(10_240), '0'.repeat(10_240), null]
     for (const value of bad) {
       for (const field of ['retries', 'org_partition']) {
@@ -221,13 +221,13 @@ describe('headers of a record from outside', () => {
     expect(billing.read(marked(['retries', '2147483647']), readAt).kind).toBe('own')
   })
 
-  it('are malformed when the topic is no topic name', () => {
+  it('are malformed if the topic is not a valid name', () => {
     for (const value of ['', '.', '..', 'a/b', 'ä', 'x'.repeat(250), null]) {
       expect(billing.read(marked(['org_topic', value]), readAt).kind).toBe('malformed')
     }
   })
 
-  it('hold a record no longer than its own delay, whatever the clocks say', () => {
+  it('delay a record no longer than its own delay, whatever the clocks say', () => {
     const read = own(billing.read(marked(['failed_at', '10000'], ['not_before', '10500']), readAt))
     expect(dueIn(read, 10_000)).toBe(500)
     expect(dueIn(read, 10_499)).toBe(1)

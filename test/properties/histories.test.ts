@@ -46,15 +46,15 @@ const inKeyOrder: Scenario = sim => playMembers(sim, ['key'])
 const keyed = { orders: { contents: (letter: string) => ({ key: 'kl'[letter.charCodeAt(0) % 2], value: letter }) } }
 
 describe('histories: two members under random schedules', () => {
-  it('lose nothing, and in the end have settled everything', { timeout }, () => {
+  it('lose nothing, and settle everything in the end', { timeout }, () => {
     simulate({ scenario: twoMembers, check: deadLettersOnce, topics: keyed, runs })
   })
 
-  it('do so with keys in order', { timeout }, () => {
+  it('do so with the order of keys', { timeout }, () => {
     simulate({ scenario: inKeyOrder, check: deadLettersOnce, topics: keyed, runs })
   })
 
-  it('deliver nothing that was settled again after graceful events alone', { timeout }, () => {
+  it('redeliver nothing that was settled after graceful events only', { timeout }, () => {
     const faults = { revoke: 3, closeGracefully: 1, produce: 2, fetch: 2 }
     const check: HistoryCheck = history => {
       deadLettersOnce(history)
@@ -69,11 +69,11 @@ describe('histories: two members under random schedules', () => {
     simulate({ scenario: twoMembers, check, faults, topics: keyed, runs })
   })
 
-  it('keep their promises where partitions are lost again and again', { timeout }, () => {
+  it('keep the guarantees while partitions are lost repeatedly', { timeout }, () => {
     simulate({ scenario: twoMembers, check: allDone, faults: { lose: 4, revoke: 2, commit: 2 }, topics: keyed, runs })
   })
 
-  it('keep them with redelivery in place, and with records given up', { timeout }, () => {
+  it('keep the guarantees with redelivery in place and with discarded records', { timeout }, () => {
     const scenario: Scenario = sim => {
       for (let member = 0; member < 2; member++) {
         const client = sim.createClient()
@@ -88,7 +88,7 @@ describe('histories: two members under random schedules', () => {
     simulate({ scenario, check: allDone, topics: keyed, runs })
   })
 
-  it('keep them with keys in order, and with the strict gate', { timeout }, () => {
+  it('keep the guarantees with the order of keys and with the strict gate', { timeout }, () => {
     const scenario: Scenario = sim => {
       const batch = sim.pick('batch', [false, true])
       for (let member = 0; member < 2; member++) {
@@ -102,7 +102,7 @@ describe('histories: two members under random schedules', () => {
     simulate({ scenario, check: allDone, topics: keyed, runs })
   })
 
-  it('keep them where records are worked on in batches', { timeout }, () => {
+  it('keep the guarantees with batches', { timeout }, () => {
     const scenario: Scenario = sim => {
       for (let member = 0; member < 2; member++) {
         sim
@@ -119,7 +119,9 @@ describe('histories: two members under random schedules', () => {
     simulate({ scenario, check: allDone, topics: keyed, runs: Math.ceil(runs / 5), tail: 500 })
   })
 
-  it('notice no wall clock that is set: commits, the strict gate and delayed retries go on', { timeout }, () => {
+  it('are not affected by setting the wall clock: commits, the strict gate and delayed retries continue', {
+    timeout,
+  }, () => {
     const scenario: Scenario = sim => {
       const backoff = sim.pick('backoff', [fixed(50), fixed(400), fixed(2_000)])
       const batch = sim.pick('batch', [false, true])
@@ -145,7 +147,7 @@ describe('histories: two members under random schedules', () => {
     })
   })
 
-  it('have breakers trip by the failures in their time, whatever the wall clock shows', { timeout }, () => {
+  it('trip breakers by elapsed time, whatever the wall clock shows', { timeout }, () => {
     const [failures, within] = [2, 100]
     const scenario: Scenario = sim => {
       const client = sim.createClient()
@@ -179,7 +181,7 @@ describe('histories: two members under random schedules', () => {
     simulate({ scenario, check, faults: { setClock: 12 }, topics, runs })
   })
 
-  it('keep their promises where processes stand still, and find their group gone on without them', { timeout }, () => {
+  it('keep the guarantees while processes are frozen and their group continues without them', { timeout }, () => {
     const report = simulate({ scenario: twoMembers, check: allDone, faults: { freeze: 4 }, topics: keyed, runs })
     expect(report.faults.freeze).toBeGreaterThan(runs / 2)
     simulate({

@@ -8,8 +8,8 @@ const step = fc.constantFrom('ack', 'ack later', 'fail', 'leave', 'throw', 'paus
 
 const turn = () => new Promise<void>(resolve => setImmediate(resolve))
 
-describe('for await over a topic, whatever its body does', () => {
-  it('loses nothing, has no more out than it was asked for, and acks each record once', async () => {
+describe('for await over a topic, whatever the loop body does', () => {
+  it('loses nothing, delivers only when asked, and acks each record once', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(step, { maxLength: 25 }),

@@ -71,7 +71,7 @@ function play(list: readonly Plan[], keyFence: TopicOptions['keyFence'], retries
 const keyed = ({ key }: { readonly key: string | null }) => key !== null
 
 describe('keyFence', () => {
-  it('has one record of a key out at a time, in their order, through every retry', () => {
+  it('delivers one record of a key at a time, in order, through every retry', () => {
     fc.assert(
       fc.property(plans, fc.nat(2), fc.constantFrom(1, 3, 10_000), (list, retries, maxInFlight) => {
         const { log, committed, dead } = play(list, { afterDeadLetter: 'continue' }, retries, maxInFlight)
@@ -95,7 +95,7 @@ describe('keyFence', () => {
     )
   })
 
-  it('sends what follows a dead letter of its key after it, untried and in order, where that is asked for', () => {
+  it("dead-letters later records of a dead-lettered key in order, untried, with afterDeadLetter: 'dead-letter'", () => {
     fc.assert(
       fc.property(plans, fc.nat(2), (list, retries) => {
         const { log, committed, dead } = play(list, { afterDeadLetter: 'dead-letter' }, retries)
@@ -119,7 +119,7 @@ describe('keyFence', () => {
     )
   })
 
-  it('holds back no record of another key, nor one without a key', () => {
+  it('holds back no records of other keys, or without a key', () => {
     const stuck: Plan = { key: 'a', takes: 0, failures: 1_000 }
     const others = ['b', 'c', null, null, ''].map((key): Plan => ({ key, takes: 0, failures: 0 }))
     const clock = new VirtualTimeScheduler(undefined, 1_000)
@@ -147,7 +147,7 @@ describe('keyFence', () => {
 })
 
 describe("handle with order 'key', on a topic whose route redelivers", () => {
-  it('keeps a key behind its failed record, and every other key going', () => {
+  it('keeps a key behind its failed record, and continues every other key', () => {
     fc.assert(
       fc.property(plans, fc.integer({ min: 1, max: 3 }), fc.constantFrom(1, 3, 64), (list, attempts, concurrency) => {
         const log = handled(list, { attempts, concurrency })
@@ -173,7 +173,7 @@ describe("handle with order 'key', on a topic whose route redelivers", () => {
     )
   })
 
-  it('lets a graceful close go on while a key waits behind its failed record', async () => {
+  it('lets a graceful close complete while a key waits behind its failed record', async () => {
     const broker = memoryBroker()
     broker.publish('orders', [
       { key: 'a', value: 'fails' },

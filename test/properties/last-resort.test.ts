@@ -102,8 +102,8 @@ function isBetween(record: Planned, isDead: boolean): { readonly least: number; 
   return { least: Math.min(size, zipped), most: Math.min(size, zipped + 50) + own }
 }
 
-describe('a record that Kafka took', () => {
-  it('is retried and dead-lettered, or unroutable for what no copy can do without', () => {
+describe('a record that Kafka accepted', () => {
+  it('is retried and dead-lettered, or unroutable if no possible copy is accepted', () => {
     fc.assert(
       fc.property(
         fc.array(plan, { minLength: 1, maxLength: 6 }),

@@ -163,9 +163,9 @@ async function play(groupProtocol: GroupProtocol, steps: readonly Step[]): Promi
   }
 }
 
-describe('members that come and go while brokers refuse, cut and delay', () => {
+describe('members that join and leave while brokers refuse, disconnect and delay', () => {
   for (const protocol of ['classic', 'consumer'] as const) {
-    it(`have each partition once, all of them in the end, and lower no position (${protocol})`, async () => {
+    it(`own each partition at most once, all of them in the end, and lower no position (${protocol})`, async () => {
       await fc.assert(
         fc.asyncProperty(steps(protocol), async steps => {
           expect(await play(protocol, steps)).toEqual([])

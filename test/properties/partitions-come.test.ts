@@ -167,9 +167,9 @@ async function play(groupProtocol: GroupProtocol, given: History): Promise<strin
   return undefined
 }
 
-describe('a topic that gets partitions', { timeout: 300_000 }, () => {
+describe('a topic to which partitions are added', { timeout: 300_000 }, () => {
   for (const groupProtocol of ['classic', 'consumer', undefined] as const) {
-    it(`is read whole, whichever broker has heard of them, and whenever (${groupProtocol ?? 'without a group'})`, async () => {
+    it(`is read completely, whenever each broker learns of them (${groupProtocol ?? 'without a group'})`, async () => {
       const drawn = fc.sample(history, { numRuns: runs, seed })
       const batch = 15
       for (let at = 0; at < drawn.length; at += batch) {

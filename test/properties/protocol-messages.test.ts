@@ -20,7 +20,7 @@ function survives(half: MessageHalf, bytes: Buffer): boolean {
 const hostile = ['7fffffff', '80000000', 'fffffffe', '7fff', '8000', 'ffffffff0f', 'ffffffffff7f', '8080808080', 'ff7f']
 
 describe('messages', () => {
-  it.each(messageHalves)('are read as they were written: $name version $version', half => {
+  it.each(messageHalves)('are decoded as they were encoded: $name version $version', half => {
     fc.assert(
       fc.property(anyStruct(half.fields, half.version), value => {
         expect(half.decode(half.encode(value))).toEqual(completed(half.fields, half.version, value))
@@ -29,15 +29,18 @@ describe('messages', () => {
     )
   })
 
-  it.each(messageHalves)('that are cut off at any byte are refused by the one error: $name version $version', half => {
-    const [value] = fc.sample(anyStruct(half.fields, half.version), { numRuns: 1 })
-    const bytes = half.encode(value!)
-    for (let cut = 0; cut < bytes.length; cut++) {
-      expect(survives(half, bytes.subarray(0, cut)), `to ${cut}`).toBe(false)
-    }
-  })
+  it.each(messageHalves)(
+    'that are cut off at any byte are refused with a MalformedMessageError: $name version $version',
+    half => {
+      const [value] = fc.sample(anyStruct(half.fields, half.version), { numRuns: 1 })
+      const bytes = half.encode(value!)
+      for (let cut = 0; cut < bytes.length; cut++) {
+        expect(survives(half, bytes.subarray(0, cut)), `to ${cut}`).toBe(false)
+      }
+    },
+  )
 
-  it('of any bytes are read, or refused by the one error', () => {
+  it('of any bytes are decoded, or refused with a MalformedMessageError', () => {
     fc.assert(
       fc.property(fc.constantFrom(...messageHalves), fc.uint8Array({ maxLength: 300 }), (half, bytes) => {
         survives(half, Buffer.from(bytes))
@@ -46,7 +49,7 @@ describe('messages', () => {
     )
   })
 
-  it('with a hostile length or count anywhere are read, or refused by the one error', () => {
+  it('with a hostile length or count anywhere are decoded, or refused with a MalformedMessageError', () => {
     const wellFormed = fc
       .constantFrom(...messageHalves)
       .chain(half => anyStruct(half.fields, half.version).map(value => ({ half, bytes: half.encode(value) })))
@@ -62,18 +65,21 @@ describe('messages', () => {
     )
   })
 
-  it.each(messageHalves)('that promise more than they hold cost no more memory: $name version $version', half => {
-    // Counts are compared with what is left, so that the most that can be read is an element a byte.
-    const { hex } = vectors.find(({ name, version }) => name === half.name && version === half.version)!
-    const bytes = Buffer.from(hex, 'hex')
-    for (let at = 0; at + 4 <= bytes.length; at++) {
-      const copy = Buffer.from(bytes)
-      copy.writeInt32BE(0x7fff_fff0, at)
-      if (survives(half, copy)) expect(elements(half.decode(copy))).toBeLessThanOrEqual(bytes.length)
-    }
-  })
+  it.each(messageHalves)(
+    'that announce more than they contain use no additional memory: $name version $version',
+    half => {
+      // Counts are compared with what is left, so that the most that can be read is an element a byte.
+      const { hex } = vectors.find(({ name, version }) => name === half.name && version === half.version)!
+      const bytes = Buffer.from(hex, 'hex')
+      for (let at = 0; at + 4 <= bytes.length; at++) {
+        const copy = Buffer.from(bytes)
+        copy.writeInt32BE(0x7fff_fff0, at)
+        if (survives(half, copy)) expect(elements(half.decode(copy))).toBeLessThanOrEqual(bytes.length)
+      }
+    },
+  )
 
-  it('pass over tagged fields that are newer than they know', () => {
+  it('skip unknown tagged fields', () => {
     const flexible = messageHalves.filter(({ flexible }) => flexible)
     fc.assert(
       fc.property(

@@ -222,7 +222,7 @@ const sequence = fc.array(
 )
 
 describe('the wire', () => {
-  it.each(types)('writes what it reads: $name', each => {
+  it.each(types)('encodes what it decodes: $name', each => {
     fc.assert(
       fc.property(each.values, value => {
         const reader = new Reader(written([[each, value]]))
@@ -232,7 +232,7 @@ describe('the wire', () => {
     )
   })
 
-  it('writes and reads any types one after the other', () => {
+  it('encodes and decodes any sequence of types', () => {
     fc.assert(
       fc.property(sequence, values => {
         const reader = new Reader(written(values))
@@ -242,7 +242,7 @@ describe('the wire', () => {
     )
   })
 
-  it.each(types)('refuses by the one error what is cut off at any byte: $name', each => {
+  it.each(types)('refuses bytes cut off at any point with a MalformedMessageError: $name', each => {
     fc.assert(
       fc.property(each.values, value => {
         const encoded = written([[each, value]])
@@ -255,7 +255,7 @@ describe('the wire', () => {
     )
   })
 
-  it.each(types)('reads any bytes, or refuses them by the one error: $name', each => {
+  it.each(types)('decodes any bytes, or refuses them with a MalformedMessageError: $name', each => {
     const hostile = fc.oneof(
       fc.uint8Array({ maxLength: 60 }),
       // Lengths and counts of any sign and size, in every encoding of them.
@@ -321,7 +321,7 @@ describe('the wire', () => {
     expect(hex(w => w.nullableStruct(null, () => {}))).toBe('ff')
   })
 
-  it('throws a RangeError where a value does not fit its type', () => {
+  it('throws a RangeError if a value does not fit its type', () => {
     const writer = new Writer()
     expect(() => writer.int8(128)).toThrow(RangeError)
     expect(() => writer.int32(1.5)).toThrow(RangeError)

@@ -5,7 +5,7 @@ import { encodeRecordBatch } from '../../src/protocol/records/record-batch-encod
 import { anyRecords, anySequence, recordsWithHeadersInCommon } from '../unit/protocol/any-records'
 
 describe('a record batch', () => {
-  it('is written so that every record is read as it was, with any timestamp, header and null', () => {
+  it('is encoded so that every record is decoded unchanged, with any timestamp, header and null', () => {
     fc.assert(
       fc.property(fc.oneof(anyRecords, recordsWithHeadersInCommon), anySequence, (records, sequence) => {
         const bytes = encodeRecordBatch(records, sequence)

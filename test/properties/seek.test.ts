@@ -19,7 +19,7 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.record({ what: fc.constant('wait' as const), turns: fc.integer({ min: 1, max: 6 }) }) },
 )
 
-it('lowers no position but to where it seeks, and delivers all from there, whatever happens around it', async () => {
+it('lowers a position only to its target, and delivers everything from there, whatever else happens', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(step, { minLength: 3, maxLength: 25 }),
@@ -93,7 +93,7 @@ it('lowers no position but to where it seeks, and delivers all from there, whate
   )
 })
 
-it('is followed by handle: what it had begun is released, and begins again', async () => {
+it('releases records that handle had begun, which begin again', async () => {
   const broker = memoryBroker()
   broker.publish(
     'orders',

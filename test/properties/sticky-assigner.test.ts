@@ -69,7 +69,7 @@ describe('the sticky assignment', () => {
     )
   })
 
-  it('differs by one at most where all subscribe to the same, whatever they had before', () => {
+  it('differs by at most one if all members subscribe to the same topics, whatever they had before', () => {
     fc.assert(
       fc.property(anyGroup, counts, (members, partitions) => {
         const alike = members.map(member => ({ ...member, topics: names }))
@@ -80,7 +80,7 @@ describe('the sticky assignment', () => {
     )
   })
 
-  it('leaves no partition with a member that has two more than another who could have it', () => {
+  it('leaves no partition with a member that has two more than another eligible member', () => {
     fc.assert(
       fc.property(anyGroup, counts, (members, partitions) => {
         const assignment = stickyAssignment(members, partitions)
@@ -119,7 +119,7 @@ describe('the sticky assignment', () => {
     )
   })
 
-  it('moves to a newcomer no more than it must get', () => {
+  it('moves to a new member no more than its share', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 6 }), counts, (size, partitions) => {
         const members = Array.from({ length: size }, (_, at) => fresh(`m${at}`, names))
@@ -132,7 +132,7 @@ describe('the sticky assignment', () => {
     )
   })
 
-  it('moves only what a leaver had', () => {
+  it('moves only the partitions of a member that leaves', () => {
     fc.assert(
       fc.property(fc.integer({ min: 2, max: 7 }), counts, (size, partitions) => {
         const members = Array.from({ length: size }, (_, at) => fresh(`m${at}`, names))
@@ -153,7 +153,7 @@ describe('the sticky assignment', () => {
     expect(moves(between, stickyAssignment(rejoining(three, between, 2).slice(0, 2), partitions))).toBe(4)
   })
 
-  it('believes the member that had it in the later generation', () => {
+  it('prefers the owner with the later generation', () => {
     const owned = [{ topic: 'a', partition: 0 }]
     const members = [
       { ...fresh('x', ['a']), owned, generation: 3 },
@@ -162,7 +162,7 @@ describe('the sticky assignment', () => {
     expect(ownedBy(stickyAssignment(members, new Map([['a', 1]])), 'y')).toEqual(owned)
   })
 
-  it('hands on through a third member where two share no topic', () => {
+  it('balances through a third member if two share no topic', () => {
     const members = [
       { ...fresh('x', ['a']), owned: [0, 1, 2, 3].map(partition => ({ topic: 'a', partition })), generation: 1 },
       { ...fresh('y', ['a', 'b']), owned: [0, 1].map(partition => ({ topic: 'b', partition })), generation: 1 },

@@ -259,7 +259,7 @@ function play({
   expect(clients.map(({ currentState }) => currentState)).toEqual(clients.map(() => 'closed'))
 }
 
-it('delivers each record once to the stream of its topic, however topics and registrations come and go', {
+it('delivers each record once to the stream of its topic, while topics and registrations are added and removed', {
   timeout: 600_000,
 }, () => {
   fc.assert(fc.property(plans, play), { numRuns: runs, seed })

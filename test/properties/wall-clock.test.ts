@@ -25,8 +25,8 @@ function due(headers: Own, wallClock: WallClock): number {
   return dueIn(headers, wallClock.nowFor(ownDelay(headers)))
 }
 
-describe('a copy that was put off', () => {
-  it('waits for its own delay from when it was written, whatever was done to the clock since', () => {
+describe('a delayed copy', () => {
+  it('waits for its own delay after it was written, however the clock is set meanwhile', () => {
     const step = fc.record({
       passes: fc.integer({ min: 0, max: 20_000 }),
       set: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 19 }), fc.integer({ min: -48 * hour, max: 48 * hour })),
@@ -54,7 +54,7 @@ describe('a copy that was put off', () => {
     )
   })
 
-  it('waits for the rest of its delay, where the clock was left alone for that long', () => {
+  it('waits for the rest of its delay if the clock was not set meanwhile', () => {
     const machine = new Machine()
     const wallClock = new WallClock(machine.clock)
     machine.wallNow += hour
@@ -64,7 +64,7 @@ describe('a copy that was put off', () => {
     expect(due(written(machine.wallNow - 1_000, 5_001), wallClock)).toBe(5_001)
   })
 
-  it('is due by a clock that was set back after it was set forward, as if neither had been', () => {
+  it('is due at the same time if the clock is set forward and then back', () => {
     const machine = new Machine()
     const wallClock = new WallClock(machine.clock)
     const headers = written(machine.wallNow, 10_000)
@@ -91,7 +91,7 @@ describe('a copy that was put off', () => {
     }
   })
 
-  it('counts a step for as long as the delay is, from when it was noticed, however often the clock is looked at', () => {
+  it('counts a step for the length of the delay after it was noticed, however often the clock is read', () => {
     const machine = new Machine()
     const wallClock = new WallClock(machine.clock)
     machine.wallNow += hour
@@ -105,7 +105,7 @@ describe('a copy that was put off', () => {
     expect(wallClock.nowFor(6_001)).toBe(machine.wallNow - hour)
   })
 
-  it('takes less than 20 ms for rounding, unless it adds up', () => {
+  it('treats steps below 20 ms as rounding, unless they add up', () => {
     const machine = new Machine()
     const wallClock = new WallClock(machine.clock)
     machine.wallNow += 19
@@ -114,7 +114,7 @@ describe('a copy that was put off', () => {
     expect(wallClock.nowFor(1_000)).toBe(machine.wallNow - 20)
   })
 
-  it('undoes as much as the clock was set back, and no more', () => {
+  it('cancels exactly as much as the clock was set back', () => {
     const machine = new Machine()
     const wallClock = new WallClock(machine.clock)
     for (const by of [hour, 2 * hour, -2 * hour]) {
@@ -124,7 +124,7 @@ describe('a copy that was put off', () => {
     expect(wallClock.nowFor(1_000)).toBe(machine.wallNow - hour)
   })
 
-  it('keeps 16 steps: the oldest two are one, of the later date', () => {
+  it('keeps 16 steps: the oldest two are merged, with the later date', () => {
     const machine = new Machine()
     const wallClock = new WallClock(machine.clock)
     const set = () => {

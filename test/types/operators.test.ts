@@ -18,7 +18,7 @@ interface Order {
 const records: Observable<ConsumeRecord> = EMPTY
 const schema = z.object({ id: z.string(), cents: z.string().transform(Number) })
 
-it('types an outcome by what the handler gives', () => {
+it('types an outcome by the result of the handler', () => {
   expectTypeOf(records.pipe(handle(() => 1))).toEqualTypeOf<Observable<Outcome<ConsumeRecord, number>>>()
   expectTypeOf(records.pipe(handle(async () => 'x'))).toEqualTypeOf<Observable<Outcome<ConsumeRecord, string>>>()
   expectTypeOf(records.pipe(handle(() => of(true)))).toEqualTypeOf<
@@ -42,7 +42,7 @@ it('gives the handler the record with its value', () => {
   )
 })
 
-it('takes arrays, and has an outcome for each record in them', () => {
+it('accepts arrays, and has an outcome for each record', () => {
   const outcomes = records.pipe(
     decode(json<Order>()),
     bufferTime(50, null, 500),
@@ -55,7 +55,7 @@ it('takes arrays, and has an outcome for each record in them', () => {
   expectTypeOf(outcomes).toEqualTypeOf<Observable<Outcome<ConsumeRecord<Order | null>, number>>>()
 })
 
-it('tells the two outcomes apart by their status', () => {
+it('distinguishes the two outcomes by their status', () => {
   records.pipe(handle(async () => 'x')).subscribe(outcome => {
     if (outcome.status === 'acked') expectTypeOf(outcome.value).toEqualTypeOf<string>()
     else expectTypeOf(outcome.reason).toEqualTypeOf<unknown>()
@@ -64,7 +64,7 @@ it('tells the two outcomes apart by their status', () => {
   })
 })
 
-it('handles nothing but records', () => {
+it('accepts only records', () => {
   // @ts-expect-error a number cannot be settled
   void (() => of(1).pipe(handle(() => 1)))
   // @ts-expect-error there is no such order
@@ -81,7 +81,7 @@ it('types decoded records by their decoder, with null for tombstones', () => {
   expectTypeOf(decode(schema)).toEqualTypeOf<Decoded<{ id: string; cents: number }>>()
 })
 
-it('infers the value of a decoder where it is an option', () => {
+it('infers the value of a decoder that is an option', () => {
   const topic = <T>(_: { readonly decode: Decoder<T> }): ConsumeRecord<T | null>[] => []
   expectTypeOf(topic({ decode: schema })).items.toEqualTypeOf<ConsumeRecord<{ id: string; cents: number } | null>>()
   expectTypeOf(topic({ decode: json<Order>() })).items.toEqualTypeOf<ConsumeRecord<Order | null>>()
@@ -93,7 +93,7 @@ it('decodes bytes, once', () => {
   void (() => records.pipe(decode(json<Order>()), decode(json<Order>())))
 })
 
-it('types the branches of a fork by its source, and what it emits by its branches', () => {
+it('types the branches of a fork by its source, and its emissions by its branches', () => {
   const outcomes = records.pipe(
     decode(json<Order>()),
     fork(
@@ -123,7 +123,7 @@ it('types the branches of a fork by its source, and what it emits by its branche
   void (() => of(1).pipe(fork(map(one => one))))
 })
 
-it('narrows by a type guard what it keeps', () => {
+it('narrows the type by a type guard', () => {
   const has = <T>(record: ConsumeRecord<T | null>): record is ConsumeRecord<T> => record.value !== null
   const kept = records.pipe(decode(json<Order>()), keep(has<Order>))
   expectTypeOf(kept).toEqualTypeOf<Observable<ConsumeRecord<Order>>>()
@@ -134,14 +134,14 @@ it('narrows by a type guard what it keeps', () => {
   void (() => of(1).pipe(keep(() => true)))
 })
 
-it('lets the latest records go on as they are', () => {
+it('keeps the type of latest records', () => {
   const one = records.pipe(decode(json<Order>()), latest(500, { by: ({ value }) => value?.id }))
   expectTypeOf(one).toEqualTypeOf<Observable<ConsumeRecord<Order | null>>>()
   // @ts-expect-error only records are acked
   void (() => of(1).pipe(latest(500)))
 })
 
-it('gives the handler a signal, and takes a concurrency that changes', () => {
+it('passes the handler a signal, and accepts an Observable of concurrency', () => {
   records.pipe(
     handle((record, { signal }) => {
       expectTypeOf(record).toEqualTypeOf<ConsumeRecord>()
@@ -155,7 +155,7 @@ it('gives the handler a signal, and takes a concurrency that changes', () => {
   void (() => handle((_: ConsumeRecord[]) => 1, { onBatchFailure: 'retry' }))
 })
 
-it('makes a batch failure of at least one pair of a record and a reason', () => {
+it('creates a batch failure from at least one pair of a record and a reason', () => {
   records.pipe(
     bufferTime(50),
     handle(([first]) => {
@@ -166,7 +166,7 @@ it('makes a batch failure of at least one pair of a record and a reason', () => 
   void (() => records.pipe(handle(record => BatchFailure.of([record]))))
 })
 
-it('has no null where tombstones do not go on', () => {
+it('has no null if tombstones are not delivered', () => {
   expectTypeOf(records.pipe(decode(json<Order>(), { tombstones: 'ack' }))).toEqualTypeOf<
     Observable<ConsumeRecord<Order>>
   >()
@@ -185,7 +185,7 @@ it('has no null where tombstones do not go on', () => {
   void (() => client.topic('orders', { tombstones: 'ack' }))
 })
 
-it('types the parameters of a decoder that stands beside other options', () => {
+it('types the parameters of a decoder among other options', () => {
   const client = {} as Client
   const topic = () => client.topic('orders', { retries: 1, decode: (bytes, { attempt }) => bytes.length + attempt })
   expectTypeOf(topic).returns.toEqualTypeOf<RecordStream<number | null>>()
@@ -193,7 +193,7 @@ it('types the parameters of a decoder that stands beside other options', () => {
   expectTypeOf(acked).returns.toEqualTypeOf<RecordStream<string>>()
 })
 
-it('types what a loop over a topic is given, as its options decode it', () => {
+it("types the records of a loop over a topic by the topic's decoder", () => {
   const client = {} as Client
   void (async () => {
     for await (const record of client.topic('orders')) expectTypeOf(record).toEqualTypeOf<ConsumeRecord>()
@@ -214,7 +214,7 @@ it('types what a loop over a topic is given, as its options decode it', () => {
   expectTypeOf(observed).returns.toEqualTypeOf<Observable<ConsumeRecord<{ id: string; cents: number } | null>>>()
 })
 
-it('refuses what operators and options cannot do', () => {
+it('refuses invalid operators and options', () => {
   const client = {} as Client
   // @ts-expect-error a time is a number of ms
   void (() => records.pipe(latest('500ms')))

@@ -24,8 +24,8 @@ function printed(program: string): string[] {
     .map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'))
 }
 
-describe('the compiler says of a route that may leave a record failed', () => {
-  it('how it has to end, in the last line of each overload', () => {
+describe("the compiler's message for a route that may leave a record failed", () => {
+  it('explains in the last line of each overload how it has to end', () => {
     const errors = printed(`
       import { pipe } from 'rxjs'
       import type { Client } from '../../src/client/client.js'

@@ -4,7 +4,7 @@ import { expectTypeOf, it } from 'vitest'
 
 const client: Client = undefined as never
 
-it('a bounded read is a stream of records that nobody settles, and a loop', () => {
+it('a bounded read is a stream and an iterable of records that are not settled', () => {
   const read = () => client.read('orders', { from: new Map([[0, 1n]]), until: new Date() })
   expectTypeOf(read).returns.toEqualTypeOf<Observable<ReadRecord> & AsyncIterable<ReadRecord>>()
   expectTypeOf<ReadRecord['value']>().toEqualTypeOf<Buffer | null>()
@@ -25,7 +25,7 @@ it('a bounded read is a stream of records that nobody settles, and a loop', () =
   ]
 })
 
-it('a seek has a place to go to, and positions have all three parts', () => {
+it('a seek needs a target, and positions have all three parts', () => {
   expectTypeOf<Client['seek']>().returns.toEqualTypeOf<Promise<readonly Place[]>>()
   return () => [
     client.seek('orders', { partition: 0, offset: 5n }),

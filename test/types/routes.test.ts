@@ -60,7 +60,7 @@ it('refuses routes that may leave a record failed', () => {
   void [retried, redelivered, broken, untouched, made, filtered]
 })
 
-it('types steps by what leaves them', () => {
+it('types steps by their output', () => {
   type Either = Failed | Completed
   expectTypeOf(retryTopic(client, { retries: 1 })).toEqualTypeOf<OperatorFunction<Either, Either>>()
   expectTypeOf(redeliver(client, { attempts: 1 })).toEqualTypeOf<OperatorFunction<Either, Either>>()
@@ -70,7 +70,7 @@ it('types steps by what leaves them', () => {
   expectTypeOf(halt(client)).toEqualTypeOf<OperatorFunction<Either, Completed>>()
 })
 
-it('needs to know how often', () => {
+it('requires the number of attempts', () => {
   // @ts-expect-error retries is missing
   void (() => retryTopic(client, {}))
   // @ts-expect-error attempts is missing
@@ -79,7 +79,7 @@ it('needs to know how often', () => {
   void (() => breaker(client, { failures: 1 }))
 })
 
-it('takes any function from attempt to delay as a backoff', () => {
+it('accepts any function from attempt to delay as a backoff', () => {
   expectTypeOf<Backoff>().toEqualTypeOf<(attempt: number) => number>()
   for (const backoff of [fixed(1), steps([1]), exponential({ initial: 1 }), (attempt: number) => attempt * 100]) {
     expectTypeOf(backoff).toExtend<Backoff>()

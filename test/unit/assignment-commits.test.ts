@@ -55,8 +55,8 @@ function batchWith(gaps: readonly number[], after: number, first: number): Recor
   }
 }
 
-describe('what an assignment asks to be committed', () => {
-  it('is the completed prefix, whatever is settled when, within a delivery or after it (generated)', () => {
+describe('the positions that an assignment commits', () => {
+  it('are the completed prefix, whenever records are settled, within a delivery or after it (generated)', () => {
     fc.assert(
       fc.property(
         fc.array(step, { maxLength: 40 }),

@@ -35,7 +35,7 @@ describe('an assignment', () => {
     },
   )
 
-  it('takes in 200,000 records behind a retry that is not due, and leaves the rest in Kafka', () => {
+  it('accepts 200,000 records behind a retry that is not due, and leaves the rest in Kafka', () => {
     const { assignment, fetching, seen, subscribe } = setUp({ kind: 'retry' })
     subscribe()
     assignment.drain()
@@ -72,7 +72,7 @@ describe('the leak watch', () => {
     vi.useRealTimers()
   })
 
-  it('looks after a thousand records of an assignment at a time, the oldest first', () => {
+  it('watches a thousand records of an assignment at a time, the oldest first', () => {
     const { clock, assignment, seen, subscribe } = setUp()
     subscribe()
     assignment.accept(batchOf(2_500), 0)

@@ -20,7 +20,7 @@ describe('exponential', () => {
     expect(attempts.map(exponential({ initial: 10, factor: 1 }))).toEqual([10, 10, 10, 10, 10])
   })
 
-  it('never waits longer than a timer can, however many attempts there were', () => {
+  it('never waits longer than a timer can, however many attempts there are', () => {
     expect(exponential({ initial: 1_000 })(1_000_000)).toBe(longestDelay)
     expect(exponential({ initial: 0 })(1_000_000)).toBe(0)
   })
@@ -45,7 +45,7 @@ describe('steps', () => {
     expect(attempts.map(steps([1, 20, 300]))).toEqual([1, 20, 300, 300, 300])
   })
 
-  it('is not changed by what becomes of the array', () => {
+  it('is not affected by later changes of the array', () => {
     const delays = [1, 2]
     const backoff = steps(delays)
     delays[0] = Number.NaN
@@ -61,7 +61,7 @@ describe('backoffs', () => {
     }
   })
 
-  it('refuse what is no delay, naming it', () => {
+  it('refuse an invalid delay, and name it', () => {
     for (const ms of [Number.NaN, -1, Number.POSITIVE_INFINITY, 2 ** 31, '5' as unknown as number]) {
       expect(() => fixed(ms)).toThrow(ConfigurationError)
       expect(() => fixed(ms)).toThrow(typeof ms === 'string' ? `(got '${ms}')` : `(got ${ms})`)
@@ -78,7 +78,7 @@ describe('backoffs', () => {
     expect(() => steps([])).toThrow(ConfigurationError)
   })
 
-  it('cannot cost a record: one that throws or gives nonsense means no delay', () => {
+  it('cannot lose a record: one that throws or returns an invalid value means no delay', () => {
     const throws = () => {
       throw new Error('no')
     }

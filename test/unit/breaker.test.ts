@@ -65,7 +65,7 @@ describe('breaker in a client', () => {
     ])
   })
 
-  it('dead-letters what it held when the topic is resumed, and goes on where it stopped', () => {
+  it('dead-letters held records when the topic is resumed, and continues where it stopped', () => {
     const clock = new Clock()
     const { broker, start } = setUp(clock)
     broker.publish('orders', values(0, 5_000))
@@ -82,7 +82,7 @@ describe('breaker in a client', () => {
     expect(run.client.stalls()).toEqual([])
   })
 
-  it('trips again after that, with an error and an event of its own', () => {
+  it('trips again after that, with another error and event', () => {
     const clock = new Clock()
     const { broker, start } = setUp(clock)
     broker.publish('orders', values(0, 5_000))
@@ -96,7 +96,7 @@ describe('breaker in a client', () => {
     expect(run.typesOf('paused', 'resumed', 'tripped')).toEqual(['paused', 'tripped', 'resumed', 'paused', 'tripped'])
   })
 
-  it('lets a slow trickle of failures through for ever', () => {
+  it('lets infrequent failures through without end', () => {
     const clock = new Clock()
     const { broker, start } = setUp(clock, { failures: 2 })
     const run = start()
@@ -108,7 +108,7 @@ describe('breaker in a client', () => {
     expect(broker.records('dlq')).toHaveLength(50)
   })
 
-  it('counts what reaches it: failures that are retried do not', () => {
+  it('counts only failures that reach it, not those that are retried', () => {
     const clock = new Clock()
     const { broker, start } = setUp(clock, { retries: 1 })
     broker.publish('orders', values(0, 100))
@@ -127,7 +127,7 @@ describe('breaker in a client', () => {
     expect(broker.committed('billing', 'retry', 0)).toBe(150n)
   })
 
-  it('keeps neither a graceful close nor a rebalance waiting; what it held is delivered again', async () => {
+  it('delays neither a graceful close nor a rebalance; held records are redelivered', async () => {
     const clock = new Clock()
     const { broker, start } = setUp(clock)
     broker.publish('orders', values(0, 150))
@@ -161,7 +161,7 @@ describe('breaker in a client', () => {
     expect(broker.committed('billing', 'orders', 0)).toBe(300n)
   })
 
-  it('may be resumed by a listener of its error', () => {
+  it('can be resumed by a listener of its error', () => {
     const clock = new Clock()
     const { broker, start } = setUp(clock)
     const run = start()

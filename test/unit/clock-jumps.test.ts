@@ -77,7 +77,7 @@ describe('when the wall clock is set', () => {
       })
     }
 
-    it(`delivers every delayed retry after its own delay, those behind the first too, set by ${by / hour} h`, async () => {
+    it(`delivers every delayed retry after its own delay, even behind others, set by ${by / hour} h`, async () => {
       const { broker, client, handled } = setUp()
       broker.publish('orders', { value: 'fails a' })
       await pass(400)
@@ -95,7 +95,7 @@ describe('when the wall clock is set', () => {
     })
   }
 
-  it('counts the failures of a breaker by the time that passed', async () => {
+  it('counts the failures of a breaker by elapsed time', async () => {
     const broker = memoryBroker()
     const client = createClient({ driver: broker.driver(), group: 'g', dlqTopic: 'dead', env: {}, logger: false })
     client
@@ -151,7 +151,7 @@ describe('when the wall clock is set', () => {
     client.close()
   })
 
-  it('reports a stall after its time, with a date by the clock as it is set now', async () => {
+  it('reports a stall after its time, with a date by the current wall clock', async () => {
     const broker = memoryBroker()
     const client = createClient({ driver: broker.driver(), group: 'g', env: {}, logger: false, stallAfter: 10_000 })
     client.topic('orders').subscribe()
@@ -174,7 +174,7 @@ describe('when the wall clock is set', () => {
     client.close()
   })
 
-  it('loses nothing, holds nothing and is early with nothing, whenever and however often it is set', async () => {
+  it('loses nothing, holds nothing and delivers nothing early, whenever and however often it is set', async () => {
     const jump = fc.record({
       after: fc.integer({ min: 0, max: 1_500 }),
       by: fc.integer({ min: -48 * hour, max: 48 * hour }),
@@ -213,7 +213,7 @@ describe('the driver, when the wall clock is set', () => {
   const newAssignment = () =>
     new Assignment('orders', 0, ZERO_UUID, { offset: 0, leaderEpoch: -1, metadata: '' }, systemClock)
 
-  it('holds a partition that a broker refused for its time, and no longer', () => {
+  it('delays a partition that a broker refused for the right time', () => {
     for (const by of [-hour, hour]) {
       const assignment = newAssignment()
       expect(assignment.heldFor).toBe(0)
@@ -229,7 +229,7 @@ describe('the driver, when the wall clock is set', () => {
     }
   })
 
-  it('holds a rebalance until it is let go, at most for its time', async () => {
+  it('delays a rebalance until it is released, at most for its time-out', async () => {
     for (const by of [-hour, hour]) {
       const { consumption, revoking } = await consuming({ rebalanceTimeout: 10_000 })
       const began = performance.now()
@@ -313,12 +313,12 @@ describe('clockOf', () => {
     expect([clock.monotonic(), clock.wall()]).toEqual([42, 42])
   })
 
-  it('takes the wall clock of the driver where it has one', () => {
+  it('uses the wall clock of the driver if it has one', () => {
     const clock = clockOf({ scheduler: new VirtualTimeScheduler(), wallTime: () => 7_000 })
     expect([clock.monotonic(), clock.wall()]).toEqual([0, 7_000])
   })
 
-  it('is virtual for what is made within TestScheduler.run, by its frames', () => {
+  it('is virtual for clients created within TestScheduler.run, by its frames', () => {
     const scheduler = new TestScheduler(() => {})
     scheduler.run(() => {
       const clock = clockOf({})

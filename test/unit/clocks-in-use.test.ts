@@ -19,7 +19,7 @@ const allowed: Readonly<Record<string, string>> = {
 const readings =
   /\bDate\.now\b|\bnew Date\(\s*\)|\bDate\(\)|\bperformance\b|\bhrtime\b|cheduler\.now\b|\btimeInterval\b/
 
-it('reads clocks by way of a Clock alone, which tells the wall from what measures', () => {
+it('reads clocks only by a Clock, which separates wall time from measuring', () => {
   const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
     .filter(name => name.endsWith('.ts'))
     .map(name => `src/${name}`)
@@ -28,7 +28,7 @@ it('reads clocks by way of a Clock alone, which tells the wall from what measure
   expect(found.sort()).toEqual(Object.keys(allowed).sort())
 })
 
-it('notices each way to read one', () => {
+it('detects each way to read one', () => {
   for (const code of [
     'Date.now()',
     'const { now } = Date.now',

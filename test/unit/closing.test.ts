@@ -54,7 +54,7 @@ function fakeDriver(does: Partial<Driver>): Driver {
   }
 }
 
-it('reports no error for a request that its own closing cut off while it was starting', async () => {
+it('reports no error for a request that its own close cancelled while it was starting', async () => {
   const memory = memoryBroker().driver()
   const answer = new Subject<never>()
   const asked = new Subject<void>()
@@ -99,7 +99,7 @@ it('reports no error for a request that its own closing cut off while it was sta
   expect(completed).toBe(true)
 })
 
-it('reports as unsettled no record that one way of its route completed and another could not', async () => {
+it('does not report as unsettled a record that one path of its route completed and another could not', async () => {
   const broker = memoryBroker()
   const client = createClient({ driver: broker.driver(), group: 'g', dlqTopic: 'dlq', env: {}, logger: false })
   const forked = client.topic('orders', {
@@ -116,14 +116,14 @@ it('reports as unsettled no record that one way of its route completed and anoth
   expect(await client.closeGracefully()).toEqual({ drained: true, unsettled: 0, left: [] })
 })
 
-it('errors a replay that is subscribed to once the client closes: it is not caught up', async () => {
+it('errors a replay that is subscribed to while the client closes, because it has not completed', async () => {
   const client = createClient({ driver: memoryBroker().driver(), group: 'g', dlqTopic: 'dlq', env: {}, logger: false })
   const replay = client.replayDlq()
   await client.close()
   await expect(firstValueFrom(replay)).rejects.toBeInstanceOf(ClientClosedError)
 })
 
-it('names topics as users do in what goes wrong, also in what closes it', async () => {
+it('uses the topic names of users in errors, including the error that closes the client', async () => {
   const place = { topic: 'orders-test', partition: 0, offset: 7n }
   const driver = fakeDriver({
     consume: () =>
@@ -177,7 +177,7 @@ describe('the report of a close', () => {
     return { clock, broker, client, record, end }
   }
 
-  it('names of each partition the first record that is left, by place, key and reason', async () => {
+  it('lists for each partition the first remaining record, with place, key and reason', async () => {
     const { client, record, end } = setUp({}, { onFail: failures => failures as never })
     record('0').ack()
     record('2').fail('nobody takes it')
@@ -197,7 +197,7 @@ describe('the report of a close', () => {
     expect(client.stalls()).toEqual([])
   })
 
-  it('does not name what was never delivered, nor a retry that is not due', async () => {
+  it('lists neither undelivered records nor retries that are not due', async () => {
     const { client, broker, clock, record, end } = setUp({}, { retries: 1, backoff: fixed(600_000), maxInFlight: 3 })
     for (let at = 0; at < 20; at++) broker.publish('orders', { value: 'more', partition: 0 })
     clock.runTo(400)
@@ -212,7 +212,7 @@ describe('the report of a close', () => {
     expect(report.unsettled === 0).toBe(report.left.length === 0)
   })
 
-  it('says why the last commit failed, and which positions it left behind', async () => {
+  it('has the reason why the last commit failed, and the uncommitted positions', async () => {
     const { broker, client, record, end } = setUp({ commitInterval: 60_000 })
     const refusal = new CommitError('the coordinator is loading', { retriable: true })
     for (let at = 0; at < 1_000; at++) broker.failNext('commit', refusal)
@@ -226,7 +226,7 @@ describe('the report of a close', () => {
     ])
   })
 
-  it('says that nobody answered the last commit', async () => {
+  it('reports that the last commit was not answered', async () => {
     const { broker, client, record, end } = setUp({ commitInterval: 60_000 })
     for (const value of ['0', '2', '4', '1', '3', '5']) record(value).ack()
     broker.disconnect()
@@ -237,7 +237,7 @@ describe('the report of a close', () => {
     expect(left.map(({ why }) => why)).toEqual(['committing', 'committing'])
   })
 
-  it('is drained, and without an error, when an earlier commit was refused and the last one passed', async () => {
+  it('is drained, and has no error, if an earlier commit was refused and the last one confirmed', async () => {
     const { broker, client, record, end } = setUp()
     broker.failNext('commit', new CommitError('not now', { retriable: true }))
     for (const value of ['0', '2', '4', '1', '3', '5']) record(value).ack()
@@ -246,7 +246,7 @@ describe('the report of a close', () => {
     expect(broker.committed('g', 'orders', 0)).toBe(3n)
   })
 
-  it('commits what is settled while its commit is under way', async () => {
+  it('commits records that are settled while its commit is in flight', async () => {
     const clock = new Clock()
     const broker = memoryBroker({ scheduler: clock, latency: 50 })
     const client = createClient({ driver: broker.driver(), group: 'g', env: {}, logger: false, commitInterval: 10_000 })
@@ -266,7 +266,7 @@ describe('the report of a close', () => {
     expect(broker.committed('g', 'orders', 0)).toBe(2n)
   })
 
-  it('is not drained, and has the error, when one closed the client', async () => {
+  it('is not drained, and has the error, if an error closed the client', async () => {
     const controller = new AbortController()
     const { client, end } = setUp({ signal: controller.signal })
     const reason = new Error('enough')
@@ -278,7 +278,7 @@ describe('the report of a close', () => {
     expect(await client.close()).toBe(report)
   })
 
-  it('has an error that comes while it closes', async () => {
+  it('has an error that occurs during the close', async () => {
     const { broker, client, record, end } = setUp({ commitInterval: 60_000 })
     const refusal = new CommitError('not authorised', { retriable: false })
     broker.failNext('commit', refusal)
@@ -288,7 +288,7 @@ describe('the report of a close', () => {
   })
 })
 
-it('errors a replay that a close cuts off, and none that was done', () => {
+it('errors a replay that a close interrupts, but not a completed one', () => {
   const clock = new Clock()
   const broker = memoryBroker({ scheduler: clock })
   const headers = { mika_err_g_org_topic: 'orders', mika_err_g_retries: '0' }
@@ -322,7 +322,7 @@ it('errors a replay that a close cuts off, and none that was done', () => {
   expect((ends[2] as Error).message).toContain('closed before the replay')
 })
 
-describe('who listens late', () => {
+describe('a late subscriber', () => {
   it('gets the state of a closed client, and its end', async () => {
     const client = createClient({ driver: memoryBroker().driver(), group: 'g', env: {}, logger: false })
     const early: string[] = []
@@ -341,7 +341,7 @@ describe('who listens late', () => {
     return fakeDriver({ connect: () => throwError(() => error) })
   }
 
-  it('gets the errors of a driver that failed at once, each once', () => {
+  it('gets the errors of a driver that failed synchronously, each once', () => {
     const error = new ConnectionError('no such host')
     const client = createClient({ driver: failingAtOnce(error), group: 'g', env: {}, logger: false })
     const streams: unknown[] = []
@@ -356,7 +356,7 @@ describe('who listens late', () => {
     expect(later).toEqual(['complete'])
   })
 
-  it('gets one error at a time, and the rest later, when it takes one', async () => {
+  it('gets only one error with take(1), and the next subscriber gets the rest', async () => {
     const trouble = ['a', 'b', 'c'].map(text => new FetchError(text))
     const driver = fakeDriver({
       consume: () => concat(of(...trouble.map(error => ({ type: 'trouble', error }) as const)), NEVER),
@@ -371,7 +371,7 @@ describe('who listens late', () => {
     await client.close()
   })
 
-  it('gets the newest hundred errors that nobody heard', async () => {
+  it('gets the newest hundred errors that had no subscriber', async () => {
     const trouble = Array.from({ length: 250 }, (_, at) => new FetchError(`${at}`))
     const driver = fakeDriver({
       consume: () => concat(of(...trouble.map(error => ({ type: 'trouble', error }) as const)), NEVER),
@@ -414,7 +414,7 @@ describe('start() with no topic', () => {
     expect(await client.close()).toEqual({ drained: true, unsettled: 0, left: [] })
   })
 
-  it('closes by an error when it cannot connect', async () => {
+  it('closes with an error when it cannot connect', async () => {
     const error = new ConnectionError('refused')
     const driver = fakeDriver({ connect: () => throwError(() => error) })
     const client = createClient({ driver, env: {}, logger: false })

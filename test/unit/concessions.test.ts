@@ -7,13 +7,13 @@ import { Concessions } from '../../src/retry/concessions'
 const clock = clockOf({ scheduler: new VirtualTimeScheduler() })
 const refusal = (reason?: string) => new PublishError('no', { retriable: false, ...(reason && { reason }) })
 
-describe('what a copy goes without', () => {
-  it('is nothing, until it is refused', () => {
+describe('the parts that a refused copy leaves out', () => {
+  it('are none until it is refused', () => {
     const without = new Concessions()
     expect([without.detail, without.compression, without.timestamp(7, clock)]).toEqual(['full', undefined, 7])
   })
 
-  it('is its own headers bit by bit where it is too large, and then its being uncompressed', () => {
+  it('are its own headers step by step if it is too large, and then it is compressed', () => {
     for (const reason of ['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE']) {
       const without = new Concessions()
       const tried: unknown[] = []
@@ -30,7 +30,7 @@ describe('what a copy goes without', () => {
     }
   })
 
-  it('is its timestamp for the present one, and that for none', () => {
+  it('are its timestamp, replaced by the present time, and then by none', () => {
     const without = new Concessions()
     const tried: number[] = []
     while (without.concede(refusal('INVALID_TIMESTAMP'))) tried.push(without.timestamp(7, clock))

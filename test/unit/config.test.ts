@@ -21,7 +21,7 @@ function refusal(make: () => unknown): string {
   throw new Error('nothing was thrown')
 }
 
-describe('an invalid option is a ConfigurationError that names it and the value it had', () => {
+describe('an invalid option is a ConfigurationError that names option and value', () => {
   const cases: [options: Record<string, unknown>, ...said: string[]][] = [
     [{ env: 7 }, 'env', '7'],
     [{ env: null }, 'env', 'null'],
@@ -99,7 +99,7 @@ describe('an invalid option is a ConfigurationError that names it and the value 
   }
 })
 
-describe('an invalid key of the environment is a ConfigurationError that names it and the value it had', () => {
+describe('an invalid environment key is a ConfigurationError that names key and value', () => {
   const cases: [env: Record<string, string>, ...said: string[]][] = [
     [{ KAFKA_BROKERS: 'localhost' }, 'KAFKA_BROKERS', "'localhost'"],
     [{ KAFKA_BROKERS: 'localhost:9092,,' }, 'KAFKA_BROKERS', "''"],
@@ -129,7 +129,7 @@ describe('an invalid key of the environment is a ConfigurationError that names i
     })
   }
 
-  it('names the topic that a suffix from the environment made invalid', () => {
+  it('names the topic that is invalid because of a suffix from the environment', () => {
     const message = refusal(() =>
       createClient({ logger: false, env: { KAFKA_GLOBAL_SUFFIX: '/x' }, group: 'g', dlqTopic: 'dead' }),
     )
@@ -138,7 +138,7 @@ describe('an invalid key of the environment is a ConfigurationError that names i
   })
 })
 
-describe('an invalid topic is a ConfigurationError that names it and the value it had', () => {
+describe('an invalid topic is a ConfigurationError that names topic and value', () => {
   const full = { ...nothing, group: 'g', retryTopic: 'retries', dlqTopic: 'dead' }
   const cases: [client: ClientOptions, name: unknown, options: Record<string, unknown>, ...said: string[]][] = [
     [full, '', {}, 'topic', "''"],
@@ -174,14 +174,14 @@ describe('an invalid topic is a ConfigurationError that names it and the value i
     })
   }
 
-  it('a refused topic can be registered rightly', () => {
+  it('a refused topic can be registered correctly afterwards', () => {
     const client = createClient(nothing)
     refusal(() => client.topic('orders', { dlq: true }))
     expect(() => client.topic('orders')).not.toThrow()
   })
 })
 
-describe('an invalid argument is a ConfigurationError that names it and the value it had', () => {
+describe('an invalid argument is a ConfigurationError that names argument and value', () => {
   const client = () => createClient({ ...nothing, driver: memoryBroker().driver(), group: 'g', dlqTopic: 'dead' })
   const cases: [name: string, call: () => unknown, ...said: string[]][] = [
     ['publish without a topic', () => client().publish({ topic: '', value: 'v' }), 'topic', "''"],
@@ -217,12 +217,12 @@ describe('an invalid argument is a ConfigurationError that names it and the valu
   }
 })
 
-describe('what a client is configured with', () => {
+describe('the configuration of a client', () => {
   afterEach(() => {
     vi.unstubAllEnvs()
   })
 
-  it('comes from the environment where an option is absent', () => {
+  it('comes from the environment if an option is absent', () => {
     const env = {
       KAFKA_BROKERS: 'one:9092, two:9093',
       KAFKA_TLS_ENABLED: 'true',
@@ -246,7 +246,7 @@ describe('what a client is configured with', () => {
     }
   })
 
-  it('takes the days of the calendar as a start, and no others (generated)', () => {
+  it('accepts exactly the days of the calendar as a start (generated)', () => {
     const two = (number: number) => String(number).padStart(2, '0')
     const parts = fc.record({
       year: fc.integer({ min: 1970, max: 2405 }),
@@ -266,7 +266,7 @@ describe('what a client is configured with', () => {
     )
   })
 
-  it('takes a mechanism in any case, as kafkajs does', () => {
+  it('accepts a mechanism in upper and lower case, as kafkajs does', () => {
     const token = { mechanism: 'OAUTHBEARER' as never, oauthBearerProvider: async () => ({ value: 'token' }) }
     expect(configure({ ...nothing, sasl: token }).sasl).toEqual({ ...token, mechanism: 'oauthbearer' })
     const sasl = { mechanism: 'SCRAM-SHA-256' as never, username: 'me', password }
@@ -279,7 +279,7 @@ describe('what a client is configured with', () => {
     expect(configure({ env: {} }).brokers).toEqual(['localhost:29092'])
   })
 
-  it('is an option rather than its key, which is then not even checked', () => {
+  it('prefers an option to its environment key, which is then not checked', () => {
     const env = {
       KAFKA_BROKERS: 'nonsense',
       KAFKA_TLS_ENABLED: 'nonsense',
@@ -305,7 +305,7 @@ describe('what a client is configured with', () => {
     })
   })
 
-  it('accepts what is valid', () => {
+  it('accepts valid options', () => {
     const valid: ClientOptions[] = [
       { brokers: ['127.0.0.1:1', '[::1]:65535', 'kafka.example:9092'] },
       { ssl: { ca: 'pem', rejectUnauthorized: false } },
@@ -319,7 +319,7 @@ describe('what a client is configured with', () => {
   })
 })
 
-it('never tells a password, whatever else is wrong', () => {
+it('never prints a password, whatever else is wrong', () => {
   const lines: string[] = []
   const sink = new Writable({
     write(chunk, _, done) {

@@ -67,7 +67,7 @@ describe('rxmika stalls', () => {
     expect(all.out).toMatch(/orders-0@0.*\norders-0@1/)
   })
 
-  it('has one JSON document for each, and nothing else, with --json', async () => {
+  it('prints one JSON document for each, and nothing else, with --json', async () => {
     const { url } = await holding(['a'])
     const { code, out, err } = await command(['stalls', '--json', url])
     expect({ code, err }).toEqual({ code: 0, err: '' })
@@ -87,7 +87,7 @@ describe('rxmika stalls', () => {
     ])
   })
 
-  it('says so when nothing is held back', async () => {
+  it('reports that nothing is held back', async () => {
     const { client } = world()
     const { url } = await inspect(client)
     const said = await command(['stalls', url])
@@ -104,7 +104,7 @@ describe('rxmika stalls', () => {
       expect(await command(['stalls', address, '--json']), address).toMatchObject({ code: 0, err: '' })
   })
 
-  it('wraps no row in a terminal: what is too wide becomes lines of name and value', async () => {
+  it('wraps no row in a terminal: a row that is too wide becomes lines of name and value', async () => {
     const topic = `orders-${'created-'.repeat(7)}eu`
     const { url } = await holding(['a'], topic)
     const narrow = await command(['stalls', url], { columns: 80 })
@@ -128,7 +128,7 @@ describe('rxmika stalls', () => {
 })
 
 describe('rxmika watch', () => {
-  it('shows live what is held, what becomes of it, and failures, until Ctrl-C', async () => {
+  it('shows live held records, their release, and failures, until Ctrl-C', async () => {
     const { url, records, broker } = await holding(['a', 'b'])
     const watching = new Running(['watch', url, '--json', '--held-for', '0s'])
     const isHeld = ({ type, place }: Record<string, unknown>) => type === 'held' && place === 'orders-0@0'
@@ -189,7 +189,7 @@ describe('rxmika watch', () => {
     expect(out).toMatch(new RegExp(`^\\S+Z {2}held {11}${topic}-0@0\\n {2}unsettled for .*, attempt 1, key a\\n$`))
   })
 
-  it('ends with the client, and says how', async () => {
+  it('ends with the client, and prints how it closed', async () => {
     const { url, client } = await holding(['a'])
     const watching = new Running(['watch', url, '--held-for', '0s'])
     await watching.line(line => line.includes('held'))
@@ -200,7 +200,7 @@ describe('rxmika watch', () => {
     expect(err).toContain('the client has closed')
   })
 
-  it('fails when the inspector is closed and the client goes on', async () => {
+  it('fails if the inspector is closed while the client keeps running', async () => {
     const { client, records } = await holding(['a'])
     const { url, close } = await inspect(client)
     const watching = new Running(['watch', url, '--held-for', '0s'])
@@ -212,7 +212,7 @@ describe('rxmika watch', () => {
     expect(records[0]!.ack()).toBe(true)
   })
 
-  it('ends without an error when its reader does', async () => {
+  it('ends without an error when its reader ends', async () => {
     const { url } = await holding(['a'])
     const watching = new Running(['watch', url, '--json', '--held-for', '0s'])
     await watching.document(({ type }) => type === 'held')
@@ -312,7 +312,7 @@ describe.each(['stalls', 'watch'])('rxmika %s says what is wrong', name => {
   })
 })
 
-it('refuses a duration that is none', async () => {
+it('refuses an invalid duration', async () => {
   const { code, err } = await command(['watch', '1', '--held-for', 'long'])
   expect(code).toBe(2)
   expect(err).toContain(

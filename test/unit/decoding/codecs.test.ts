@@ -17,7 +17,7 @@ describe('decompress', () => {
     expect(decompress(codec, compressed)).toEqual(bytes)
   })
 
-  it('names a codec it does not have', () => {
+  it('names a missing codec', () => {
     expect(() => decompress(LZ4, bytes)).toThrow(
       expect.objectContaining({ name: 'UnsupportedCodecError', codec: 'lz4' }),
     )
@@ -25,26 +25,26 @@ describe('decompress', () => {
     expect(() => decompress(6, bytes)).toThrow(expect.objectContaining({ codec: 'codec 6' }))
   })
 
-  it('has zstd exactly where Node.js has it', async () => {
+  it('supports zstd if and only if Node.js does', async () => {
     const zlib = (await import('node:zlib')) as { zstdCompressSync?: (bytes: Buffer) => Buffer }
     if (zlib.zstdCompressSync) expect(decompress(ZSTD, zlib.zstdCompressSync(bytes))).toEqual(bytes)
     else expect(() => decompress(ZSTD, bytes)).toThrow(UnsupportedCodecError)
   })
 
-  it('takes codecs from the user, before its own', () => {
+  it("prefers the user's codecs to its own", () => {
     const reverse = (compressed: Buffer) => Buffer.from(compressed.toReversed())
     expect(decompress(LZ4, reverse(bytes), { lz4: reverse })).toEqual(bytes)
     expect(decompress(GZIP, reverse(bytes), { gzip: reverse })).toEqual(bytes)
   })
 
-  it('takes a Uint8Array for a Buffer, and nothing else', () => {
+  it('accepts a Uint8Array or Buffer, and nothing else', () => {
     const array = (compressed: Buffer) => new Uint8Array(compressed) as Buffer
     expect(decompress(LZ4, bytes, { lz4: array })).toEqual(bytes)
     const promise = (async () => bytes) as never
     expect(() => decompress(LZ4, bytes, { lz4: promise })).toThrow('the codec for lz4 returned no Buffer')
   })
 
-  it('says what a codec says about bytes it cannot read', () => {
+  it("reports the codec's error for invalid bytes", () => {
     expect(() => decompress(GZIP, bytes)).toThrow(CorruptBatchError)
     expect(() => decompress(GZIP, bytes)).toThrow('gzip cannot decompress it: incorrect header check')
     const failing = () => {

@@ -23,7 +23,7 @@ describe('crc32c', () => {
     expect(crc32c(bytes, 0, bytes.length)).toBe(checksum)
   })
 
-  it('is that of kafkajs for every short length and place in a buffer', () => {
+  it('equals that of kafkajs for every short length and place in a buffer', () => {
     for (let start = 0; start < 20; start++) {
       for (let end = start; end <= 120; end++) {
         expect(crc32c(noise, start, end)).toBe(kafkaJSCrc32c(noise.subarray(start, end)))
@@ -46,7 +46,7 @@ describe('crc32c', () => {
     }
   })
 
-  it('keeps nothing of what it folded before', () => {
+  it('does not depend on earlier calls', () => {
     const [ones, zeros] = [Buffer.alloc(200_000, 255), Buffer.alloc(200_000)]
     const expected = kafkaJSCrc32c(zeros.subarray(0, 3000))
     crc32c(ones, 0, ones.length)
@@ -60,7 +60,7 @@ describe('without WebAssembly', () => {
     vi.resetModules()
   })
 
-  it('it is the same, and slower', async () => {
+  it('is equal, but slower', async () => {
     vi.stubGlobal('WebAssembly', undefined)
     vi.resetModules()
     const { byteFolding } = await import('../../../src/protocol/records/byte-folding.js')

@@ -28,7 +28,7 @@ const valuesOf = ({ batches }: Fetched) =>
 const lastOffsetsOf = ({ batches }: Fetched) => batches.map(batch => batch.lastOffset)
 
 describe('a fetch response', () => {
-  it.each(versions)('reads what kafkajs reads in version %i', async version => {
+  it.each(versions)('is decoded as by kafkajs in version %i', async version => {
     const orders = {
       ...{ partition: 3, highWatermark: 12n, lastStableOffset: 11n, logStartOffset: 2n, preferredReadReplica: 5 },
       ...{ aborted: [{ producerId: 2 ** 40, firstOffset: 9 }], records: batchAt(9, ['a', 'b']) },
@@ -67,7 +67,7 @@ describe('a fetch response', () => {
   })
 
   describe('batches', () => {
-    it('come in the order of the log, and a last one that is cut off does not', () => {
+    it('come in the order of the log, without a last one that is cut off', () => {
       const batches = [batchAt(0, ['a', 'b']), batchAt(2, ['c']), batchAt(3, ['d'])]
       const whole = batches[0]!.length + batches[1]!.length
       const all = Buffer.concat(batches)
@@ -78,7 +78,7 @@ describe('a fetch response', () => {
       }
     })
 
-    it('that are all cut off are an error, for asking again would not help', () => {
+    it('that are all cut off are an error, because another request would not help', () => {
       const batch = batchAt(7, ['a'])
       for (let length = 1; length < batch.length; length++) {
         const partition = fetched({ records: batch.subarray(0, length) }, { fetchOffset: () => 7 })
@@ -87,7 +87,7 @@ describe('a fetch response', () => {
       }
     })
 
-    it('before the offset asked for are left out, and the one around it is not', () => {
+    it('before the requested offset are left out, but not the one that contains it', () => {
       const batches = [batchAt(0, ['a', 'b']), batchAt(2, ['c', 'd']), batchAt(4, ['e'])]
       const asked: unknown[] = []
       const fetchOffset = (...of: unknown[]) => {
@@ -98,7 +98,7 @@ describe('a fetch response', () => {
       expect(asked).toEqual([['orders', 0]])
     })
 
-    it('that compaction left empty still say how far they reach', () => {
+    it('that compaction has emptied still have their last offset', () => {
       const partition = fetchedRecords([encodeBatch({ baseOffset: 5, lastDelta: 9, codec: 1, records: [] })])
       expect(partition.batches).toMatchObject([{ count: 0, baseOffset: 5, lastOffset: 14 }])
     })
@@ -120,7 +120,7 @@ describe('a fetch response', () => {
       return partition.error!
     }
 
-    it('has what came before it delivered, and is named', () => {
+    it('is reported, after the records before it were delivered', () => {
       const error = unreadable(batchAt(2, ['c'], { crc: 1 }))
       expect(error.message).toMatch(/^its CRC-32C is [0-9a-f]{8}, and it was written as 00000001$/)
       expect(error.cause).toBeInstanceOf(CorruptBatchError)
@@ -135,32 +135,32 @@ describe('a fetch response', () => {
       }
     })
 
-    it('is read all the same where checksums are not compared', () => {
+    it('is read if checksums are not checked', () => {
       const options = { checkCrcs: false }
       expect(valuesOf(fetchedRecords([batchAt(2, ['c'], { crc: 1 }), after], options))).toEqual(['c', 'z'])
     })
 
-    it('may be one of a codec that is not there', () => {
+    it('may have a missing codec', () => {
       const error = unreadable(batchAt(2, ['c'], { codec: 3 }))
       expect(error.cause).toBeInstanceOf(UnsupportedCodecError)
       expect(error.message).toContain('it is compressed with lz4, which cannot be read here')
     })
 
-    it('may be one that its codec cannot read', () => {
+    it('may be one that its codec cannot decode', () => {
       expect(unreadable(batchAt(2, ['c'], { codec: 1 })).message).toContain('gzip cannot decompress it')
     })
 
-    it('may be one whose records are none', () => {
+    it('may contain invalid records', () => {
       expect(unreadable(batchAt(2, ['c'], { count: 2, lastDelta: 1 })).message).toContain(
         '2 records do not fit into it',
       )
     })
 
-    it('may be one of a format to come', () => {
+    it('may have a future format', () => {
       expect(unreadable(batchAt(2, ['c'], { magic: 3 })).message).toContain('its format is 3')
     })
 
-    it('may be one of a length it cannot have', () => {
+    it('may have an impossible length', () => {
       for (const length of [48, 0, -1, -(2 ** 31)]) {
         const batch = batchAt(2, ['c'])
         batch.writeInt32BE(length, 8)
@@ -186,7 +186,7 @@ describe('a fetch response', () => {
     const abort = (baseOffset: number, producerId: number) => encodeMarker('abort', { baseOffset, producerId })
     const commit = (baseOffset: number, producerId: number) => encodeMarker('commit', { baseOffset, producerId })
 
-    it('have markers, which carry no records and still count for the position', () => {
+    it('have markers, which contain no records but count for the position', () => {
       const partition = fetchedRecords([batchAt(0, ['a'], mine), commit(1, 1), batchAt(2, ['b'])])
       expect(valuesOf(partition)).toEqual(['a', 'b'])
       expect(lastOffsetsOf(partition)).toEqual([0, 1, 2])
@@ -212,7 +212,7 @@ describe('a fetch response', () => {
       expect(lastOffsetsOf(partition)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     })
 
-    it('of one producer can be aborted one after the other, in whatever order the list names them', () => {
+    it('of one producer can be aborted one after the other, in any order of the list', () => {
       const aborted = [10, 0, 4].map(firstOffset => ({ producerId: 1, firstOffset }))
       const records = [
         ...[batchAt(0, ['a'], mine), abort(1, 1), batchAt(2, ['b'], mine), commit(3, 1)],
@@ -222,12 +222,12 @@ describe('a fetch response', () => {
       expect(valuesOf(fetched({ aborted, records: Buffer.concat(records) }))).toEqual(['b', 'd'])
     })
 
-    it('may have begun before what was fetched, and end after it', () => {
+    it('may begin before the fetched range, and end after it', () => {
       const aborted = [{ producerId: 1, firstOffset: 3 }]
       expect(valuesOf(fetched({ aborted, records: batchAt(8, ['a', 'b'], mine) }))).toEqual([])
     })
 
-    it('may begin inside what was fetched before the offset asked for', () => {
+    it('may begin in a fetched batch before the requested offset', () => {
       const aborted = [{ producerId: 1, firstOffset: 0 }]
       const records = Buffer.concat([batchAt(0, ['a'], mine), abort(1, 1), batchAt(2, ['b'], mine)])
       const partition = fetched({ aborted, records }, { fetchOffset: () => 2 })
@@ -241,11 +241,11 @@ describe('a fetch response', () => {
       expect(partition).toMatchObject({ error: undefined, batches: [{ count: 0, lastOffset: 0 }] })
     })
 
-    it('are all read where nothing is listed, as the broker does when uncommitted records are wanted', () => {
+    it('are all read if none is listed, as for uncommitted reads', () => {
       expect(valuesOf(fetchedRecords([batchAt(0, ['a'], mine), abort(1, 1)]))).toEqual(['a'])
     })
 
-    it('need a type in their markers', () => {
+    it('require a type in their markers', () => {
       const aborted = [{ producerId: 1, firstOffset: 0 }]
       const marker = encodeMarker('abort', { baseOffset: 1, producerId: 1, records: [{ key: Buffer.alloc(3) }] })
       const partition = fetched({ aborted, records: Buffer.concat([batchAt(0, ['a'], mine), marker]) })
@@ -257,20 +257,20 @@ describe('a fetch response', () => {
     const entries = [{ key: 'k', value: 'v', timestamp: 1 }]
     const messageSet = encodeKafkaJSMessageSet({ messageVersion: 1, compression: 0, entries }).buffer
 
-    it('are known, and not read', () => {
+    it('are detected, and not read', () => {
       const partition = fetched({ partition: 9, records: messageSet })
       expect(partition).toMatchObject({ partition: 9, batches: [], error: undefined, isOldFormat: true })
     })
 
-    it('after newer batches wait for the next response', () => {
+    it('are reported with the next response if newer batches come first', () => {
       const partition = fetchedRecords([batchAt(0, ['a']), messageSet])
       expect(valuesOf(partition)).toEqual(['a'])
       expect(partition).toMatchObject({ isOldFormat: false, error: undefined })
     })
   })
 
-  describe('a response that ends too early', () => {
-    it('is refused, wherever it ends', () => {
+  describe('a truncated response', () => {
+    it('is refused, wherever it is cut', () => {
       const partitions = [{ records: batchAt(0, ['a']) }, { partition: 1, records: batchAt(0, ['b']) }]
       const payload = encodeFetchResponse(11, { throttleTime: 5, topics: [{ topic: 'orders', partitions }] })
       for (let length = 0; length < payload.length; length++) {
@@ -279,7 +279,7 @@ describe('a fetch response', () => {
       expect(readFetch(payload, 11).partitions.map(valuesOf)).toEqual([['a'], ['b']])
     })
 
-    it('has no topic without a name, nor records before their beginning', () => {
+    it('is refused without a topic name, or with an impossible offset', () => {
       const payload = encodeOnePartition(4, { records: null })
       payload.writeInt16BE(-1, 8)
       expect(() => readFetch(payload, 4)).toThrow(MalformedMessageError)

@@ -37,7 +37,7 @@ describe('LazyRecordBatch', () => {
     expect(batch.value(1)).toEqual(Buffer.alloc(0))
   })
 
-  it('leaves headers as they stand on the wire', () => {
+  it('leaves headers as they are on the wire', () => {
     const [one, two] = [Buffer.from('1'), Buffer.from('2')]
     const headers = [
       ...([
@@ -59,7 +59,7 @@ describe('LazyRecordBatch', () => {
     expect(batch.headers(2)).toEqual([])
   })
 
-  it('has the times of the producer, around the first one', () => {
+  it("has the producer's times, relative to the first one", () => {
     const deltas = [0n, 1n, -5n, 2n ** 31n, -(2n ** 40n), 1_000_000_000_000n]
     const batch = read({
       baseTimestamp: 1_700_000_000_000n,
@@ -68,20 +68,20 @@ describe('LazyRecordBatch', () => {
     expect(deltas.map((_, i) => batch.timestamp(i))).toEqual(deltas.map(delta => 1_700_000_000_000 + Number(delta)))
   })
 
-  it('has the one time of the broker under log-append time', () => {
+  it("has the broker's time with log-append time", () => {
     const records = [{ timestampDelta: 3n }, { timestampDelta: 4n }]
     const batch = read({ isLogAppendTime: true, baseTimestamp: 1n, maxTimestamp: 1_700_000_000_000n, records })
     expect([batch.timestamp(0), batch.timestamp(1)]).toEqual([1_700_000_000_000, 1_700_000_000_000])
   })
 
-  it('rounds times that no number holds, rather than to stop a partition for them', () => {
+  it('rounds times that a number cannot represent, so that they do not stop a partition', () => {
     const nanoseconds = 1_700_000_000_123_456_789n
     const batch = read({ baseTimestamp: nanoseconds, records: [{}, { timestampDelta: 2n ** 40n }] })
     expect(batch.timestamp(0)).toBe(Number(nanoseconds))
     expect(batch.timestamp(1)).toBe(Number(nanoseconds) + 2 ** 40)
   })
 
-  it('finds the first record at an offset or after it, over the gaps of compaction', () => {
+  it('finds the first record at or after an offset, over gaps of compaction', () => {
     const batch = read({ baseOffset: 100, lastDelta: 20, records: [{ delta: 3 }, { delta: 4 }, { delta: 9 }] })
     expect([0, 1, 2].map(i => batch.offset(i))).toEqual([103, 104, 109])
     const asked = [0, 100, 103, 104, 105, 109, 110, 120, 1000]
@@ -89,7 +89,7 @@ describe('LazyRecordBatch', () => {
     expect(batch.lastOffset).toBe(120)
   })
 
-  it('says how large records are, and all of them', () => {
+  it('has the size of each record, and of all records', () => {
     const records = [{ value: Buffer.alloc(10) }, { value: Buffer.alloc(1000), key: Buffer.from('key') }]
     const batch = read({ records })
     const sizes = records.map((record, delta) => encodeRecord({ ...record, delta }).length)
@@ -97,7 +97,7 @@ describe('LazyRecordBatch', () => {
     expect(batch.byteLength).toBe(sizes[0]! + sizes[1]!)
   })
 
-  it('copies one record into memory of its own', () => {
+  it('copies one record into separate memory', () => {
     const headers = [['h', Buffer.from('x')]] as const
     const records = [{}, { key: Buffer.from('k'), value: Buffer.from('v'), headers, timestampDelta: 5n }, {}]
     const batch = read({ baseOffset: 10, baseTimestamp: 1000n, producerId: 7, records })
@@ -165,7 +165,7 @@ describe('LazyRecordBatch', () => {
     expect(() => read(written)).toThrow(CorruptBatchError)
   })
 
-  it('takes the largest offset a number holds', () => {
+  it('supports the largest offset that a number represents', () => {
     expect(read({ baseOffset: 2 ** 53 - 2, records: [{}, {}] }).offset(1)).toBe(2 ** 53 - 1)
   })
 })

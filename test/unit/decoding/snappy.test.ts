@@ -13,16 +13,16 @@ const texts = {
 
 describe('uncompressSnappy', () => {
   for (const [name, text] of Object.entries(texts)) {
-    it(`undoes a raw block: ${name}`, () => {
+    it(`decodes a raw block: ${name}`, () => {
       expect(uncompressSnappy(snappy(Buffer.from(text))).toString()).toBe(text)
     })
 
-    it(`undoes the stream of snappy-java: ${name}`, () => {
+    it(`decodes the stream of snappy-java: ${name}`, () => {
       expect(uncompressSnappy(xerial(Buffer.from(text), 32 * 1024)).toString()).toBe(text)
     })
   }
 
-  it('undoes a copy from further than two bytes can say', () => {
+  it('decodes a copy with an offset of more than two bytes', () => {
     const literal = Buffer.alloc(70_000, 'abcdefg')
     // A literal with its length in three bytes, then a copy of 4 bytes from 69,998 back.
     const block = [
@@ -33,7 +33,7 @@ describe('uncompressSnappy', () => {
     expect(uncompressSnappy(Buffer.concat(block)).subarray(70_000).toString()).toBe('cdef')
   })
 
-  it('undoes copies of every short length from every short distance, also where they reach into what they write', () => {
+  it('decodes copies of every short length and distance, even overlapping ones', () => {
     for (let distance = 1; distance <= 24; distance++) {
       for (let length = 1; length <= 64; length++) {
         // At the end of a block, and with more behind it.
@@ -55,7 +55,7 @@ describe('uncompressSnappy', () => {
     }
   })
 
-  it('has as many elements as it likes in a stream without blocks', () => {
+  it('decodes a stream of any number of elements', () => {
     expect(uncompressSnappy(xerial(Buffer.alloc(0), 10))).toHaveLength(0)
   })
 

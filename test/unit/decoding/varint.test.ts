@@ -6,7 +6,7 @@ const ints = [0, 1, -1, 63, -64, 64, -65, 8191, -8192, 2 ** 20, 2 ** 27, -(2 ** 
 const longs = [...ints, 2 ** 40, -(2 ** 40), Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER]
 
 describe('varints', () => {
-  it.each(ints)('are read where they stand: %i', value => {
+  it.each(ints)('are decoded at any position: %i', value => {
     const bytes = Buffer.concat([Buffer.of(255), varint(value), Buffer.of(255)])
     expect(readVarint(bytes, 1, bytes.length - 1)).toBe(value)
     expect(next).toBe(bytes.length - 1)
@@ -18,11 +18,11 @@ describe('varints', () => {
     expect(skipVarint(bytes, 1, bytes.length - 1)).toBe(bytes.length - 1)
   })
 
-  it('of 64 bits are rounded where no number holds them', () => {
+  it('of 64 bits are rounded if a number cannot represent them', () => {
     for (const value of [2n ** 63n - 1n, -(2n ** 63n)]) expect(readVarlong(varint(value), 0)).toBe(Number(value))
   })
 
-  it('that do not end in time are refused, whatever stands behind', () => {
+  it('that are too long are refused, whatever follows', () => {
     for (const value of ints) {
       const bytes = varint(value)
       for (let end = 0; end < bytes.length; end++) {
