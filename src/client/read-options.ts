@@ -31,12 +31,11 @@ function positions(from: ReadonlyMap<unknown, unknown>): ReadonlyMap<number, num
   const found = new Map<number, number>()
   for (const [partition, offset] of from) {
     if (!isPartition(partition)) throw invalid('read: a partition in from', partition, 'must be an integer ≥ 0')
-    if (typeof offset !== 'bigint' || offset < 0n || offset > maxOffset) {
-      throw invalid(
-        `read: the offset of partition ${partition} in from`,
-        offset,
-        `must be a bigint from 0 to ${maxOffset}`,
-      )
+    if (typeof offset !== 'bigint' || offset < 0n) {
+      throw invalid(`read: the offset of partition ${partition} in from`, offset, 'must be a bigint ≥ 0')
+    }
+    if (offset > maxOffset) {
+      throw invalid(`read: the offset of partition ${partition} in from`, offset, `must be at most ${maxOffset}`)
     }
     found.set(partition, Number(offset))
   }

@@ -16,8 +16,9 @@ export function configureSeek(to: SeekTo): { readonly partition: number | undefi
   checkOptions('seek', to, known)
   const { partition, offset } = to
   if (partition !== undefined) checkInteger('seek: partition', partition, 0, 2 ** 31 - 1)
-  if (typeof offset !== 'bigint' || offset < 0n || offset > maxOffset) {
-    throw invalid('seek: offset', offset, `must be a bigint from 0 to ${maxOffset}`)
+  if (typeof offset !== 'bigint' || offset < 0n) {
+    throw invalid('seek: offset', offset, 'must be a bigint ≥ 0')
   }
+  if (offset > maxOffset) throw invalid('seek: offset', offset, `must be at most ${maxOffset}`)
   return { partition, position: Number(offset) }
 }

@@ -566,7 +566,7 @@ describe('start positions', () => {
     const second = consume(broker)
     run()
     expect(second.lines).toEqual([
-      'trouble the position 1 of t-0 is out of range (2 to 3); going on at 2',
+      'trouble the position t-0@1 is out of range (2 to 3); reading goes on at 2',
       'assigned [t-0] retained []',
       'batch t-0 [c] to 2',
     ])
@@ -582,7 +582,7 @@ describe('start positions', () => {
     member.driver.resume([...member.owned.values()])
     run()
     expect(member.lines.slice(1)).toEqual([
-      'trouble the position 0 of t-0 is out of range (1 to 2); going on at 1',
+      'trouble the position t-0@0 is out of range (1 to 2); reading goes on at 1',
       'batch t-0 [b] to 1',
     ])
   })

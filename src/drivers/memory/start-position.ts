@@ -1,6 +1,6 @@
 import type { StartFrom } from '../../driver.js'
 import { ConfigurationError, FetchError } from '../../errors.js'
-import { partitionName } from '../../place.js'
+import { partitionName, placeName } from '../../place.js'
 import type { Log } from './log.js'
 
 /** Where reading starts if there is no committed position. */
@@ -15,8 +15,9 @@ export function startPosition(log: Log, startFrom: StartFrom): number {
 
 /** The error for a position that retention has deleted, or that was never written. */
 export function outOfRange(log: Log, from: number, to: number): FetchError {
+  const place = { topic: log.topic, partition: log.partition, offset: BigInt(from) }
   return new FetchError(
-    `the position ${from} of ${partitionName(log)} is out of range (${log.start} to ${log.end}); going on at ${to}`,
-    { topic: log.topic, partition: log.partition, offset: BigInt(from) },
+    `the position ${placeName(place)} is out of range (${log.start} to ${log.end}); reading goes on at ${to}`,
+    place,
   )
 }
