@@ -37,7 +37,7 @@ const copy = (value: string, failedAt: number, notBefore: number) => ({
 })
 
 describe('delayed retries', () => {
-  it('delivers what is due while 50,000 records in front of it wait ten minutes, none early, none lost', () => {
+  it('delivers due records while 50,000 records before them wait ten minutes, none early, none lost', () => {
     const clock = new Clock()
     const { broker, start } = setUp(clock)
     const padding = 'x'.repeat(1_000)
@@ -63,7 +63,7 @@ describe('delayed retries', () => {
     expect(broker.committed('billing', 'retry', 0)).toBe(50_001n)
   })
 
-  it('keeps what was due and done, and what is not due, through a restart', () => {
+  it('keeps completed retries and waiting retries through a restart', () => {
     const clock = new Clock()
     const { broker, start } = setUp(clock)
     broker.publish('retry', [copy('far', 0, 60_000), copy('near', 0, 1_000), copy('later', 0, 30_000)])
@@ -81,7 +81,7 @@ describe('delayed retries', () => {
     expect(broker.committed('billing', 'retry', 0)).toBe(3n)
   })
 
-  it('never waits longer than the delay itself, whatever the clock of the writer says', () => {
+  it("never waits longer than the delay itself, whatever the writer's clock shows", () => {
     const clock = new Clock()
     const { broker, start } = setUp(clock)
     broker.publish('retry', copy('from a clock an hour ahead', 3_600_000, 3_605_000))
@@ -92,7 +92,7 @@ describe('delayed retries', () => {
     expect(seen).toHaveLength(1)
   })
 
-  it('reports a record whose bytes were deleted from the log while it waited, and goes on', () => {
+  it('reports a record whose bytes were deleted from the log while it waited, and continues', () => {
     const clock = new Clock()
     const { broker, start } = setUp(clock)
     const padding = 'x'.repeat(1_000_000)
@@ -113,7 +113,7 @@ describe('delayed retries', () => {
 })
 
 describe('records that wait on a shared retry topic', () => {
-  it('hold back nobody: not those behind one that is not due', () => {
+  it('do not hold back records behind one that is not due', () => {
     const clock = new Clock()
     const { broker, start } = setUp(clock)
     broker.publish('retry', copy('far', 0, 3_600_000))
@@ -129,7 +129,7 @@ describe('records that wait on a shared retry topic', () => {
     expect(broker.committed('billing', 'retry', 0)).toBe(25_001n)
   })
 
-  it('hold back nobody: not those of other topics while theirs has no subscriber, and are delivered when it has', () => {
+  it('do not hold back other topics while theirs has no subscriber, and are delivered when it has one', () => {
     const clock = new Clock()
     const broker = memoryBroker({ scheduler: clock })
     const client = createClient({
@@ -172,7 +172,7 @@ describe('records that wait on a shared retry topic', () => {
 })
 
 describe('DelayedRecords', () => {
-  it('has a record due when its timer fires, though the clock, in whole ms, may be a fraction short of it', () => {
+  it('treats a record as due when its timer fires, although the clock of whole ms may be a fraction behind', () => {
     const scheduler = new Clock()
     const due: number[] = []
     const delayed = new DelayedRecords({

@@ -31,8 +31,8 @@ class Watch {
   }
 }
 
-describe('delivery, and what settles records', () => {
-  it('loses nothing by bufferTime, which drops what reaches it while it emits', () => {
+describe('delivery within calls of user code', () => {
+  it('loses nothing with bufferTime, which drops records that reach it while it emits', () => {
     const { clock, broker, orders, client } = setUp({ maxInFlight: 2 }, 20)
     orders.pipe(bufferTime(5, clock)).subscribe(records => {
       for (const record of records) record.ack()
@@ -42,7 +42,7 @@ describe('delivery, and what settles records', () => {
     expect(broker.lag('billing', 'orders')).toBe(0)
   })
 
-  it('loses nothing by it when one partition makes room in the other', () => {
+  it('loses nothing with bufferTime when one partition makes room in another', () => {
     const clock = new Clock()
     const broker = memoryBroker({ scheduler: clock, partitions: 2 })
     const client = createClient({ driver: broker.driver(), group: 'billing', logger: false })
@@ -79,7 +79,7 @@ describe('delivery, and what settles records', () => {
     expect(watch.deliveredWithin).toEqual([])
   })
 
-  it('is not from within a fail whose record is to be delivered again', () => {
+  it('does not happen within a fail() whose record is redelivered', () => {
     const { clock, broker, client } = setUp({}, 5)
     const watch = new Watch()
     const onFail = pipe(redeliver(client, { attempts: 2 }), discard())
@@ -94,7 +94,7 @@ describe('delivery, and what settles records', () => {
     expect(watch.deliveredWithin).toEqual([])
   })
 
-  it('is not from within resume()', () => {
+  it('does not happen within resume()', () => {
     const { clock, orders, client } = setUp({}, 5)
     const watch = new Watch()
     const delivered: string[] = []
@@ -112,7 +112,7 @@ describe('delivery, and what settles records', () => {
     expect(watch.deliveredWithin).toEqual([])
   })
 
-  it('has one turn for many settlements', () => {
+  it('uses one turn for many settlements', () => {
     const { clock, orders, client } = setUp({ maxInFlight: 100 }, 1_000)
     const all: ConsumeRecord[] = []
     orders.subscribe(record => all.push(record))
@@ -126,7 +126,7 @@ describe('delivery, and what settles records', () => {
     expect(all).toHaveLength(100)
   })
 
-  it('fills no stack when a pipeline fails again and again, and retry() subscribes again from within', () => {
+  it('does not grow the stack if a pipeline fails repeatedly and retry() resubscribes synchronously', () => {
     const clock = new Clock()
     const broker = memoryBroker({ scheduler: clock, partitions: 2 })
     const client = createClient({ driver: broker.driver(), group: 'billing', logger: false })
@@ -152,7 +152,7 @@ describe('delivery, and what settles records', () => {
     expect(broker.lag('billing', 'orders')).toBe(0)
   })
 
-  it('goes on when it was unsubscribed and subscribed to again before the turn comes', () => {
+  it('continues after an unsubscribe and a new subscribe before the turn', () => {
     const { clock, orders, client } = setUp({ maxInFlight: 2 }, 6)
     const delivered: string[] = []
     const records: ConsumeRecord[] = []
@@ -171,7 +171,7 @@ describe('delivery, and what settles records', () => {
     expect(delivered).toEqual(['0', '1', '1', '2'])
   })
 
-  it('delivers nothing in a turn that comes when a close has begun', async () => {
+  it('delivers nothing in a turn after a close has begun', async () => {
     const { clock, orders, client } = setUp({ maxInFlight: 1 }, 6)
     const records: ConsumeRecord[] = []
     orders.subscribe(record => records.push(record))
@@ -184,7 +184,7 @@ describe('delivery, and what settles records', () => {
     expect(await closed).toEqual({ drained: true, unsettled: 0, left: [] })
   })
 
-  it('takes no timer in real time, where a millisecond a record would be the end of a small maxInFlight', async () => {
+  it('uses no timer in real time, where a millisecond per record would slow down a small maxInFlight', async () => {
     const broker = memoryBroker()
     broker.publish(
       'orders',

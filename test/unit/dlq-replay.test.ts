@@ -58,7 +58,7 @@ function setUp(options: MemoryBrokerOptions = {}) {
 const without = (left: string) => ({ filter: ({ value }: ConsumeRecord) => String(value) !== left })
 
 describe('replayDlq with a filter', () => {
-  it('tries again to write back what the broker does not take at once, and waits for it', () => {
+  it('retries to write back records that the broker does not accept at once, and waits for them', () => {
     const { clock, broker, start, dead, values } = setUp()
     dead('a', 'b', 'c')
     const { seen, replay } = start()
@@ -78,7 +78,7 @@ describe('replayDlq with a filter', () => {
     expect(broker.committed('billing', 'dlq', 0)).toBe(3n)
   })
 
-  it('errors when the broker refuses to take it back for good: it stays where it is, for a later replay', () => {
+  it('errors if the broker refuses a record for good, which stays for a later replay', () => {
     const { clock, broker, start, dead, values } = setUp()
     dead('a', 'b', 'c')
     const { client, seen, errors, replay } = start()
@@ -100,7 +100,7 @@ describe('replayDlq with a filter', () => {
     expect(broker.committed('billing', 'dlq', 0)).toBe(3n)
   })
 
-  it('loses nothing when the process dies before what it wrote back is acknowledged', () => {
+  it('loses nothing if the process dies before a record that it wrote back is acknowledged', () => {
     const outcomes = new Set<number>()
     for (let dies = 100; dies <= 180; dies += 5) {
       const { clock, broker, start, dead, values } = setUp({ latency: 20 })
@@ -121,7 +121,7 @@ describe('replayDlq with a filter', () => {
     expect(outcomes).toEqual(new Set([3, 4]))
   })
 
-  it('writes on what it has begun to when it is stopped, and completes it', () => {
+  it('finishes writes that it has begun when it is unsubscribed', () => {
     const { clock, broker, start, dead, values } = setUp({ latency: 20 })
     dead('a', 'b', 'c')
     const { client, replay } = start()
@@ -134,7 +134,7 @@ describe('replayDlq with a filter', () => {
     expect(broker.committed('billing', 'dlq', 0)).toBe(3n)
   })
 
-  it('is waited for by a graceful close', async () => {
+  it('delays a graceful close until its writes are acknowledged', async () => {
     const { clock, broker, start, dead, values } = setUp({ latency: 20 })
     dead('a', 'b')
     const { client, replay } = start()
@@ -148,7 +148,7 @@ describe('replayDlq with a filter', () => {
     expect(broker.committed('billing', 'dlq', 0)).toBe(2n)
   })
 
-  it('writes nothing while nothing comes, however long it goes on', () => {
+  it('writes nothing while there are no dead letters, however long it runs', () => {
     const { clock, broker, start, dead, values } = setUp()
     dead('a', 'b', 'c')
     const { seen, replay } = start()
@@ -168,7 +168,7 @@ describe('replayDlq with a filter', () => {
     expect(broker.committed('billing', 'dlq', 0)).toBe(5n)
   })
 
-  it('goes on with partitions that it gains, and with what was written to them meanwhile', () => {
+  it('continues with newly assigned partitions, and with records written to them meanwhile', () => {
     const { clock, broker, start, dead, values } = setUp()
     dead('a', 'b')
     const { seen, replay } = start()
@@ -181,7 +181,7 @@ describe('replayDlq with a filter', () => {
     expect(values()).toEqual(['a', 'b', 'b', 'c', 'b'])
   })
 
-  it('lets a filter that settles records have its way', () => {
+  it('accepts a filter that settles records', () => {
     const { clock, broker, start, dead, values } = setUp()
     dead('a', 'b', 'c')
     const { seen, replay } = start()
@@ -198,7 +198,7 @@ describe('replayDlq with a filter', () => {
     expect(broker.committed('billing', 'dlq', 0)).toBe(3n)
   })
 
-  it('errors for a filter that returns a promise, which would let every record through', () => {
+  it('errors for a filter that returns a promise, which would accept every record', () => {
     const { clock, broker, start, dead, values } = setUp()
     dead('a', 'b')
     const { client, seen, replay } = start()
@@ -216,14 +216,14 @@ describe('replayDlq with a filter', () => {
     client.close()
   })
 
-  it('refuses a filter that is no function', () => {
+  it('refuses a filter that is not a function', () => {
     const { start } = setUp()
     const { client } = start()
     expect(() => client.replayDlq({ filter: 'no' as unknown as () => boolean })).toThrow(ConfigurationError)
   })
 })
 
-describe('a replay while partitions of the DLQ topic may follow', () => {
+describe('a replay while more partitions of the DLQ topic may be assigned', () => {
   /** A member of which the test says when it gets the DLQ topic. */
   function early(held: boolean) {
     const { clock, broker, dead } = setUp()
@@ -274,19 +274,19 @@ describe('a replay while partitions of the DLQ topic may follow', () => {
     return { told, seen }
   }
 
-  it('delivers what they have, and completes then', () => {
+  it('delivers their records before it completes', () => {
     const { told, seen } = early(true)
     expect(seen).toEqual(['a', 'b'])
     expect(told).toEqual({ last: { delivered: 2, skipped: 0, remaining: 0 }, end: 'complete' })
   })
 
-  it('completes once none follows', () => {
+  it('completes once no more are assigned', () => {
     const { told, seen } = early(false)
     expect(seen).toEqual([])
     expect(told).toEqual({ last: { delivered: 0, skipped: 0, remaining: 0 }, end: 'complete' })
   })
 
-  it('waits until positions that are kept elsewhere are known, of partitions with one and without', () => {
+  it('waits for the positions option, for partitions with and without a position', () => {
     for (const isKept of [true, false]) {
       const { clock, broker, dead } = setUp()
       dead('a', 'b')

@@ -26,8 +26,8 @@ function doubting() {
   return { broker, driver, told, doubt }
 }
 
-describe('a client whose group may have gone on without it', () => {
-  it('hands out no more than 64 records once the doubt has begun', async () => {
+describe('a client whose group may have continued without it', () => {
+  it('delivers at most 64 records once it is in doubt', async () => {
     const { broker, driver, told, doubt } = doubting()
     const client = createClient({ env: {}, driver, group: 'g', logger: false })
     let seen = 0
@@ -50,7 +50,7 @@ describe('a client whose group may have gone on without it', () => {
     await client.close()
   })
 
-  it('hands out no more than 64 records of what an ended pipeline left, once the doubt has begun', async () => {
+  it('delivers at most 64 records that an ended pipeline left, once it is in doubt', async () => {
     const { broker, driver, told, doubt } = doubting()
     const client = createClient({ env: {}, driver, group: 'g', logger: false })
     const records = client.topic('t')
@@ -75,7 +75,7 @@ describe('a client whose group may have gone on without it', () => {
     await client.close()
   })
 
-  it('hands out nothing of what waits in it, until the group confirms it', async () => {
+  it('delivers no waiting records until the group confirms it', async () => {
     const { broker, driver, told, doubt } = doubting()
     const client = createClient({ env: {}, driver, group: 'g', logger: false, commitInterval: 1 })
     const seen = new Collected(client.topic('t', { maxInFlight: 1 }))
@@ -113,7 +113,7 @@ describe('a member of a group', () => {
     return { told, contact, heartbeat }
   }
 
-  it('is in doubt when nothing was heard for longer than a session, and not any more when it is', () => {
+  it('is in doubt after a session without an answer, until the next answer', () => {
     const { told, contact, heartbeat } = member()
     vi.setSystemTime(Date.now() + 6_000)
     expect(contact.doubtful).toBe(false)
@@ -130,7 +130,7 @@ describe('a member of a group', () => {
     expect(told).toEqual(['confirmed'])
   })
 
-  it('counts an answer from when its question was sent: it says how things were before it was frozen', () => {
+  it('counts an answer from the time of its request, because it may be older than the freeze', () => {
     const { told, contact, heartbeat } = member()
     heartbeat(6_001)
     expect(contact.doubtful).toBe(true)
@@ -140,7 +140,7 @@ describe('a member of a group', () => {
     expect(told).toEqual(['confirmed'])
   })
 
-  it('counts the time that passed, whatever the wall clock says: set back meanwhile, it hides nothing', () => {
+  it('counts elapsed time, even if the wall clock was set back meanwhile', () => {
     const { contact, heartbeat } = member()
     vi.advanceTimersByTime(6_001)
     vi.setSystemTime(Date.now() - 3_600_000)
@@ -149,7 +149,7 @@ describe('a member of a group', () => {
     expect(contact.doubtful).toBe(false)
   })
 
-  it('takes no earlier question for a later one, in whatever order two connections answer', () => {
+  it('never takes an earlier request for a later one, in whatever order two connections answer', () => {
     const { contact } = member()
     const first = contact.now()
     vi.advanceTimersByTime(5_000)

@@ -36,7 +36,7 @@ function setUp(steps: (failures: Observable<Failed>) => Observable<unknown>) {
 }
 
 describe('a failure route', () => {
-  it('builds its steps once, when it is made, and subscribes to them at the first failure', () => {
+  it('builds its steps once, when it is created, and subscribes to them at the first failure', () => {
     let built = 0
     let subscribed = 0
     const { route, discarded } = setUp(failures => {
@@ -53,7 +53,7 @@ describe('a failure route', () => {
     expect(discarded).toEqual(['a', 'b'])
   })
 
-  it('gives a record to its steps once, whatever broke when they were subscribed to', () => {
+  it('passes a record to its steps once, whatever broke when they were subscribed to', () => {
     let subscribed = 0
     const seen: string[] = []
     const { route, discarded } = setUp(failures =>
@@ -76,7 +76,7 @@ describe('a failure route', () => {
     ])
   })
 
-  it('holds each record, with the cause, for as long as it cannot be built again, and goes on once it can', () => {
+  it('holds each record, with the cause, while it cannot be built again, and continues once it can', () => {
     let broken = false
     const { route, held, discarded } = setUp(failures => {
       if (broken) throw new TypeError('cannot be built')
@@ -96,7 +96,7 @@ describe('a failure route', () => {
     expect(held).toEqual(['poison cannot be built', 'b cannot be built', 'c cannot be built'])
   })
 
-  it('holds a record that breaks every batch it is in, and few beside it', () => {
+  it('holds a record that breaks every batch it is in, and few others', () => {
     const { route, held, discarded } = setUp(failures =>
       failures.pipe(
         bufferCount(2),
@@ -136,7 +136,7 @@ describe('a failure route', () => {
     expect(route.size).toBe(1)
   })
 
-  it('keeps no record that has an outcome, left without one, or was on its way at the end', () => {
+  it('keeps no record that has an outcome, that was dropped, or that was in flight at its end', () => {
     const outcomes = new Subject<unknown>()
     const { route } = setUp(() => outcomes)
     const [a, b, c] = [failure('a'), failure('b'), failure('c')]
@@ -150,7 +150,7 @@ describe('a failure route', () => {
     expect(outcomes.observed).toBe(false)
   })
 
-  it('is not built again after its end, also where a listener ends it in the middle of a break', () => {
+  it('is not built again after its end, even if a listener ends it while it breaks', () => {
     let built = 0
     const route: FailureRoute = new FailureRoute(
       () => {
@@ -169,7 +169,7 @@ describe('a failure route', () => {
 })
 
 describe('a step', () => {
-  it('keeps no subscription of a failure that is done with', () => {
+  it('keeps no subscription of a completed failure', () => {
     let left = 0
     /** Counts who leaves it. */
     class Counted extends Observable<Failed> {
@@ -248,7 +248,7 @@ describe('client.topic()', () => {
     expect(cause).toBeDefined()
   })
 
-  it('takes retryTopic in the route of one topic whatever another has', () => {
+  it('accepts retryTopic in the route of one topic, whatever options another topic has', () => {
     const target = client()
     const route = pipe(retryTopic(target, { retries: 1 }), discard())
     expect(() => target.topic('a', { keyFence: { afterDeadLetter: 'continue' }, onFail: route })).toThrow('keyFence')

@@ -34,8 +34,8 @@ function heldBack() {
   }
 }
 
-describe('a partition whose pipeline holds back what comes', () => {
-  it('is fetched again when half of what came is taken, so that the next is on its way meanwhile', () => {
+describe('a partition whose pipeline is slow', () => {
+  it('is fetched again when half of the fetched records are delivered, so that the next are in flight meanwhile', () => {
     const partition = heldBack()
     expect(partition.isFetching).toBe(true)
     partition.answer(100)
@@ -55,7 +55,7 @@ describe('a partition whose pipeline holds back what comes', () => {
     expect(partition).toMatchObject({ left: 30, isFetching: true })
   })
 
-  it('is not fetched for what came long ago: all that a quick pipeline took counts for nothing', () => {
+  it('does not count records that a fast pipeline has taken long ago', () => {
     const partition = heldBack()
     partition.take(5_000)
     for (let times = 0; times < 50; times++) partition.answer(100)
@@ -81,7 +81,7 @@ describe('a partition whose pipeline holds back what comes', () => {
     expect(fetching).toEqual({ resumed: 2, paused: 1 })
   })
 
-  it('has at most three answers waiting here, and is fetched whenever nothing waits (generated)', () => {
+  it('has at most three answers in its queue, and is fetched whenever the queue is empty (generated)', () => {
     const most = 50
     const step = fc.oneof(
       fc.record({ answers: fc.array(fc.integer({ min: 1, max: most }), { minLength: 1, maxLength: 2 }) }),

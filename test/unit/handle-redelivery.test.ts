@@ -22,8 +22,8 @@ function setUp() {
 const nameOf = (record: ConsumeRecord) => `${record.value}#${record.attempt}`
 const no = () => throwError(() => new Error('no'))
 
-describe('handle, and what is delivered again', () => {
-  it.each([1, 2])('is subscribed to again by retry() after an error before it, for %i topics', topics => {
+describe('handle with redelivered records', () => {
+  it.each([1, 2])('is resubscribed by retry() after an error before it, for %i topics', topics => {
     const { clock, client, publish } = setUp()
     const names = ['orders', 'refunds'].slice(0, topics)
     for (const name of names) publish(name, ...Array.from({ length: 30 }, (_, at) => `${'abc'[at % 3]}${name}${at}`))
@@ -66,14 +66,14 @@ describe('handle, and what is delivered again', () => {
     return { clock, client, orders, publish }
   }
 
-  it('counts a record that its pipeline left behind as unsettled, and no close waits for it', async () => {
+  it('counts a record that its pipeline left behind as unsettled, without delaying a close', async () => {
     const { clock, client } = leftBehind()
     const closed = client.closeGracefully({ timeout: 100 })
     clock.runTo(2000)
     expect(await closed).toMatchObject({ drained: false, unsettled: 1 })
   })
 
-  it('does not count one record in place of another when it closes', async () => {
+  it('does not count one record for another when it closes', async () => {
     const { clock, client, orders, publish } = leftBehind()
     const taken: string[] = []
     orders.subscribe(record => taken.push(nameOf(record)))
@@ -85,7 +85,7 @@ describe('handle, and what is delivered again', () => {
     expect(await closed).toMatchObject({ drained: false, unsettled: 2 })
   })
 
-  it('goes on with later records while one that failed after a while waits to be delivered again', () => {
+  it('continues with later records while one that failed later waits for its redelivery', () => {
     const { clock, client, again, publish } = setUp()
     publish('orders', ...Array.from({ length: 50 }, (_, at) => `${at}`))
     const acked: string[] = []
@@ -98,7 +98,7 @@ describe('handle, and what is delivered again', () => {
     expect(acked).toHaveLength(49)
   })
 
-  it('handles two of a key that failed together one at a time when they come again by themselves', () => {
+  it('handles two failed records of a key one at a time when they are redelivered separately', () => {
     const { clock, client, again, publish } = setUp()
     publish('orders', 'a0', 'a1')
     const log: string[] = []
@@ -137,7 +137,7 @@ describe('handle, and what is delivered again', () => {
     expect(log).toEqual(['a0#1,a1#1', 'a0#2', 'a1#2'].flatMap(name => [`begin ${name}`, `end ${name}`]))
   })
 
-  it("keeps a key's next record behind a handler that goes on after it acked", () => {
+  it("keeps a key's next record behind a handler that continues after it has acked", () => {
     const { clock, client, again, publish } = setUp()
     publish('orders', 'a0', 'a1')
     const log: string[] = []
@@ -161,7 +161,7 @@ describe('handle, and what is delivered again', () => {
     expect(log).toEqual(['begin a0#1', 'begin a0#2', 'end a0#2', 'begin a1#1', 'end a1#1'])
   })
 
-  it('does not keep a key for a record without one, which may come again in an array behind it', () => {
+  it('keeps no order for a record without a key, which may be redelivered in a later array', () => {
     const { clock, broker, client, again, publish } = setUp()
     publish('orders', '-0', 'a0', 'a1')
     const log: string[] = []
@@ -200,7 +200,7 @@ describe('handle, and what is delivered again', () => {
     expect(broker.committed('billing', 'orders', 0)).toBe(3n)
   })
 
-  it('does not let a close wait for an array behind two failed keys when one of them is done', async () => {
+  it('does not delay a close for an array behind two failed keys when one of them is done', async () => {
     const { clock, client, again, publish } = setUp()
     publish('orders', 'a1', 'b1', 'a2', 'b2')
     client
@@ -233,7 +233,7 @@ describe('handle, and what is delivered again', () => {
     })
   })
 
-  it.each([0, 5])("keeps a key's next record behind one that its handler failed itself, %i ms before its end", ms => {
+  it.each([0, 5])("keeps a key's next record behind one that its handler failed by hand, %i ms before its end", ms => {
     const { clock, client, again, publish } = setUp()
     publish('orders', 'a0', 'b0', 'a1')
     const log: string[] = []
@@ -255,7 +255,7 @@ describe('handle, and what is delivered again', () => {
     expect(log).toEqual(['a0#1', 'b0#1', 'a0#2', 'a1#1'])
   })
 
-  it('keeps the place of a record that somebody else failed while it waited', () => {
+  it('keeps the place of a record that other code failed while it waited', () => {
     const { clock, client, again, publish } = setUp()
     publish('orders', 'a0', 'a1', 'a2', 'a3')
     const log: string[] = []
@@ -279,7 +279,7 @@ describe('handle, and what is delivered again', () => {
     expect(log).toEqual(['a0#1', 'a1#1', 'a2#2', 'a3#1'])
   })
 
-  it('gives what failed at one time again in its order', () => {
+  it('redelivers records that failed at the same time in their order', () => {
     const { clock, client, again, publish } = setUp()
     publish('orders', ...Array.from({ length: 8 }, (_, at) => `a${at}`))
     const log: string[] = []
@@ -306,7 +306,7 @@ describe('handle, and what is delivered again', () => {
     expect(log.slice(8)).toEqual(Array.from({ length: 8 }, (_, at) => `a${at}#2`))
   })
 
-  it('lets a key go on whose record is done, whatever becomes of the others of its array', () => {
+  it('continues a key whose record is done, whatever happens to the other records of its array', () => {
     const { clock, client, again, publish } = setUp()
     publish('orders', 'a0', 'b0', 'a1', 'b1')
     const log: string[] = []
@@ -339,7 +339,7 @@ describe('handle, and what is delivered again', () => {
     expect(log).toEqual(['a0#1,b0#1', 'a0#2', 'a1#1', 'b0#2'])
   })
 
-  it('does not let a close wait for what stands behind an array that stands behind a failed record', async () => {
+  it('does not delay a close for records behind an array that is behind a failed record', async () => {
     const { clock, client, again, publish } = setUp()
     publish('orders', 'a0', 'a1', 'b1', 'b2')
     client
@@ -370,7 +370,7 @@ describe('handle, and what is delivered again', () => {
     })
   })
 
-  it('lets a close wait for what stands behind a record that has come again, and can go on', async () => {
+  it('delays a close for records behind a redelivered record, which can continue', async () => {
     const { clock, client, again, publish } = setUp()
     publish('orders', 'a0', 'a1', 'a2')
     const log: string[] = []

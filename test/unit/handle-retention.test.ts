@@ -9,7 +9,7 @@ import { fakeRecord } from '../marbles/fake-record.js'
 setFlagsFromString('--expose-gc')
 const collectGarbage: () => void = runInNewContext('gc')
 
-it('keeps nothing of what came after a call that hangs beyond its time-out', async () => {
+it('keeps no later records in memory when a call hangs beyond its time-out', async () => {
   const source = new Subject<ConsumeRecord>()
   let handled = 0
   source.pipe(handle(async () => (handled++ === 0 ? hang() : undefined), { timeout: 1 })).subscribe()

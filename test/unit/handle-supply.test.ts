@@ -38,8 +38,8 @@ function handling(records: number, options: HandleOptions, keyOf = (at: number) 
   return { broker, client, clock, pipeline, world, settle }
 }
 
-describe('what handle cannot begin soon', () => {
-  it.each(['none', 'key'] as const)('waits in Kafka, and not in its queue: order %s', order => {
+describe('records that handle cannot begin soon', () => {
+  it.each(['none', 'key'] as const)('wait in Kafka, not in its queue: order %s', order => {
     const { pipeline, world, settle } = handling(3_000, { concurrency: 2, order })
     pipeline.subscribe()
     settle()
@@ -53,14 +53,14 @@ describe('what handle cannot begin soon', () => {
     expect(world.delivered).toBe(3_000)
   })
 
-  it('is as much as may be under way at once, where that is more', () => {
+  it('are at least as many as `concurrency`', () => {
     const { pipeline, world, settle } = handling(3_000, { concurrency: 500, order: 'none' })
     pipeline.subscribe()
     settle()
     expect(world.delivered).toBe(1_000)
   })
 
-  it('does not count what stands behind others of its key: other keys go on past it', () => {
+  it('do not include records behind others of their key, so that other keys continue', () => {
     const { pipeline, world, settle } = handling(3_000, { concurrency: 4, order: 'key' }, at =>
       at < 2_000 ? 'hot' : `key-${at}`,
     )
@@ -72,7 +72,7 @@ describe('what handle cannot begin soon', () => {
     expect(new Set(keys).size).toBe(4)
   })
 
-  it('holds back no retry', () => {
+  it('do not hold back retries', () => {
     const { pipeline, world, settle } = handling(3_000, { concurrency: 1, order: 'none' })
     pipeline.subscribe()
     settle()
@@ -81,7 +81,7 @@ describe('what handle cannot begin soon', () => {
     expect(world.retried).toBe(100)
   })
 
-  it('is delivered to the next subscriber: one that left holds nothing back', () => {
+  it('are delivered to the next subscriber: a former one holds nothing back', () => {
     const { pipeline, world, settle } = handling(3_000, { concurrency: 1, order: 'none' })
     const subscription = pipeline.subscribe()
     settle()
@@ -100,7 +100,7 @@ describe('what handle cannot begin soon', () => {
     expect(world.delivered).toBe(3_000)
   })
 
-  it('is all handled in the end, once, whatever the concurrency becomes (generated)', () => {
+  it('are all handled in the end, once, however the concurrency changes (generated)', () => {
     fc.assert(
       fc.property(
         fc.array(fc.tuple(fc.nat(600), fc.nat(400)), { minLength: 1, maxLength: 12 }),

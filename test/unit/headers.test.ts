@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { fakeRecord } from '../marbles/fake-record.js'
 
-it('header() gives the last value of a name, null among them, and undefined where there is none', () => {
+it('header() returns the last value of a name, even null, and undefined if there is none', () => {
   const name = fc.constantFrom('a', 'b', '__proto__', 'constructor', 'mika_err_billing_msg')
   const value = fc.option(fc.string().map(text => Buffer.from(text)))
   fc.assert(

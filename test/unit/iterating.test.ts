@@ -46,7 +46,7 @@ const text = (record: ConsumeRecord<unknown>) => String(record.value)
 const inFlight = (client: Client) => client.stalls({ all: true }).filter(({ why }) => why === 'unsettled').length
 
 describe('for await over a topic', () => {
-  it('is given records in order, and settles them like any pipeline', async () => {
+  it('gets records in order, and settles them like any pipeline', async () => {
     const { broker, client } = world()
     broker.publish('orders', numbered(20))
     const records = client.topic('orders')
@@ -62,7 +62,7 @@ describe('for await over a topic', () => {
     expect(broker.committed('billing', 'orders', 0)).toBe(20n)
   })
 
-  it('has one record in flight, however slow its body is and however many there are', async () => {
+  it('has one record in flight, however slow its body is and however many records there are', async () => {
     const { broker, client } = world({}, 3)
     for (const partition of [0, 1, 2]) broker.publish('orders', numbered(100, partition))
     const records = client.topic('orders')
@@ -80,7 +80,7 @@ describe('for await over a topic', () => {
     for (const partition of [0, 1, 2]) expect(broker.committed('billing', 'orders', partition)).toBe(100n)
   })
 
-  it('takes partitions in turn: a full one does not keep the others waiting', async () => {
+  it('takes partitions in turn: a full one does not delay the others', async () => {
     const { broker, client } = world({}, 3)
     for (const partition of [0, 1, 2]) broker.publish('orders', numbered(100, partition))
     const records = client.topic('orders')
@@ -96,7 +96,7 @@ describe('for await over a topic', () => {
     for (const partition of [0, 1, 2]) expect(partitions.filter(one => one === partition)).toHaveLength(10)
   })
 
-  it('waits at maxInFlight where its body settles nothing, and goes on when something is settled', async () => {
+  it('waits at maxInFlight if its body settles nothing, and continues when a record is settled', async () => {
     const { broker, client } = world()
     broker.publish('orders', numbered(10))
     const iterator = client.topic('orders', { maxInFlight: 3 })[Symbol.asyncIterator]()
@@ -166,7 +166,7 @@ describe('for await over a topic', () => {
     expect(seen).toEqual(['0', '1', '2'])
   })
 
-  it('ends a next() that waits by return()', async () => {
+  it('ends a waiting next() by return()', async () => {
     const { broker, client } = world()
     const records = client.topic('orders')
     const iterator = records[Symbol.asyncIterator]()
@@ -182,7 +182,7 @@ describe('for await over a topic', () => {
     expect(text(await firstValueFrom(records))).toBe('0')
   })
 
-  it('subscribes at the first next(), not before; and one that never began ends without it', async () => {
+  it('subscribes at the first next(), and return() before that ends it without subscribing', async () => {
     const { broker, client } = world()
     broker.publish('orders', numbered(1))
     const records = client.topic('orders')
@@ -193,7 +193,7 @@ describe('for await over a topic', () => {
     await used.return!()
   })
 
-  it('answers calls of next() that were made at once in their order', async () => {
+  it('answers concurrent calls of next() in order', async () => {
     const { broker, client } = world()
     const iterator = client.topic('orders')[Symbol.asyncIterator]()
     client.start()
@@ -204,7 +204,7 @@ describe('for await over a topic', () => {
     await iterator.return!()
   })
 
-  it('is one subscriber: a second loop is refused while it goes on', async () => {
+  it('counts as the one subscriber: a second loop is refused while it runs', async () => {
     const { broker, client } = world()
     broker.publish('orders', numbered(2))
     const records = client.topic('orders')
@@ -216,7 +216,7 @@ describe('for await over a topic', () => {
     }
   })
 
-  it('ends when the client closes, once the body is done; and so does every loop after that', async () => {
+  it('ends when the client closes, once its body is done, like every later loop', async () => {
     const { broker, client } = world()
     broker.publish('orders', numbered(5))
     const records = client.topic('orders')
@@ -239,7 +239,7 @@ describe('for await over a topic', () => {
     expect(seen).toEqual(['0'])
   })
 
-  it('throws the error that closes the client: in a next() that waits, or at the next one', async () => {
+  it('throws the error that closes the client: from a waiting next(), or from the next call', async () => {
     const controller = new AbortController()
     const { broker, client } = world({ signal: controller.signal })
     broker.publish('orders', numbered(1))
@@ -257,7 +257,7 @@ describe('for await over a topic', () => {
     await expect(orders[Symbol.asyncIterator]().next()).rejects.toThrow(ClientClosedError)
   })
 
-  it('throws what a halt closes the client by', async () => {
+  it('throws the error of a halt', async () => {
     const { broker, client } = world()
     broker.publish('orders', numbered(2))
     const records = client.topic('orders', { onFail: halt(client) })
@@ -268,7 +268,7 @@ describe('for await over a topic', () => {
     await expect(loop()).rejects.toMatchObject({ cause: { message: 'no more' } })
   })
 
-  it('is given decoded values; what does not decode, and tombstones, are passed over', async () => {
+  it('gets decoded values, without undecodable records and tombstones', async () => {
     const { broker, client } = world()
     const values = ['{"id":1}', 'bad', null, '{"id":2}', 'worse', '{"id":3}']
     broker.publish(
@@ -289,7 +289,7 @@ describe('for await over a topic', () => {
     expect(broker.committed('billing', 'orders', 0)).toBe(6n)
   })
 
-  it('waits for a decoder that awaits, one record at a time; what it rejects is tried again', async () => {
+  it('waits for an async decoder, one record at a time, and retries records that it rejects', async () => {
     const { broker, client } = world()
     broker.publish('orders', numbered(6))
     let decoding = 0
@@ -313,7 +313,7 @@ describe('for await over a topic', () => {
     expect([...seen].sort()).toEqual([0, 1, 2, 3, 4, 5])
   })
 
-  it('gives back what its decoder has when it is left', async () => {
+  it('releases the record in its decoder when it is left', async () => {
     const { broker, client } = world()
     broker.publish('orders', numbered(1))
     let decoded = () => {}
@@ -352,7 +352,7 @@ describe('for await over a topic', () => {
     await iterator.return!()
   })
 
-  it('is given retries, and what a replay of the DLQ delivers', async () => {
+  it('gets retries, and dead letters of a replay', async () => {
     const { broker, client } = world()
     broker.publish('orders', numbered(1))
     const records = client.topic('orders', { retries: 1, dlq: true, backoff: fixed(1) })
@@ -373,7 +373,7 @@ describe('for await over a topic', () => {
     expect(seen).toEqual(['topic 1', 'retry 2', 'dlq 2'])
   })
 
-  it('does not stop a rebalance: what is not asked for is not in flight', async () => {
+  it('does not delay a rebalance, because records that it has not asked for are not in flight', async () => {
     const { broker, client } = world({}, 2)
     for (const partition of [0, 1]) broker.publish('orders', numbered(5, partition))
     const iterator = client.topic('orders')[Symbol.asyncIterator]()
@@ -393,7 +393,7 @@ describe('for await over a topic', () => {
     await iterator.return!()
   })
 
-  it('inherits from AsyncIterator, so what an engine has there works', async () => {
+  it("inherits from AsyncIterator, so that the engine's helpers work", async () => {
     const { broker, client } = world()
     broker.publish('orders', numbered(4))
     const records = client.topic('orders')
@@ -447,7 +447,7 @@ describe('for await over a topic', () => {
     expect(client.stalls()).toMatchObject([{ why: 'no-subscriber' }])
   })
 
-  it('keeps DecodeError for what is bad, as the operator does', async () => {
+  it('gets no record that fails with a DecodeError, as with the operator', async () => {
     const { broker, client } = world()
     broker.publish('orders', { value: 'bad' })
     const records = client.topic('orders', { decode: json(), onFail: halt(client) })
@@ -464,7 +464,7 @@ describe('for await in a marble test', () => {
     vi.useRealTimers()
   })
 
-  it('delivers b when the body of a has ended, and not before', () =>
+  it('delivers b only when the body of a has ended', () =>
     runMarbles(
       ({ createClient, records, expectDeliveries, expectCommits }) => {
         const orders = createClient().topic('orders')
@@ -482,7 +482,7 @@ describe('for await in a marble test', () => {
       { advanceTimers: ms => vi.advanceTimersByTimeAsync(ms) },
     ))
 
-  it('lets go of a partition at once where its body is done, and commits nothing that was not acked', () =>
+  it('releases a partition at once if its body has ended, and commits only acked records', () =>
     runMarbles(
       ({ createClient, records, revoke, expectDeliveries, expectCommits, expectEvents }) => {
         const orders = createClient().topic('orders')

@@ -43,11 +43,11 @@ describe('a key fence', () => {
     }
   })
 
-  it('remembers 100,000 keys unless told otherwise', () => {
+  it('remembers 100,000 keys by default', () => {
     expect(new KeyFence({ afterDeadLetter: 'dead-letter' }).maxKeys).toBe(100_000)
   })
 
-  it('is full for one key more than it may remember, and for no other', () => {
+  it('is full only for further keys than it may remember', () => {
     const maxKeys = 100
     const fence = new KeyFence({ afterDeadLetter: 'dead-letter', maxKeys })
     for (let slot = 0; slot < maxKeys; slot++) {
@@ -61,7 +61,7 @@ describe('a key fence', () => {
     expect([fence.follows(known), fence.follows(other)]).toEqual([7n, undefined])
   })
 
-  it('keeps no long key, and takes none for another', () => {
+  it('does not store long keys, and never confuses two of them', () => {
     const fence = new KeyFence({ afterDeadLetter: 'dead-letter' })
     const [one, two] = [Buffer.alloc(100_000, 'a'), Buffer.alloc(100_001, 'a')]
     deadLetter(fence, one, 0)
@@ -73,7 +73,7 @@ describe('a key fence', () => {
 })
 
 describe("keyFence: { afterDeadLetter: 'dead-letter' } with more dead keys than it may remember", () => {
-  it('holds failed records of further keys, reports each, and tries nothing out of order', () => {
+  it('holds failed records of further keys, reports each, and retries nothing out of order', () => {
     const maxKeys = 100
     const clock = new VirtualTimeScheduler(undefined, 0)
     const broker = memoryBroker({ scheduler: clock, maxBatchRecords: 10 })

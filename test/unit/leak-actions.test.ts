@@ -93,7 +93,7 @@ const ackAllBut = (...values: string[]) =>
   })
 
 describe('leaks: fail', { timeout: 60_000 }, () => {
-  it('sends what was dropped down its route: retried, and then dead-lettered as a LeakedRecordError of its pipeline', async () => {
+  it('routes a dropped record: it is retried, and then dead-lettered with a LeakedRecordError', async () => {
     const { broker, client, events, letters } = run(
       records => records.pipe(ackAllBut('3', '7')),
       { leaks: 'fail' },
@@ -131,7 +131,7 @@ describe('leaks: fail', { timeout: 60_000 }, () => {
     expect(reason.message).toContain('keep() for filter')
   })
 
-  it('leaves alone what somebody still holds, in a buffer, a closure or a call', async () => {
+  it('ignores records that are still referenced by a buffer, a closure or a call', async () => {
     const held: ConsumeRecord[] = []
     const { broker, events, letters } = run(
       records =>
@@ -155,7 +155,7 @@ describe('leaks: fail', { timeout: 60_000 }, () => {
     expect(letters()).toEqual([])
   })
 
-  it('finds each record of a batch that was dropped', async () => {
+  it('detects each record of a dropped batch', async () => {
     const { events, letters } = run(
       records =>
         records.pipe(
@@ -171,7 +171,7 @@ describe('leaks: fail', { timeout: 60_000 }, () => {
     expect(letters().map(({ value }) => value)).toEqual([...'0123456789'])
   })
 
-  it('finds what switchMap dropped, and the call that it cut off', async () => {
+  it('detects records that switchMap dropped, and the call that it cancelled', async () => {
     const { letters, broker } = run(
       records => records.pipe(switchMap(record => timer(50).pipe(tap(() => record.ack())))),
       { leaks: 'fail' },
@@ -182,7 +182,7 @@ describe('leaks: fail', { timeout: 60_000 }, () => {
     expect(broker.committed('billing', 'orders', 0)).toBe(10n)
   })
 
-  it('holds it as unroutable where there is no route for it', async () => {
+  it('holds the record as unroutable if it has no route', async () => {
     const { client, events } = run(records => records.pipe(ackAllBut('0')), { leaks: 'fail' })
     const errors: unknown[] = []
     client.errors.subscribe(error => errors.push(error))
@@ -192,7 +192,7 @@ describe('leaks: fail', { timeout: 60_000 }, () => {
     expect(errors).toMatchObject([{ code: 'RXMIKA_UNROUTABLE_FAILURE', cause: { code: 'RXMIKA_LEAKED_RECORD' } }])
   })
 
-  it('fails a fork of which one branch dropped its part, once the others are done with theirs', async () => {
+  it("fails a record of which a fork's branch dropped its part, once the other branches are done", async () => {
     const kept: ConsumeRecord[] = []
     const { client, events, letters } = run(
       records =>
@@ -215,7 +215,7 @@ describe('leaks: fail', { timeout: 60_000 }, () => {
     expect(client.stalls()).toEqual([])
   })
 
-  it('fails a fork within a fork likewise, and gives both reasons where another branch failed', async () => {
+  it('fails a record of a nested fork likewise, with both reasons if another branch failed', async () => {
     const { events, letters } = run(
       records =>
         records.pipe(
@@ -238,7 +238,7 @@ describe('leaks: fail', { timeout: 60_000 }, () => {
     expect(errors.map((error: Error) => error.name).sort()).toEqual(['Error', 'LeakedRecordError'])
   })
 
-  it('says who came second where a fork’s other way settles it after all', async () => {
+  it('emits `outrun` if a fork’s other path settles it after all', async () => {
     let late: ConsumeRecord | undefined
     const { events, letters } = run(
       records =>
@@ -261,7 +261,7 @@ describe('leaks: fail', { timeout: 60_000 }, () => {
     expect(events('outrun')).toMatchObject([{ offset: 4n, first: 'fail', then: 'ack' }])
   })
 
-  it('lets a graceful close end that waits for what was dropped', async () => {
+  it('lets a graceful close end that waits for dropped records', async () => {
     const { client, broker, letters } = run(records => records.pipe(ackAllBut('9')), { leaks: 'fail' }, { dlq: true })
     await second()
     const closed = client.closeGracefully({ timeout: 20_000 })
@@ -271,7 +271,7 @@ describe('leaks: fail', { timeout: 60_000 }, () => {
     expect(broker.committed('billing', 'orders', 0)).toBe(10n)
   })
 
-  it('lets go of what was dropped when its partition is taken, and finds it again where it is delivered next', async () => {
+  it('forgets dropped records when their partition is revoked, and detects them again after their next delivery', async () => {
     const { broker, events, letters } = run(records => records.pipe(ackAllBut('5')), { leaks: 'fail' }, { dlq: true })
     await second()
     broker.lose('billing', 'orders', 0)
@@ -284,7 +284,7 @@ describe('leaks: fail', { timeout: 60_000 }, () => {
 })
 
 describe('leaks: redeliver', { timeout: 60_000 }, () => {
-  it('delivers what was dropped again as the next attempt, three times, and fails it then', async () => {
+  it('redelivers a dropped record as the next attempt, three times, and then fails it', async () => {
     const attempts: number[] = []
     const { broker, events, letters } = run(
       records =>
@@ -302,7 +302,7 @@ describe('leaks: redeliver', { timeout: 60_000 }, () => {
     expect(broker.committed('billing', 'orders', 0)).toBe(10n)
   })
 
-  it('is done when the next attempt is settled, and holds nothing up meanwhile', async () => {
+  it('ends when the next attempt is settled, and delays nothing meanwhile', async () => {
     const { broker, client, letters } = run(
       records =>
         records.pipe(
@@ -319,7 +319,7 @@ describe('leaks: redeliver', { timeout: 60_000 }, () => {
     expect(client.stalls()).toEqual([])
   })
 
-  it('waits for a fork’s other branches, so that none works on the record twice at a time', async () => {
+  it('waits for a fork’s other branches, so that none handles the record twice at a time', async () => {
     const kept: ConsumeRecord[] = []
     const seen: number[] = []
     const { broker, client } = run(
@@ -351,7 +351,7 @@ describe('leaks: redeliver', { timeout: 60_000 }, () => {
     expect(client.stalls()).toEqual([])
   })
 
-  it('counts beside a route that redelivers: each has its own limit', async () => {
+  it('counts separately from a route that redelivers: each has its own limit', async () => {
     const attempts: number[] = []
     const { letters } = run(
       records =>
@@ -368,7 +368,7 @@ describe('leaks: redeliver', { timeout: 60_000 }, () => {
     expect(letters()).toMatchObject([{ value: '0' }])
   })
 
-  it('gives nothing back twice when a subscriber ends meanwhile', async () => {
+  it('redelivers nothing twice if a subscription ends meanwhile', async () => {
     const stop = new Subject<void>()
     const { records, broker } = run(records => records.pipe(ackAllBut('0'), takeUntil(stop)), { leaks: 'redeliver' })
     await seconds(3)
@@ -383,7 +383,7 @@ describe('leaks: redeliver', { timeout: 60_000 }, () => {
   })
 })
 
-describe('leaks, whatever is dropped and whenever partitions go', { timeout: 120_000 }, () => {
+describe('leaks, whatever is dropped and whenever partitions are revoked', { timeout: 120_000 }, () => {
   it.each(['fail', 'redeliver'] as const)(
     '%s: nothing is lost, and nothing that was acked is dead-lettered',
     async leaks => {

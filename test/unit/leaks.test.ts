@@ -44,7 +44,7 @@ describe('leaked records', { timeout: 20_000 }, () => {
     await end()
   })
 
-  it('reports each once, and none that somebody still holds', async () => {
+  it('reports each once, and none that is still referenced', async () => {
     const held: ConsumeRecord[] = []
     const { leaked, broker, end } = run(records =>
       records.pipe(
@@ -68,7 +68,7 @@ describe('leaked records', { timeout: 20_000 }, () => {
     expect(broker.committed('billing', 'orders', 0)).toBe(5n)
   })
 
-  it('looks after a thousand at a time, and after those behind them in their turn', async () => {
+  it('watches a thousand at a time, and then the later ones', async () => {
     const held: ConsumeRecord[] = []
     const { leaked, broker, end } = run(records =>
       records.pipe(
@@ -92,7 +92,7 @@ describe('leaked records', { timeout: 20_000 }, () => {
     await end()
   })
 
-  it('reports what one branch of a fork dropped, also while another keeps its own', async () => {
+  it('reports the part that one branch of a fork dropped, even while another keeps its own', async () => {
     const kept: ConsumeRecord[] = []
     const { leaked, end, client } = run(records =>
       records.pipe(
@@ -114,7 +114,7 @@ describe('leaked records', { timeout: 20_000 }, () => {
     await end()
   })
 
-  it('reports what a branch left open when it completed, and what it was not given after that', async () => {
+  it('reports parts that a branch left open when it completed, and all later parts', async () => {
     const { leaked, end } = run(records =>
       records.pipe(
         fork(
@@ -128,7 +128,7 @@ describe('leaked records', { timeout: 20_000 }, () => {
     await end()
   })
 
-  it('delivers a dropped record again to the next subscriber', async () => {
+  it('redelivers a dropped record to the next subscriber', async () => {
     const stop = new Subject<void>()
     const { records, leaked, end } = run(records =>
       records.pipe(

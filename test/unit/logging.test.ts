@@ -41,7 +41,7 @@ function setUp(fail: (record: ConsumeRecord) => void, options: TopicOptions = { 
 const total = (lines: readonly LogLine[]) => lines.reduce((sum, { count }) => sum + Number(count), 0)
 
 describe('the log of dead letters', () => {
-  it('has one line of each topic and error name in 10 s, with how many there were and what to do', () => {
+  it('has one line for each topic and error name in 10 s, with their number and what to do', () => {
     const { clock, of, publish } = setUp(record => {
       record.fail(
         record.topic === 'orders' && record.offset % 2n === 0n ? new TypeError('no price') : new RangeError('no stock'),
@@ -76,7 +76,7 @@ describe('the log of dead letters', () => {
     expect(of('dead-lettered')[5]!.msg).toContain("1 record of topic 'orders' dead-lettered, at orders-0@503")
   })
 
-  it('is complete when the client is closed, and has nothing of a record but its place', async () => {
+  it('is complete when the client is closed, and contains of a record only its place', async () => {
     const { clock, client, lines, of, publish } = setUp(record => record.fail(new Error('no')))
     publish('orders', 40)
     clock.runTo(300)
@@ -89,14 +89,14 @@ describe('the log of dead letters', () => {
     expect(JSON.stringify(lines)).not.toContain('secret')
   })
 
-  it('names the topic first published to of what failed at a later attempt', () => {
+  it('names the topic first published to for records that failed at a later attempt', () => {
     const { clock, of, publish } = setUp(record => record.fail('no'), { retries: 1, dlq: true })
     publish('orders', 3)
     clock.runTo(5_000)
     expect(of('dead-lettered')).toMatchObject([{ topic: 'orders', errorName: 'string', count: 3, first: 'orders-0@0' }])
   })
 
-  it('has records of other groups on a shared topic, by count and at info', () => {
+  it('counts records of other groups on a shared topic, at info', () => {
     const { clock, broker, of } = setUp(record => record.ack())
     const headers = { mika_err_shipping_org_topic: 'orders', mika_err_shipping_retries: '0' }
     broker.publish(
@@ -108,7 +108,7 @@ describe('the log of dead letters', () => {
     expect(of('skipped')[0]!.msg).toContain('other groups')
   })
 
-  it('stays bounded when every failure has a name of its own', () => {
+  it('stays bounded if every failure has a different name', () => {
     let at = 0
     const { clock, client, of, publish } = setUp(record =>
       record.fail(Object.assign(new Error('no'), { name: `E${at++} ${'x'.repeat(1_000)}` })),
@@ -124,7 +124,7 @@ describe('the log of dead letters', () => {
 })
 
 describe('a log function', () => {
-  it('is given what pino would be, from info on, with an error as it is', () => {
+  it('gets the same calls as pino, from info on, with errors unchanged', () => {
     const clock = new Clock()
     const broker = memoryBroker({ scheduler: clock })
     const lines: Parameters<LogFunction>[] = []
@@ -150,7 +150,7 @@ describe('a log function', () => {
     expect(JSON.stringify(lines)).not.toContain('secret')
   })
 
-  it('throws to nobody but the process, and the client goes on', async () => {
+  it('throws only in a separate turn, and the client continues', async () => {
     const clock = new Clock()
     const broker = memoryBroker({ scheduler: clock })
     const thrown: unknown[] = []
@@ -207,7 +207,7 @@ describe('reports', () => {
     expect(lines).toMatchObject([{ msg: expect.stringContaining(consequence) }])
   })
 
-  it('log a record that the pipeline dropped, with the operators that do it and what to use instead', () => {
+  it('log a record that the pipeline dropped, with operators that drop records and their replacements', () => {
     const { clock, lines, reports: told } = reports()
     for (let at = 0; at < 4_000; at++) told.event({ type: 'leaked', ...place, offset: BigInt(at) })
     clock.runTo(5_000)
@@ -237,7 +237,7 @@ describe('reports', () => {
     ])
   })
 
-  it('log what is held back by its place and its reason, and that it no longer is', () => {
+  it('log a held-back record with place and reason, and its release', () => {
     const { lines, reports: told } = reports()
     told.event({ type: 'stalled', ...place, attempt: 1, since: 0, why: 'routing' })
     told.event({ type: 'unstalled', ...place })
@@ -248,14 +248,14 @@ describe('reports', () => {
     expect(lines[0]!.msg).toContain('orders-3@7')
   })
 
-  it('say each kind once of what happens after the end', () => {
+  it('log each kind of event once after the end', () => {
     const { lines, reports: told } = reports()
     told.endTallies()
     for (let at = 0; at < 100; at++) told.event({ type: 'outrun', ...place, first: 'ack', then: 'fail', reason: 'no' })
     expect(lines).toMatchObject([{ event: 'outrun', count: 1 }])
   })
 
-  it('count nothing for a logger that would not log it', () => {
+  it('count nothing for a logger whose level excludes it', () => {
     const { clock, lines, reports: told } = reports('error')
     told.event({ type: 'leaked', ...place })
     clock.runTo(60_000)
@@ -263,7 +263,7 @@ describe('reports', () => {
     expect(clock.actions).toEqual([])
   })
 
-  it('have a line of every record at debug alone', () => {
+  it('have a line for every record only at debug', () => {
     const { lines, reports: told } = reports('debug')
     for (let at = 0; at < 3; at++) told.event({ type: 'dead-lettered', ...place, attempt: 1, reason: 'no' })
     expect(lines.filter(({ level }) => level === 'debug')).toHaveLength(3)
@@ -276,7 +276,7 @@ describe('tallies', () => {
     readonly at: number
   }
 
-  it('count everything once, say no kind twice within 10 s, and keep little', () => {
+  it('count everything once, log no kind twice within 10 s, and keep little', () => {
     const happening = fc.record({
       after: fc.integer({ min: 0, max: 4_000 }),
       family: fc.constantFrom('a', 'b'),

@@ -43,7 +43,7 @@ const ack = (seen: string[]) => (record: ConsumeRecord) => {
 }
 
 describe('a pattern', () => {
-  it('has the topics that match, and those that come later, from their beginning', () => {
+  it('has the matching topics, and those created later, from their beginning', () => {
     const { broker, client, runFor, errors } = setUp({ startFrom: 'latest' })
     broker.createTopic('orders-de')
     broker.createTopic('payments')
@@ -64,7 +64,7 @@ describe('a pattern', () => {
     expect(errors).toEqual([])
   })
 
-  it('begins where `startFrom` says if that is a date, also in topics that come later', () => {
+  it('begins at `startFrom` if that is a date, also in topics created later', () => {
     const { broker, client, runFor } = setUp({ startFrom: new Date(50) })
     const seen: string[] = []
     client.topic(/^orders-/).subscribe(ack(seen))
@@ -155,7 +155,7 @@ describe('a pattern', () => {
     ])
   })
 
-  it('delivers retries of a topic that is not there any more', () => {
+  it('delivers retries of a topic that was deleted', () => {
     const { broker, client, runFor, errors } = setUp()
     broker.createTopic('orders-de')
     const seen: string[] = []
@@ -182,7 +182,7 @@ describe('a pattern', () => {
     expect(errors).toEqual([])
   })
 
-  it('is the same with flags that remember where they were', () => {
+  it('ignores the lastIndex of a pattern with the flags g or y', () => {
     const { broker, client, runFor } = setUp()
     for (const topic of ['a1', 'a2', 'a3']) broker.createTopic(topic)
     const seen: string[] = []
@@ -197,7 +197,7 @@ describe('a pattern', () => {
     expect(pattern.lastIndex).toBe(1)
   })
 
-  it('trips a breaker for one of its topics alone', () => {
+  it('trips a breaker for only one of its topics', () => {
     const { broker, client, runFor, events } = setUp()
     for (const topic of ['orders-de', 'orders-fr']) broker.createTopic(topic)
     const seen: string[] = []
@@ -230,7 +230,7 @@ describe('a pattern', () => {
 })
 
 describe('an array of names', () => {
-  it('is one stream of these, and of those that come later', () => {
+  it('has one stream of these topics, and of those created later', () => {
     const { broker, client, runFor, errors } = setUp()
     broker.createTopic('a')
     const names = ['a', 'b']
@@ -249,7 +249,7 @@ describe('an array of names', () => {
     expect(errors).toEqual([])
   })
 
-  it('is created where the broker creates topics', () => {
+  it('is created if the broker creates topics', () => {
     const { broker, client, runFor } = setUp({}, { autoCreate: true })
     client.topic(['a', 'b']).subscribe()
     client.start()
@@ -268,8 +268,8 @@ describe('an array of names', () => {
   })
 })
 
-describe('who has a topic', () => {
-  it('refuses a name that a registration has, by its name, its array or its pattern', () => {
+describe('the stream that a topic belongs to', () => {
+  it('refuses a name that is registered by name, array or pattern', () => {
     const { client } = setUp()
     client.topic('a')
     client.topic(['b', 'c'])
@@ -281,7 +281,7 @@ describe('who has a topic', () => {
     client.topic('x')
   })
 
-  it('gives what several patterns match to the first, and to none what is registered by name', () => {
+  it('delivers topics that several patterns match to the first pattern, and to none if they are registered by name', () => {
     const { broker, client, runFor } = setUp()
     for (const topic of ['orders', 'orders-de', 'orders-fr']) broker.createTopic(topic)
     const seen: Record<string, string[]> = { name: [], first: [], second: [] }
@@ -295,7 +295,7 @@ describe('who has a topic', () => {
     expect(seen).toEqual({ name: ['orders 1'], first: ['orders-de 1'], second: ['orders-fr 1'] })
   })
 
-  it('refuses what selects nothing, and what is no topic name', () => {
+  it('refuses registrations that select nothing, and invalid topic names', () => {
     const { client } = setUp()
     for (const what of [[], [''], ['a', undefined], ['a b'], 7, null, undefined, {}]) {
       expect(() => client.topic(what as never), JSON.stringify(what)).toThrow(ConfigurationError)
@@ -307,7 +307,7 @@ describe('who has a topic', () => {
 })
 
 describe('pause and resume', () => {
-  it('take what was registered, those that come later included, or one topic', () => {
+  it('accept a registration, which includes topics created later, or one topic', () => {
     const { broker, client, runFor, events } = setUp()
     for (const topic of ['orders-de', 'orders-fr']) broker.createTopic(topic)
     const seen: string[] = []
@@ -338,7 +338,7 @@ describe('pause and resume', () => {
     expect(told).toEqual(['resumed orders-fr', 'resumed orders-de', 'resumed orders-it', 'paused orders-it'])
   })
 
-  it('holds the retries of a paused topic, and of no other', () => {
+  it('holds only the retries of a paused topic', () => {
     const { broker, client, runFor } = setUp()
     for (const topic of ['orders-de', 'orders-fr']) broker.createTopic(topic)
     const seen: string[] = []
@@ -359,7 +359,7 @@ describe('pause and resume', () => {
     expect(seen.sort()).toEqual(['orders-de 1 #1', 'orders-de 1 #2', 'orders-fr 1 #1', 'orders-fr 1 #2'])
   })
 
-  it('refuses what was not registered so', () => {
+  it('refuses other selections than those registered', () => {
     const { client } = setUp()
     client.topic(/^orders-/)
     client.topic(['a', 'b'])
@@ -394,7 +394,7 @@ describe('topics that are registered after the start', () => {
     expect(errors).toEqual([])
   })
 
-  it('does not stop what is read by the consumer protocol', () => {
+  it('do not interrupt delivery with the consumer protocol', () => {
     const { broker, client, runFor } = setUp({ groupProtocol: 'consumer' })
     for (const topic of ['a', 'b']) broker.createTopic(topic)
     const held: ConsumeRecord[] = []
@@ -415,7 +415,7 @@ describe('topics that are registered after the start', () => {
     expect(held[0]!.ack()).toBe(true)
   })
 
-  it('error their own streams alone if they do not exist, and may be registered again', () => {
+  it('error only their own streams if they do not exist, and can be registered again', () => {
     const { broker, client, runFor, errors } = setUp()
     broker.createTopic('a')
     const seen: string[] = []
@@ -440,7 +440,7 @@ describe('topics that are registered after the start', () => {
     expect(client.currentState).toBe('running')
   })
 
-  it('begin reading where nothing was registered at the start, retries and dead letters included', () => {
+  it('begin reading if nothing was registered at the start, including retries and dead letters', () => {
     const { broker, client, runFor, errors } = setUp()
     broker.createTopic('a')
     client.start()
@@ -459,7 +459,7 @@ describe('topics that are registered after the start', () => {
     expect(errors).toEqual([])
   })
 
-  it('reads without a group what comes later, at once', () => {
+  it('are read at once without a group', () => {
     const { broker, client, runFor } = setUp({ group: undefined, retryTopic: undefined, dlqTopic: undefined } as never)
     broker.createTopic('a-1')
     const seen: string[] = []
@@ -478,7 +478,7 @@ describe('topics that are registered after the start', () => {
     expect(seen).toHaveLength(3)
   })
 
-  it('runs with a pattern that matches nothing yet', () => {
+  it('include a pattern that matches nothing yet', () => {
     const { broker, client, runFor } = setUp({ retryTopic: undefined, dlqTopic: undefined } as never)
     const seen: string[] = []
     client.topic(/^a/).subscribe(ack(seen))

@@ -24,8 +24,8 @@ function messageOf(test: Test): string {
 const dropped =
   'a record that nobody acks or fails is often one that an operator dropped: use keep() for filter, latest() for debounceTime, fork() for share'
 
-describe('a marble test that fails shows what is still held', () => {
-  it('says which records were delivered and never settled, and what stalls() has', () => {
+describe('a failing marble test shows records that are still held', () => {
+  it('lists records that were never settled, and stalls()', () => {
     expect(
       belowPicture(({ createClient, records, expectCommits }) => {
         createClient()
@@ -50,7 +50,7 @@ hints:
 `)
   })
 
-  it('tells the reasons apart', () => {
+  it('distinguishes the reasons', () => {
     const message = belowPicture(({ createClient, records, expectState }) => {
       const client = createClient({ commitInterval: 60_000 })
       for (const topic of ['failing', 'late']) {
@@ -91,7 +91,7 @@ hints:
     }
   })
 
-  it('says of several clients whose it is, and what those had that are gone', () => {
+  it('names the client of each record if there are several, including former clients', () => {
     const message = belowPicture(({ createClient, records, close, kill, expectState }) => {
       const [first, second] = [createClient({ group: 'one' }), createClient({ group: 'two' })]
       const [third, fourth] = [createClient({ group: 'three' }), createClient({ group: 'four' })]
@@ -107,7 +107,7 @@ hints:
     expect(message).toContain('  orders-0@0 unsettled of client 2\n')
   })
 
-  it('says it of a client that closed with a record in its pipeline', () => {
+  it('lists records of a client that closed with a record in its pipeline', () => {
     expect(
       belowPicture(({ createClient, records, close, expectCommits }) => {
         createClient().topic('orders').subscribe()
@@ -121,7 +121,7 @@ still held:
 `)
   })
 
-  it('shows eight of many', () => {
+  it('shows at most eight', () => {
     const message = belowPicture(({ createClient, records, expectCommits }) => {
       createClient().topic('orders').subscribe()
       records('orders', '(abcdefghijkl)')
@@ -130,7 +130,7 @@ still held:
     expect(message).toContain('  h delivered, never settled\n  and 4 more\n')
   })
 
-  it('says nothing where nothing is held, and nothing when the test passes', () => {
+  it('shows nothing if no record is held or the test passes', () => {
     expect(
       belowPicture(({ createClient, records, expectCommits }) => {
         createClient()
@@ -149,7 +149,7 @@ still held:
   })
 })
 
-describe('a marble test that fails hints at', () => {
+describe('a failing marble test hints at', () => {
   const promising: readonly [string, OperatorFunction<ConsumeRecord, unknown>][] = [
     ['a handler that awaits', handle(async () => {})],
     ['a handler that returns a promise', handle(() => Promise.resolve())],
@@ -175,7 +175,7 @@ describe('a marble test that fails hints at', () => {
     expect(message).not.toContain(dropped)
   })
 
-  it('no promise where one settles: on fake timers', async () => {
+  it('no promise if promises settle, on fake timers', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'] })
     try {
       const run = runMarbles(
@@ -219,7 +219,7 @@ hints:
 `)
   })
 
-  it('records of a topic that nobody registered, and the one that was meant', () => {
+  it('records of a topic that is not registered, and a registered one with a similar name', () => {
     expect(
       belowPicture(({ createClient, records, expectDeliveries }) => {
         createClient({ suffix: '-dev' })
@@ -238,7 +238,7 @@ hints:
 `)
   })
 
-  it('that too where a settlement has no record', () => {
+  it('that too if a settlement has no record', () => {
     const message = messageOf(({ createClient, records, ack }) => {
       createClient().topic('orders').subscribe()
       records('order', 'a')
@@ -250,7 +250,7 @@ hints:
     )
   })
 
-  it('no topic where code under test has clients of its own', () => {
+  it('no topic if code under test creates its own clients', () => {
     expect(
       belowPicture(({ driver, createClient: own, records, expectDeliveries }) => {
         const client = createClient({ driver: driver(), env: {}, group: 'g', logger: false })
@@ -263,7 +263,7 @@ hints:
     ).toBe('')
   })
 
-  it('a failure outrun by an ack, and an ack by a failure', () => {
+  it('a failure after an ack, and an ack after a failure', () => {
     expect(
       belowPicture(({ createClient, records, expectDeadLetters }) => {
         const orders = createClient().topic('orders', { dlq: true }).pipe(share())

@@ -17,8 +17,8 @@ function failureOf(test: Test): Error {
 
 const messageOf = (test: Test) => `\n${failureOf(test).message}\n`
 
-describe('what a marble test says when it fails', () => {
-  it('draws what was put in, expected and came under each other, and underlines the difference', () => {
+describe('the message of a failing marble test', () => {
+  it('draws inputs, expected and actual outputs below each other, and marks the difference', () => {
     const message = messageOf(({ createClient, records, ack, expectCommits, expectDeliveries }) => {
       createClient().topic('orders').subscribe()
       records('orders', '             a-b---------')
@@ -41,7 +41,7 @@ commits of orders, frame 5: expected 1, and nothing came
 `)
   })
 
-  it('keeps the columns where groups crowd them and time passes, and tells what else went wrong', () => {
+  it('keeps the columns aligned with groups and long times, and lists further differences', () => {
     const message = messageOf(({ createClient, records, failNext, expectDeliveries, expectRetries, expectState }) => {
       createClient({ dlqTopic: undefined })
         .topic('orders', { retries: 1, backoff: fixed(1_000) })

@@ -150,7 +150,7 @@ function produce(driver: Driver, ...values: string[]) {
 }
 
 describe('records', () => {
-  it('keeps bytes as they were, whatever happens to the buffers of writer and reader', () => {
+  it('keeps bytes unchanged, whatever happens to the buffers of writer and reader', () => {
     const { broker, run } = virtual()
     const value = Buffer.from('abc')
     const headers = [
@@ -223,8 +223,8 @@ describe('records', () => {
   })
 })
 
-describe('what is told', () => {
-  it('is every record as it is written, whoever writes it, and before its writer is answered', () => {
+describe('records and commits of the broker', () => {
+  it('emit every record as it is written, before its writer gets an answer', () => {
     const { broker, run } = virtual({ maxRecordBytes: 1 })
     const told: string[] = []
     broker.written.subscribe(({ partition, offset, value }) => told.push(`${partition}@${offset} ${value}`))
@@ -236,7 +236,7 @@ describe('what is told', () => {
     expect(results).toHaveLength(3)
   })
 
-  it('is every position as a group accepts it, and none that it refuses', () => {
+  it('emit every position that a group accepts, and none that it refuses', () => {
     const { broker, at, run } = virtual({ partitions: 2 })
     const told: unknown[] = []
     broker.commits.subscribe(commit => told.push(commit))
@@ -279,7 +279,7 @@ describe('producing', () => {
     ])
   })
 
-  it('refuses what it cannot take, record by record, and tries again what may pass', () => {
+  it('refuses invalid records one by one, and retries temporary refusals', () => {
     const { broker, run, at } = virtual({ autoCreate: false, maxRecordBytes: 3 })
     broker.createTopic('t', 1)
     const settled: unknown[] = []
@@ -310,7 +310,7 @@ describe('producing', () => {
     expect(() => broker.publish('other', { value: 'a' })).toThrow(PublishError)
   })
 
-  it('refuses by itself, and for good, what cannot be encoded', () => {
+  it('refuses for good a record that cannot be encoded, and only that', () => {
     const { broker, run } = virtual()
     const results: ProduceResult[] = []
     const odd = unencodable.map(([record]) => ({ topic: 't', value: 'v', ...record }) as PublishRecord)
@@ -325,7 +325,7 @@ describe('producing', () => {
     })
   })
 
-  it('refuses what a topic is not set up to take, and says why as Kafka does', () => {
+  it("refuses records that a topic's configuration excludes, with Kafka's reason", () => {
     const { broker, run } = virtual()
     broker.createTopic('t', 1, { maxRecordBytes: 100, timestampAfterMax: 10, timestampBeforeMax: 20, compacted: true })
     const results: ProduceResult[] = []
@@ -348,7 +348,7 @@ describe('producing', () => {
     ])
   })
 
-  it('waits while the broker is away, and what was taken back before is not written', () => {
+  it('waits while the broker is away, and does not write records cancelled meanwhile', () => {
     const { broker, run, at } = virtual()
     const driver = broker.driver()
     broker.disconnect()
@@ -361,7 +361,7 @@ describe('producing', () => {
     expect(broker.records('t').map(record => [String(record.value), record.timestamp])).toEqual([['a', 20]])
   })
 
-  it('writes what is on its way even when nobody waits for it', () => {
+  it('writes records in flight even after they are unsubscribed', () => {
     const { broker, run, at } = virtual({ latency: 5 })
     const sent = produced(broker.driver(), [{ topic: 't', value: 'a' }]).subscribe()
     at(1, () => sent.unsubscribe())
@@ -369,7 +369,7 @@ describe('producing', () => {
     expect(broker.records('t')).toHaveLength(1)
   })
 
-  it('fails once with failNext, and goes again in the order of its partition', () => {
+  it('fails once with failNext, and retries in the order of its partition', () => {
     const { broker, run, at } = virtual({ partitions: 2 })
     const driver = broker.driver()
     const final = new PublishError('too large', { retriable: false })
@@ -413,7 +413,7 @@ describe('delivery', () => {
     expect(member.lines.slice(2)).toEqual(['batch t-0 [c] to 2'])
   })
 
-  it('pauses at once, and goes on without gap or repetition', () => {
+  it('pauses at once, and continues without gap or repetition', () => {
     const { broker, run } = virtual({ maxBatchRecords: 2 })
     broker.publish(
       't',
@@ -443,7 +443,7 @@ describe('delivery', () => {
     ])
   })
 
-  it('covers markers and compacted records, with an empty batch where only they remain', () => {
+  it('covers markers and compacted records, with an empty batch if only those remain', () => {
     const { broker, run } = virtual()
     broker.publish('t', [{ value: 'a' }, { value: 'b' }, { value: 'c' }])
     broker.appendMarker('t', 0)
@@ -461,7 +461,7 @@ describe('delivery', () => {
     expect(broker.lag('g', 't')).toBe(0)
   })
 
-  it('reaches to the next record where the batch is bounded before a gap', () => {
+  it('extends to the next record if the batch ends before a gap', () => {
     const { broker, run } = virtual({ maxBatchRecords: 1 })
     broker.publish('t', [{ value: 'a' }, { value: 'b' }, { value: 'c' }])
     broker.compact('t', 0, record => record.offset !== 1n)
@@ -470,7 +470,7 @@ describe('delivery', () => {
     expect(member.lines.slice(1)).toEqual(['batch t-0 [a] to 1', 'batch t-0 [c] to 2'])
   })
 
-  it('begins a first fetch with what was written together, and says where the position is', () => {
+  it('begins a first fetch with records that were written together, and reports the position', () => {
     const { broker, run } = virtual()
     broker.publish('t', { value: 'alone' })
     broker.publish('t', [{ value: 'a' }, { value: 'b' }, { value: 'c' }])
@@ -486,7 +486,7 @@ describe('delivery', () => {
     expect(second.values).toEqual(['t-0:c'])
   })
 
-  it('reports a fetch that failed, and goes on', () => {
+  it('reports a failed fetch, and continues', () => {
     const { broker, run } = virtual()
     broker.publish('t', { value: 'a' })
     broker.failNext('fetch', new Error('boom'))
@@ -496,7 +496,7 @@ describe('delivery', () => {
     expect(member.events[1]).toMatchObject({ error: expect.any(FetchError) })
   })
 
-  it('goes on where it was after the broker was away', () => {
+  it('continues where it was after an outage', () => {
     const { broker, run, at } = virtual()
     broker.publish('t', { value: 'a' })
     const member = consume(broker)
@@ -531,7 +531,7 @@ describe('start positions', () => {
     expect(position(new Date(301))).toBe(3)
   })
 
-  it('keeps the position it started from when that was the end', () => {
+  it('keeps the start position if that was the end', () => {
     const { broker, run } = virtual()
     broker.publish('t', { value: 'before' })
     const first = consume(broker, { startFrom: 'latest', resume: false })
@@ -544,7 +544,7 @@ describe('start positions', () => {
     expect(second.values).toEqual(['t-0:between'])
   })
 
-  it('needs a committed position when asked to', () => {
+  it("requires a committed position with startFrom: 'committed'", () => {
     const { broker, run } = virtual()
     broker.publish('t', { value: 'a' })
     const member = consume(broker, { startFrom: 'committed' })
@@ -554,7 +554,7 @@ describe('start positions', () => {
     expect(broker.group('g')!.members).toEqual([])
   })
 
-  it('says from where to where it goes when the committed position is out of range', () => {
+  it('reports old and new position if the committed position is out of range', () => {
     const { broker, run } = virtual()
     broker.publish('t', [{ value: 'a' }, { value: 'b' }, { value: 'c' }])
     const first = consume(broker)
@@ -573,7 +573,7 @@ describe('start positions', () => {
     expect(second.owned.get('t-0')).toMatchObject({ position: 2, metadata: '' })
   })
 
-  it('says so too when retention overtakes a slow reader', () => {
+  it('reports that too if retention overtakes a slow reader', () => {
     const { broker, run } = virtual()
     broker.publish('t', [{ value: 'a' }, { value: 'b' }])
     const member = consume(broker, { resume: false })
@@ -665,7 +665,7 @@ describe('committing', () => {
     expect(broker.committed('g', 't', 0)).toBeUndefined()
   })
 
-  it('fails while the broker is away, before joining, and when ordered to', () => {
+  it('fails while the broker is away, before joining, and after failNext', () => {
     const { broker, run } = virtual()
     const member = consume(broker)
     const early = commit(member, { partition: 0, offset: 0n })
@@ -713,7 +713,7 @@ describe('groups', () => {
     expect(broker.group('g')!.members.map(member => member.assignments.length)).toEqual([2, 2])
   })
 
-  it('waits until what is held is let go, delivering nothing meanwhile; commits pass', () => {
+  it('waits until partitions are released, without deliveries but with commits', () => {
     const { broker, run, at, scheduler } = virtual({ partitions: 2 })
     const held = new Subject<void>()
     const first = consume(broker, { hold: () => held })
@@ -740,7 +740,7 @@ describe('groups', () => {
     expect(second!.values).toEqual([])
   })
 
-  it('waits no longer than the rebalance time-out, and not for what fails', () => {
+  it('waits no longer than the rebalance time-out, and not for a member that fails', () => {
     const { broker, run, at, scheduler } = virtual({ partitions: 2 })
     let joined = 0
     consume(broker, { hold: () => NEVER, rebalanceTimeout: 500 })
@@ -757,7 +757,7 @@ describe('groups', () => {
     expect(failing.error).toBeUndefined()
   })
 
-  it('revokes gracefully, and assigns anew to a member alone', () => {
+  it('revokes gracefully, and assigns again to the only member', () => {
     const { broker, run, at } = virtual({ partitions: 2 })
     broker.publish('t', [{ value: 'a' }, { value: 'b' }])
     const member = consume(broker)
@@ -786,7 +786,7 @@ describe('groups', () => {
     expect(second.lines.at(-1)).toBe('assigned [t-0] retained [t-1]')
   })
 
-  it('loses at once, refusing the commit under way, and assigns anew', () => {
+  it('loses at once, refuses the commit in flight, and assigns again', () => {
     const { broker, run, at } = virtual({ partitions: 2, latency: 10 })
     broker.publish('t', [{ value: 'a' }, { value: 'b' }])
     const member = consume(broker)
@@ -812,7 +812,7 @@ describe('groups', () => {
     expect(member.owned.get('t-0')!.position).toBe(0)
   })
 
-  it('may lose and revoke from inside a handler', () => {
+  it('allows losing and revoking within a handler', () => {
     const { broker, run } = virtual()
     broker.publish('t', { value: 'a' })
     let done = false
@@ -835,7 +835,7 @@ describe('groups', () => {
     ])
   })
 
-  it('tells a leaving member what it had, and gives it to the others', () => {
+  it('revokes the partitions of a leaving member, and assigns them to the others', () => {
     const { broker, run } = virtual({ partitions: 2 })
     const first = consume(broker)
     const second = consume(broker)
@@ -852,7 +852,7 @@ describe('groups', () => {
     expect(broker.group('g')!.members).toHaveLength(1)
   })
 
-  it('lets a member leave that has not joined, that holds a rebalance, or whose broker is away', () => {
+  it('allows a member to leave that has not joined, that delays a rebalance, or whose broker is away', () => {
     const { broker, run, at } = virtual()
     const never = consume(broker)
     never.driver.leave().subscribe()
@@ -870,7 +870,7 @@ describe('groups', () => {
     expect(broker.group('g')).toMatchObject({ state: 'stable', members: [{ assignments: [{ partition: 0 }] }] })
   })
 
-  it('goes on without a killed member once its session is over', () => {
+  it('continues without a killed member once its session has ended', () => {
     const { broker, run, at, scheduler } = virtual({ partitions: 2 })
     const dead = consume(broker, { sessionTimeout: 700 })
     let taken = 0
@@ -891,7 +891,7 @@ describe('groups', () => {
     expect(living.values).toEqual(['t-1:b', 't-0:a'])
   })
 
-  it('goes on at once without a killed member when asked to', () => {
+  it('continues at once without a killed member if requested', () => {
     const { broker, run } = virtual()
     const dead = consume(broker)
     run()
@@ -902,7 +902,7 @@ describe('groups', () => {
     expect(dead.completed).toBe(false)
   })
 
-  it('gives members only topics they have asked for', () => {
+  it('assigns to members only their subscribed topics', () => {
     const { broker, run } = virtual({ partitions: 2 })
     const first = consume(broker, { topics: ['t', 'u'] })
     const second = consume(broker, { topics: ['u'] })
@@ -923,7 +923,7 @@ describe('groups', () => {
 describe('groups by the consumer protocol', () => {
   const consumer = { groupProtocol: 'consumer' } as const
 
-  it('go on with what members keep while single partitions move', () => {
+  it('continue with retained partitions while others move', () => {
     const { broker, run, at } = virtual({ partitions: 4, ...consumer })
     const held = new Subject<never>()
     const one = consume(broker, { hold: () => held })
@@ -952,7 +952,7 @@ describe('groups by the consumer protocol', () => {
     expect(broker.group('g')?.state).toBe('stable')
   })
 
-  it('give a partition to its next owner only when the one before has given it up', () => {
+  it('assign a partition to its next owner only when the former one has released it', () => {
     const { broker, run, at } = virtual({ partitions: 2, ...consumer })
     const one = consume(broker, { hold: () => NEVER, rebalanceTimeout: 100 })
     const owners: string[] = []
@@ -966,7 +966,7 @@ describe('groups by the consumer protocol', () => {
     expect(other!.owned.size).toBe(1)
   })
 
-  it('take the commits of what a member has, or gives up and has not yet, and no others', () => {
+  it('accept only commits of partitions that a member owns or has not released yet', () => {
     const { broker, run, at } = virtual({ partitions: 2, ...consumer })
     const one = consume(broker, { hold: () => NEVER, rebalanceTimeout: 100 })
     const answers: ReturnType<typeof commit>[] = []
@@ -979,7 +979,7 @@ describe('groups by the consumer protocol', () => {
     expect(broker.committed('g', 't', 0)).toBe(1n)
   })
 
-  it('assign a revoked or lost partition anew, to another member or the same', () => {
+  it('assign a revoked or lost partition again, to another member or the same', () => {
     for (const fault of ['revoke', 'lose'] as const) {
       const { broker, run, at } = virtual({ partitions: 2, ...consumer })
       const one = consume(broker)
@@ -992,7 +992,7 @@ describe('groups by the consumer protocol', () => {
     }
   })
 
-  it('go on without a killed member once its session is over', () => {
+  it('continue without a killed member once its session has ended', () => {
     const { broker, run, at } = virtual({ partitions: 2, ...consumer })
     const one = consume(broker)
     const other = consume(broker)
@@ -1002,7 +1002,7 @@ describe('groups by the consumer protocol', () => {
     expect(other.owned.size).toBe(2)
   })
 
-  it('are of the protocol of their first member, whatever the broker has for those who leave it open', () => {
+  it("use the protocol of their first member, whatever the broker's default is", () => {
     const { broker, run, at } = virtual({ partitions: 2 })
     const one = consume(broker, consumer)
     at(10, () => consume(broker, { groupProtocol: 'classic' }))
@@ -1013,7 +1013,7 @@ describe('groups by the consumer protocol', () => {
     expect(one.values).toEqual(['t-1:a'])
   })
 
-  it('keep their positions where the protocol changes while nobody is there', () => {
+  it('keep their positions if the protocol changes while they have no members', () => {
     const { broker, run, at } = virtual({ partitions: 1 })
     broker.publish('t', [{ value: 'a' }, { value: 'b' }])
     const one = consume(broker, { groupProtocol: 'classic' })
@@ -1027,13 +1027,13 @@ describe('groups by the consumer protocol', () => {
     expect(other!.values).toEqual(['t-0:b'])
   })
 
-  it('refuse a protocol that there is not', () => {
+  it('refuse an unknown protocol', () => {
     expect(() => memoryBroker({ groupProtocol: 'eager' as never })).toThrow(/groupProtocol.*'eager'/)
   })
 })
 
-describe('the sharing out', () => {
-  it('is even to one, and leaves what need not move', () => {
+describe('the assignment', () => {
+  it('is even to one, and moves no more than necessary', () => {
     const owners = ['a', 'a', 'a', 'a', 'a', 'b']
     const claims = owners.map((owner, at) => ({
       name: `t-${at}`,

@@ -281,7 +281,7 @@ describe.each(Object.entries(takers))('%s', (where, { call, needs = {}, has }) =
   const called = (options: object) => refusal(() => (call as (options: object) => unknown)({ ...needs, ...options }))
   const place = where.trim()
 
-  it('takes no option that does not exist, and says which is near', () => {
+  it('refuses unknown options, and suggests a similar one', () => {
     for (const name of Object.keys(has).filter(name => name.length > 3)) {
       for (const wrong of slipsOf(name)) {
         if (wrong in has || alsoRight.has(wrong)) continue
@@ -298,7 +298,7 @@ describe.each(Object.entries(takers))('%s', (where, { call, needs = {}, has }) =
     expect(called(JSON.parse('{"__proto__": 1}'))).toContain('unknown option')
   })
 
-  it('takes options as an object alone', () => {
+  it('accepts only an object as options', () => {
     for (const options of [null, 7, 'text', [1], true]) {
       if (where === 'ssl' && options === true) continue
       expect(refusal(() => (call as (options: unknown) => unknown)(options))).toMatch(/must be/)
@@ -306,7 +306,7 @@ describe.each(Object.entries(takers))('%s', (where, { call, needs = {}, has }) =
   })
 
   for (const [option, kind] of Object.entries(has)) {
-    it(`takes no wrong ${option}, and says which and what it had`, () => {
+    it(`refuses an invalid ${option}, and names option and value`, () => {
       for (const value of wrongFor[kind]) {
         if (allowed[option]?.(value)) continue
         const message = called({ [option]: value })
@@ -320,7 +320,7 @@ describe.each(Object.entries(takers))('%s', (where, { call, needs = {}, has }) =
   }
 })
 
-describe('what is called wrongly throws there', () => {
+describe('a wrong call throws synchronously', () => {
   const record = { topic: 'orders', value: 'v' }
   const noClient =
     ': its first argument must be a client, made by createClient of this version of rxmika; ' +

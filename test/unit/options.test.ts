@@ -34,7 +34,7 @@ function refusal(options: unknown): string | undefined {
   }
 }
 
-describe('an option that does not exist is refused with the nearest that does', () => {
+describe('an unknown option is refused with the most similar one', () => {
   it.each([
     ['groupId', 'group'],
     ['group.id', 'group'],
@@ -55,11 +55,11 @@ describe('an option that does not exist is refused with the nearest that does', 
     expect(refusal({ [wrong]: 1 })).toBe(`here: unknown option '${wrong}'; did you mean '${right}'?`)
   })
 
-  it('and with all there are, where none is near', () => {
+  it('an unknown option is refused with all options if none is similar', () => {
     expect(refusal({ colour: 'red' })).toBe(`here: unknown option 'colour'; the options are ${names.join(', ')}`)
   })
 
-  it('whatever slip of one letter is made in a name of four letters or more', () => {
+  it('any single typing error in a name of four letters or more is recognised', () => {
     const long = names.filter(name => name.length >= 4)
     const slip = fc.record({
       name: fc.constantFrom(...long),
@@ -79,7 +79,7 @@ describe('an option that does not exist is refused with the nearest that does', 
   })
 })
 
-it('any names from outside are options of nothing, those of every object too', () => {
+it('no other names are options, not even those of every object', () => {
   const inherited = ['constructor', 'toString', '__proto__', 'hasOwnProperty', 'valueOf']
   fc.assert(
     fc.property(fc.oneof(fc.constantFrom(...inherited), fc.string()), name => {
@@ -91,7 +91,7 @@ it('any names from outside are options of nothing, those of every object too', (
   for (const name of inherited) expect(nearestName(name, ['factor'])).toBeUndefined()
 })
 
-it('what is undefined, inherited or a symbol is let by; a class instance has its own properties checked', () => {
+it('undefined values, inherited properties and symbols are ignored; own properties of class instances are checked', () => {
   class Settings {
     group = 'billing'
     static with(more: object) {
@@ -108,7 +108,7 @@ it('what is undefined, inherited or a symbol is let by; a class instance has its
   expect(refusal(Settings.with({ groupId: 1 }))).toContain("did you mean 'group'?")
 })
 
-it('options that are no object are refused', () => {
+it('options that are not an object are refused', () => {
   for (const [options, got] of [
     [null, 'null'],
     [undefined, 'undefined'],
@@ -121,11 +121,11 @@ it('options that are no object are refused', () => {
   }
 })
 
-it('the value of an option that does not exist is not told, it may be a password', () => {
+it('the value of an unknown option is not printed, because it may be a password', () => {
   expect(refusal({ pasword: 'hunter2' })).not.toContain('hunter2')
 })
 
-describe('a wrong value is told with the rule', () => {
+describe('a wrong value is printed with the rule', () => {
   const told = (check: () => void) => {
     try {
       check()
@@ -135,7 +135,7 @@ describe('a wrong value is told with the rule', () => {
     }
   }
 
-  it('by the same words everywhere', () => {
+  it('in the same words everywhere', () => {
     expect(told(() => checkInteger('f: n', 0, 1))).toBe('f: n must be an integer ≥ 1 (got 0)')
     expect(told(() => checkInteger('f: n', 8, 1, 7))).toBe('f: n must be an integer from 1 to 7 (got 8)')
     expect(told(() => checkLimit('f: n', Number.NaN))).toBe('f: n must be an integer ≥ 1 or Infinity (got NaN)')
@@ -144,7 +144,7 @@ describe('a wrong value is told with the rule', () => {
     expect(told(() => checkDuration('f: ms', 2 ** 31 - 1))).toBeUndefined()
   })
 
-  it('whatever it is: objects by their kind, long texts cut, control characters escaped', () => {
+  it('whatever it is: objects by their type, long texts shortened, control characters escaped', () => {
     fc.assert(
       fc.property(fc.anything({ withNullPrototype: true, withBigInt: true, withDate: true }), value => {
         expect(invalid('x', value, 'must be').message).toMatch(/^x must be \(got [^\n]*\)$/)

@@ -26,8 +26,8 @@ function run(pipeline: (client: Client, clock: Clock) => void) {
 
 const place = { topic: 'orders', partition: 0, offset: 0n, key: Buffer.from('k') }
 
-describe('a settlement that comes second, and the other way', () => {
-  it('is an event and a warning where a fail comes after an ack: that failure counts for nothing', () => {
+describe('a contrary second settlement', () => {
+  it('is reported by an event and a warning if a fail comes after an ack: the failure has no effect', () => {
     const reason = new Error('card declined')
     const { outruns, lines } = run(client =>
       client.topic('orders', { onFail: discard() }).subscribe(record => {
@@ -40,7 +40,7 @@ describe('a settlement that comes second, and the other way', () => {
     expect(lines[0]!.msg).toContain('share()')
   })
 
-  it('is one where an ack comes after a fail, with what that fail was given', () => {
+  it('is reported if an ack comes after a fail, with the reason of the fail', () => {
     const { outruns, lines } = run(client =>
       client.topic('orders', { onFail: discard() }).subscribe(record => {
         expect([record.fail('no'), record.ack()]).toEqual([true, false])
@@ -71,7 +71,7 @@ describe('a settlement that comes second, and the other way', () => {
     },
   )
 
-  it('is none where a handler fails its record by hand and returns: that is how some of a batch fail', () => {
+  it('is not reported if a handler fails its record by hand and returns, as for some records of a batch', () => {
     const { outruns, lines } = run(client =>
       client
         .topic('orders', { onFail: discard() })
@@ -86,7 +86,7 @@ describe('a settlement that comes second, and the other way', () => {
     expect([outruns, lines]).toEqual([[], []])
   })
 
-  it('is told of any record, mapped or not, and only then', () => {
+  it('is reported for any record, mapped or not, and only then', () => {
     const call = fc.record({
       how: fc.constantFrom('ack' as const, 'fail' as const, 'end' as const),
       mapped: fc.nat({ max: 2 }),

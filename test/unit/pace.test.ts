@@ -27,8 +27,8 @@ function turns(rate: number, lateness: readonly number[], until: number) {
   return { taken, pace, clock }
 }
 
-describe('a pace', () => {
-  it('never gives a turn sooner than the rate says, counted from the first', () => {
+describe('a Pace', () => {
+  it('never gives a turn earlier than the rate allows, counted from the first', () => {
     fc.assert(
       fc.property(
         fc.double({ min: 0.5, max: 5_000, noNaN: true }),
@@ -43,13 +43,13 @@ describe('a pace', () => {
     )
   })
 
-  it.each([10, 300, 1_000, 4_000])('keeps to %d a second though timers are late by some ms', rate => {
+  it.each([10, 300, 1_000, 4_000])('keeps %d a second although timers are late by some ms', rate => {
     const { taken } = turns(rate, [1, 3, 0, 7], 10_000)
     expect(taken.length).toBeGreaterThan(rate * 10 * 0.97)
     expect(taken.length).toBeLessThanOrEqual(rate * 10 + 1)
   })
 
-  it('makes up for no time in which no turn was wanted', () => {
+  it('does not catch up on time in which no turn was requested', () => {
     const { pace, clock } = turns(100, [0], 95)
     clock.runTo(1_000)
     expect(pace.isOpen).toBe(true)

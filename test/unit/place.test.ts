@@ -3,14 +3,14 @@ import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { partitionName, placeName } from '../../src/place.js'
 
-it('a place is written in one way, whatever its offset is held in', () => {
+it('a place has one notation, whatever type its offset has', () => {
   expect(partitionName({ topic: 'orders', partition: 3 })).toBe('orders-3')
   for (const offset of [1042, 1042n, '1042']) {
     expect(placeName({ topic: 'orders', partition: 3, offset })).toBe('orders-3@1042')
   }
 })
 
-it('no source writes a place in another way', () => {
+it('no source file uses another notation for a place', () => {
   const others =
     /\$\{[^}]*topic[^}]*\}(\/|\[|:| partition | offset )\$\{[^}]*(partition|offset)|partition \$\{[^}]*\} offset/i
   const sources = readdirSync('src', { recursive: true, withFileTypes: true }).filter(entry => entry.isFile())

@@ -28,7 +28,7 @@ function publications(scheduler: Clock, options: Partial<PublicationsHost> & { r
 }
 
 describe('the time-out of publish', () => {
-  it('has one timer, also when a caller publishes again from within its error', () => {
+  it('has one timer, even if a caller publishes again within its error', () => {
     const clock = new Clock()
     const open = publications(clock)
     const caller = open
@@ -42,7 +42,7 @@ describe('the time-out of publish', () => {
     expect(open.open).toBe(0)
   })
 
-  it('says why it was not acknowledged: the last reason of the driver', () => {
+  it('has the last reason of the driver', () => {
     const clock = new Clock()
     const sent: Outgoing[] = []
     const errors: PublishError[] = []
@@ -59,7 +59,7 @@ describe('the time-out of publish', () => {
     expect(sent[0]!.wanted).toBe(false)
   })
 
-  it('says why it was not acknowledged: the connection, where that never stood', () => {
+  it('has the reason of the connection if it was never established', () => {
     const clock = new Clock()
     const errors: PublishError[] = []
     const cause = new Error('getaddrinfo ENOTFOUND no-such-host.invalid')
@@ -71,7 +71,7 @@ describe('the time-out of publish', () => {
     expect(errors[0]!.message).toContain('no-such-host.invalid')
   })
 
-  it('says so where nobody has said anything', () => {
+  it('reports that no reason is known', () => {
     const clock = new Clock()
     const errors: PublishError[] = []
     publications(clock)
@@ -86,7 +86,7 @@ describe('the memory of publish', () => {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
 
-  it('keeps nothing of calls that have ended, each with a time-out of its own', async () => {
+  it('keeps nothing of ended calls with different time-outs', async () => {
     const broker = memoryBroker()
     const client = createClient({ driver: broker.driver(), env: {}, logger: false })
     const calls = async (from: number) => {

@@ -38,8 +38,8 @@ class Noting extends Sending {
   }
 }
 
-describe('a record on its way', () => {
-  it('is shown to the driver by its address, and made when that asks for it', () => {
+describe('a record in flight', () => {
+  it('is passed to the driver by its address, and encoded on request', () => {
     const outgoings: Outgoing[] = []
     const publisher = new Publisher({ produce: outgoing => outgoings.push(outgoing) }, asyncScheduler)
     const sending = new Noting()
@@ -93,7 +93,7 @@ describe('a record on its way', () => {
     expect(told).toEqual([['publishing to copies was not acknowledged', true], expect.objectContaining({ ok: true })])
   })
 
-  it('is left alone once nobody wants it, and after the end', () => {
+  it('is not produced again once it is unsubscribed, or after the end', () => {
     const clock = new VirtualTimeScheduler()
     const refusal = { ok: false, error: new PublishError('not now', { retriable: true }) } as const
     const told: unknown[] = []

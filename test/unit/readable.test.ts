@@ -33,7 +33,7 @@ function seen(value: object): unknown {
   return JSON.parse(text)
 }
 
-describe('a record from outside', () => {
+describe('a record as users see it', () => {
   const record = fakeRecord({
     offset: 2 ** 53 - 1,
     key: 'k',
@@ -46,7 +46,7 @@ describe('a record from outside', () => {
     ],
   })
 
-  it('is its place, its key and its value in JSON: offsets and bytes as text', () => {
+  it('has place, key and value in JSON: offsets and bytes as text', () => {
     const expected = {
       ...{ topic: 'orders', partition: 0, offset: '9007199254740991', attempt: 1, timestamp: 1_000 },
       ...{ key: 'k', value: '{"a":1}', settled: false },
@@ -65,7 +65,7 @@ describe('a record from outside', () => {
     expect(seen(mapped.map(() => null))).toMatchObject({ value: null })
   })
 
-  it('says where it was read if that is not where it was first published', () => {
+  it('has the place where it was read if that differs from the place first published', () => {
     const origin = { kind: 'retry', topic: 'orders', partition: 3, offset: 12, timestamp: 5, retries: 1 } as const
     expect(seen(fakeRecord({ offset: 4, origin }))).toMatchObject({
       ...{ topic: 'orders', partition: 3, offset: '12', attempt: 2 },
@@ -73,7 +73,7 @@ describe('a record from outside', () => {
     })
   })
 
-  it('reads well in console.log', () => {
+  it('is readable in console.log', () => {
     expect(inspect(record, { breakLength: Infinity })).toContain(
       "ConsumeRecord { topic: 'orders', partition: 0, offset: 9007199254740991n, attempt: 1, timestamp: 1000, key: 'k', value: '{\"a\":1}'",
     )
@@ -82,7 +82,7 @@ describe('a record from outside', () => {
     expect(inspect({ records: [record] }, { depth: 1 })).toContain('[ConsumeRecord]')
   })
 
-  it('has nothing to be copied or listed: a copy would be no record', () => {
+  it('has no enumerable properties, because a copy would not be a record', () => {
     for (const one of [record, record.map(() => 1)]) {
       expect({ ...one }).toEqual({})
       expect(Object.keys(one)).toEqual([])
@@ -91,7 +91,7 @@ describe('a record from outside', () => {
     }
   })
 
-  it('reads well in pino, with its error', () => {
+  it('is readable in pino, with its error', () => {
     const lines: string[] = []
     const logger = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) })
     const err = new FetchError('gone', { topic: 'orders', partition: 1, offset: 7n, cause: new Error('why') })
@@ -102,15 +102,15 @@ describe('a record from outside', () => {
     })
   })
 
-  it('is cut where it is large, and whole characters are left', () => {
+  it('is shortened if it is large, between whole characters', () => {
     const long = Buffer.from(`${'é'.repeat(511)}x${'é'.repeat(9_000)}`)
     const { value } = seen(fakeRecord({ value: long })) as { value: string }
     expect(value).toBe(`${'é'.repeat(511)}x… (${long.length} bytes)`)
   })
 })
 
-describe('what a client tells', () => {
-  it('is JSON: events, stalls, errors and the report of a close', async () => {
+describe('events, stalls, errors and reports', () => {
+  it('are JSON', async () => {
     const clock = new Clock()
     const broker = memoryBroker({ scheduler: clock })
     const client = createClient({
@@ -159,7 +159,7 @@ describe('what a client tells', () => {
     expect(seen(await closed)).toMatchObject({ drained: false, unsettled: 2, left: stalls })
   })
 
-  it('has fields of its own and nothing else, so that it can be compared and copied', async () => {
+  it('have own fields and nothing else, so that they can be compared and copied', async () => {
     const clock = new Clock()
     const broker = memoryBroker({ scheduler: clock })
     const client = createClient({ driver: broker.driver(), group: 'g', env: {}, logger: false })
@@ -179,7 +179,7 @@ describe('what a client tells', () => {
     for (const one of all) expect(typeof (one as { toJSON?: unknown }).toJSON).toBe('function')
   })
 
-  it('has places of published records that are JSON', async () => {
+  it('contain places of published records that are JSON', async () => {
     const client = createClient({ driver: memoryBroker().driver(), env: {}, logger: false })
     const places = await firstValueFrom(client.publish([{ topic: 'orders', value: 'v' }]))
     expect(places).toEqual([{ topic: 'orders', partition: 0, offset: 0n }])
@@ -187,7 +187,7 @@ describe('what a client tells', () => {
     await client.close()
   })
 
-  it('has places it was moved to, and dead letters, that are JSON; so are the records of a memory broker', async () => {
+  it('contain positions and dead letters that are JSON, as are records of the memory broker', async () => {
     const broker = memoryBroker()
     const client = createClient({ env: {}, driver: broker.driver(), group: 'g', dlqTopic: 'dlq', logger: false })
     client.topic('orders', { dlq: true }).subscribe(record => record.fail('no'))
@@ -205,7 +205,7 @@ describe('what a client tells', () => {
     await client.close()
   })
 
-  it('has errors that are JSON, whatever they were caused by', () => {
+  it('contain errors that are JSON, whatever their cause', () => {
     const circular: { self?: unknown } = {}
     circular.self = circular
     const error = new UnroutableFailureError('orders', 1, 5n, 'held', { cause: new KeyFenceError('orders', 1, 4n) })
@@ -218,7 +218,7 @@ describe('what a client tells', () => {
   })
 })
 
-describe('a client from outside', () => {
+describe('a client as users see it', () => {
   const secret = 'correct horse battery staple'
   const credentials = [
     { sasl: { mechanism: 'plain', username: 'me', password: secret } },
@@ -228,7 +228,7 @@ describe('a client from outside', () => {
     { env: { KAFKA_SASL_MECHANISM: 'PLAIN', KAFKA_SASL_USERNAME: 'me', KAFKA_SASL_PASSWORD: secret } },
   ] as const
 
-  it.each(credentials)('is its state and its names, and never its credentials: %#', async options => {
+  it.each(credentials)('has its state and its names, and never its credentials: %#', async options => {
     const client = createClient({ env: {}, brokers: ['127.0.0.1:9'], group: 'billing', logger: false, ...options })
     expect(seen(client)).toEqual({ state: 'idle', clientId: 'rxmika', group: 'billing' })
     expect(inspect(client, { breakLength: Infinity })).toMatch(
@@ -251,7 +251,7 @@ describe('a client from outside', () => {
   })
 })
 
-it('anything is readable: JSON never throws, and nothing without end comes of it', () => {
+it('anything is readable: JSON never throws, and its length is bounded', () => {
   const any = fc.anything({
     withBigInt: true,
     withDate: true,

@@ -9,7 +9,7 @@ import { anyReasons } from '../properties/any-reason'
 
 const described = (reason: unknown) => [nameOf(reason), messageOf(reason)]
 
-describe('a record that failed with what cannot be described', () => {
+describe('a record that failed with an indescribable reason', () => {
   it.each(anyReasons.map((reason, at) => [at, reason] as const))('is dead-lettered all the same: %i', (_, reason) => {
     const client = new StubClient()
     const outcomes: string[] = []
@@ -22,8 +22,8 @@ describe('a record that failed with what cannot be described', () => {
   })
 })
 
-describe('what a record failed with is described', () => {
-  it('as not given where fail() had none', () => {
+describe('the reason of a failure is described', () => {
+  it('as not given if fail() had none', () => {
     expect(described(undefined)).toEqual(['NoReasonGiven', 'no reason given'])
   })
 
@@ -40,7 +40,7 @@ describe('what a record failed with is described', () => {
     expect(described(reason)).toEqual([name, message])
   })
 
-  it('with the stack of an error, of whatever realm, and of nothing else', () => {
+  it('with the stack of an error of any realm, and of nothing else', () => {
     expect(stackOf(runInNewContext("new RangeError('too far')"))).toContain('RangeError: too far')
     for (const reason of [undefined, null, 'text', { stack: 'no' }]) expect(stackOf(reason)).toBeUndefined()
   })

@@ -4,7 +4,7 @@ import { memoryBroker } from 'rxmika/testing'
 import { expect, it } from 'vitest'
 import { Clock } from './clock.js'
 
-it('has time for its last commit after it has waited for records that do not settle', () => {
+it('has time for the last commit after it has waited for records that do not settle', () => {
   const clock = new Clock()
   const broker = memoryBroker({ scheduler: clock, partitions: 1, latency: 100 })
   const client = createClient({
@@ -32,7 +32,7 @@ it('has time for its last commit after it has waited for records that do not set
   expect(records.map(({ value }) => String(value))).toEqual(['a', 'b', 'c', 'c'])
 })
 
-it('lets handle go on to its end when a close comes during a rebalance: what waits in it is no longer assigned here', () => {
+it('lets handle complete if a close comes during a rebalance that takes its waiting records away', () => {
   const clock = new Clock()
   const broker = memoryBroker({ scheduler: clock, partitions: 1 })
   const client = createClient({ driver: broker.driver(), group: 'g', env: {}, logger: false })

@@ -24,7 +24,7 @@ function recorded(options: RecordingOptions, records: string): { recording: Marb
 }
 
 describe('recordMarbles', () => {
-  it('sees deliveries, settlements, commits and copies', () => {
+  it('records deliveries, settlements, commits and copies', () => {
     const { recording } = recorded({}, 'ab')
     const seen = recording.entries().filter(({ topic }) => topic === 'orders')
     expect(seen.map(({ what, offset }) => `${what} ${offset}`)).toEqual(
@@ -34,13 +34,13 @@ describe('recordMarbles', () => {
     expect(JSON.parse(JSON.stringify(recording.entries()))).toEqual(recording.entries())
   })
 
-  it('shows nothing of a record unless it is told how', () => {
+  it('shows no contents of a record without the option values', () => {
     const test = (options: RecordingOptions) => recorded(options, 'a').recording.diagram()
     expect(test({})).toMatch('a  orders-0@0')
     expect(test({ values: ({ value }) => `value ${value}` })).toMatch('a  orders-0@0, value a')
   })
 
-  it('keeps the newest only, and nothing once it is stopped', () => {
+  it('keeps only the newest entries, and none after it is stopped', () => {
     const { recording } = recorded({ limit: 3 }, 'abcdef')
     expect(recording.entries()).toHaveLength(3)
     runMarbles(({ createClient, records, at }) => {
@@ -57,14 +57,14 @@ describe('recordMarbles', () => {
     expect(() => recordMarbles(client, { limit: 0 })).toThrow('limit must be an integer ≥ 1 (got 0)')
   })
 
-  it('writes values that it is told to show, and a test for a window without records', () => {
+  it('writes values with the option values, and a test for a window without records', () => {
     const { recording } = recorded({ values: ({ value }) => `<${value}>` }, 'ab')
     expect(recording.test()).toMatch("{ a: '<a>', b: '<b>' }")
     runPrinted(recording.test())
     runPrinted(recorded({}, '').recording.test())
   })
 
-  it('writes a test that passes, and fails where the outcome differs', () => {
+  it('writes a test that passes, and fails if the outcome differs', () => {
     let recording: MarbleRecording | undefined
     runMarbles(({ createClient, records, ack, fail }) => {
       const client = createClient()

@@ -35,7 +35,7 @@ function replayed(...notes: readonly Pick<LedgerNote, 'group' | 'partition' | 'r
   return { delivered, committed, progress: progress.slice(-2) }
 }
 
-describe('a replay passes over letters', () => {
+describe('a replay skips dead letters', () => {
   it('that the ledger names, and completes them', () => {
     expect(
       replayed({

@@ -31,8 +31,8 @@ function leaveOut(dlq: TopicConfig, value: Buffer) {
   return { letters: broker.records('dlq'), errors, progress }
 }
 
-describe('a letter that a replay leaves out', () => {
-  it('is written back at the present time where its topic takes its own no more', () => {
+describe('a dead letter that a replay leaves out', () => {
+  it('is written back with the present time if its topic refuses its own', () => {
     const { letters, errors, progress } = leaveOut({ timestampBeforeMax: hour }, Buffer.from('v'))
     expect(errors).toEqual([])
     expect(progress.slice(-2)).toEqual([{ delivered: 0, skipped: 1, remaining: 0 }, 'done'])
@@ -42,7 +42,7 @@ describe('a letter that a replay leaves out', () => {
     expect(String(again!.headers.mika_err_billing_org_timestamp)).toBe('10')
   })
 
-  it('is written back compressed where its topic takes it only so', () => {
+  it('is written back compressed if its topic refuses it otherwise', () => {
     const value = Buffer.alloc(10_000, 'text ')
     const { letters, errors, progress } = leaveOut({ maxRecordBytes: gzipSync(value).length + 5_000 }, value)
     expect(errors).toEqual([])

@@ -51,7 +51,7 @@ describe('runMarbles: records in, deliveries and commits out', () => {
       expectCommits('orders').toBe(['   --1--2-', '---1-2-'])
     }))
 
-  it('expects nothing of partitions that have no diagram', () => {
+  it('expects nothing of partitions without a diagram', () => {
     const message = messageOf(({ createClient, records, expectDeliveries }) => {
       createClient().topic('orders').subscribe()
       records('orders', ['              a', '-b'])
@@ -60,7 +60,7 @@ describe('runMarbles: records in, deliveries and commits out', () => {
     expect(message).toMatch('deliveries of orders-1, frame 1: expected nothing, and b came')
   })
 
-  it('tells records apart by letter whatever their content is, and shows the content', () => {
+  it('identifies records by letter, whatever their content is, and shows the content', () => {
     const test = (expected: string) =>
       messageOf(({ createClient, records, expectDeliveries }) => {
         const orders = createClient().topic('orders', { decode: bytes => JSON.parse(String(bytes)) })
@@ -86,7 +86,7 @@ describe('runMarbles: records in, deliveries and commits out', () => {
     }),
   )
 
-  it('takes as long as requests take', () =>
+  it('takes as long as its requests', () =>
     runMarbles(
       ({ createClient, broker, expectDeliveries, expectCommits }) => {
         broker.publish('orders', { value: 'a' })
@@ -142,7 +142,7 @@ describe('runMarbles: records in, deliveries and commits out', () => {
       expect(work.a.subscriptions).toHaveLength(1)
     }))
 
-  it('closes the clients it made when it is over, whatever holds them', () => {
+  it('closes its clients at the end, whatever delays them', () => {
     let states: string[] = []
     runMarbles(({ createClient, records, outage }) => {
       const client = createClient()
@@ -155,7 +155,7 @@ describe('runMarbles: records in, deliveries and commits out', () => {
     expect(states).toEqual(['idle', 'starting', 'running', 'draining', 'closed'])
   })
 
-  it('sees nothing of what comes after the tail', () => {
+  it('ignores events after the tail', () => {
     const test = (tail: number) =>
       messageOf(
         ({ createClient, records, expectCommits }) => {
@@ -172,7 +172,7 @@ describe('runMarbles: records in, deliveries and commits out', () => {
     expect(test(47)).toMatch('commits of orders, frame 50: expected nothing, and 1 came')
   })
 
-  it('sees clients that code under test makes and starts by itself', () =>
+  it('includes clients that code under test creates and starts by itself', () =>
     runMarbles(({ driver, records, expectRetries, expectDeadLetters, expectCommits, expectObservable }) => {
       const client = createClient({
         driver: driver(),
@@ -193,7 +193,7 @@ describe('runMarbles: records in, deliveries and commits out', () => {
 })
 
 describe('runMarbles: names and letters', () => {
-  it('takes topics and groups by the names that the broker has', () =>
+  it('accepts topics and groups by their names on the broker', () =>
     runMarbles(({ createClient, records, revoke, expectDeliveries, expectRetries, expectCommits, expectEvents }) => {
       createClient({ suffix: '-test' })
         .topic('orders', { retries: 1, backoff: fixed(2) })
@@ -206,7 +206,7 @@ describe('runMarbles: names and letters', () => {
       expectEvents({ r: 'revoked' }, { topic: 'orders-test' }).toBe('----r--')
     }))
 
-  it('knows the copies of a record by its letter, also those that another group makes of a dead letter', () =>
+  it('shows the copies of a record by its letter, even those that another group makes of a dead letter', () =>
     runMarbles(({ createClient, records, expectDeadLetters, expectPublished }) => {
       const [billing, audit] = [
         createClient({ group: 'billing' }),
@@ -222,7 +222,7 @@ describe('runMarbles: names and letters', () => {
       expectPublished('audited').toBe('--a-')
     }))
 
-  it('has one mark for all that has no letter, and names of the test’s for values', () => {
+  it('has one mark for all records without a letter, and names that the test gives to values', () => {
     const test = (values?: Record<string, string>) =>
       messageOf(({ broker, at, expectPublished }) => {
         at('-a', () => broker.publish('orders', [{ value: 'one' }, { value: null }, { value: 'z' }]))
@@ -250,7 +250,7 @@ describe('runMarbles: settling, retries, dead letters, errors, states', () => {
       out.expectPublished('retry').toBe('a-b')
     }))
 
-  it('says which settlement has no record', () => {
+  it('reports a settlement without a record', () => {
     const message = messageOf(({ createClient, records, ack }) => {
       createClient().topic('orders').subscribe()
       records('orders', '--a')
@@ -277,7 +277,7 @@ describe('runMarbles: settling, retries, dead letters, errors, states', () => {
       expectState().toBe(' (isr) 115ms (dc)')
     }))
 
-  it('shows positions of two digits by marks of their own', () => {
+  it('shows positions of two digits by other marks', () => {
     const test = (positions?: Record<string, number>) =>
       messageOf(({ createClient, broker, at, expectCommits }) => {
         const more = (offset: number, count: number) => () =>
@@ -298,7 +298,7 @@ describe('runMarbles: settling, retries, dead letters, errors, states', () => {
 })
 
 describe('runMarbles: faults', () => {
-  it('revokes a partition: what is in flight may settle, then it is assigned anew', () =>
+  it('revokes a partition: records in flight may settle, then it is assigned again', () =>
     runMarbles(({ createClient, records, ack, revoke, expectDeliveries, expectCommits, expectEvents }) => {
       createClient({ rebalanceTimeout: 4 }).topic('orders').subscribe()
       records('orders', '                                                      ab----c---------')
@@ -309,7 +309,7 @@ describe('runMarbles: faults', () => {
       expectEvents({ r: 'revoked', a: 'assigned' }, { topic: 'orders' }).toBe('a------(ra)')
     }))
 
-  it('by the classic protocol lets everything rest until the last that moves is given up', () =>
+  it('with the classic protocol stops all deliveries until the last moving partition is released', () =>
     runMarbles(
       ({ createClient, records, ack, revoke, expectDeliveries }) => {
         createClient({ groupProtocol: 'classic' }).topic('orders').subscribe()
@@ -321,7 +321,7 @@ describe('runMarbles: faults', () => {
       { partitions: 2 },
     ))
 
-  it('by the consumer protocol goes on with what is kept while another partition moves', () =>
+  it('with the consumer protocol continues retained partitions while another one moves', () =>
     runMarbles(
       ({ createClient, records, ack, revoke, expectDeliveries }) => {
         createClient({ groupProtocol: 'consumer' }).topic('orders').subscribe()
@@ -333,7 +333,7 @@ describe('runMarbles: faults', () => {
       { partitions: 2 },
     ))
 
-  it('loses a partition: what is settled after it changes nothing', () =>
+  it('loses a partition: later settlements have no effect', () =>
     runMarbles(({ createClient, records, ack, at, lose, expectDeliveries, expectCommits, expectEvents }) => {
       const taken: ConsumeRecord[] = []
       createClient()
@@ -365,7 +365,7 @@ describe('runMarbles: faults', () => {
       expectEvents({ r: 'revoked' }, { client: one, topic: 'orders' }).toBe('---r')
     }))
 
-  it('lets a member die, and others take over when its session is over', () =>
+  it('kills a member, whose partitions move when its session has ended', () =>
     runMarbles(({ createClient, records, kill, ack, expectDeliveries, expectState }) => {
       const [one, other] = [createClient(), createClient({ sessionTimeout: 1_000, heartbeatInterval: 100 })]
       for (const client of [one, other]) client.topic('orders').subscribe()
@@ -376,7 +376,7 @@ describe('runMarbles: faults', () => {
       expectState({ client: other }).toBe('             (isr)')
     }))
 
-  it('lets a member stand still from ^ to !, and go on where it was', () =>
+  it('freezes a member from ^ to !, which continues where it was', () =>
     runMarbles(({ createClient, records, freeze, expectDeliveries, expectCommits, expectEvents }) => {
       const client = createClient()
       client
@@ -392,7 +392,7 @@ describe('runMarbles: faults', () => {
       expectEvents({ l: 'lost', r: 'revoked' }).toBe('-')
     }))
 
-  it('lets the group of a member that stands still go on without it, which it learns before it delivers more', () =>
+  it('lets the group of a frozen member continue without it, which it learns before it delivers more', () =>
     runMarbles(({ createClient, records, freeze, expectDeliveries, expectCommits, expectEvents, expectErrors }) => {
       const [one, other] = [createClient(), createClient({ sessionTimeout: 4, heartbeatInterval: 1 })]
       one
@@ -409,13 +409,13 @@ describe('runMarbles: faults', () => {
       expectErrors({}, { client: other }).toBe('            -----------')
     }))
 
-  it('says that nobody stands still in real time', () => {
+  it('refuses to freeze a member in real time', () => {
     const broker = memoryBroker()
     expect(() => broker.freeze(broker.driver())).toThrow('virtual time')
     expect(() => broker.thaw({} as Driver)).toThrow('thaw() takes a driver of this broker')
   })
 
-  it('sets the wall clock of a member, by which it dates what it writes, and nothing else', () =>
+  it('sets the wall clock of a member, which affects only the dates that it writes', () =>
     runMarbles(({ broker, createClient, records, setClock, at, expectDeliveries }) => {
       const client = createClient()
       client.topic('orders', { retries: 1, backoff: fixed(5) }).subscribe(record => record.fail(new Error('no')))
@@ -429,7 +429,7 @@ describe('runMarbles: faults', () => {
       })
     }))
 
-  it('cuts the connection from ^ to !', () =>
+  it('disconnects the broker from ^ to !', () =>
     runMarbles(({ createClient, records, outage, expectDeliveries, expectCommits, expectEvents, expectErrors }) => {
       createClient()
         .topic('orders')
@@ -510,11 +510,11 @@ describe('runMarbles: misuse', () => {
       },
     ],
   ]
-  it.each(wrong)('says what is wrong where a test %s', (_, message, test) => {
+  it.each(wrong)('explains the mistake if a test %s', (_, message, test) => {
     expect(messageOf(test as (helpers: MarbleHelpers) => void)).toMatch(message)
   })
 
-  it('throws what code under test throws and nobody handles', () => {
+  it('throws unhandled errors of code under test', () => {
     const message = messageOf(({ createClient, records }) => {
       createClient()
         .topic('orders')
@@ -562,7 +562,7 @@ describe('runMarbles with promises, on fake timers', () => {
       { advanceTimers },
     ))
 
-  it('fails by the same picture', async () => {
+  it('fails with the same diagram', async () => {
     const failure = runMarbles(
       ({ createClient, records, expectCommits }) => {
         createClient()
@@ -583,14 +583,14 @@ describe('runMarbles with promises, on fake timers', () => {
     await expect(failure).rejects.toThrow(/^advanceTimers\(\d+\) left the time at/)
   })
 
-  it('refuses timers that are faked without the clock by which durations are measured', async () => {
+  it('refuses fake timers without a fake performance clock', async () => {
     vi.useRealTimers()
     vi.useFakeTimers({ toFake: ['Date', 'setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
     const failure = runMarbles(() => {}, { advanceTimers: ms => vi.advanceTimersByTimeAsync(ms) })
     await expect(failure).rejects.toThrow(/performance moved by \d+ ms: fake the timers, Date and performance/)
   })
 
-  it('closes its clients when it is over', async () => {
+  it('closes its clients at the end', async () => {
     let client!: Client
     const run = (helpers: MarbleHelpers) => {
       client = helpers.createClient()

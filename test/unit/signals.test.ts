@@ -48,7 +48,7 @@ it('a record’s signal may have any number of listeners, and Node warns of none
   expect(aborted).toBe(100)
 })
 
-it('one signal may close any number of clients, and is as it was when they are closed', async () => {
+it('one signal may close any number of clients, and keeps no listener when they are closed', async () => {
   const controller = new AbortController()
   const { signal } = controller
   const before = getMaxListeners(signal)

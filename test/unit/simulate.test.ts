@@ -98,7 +98,7 @@ describe('simulate', () => {
     expect(runOf({ seed: 5, runs: 1 }, 0)).not.toEqual(runOf({ seed: 6, runs: 1 }, 0))
   })
 
-  it('finds a position that passes a record, and shows the least that shows it', () => {
+  it('finds a position that passes a record, and shows the smallest schedule', () => {
     const error = errorOf(() => simulate({ scenario: hasty, topics: oneTopic, faults: {} }))
     expect(error.constructor).toBe(Error)
     expect(error.message).toMatch(/^simulate: seed \d+: frame \d+: group group commits position 2 of orders-0/)
@@ -123,7 +123,7 @@ describe('simulate', () => {
     expect(again.message.split('\n')[0]).toBe(cause.message.split('\n')[0])
   })
 
-  it('writes down faults, members, contents and choices, so that they do the same again', { timeout: 60_000 }, () => {
+  it('prints faults, members, contents and choices, so that a run can be repeated', { timeout: 60_000 }, () => {
     const scenario: Scenario = sim => {
       const order = sim.pick('order', ['key', 'partition'] as const)
       for (let member = 0; member < 2; member++) {
@@ -150,7 +150,7 @@ describe('simulate', () => {
     expect([...kinds]).toEqual(expect.arrayContaining(['records', 'lose', 'kill', 'outage', 'freeze', 'setClock']))
   })
 
-  it('passes where the scenario is mended: the printed test is a regression test', () => {
+  it('passes if the scenario is corrected: the printed test is a regression test', () => {
     const error = errorOf(() => simulate({ scenario: impatient, check: inOrder, topics: oneTopic, faults: {} }))
     const mended: Scenario = sim => {
       const client = sim.createClient()
@@ -168,7 +168,7 @@ describe('simulate', () => {
     runPrinted(error, { impatient: mended, check: inOrder, inOrder })
   })
 
-  it('refuses promises, which virtual time never settles: a check would pass whatever it finds', () => {
+  it('refuses promises, which virtual time never settles, so that a check would always pass', () => {
     const complaint = (options: object) => errorOf(() => simulate({ scenario: two, runs: 5, ...options })).message
     expect(complaint({ check: () => Promise.reject(new Error('nobody sees this')) })).toContain(
       'simulate: seed 1: the check returned a promise; it must do its work synchronously, in virtual time',
@@ -188,7 +188,7 @@ describe('simulate', () => {
     )
   })
 
-  it('may leave every record unsettled without a promise', () => {
+  it('accepts scenarios that leave every record unsettled', () => {
     const waiting = (sim: Simulation) => {
       sim
         .createClient()
@@ -199,7 +199,7 @@ describe('simulate', () => {
     expect(simulate({ scenario: waiting, runs: 5 }).deliveries).toBeGreaterThan(0)
   })
 
-  it('says which option makes no sense', () => {
+  it('names invalid options', () => {
     const complaint = (options: object) => errorOf(() => simulate({ scenario: two, ...options })).message
     expect(complaint({ runs: -1 })).toBe('simulate: runs must be an integer ≥ 0 (got -1)')
     expect(complaint({ seed: 0.5 })).toBe('simulate: seed must be an integer (got 0.5)')

@@ -41,7 +41,7 @@ function setUp(topic: TopicOptions = {}, options: MemoryBrokerOptions = {}) {
 }
 
 describe('stalls', () => {
-  it('says since when what is completed waits for its commit', () => {
+  it('reports since when completed records wait for their commit', () => {
     const { clock, client, records, publish, refuseCommits } = setUp()
     publish('0')
     clock.runTo(2_000)
@@ -63,7 +63,7 @@ describe('stalls', () => {
     expect(client.stalls()).toEqual([])
   })
 
-  it('says that the strict gate waits for its commit, though the next batch is there', () => {
+  it('reports that the strict gate waits for its commit, although the next batch is fetched', () => {
     const { clock, client, records, publish, refuseCommits, stallEvents } = setUp(
       { batch: true },
       { maxBatchRecords: 2 },
@@ -83,7 +83,7 @@ describe('stalls', () => {
     expect(stallEvents().slice(0, 2)).toMatchObject([{ type: 'stalled' }, { type: 'unstalled', offset: 0n }])
   })
 
-  it('reports a commit that is not confirmed for long, and its confirmation', () => {
+  it('reports a commit that is not confirmed for a long time, and its confirmation', () => {
     const { clock, records, publish, refuseCommits, stallEvents } = setUp()
     publish('0')
     clock.runTo(200)
@@ -99,7 +99,7 @@ describe('stalls', () => {
     expect(stallEvents()).toMatchObject([{ type: 'stalled' }, { type: 'unstalled', topic: 'orders', offset: 0n }])
   })
 
-  it('reports nothing while commits pass', () => {
+  it('reports nothing while commits are confirmed', () => {
     const { clock, records, publish, stallEvents } = setUp()
     for (let at = 0; at < 50; at++) {
       publish(String(at))
@@ -110,7 +110,7 @@ describe('stalls', () => {
     expect(stallEvents()).toEqual([])
   })
 
-  it('names every record that is held, where it was first published, and why, when all are asked for', () => {
+  it('lists with { all: true } every held record, the place first published, and why', () => {
     const { clock, client, records, publish } = setUp({ retries: 5, backoff: fixed(60_000) })
     publish('0', '1', '2', '3')
     clock.runTo(200)
@@ -134,7 +134,7 @@ describe('stalls', () => {
     expect(client.stalls({ all: false })).toEqual(client.stalls())
   })
 
-  it('says since when each was delivered', () => {
+  it('reports since when each was delivered', () => {
     const { clock, client, publish } = setUp()
     for (let at = 1; at <= 4; at++) {
       publish(String(at))
@@ -148,7 +148,7 @@ describe('stalls', () => {
     }
   })
 
-  it('says of a record behind another of its key that it is unsettled', () => {
+  it('reports a record behind another of its key as unsettled', () => {
     const { clock, client, broker } = setUp({ keyFence: { afterDeadLetter: 'continue' } })
     broker.publish('orders', [
       { key: 'k', value: '0' },
@@ -161,7 +161,7 @@ describe('stalls', () => {
     ])
   })
 
-  it('refuses options that it does not have', () => {
+  it('refuses unknown options', () => {
     const { client } = setUp()
     expect(() => client.stalls({ al: true } as never)).toThrow(ConfigurationError)
     expect(() => client.stalls({ all: 'yes' } as never)).toThrow('stalls: all')

@@ -33,7 +33,7 @@ function setUp() {
 
 const values = (records: readonly ConsumeRecord[]) => records.map(({ value }) => String(value))
 
-it('errors the stream of a topic that cannot be read any more, and no other, and closes nothing', () => {
+it('errors only the stream of a topic that cannot be read any more, without closing the client', () => {
   const { broker, client, errors, unreadable, runFor } = setUp()
   const orders: ConsumeRecord[] = []
   const payments: ConsumeRecord[] = []
@@ -52,7 +52,7 @@ it('errors the stream of a topic that cannot be read any more, and no other, and
   expect(client.currentState).toBe('running')
 })
 
-it('gives whoever subscribes again what was left unsettled, and what comes, without the error', () => {
+it('delivers unsettled and new records to the next subscriber, without the error', () => {
   const { broker, client, errors, unreadable, runFor } = setUp()
   const orders: ConsumeRecord[] = []
   client
@@ -73,7 +73,7 @@ it('gives whoever subscribes again what was left unsettled, and what comes, with
   expect(errors).toHaveLength(1)
 })
 
-it('reports a topic that nobody subscribes to, and tells the next subscriber nothing of it', () => {
+it('reports a topic without a subscriber, and does not error the next subscriber', () => {
   const { broker, client, errors, unreadable, runFor } = setUp()
   const topic = client.topic('orders')
   client.start()

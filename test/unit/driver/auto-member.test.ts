@@ -49,7 +49,7 @@ async function orders(test: Test, nodes = 1) {
 const auto = { groupProtocol: 'auto' } as const
 
 describe("a member whose groupProtocol is 'auto'", () => {
-  it('joins by the consumer protocol where the group can be', async test => {
+  it('joins by the consumer protocol if the group supports it', async test => {
     const kafka = await orders(test)
     const reading = await Reading.start(test, kafka, ['orders'], auto)
     await reading.until(() => reading.has('a') && reading.assigned.size === 2)
@@ -59,7 +59,7 @@ describe("a member whose groupProtocol is 'auto'", () => {
     expect(reading.log).toEqual([])
   })
 
-  it.each(refusals)('joins by the classic one, and says so once, where $why', async ({ told, refuse }) => {
+  it.each(refusals)('joins by the classic protocol, and logs that once, if $why', async ({ told, refuse }) => {
     await using test = new Scope()
     const kafka = await orders(test)
     refuse(kafka)
@@ -74,7 +74,7 @@ describe("a member whose groupProtocol is 'auto'", () => {
     expect(reading.troubles).toEqual([])
   })
 
-  it('goes on by the classic one where its coordinator moves to a broker that has only that', async test => {
+  it('continues with the classic protocol if its coordinator moves to a broker that has only that', async test => {
     const kafka = await orders(test, 2)
     const reading = await Reading.start(test, kafka, ['orders'], auto)
     await reading.until(() => reading.has('a') && reading.assigned.size === 2)
@@ -91,7 +91,7 @@ describe("a member whose groupProtocol is 'auto'", () => {
     expect(reading.records.filter(record => record.endsWith(' a'))).toHaveLength(1)
   })
 
-  it('has the topics that it was given meanwhile, and leaves', async test => {
+  it('has the topics that were added meanwhile, and leaves', async test => {
     const kafka = await orders(test)
     kafka.create('refunds', 0)
     kafka.log('refunds').append('r')
@@ -109,7 +109,7 @@ describe("a member whose groupProtocol is 'auto'", () => {
     expect(kafka.count('LeaveGroup')).toBe(1)
   })
 
-  it.each(refusals.slice(0, 2))("ends with 'consumer' instead, where $why", async ({ refuse }) => {
+  it.each(refusals.slice(0, 2))("ends with 'consumer' instead, if $why", async ({ refuse }) => {
     await using test = new Scope()
     const kafka = await orders(test)
     refuse(kafka)

@@ -11,7 +11,7 @@ const values = (read: Bounded) => read.records.map(record => record.split(' ').a
 const fetches = (kafka: FakeKafka) => kafka.count('Fetch')
 
 describe('a bounded read on fake brokers', () => {
-  it('is done at the end of a log whose last records compaction has removed', async test => {
+  it('completes at the end of a log whose last records compaction has removed', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0, 0, 0)
     kafka.log('orders').append('a', 'b')
@@ -26,7 +26,7 @@ describe('a bounded read on fake brokers', () => {
     expect(read.troubles).toEqual([])
   })
 
-  it('takes no empty answer for a gap while the records may be in tiered storage', async test => {
+  it('does not take an empty answer for a gap while the records may be in tiered storage', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     kafka.log('orders').append('a')
@@ -61,7 +61,7 @@ describe('a bounded read on fake brokers', () => {
     tiered()
   })
 
-  it('asks for nothing more while it is paused, and goes on where it was', async test => {
+  it('fetches nothing while it is paused, and continues where it was', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     for (let at = 0; at < 12; at++) kafka.log('orders').append(large(`${at}`))
@@ -83,7 +83,7 @@ describe('a bounded read on fake brokers', () => {
     expect(values(read)).toEqual(Array.from({ length: 12 }, (_, at) => `${at}`))
   })
 
-  it('stops fetching and closes its connections when it is unsubscribed, from within a record, too', async test => {
+  it('stops fetching and closes its connections when it is unsubscribed, even during an emission', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     for (let at = 0; at < 4; at++) kafka.log('orders').append(large(`${at}`))
@@ -104,7 +104,7 @@ describe('a bounded read on fake brokers', () => {
     expect(driver.lastFailure).toBeUndefined()
   })
 
-  it('reads the others while a partition has no leader, and that one once it has', async test => {
+  it('reads the other partitions while one has no leader, and that one once it has', async test => {
     const kafka = await brokers(test, 2)
     kafka.create('orders', 0, -1)
     kafka.log('orders').append('a')
@@ -121,7 +121,7 @@ describe('a bounded read on fake brokers', () => {
     expect(read.records).toEqual(['0@0 a', '1@0 b'])
   })
 
-  it('waits for a partition of which the broker has not heard yet, and errors by one that does not come', async test => {
+  it('waits for a partition that the broker does not know yet, and errors if it stays unknown', async test => {
     const kafka = await brokers(test)
     const topic = kafka.create('orders', 0)
     kafka.shows(0, kafka.view)
@@ -150,7 +150,7 @@ describe('a bounded read on fake brokers', () => {
     expect(values(read)).toEqual(Array.from({ length: 8 }, (_, at) => `${at}`))
   })
 
-  it('goes on at the new start where retention was faster, and is done where that is its end', async test => {
+  it('continues at the new start if retention was faster, and completes if that is its end', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     for (let at = 0; at < 12; at++) kafka.log('orders').append(large(`${at}`))
@@ -178,7 +178,7 @@ describe('a bounded read on fake brokers', () => {
     expect(late.records).toEqual([])
   })
 
-  it('ends where a log ends that was cut off while it was read', async test => {
+  it('ends at the end of a log that was truncated while it was read', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     for (let at = 0; at < 8; at++) kafka.log('orders').append(large(`${at}`))
@@ -195,7 +195,7 @@ describe('a bounded read on fake brokers', () => {
     expect(values(read).at(-1)).toBe('again')
   })
 
-  it.for([0, 1, 3])('ends where a log ends that was cut off %i behind what was read of it', async (behind, test) => {
+  it.for([0, 1, 3])('ends at the end of a log that was truncated %i behind the read position', async (behind, test) => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     for (let at = 0; at < 8; at++) kafka.log('orders').append(large(`${at}`))
@@ -214,7 +214,7 @@ describe('a bounded read on fake brokers', () => {
     ])
   })
 
-  it('takes no end that a broker knows too early for the end of the log', async test => {
+  it('does not take an outdated end of the log for its end', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     for (let at = 0; at < 3; at++) kafka.log('orders').append(large(`${at}`))
@@ -243,7 +243,7 @@ describe('a bounded read on fake brokers', () => {
     expect(early).toBeLessThanOrEqual(0)
   })
 
-  it('errors by the name of a topic that is deleted, made again, forbidden, or cannot be decoded', async test => {
+  it('errors with the name of a topic that is deleted, created again, forbidden, or cannot be decoded', async test => {
     const kafka = await brokers(test)
     const driver = await connectedDriver(test, kafka)
     const reads = async (what: () => void) => {
@@ -280,7 +280,7 @@ describe('a bounded read on fake brokers', () => {
     expect(await broken).toMatch(/the record batch at orders-0@.* cannot be read/)
   })
 
-  it('goes on after an answer that refuses a partition, and reports what is no matter of leaders', async test => {
+  it('continues after an answer that refuses a partition, and reports errors that do not concern leaders', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     kafka.log('orders').append('a')
@@ -297,7 +297,7 @@ describe('a bounded read on fake brokers', () => {
     ])
   })
 
-  it('takes up partitions that are added to a topic that it reads for ever', async test => {
+  it('reads partitions that are added to a topic during a read without end', async test => {
     const kafka = await brokers(test)
     const topic = kafka.create('orders', 0)
     const driver = await connectedDriver(test, kafka)
@@ -311,7 +311,7 @@ describe('a bounded read on fake brokers', () => {
     read.subscription.unsubscribe()
   })
 
-  it('is ended by the close of its driver', async test => {
+  it('ends when its driver closes', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     const driver = await connectedDriver(test, kafka)

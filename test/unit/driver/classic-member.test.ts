@@ -28,13 +28,13 @@ const outcome = (commit: Promise<unknown>): Promise<string> =>
   )
 
 describe('a member of a classic group', () => {
-  it('joins with the id that it is given first (MEMBER_ID_REQUIRED)', async test => {
+  it('joins with the member id that it gets first (MEMBER_ID_REQUIRED)', async test => {
     const { kafka } = await member(test)
     const ids = kafka.asked.filter(({ name }) => name === 'JoinGroup').map(({ request }) => request.memberId)
     expect(ids).toEqual(['', 'member-1'])
   })
 
-  it('gives up, commits and joins again where a heartbeat says REBALANCE_IN_PROGRESS', async test => {
+  it('revokes, commits and joins again after a heartbeat with REBALANCE_IN_PROGRESS', async test => {
     const { kafka, reading, readsOn } = await member(test)
     const committed: unknown[] = []
     reading.onRevoking = ({ hold }) => {
@@ -81,7 +81,7 @@ describe('a member of a classic group', () => {
     },
   )
 
-  it('sends no position of a partition that went to another while the commit waited for the rebalance', async test => {
+  it('sends no position of a partition that moved while the commit waited for the rebalance', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0, 0)
     const one = await Reading.start(test, kafka, ['orders'], { rebalanceTimeout: 100 })
@@ -100,7 +100,7 @@ describe('a member of a classic group', () => {
     expect(kafka.committed.size).toBe(1)
   })
 
-  it('keeps what it has where a commit of the generation before is refused', async test => {
+  it('keeps its partitions if a commit of the former generation is refused', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     const reading = await Reading.start(test, kafka, ['orders'], { rebalanceTimeout: 100 })
@@ -119,7 +119,7 @@ describe('a member of a classic group', () => {
     expect(reading.story).toEqual(['assigned', 'revoking', 'assigned'])
   })
 
-  it.each([1, 2])('leaves nothing behind where it leaves while its join %i is under way', async join => {
+  it.each([1, 2])('leaves no member behind if it leaves while its join %i is in flight', async join => {
     await using test = new Scope()
     const kafka = await brokers(test)
     kafka.create('orders', 0)
@@ -132,7 +132,7 @@ describe('a member of a classic group', () => {
     expect([kafka.classic.members.size, kafka.classic.promised.size, joins]).toEqual([0, 0, join])
   })
 
-  it('ends where another has its instanceId (FENCED_INSTANCE_ID)', async test => {
+  it('ends if another member has its instanceId (FENCED_INSTANCE_ID)', async test => {
     const { kafka, reading } = await member(test, { instanceId: 'one' })
     const other = await Reading.start(test, kafka, ['orders'], { instanceId: 'one' })
     await reading.until(() => reading.error !== undefined)
@@ -165,7 +165,7 @@ describe('a member of a classic group', () => {
     },
   )
 
-  it('finds its coordinator again where the brokers do not name that one any more', async test => {
+  it('finds its coordinator again after the brokers did not name one', async test => {
     const { kafka, reading } = await member(test, { metadataMaxAge: 50 }, 2)
     kafka.log('orders').leader = 1
     const before = kafka.count('Metadata')
@@ -220,7 +220,7 @@ describe('a member of a classic group', () => {
     expect(String(reading.error)).toContain(says)
   })
 
-  it('reports a group that goes on refusing it within 5 s, by the reason, and is let in when it is over', async test => {
+  it('reports within 5 s, with the reason, that its group refuses it, and joins when the group accepts it', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     kafka.log('orders').append('a')
@@ -235,7 +235,7 @@ describe('a member of a classic group', () => {
     expect(reading.troubles).toHaveLength(1)
   }, 15_000)
 
-  it('shares a topic with others, each partition read by one of them at a time', async test => {
+  it('shares a topic with other members, each partition read by one at a time', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0, 0, 0, 0)
     const one = await Reading.start(test, kafka, ['orders'])
@@ -250,7 +250,7 @@ describe('a member of a classic group', () => {
     expect(new Set([...one.records, ...other.records]).size).toBe(4)
   })
 
-  it('has partitions shared out that are added to a topic which only another member reads', async test => {
+  it('assigns, as the leader, partitions added to a topic that only another member reads', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     kafka.create('payments', 0)

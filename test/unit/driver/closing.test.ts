@@ -83,7 +83,7 @@ async function closing(given: Hang): Promise<number> {
 
 describe('a client of brokers that hang', () => {
   // Drawn anew each time, and all at once: what they do is wait.
-  it('is closed in bounded time, whichever of them hang, and whenever they begin to', async () => {
+  it('closes in bounded time, whichever of them hang, and whenever they begin to', async () => {
     const drawn = fc.sample(hang, 40)
     const took = await Promise.all(drawn.map(closing))
     for (const [at, given] of drawn.entries()) {

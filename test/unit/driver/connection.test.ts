@@ -25,7 +25,7 @@ const told = {
 describe('a connection', () => {
   const request = { groupId: 'billing', generationId: 1, memberId: 'm' }
 
-  it('holds what a broker that throttles it would hold, and counts none of that time as silence', async test => {
+  it('delays requests for a broker that throttles it, and does not count that time as silence', async test => {
     const kafka = await brokers(test)
     const { port } = kafka.brokers[0]!
     const failed: string[] = []
@@ -51,7 +51,7 @@ describe('a connection', () => {
     expect(failed).toEqual([])
   })
 
-  it('takes the answer that lies in its socket, however late a process that stood still looks at it', async test => {
+  it('reads an answer in its socket, however long the process was frozen', async test => {
     const kafka = await brokers(test)
     const { port } = kafka.brokers[0]!
     const failed: string[] = []
@@ -72,7 +72,7 @@ describe('a connection', () => {
     expect(failed).toEqual([])
   })
 
-  it('is ended by silence, and what waits behind it fails with it', async test => {
+  it('ends after a time without answers, and fails the requests that wait', async test => {
     const kafka = await brokers(test)
     const { port } = kafka.brokers[0]!
     const transport = new Transport({ clientId: 'c', clock: systemClock, logger }, told)
@@ -89,7 +89,7 @@ describe('a connection', () => {
 })
 
 describe.concurrent('a driver', () => {
-  it('reports a broker that hangs within 5 s, once, by its address and what it does not answer', async test => {
+  it('reports within 5 s, once, a broker that hangs, with its address and the unanswered request', async test => {
     const kafka = await brokers(test, 2)
     kafka.create('orders', 0, 1)
     // The second leads a partition; the first coordinates the group and is asked for nothing but heartbeats.
@@ -115,7 +115,7 @@ describe.concurrent('a driver', () => {
     }
   }, 20_000)
 
-  it('that only writes reports a broker that hangs within 5 s, and says so to whoever waited in vain', async test => {
+  it('that only writes reports within 5 s a broker that hangs, also in the failure of publish', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     const client = createClient({ brokers: kafka.addresses, env: {}, logger: false })
@@ -135,7 +135,7 @@ describe.concurrent('a driver', () => {
     expect(errors[0]!.message).toContain(kafka.addresses[0]!)
   }, 20_000)
 
-  it('says that it is disconnected when all brokers hang, and that it is not when they answer again', async test => {
+  it('reports that it is disconnected when all brokers hang, and reconnected when they answer again', async test => {
     const kafka = await brokers(test, 2)
     kafka.create('orders', 0, 1)
     const reading = await Reading.start(test, kafka, ['orders'])
@@ -149,7 +149,7 @@ describe.concurrent('a driver', () => {
     await reading.until(() => reading.story.includes('reconnected') && reading.has('a'))
   }, 20_000)
 
-  it('that is throttled for seconds is not disconnected, reports nothing and reads on', async test => {
+  it('that is throttled for seconds is not disconnected, reports nothing, and keeps reading', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     kafka.log('orders').append('a')
@@ -164,7 +164,7 @@ describe.concurrent('a driver', () => {
     expect(reading.story).toEqual(['assigned'])
   }, 15_000)
 
-  it('whose connections are cut reads on where it was, and reports nothing', async test => {
+  it('whose connections are cut continues where it was, and reports nothing', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     kafka.log('orders').append('a')
@@ -178,7 +178,7 @@ describe.concurrent('a driver', () => {
   })
 })
 
-describe.concurrent('brokers that cannot be reached are reported within 5 s, by address and reason:', () => {
+describe.concurrent('unreachable brokers are reported within 5 s, with address and reason:', () => {
   async function report(address: string, ends: (end: () => Promise<void>) => void, ssl?: ConnectionOptions) {
     const driver = new KafkaDriver({ brokers: [address], ssl })
     ends(async () => {
@@ -210,7 +210,7 @@ describe.concurrent('brokers that cannot be reached are reported within 5 s, by 
     expect(took).toBeLessThan(5_000)
   }, 10_000)
 
-  it('a port that takes connections and says nothing', async ({ onTestFinished, expect }) => {
+  it('a port that accepts connections and does not answer', async ({ onTestFinished, expect }) => {
     const server = createServer(socket => socket.on('error', () => {}).resume()).listen(0, '127.0.0.1')
     await once(server, 'listening')
     onTestFinished(() => void server.close())
@@ -234,7 +234,7 @@ describe.concurrent('brokers that cannot be reached are reported within 5 s, by 
     expect(message).not.toContain('a secret')
   })
 
-  it('a port that speaks something else, for good', async ({ onTestFinished, expect }) => {
+  it('a port with another protocol, which closes the client', async ({ onTestFinished, expect }) => {
     const server = createServer(socket => socket.on('error', () => {}).end('HTTP/1.1 400 Bad Request\r\n\r\n'))
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -246,7 +246,7 @@ describe.concurrent('brokers that cannot be reached are reported within 5 s, by 
   })
 })
 
-describe('what is known of brokers that cannot be reached', () => {
+describe('an unreachable broker', () => {
   const kafka1 = { host: 'kafka-1', port: 9092 }
   const kafka2 = { host: 'kafka-2', port: 9092 }
 
@@ -274,7 +274,7 @@ describe('what is known of brokers that cannot be reached', () => {
     }
   }
 
-  it('is reported once a minute for as long as it lasts', test => {
+  it('is reported once a minute while it lasts', test => {
     const { known, reported } = reachability(test)
     tryFor(known, 5, 'ECONNREFUSED')
     expect(reported).toHaveLength(1)
@@ -285,7 +285,7 @@ describe('what is known of brokers that cannot be reached', () => {
     expect(reported).toHaveLength(2)
   })
 
-  it('is not reported for what is over within seconds, and no more often for what comes and goes', test => {
+  it('is not reported if it recovers within seconds, and not more often if it fails repeatedly', test => {
     const { known, reported } = reachability(test)
     tryFor(known, 2, 'ECONNREFUSED')
     known.answers(kafka1)
@@ -299,7 +299,7 @@ describe('what is known of brokers that cannot be reached', () => {
     expect(reported).toHaveLength(1)
   })
 
-  it('is forgotten of a broker that was tried once and that nobody asks for any more', test => {
+  it('is forgotten if it was tried once and is not needed any more', test => {
     const { known, reported } = reachability(test)
     tryFor(known, 1, 'ECONNREFUSED')
     vi.advanceTimersByTime(1_000)
@@ -310,7 +310,7 @@ describe('what is known of brokers that cannot be reached', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('is the newest failure of those that still fail', test => {
+  it('gives the newest of the failures that still exist', test => {
     const { known } = reachability(test)
     tryFor(known, 1, 'ECONNREFUSED')
     tryFor(known, 1, 'ENOTFOUND', kafka2)

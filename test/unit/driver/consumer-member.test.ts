@@ -65,7 +65,7 @@ describe('a member of a consumer group', () => {
     expect(reading.story).not.toContain('lost')
   })
 
-  it('tries again more and more slowly where an epoch stays stale', async test => {
+  it('retries with growing delays while an epoch stays stale', async test => {
     const { kafka, reading } = await member(test, { heartbeatInterval: 20 })
     const times: number[] = []
     const heal = kafka.on('OffsetCommit', () => {
@@ -80,7 +80,7 @@ describe('a member of a consumer group', () => {
     expect(times[4]! - times[0]!).toBeGreaterThan(340)
   })
 
-  it('sends no position of a partition that it gave up while the commit waited for the new epoch', async test => {
+  it('sends no position of a partition that was revoked while the commit waited for the new epoch', async test => {
     const { kafka, reading, memberId, place } = await member(test, { heartbeatInterval: 60_000 })
     const given = reading.assigned.get('orders-1')!
     const kept = reading.assigned.get('orders-0')!
@@ -105,7 +105,7 @@ describe('a member of a consumer group', () => {
     expect(reading.story).not.toContain('lost')
   })
 
-  it('keeps what it joined again for where a commit of before it was lost is refused', async test => {
+  it('keeps its new assignment if a commit from before the loss is refused', async test => {
     const { kafka, reading } = await member(test, { heartbeatInterval: 100 })
     kafka.next('OffsetCommit', { delay: 500, ...refusing(errorCode.UNKNOWN_MEMBER_ID) })
     const late = reading.commit('orders-0', 1).catch(({ code }) => code)
@@ -119,7 +119,7 @@ describe('a member of a consumer group', () => {
     expect(reading.story.filter(type => type === 'lost')).toHaveLength(1)
   })
 
-  it('takes a stale epoch at OffsetFetch for no position, and asks again with the one that it has then', async test => {
+  it('does not take a stale epoch in OffsetFetch for a missing position, and asks again with its new epoch', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     kafka.log('orders').append('a')
@@ -152,7 +152,7 @@ describe('a member of a consumer group', () => {
     return { kafka, reading, heartbeat }
   }
 
-  it('awaits partitions of topics that its coordinator has not heard of, until answers have said nothing for 5 s', async test => {
+  it('awaits partitions of topics unknown to its coordinator until answers have not changed for 5 s', async test => {
     const { kafka, reading, heartbeat } = await early(test)
     heartbeat(10)
     await reading.until(() => reading.awaited.length === 2)
@@ -164,7 +164,7 @@ describe('a member of a consumer group', () => {
     expect(reading.troubles).toEqual([])
   })
 
-  it('awaits nothing of a topic once it has its partitions, and not before', async test => {
+  it('awaits partitions of a topic until it has some of them', async test => {
     const { kafka, reading, heartbeat } = await early(test)
     kafka.consumer.unheard.clear()
     heartbeat()
@@ -174,7 +174,7 @@ describe('a member of a consumer group', () => {
     expect(reading.story.slice(-2)).toEqual(['assigned', 'awaited'])
   })
 
-  it('is no member any more once it has left, though its join was still under way', async test => {
+  it('is no longer a member once it has left, although its join was still in flight', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     const epochs: number[] = []
@@ -192,7 +192,7 @@ describe('a member of a consumer group', () => {
     expect(kafka.consumer.members.size).toBe(0)
   })
 
-  it('says what it has once for each target, whatever the order in which partitions are named', async test => {
+  it('reports its assignment once for each target, in whatever order partitions are listed', async test => {
     const { kafka, reading } = await member(test)
     const said = () => kafka.asked.filter(({ request }) => (request.topicPartitions?.length ?? 0) > 0).length
     await vi.waitUntil(() => said() > 0)
@@ -211,7 +211,7 @@ describe('a member of a consumer group', () => {
     expect(reading.assigned.size).toBe(2)
   })
 
-  it('asks for a heartbeat as often as it is told to, and not less often than the broker wants', async test => {
+  it('sends heartbeats every heartbeatInterval, or more often if the broker asks for that', async test => {
     const { kafka } = await member(test, { heartbeatInterval: 20 })
     // The fake coordinator says 100 ms.
     const before = kafka.count('ConsumerGroupHeartbeat')
@@ -220,7 +220,7 @@ describe('a member of a consumer group', () => {
     expect(performance.now() - began).toBeLessThan(10 * 100)
   })
 
-  it('asks for the place of its instanceId until it is free, and reports that it is not, once', async test => {
+  it('tries to get its instanceId until it is free, and reports once that it is not', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     kafka.log('orders').append('a')
@@ -233,7 +233,7 @@ describe('a member of a consumer group', () => {
     expect(reading.error).toBeUndefined()
   })
 
-  it('takes nothing of a topic whose id it does not know yet, looks for it, and takes it then', async test => {
+  it('begins a topic with an unknown id only after looking it up', async test => {
     const { kafka, reading, memberId, place } = await member(test)
     const orders = kafka.topics.get('orders')!
     // Made again: the coordinator knows of it before this member does, and whom it asks.
@@ -249,7 +249,7 @@ describe('a member of a consumer group', () => {
     await reading.until(() => reading.has('new'))
   })
 
-  it('keeps what it has where a broker does not know the topic for a moment', async test => {
+  it('keeps its partitions if a broker does not know the topic for a moment', async test => {
     const { kafka, reading } = await member(test)
     // As one that has just started, and has not caught up.
     kafka.next('Metadata', {
@@ -287,7 +287,7 @@ describe('a member of a consumer group', () => {
     },
   )
 
-  it('joins again where its group is gone (GROUP_ID_NOT_FOUND)', async test => {
+  it('joins again if its group no longer exists (GROUP_ID_NOT_FOUND)', async test => {
     const { kafka, reading } = await member(test)
     // Deleted, or forgotten by the coordinator, while this process stood still for longer than its session.
     kafka.next('ConsumerGroupHeartbeat', refusing(errorCode.GROUP_ID_NOT_FOUND))
@@ -297,7 +297,7 @@ describe('a member of a consumer group', () => {
     expect(reading.troubles).toEqual([])
   })
 
-  it('is in doubt once no heartbeat was answered for a session, whatever commits are: they do not extend it', async test => {
+  it('is in doubt after a session without an answered heartbeat, even if commits are answered', async test => {
     const { kafka, reading } = await member(test, { sessionTimeout: 400 })
     let answer = () => {}
     const until = new Promise<void>(resolve => {
@@ -315,7 +315,7 @@ describe('a member of a consumer group', () => {
     await commits
   })
 
-  it('gives up what is to go, and says so, before it takes what is new; the rest goes on meanwhile', async test => {
+  it('revokes partitions and reports that before it begins new ones, while the rest continues', async test => {
     const kafka = await brokers(test)
     const orders = kafka.create('orders', 0, 0, 0)
     const place = (partition: number) => `${orders.id}/${partition}`
@@ -357,7 +357,7 @@ describe('a member of a consumer group', () => {
     expect(owned.filter(said => said.includes('0') && said.includes('2'))).toEqual(['0,1,2'])
   })
 
-  it('begins nothing of a partition that is to go again before it is known where to read it', async test => {
+  it('does not begin a partition that is revoked before its position is known', async test => {
     const kafka = await brokers(test)
     const orders = kafka.create('orders', 0, 0)
     const place = (partition: number) => `${orders.id}/${partition}`
@@ -395,7 +395,7 @@ describe('a member of a consumer group', () => {
     expect(reading.events.flatMap(event => (event.type === 'assigned' ? event.added : []))).toHaveLength(2)
   })
 
-  it('is a member for its other topics where it may not see one, and for that one when it may again', async test => {
+  it('stays a member for its other topics if it loses the right to one, and reads that again with the right', async test => {
     const kafka = await brokers(test)
     for (const topic of ['orders', 'secrets']) {
       kafka.create(topic, 0)
@@ -419,7 +419,7 @@ describe('a member of a consumer group', () => {
     expect(lost.map(({ topic }) => topic)).toEqual(['secrets'])
   })
 
-  it('is told that it has nothing where others have everything', async test => {
+  it('reports an empty assignment if other members have all partitions', async test => {
     const { kafka } = await member(test)
     const [first] = kafka.consumer.members.keys()
     const all = kafka.topics.get('orders')!.logs.map((_, partition) => `${kafka.topics.get('orders')!.id}/${partition}`)
@@ -431,7 +431,7 @@ describe('a member of a consumer group', () => {
     expect(assigned).toEqual({ type: 'assigned', added: [], retained: [] })
   })
 
-  it('shares a topic with another member: no partition is read by both', async test => {
+  it('shares a topic with another member, no partition read by both', async test => {
     const { kafka, reading } = await member(test)
     const other = await Reading.start(test, kafka, ['orders'], { groupProtocol: 'consumer' })
     await Promise.all([reading.until(() => reading.assigned.size === 1), other.until(() => other.assigned.size === 1)])

@@ -76,7 +76,7 @@ describe.concurrent('a fetch that the broker refuses', () => {
 })
 
 describe('a driver that reads', () => {
-  it('goes on where the hold of a partition ends between two looks at the clock', async test => {
+  it('continues if the delay of a partition ends between two reads of the clock', async test => {
     const held = vi.spyOn(Assignment.prototype, 'heldFor', 'get').mockReturnValue(0)
     test.onTestFinished(() => held.mockRestore())
     const kafka = await brokers(test)
@@ -97,7 +97,7 @@ describe('a driver that reads', () => {
   const offsetsAsked = (kafka: Awaited<ReturnType<typeof brokers>>): number[] =>
     kafka.asked.filter(({ name }) => name === 'Fetch').map(({ request }) => request.topics[0].partitions[0].fetchOffset)
 
-  it('delivers each record once and in order, and asks for none twice', async test => {
+  it('delivers each record once and in order, and fetches none twice', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     for (const value of upTo(12)) kafka.log('orders').append(large(value))
@@ -108,7 +108,7 @@ describe('a driver that reads', () => {
     expect(new Set(offsets).size).toBe(offsets.length)
   })
 
-  it('asks for what comes next before it delivers what came', async test => {
+  it('requests the next records before it delivers the fetched ones', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     for (const value of upTo(12)) kafka.log('orders').append(large(value))
@@ -122,7 +122,7 @@ describe('a driver that reads', () => {
     expect(reading.records.map(record => record.split(' ').at(-1))).toEqual(upTo(12))
   })
 
-  it('asks for little of a partition at first, which is there soon, and then for its share', async test => {
+  it('requests little of a partition at first, for a quick start, and then its share', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     for (const value of upTo(12)) kafka.log('orders').append(large(value))
@@ -135,7 +135,7 @@ describe('a driver that reads', () => {
     ])
   })
 
-  it('delivers nothing of a partition that was paused while its answer was on its way, and asks for it again', async test => {
+  it('does not deliver an answer for a partition that was paused meanwhile, and fetches it again', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0, 0)
     for (const value of upTo(5)) kafka.log('orders').append(value)
@@ -155,7 +155,7 @@ describe('a driver that reads', () => {
     ])
   })
 
-  it('reads a topic that was made again from its beginning, and reports it', async test => {
+  it('reads a topic that was created again from its beginning, and reports it', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     kafka.log('orders').append('a', 'b', 'c')
@@ -174,7 +174,7 @@ describe('a driver that reads', () => {
     expect(reading.story).toContain('lost')
   })
 
-  it('moves a position to where its log parts from the one that was read, and reports it', async test => {
+  it('moves a position to the offset where its log diverges from the one that was read, and reports it', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     for (const value of ['a', 'b', 'c', 'd']) kafka.log('orders').append(value)
@@ -189,7 +189,7 @@ describe('a driver that reads', () => {
     ])
   })
 
-  it('finds a log cut off while nobody read it, by the epoch that was committed', async test => {
+  it('detects by the committed epoch a log that was truncated while it was not read', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     for (const value of ['a', 'b', 'c', 'd']) kafka.log('orders').append(value)
@@ -202,7 +202,7 @@ describe('a driver that reads', () => {
     expect(reading.troubles).toHaveLength(1)
   })
 
-  it('moves a position that retention has deleted to the beginning, and reports from where to where', async test => {
+  it('moves a position that retention has deleted to the log start, and reports both offsets', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     for (const value of ['a', 'b', 'c', 'd']) kafka.log('orders').append(value)
@@ -214,7 +214,7 @@ describe('a driver that reads', () => {
     expect(reading.troubles.map(({ message }) => message)).toEqual([expect.stringMatching(/orders-0@1.*goes on at 3/)])
   })
 
-  it('reads partitions that were added later from their beginning, with startFrom latest, and commits where', async test => {
+  it('reads partitions that were added later from their beginning, even with startFrom latest, and commits the position', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     kafka.log('orders').append('before')
@@ -242,7 +242,7 @@ describe('a driver that reads', () => {
   })
 })
 
-describe('one topic stops no other', () => {
+describe('one topic does not stop another', () => {
   const ways = [
     { title: 'is gone', breaks: (kafka: Awaited<ReturnType<typeof brokers>>) => void kafka.topics.delete('broken') },
     {
@@ -259,7 +259,7 @@ describe('one topic stops no other', () => {
     },
   ]
 
-  it.each(ways)('where it $title from the first', async ({ breaks }) => {
+  it.each(ways)('if it $title from the start', async ({ breaks }) => {
     await using test = new Scope()
     const kafka = await brokers(test)
     kafka.create('broken', 0)
@@ -274,7 +274,7 @@ describe('one topic stops no other', () => {
   })
 
   it.each(ways)(
-    'where it $title while it is read, also for another member that this one shares out for',
+    'if it $title while it is read, also for another member, for which this one is the leader',
     async ({ breaks }) => {
       await using test = new Scope()
       const kafka = await brokers(test)

@@ -75,11 +75,11 @@ async function connect(test: TestContext, password: string): Promise<unknown> {
   return lastValueFrom(driver.connect(context), { defaultValue: 'connected' })
 }
 
-it('logs in by a mechanism of kafkajs over a connection of ours', async test => {
+it('logs in by a mechanism of kafkajs over a connection of this library', async test => {
   expect(await connect(test, 'right')).toBe('connected')
 })
 
-it('says why a login is refused, and tries no more', async test => {
+it('reports why a login is refused, and does not retry', async test => {
   const message = expect.stringMatching(/the login is refused: .*no such user, or another password/)
   await expect(connect(test, 'wrong')).rejects.toMatchObject({ code: 'RXMIKA_CONNECTION', message })
 })

@@ -24,7 +24,7 @@ describe.concurrent('metadata', () => {
   for (const groupProtocol of protocols) {
     const how = groupProtocol ?? 'without a group'
 
-    it(`of a broker that has not heard of added partitions takes none away (${how})`, async () => {
+    it(`of a broker that does not know added partitions removes none (${how})`, async () => {
       await using test = new Scope()
       const kafka = await brokers(test)
       const topic = kafka.create('orders', 0)
@@ -46,7 +46,7 @@ describe.concurrent('metadata', () => {
       expect(reading.story).not.toContain('lost')
     })
 
-    it(`of a broker that has not heard that a topic was made again is out of date (${how})`, async () => {
+    it(`of a broker that does not know that a topic was created again is recognised as stale (${how})`, async () => {
       await using test = new Scope()
       const kafka = await brokers(test)
       kafka.create('orders', 0)
@@ -68,7 +68,7 @@ describe.concurrent('metadata', () => {
       expect(reading.troubles.slice(told)).toEqual([])
     })
 
-    it(`is asked for topics that are subscribed to while it is under way (${how})`, async () => {
+    it(`is requested again for topics that are added while a request is in flight (${how})`, async () => {
       await using test = new Scope()
       const kafka = await brokers(test)
       kafka.create('orders', 0)
@@ -92,7 +92,7 @@ describe.concurrent('metadata', () => {
     })
   }
 
-  it('of a broker that is behind sends no key to another partition, and refuses none that there is', async () => {
+  it('of a broker that is behind moves no key to another partition, and refuses no existing one', async () => {
     await using test = new Scope()
     const kafka = await brokers(test)
     const topic = kafka.create('orders', 0)
@@ -119,7 +119,7 @@ describe.concurrent('metadata', () => {
     expect(await publishAll()).toEqual(places)
   })
 
-  it('of a broker that has not heard of a partition is asked for again before records for it are refused', async () => {
+  it('of a broker that does not know a partition is requested again before records for it are refused', async () => {
     await using test = new Scope()
     const kafka = await brokers(test)
     const topic = kafka.create('orders', 0)
@@ -141,7 +141,7 @@ describe.concurrent('metadata', () => {
     await refused
   })
 
-  it('is asked for again soon where the first request fails', async () => {
+  it('is requested again soon if the first request fails', async () => {
     await using test = new Scope()
     const kafka = await brokers(test)
     kafka.create('orders', 0)
@@ -153,7 +153,7 @@ describe.concurrent('metadata', () => {
     await reading.until(() => reading.has('first'))
   })
 
-  it('is refreshed in time, however often others begin to look at topics', async () => {
+  it('is refreshed in time, however often topics are added', async () => {
     await using test = new Scope()
     const kafka = await brokers(test)
     const topic = kafka.create('orders', 0)
@@ -172,7 +172,7 @@ describe.concurrent('metadata', () => {
     await read
   })
 
-  it('of a topic that turns out to be forbidden while others are looked up holds none of them up', async () => {
+  it('of a forbidden topic does not delay other topics that are looked up at the same time', async () => {
     await using test = new Scope()
     const kafka = await brokers(test)
     for (const topic of ['orders', 'refunds', 'secrets']) {
@@ -196,7 +196,7 @@ describe.concurrent('metadata', () => {
 })
 
 describe.concurrent('a member of a classic group', () => {
-  it('joins again where it is given other topics while it joins', async () => {
+  it('joins again if topics change while it joins', async () => {
     await using test = new Scope()
     const kafka = await brokers(test)
     kafka.create('orders', 0)
@@ -214,7 +214,7 @@ describe.concurrent('a member of a classic group', () => {
     await reading.until(() => reading.has('first'))
   })
 
-  it('has partitions shared out that are added while it joins as the leader', async () => {
+  it('assigns, as the leader, partitions that are added while it joins', async () => {
     await using test = new Scope()
     const kafka = await brokers(test)
     const topic = kafka.create('orders', 0)

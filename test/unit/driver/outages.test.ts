@@ -51,7 +51,7 @@ async function recovering({ groupProtocol, order, lasts, apart }: OutageOfAll): 
 
 describe('an outage of all brokers', () => {
   // Drawn anew each time, and all at once: what they do is wait.
-  it('is over within 5 s of the last of them being back, however long it was', async () => {
+  it('ends within 5 s after the last of them is back, however long it was', async () => {
     const drawn = fc.sample(outage, 30)
     const took = await Promise.all(drawn.map(recovering))
     for (const [at, given] of drawn.entries()) expect(took[at], JSON.stringify(given)).toBeLessThan(recovery)

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { brokers, Reading } from '../../fake-broker/reading'
 
 describe('a driver on fake brokers', () => {
-  it('joins, reads what is there and what comes, and commits', async test => {
+  it('joins, reads existing and new records, and commits', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0, 0)
     kafka.log('orders').append('a', 'b')

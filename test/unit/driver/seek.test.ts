@@ -33,7 +33,7 @@ function sought(reading: Reading, seeks: Parameters<Reading['driver']['seek']>[0
 }
 
 describe('a seek on fake brokers', () => {
-  it('reads on from there, gives nothing that was fetched for before, and is committed backwards', async test => {
+  it('continues from its target, delivers nothing fetched before, and is committed backwards', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     kafka.log('orders').append('a', 'b', 'c')
@@ -52,7 +52,7 @@ describe('a seek on fake brokers', () => {
     expect(kafka.committed.get('orders-0')!.offset).toBe(1)
   })
 
-  it('finds the beginning and the end, and reports an offset that is not in the log', async test => {
+  it('finds beginning and end, and reports an offset that is not in the log', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0, 0, 0, 0)
     for (const partition of [0, 1, 2, 3]) kafka.log('orders', partition).append('a', 'b', 'c')
@@ -70,7 +70,7 @@ describe('a seek on fake brokers', () => {
     ])
   })
 
-  it('moves at once what other leaders have, while one is away, and that when it is back', async test => {
+  it('moves partitions of other leaders at once while one leader is away, and its own when it is back', async test => {
     const kafka = await brokers(test, 2)
     kafka.create('orders', 0, 1)
     kafka.log('orders').append('a')
@@ -88,7 +88,7 @@ describe('a seek on fake brokers', () => {
     expect(reading.records.at(-1)).toBe('orders-1@0 b')
   })
 
-  it('counts by the last of several calls, whichever is answered first', async test => {
+  it('applies the last of several calls, whichever is answered first', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     kafka.log('orders').append('a', 'b', 'c')
@@ -104,7 +104,7 @@ describe('a seek on fake brokers', () => {
     expect(reading.assigned.get('orders-0')!.position).toBe(2)
   })
 
-  it('leaves out what has ended, and moves nothing for who has unsubscribed', async test => {
+  it('skips ended assignments, and moves nothing after it is unsubscribed', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     kafka.log('orders').append('a')

@@ -50,7 +50,7 @@ function append(kafka: FakeKafka, topic: string, value: string): void {
 describe.concurrent('a topic that cannot be read any more', () => {
   for (const groupProtocol of ['classic', 'consumer', undefined] as const) {
     it.each(ways)(
-      `is told once by its name, holds up no other, and is read again, where it $title (${groupProtocol ?? 'no group'})`,
+      `is reported once by its name, delays no other, and is read again, if it $title (${groupProtocol ?? 'no group'})`,
       async ({ why, breaks, mends }) => {
         await using test = new Scope()
         const kafka = await brokers(test)
@@ -97,9 +97,9 @@ describe.concurrent('a topic that cannot be read any more', () => {
   }
 })
 
-describe.concurrent('a topic that may not be read from the first', () => {
+describe.concurrent('a topic that is forbidden from the start', () => {
   for (const groupProtocol of ['classic', 'consumer', undefined] as const) {
-    it(`ends reading, for whoever starts is to be told (${groupProtocol ?? 'no group'})`, async () => {
+    it(`ends reading with an error at the start (${groupProtocol ?? 'no group'})`, async () => {
       await using test = new Scope()
       const kafka = await brokers(test)
       kafka.create('orders', 0)
@@ -112,7 +112,7 @@ describe.concurrent('a topic that may not be read from the first', () => {
     })
   }
 
-  it('is told as that topic’s own where it comes with a later rebalance', async () => {
+  it('is reported as an error of that topic if it occurs in a later rebalance', async () => {
     await using test = new Scope()
     const kafka = await brokers(test)
     kafka.create('orders', 0, 0)
@@ -138,7 +138,7 @@ describe.concurrent('a topic that may not be read from the first', () => {
   })
 })
 
-describe.concurrent('a partition that no broker leads', () => {
+describe.concurrent('a partition without a leader', () => {
   it.each([{ from: 'the first' }, { from: 'while it is read' }])(
     'is reported once, by its name, and read when one does, where it is so from $from on',
     async ({ from }) => {

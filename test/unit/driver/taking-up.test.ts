@@ -11,7 +11,7 @@ const moments = [
   { request: 'OffsetCommit', startFrom: 'latest' },
 ] as const
 
-describe('a topic that is made again while it is found out where to begin', () => {
+describe('a topic that is created again while its start position is looked up', () => {
   it.each(protocols.flatMap(groupProtocol => moments.map(moment => ({ groupProtocol, ...moment }))))(
     'is read from its beginning: $request is answered late, from $startFrom, by the $groupProtocol protocol',
     async ({ groupProtocol, request, startFrom }) => {

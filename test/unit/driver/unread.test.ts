@@ -34,7 +34,7 @@ const ways: readonly Way[] = [
   ),
 ]
 
-describe('a partition that should be read and is not', () => {
+describe('a partition that should be read but is not', () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] }))
   afterEach(() => void vi.useRealTimers())
 
@@ -46,7 +46,7 @@ describe('a partition that should be read and is not', () => {
     }
   }
 
-  it.each(ways)('is reported once with the reason where $title', async ({ why, breaks }) => {
+  it.each(ways)('is reported once with the reason if $title', async ({ why, breaks }) => {
     await using test = new Scope()
     const kafka = await brokers(test)
     kafka.create('orders', 0)

@@ -133,7 +133,7 @@ describe('inspect', () => {
       expect(await ask(url, '/events', headers, 'HEAD')).toMatchObject({ status })
     })
 
-    it('lets who follows a link see the page, and nothing else', async () => {
+    it('allows a link from another page to the page, and to nothing else', async () => {
       const { client } = world()
       const { url } = await inspect(client)
       const visit = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }

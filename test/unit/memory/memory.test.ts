@@ -71,7 +71,7 @@ describe('hundreds of cycles leave nothing behind:', { timeout: 20_000 }, () => 
     })
   })
 
-  it('partitions that are assigned, delivered from and taken away', async () => {
+  it('partitions that are assigned, delivered from and revoked', async () => {
     const broker = memoryBroker({ partitions: 4 })
     const records = Array.from({ length: 20 }, (_, at) => ({ value: String(at), key: 'a', partition: 0 }))
     broker.publish('orders', records)
@@ -123,7 +123,7 @@ describe('hundreds of cycles leave nothing behind:', { timeout: 20_000 }, () => 
     expect(left).toBeLessThan(nothing)
   })
 
-  it('names of headers that are long, and are each written and read once', async () => {
+  it('long names of headers, each written and read once', async () => {
     const left = await leftPerCycle(100, nothing, async at => {
       const name = `${at}-`.padEnd(100_000, 'x')
       const [headers] = headersOf(encodedWith(name))
@@ -132,7 +132,7 @@ describe('hundreds of cycles leave nothing behind:', { timeout: 20_000 }, () => 
     expect(left).toBeLessThan(nothing)
   })
 
-  it('names of headers that are short, and are each written and read once: what is kept of them is bounded', async () => {
+  it('short names of headers, each written and read once, with a bounded cache', async () => {
     // More than any cache has place for; as many again find no more.
     const left = await leftPerCycle(100, nothing, async at => {
       for (let each = 0; each < 100; each++) headersOf(encodedWith(`header ${at}-${each}`))

@@ -9,12 +9,12 @@ describe('the table of error codes', () => {
     expect(new Set(kafkaErrors.map(({ name }) => name)).size).toBe(138)
   })
 
-  it('gives the code of a name, and both in messages', () => {
+  it('returns the code of a name, and both in messages', () => {
     expect(errorCode.NOT_LEADER_OR_FOLLOWER).toBe(6)
     expect(`${kafkaError(6)}`).toBe('NOT_LEADER_OR_FOLLOWER (6)')
   })
 
-  it('concludes nothing from a code that is newer than it', () => {
+  it('concludes nothing from an unknown code', () => {
     const unknown = kafkaError(999)
     expect(`${unknown}`).toBe('UNKNOWN_CODE (999)')
     expect(unknown.has('retriable')).toBe(true)
@@ -23,11 +23,11 @@ describe('the table of error codes', () => {
     expect(unknown.has('memberIsOut')).toBe(false)
   })
 
-  it('tells which answers to Produce leave it open whether the records were appended', () => {
+  it('knows the answers to Produce after which the records may have been appended', () => {
     expect(codesThat('mayHaveBeenWritten')).toEqual([-1, 3, 6, 7, 13, 20, 46, 56, 100, 103])
   })
 
-  it('never calls final what may have been written, nor retriable what is refused for good', () => {
+  it('never treats as final what may have been written, nor as retriable what is refused for good', () => {
     for (const error of kafkaErrors) {
       if (error.has('refusesRecords')) {
         expect(error.has('mayHaveBeenWritten'), `${error}`).toBe(false)
@@ -37,19 +37,19 @@ describe('the table of error codes', () => {
     }
   })
 
-  it('takes an unsupported codec for a refusal, and an offset not available yet for a wait', () => {
+  it('treats an unsupported codec as a refusal, and an offset that is not available yet as a wait', () => {
     expect(kafkaError(errorCode.UNSUPPORTED_COMPRESSION_TYPE).has('staleMetadata')).toBe(false)
     expect(kafkaError(errorCode.UNSUPPORTED_COMPRESSION_TYPE).has('retriable')).toBe(false)
     expect(kafkaError(errorCode.OFFSET_NOT_AVAILABLE).has('retriable')).toBe(true)
   })
 
-  it('tells which answers put a member out of its group, and which say that it only lags', () => {
+  it('knows the answers that remove a member from its group, and those that mean that it is behind', () => {
     expect(codesThat('memberIsOut')).toEqual([22, 25, 82, 110])
     expect(kafkaError(errorCode.STALE_MEMBER_EPOCH).has('memberIsOut')).toBe(false)
     expect(kafkaError(errorCode.REBALANCE_IN_PROGRESS).has('memberIsOut')).toBe(false)
   })
 
-  it('knows every refusal of rights by its name', () => {
+  it('knows every authorization error', () => {
     const byName = kafkaErrors.filter(({ name }) => name.endsWith('_AUTHORIZATION_FAILED')).map(({ code }) => code)
     expect(codesThat('notAuthorized')).toEqual(byName)
   })

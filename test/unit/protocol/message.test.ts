@@ -37,7 +37,7 @@ const versionsOf = ({
 }) => Array.from({ length: max - min + 1 }, (_, i) => min + i)
 
 describe('a message', () => {
-  it('is spoken in the newest version that both sides know', () => {
+  it('uses the newest version that both sides support', () => {
     expect(fetch.versionFor({ min: 0, max: 11 })).toBe(11)
     expect(fetch.versionFor({ min: 4, max: 99 })).toBe(fetch.versions.max)
     expect(fetch.versionFor({ min: 0, max: 3 })).toBeUndefined()
@@ -45,11 +45,11 @@ describe('a message', () => {
     expect(fetch.versionFor(undefined)).toBeUndefined()
   })
 
-  it('has a key of its own', () => {
+  it('has a unique key', () => {
     expect(new Set(messages.map(({ key }) => key)).size).toBe(messages.length)
   })
 
-  it('throws where a version has no field for what is given, and must not lose it', () => {
+  it('throws if a version has no field for a value that must not be lost', () => {
     const request = {
       groupId: 'g',
       sessionTimeoutMs: 1,
@@ -70,12 +70,12 @@ describe('a message', () => {
     )
   })
 
-  it('refuses versions that are not spoken here', () => {
+  it('refuses unsupported versions', () => {
     expect(() => fetch.decodeResponse(Buffer.alloc(100), 3)).toThrow(RangeError)
     expect(() => fetch.decodeResponse(Buffer.alloc(100), Number.NaN)).toThrow(RangeError)
   })
 
-  it('is read although a response has more bytes, and not although a request has', () => {
+  it('ignores additional bytes of a response, but not of a request', () => {
     const response = apiVersions.encodeResponse({ errorCode: 0, apiKeys: [] }, 0)
     expect(apiVersions.decodeResponse(Buffer.concat([response, Buffer.of(1)]), 0).errorCode).toBe(0)
     expect(() => apiVersions.decodeRequest(Buffer.of(1), 0)).toThrow(MalformedMessageError)
@@ -83,7 +83,7 @@ describe('a message', () => {
 })
 
 describe('headers', () => {
-  it.each(messages)('say whose request and response it is, in every version: $name', message => {
+  it.each(messages)('identify request and response in every version: $name', message => {
     const body = Buffer.from('body')
     for (const version of versionsOf(message)) {
       const request = encodeRequestFrame(message, { apiVersion: version, correlationId: 7, clientId: 'c' }, body)
@@ -98,7 +98,7 @@ describe('headers', () => {
     }
   })
 
-  it('stand before a request that is encoded with them, records of any size included', () => {
+  it('precede a request that is encoded with them, with records of any size', () => {
     for (const version of versionsOf(produce)) {
       for (const size of [0, 100, 5_000, 200_000]) {
         const records = Buffer.alloc(size, 'x')
@@ -114,21 +114,21 @@ describe('headers', () => {
     }
   })
 
-  it('have tagged fields in flexible versions, but for the response of ApiVersions', () => {
+  it('have tagged fields in flexible versions, except the response of ApiVersions', () => {
     expect(responseBody(fetch, 12, Buffer.from('0000000700aa', 'hex')).toString('hex')).toBe('aa')
     expect(responseBody(fetch, 11, Buffer.from('00000007aa', 'hex')).toString('hex')).toBe('aa')
     expect(responseBody(apiVersions, 3, Buffer.from('00000007aa', 'hex')).toString('hex')).toBe('aa')
   })
 
-  it('of what is not spoken here, or cut off, are refused by the one error', () => {
+  it('of unsupported messages, or truncated ones, are refused with a MalformedMessageError', () => {
     expect(() => decodeRequestHeader(Buffer.from('03e70000000000000000', 'hex'))).toThrow(MalformedMessageError)
     expect(() => decodeRequestHeader(Buffer.alloc(3))).toThrow(MalformedMessageError)
     expect(() => correlationIdOf(Buffer.alloc(3))).toThrow(MalformedMessageError)
   })
 })
 
-describe('one question in the form of every version', () => {
-  it.each(versionsOf(findCoordinator))('where is the coordinator: version %i', version => {
+describe('one request in the form of every version', () => {
+  it.each(versionsOf(findCoordinator))('FindCoordinator: version %i', version => {
     const request = findCoordinator.decodeRequest(
       findCoordinator.encodeRequest(findOneCoordinator('g', coordinatorType.group, version), version),
       version,
@@ -144,7 +144,7 @@ describe('one question in the form of every version', () => {
     if (version >= 4) expect(foundCoordinator(response, 'other', version)).toBeUndefined()
   })
 
-  it.each(versionsOf(offsetFetch))('what is committed: version %i', version => {
+  it.each(versionsOf(offsetFetch))('OffsetFetch: version %i', version => {
     const topicId = Buffer.alloc(16, 1).toString('base64url')
     const query = {
       groupId: 'g',
@@ -172,7 +172,7 @@ describe('one question in the form of every version', () => {
     })
   })
 
-  it.each(versionsOf(leaveGroup))('a member leaves: version %i', version => {
+  it.each(versionsOf(leaveGroup))('LeaveGroup: version %i', version => {
     const bytes = leaveGroup.encodeRequest(
       leaveOneMember('g', { memberId: 'm', groupInstanceId: null }, 'closing', version),
       version,
@@ -187,7 +187,7 @@ describe('one question in the form of every version', () => {
     else expect(asStatic).toThrow(RangeError)
   })
 
-  it('tells what a broker serves, by API key', () => {
+  it('lists the APIs of a broker, by key', () => {
     const response = apiVersions.encodeResponse(
       { errorCode: 0, apiKeys: [{ apiKey: 1, minVersion: 4, maxVersion: 18 }] },
       3,
@@ -197,14 +197,14 @@ describe('one question in the form of every version', () => {
 })
 
 describe('the consumer protocol', () => {
-  it('is read in versions that are newer than it is written in', () => {
+  it('is read in newer versions than it is written in', () => {
     const newer = encodeSubscription({ topics: ['t'], rackId: 'r' })
     newer.writeInt16BE(9, 0)
     const more = Buffer.concat([newer, Buffer.from('more')])
     expect(decodeSubscription(more)).toMatchObject({ topics: ['t'], rackId: 'r', generationId: -1 })
   })
 
-  it('takes no bytes for an assignment of nothing', () => {
+  it('treats no bytes as an empty assignment', () => {
     expect(decodeAssignment(Buffer.alloc(0)).assignedPartitions).toEqual([])
     expect(() => decodeAssignment(Buffer.of(0))).toThrow(MalformedMessageError)
     expect(() => decodeSubscription(Buffer.from('ffff', 'hex'))).toThrow(MalformedMessageError)

@@ -4,7 +4,7 @@ import { messageHalves } from './message-halves'
 import { vectors } from './vectors'
 
 describe("messages as Kafka's own classes write them", () => {
-  it.each(messageHalves)('are read as Kafka reads them and written alike: $name version $version', half => {
+  it.each(messageHalves)('are decoded and encoded as by Kafka: $name version $version', half => {
     const own = vectors.filter(({ name, version }) => name === half.name && version === half.version)
     expect(own.length).toBeGreaterThan(0)
     for (const { hex, json } of own) {
@@ -14,7 +14,7 @@ describe("messages as Kafka's own classes write them", () => {
     }
   })
 
-  it('are there for every request and response in every version, and no other', () => {
+  it('exist for exactly every request and response in every version', () => {
     const kept = new Set(vectors.map(({ name, version }) => `${name} ${version}`))
     expect([...kept].sort()).toEqual(messageHalves.map(({ name, version }) => `${name} ${version}`).sort())
   })

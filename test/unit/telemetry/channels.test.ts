@@ -73,7 +73,7 @@ afterEach(async () => {
 })
 
 describe('rxmika:process', () => {
-  it('runs a handler within the store of start, also what it awaits, and nothing else', async () => {
+  it('runs a handler and everything that it awaits within the store of start, and nothing else', async () => {
     const storage = new AsyncLocalStorage<string>()
     const { client } = clientWith(['a', 'b', 'c'])
     bind('rxmika:process', storage, message => String(message.record.value))
@@ -124,7 +124,7 @@ describe('rxmika:process', () => {
     ])
   })
 
-  it('is told once of each call, with one message: client, records, and how it ended', async () => {
+  it('reports each call once, with one message: client, records, and outcome', async () => {
     const told = listenTo('rxmika:process')
     const { client } = clientWith(['a', 'b'])
     client
@@ -154,7 +154,7 @@ describe('rxmika:process', () => {
     expect(second.result).toBeUndefined()
   })
 
-  it('has all records of a batch, and each of a batch that is handled one by one', async () => {
+  it('reports all records of a batch, and each of a batch that is handled one by one', async () => {
     const told = listenTo('rxmika:process')
     const { client } = clientWith(['a', 'b', 'c'])
     const batch = new Subject<void>()
@@ -184,7 +184,7 @@ describe('rxmika:process', () => {
     expect(on(told).filter(each => each === 'error')).toHaveLength(2)
   })
 
-  it('ends as cancelled when the pipeline is unsubscribed, and says it once', async () => {
+  it('ends as cancelled once when the pipeline is unsubscribed', async () => {
     const told = listenTo('rxmika:process')
     const { client } = clientWith(['a', 'b'])
     let finish!: () => void
@@ -222,7 +222,7 @@ describe('rxmika:process', () => {
     expect(on(told)).not.toContain('error')
   })
 
-  it('is failed by the time-out of a call, once', async () => {
+  it('fails once by the time-out of a call', async () => {
     const told = listenTo('rxmika:process')
     const { client } = clientWith(['a'])
     let finish!: () => void
@@ -275,7 +275,7 @@ describe('rxmika:process', () => {
 })
 
 describe('rxmika:receive and rxmika:settle', () => {
-  it('are there for a pipeline without handle: what it begins is within the store of receive', async () => {
+  it('cover a pipeline without handle: what it begins is within the store of receive', async () => {
     const storage = new AsyncLocalStorage<string>()
     const received = listenTo('rxmika:receive')
     const settled = listenTo('rxmika:settle')
@@ -312,7 +312,7 @@ describe('rxmika:receive and rxmika:settle', () => {
     expect(settled[0]!.message.client).toBe(client)
   })
 
-  it('say nothing of a settlement that does not count, nor of a record that is not delivered', async () => {
+  it('report no settlement that does not count, and no record that is not delivered', async () => {
     const received = listenTo('rxmika:receive')
     const settled = listenTo('rxmika:settle')
     const { client, broker } = clientWith(['a', 'b'])
@@ -330,7 +330,7 @@ describe('rxmika:receive and rxmika:settle', () => {
     expect(on(received)).toEqual(['start', 'end', 'start', 'end'])
   })
 
-  it('come to who listens only later, also for records that were delivered before', async () => {
+  it('reach a later subscriber, even for records that were delivered before', async () => {
     const { client } = clientWith(['a'])
     const record = firstValueFrom(client.topic('orders'))
     client.topic('other').subscribe()
@@ -344,7 +344,7 @@ describe('rxmika:receive and rxmika:settle', () => {
 })
 
 describe('rxmika:publish', () => {
-  it('is told when a call is subscribed to and when the broker has acknowledged it', async () => {
+  it('reports a call when it is subscribed to and when the broker has acknowledged it', async () => {
     const told = listenTo('rxmika:publish')
     const { client, broker } = clientWith([], { suffix: '-test' })
     const call = client.publish([
@@ -361,7 +361,7 @@ describe('rxmika:publish', () => {
     expect(broker.records('a-test')).toHaveLength(1)
   })
 
-  it('takes more headers from a listener, and nothing else', async () => {
+  it('accepts additional headers from a subscriber, and nothing else', async () => {
     const { start } = tracingChannel('rxmika:publish')
     const listener = (raw: unknown) => {
       const message = raw as Message
@@ -380,7 +380,7 @@ describe('rxmika:publish', () => {
     expect(Object.keys(record!.headers as object)).toEqual(['own', 'traceparent'])
   })
 
-  it('fails with the error of the call, and is cancelled with it', async () => {
+  it('fails with the error of the call, or is cancelled with it', async () => {
     const told = listenTo('rxmika:publish')
     const { client, broker } = clientWith([])
     broker.disconnect()
@@ -395,7 +395,7 @@ describe('rxmika:publish', () => {
     expect(told.at(-1)!.message).toMatchObject({ cancelled: true })
   })
 
-  it('has copies as well: where to, of which record, and their place', async () => {
+  it('reports copies too: their topic, their record, and their place', async () => {
     const told = listenTo('rxmika:publish')
     const { client } = clientWith(['a'])
     client
@@ -418,7 +418,7 @@ describe('rxmika:publish', () => {
 })
 
 describe('rxmika:commit and rxmika:rebalance', () => {
-  it('tell of each request, and of one that is refused', async () => {
+  it('report each request, even a refused one', async () => {
     const told = listenTo('rxmika:commit')
     const { client, broker } = clientWith(['a'])
     const { CommitError } = await import('rxmika')
@@ -435,7 +435,7 @@ describe('rxmika:commit and rxmika:rebalance', () => {
     expect(told[2]!.message.error).toMatchObject({ code: 'RXMIKA_COMMIT' })
   })
 
-  it('tell what was given up, what is new and what stays, from the first to the last of it', async () => {
+  it('report revoked, added and retained partitions, from the beginning to the end of a rebalance', async () => {
     const told = listenTo('rxmika:rebalance')
     const { client, broker } = clientWith(['a'])
     client.topic('orders').subscribe(record => record.ack())
@@ -454,7 +454,7 @@ describe('rxmika:commit and rxmika:rebalance', () => {
   })
 })
 
-describe('channels that nobody listens to', () => {
+describe('channels without a subscriber', () => {
   const all = [receiveChannel, processChannel, settleChannel, publishChannel, commitChannel, rebalanceChannel]
 
   /** How often each is asked whether anybody listens, and how much is published although nobody does. */
@@ -483,7 +483,7 @@ describe('channels that nobody listens to', () => {
     return { asked, published: () => published }
   }
 
-  it('are asked once for many deliveries, and nothing is made for them', async () => {
+  it('are checked once for many deliveries, and no message is created', async () => {
     const { asked, published } = watched()
     const { client } = clientWith(Array.from({ length: 1_000 }, (_, at) => String(at)))
     client

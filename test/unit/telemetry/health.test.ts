@@ -42,7 +42,7 @@ describe('client.health()', () => {
     expect(client.health()).toEqual(healthy)
   })
 
-  it('is ready with nothing assigned: others of the group have it all', async () => {
+  it('is ready without partitions if other members have all of them', async () => {
     const { client, broker } = world()
     client.topic('orders').subscribe()
     client.start()
@@ -56,7 +56,7 @@ describe('client.health()', () => {
     expect([client.health(), other.health()]).toEqual([healthy, healthy])
   })
 
-  it('is not ready during an outage, says why, and is again after it', async () => {
+  it('is not ready during an outage, has the reason, and is ready again after it', async () => {
     const { client, broker } = world()
     client.topic('orders').subscribe()
     client.start()
@@ -71,7 +71,7 @@ describe('client.health()', () => {
     expect(client.health()).toEqual(healthy)
   })
 
-  it('is not ready during an outage that concerns a client which only publishes', async () => {
+  it('is not ready during an outage if it only publishes', async () => {
     const { client, broker } = world({ group: undefined })
     client.start()
     await state(client, 'running')
@@ -111,7 +111,7 @@ describe('client.health()', () => {
     expect(client.health()).toEqual(notReady('closed'))
   })
 
-  it('is not live once an error closed it, from the beginning of that close', async () => {
+  it('is not live once an error closes it, from the beginning of that close', async () => {
     const failing = new ConnectionError('no such user')
     const { client } = world({ driver: failingDriver(failing) })
     client.topic('orders').subscribe({ error: () => {} })
@@ -124,7 +124,7 @@ describe('client.health()', () => {
     expect(client.health()).toEqual(dead)
   })
 
-  it('is not live while no topic can be read and nobody subscribes again', async () => {
+  it('is not live while no topic can be read and no stream is subscribed to again', async () => {
     const unreadable = new Subject<DriverEvent>()
     const driver = memoryBroker().driver()
     const consume = driver.consume.bind(driver)
@@ -148,7 +148,7 @@ describe('client.health()', () => {
     expect(client.health()).toEqual(healthy)
   })
 
-  it('is not live once its signal was aborted: that is an error, too', async () => {
+  it('is not live once its signal was aborted, which counts as an error', async () => {
     const abort = new AbortController()
     const { client } = world({ signal: abort.signal })
     client.topic('orders').subscribe({ error: () => {} })
@@ -159,7 +159,7 @@ describe('client.health()', () => {
     expect(client.health()).toMatchObject({ live: false, ready: false })
   })
 
-  it('asks a driver to keep asking once somebody wants to know, and not before', async () => {
+  it('makes an idle driver send requests from the first call of health() on', async () => {
     const driver = memoryBroker().driver() as Driver & { keepAsking?: () => void }
     let asked = 0
     driver.keepAsking = () => asked++

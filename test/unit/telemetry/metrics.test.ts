@@ -54,7 +54,7 @@ describe('client.metrics()', () => {
     expect(client.metrics().commits).toBeGreaterThan(0)
   })
 
-  it('counts what is discarded, and what redeliver tries again', async () => {
+  it('counts discarded records, and those that redeliver retries', async () => {
     const { broker, client } = world()
     broker.publish('orders', [{ value: 'a' }])
     client
@@ -69,7 +69,7 @@ describe('client.metrics()', () => {
     expect(client.metrics().topics.orders).toMatchObject({ delivered: 3, failed: 3, retried: 2, discarded: 1 })
   })
 
-  it('has every registered topic from the beginning, and names that objects have are no others', async () => {
+  it('has every registered topic from the beginning, and no inherited names', async () => {
     const { broker, client } = world()
     for (const name of ['constructor', '__proto__', 'toString']) client.topic(name).subscribe(record => record.ack())
     expect(Object.keys(client.metrics().topics).sort()).toEqual(['__proto__', 'constructor', 'toString'])
@@ -84,7 +84,7 @@ describe('client.metrics()', () => {
     })
   })
 
-  it('shows each partition that is read: position, commit, end, lag and what is in flight', async () => {
+  it('shows for each partition position, commit, end, lag and records in flight', async () => {
     const { broker, client } = world()
     broker.publish('orders', [{ value: 'a' }, { value: 'b' }, { value: 'c' }])
     const records = firstValueFrom(client.topic('orders').pipe(take(3), toArray()))
@@ -106,7 +106,7 @@ describe('client.metrics()', () => {
     ).toEqual(['dead', 'orders', 'other', 'retries'])
   })
 
-  it('shows since when the oldest record is unsettled, and what its route holds', async () => {
+  it('shows since when the oldest record is unsettled, and records held by a route', async () => {
     const { broker, client } = world({ dlqTopic: undefined, retryTopic: undefined })
     broker.publish('orders', [{ value: 'a' }, { value: 'b' }])
     const records: ConsumeRecord[] = []
@@ -168,7 +168,7 @@ describe('client.metrics()', () => {
     expect(client.metrics()).toMatchObject({ topics: {}, partitions: [], published: 2, commits: 0, rebalances: 0 })
   })
 
-  it('stays after a close, without partitions, and reads well in JSON', async () => {
+  it('remains available after a close, without partitions, and is JSON', async () => {
     const { broker, client } = world()
     broker.publish('orders', [{ value: 'a' }])
     client.topic('orders').subscribe(record => record.ack())
@@ -180,7 +180,7 @@ describe('client.metrics()', () => {
     expect(client.metrics()).toMatchObject({ topics: { orders: { acked: 1 } }, partitions: [] })
   })
 
-  it('adds up, whatever becomes of the records', async () => {
+  it('adds up, whatever happens to the records', async () => {
     const outcome = fc.constantFrom('ack', 'retry then ack', 'fail', 'discard', 'leave')
     await fc.assert(
       fc.asyncProperty(fc.array(outcome, { maxLength: 12 }), async outcomes => {

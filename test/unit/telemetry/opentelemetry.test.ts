@@ -98,7 +98,7 @@ async function measured(
 }
 
 describe('spans', () => {
-  it('are by the conventions: names, kinds, attributes', async () => {
+  it('follow the conventions: names, kinds, attributes', async () => {
     const { client } = world()
     client
       .topic('orders')
@@ -135,7 +135,7 @@ describe('spans', () => {
     expect(new Set(finished().map(traceOf)).size).toBe(1)
   })
 
-  it('are one trace from publish by retries and DLQ to the replay, with the header byte for byte', async () => {
+  it('form one trace from publish over retries and DLQ to the replay, with the header byte for byte', async () => {
     const { broker, client } = world()
     let isMended = false
     client
@@ -179,7 +179,7 @@ describe('spans', () => {
     expect(named('process dead')[0]!.status.code).toBe(SpanStatusCode.UNSET)
   })
 
-  it('link only, and begin a trace, with parent none', async () => {
+  it("only link, and begin a trace, with parent: 'none'", async () => {
     const { client } = world({ parent: 'none' })
     client
       .topic('orders')
@@ -197,7 +197,7 @@ describe('spans', () => {
     expect(parentOf(named('settle orders')[0]!)).toBe(idOf(process!))
   })
 
-  it('leave a context that a record has as it is, in objects and in pairs', async () => {
+  it('leave an existing context of a record unchanged, in objects and in pairs', async () => {
     const { broker, client } = world()
     const own = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
     await firstValueFrom(client.publish({ topic: 'a', value: '1', headers: { traceparent: own } }))
@@ -212,7 +212,7 @@ describe('spans', () => {
     expect(sends[0]!.links.map(link => link.context.spanId)).toEqual(['b7ad6b7169203331'])
   })
 
-  it('give each of several records a context of its own, within one send', async () => {
+  it('give each of several records its own context, within one send', async () => {
     const { broker, client } = world()
     await firstValueFrom(
       client.publish([
@@ -231,7 +231,7 @@ describe('spans', () => {
     expect(carried).toEqual(created.map(span => `00-${traceOf(span)}-${idOf(span)}-01`))
   })
 
-  it('nest: what a handler begins is within its process span, and nothing is within another record’s', async () => {
+  it('nest: what a handler begins is within its process span, and in no other record’s span', async () => {
     const { client } = world()
     const tracer = tracerProvider.getTracer('app')
     client
@@ -260,7 +260,7 @@ describe('spans', () => {
     }
   })
 
-  it('are there without handle: what the pipeline begins is within receive, and settle too', async () => {
+  it('exist without handle: what the pipeline begins is within receive, and settle too', async () => {
     const { client } = world()
     const tracer = tracerProvider.getTracer('app')
     client
@@ -307,7 +307,7 @@ describe('spans', () => {
     expect(process!.links.map(link => link.attributes!['messaging.kafka.offset'])).toEqual([0, 1])
   })
 
-  it('carry baggage to the handler, where a propagator has it', async () => {
+  it('carry baggage to the handler if a propagator supports it', async () => {
     const propagator = new CompositePropagator({
       propagators: [new W3CTraceContextPropagator(), new W3CBaggagePropagator()],
     })
@@ -328,7 +328,7 @@ describe('spans', () => {
     expect(seen).toEqual(['t1'])
   })
 
-  it('are of the client that is instrumented alone, until that is unsubscribed', async () => {
+  it('belong only to the instrumented client, until it is unsubscribed', async () => {
     const { broker, client, instrumented } = world()
     const other = createClient({ driver: broker.driver(), logger: false })
     opened.push(other)
@@ -340,7 +340,7 @@ describe('spans', () => {
     expect(finished()).toEqual([])
   })
 
-  it('use what the program registered globally, also later', async () => {
+  it('use globally registered providers, even if registered later', async () => {
     const broker = memoryBroker()
     const client = createClient({ driver: broker.driver(), logger: false })
     opened.push(client, instrument(client))
@@ -355,7 +355,7 @@ describe('spans', () => {
     }
   })
 
-  it('refuse what they do not know', () => {
+  it('refuse unknown options', () => {
     const client = createClient({ driver: memoryBroker().driver(), logger: false })
     opened.push(client)
     expect(() => instrument(client, { parent: 'both' as never })).toThrow(/parent must be 'message' or 'none'/)
@@ -363,7 +363,7 @@ describe('spans', () => {
     expect(() => instrument({} as never)).toThrow(/createClient/)
   })
 
-  it('change nothing of a record but the headers of its context, whatever the record is', async () => {
+  it('change nothing of a record but its context headers, whatever the record is', async () => {
     const text = fc.string({ unit: 'grapheme', maxLength: 8 })
     const name = fc.oneof(text, fc.constantFrom('__proto__', 'constructor', 'tracestate', 'toString'))
     const content = fc.oneof(text, fc.constant(null))
@@ -413,7 +413,7 @@ describe('spans', () => {
 })
 
 describe('metrics', () => {
-  it('are by the conventions', async () => {
+  it('follow the conventions', async () => {
     const { client } = world()
     client
       .topic('orders', { retries: 1, backoff: fixed(60_000), dlq: true })
@@ -465,7 +465,7 @@ describe('metrics', () => {
     expect((await measured('rxmika.rebalance.duration')).map(({ value }) => (value as Histogram).count)).toEqual([1])
   })
 
-  it('show lag, what is in flight, waits, and why: the library’s own', async () => {
+  it('include the library’s own: lag, records in flight, and stalls with their reason', async () => {
     const { broker, client } = world({}, { stallAfter: 5 })
     client
       .topic('orders', { retries: 1, backoff: fixed(60_000), dlq: true })

@@ -45,7 +45,7 @@ function batch(topic: string, partition: number, value: string) {
 }
 
 describe('the partitions of a topic', () => {
-  it('are told with their leaders, by number; one without a leader holds back none', async test => {
+  it('are listed with their leaders, by number; one without a leader does not delay the others', async test => {
     const { kafka, partitions } = await setUp(test, 2)
     kafka.create('orders', 1, -1, 0)
     expect(await partitions('orders')).toEqual([
@@ -57,7 +57,7 @@ describe('the partitions of a topic', () => {
     expect(kafka.asked.filter(({ name }) => name === 'Metadata').at(-1)!.request.allowAutoTopicCreation).toBe(true)
   })
 
-  it('are waited for while the topic is created and has no leaders yet', async test => {
+  it('are awaited while the topic is created and has no leaders yet', async test => {
     const { kafka, partitions } = await setUp(test)
     kafka.create('orders', 0)
     const creating = kafka.on('Metadata', () => {
@@ -69,7 +69,7 @@ describe('the partitions of a topic', () => {
     expect(kafka.count('Metadata')).toBeGreaterThanOrEqual(3)
   })
 
-  it('are not there of a topic that brokers do not know for longer than a moment; it may come', async test => {
+  it('do not exist if brokers do not know the topic for some time, but may be created later', async test => {
     const { partitions } = await setUp(test)
     await expect(partitions('orders')).rejects.toMatchObject({
       ...{ name: 'WriteError', permanent: false, unsent: true },
@@ -77,7 +77,7 @@ describe('the partitions of a topic', () => {
     })
   })
 
-  it('are all without a leader after some seconds in which none appeared', async test => {
+  it('are all without a leader if none appears for some seconds', async test => {
     const { kafka, partitions } = await setUp(test)
     kafka.create('orders', -1, -1)
     expect(await partitions('orders')).toMatchObject([{ leader: -1 }, { leader: -1 }])
@@ -100,7 +100,7 @@ describe('the partitions of a topic', () => {
     for (const end of ends) await end()
   })
 
-  it('are not known while no broker can be reached, and nothing was sent', async test => {
+  it('are unknown while no broker can be reached, and nothing was sent', async test => {
     const { kafka, partitions } = await setUp(test)
     kafka.stop()
     await expect(partitions('orders')).rejects.toMatchObject({ name: 'WriteError', permanent: false, unsent: true })
@@ -108,18 +108,18 @@ describe('the partitions of a topic', () => {
 })
 
 describe('a producer id', () => {
-  it('is what a broker gives out', async test => {
+  it('is assigned by a broker', async test => {
     const { producerId } = await setUp(test)
     expect(await producerId()).toEqual({ id: 1n, epoch: 0 })
   })
 
-  it('is none where the brokers may not give one out to this client', async test => {
+  it('is missing if this client has no right to get one', async test => {
     const { kafka, producerId } = await setUp(test)
     kafka.next('InitProducerId', refusing(errorCode.CLUSTER_AUTHORIZATION_FAILED))
     expect(await producerId()).toEqual({ id: -1n, epoch: -1 })
   })
 
-  it('is asked for again later for any other refusal', async test => {
+  it('is requested again later after any other refusal', async test => {
     const { kafka, producerId } = await setUp(test)
     kafka.next('InitProducerId', refusing(errorCode.COORDINATOR_LOAD_IN_PROGRESS))
     await expect(producerId()).rejects.toMatchObject({
@@ -130,7 +130,7 @@ describe('a producer id', () => {
 })
 
 describe('producing', () => {
-  it('tells of each batch where it stands, or why it does not', async test => {
+  it('returns the place of each batch, or the reason for its refusal', async test => {
     const { kafka, partitions, produce } = await setUp(test, 2)
     kafka.create('orders', 0, 1)
     kafka.create('payments', 0)
@@ -155,7 +155,7 @@ describe('producing', () => {
     expect(asked[0]!.request).toMatchObject({ acks: -1, topicData: [{ name: 'orders' }] })
   })
 
-  it('may have been done where the answer is lost, and was not where the broker cannot be reached', async test => {
+  it('may have happened if the answer is lost, and has not if the broker cannot be reached', async test => {
     const { kafka, partitions, produce } = await setUp(test)
     kafka.create('orders', 0)
     await partitions('orders')

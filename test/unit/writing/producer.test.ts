@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { WritingWorld } from '../../fake-broker/writing-world'
 
-describe('an acknowledgement is for the record it is given to', () => {
+describe('an acknowledgement belongs to its record', () => {
   it.each([
     ['NOT_ENOUGH_REPLICAS_AFTER_APPEND', 20],
     ['REQUEST_TIMED_OUT', 7],

@@ -18,26 +18,23 @@ function giveUp(world: WritingWorld, value: string, topic = 't'): void {
 }
 
 describe('a record that no request can carry', () => {
-  it.each([100 * mebibyte, 100 * mebibyte - 64 * 1024])(
-    'is refused by itself, at once, and not sent: %i bytes',
-    size => {
-      const world = new WritingWorld()
-      const before = world.send('before')
-      // Never filled: it costs no memory.
-      const huge = world.send('huge', { value: Buffer.allocUnsafeSlow(size) })
-      const after = world.send('after')
-      world.pass(100)
-      expect(huge.result).toMatchObject({
-        error: { retriable: false, reason: 'MESSAGE_TOO_LARGE', message: expect.stringContaining('t-0') },
-      })
-      expect([before.acknowledged, after.acknowledged]).toEqual([true, true])
-      expect(world.values()).toEqual(['before', 'after'])
-    },
-  )
+  it.each([100 * mebibyte, 100 * mebibyte - 64 * 1024])('is refused alone, at once, and not sent: %i bytes', size => {
+    const world = new WritingWorld()
+    const before = world.send('before')
+    // Never filled: it costs no memory.
+    const huge = world.send('huge', { value: Buffer.allocUnsafeSlow(size) })
+    const after = world.send('after')
+    world.pass(100)
+    expect(huge.result).toMatchObject({
+      error: { retriable: false, reason: 'MESSAGE_TOO_LARGE', message: expect.stringContaining('t-0') },
+    })
+    expect([before.acknowledged, after.acknowledged]).toEqual([true, true])
+    expect(world.values()).toEqual(['before', 'after'])
+  })
 })
 
 describe('the epochs of a producer id', () => {
-  it.each([32_766, 32_767])('end at 32,767: a new id takes over from %i', epoch => {
+  it.each([32_766, 32_767])('end at 32,767: a new id follows after %i', epoch => {
     const world = new WritingWorld()
     world.leaders.epoch = epoch
     world.send('warm')
@@ -57,7 +54,7 @@ describe('the epochs of a producer id', () => {
     expect([...identities]).toEqual(ids)
   })
 
-  it('are counted by each partition for itself: others go on in theirs', () => {
+  it('are counted separately for each partition: others continue in theirs', () => {
     const world = new WritingWorld()
     world.leaders.epoch = 32_767
     world.send('a')
@@ -81,7 +78,7 @@ describe('topics whose names come from outside', () => {
     return new WritingWorld({ topics, ...(minTopics !== undefined && { minTopics }) })
   }
 
-  it('are forgotten when they are not used any more, however many come', () => {
+  it('are forgotten when they are not used any more, however many there are', () => {
     const world = worldOf(0)
     for (let at = 0; at < 3_000; at++) {
       // There is no such topic, and whoever publishes gives up.
@@ -94,7 +91,7 @@ describe('topics whose names come from outside', () => {
     expect(world.writing.remembered).toBeLessThanOrEqual(2_000)
   })
 
-  it('are written to again under an identity that the forgotten writer never had', () => {
+  it('are written to again with a producer id that the forgotten writer never had', () => {
     const world = worldOf(30, 10)
     const values = ['1', '2', '3']
     for (const value of values) {
@@ -108,7 +105,7 @@ describe('topics whose names come from outside', () => {
     for (const topic of names(30)) expect(world.values(0, topic)).toEqual(values)
   })
 
-  it('are kept while anything of them is under way or in doubt', () => {
+  it('are kept while a batch is in flight or in doubt', () => {
     const world = worldOf(100, 10)
     const attempts = [appendedUnsaid]
     world.cluster.fate = ({ topic }) => (topic === 'topic-0' ? (attempts.shift() ?? refuses) : { append: true })
@@ -136,7 +133,7 @@ describe('topics whose names come from outside', () => {
     ])
   })
 
-  it('never lose or double a record, whichever are used again (generated)', () => {
+  it('never lose or duplicate a record, whichever are used again (generated)', () => {
     const use = fc.record({
       topic: fc.nat({ max: 29 }),
       gaveUp: fc.constantFrom(true, false, false, false),

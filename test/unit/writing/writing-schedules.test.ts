@@ -85,7 +85,7 @@ function giveUp(sent: Sent | undefined): void {
 }
 
 describe('whatever brokers do', () => {
-  it('what is acknowledged stands where it was told, once and in order, and everything comes to an end', {
+  it('acknowledged records are in the log once, in order, at the reported place, and everything ends', {
     timeout: 60_000,
   }, () => {
     let acknowledged = 0
