@@ -388,29 +388,33 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   /** Puts the record into the window, and delivers it to its stream or lets it wait. */
   #take(batch: RecordBatch, index: number, last: boolean): void {
     // A subscriber threw during the previous delivery, so its record was not signalled.
-    this.#signalDelivered()
-    const { tail: slot, span } = this.window
+    if (this.#unsignalled !== -1) this.#signalLate()
+    const { window } = this
+    const { tail: slot, span } = window
     const record = new DeliveredRecord(this, batch, index, slot, undefined, 0)
-    this.window.push(record)
+    window.push(record)
     this.#readTo = (last ? batch.lastOffset : batch.offset(index)) + 1
     if (last && this.reading.strict) this.#gate = this.#readTo
-    this.#unsignalled = slot
-    if (span > 0) this.#signalDelivered()
+    if (span > 0) this.#signalDelivered(record)
+    else this.#unsignalled = slot
     this.#admit(record)
-    this.#signalDelivered()
+    if (this.#unsignalled !== -1) this.#signalLate()
   }
 
   /**
    * Signals the record in delivery to the barrier. If all records before it are completed, that waits until its delivery has
    * returned. Most records are completed by then, and one `passed` signal covers a whole run of them.
    */
-  #signalDelivered(): void {
-    const slot = this.#unsignalled
-    if (slot === -1) return
+  #signalLate(): void {
+    const record = this.window.at(this.#unsignalled)!
     this.#unsignalled = -1
-    if (this.#signals === undefined || this.ended) return
-    this.signalPassed()
-    const record = this.window.at(slot)!
+    if (!this.ended) this.#signalDelivered(record)
+  }
+
+  /** Signals to the barrier that the record is delivered, and how far the records before it were completed. */
+  #signalDelivered(record: DeliveredRecord): void {
+    if (this.#signals === undefined) return
+    if (this.#passedUnsignalled !== -1) this.signalPassed()
     this.#delivered.record = record
     this.#signals.next(this.#delivered)
     this.#delivered.record = nobody

@@ -7,7 +7,28 @@ import type { CallSignal } from './call-signal.js'
 import { type AnyRecord, deliveries } from './input.js'
 import type { LaneUser, Place } from './lanes.js'
 
-const nowhere: readonly never[] = []
+/**
+ * What a call in flight has beside the promise of its handler. An object of its own, because most calls have nothing of this:
+ * a call is allocated for every record.
+ */
+export class Attached {
+  /** The subscription to the handler's Observable, if it returned one. */
+  work: Subscription | undefined
+  timer: Subscription | undefined
+  signal: CallSignal | undefined
+  /** The operation of `rxmika:process`, if the channel had a subscriber when the call began. */
+  operation: Operation<ProcessMessage> | undefined
+  /** The timeout error, if the call timed out. Kept because the handler may read its signal only after that. */
+  expired: unknown
+}
+
+/** Where a call for redelivered records stands. */
+export interface Earlier<I> {
+  /** The call that had their earlier delivery. */
+  readonly call: Call<I>
+  /** The places of that call that this one uses. */
+  readonly places: readonly Place<Call<I>>[]
+}
 
 /** One call of the handler: waiting, in flight, or ended with records that may be redelivered. */
 export class Call<I> implements LaneUser<Call<I>> {
@@ -18,21 +39,14 @@ export class Call<I> implements LaneUser<Call<I>> {
   ended = false
   /** True: it must not begin before its client's rebalance is over. */
   resting = false
-  /** The subscription to the handler's Observable, if it returned one. */
-  work: Subscription | undefined
-  timer: Subscription | undefined
-  signal: CallSignal | undefined
-  /** The operation of `rxmika:process`, if the channel had a subscriber when the call began. */
-  operation: Operation<ProcessMessage> | undefined
-  /** The timeout error, if the call timed out. Kept because the handler may read its signal only after that. */
-  expired: unknown
+  /** What belongs to the call while it is in flight, if there is anything. Made by `attach`. */
+  attached: Attached | undefined
   /** Set if a batch failed as a whole and its records are handled one by one. */
   singles: Singles | undefined
   /** For the call of one of these records: the call of the batch. */
   batch: Call<I> | undefined
-  /** For redelivered records: the call that had their earlier delivery, and the places of it that this call uses. */
-  origin: Call<I> | undefined
-  within: readonly Place<Call<I>>[] = nowhere
+  /** Set for redelivered records. */
+  earlier: Earlier<I> | undefined
   /** The redeliveries of its records. */
   again: Again<I> | undefined
 
@@ -41,6 +55,11 @@ export class Call<I> implements LaneUser<Call<I>> {
     /** The part of `input` that the handler was called with. */
     public handed: I = input,
   ) {}
+
+  attach(): Attached {
+    this.attached ??= new Attached()
+    return this.attached
+  }
 
   standsFor(record: Delivery): boolean {
     return deliveries(this.input).some(one => one.isSameRecord(record))

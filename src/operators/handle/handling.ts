@@ -1,13 +1,13 @@
-import { from, type SchedulerLike, type Subscriber, Subscription } from 'rxjs'
+import { from, type ObservableInput, type SchedulerLike, type Subscriber, Subscription } from 'rxjs'
 import { noClient, Operation, type ProcessMessage, processChannel } from '../../channels.js'
-import { deliveryBehind, failedByHandle } from '../../delivery.js'
+import { type DeliveryOwner, deliveryBehind, failedByHandle } from '../../delivery.js'
 import { HandlerTimeoutError } from '../../errors.js'
 import { Fifo } from '../../fifo.js'
 import { isPromise } from '../is-promise.js'
 import { RebalanceWatch } from '../rebalance-watch.js'
 import { SupplyWatch } from '../supply-watch.js'
 import { failuresIn, identityOf } from './batch-failure.js'
-import { Again, Call, Singles } from './call.js'
+import { Again, type Attached, Call, Singles } from './call.js'
 import { CallSignal } from './call-signal.js'
 import { type AnyRecord, deliveries, recordsOf, unsettled, whereOf } from './input.js'
 import { type HandleOrder, Lanes, type Place } from './lanes.js'
@@ -68,9 +68,13 @@ export class Handling<I> {
   readonly #start = (call: Call<I>) => this.#ready.push(call)
   readonly #rebalances = new RebalanceWatch(underWay => this.#rebalanced(underWay))
   readonly #supply = new SupplyWatch()
+  /** The assignment of the previous record. Its client and supply are watched. */
+  #lastOwner: DeliveryOwner | undefined
   /** Calls that must not begin before a rebalance is over. */
   readonly #rested = new Fifo<Call<I>>()
   #limit: number
+  /** How many ready calls suspend the supply. */
+  #enough: number
   #underWay = 0
   #pumping = false
   #sourceCompleted = false
@@ -82,20 +86,25 @@ export class Handling<I> {
   ) {
     this.#lanes = new Lanes(options.order)
     this.#limit = options.concurrency
+    this.#enough = Math.max(minEnough, this.#limit)
   }
 
   /** Calls in flight beyond the new limit go on; no other begins until their number is below it. */
   limitTo(limit: number): void {
     this.#limit = limit
+    this.#enough = Math.max(minEnough, limit)
     this.#pump()
   }
 
   take(input: I): void {
     if (!Array.isArray(input)) {
       const delivery = deliveryBehind(input)
-      this.#rebalances.attend(delivery)
-      // Not for arrays: the operator that gathers them may be waiting for more records.
-      this.#supply.attend(delivery)
+      if (delivery?.owner !== this.#lastOwner) {
+        this.#lastOwner = delivery?.owner
+        this.#rebalances.attend(delivery)
+        // Not for arrays: the operator that gathers them may be waiting for more records.
+        this.#supply.attend(delivery)
+      }
     } else for (const delivery of deliveries(input)) this.#rebalances.attend(delivery)
     const fresh = this.options.order === 'key' ? this.#takeAgain(input) : input
     if (fresh !== undefined) {
@@ -171,8 +180,7 @@ export class Handling<I> {
 
   #enterAgain(origin: Call<I>, input: I, within: readonly Place<Call<I>>[]): void {
     const call = new Call(input)
-    call.origin = origin
-    call.within = within
+    call.earlier = { call: origin, places: within }
     for (const place of within) this.#lanes.enterAgain(place)
     origin.again ??= new Again()
     origin.again.waiting.push(call)
@@ -205,10 +213,11 @@ export class Handling<I> {
     const all = new Subscription()
     for (const call of this.#cancellable) {
       call.ended = true
-      all.add(call.work)
-      all.add(call.timer)
-      all.add(() => call.signal?.abort(unsubscribed()))
-      all.add(() => call.operation?.cancelled())
+      const { attached } = call
+      all.add(attached?.work)
+      all.add(attached?.timer)
+      all.add(() => attached?.signal?.abort(unsubscribed()))
+      all.add(() => attached?.operation?.cancelled())
     }
     this.#cancellable.clear()
     all.unsubscribe()
@@ -229,17 +238,18 @@ export class Handling<I> {
       this.#pumping = false
     }
     this.#regulate()
+    if (this.#sourceCompleted && this.#underWay === 0) this.#completeIfIdle()
+  }
+
+  #completeIfIdle(): void {
     const waiting = this.#ready.size + this.#rested.size
-    if (this.#sourceCompleted && this.#underWay === 0 && waiting === 0 && !this.#awaits) {
-      this.subscriber.complete()
-    }
+    if (waiting === 0 && !this.#awaits) this.subscriber.complete()
   }
 
   #regulate(): void {
     const ready = this.#ready.size
-    const enough = Math.max(minEnough, this.#limit)
-    if (ready >= enough) this.#supply.suspend()
-    else if (ready <= enough / 2) this.#supply.resume()
+    if (ready >= this.#enough) this.#supply.suspend()
+    else if (ready <= this.#enough / 2) this.#supply.resume()
   }
 
   /** True: a record waits behind a failed one, and is still to be handled by this subscription. */
@@ -277,7 +287,7 @@ export class Handling<I> {
   /** A function of its own: a closure in `#run` would cost a scope for every call. */
   #runObserved(call: Call<I>): void {
     const operation = new Operation(processChannel, processMessage(call.handed))
-    call.operation = operation
+    call.attach().operation = operation
     try {
       this.#await(
         call,
@@ -288,80 +298,97 @@ export class Handling<I> {
     }
   }
 
+  /**
+   * Streams and timeouts have functions of their own. The functions that nearly every call runs are short, so that V8 inlines
+   * them into each other, and have no variables in closures but `this` and the call.
+   */
   #await(call: Call<I>, result: unknown): void {
     if (isPromise(result)) {
       Promise.resolve(result).then(
         value => this.#end(call, true, value),
         reason => this.#end(call, false, reason),
       )
-    } else if (isStream(result)) {
-      // If the handler itself has unsubscribed, what it returned must not begin.
-      if (this.subscriber.closed) return call.operation?.cancelled()
-      let last: unknown
-      const begin = () =>
-        from(result).subscribe({
-          next: value => {
-            last = value
-          },
-          error: reason => this.#end(call, false, reason),
-          complete: () => this.#end(call, true, last),
-        })
-      const work = call.operation === undefined ? begin() : call.operation.again(begin)
-      if (this.subscriber.closed) {
-        work.unsubscribe()
-        call.operation?.cancelled()
-      }
-      if (call.ended || this.subscriber.closed) return
-      call.work = work
-      this.#cancellable.add(call)
-    } else {
-      this.#end(call, true, result)
-      return
+      if (call.attached !== undefined || this.options.timeout !== undefined) this.#supervise(call)
+    } else if (isStream(result)) this.#awaitStream(call, result)
+    else this.#end(call, true, result)
+  }
+
+  #awaitStream(call: Call<I>, result: ObservableInput<unknown>): void {
+    // If the handler itself has unsubscribed, what it returned must not begin.
+    const operation = call.attached?.operation
+    if (this.subscriber.closed) return operation?.cancelled()
+    let last: unknown
+    const begin = () =>
+      from(result).subscribe({
+        next: value => {
+          last = value
+        },
+        error: reason => this.#end(call, false, reason),
+        complete: () => this.#end(call, true, last),
+      })
+    const work = operation === undefined ? begin() : operation.again(begin)
+    if (this.subscriber.closed) {
+      work.unsubscribe()
+      operation?.cancelled()
     }
-    if (this.subscriber.closed) return call.operation?.cancelled()
+    if (call.ended || this.subscriber.closed) return
+    call.attach().work = work
+    this.#cancellable.add(call)
+    this.#supervise(call)
+  }
+
+  /** For a call in flight that may expire, or whose cancellation must be published. */
+  #supervise(call: Call<I>): void {
+    const operation = call.attached?.operation
+    if (this.subscriber.closed) return operation?.cancelled()
     // A promise cannot be cancelled, but the operation must still be published as cancelled.
-    if (call.operation !== undefined) this.#cancellable.add(call)
+    if (operation !== undefined) this.#cancellable.add(call)
     const { scheduler, timeout } = this.options
     if (timeout === undefined) return
-    call.timer = scheduler.schedule(() => this.#expire(call), timeout)
+    call.attach().timer = scheduler.schedule(() => this.#expire(call), timeout)
     this.#cancellable.add(call)
   }
 
   #expire(call: Call<I>): void {
     if (call.ended) return
+    const attached = call.attach()
     const error = new HandlerTimeoutError(`${whereOf(call.handed)} was not handled within ${this.options.timeout} ms`)
     try {
-      call.work?.unsubscribe()
+      attached.work?.unsubscribe()
     } catch (teardownError) {
       // Rethrown from a timer, it would end the process.
       error.cause = teardownError
     }
-    call.expired = error
-    call.signal?.abort(error)
+    attached.expired = error
+    attached.signal?.abort(error)
     this.#end(call, false, error)
   }
 
   signalOf(call: Call<I>): AbortSignal {
-    if (call.signal === undefined) {
-      call.signal = new CallSignal(recordsOf(call.handed))
-      if (call.expired !== undefined) call.signal.abort(call.expired)
-      else if (this.subscriber.closed) call.signal.abort(unsubscribed())
-      else if (call.ended) call.signal.release()
+    const attached = call.attach()
+    if (attached.signal === undefined) {
+      attached.signal = new CallSignal(recordsOf(call.handed))
+      if (attached.expired !== undefined) attached.signal.abort(attached.expired)
+      else if (this.subscriber.closed) attached.signal.abort(unsubscribed())
+      else if (call.ended) attached.signal.release()
       else this.#cancellable.add(call)
     }
-    return call.signal.signal
+    return attached.signal.signal
   }
 
   #end(call: Call<I>, done: boolean, result: unknown): void {
-    const { operation } = call
+    const { attached } = call
     // The result of a promise comes too late after a timeout or an unsubscribe.
-    if (call.ended || this.subscriber.closed) return operation?.cancelled()
+    if (call.ended || this.subscriber.closed) return attached?.operation?.cancelled()
     call.ended = true
-    if (call.work !== undefined || call.timer !== undefined || call.signal !== undefined || operation !== undefined) {
-      this.#cancellable.delete(call)
-      call.timer?.unsubscribe()
-      call.signal?.release()
-    }
+    if (attached === undefined) this.#goOn(call, this.#settleAll(call, done, result))
+    else this.#endAttached(attached, call, done, result)
+  }
+
+  #endAttached({ operation, timer, signal }: Attached, call: Call<I>, done: boolean, result: unknown): void {
+    this.#cancellable.delete(call)
+    timer?.unsubscribe()
+    signal?.release()
     if (operation === undefined) this.#goOn(call, this.#settleAll(call, done, result))
     else this.#endTraced(operation, call, done, result)
   }
@@ -383,6 +410,13 @@ export class Handling<I> {
    * settlements. Returns whether all records are acked; undefined if they are to be handled one by one.
    */
   #settleAll(call: Call<I>, done: boolean, result: unknown): boolean | undefined {
+    const { handed } = call
+    if (done && !Array.isArray(handed)) return this.#settle(handed as AnyRecord, true, result)
+    return this.#settleEach(call, done, result)
+  }
+
+  /** A function of its own, so that `#settleAll` is short enough to be inlined. */
+  #settleEach(call: Call<I>, done: boolean, result: unknown): boolean | undefined {
     const { handed } = call
     const failures = done ? undefined : failuresIn(result, recordsOf(handed))
     const reason = failures instanceof TypeError ? failures : result
@@ -467,22 +501,23 @@ export class Handling<I> {
   /** Returns true if the record was acked by this, so that it is completed. */
   #settle(record: AnyRecord, done: boolean, result: unknown): boolean {
     // If the handler failed the record itself, it stays failed. A settlement by another part of the pipeline is reported by the record.
-    if (done && deliveryBehind(record)?.failedByHand) return false
+    const delivery = deliveryBehind(record)
+    if (done && delivery?.failedByHand) return false
     if (!(done ? record.ack() : record.fail(result, failedByHandle))) return false
     this.subscriber.next(
       done ? { record, status: 'acked', value: result } : { record, status: 'failed', reason: result },
     )
     // Only a part of a shared record is acked: the record may still fail because of another part, and be redelivered here.
-    return done && deliveryBehind(record)?.shared !== true
+    return done && delivery?.shared !== true
   }
 
   /** @param acked Whether all of its records are completed by that. */
   #leave(call: Call<I>, acked: boolean): void {
     // Keep the places: records returned to the next subscriber may have to wait behind others there.
     if (this.subscriber.closed) return
-    const { origin } = call
-    if (origin !== undefined) {
-      for (const place of call.within) this.#lanes.leaveAgain(place, this.#start)
+    if (call.earlier !== undefined) {
+      const { call: origin, places } = call.earlier
+      for (const place of places) this.#lanes.leaveAgain(place, this.#start)
       origin.again!.underWay = false
       this.#startAgain(origin)
       return
