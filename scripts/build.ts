@@ -14,6 +14,7 @@ import { bundlePage } from '../src/inspector/page/bundle'
 
 const types = 'dist/types'
 const pageFiles = resolve('src/inspector/page-files.ts')
+const versionFile = resolve('src/cli/version.ts')
 const shebang = /^#!.*\n/
 
 await rm('dist', { recursive: true, force: true })
@@ -106,6 +107,7 @@ function typescriptSources(): Plugin {
     },
     async load(file) {
       if (file === pageFiles) return { code: await pageText(), map: { mappings: '' } }
+      if (file === versionFile) return { code: await versionText(), map: { mappings: '' } }
       const source = await readFile(file, 'utf8')
       const tsconfigRaw = { compilerOptions: { verbatimModuleSyntax: true, target: 'es2022' } }
       return transform(withoutDocComments(source), {
@@ -129,6 +131,12 @@ async function pageText(): Promise<string> {
   return `const files = new Map(${JSON.stringify([...(await bundlePage())])})
 export const pageFiles = () => Promise.resolve(files)
 `
+}
+
+/** Takes the place of `version.ts`. */
+async function versionText(): Promise<string> {
+  const { version } = JSON.parse(await readFile('package.json', 'utf8'))
+  return `export const packageVersion = () => ${JSON.stringify(version)}\n`
 }
 
 /** Stack traces and breakpoints need lines. The place of each word in them would be a quarter of the package. */

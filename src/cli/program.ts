@@ -10,6 +10,7 @@ import { type Output, terminal } from './output.js'
 import { progressOf } from './progress.js'
 import type { SelectionFlags } from './selection.js'
 import { type StallsFlags, stalls } from './stalls.js'
+import { packageVersion } from './version.js'
 import { type WatchFlags, watch } from './watch.js'
 
 interface CommonFlags extends ConnectionFlags {
@@ -76,6 +77,7 @@ function program(process: CommandProcess, output: Output, interrupted: AbortSign
 
   const root = new Command('rxmika')
     .description('Dead letters, lag and stalls of consumer groups that use rxmika or MiKa.')
+    .version(packageVersion(), '-V, --version', 'show the version of the package')
     .exitOverride()
     .configureOutput({
       writeOut: text => void process.stdout.write(text),

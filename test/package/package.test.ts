@@ -22,6 +22,13 @@ describe('the packed package', { timeout: 60_000 }, () => {
     expect(await packed.run(format)).toEqual(toldByProgram)
   })
 
+  it('has a command line that shows the version of the package', async () => {
+    const { version } = JSON.parse(await readFile(join(packed.installed, 'package.json'), 'utf8'))
+    expect(await packed.evaluateFile(join(packed.project, 'node_modules', '.bin', 'rxmika'), ['--version'])).toBe(
+      `${version}\n`,
+    )
+  })
+
   it('exports the same names in both formats', async () => {
     const print = "console.log(Object.keys(rxmika).filter(name => name !== 'default').sort().join())"
     const known = { rxmika: 'createClient', 'rxmika/testing': 'memoryBroker', 'rxmika/inspector': 'inspect' }

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { type Client, type ConsumeRecord, fixed, handle } from 'rxmika'
@@ -318,6 +319,11 @@ it('refuses an invalid duration', async () => {
   expect(err).toContain(
     "--held-for must be a number of seconds, minutes, hours or days (90s, 15m, 2h, 3d) (got 'long')",
   )
+})
+
+it.each(['--version', '-V'])('shows the version of the package with %s', async flag => {
+  const { version } = JSON.parse(await readFile(new URL('../../../package.json', import.meta.url), 'utf8'))
+  expect(await command([flag])).toEqual({ code: 0, out: `${version}\n`, err: '' })
 })
 
 it('is documented by its help', async () => {
