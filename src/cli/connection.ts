@@ -57,6 +57,7 @@ export async function connect(
     { brokers, ...(ssl !== undefined && { ssl }), ...(sasl !== undefined && { sasl }) },
     'rxmika-cli',
     logger,
+    interrupted,
   )
   const stopConnecting = () => admin.close()
   interrupted.addEventListener('abort', stopConnecting)

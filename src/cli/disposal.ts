@@ -3,7 +3,12 @@ import { hostname, userInfo } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
 import { rangesOf } from '../client/finished-work.js'
 import { systemClock } from '../clock.js'
-import type { PartitionRecords, TransactionalProducer } from '../drivers/kafka/transactions/transactional-producer.js'
+import {
+  FencedProducerError,
+  type PartitionRecords,
+  type TransactionalProducer,
+  UnknownCommitError,
+} from '../drivers/kafka/transactions/transactional-producer.js'
 import { partitionOfKey } from '../partitioner.js'
 import { partitionName } from '../place.js'
 import type { EncodableRecord } from '../protocol/records/record-batch-builder.js'
@@ -12,12 +17,13 @@ import { needDlqTopic } from './connection.js'
 import type { Context } from './context.js'
 import { CommandFailure, exitCode } from './failure.js'
 import { grouped } from './grouped.js'
-import { type Letter, type Letters, noGroup } from './letters.js'
+import { groupOf, type Letter, type Letters } from './letters.js'
+import { lettersText, ofGroup } from './letters-text.js'
 import { originalHeaders, type Redriving, retryHeaders } from './redriven-copy.js'
 
 /** The most letters of one transaction. */
 const maxLetters = 1_000
-/** The most bytes of keys, values and headers in one transaction, except that a larger letter is in a transaction of its own. */
+/** The most bytes of keys, values and headers in open transactions, except that a larger letter is in one of its own. */
 const maxBytes = 4 * 1024 * 1024
 /** With a rate there are so many transactions a second. */
 const transactionsPerSecond = 4
@@ -47,72 +53,112 @@ function userName(): string {
   }
 }
 
+/** What became of the letters of a group. */
+export interface Disposed {
+  /** How many this command has completed. */
+  readonly count: number
+  /** How many were pending when it began. */
+  readonly total: number
+  /** Another command has taken over the group: the rest is left to it. */
+  readonly takenOver: FencedProducerError | undefined
+}
+
 /**
- * Completes letters of one group, in one transaction after another. A transaction writes their copies, the notes of the ledger
- * and the audit record. If two do so at once for one group, the later one fences the earlier one, and knows what the
+ * Completes letters, in one transaction after another. A transaction is of one group. It writes the copies, the notes of the
+ * ledger and the audit record. If two do so at once for a group, the later one fences the earlier one, and knows what the
  * earlier one has completed.
  */
 export class Disposing {
+  /** The number of partitions, by topic. */
+  readonly #partitionCounts = new Map<string, number>()
   readonly #counts = new Map<string, number>()
+  readonly #takenOver = new Map<string, FencedProducerError>()
   #turn = 0
 
   constructor(
     readonly context: Context,
     readonly disposal: Disposal,
-    readonly group: string,
   ) {}
 
   /**
-   * Resolves with the number of letters completed. It is less than `total` if others have completed some meanwhile.
+   * Completes the pending letters. Resolves with what became of them, by group.
    *
    * Rejects with a `CommandFailure` if a transaction fails, or if the user interrupts it: the transactions before stay.
    *
-   * @param total How many letters of the group were pending.
    * @param progress Called with the number of letters after each transaction.
    */
-  async run(letters: Letters, total: number, progress: (count: number) => void): Promise<number> {
-    const { interrupted } = this.context
-    const { rate, done } = this.disposal
-    let count = 0
-    let producer: TransactionalProducer | undefined
+  async run(letters: Letters, progress: (count: number) => void): Promise<ReadonlyMap<string, Disposed>> {
+    const { interrupted, connection } = this.context
+    const totals = letters.counts
+    const producers = new Map<string, TransactionalProducer>()
+    const visible = () => Promise.all([...producers.values()].map(producer => producer.visible()))
+    let inDoubt = 0
     try {
-      producer = await this.context.connection.admin.transactional(`rxmika-redrive.${this.group}`)
+      for (const group of totals.keys()) {
+        producers.set(group, await connection.admin.transactional(`rxmika-redrive.${group}`))
+      }
       // Others that did the same are fenced now, so the ledger has everything that they have completed.
       await letters.learnMore()
+      const pending = [...letters.counts.values()].reduce((sum, count) => sum + count, 0)
       const began = systemClock.monotonic()
-      for await (const chunk of chunks(this.#ofGroup(letters), rate)) {
+      for await (const chunk of chunks(letters.pending(), this.disposal.rate)) {
         interrupted.throwIfAborted()
-        await this.#transaction(producer, chunk)
-        count += chunk.length
+        inDoubt = chunk.letters.length
+        await this.#dispose(producers.get(chunk.group)!, chunk)
+        const count = [...this.#counts.values()].reduce((sum, each) => sum + each, 0)
         progress(count)
-        if (rate !== undefined && count < total) {
-          const wait = (count / rate) * 1_000 - (systemClock.monotonic() - began)
-          await pause(Math.max(0, wait), undefined, { signal: interrupted })
-        }
+        if (count < pending) await this.#pace(count, began)
       }
       // What reads next, a replay or another command, has to see the notes.
-      await producer.visible()
-      return count
+      await visible()
     } catch (error) {
-      if (interrupted.aborted) await producer?.visible().catch(() => {})
+      if (interrupted.aborted) await visible().catch(() => {})
       const cause = interrupted.aborted ? interrupted.reason : (error as Error)
-      const message = `${count} of ${total} letters of group '${this.context.connection.names.user(this.group)}' are ${done}, and the rest is untouched: ${cause.message}`
+      const doubt = cause instanceof UnknownCommitError ? `, perhaps ${inDoubt} more` : ''
+      const message = `${this.#done(totals)}${doubt}, and the rest is untouched: ${cause.message}`
       throw new CommandFailure(message, exitCode.failed, { cause })
+    }
+    const disposed = (group: string, total: number): Disposed => {
+      return { count: this.#counts.get(group) ?? 0, total, takenOver: this.#takenOver.get(group) }
+    }
+    return new Map([...totals].map(([group, total]) => [group, disposed(group, total)]))
+  }
+
+  /** `3 of 12 letters of group billing are redriven` */
+  #done(totals: ReadonlyMap<string, number>): string {
+    const { names } = this.context.connection
+    const parts = [...totals].map(([group, total]) => {
+      return `${this.#counts.get(group) ?? 0} of ${lettersText(total)} ${ofGroup(group, names)}`
+    })
+    return `${parts.join(', ')} are ${this.disposal.done}`
+  }
+
+  async #dispose(producer: TransactionalProducer, { group, letters }: Chunk): Promise<void> {
+    if (this.#takenOver.has(group)) return
+    try {
+      await this.#transaction(producer, group, letters)
+      this.#counts.set(group, (this.#counts.get(group) ?? 0) + letters.length)
+    } catch (error) {
+      if (!(error instanceof FencedProducerError)) throw error
+      this.#takenOver.set(group, error)
     }
   }
 
-  async *#ofGroup(letters: Letters): AsyncGenerator<Letter, void, undefined> {
-    for await (const each of letters.pending()) if ((each.letter.group ?? noGroup) === this.group) yield each
+  async #pace(count: number, began: number): Promise<void> {
+    const { rate } = this.disposal
+    if (rate === undefined) return
+    const wait = (count / rate) * 1_000 - (systemClock.monotonic() - began)
+    await pause(Math.max(0, wait), undefined, { signal: this.context.interrupted })
   }
 
-  async #transaction(producer: TransactionalProducer, letters: readonly Letter[]): Promise<void> {
+  async #transaction(producer: TransactionalProducer, group: string, letters: readonly Letter[]): Promise<void> {
     const { done, auditTopic, by } = this.disposal
     const at = systemClock.wall()
     const written = new Writes()
     for (const letter of letters) {
       if (done === 'redriven') await this.#copy(written, letter, { at, by })
     }
-    const notes = this.#notes(letters, at)
+    const notes = this.#notes(group, letters, at)
     const dlqTopic = this.context.connection.names.full(needDlqTopic(this.context.connection))
     for (const note of notes) {
       written.add(dlqTopic, note.partition, ledgerRecord(note, randomUUID()))
@@ -121,7 +167,7 @@ export class Disposing {
       const topic = this.context.connection.names.full(auditTopic)
       const value = JSON.stringify({
         command: done === 'redriven' ? 'dlq redrive' : 'dlq discard',
-        group: this.group,
+        group,
         by,
         at: new Date(at).toISOString(),
         dlqTopic,
@@ -133,7 +179,7 @@ export class Disposing {
         ),
         count: letters.length,
       })
-      const record = { key: Buffer.from(this.group), value: Buffer.from(value), headers: [], timestamp: at }
+      const record = { key: Buffer.from(group), value: Buffer.from(value), headers: [], timestamp: at }
       written.add(topic, partitionOfKey(record.key, await this.#partitions(topic)), record)
     }
     await producer.write(written.all)
@@ -151,19 +197,19 @@ export class Disposing {
     written.add(topic, partition, { key, value, headers, timestamp })
   }
 
-  #notes(letters: readonly Letter[], at: number): LedgerNote[] {
+  #notes(group: string, letters: readonly Letter[], at: number): LedgerNote[] {
     const { done, by } = this.disposal
     return [...grouped(letters, ({ record }) => record.partition)].map(([partition, each]) => {
       const offsets = each.map(({ offset }) => offset).sort((a, b) => a - b)
-      return { group: this.group, done, partition, ranges: rangesOf(offsets), by, at }
+      return { group, done, partition, ranges: rangesOf(offsets), by, at }
     })
   }
 
   async #partitions(topic: string): Promise<number> {
-    let count = this.#counts.get(topic)
+    let count = this.#partitionCounts.get(topic)
     if (count === undefined) {
       count = await this.context.connection.admin.partitionsOf(topic)
-      this.#counts.set(topic, count)
+      this.#partitionCounts.set(topic, count)
     }
     return count
   }
@@ -185,31 +231,40 @@ class Writes {
   }
 }
 
-/** The letters of each transaction. */
+/** The letters of one transaction. */
+interface Chunk {
+  readonly group: string
+  readonly letters: Letter[]
+  bytes: number
+}
+
+/** The letters of one transaction after the other. At most `maxBytes` of letters are kept, except for a larger letter. */
 async function* chunks(
   letters: AsyncIterable<Letter>,
   rate: number | undefined,
-): AsyncGenerator<readonly Letter[], void, undefined> {
+): AsyncGenerator<Chunk, void, undefined> {
   const limit =
     rate === undefined ? maxLetters : Math.min(maxLetters, Math.max(1, Math.floor(rate / transactionsPerSecond)))
-  let chunk: Letter[] = []
+  const open = new Map<string, Chunk>()
   let bytes = 0
-  for await (const letter of letters) {
-    const size = sizeOf(letter.record)
-    if (chunk.length > 0 && bytes + size > maxBytes) {
-      yield chunk
-      chunk = []
-      bytes = 0
-    }
-    chunk.push(letter)
-    bytes += size
-    if (chunk.length === limit) {
-      yield chunk
-      chunk = []
-      bytes = 0
-    }
+  const close = (chunk: Chunk) => {
+    open.delete(chunk.group)
+    bytes -= chunk.bytes
+    return chunk
   }
-  if (chunk.length > 0) yield chunk
+  for await (const letter of letters) {
+    const [group, size] = [groupOf(letter), sizeOf(letter.record)]
+    while (open.size > 0 && bytes + size > maxBytes) {
+      yield close([...open.values()].reduce((one, other) => (other.bytes > one.bytes ? other : one)))
+    }
+    const chunk = open.get(group) ?? { group, letters: [], bytes: 0 }
+    open.set(group, chunk)
+    chunk.letters.push(letter)
+    chunk.bytes += size
+    bytes += size
+    if (chunk.letters.length === limit) yield close(chunk)
+  }
+  for (const chunk of open.values()) yield close(chunk)
 }
 
 function sizeOf({ key, value, headerPairs }: Letter['record']): number {

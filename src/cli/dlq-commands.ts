@@ -4,19 +4,25 @@ import { partitionName } from '../place.js'
 import { confirmed } from './confirmation.js'
 import { type Connection, needDlqTopic } from './connection.js'
 import type { Context } from './context.js'
-import { type Disposal, Disposing, userAtHost } from './disposal.js'
-import { wrongUse } from './failure.js'
-import { type Letter, Letters, noGroup } from './letters.js'
+import { type Disposal, type Disposed, Disposing, userAtHost } from './disposal.js'
+import { CommandFailure, exitCode, wrongUse } from './failure.js'
+import { LetterPlaces } from './letter-places.js'
+import { groupOf, type Letter, Letters } from './letters.js'
+import { lettersText, ofGroup } from './letters-text.js'
 import { hasRetries } from './redriven-copy.js'
 import { positive, Selection, type SelectionFlags } from './selection.js'
 import { isoTime, shortTime } from './time.js'
 
-/** The pending letters, with everything known that completes letters. */
-async function lettersOf({ connection, progress }: Context, flags: SelectionFlags): Promise<Letters> {
+/** The pending letters that the flags select. `seen` is called with each letter that may be pending. */
+async function lettersOf(
+  { connection, progress }: Context,
+  flags: SelectionFlags,
+  seen?: (letter: Letter) => void,
+): Promise<Letters> {
   const letters = new Letters(connection, new Selection(flags, connection.names, systemClock.wall()))
-  progress.begin(`reading the notes on ${needDlqTopic(connection)}`)
+  progress.begin(`reading ${needDlqTopic(connection)}`)
   try {
-    await letters.learn(records => progress.at(records))
+    await letters.learn(records => progress.at(records), seen)
   } finally {
     progress.end()
   }
@@ -29,7 +35,7 @@ async function eachOf(
   letters: Letters,
   take: (letter: Letter) => void,
 ): Promise<void> {
-  progress.begin(`reading ${needDlqTopic(connection)}`)
+  progress.begin(`counting the letters of ${needDlqTopic(connection)}`)
   try {
     for await (const letter of letters.pending(records => progress.at(records))) take(letter)
   } finally {
@@ -48,8 +54,9 @@ export async function list(context: Context, flags: SelectionFlags): Promise<voi
     string,
     { group: string; topic: string; error: string; count: number; oldest: number; newest: number }
   >()
-  await eachOf(context, letters, ({ record, letter }) => {
-    const group = names.user(letter.group ?? noGroup)
+  await eachOf(context, letters, each => {
+    const { record, letter } = each
+    const group = names.user(groupOf(each))
     const topic = names.user(letter.topic)
     const error = letter.errorName ?? ''
     const at = letter.failedAt ?? record.timestamp
@@ -101,7 +108,8 @@ export async function show(context: Context, flags: ShowFlags): Promise<void> {
   const encode = encodings[flags.value ?? 'text']
   const letters = await lettersOf(context, flags)
   let isFirst = true
-  for await (const { record, letter } of letters.pending()) {
+  const inOrder = flags.limit !== undefined
+  for await (const { record, letter } of letters.pending(undefined, inOrder)) {
     await output.caughtUp()
     if (!output.isRead) return
     const place = placeOf(record, connection)
@@ -164,23 +172,24 @@ function common({ rate, by, auditTopic }: DisposalFlags) {
 
 /** Pending letters, as they are before the command does anything. */
 interface Plan {
-  /** How many, by full name of the group. */
-  readonly groups: ReadonlyMap<string, number>
+  readonly letters: Letters
   /** How many cannot be redriven to the retry topic, and where the first of them are. */
   readonly unretriable: number
   readonly examples: readonly string[]
 }
 
-async function planOf(context: Context, letters: Letters): Promise<Plan> {
-  const groups = new Map<string, number>()
+async function planOf(context: Context, flags: SelectionFlags): Promise<Plan> {
+  const foreign = new LetterPlaces()
+  const letters = await lettersOf(context, flags, each => {
+    if (!hasRetries(each)) foreign.add(groupOf(each), each.record.partition, each.offset)
+  })
   const examples: string[] = []
   let unretriable = 0
-  await eachOf(context, letters, each => {
-    const group = each.letter.group ?? noGroup
-    groups.set(group, (groups.get(group) ?? 0) + 1)
-    if (!hasRetries(each) && unretriable++ < 3) examples.push(placeOf(each.record, context.connection))
-  })
-  return { groups, unretriable, examples }
+  for (const { group, partition, offset } of foreign) {
+    if (!letters.isPending(group, partition, offset)) continue
+    if (unretriable++ < 3) examples.push(placeOf({ partition, offset }, context.connection))
+  }
+  return { letters, unretriable, examples }
 }
 
 async function dispose(context: Context, flags: DisposalFlags, disposal: Disposal): Promise<void> {
@@ -188,8 +197,8 @@ async function dispose(context: Context, flags: DisposalFlags, disposal: Disposa
   const { names } = connection
   if (disposal.to === 'retry') await checkTopic(context, '--retry-topic', connection.retryTopic!)
   if (disposal.auditTopic !== undefined) await checkTopic(context, '--audit-topic', disposal.auditTopic)
-  const letters = await lettersOf(context, flags)
-  const { groups, unretriable, examples } = await planOf(context, letters)
+  const { letters, unretriable, examples } = await planOf(context, flags)
+  const groups = letters.counts
   if (disposal.to === 'retry' && unretriable > 0) {
     throw wrongUse(
       `${lettersText(unretriable)} (${examples.join(', ')}) cannot be redriven to a retry topic, because neither this library nor MiKa wrote them. Choose others by --group or --offsets, or use --to original`,
@@ -202,34 +211,42 @@ async function dispose(context: Context, flags: DisposalFlags, disposal: Disposa
       : disposal.to === 'retry'
         ? ` to ${connection.retryTopic}`
         : ' to their original topics'
-  const named = (group: string) => (group === noGroup ? 'without a group' : `of group ${names.user(group)}`)
   for (const [group, count] of groups) {
     if (json && flags.dryRun === true) {
       output.json({ group: names.user(group), [done]: 0, pending: count, dryRun: true })
     } else {
-      output.note(
-        `${lettersText(count)} ${named(group)} ${flags.dryRun === true ? 'would' : 'will'} be ${done}${where}`,
-      )
+      const will = flags.dryRun === true ? 'would' : 'will'
+      output.note(`${lettersText(count)} ${ofGroup(group, names)} ${will} be ${done}${where}`)
     }
   }
   if (groups.size === 0 && !json) output.note(nothingPending)
   if (groups.size === 0 || flags.dryRun === true) return
   if (flags.yes !== true) await confirmed('Go on?', context)
-  for (const [group, total] of groups) {
-    progress.begin(done === 'redriven' ? 'redriving' : 'discarding', total)
-    let count = 0
-    try {
-      count = await new Disposing(context, disposal, group).run(letters, total, completed => progress.at(completed))
-    } finally {
-      progress.end()
-    }
+  const total = [...groups.values()].reduce((sum, count) => sum + count, 0)
+  progress.begin(done === 'redriven' ? 'redriving' : 'discarding', total)
+  let disposed: ReadonlyMap<string, Disposed>
+  try {
+    disposed = await new Disposing(context, disposal).run(letters, completed => progress.at(completed))
+  } finally {
+    progress.end()
+  }
+  for (const [group, { count, total, takenOver }] of disposed) {
+    if (takenOver !== undefined) continue
     const skipped = total - count
     if (json) output.json({ group: names.user(group), [done]: count, skipped })
     else {
       const rest = skipped === 0 ? '' : `; ${skipped} were completed by others meanwhile`
-      output.line(`${lettersText(count)} ${named(group)} ${done}${where}${rest}`)
+      output.line(`${lettersText(count)} ${ofGroup(group, names)} ${done}${where}${rest}`)
     }
   }
+  const lost = [...disposed].flatMap(([group, { count, total, takenOver }]) =>
+    takenOver === undefined
+      ? []
+      : [
+          `${count} of ${lettersText(total)} ${ofGroup(group, names)} are ${done}, and the rest is left to another command: ${takenOver.message}`,
+        ],
+  )
+  if (lost.length > 0) throw new CommandFailure(lost.join('\n'), exitCode.failed)
 }
 
 async function checkTopic({ connection: { admin, names } }: Context, flag: string, topic: string): Promise<void> {
@@ -245,11 +262,10 @@ async function checkTopic({ connection: { admin, names } }: Context, flag: strin
 
 const nothingPending = 'no pending dead letters'
 
-function lettersText(count: number): string {
-  return `${count} letter${count === 1 ? '' : 's'}`
-}
-
-function placeOf({ partition, offset }: Letter['record'], connection: Connection): string {
+function placeOf(
+  { partition, offset }: { readonly partition: number; readonly offset: number | bigint },
+  connection: Connection,
+): string {
   return `${partitionName({ topic: needDlqTopic(connection), partition })}@${offset}`
 }
 

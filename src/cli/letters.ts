@@ -1,8 +1,9 @@
 import { decodeFinished } from '../client/finished-work.js'
 import type { ReadRecord } from '../read-record.js'
 import { type DeadLetter, deadLetterOf } from '../retry/dead-letter-of.js'
-import { DlqLedger, isLedgerRecord, ledgerNoteOf } from '../retry/dlq-ledger.js'
+import { isLedgerRecord, ledgerNoteOf } from '../retry/dlq-ledger.js'
 import { type Connection, needDlqTopic } from './connection.js'
+import { LetterPlaces } from './letter-places.js'
 import type { Selection } from './selection.js'
 
 /** A record of the DLQ topic, and what its headers say. */
@@ -15,24 +16,23 @@ export interface Letter {
 /** The group of letters that name none in their headers, in the ledger too. No group replays them. */
 export const noGroup = ''
 
-/** Whether a group has completed the record at this place of the DLQ topic. */
-type IsCompleted = (partition: number, offset: number) => boolean
+/** The group that completes a letter. */
+export function groupOf({ letter: { group = noGroup } }: Letter): string {
+  return group
+}
 
 /**
- * The pending letters of the DLQ topic: neither this command line has completed them, as its notes in the ledger say, nor a
- * replay of their group, as its committed positions say.
+ * The pending letters of the DLQ topic that a selection takes: neither this command line has completed them, as its notes in
+ * the ledger say, nor a replay of their group, as its committed positions say.
  *
- * A note stands behind the letters that it names, so the topic is read twice: once for the notes, and once for the letters.
- * Letters are not kept. Memory grows with the ranges of offsets that notes name, and not with the number of letters.
+ * A note stands behind the letters that it names, so whether a letter is pending is known only when its partition was read to
+ * the end. So `learn` reads the topic once and keeps the places of letters, and `pending` reads the letters at these places.
  */
 export class Letters {
-  readonly #ledgers = new Map<string, DlqLedger>()
-  readonly #replayed = new Map<string, Promise<IsCompleted>>()
+  readonly #places = new LetterPlaces()
   readonly #dlqTopic: string
   /** By partition, the next offset to read notes from. */
   readonly #next = new Map<number, bigint>()
-  /** By partition, the offset that letters are read up to: all notes on letters below it are known. */
-  #ends: ReadonlyMap<number, bigint> = new Map()
 
   /** Call `learn` before anything else. */
   constructor(
@@ -42,64 +42,88 @@ export class Letters {
     this.#dlqTopic = needDlqTopic(connection)
   }
 
+  /** How many letters are pending, by full name of their group. Groups without one are left out. */
+  get counts(): ReadonlyMap<string, number> {
+    return this.#places.counts
+  }
+
+  /** Whether the letter of this group at this place is pending. */
+  isPending(group: string, partition: number, offset: number): boolean {
+    return this.#places.groupAt(partition, offset) === group
+  }
+
   /**
-   * Reads all notes of the ledger. Letters behind the present end of the topic are not pending for this object.
+   * Reads the topic: which letters there are, and which of them are completed. Letters that are written later are not pending
+   * for this object.
    *
    * Rejects with a `ConfigurationError` if the DLQ topic does not exist.
+   *
+   * @param seen Called with each letter that the selection takes. Those that notes further on name are completed.
    */
-  async learn(progress: (records: number) => void): Promise<void> {
-    await this.#partitions()
+  async learn(progress: (records: number) => void, seen: (letter: Letter) => void = () => {}): Promise<void> {
+    const { admin, client, names } = this.connection
+    await admin.partitionsOf(names.full(this.#dlqTopic))
     let records = 0
-    for await (const record of this.connection.client.read(this.#dlqTopic)) {
+    for await (const record of client.read(this.#dlqTopic)) {
       progress(++records)
       this.#note(record)
+      const letter = this.#letterOf(record)
+      if (letter === undefined) continue
+      this.#places.add(groupOf(letter), record.partition, letter.offset)
+      seen(letter)
     }
-    this.#ends = new Map(this.#next)
+    await this.#learnReplays()
+    this.#places.keepFirst(this.selection.limit)
   }
 
-  /** Reads the notes and the positions of replays that were written since. */
+  /** Reads the notes and the positions of replays that were written since: what they name is not pending any more. */
   async learnMore(): Promise<void> {
-    this.#replayed.clear()
-    const from = new Map((await this.#partitions()).map(partition => [partition, this.#next.get(partition) ?? 0n]))
-    for await (const record of this.connection.client.read(this.#dlqTopic, { from })) this.#note(record)
+    const partitions = [...this.#places.bounds.keys()]
+    const from = new Map(partitions.map(partition => [partition, this.#next.get(partition)!]))
+    if (from.size > 0) {
+      for await (const record of this.connection.client.read(this.#dlqTopic, { from })) this.#note(record)
+    }
+    await this.#learnReplays()
   }
 
   /**
-   * Emits the pending letters that the selection takes. A partition's letters come in the order of their offsets.
+   * Emits the pending letters, those of a partition in the order of their offsets. Reads from the first one to the last one.
+   * Letters that retention has deleted meanwhile are left out.
    *
-   * With a limit, it reads one partition after the other, so that each call emits the same letters. Once the limit is reached,
-   * later calls emit none beyond it, even if letters before it were completed meanwhile.
+   * @param inOrder Reads one partition after the other.
    */
-  async *pending(progress: (records: number) => void = () => {}): AsyncGenerator<Letter, void, undefined> {
-    const { limit } = this.selection
-    const ends = this.#ends
-    let [records, found] = [0, 0]
-    for await (const record of this.#records(Number.isFinite(limit))) {
+  async *pending(progress: (records: number) => void = () => {}, inOrder = false): AsyncGenerator<Letter, void> {
+    const bounds = this.#places.bounds
+    let left = [...this.counts.values()].reduce((sum, count) => sum + count, 0)
+    let records = 0
+    for await (const record of this.#records(bounds, inOrder)) {
       progress(++records)
-      const letter = record.offset < (ends.get(record.partition) ?? 0n) ? this.#letterOf(record) : undefined
-      if (letter === undefined || (await this.#isDone(letter))) continue
-      if (++found === limit) this.#ends = endsAfter(ends, record)
+      const group = this.#places.groupAt(record.partition, Number(record.offset))
+      const letter = group === undefined ? undefined : this.#letterOf(record)
+      if (letter === undefined || groupOf(letter) !== group) continue
       yield letter
-      if (found === limit) return
+      if (--left === 0) return
     }
   }
 
-  async *#records(inOrder: boolean): AsyncGenerator<ReadRecord, void, undefined> {
+  async *#records(bounds: LetterPlaces['bounds'], inOrder: boolean): AsyncGenerator<ReadRecord, void> {
     const { client } = this.connection
-    if (!inOrder) yield* client.read(this.#dlqTopic)
-    else
-      for (const partition of await this.#partitions()) yield* client.read(this.#dlqTopic, { partitions: [partition] })
-  }
-
-  async #partitions(): Promise<number[]> {
-    const { admin, names } = this.connection
-    return [...Array(await admin.partitionsOf(names.full(this.#dlqTopic))).keys()]
+    const from = [...bounds].map(([partition, { first }]) => [partition, BigInt(first)] as const)
+    if (from.length === 0) return
+    if (!inOrder) return yield* client.read(this.#dlqTopic, { from: new Map(from) })
+    for (const each of from) {
+      for await (const record of client.read(this.#dlqTopic, { from: new Map([each]) })) {
+        yield record
+        if (Number(record.offset) >= bounds.get(record.partition)!.last) break
+      }
+    }
   }
 
   #note(record: ReadRecord): void {
     this.#next.set(record.partition, record.offset + 1n)
     const note = ledgerNoteOf(record)
-    if (note !== undefined && note.partition === record.partition) this.#ledgerOf(note.group).add(note)
+    if (note === undefined || note.partition !== record.partition) return
+    for (const [first, last] of note.ranges) this.#places.remove(note.group, note.partition, first, last)
   }
 
   #letterOf(record: ReadRecord): Letter | undefined {
@@ -112,49 +136,19 @@ export class Letters {
     return this.selection.takes(letter, { partition, offset, timestamp }) ? { record, offset, letter } : undefined
   }
 
-  #ledgerOf(group: string): DlqLedger {
-    let ledger = this.#ledgers.get(group)
-    if (ledger === undefined) {
-      ledger = new DlqLedger(group)
-      this.#ledgers.set(group, ledger)
-    }
-    return ledger
-  }
-
-  async #isDone({ record, offset, letter: { group = noGroup } }: Letter): Promise<boolean> {
-    if (this.#ledgerOf(group).has(record.partition, offset)) return true
-    if (group === noGroup) return false
-    let replayed = this.#replayed.get(group)
-    if (replayed === undefined) {
-      replayed = this.#replayedBy(group)
-      this.#replayed.set(group, replayed)
-    }
-    return (await replayed)(record.partition, offset)
-  }
-
-  /** The records of the DLQ topic that the group has completed by its replays. */
-  async #replayedBy(group: string): Promise<IsCompleted> {
+  /** Removes what groups have completed by their replays. */
+  async #learnReplays(): Promise<void> {
     const { admin, names } = this.connection
-    const done = new Map<number, { readonly below: number; readonly ledger: DlqLedger }>()
-    for (const { topic, partition, committed, metadata } of await admin.positions(group)) {
-      if (topic !== names.full(this.#dlqTopic)) continue
-      const ledger = new DlqLedger(group)
-      const ranges = decodeFinished(committed, metadata)
-      ledger.add({ group, done: 'redriven', partition, ranges, by: '', at: 0 })
-      done.set(partition, { below: committed, ledger })
-    }
-    return (partition, offset) => {
-      const of = done.get(partition)
-      return of !== undefined && (offset < of.below || of.ledger.has(partition, offset))
+    const dlqTopic = names.full(this.#dlqTopic)
+    for (const group of this.counts.keys()) {
+      if (group === noGroup) continue
+      for (const { topic, partition, committed, metadata } of await admin.positions(group)) {
+        if (topic !== dlqTopic) continue
+        const ranges = decodeFinished(committed, metadata)
+        for (const [first, last] of [[0, committed - 1] as const, ...ranges]) {
+          this.#places.remove(group, partition, first, last)
+        }
+      }
     }
   }
-}
-
-/** The ends that leave out everything behind `last`, in the order of partitions and offsets. */
-function endsAfter(ends: ReadonlyMap<number, bigint>, last: ReadRecord): Map<number, bigint> {
-  return new Map(
-    [...ends]
-      .filter(([partition]) => partition <= last.partition)
-      .map(([partition, end]) => [partition, partition === last.partition ? last.offset + 1n : end]),
-  )
 }

@@ -212,7 +212,7 @@ describeKafka('the command line', () => {
       const { code, err } = await redriving.ended
       expect(code).toBe(1)
       const found =
-        /(\d+) of 12 letters of group 'billing-\w+' are redriven, and the rest is untouched: interrupted by SIGINT/.exec(
+        /(\d+) of 12 letters of group billing-\w+ are redriven, and the rest is untouched: interrupted by SIGINT/.exec(
           err,
         )
       const done = Number(found?.[1])

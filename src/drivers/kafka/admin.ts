@@ -10,6 +10,7 @@ import { ProtocolFailure } from './cluster/protocol-failure.js'
 import type { KafkaOptions } from './driver.js'
 import { refusedConnection } from './fatal-error.js'
 import { GroupOffsets } from './membership/offsets.js'
+import { patiently } from './patiently.js'
 import { LeaderlessError, latest, offsetsAt } from './positions/list-offsets.js'
 import { unsealIdentity } from './positions/log-identity.js'
 import { PartitionMap, type TopicPartition } from './topic-partition.js'
@@ -19,6 +20,8 @@ import { RefusedConnectionError, UnsupportedRequestError } from './transport/fai
 import { Transport } from './transport/transport.js'
 
 const connectAgain = 300
+/** How long a question is repeated whose answer is that a broker does not know yet, ms. */
+const patience = 5_000
 
 /** The committed position of a group in one partition. */
 export interface GroupPosition extends TopicPartition {
@@ -35,7 +38,13 @@ export class KafkaAdmin {
   readonly #cluster: Cluster
   #lastFailure: Error | undefined
 
-  constructor({ brokers, ssl, sasl }: KafkaOptions, clientId: string, logger: Logger) {
+  /** @param interrupted Ends the repetition of questions. What is written is written to its end. */
+  constructor(
+    { brokers, ssl, sasl }: KafkaOptions,
+    clientId: string,
+    logger: Logger,
+    readonly interrupted: AbortSignal,
+  ) {
     const bootstrap = brokers.map(parseAddress)
     this.#transport = new Transport(
       { clientId, clock: systemClock, logger, ...(ssl !== undefined && { ssl }), ...(sasl !== undefined && { sasl }) },
@@ -88,7 +97,7 @@ export class KafkaAdmin {
   /** All positions that a group of the classic or the consumer protocol has committed. */
   async positions(group: string): Promise<readonly GroupPosition[]> {
     const offsets = new GroupOffsets(new Coordinator(this.#cluster, group))
-    const positions = await offsets.committed('all', () => undefined)
+    const positions = await this.#patiently(() => offsets.committed('all', () => undefined))
     return [...positions.entries()].map(([place, { offset, metadata }]) => {
       return { ...place, committed: offset, metadata: unsealIdentity(metadata).metadata }
     })
@@ -98,7 +107,11 @@ export class KafkaAdmin {
    * The positions of a share group (KIP-932): the first offset of each partition that is not acknowledged. Undefined if there
    * is no such share group, or the brokers do not support them.
    */
-  async sharePositions(group: string): Promise<readonly GroupPosition[] | undefined> {
+  sharePositions(group: string): Promise<readonly GroupPosition[] | undefined> {
+    return this.#patiently(() => this.#sharePositions(group))
+  }
+
+  async #sharePositions(group: string): Promise<readonly GroupPosition[] | undefined> {
     const coordinator = new Coordinator(this.#cluster, group)
     try {
       const { groups } = await coordinator.ask(describeShareGroupOffsets, {
@@ -122,7 +135,11 @@ export class KafkaAdmin {
   }
 
   /** The end offsets of these partitions, for read committed. Partitions without a leader are left out. */
-  async ends(partitions: readonly TopicPartition[]): Promise<PartitionMap<number>> {
+  ends(partitions: readonly TopicPartition[]): Promise<PartitionMap<number>> {
+    return this.#patiently(() => this.#ends(partitions))
+  }
+
+  async #ends(partitions: readonly TopicPartition[]): Promise<PartitionMap<number>> {
     const topics = [...new Set(partitions.map(({ topic }) => topic))]
     const stop = this.#cluster.watch(topics)
     try {
@@ -143,6 +160,10 @@ export class KafkaAdmin {
   /** Makes a transactional producer. It fences any other producer with the same id. */
   transactional(transactionalId: string): Promise<TransactionalProducer> {
     return TransactionalProducer.open(this.#cluster, transactionalId)
+  }
+
+  #patiently<T>(question: () => Promise<T>): Promise<T> {
+    return patiently(question, { clock: systemClock, patience, ended: this.interrupted })
   }
 
   close(): void {

@@ -13,19 +13,16 @@ import {
 } from '../../../protocol/records/record-batch-builder.js'
 import { sealed } from '../../../protocol/records/record-batch-encoder.js'
 import type { AnyMessage, RequestOf, ResponseOf } from '../../../protocol/schema/message.js'
-import { Backoff } from '../backoff.js'
 import { type Cluster, requestTimeout } from '../cluster/cluster.js'
 import { Coordinator } from '../cluster/coordinator.js'
 import { ProtocolFailure } from '../cluster/protocol-failure.js'
+import { patiently } from '../patiently.js'
 import { byTopic, PartitionMap, type TopicPartition } from '../topic-partition.js'
-import { UnansweredError } from '../transport/failures.js'
 
 /** The coordinator aborts a transaction that was not ended after this time, ms. */
 const transactionTimeout = 60_000
 /** How long one step is retried, ms. */
 const patience = 30_000
-const firstPause = 50
-const maxPause = 1_000
 /** How long a leader may wait for its replicas, ms. */
 const acknowledgementTimeout = 10_000
 /** By default brokers accept batches of up to 1 MiB (`max.message.bytes`). */
@@ -41,6 +38,9 @@ export interface PartitionRecords extends TopicPartition {
 
 /** Another producer has begun with the same transactional id. What this one had not committed is aborted. */
 export class FencedProducerError extends PublishError {}
+
+/** A commit was requested and not confirmed: the transaction may be committed, or it will be aborted. */
+export class UnknownCommitError extends PublishError {}
 
 /**
  * Writes to several partitions, in one transaction after another (KIP-98). If two producers have the same transactional id,
@@ -110,7 +110,13 @@ export class TransactionalProducer {
       await this.#end(false).catch(() => {})
       throw error
     }
-    await this.#end(true)
+    try {
+      await this.#end(true)
+    } catch (error) {
+      if (error instanceof FencedProducerError) throw error
+      const { message, cause } = error as Error
+      throw new UnknownCommitError(message, { cause, retriable: false })
+    }
   }
 
   async #addPartitions(partitions: readonly TopicPartition[]): Promise<void> {
@@ -207,18 +213,15 @@ export class TransactionalProducer {
 
   /** Retries a step until it returns 0, is refused for good, or its time is over. */
   async #tried(what: string, step: () => Promise<number>): Promise<void> {
+    const checked = async () => {
+      const code = await step()
+      if (code !== 0) throw new ProtocolFailure(kafkaError(code), what)
+    }
     const { clock, ended } = this.cluster
-    const until = clock.monotonic() + patience
-    const backoff = new Backoff(firstPause, maxPause)
-    for (;;) {
-      const failure = await step().then(
-        code => (code === 0 ? undefined : new ProtocolFailure(kafkaError(code), what)),
-        (error: Error) => error,
-      )
-      if (failure === undefined) return
-      if (!passes(failure) || clock.monotonic() > until || ended.aborted) throw this.#error(what, failure)
-      backoff.failed()
-      await backoff.wait(ended)
+    try {
+      await patiently(checked, { clock, ended, patience })
+    } catch (error) {
+      throw this.#error(what, error as Error)
     }
   }
 
@@ -240,13 +243,6 @@ export class TransactionalProducer {
 
 function isFencing({ name }: KafkaError): boolean {
   return name === 'PRODUCER_FENCED' || name === 'INVALID_PRODUCER_EPOCH'
-}
-
-/** Whether a retry may help. */
-function passes(failure: Error): boolean {
-  if (!(failure instanceof ProtocolFailure)) return failure instanceof UnansweredError || !('code' in failure)
-  const { error } = failure
-  return error.has('retriable') || error.has('coordinatorMoved') || error.has('staleMetadata')
 }
 
 /** The most specific codes come first. */
