@@ -10,6 +10,14 @@ const maxSilence = 10_000
 const maxMessageLength = 16 * 1024 * 1024
 const messagesVersion: Identity['version'] = 1
 
+/** Nothing answers at the address, the connection broke, or there is no room for one more viewer: later there may be. */
+export class UnreachableError extends CommandFailure {
+  constructor(message: string, options?: { readonly cause?: unknown }) {
+    super(message, exitCode.failed, options)
+    this.name = 'UnreachableError'
+  }
+}
+
 /** The inspector of a running process, as `inspect(client)` serves it. */
 export class Inspected {
   readonly #url: URL
@@ -51,7 +59,8 @@ export class Inspected {
    * The messages of `/events`: a snapshot, and then frames. Ends when the inspector ends the connection, and when
    * `interrupted` is aborted.
    *
-   * Throws a `CommandFailure` if nothing listens there, if the answer is not an inspector's, or if the connection breaks.
+   * Throws an `UnreachableError` if nothing listens there or if the connection breaks, and another `CommandFailure` if the answer
+   * is not an inspector's.
    */
   async *messages(interrupted: AbortSignal): AsyncGenerator<Message, void, undefined> {
     const response = await this.#get('/events', 'text/event-stream', interrupted)
@@ -74,7 +83,7 @@ export class Inspected {
       if (interrupted.aborted) return
       if (error instanceof CommandFailure) throw error
       const message = `the connection to ${this.url} broke: ${(error as Error).message}; the process may have ended`
-      throw new CommandFailure(message, exitCode.failed, { cause: error })
+      throw new UnreachableError(message, { cause: error })
     } finally {
       response.destroy()
     }
@@ -112,7 +121,8 @@ export class Inspected {
       statusCode === 403
         ? '. Use the address that inspect() returned; a port that is forwarded must keep its number'
         : ''
-    throw new CommandFailure(`${this.url} refuses: ${refusal}${advice}`, exitCode.failed)
+    const message = `${this.url} refuses: ${refusal}${advice}`
+    throw statusCode === 503 ? new UnreachableError(message) : new CommandFailure(message, exitCode.failed)
   }
 
   #answer(path: string, interrupted: AbortSignal): Promise<IncomingMessage> {
@@ -128,17 +138,19 @@ export class Inspected {
       })
       request.on('error', (error: NodeJS.ErrnoException) => {
         if (interrupted.aborted) return reject(interrupted.reason)
-        reject(new CommandFailure(this.#unreachable(error), exitCode.failed, { cause: error }))
+        reject(this.#unreachable(error))
       })
     })
   }
 
-  #unreachable({ code, message }: NodeJS.ErrnoException): string {
+  #unreachable(cause: NodeJS.ErrnoException): CommandFailure {
+    const { code, message } = cause
     if (code === 'ECONNREFUSED') {
-      return `nothing listens at ${this.url}: is the process running, and does it call inspect(client, { port: ${this.#url.port || 80} })?`
+      const question = `is the process running, and does it call inspect(client, { port: ${this.#url.port || 80} })?`
+      return new UnreachableError(`nothing listens at ${this.url}: ${question}`, { cause })
     }
-    if (code?.startsWith('HPE_') === true) return this.#stranger(`it does not speak HTTP (${message})`).message
-    return `${this.url} cannot be reached: ${message || code}`
+    if (code?.startsWith('HPE_') === true) return this.#stranger(`it does not speak HTTP (${message})`)
+    return new UnreachableError(`${this.url} cannot be reached: ${message || code}`, { cause })
   }
 
   #stranger(why: string): CommandFailure {

@@ -127,6 +127,10 @@ function program(process: CommandProcess, output: Output, interrupted: AbortSign
       'show what happens in a running process, live, until Ctrl-C: held records, failures, rebalances, errors',
     )
     .option('--held-for <time>', 'show records that hold a position back for at least this time', '2s')
+    .option(
+      '--no-reconnect',
+      'end when the client closes or the connection is cut, instead of waiting for the next process',
+    )
     .option(...jsonOption)
     .action(alone<WatchFlags>((context, flags, url) => watch(context, url, flags)))
   return root

@@ -1,50 +1,94 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { systemClock } from '../clock.js'
 import type { Happening, Message, StallState, Standing } from '../inspector/messages.js'
 import type { Surroundings } from './context.js'
 import { CommandFailure, exitCode } from './failure.js'
-import { Inspected } from './inspected.js'
+import { Inspected, UnreachableError } from './inspected.js'
 import type { Output } from './output.js'
 import { clientLine, stallText } from './stalls.js'
 import { clockTime, duration } from './time.js'
 
+/** ms between two attempts to reach a process again. */
+const againEvery = 500
+
 export interface WatchFlags {
   readonly heldFor?: string
+  /** False: ends when the connection does. */
+  readonly reconnect?: boolean
 }
 
 /**
  * Shows what happens in a running process, live: retries, dead letters, rebalances, errors, and positions that are held back.
- * Ends when the user interrupts it, or the client closes.
+ * Ends when the user interrupts it. If the process ends or the connection is cut, it says so once, and connects again as soon
+ * as there is an inspector at the address.
  */
 export async function watch(
   surroundings: Surroundings,
   address: string,
-  { heldFor = '2s' }: WatchFlags,
+  { heldFor = '2s', reconnect = true }: WatchFlags,
 ): Promise<void> {
   const { output, json, interrupted } = surroundings
   const inspected = new Inspected(address)
   const telling = json ? documents(output) : lines(output)
   const held = new HeldBack(duration('--held-for', heldFor))
-  let state: Standing['state'] | undefined
-  for await (const message of inspected.messages(interrupted)) {
-    const standing = message.type === 'snapshot' ? message : message.standing
-    if (message.type === 'snapshot') telling.client(message)
-    else {
-      for (const happening of message.happenings) telling.happening(happening)
-      if (message.more > 0 || message.missed > 0) telling.missed(message)
+  let last: Watched | undefined
+  let isLost = false
+  while (output.isRead && !interrupted.aborted) {
+    let why: CommandFailure
+    try {
+      for await (const message of inspected.messages(interrupted)) {
+        isLost = false
+        const standing = message.type === 'snapshot' ? message : message.standing
+        if (message.type === 'snapshot') {
+          if (last?.since !== message.since || last.pid !== message.identity.pid) held.clear()
+          else telling.unseen(happenedSince(last, message), message.at)
+          last = { since: message.since, pid: message.identity.pid, standing: message }
+          telling.client(message)
+        } else {
+          for (const happening of message.happenings) telling.happening(happening)
+          if (message.more > 0 || message.missed > 0) telling.missed(message)
+        }
+        if (standing !== null) {
+          last = { ...last!, standing }
+          const { begun, ended } = held.changes(standing.stalls, message.at)
+          // A closed client holds nothing, and has released nothing.
+          if (standing.state !== 'closed') for (const stall of ended) telling.released(stall, message.at)
+          for (const stall of begun) telling.held(stall, message.at)
+        }
+        await output.caughtUp()
+        if (!output.isRead) return
+      }
+      const isClosed = last?.standing.state === 'closed'
+      if (isClosed && !reconnect && !interrupted.aborted) return output.note('the client has closed')
+      why = new CommandFailure(
+        isClosed ? 'the client has closed' : `${inspected.url} has ended the connection: the inspector was closed`,
+        exitCode.failed,
+      )
+    } catch (error) {
+      if (!(error instanceof UnreachableError)) throw error
+      why = error
     }
-    if (standing !== null) {
-      state = standing.state
-      const { begun, ended } = held.changes(standing.stalls, message.at)
-      // A closed client holds nothing, and has released nothing.
-      if (state !== 'closed') for (const stall of ended) telling.released(stall, message.at)
-      for (const stall of begun) telling.held(stall, message.at)
-    }
+    if (interrupted.aborted) return
+    // What was never reached may be a mistake in the address.
+    if (!reconnect || last === undefined) throw why
+    if (!isLost) telling.lost(why.message, systemClock.wall())
+    isLost = true
     await output.caughtUp()
-    if (!output.isRead) return
+    await pause(againEvery, undefined, { signal: interrupted }).catch(() => {})
   }
-  if (interrupted.aborted) return
-  const message = `${inspected.url} has ended the connection: the inspector was closed`
-  if (state !== 'closed') throw new CommandFailure(message, exitCode.failed)
-  if (!json) output.note('the client has closed')
+}
+
+/** What is known of the process that was reached last. */
+interface Watched {
+  /** When `inspect` was called. */
+  readonly since: number
+  readonly pid: number
+  readonly standing: Standing
+}
+
+/** How much happened, by the same inspector, while the connection was cut. */
+function happenedSince({ standing: { happened: before } }: Watched, { happened: now }: Standing): number {
+  return now.deadLetters - before.deadLetters + (now.errors - before.errors) + (now.rebalances - before.rebalances)
 }
 
 /** The first held record of each partition, once it has been held for some time. */
@@ -53,6 +97,11 @@ class HeldBack {
 
   /** @param atLeast Records that are held for less are in ordinary progress, ms. */
   constructor(readonly atLeast: number) {}
+
+  /** Another process holds other records. */
+  clear(): void {
+    this.#known.clear()
+  }
 
   /** What has changed since the last call. */
   changes(stalls: readonly StallState[], now: number) {
@@ -81,6 +130,9 @@ interface Telling {
   held(stall: StallState, at: number): void
   released(stall: StallState, at: number): void
   missed(frame: Frame): void
+  /** @param count Dead letters, errors and rebalances while the connection was cut. */
+  unseen(count: number, at: number): void
+  lost(why: string, at: number): void
 }
 
 function documents(output: Output): Telling {
@@ -91,6 +143,10 @@ function documents(output: Output): Telling {
     held: (stall, at) => output.json({ type: 'held', at, ...stall }),
     released: ({ place, why }, at) => output.json({ type: 'released', at, place, why }),
     missed: ({ at, more, missed }) => output.json({ type: 'missed', at, events: more, frames: missed }),
+    unseen: (count, at) => {
+      if (count > 0) output.json({ type: 'missed', at, events: count, frames: 0 })
+    },
+    lost: (why, at) => output.json({ type: 'unreachable', at, why }),
   }
 }
 
@@ -113,5 +169,10 @@ function lines(output: Output): Telling {
       if (more > 0) line(at, 'missed', `${more} more events within 250 ms`)
       if (missed > 0) line(at, 'missed', `${missed} messages of the inspector: its reader was too slow`)
     },
+    unseen(count, at) {
+      const text = `${count} dead letters, errors and rebalances while the connection was cut`
+      if (count > 0) line(at, 'missed', text)
+    },
+    lost: (why, at) => line(at, 'unreachable', why, 'trying again until Ctrl-C'),
   }
 }

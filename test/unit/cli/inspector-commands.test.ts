@@ -1,7 +1,8 @@
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer, get, type RequestListener, type Server } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
+import { filter, firstValueFrom } from 'rxjs'
 import { type Client, type ConsumeRecord, fixed, handle } from 'rxmika'
 import { inspect } from 'rxmika/inspector'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -10,7 +11,9 @@ import { billing } from '../inspector/billing'
 
 const clients: Client[] = []
 const servers: Server[] = []
+const lines: Line[] = []
 afterEach(async () => {
+  await Promise.all(lines.splice(0).map(line => line.cut()))
   await Promise.all(clients.splice(0).map(client => client.close()))
   for (const server of servers.splice(0)) {
     server.closeAllConnections()
@@ -55,6 +58,52 @@ async function stranger(listener: RequestListener): Promise<string> {
   servers.push(server)
   await once(server, 'listening')
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+}
+
+/** Listens at a port, ends what connects, and resolves once so many have come and the port is free again. */
+async function refusing(port: number, connections: number): Promise<void> {
+  const server = createTcpServer().listen(port, '127.0.0.1')
+  for (let count = 0; count < connections; count++) {
+    const [socket] = await once(server, 'connection')
+    socket.destroy()
+  }
+  server.close()
+  await once(server, 'close')
+}
+
+/** A way to the server of a port, which can be cut. It asks as if it were asked there: an inspector refuses other ports. */
+class Line {
+  #server: Server | undefined
+  port = 0
+
+  private constructor(readonly to: number) {}
+
+  static async to(port: number): Promise<Line> {
+    const line = new Line(port)
+    await line.restore()
+    lines.push(line)
+    return line
+  }
+
+  async restore(): Promise<void> {
+    this.#server = createServer((request, response) => {
+      const onward = get({ port: this.to, host: '127.0.0.1', path: request.url, agent: false }, answer => {
+        response.writeHead(answer.statusCode!, answer.headers)
+        answer.on('error', () => {}).pipe(response)
+      })
+      onward.on('error', () => {})
+      response.on('close', () => onward.destroy())
+    }).listen(this.port, '127.0.0.1')
+    await once(this.#server, 'listening')
+    this.port = (this.#server.address() as AddressInfo).port
+  }
+
+  async cut(): Promise<void> {
+    if (this.#server?.listening !== true) return
+    this.#server.close()
+    this.#server.closeAllConnections()
+    await once(this.#server, 'close')
+  }
 }
 
 describe('rxmika stalls', () => {
@@ -190,9 +239,9 @@ describe('rxmika watch', () => {
     expect(out).toMatch(new RegExp(`^\\S+Z {2}held {11}${topic}-0@0\\n {2}unsettled for .*, attempt 1, key a\\n$`))
   })
 
-  it('ends with the client, and prints how it closed', async () => {
+  it('with --no-reconnect ends with the client, and prints how it closed', async () => {
     const { url, client } = await holding(['a'])
-    const watching = new Running(['watch', url, '--held-for', '0s'])
+    const watching = new Running(['watch', url, '--held-for', '0s', '--no-reconnect'])
     await watching.line(line => line.includes('held'))
     await client.close()
     const { code, out, err } = await watching.ended
@@ -201,16 +250,87 @@ describe('rxmika watch', () => {
     expect(err).toContain('the client has closed')
   })
 
-  it('fails if the inspector is closed while the client keeps running', async () => {
+  it('with --no-reconnect fails if the inspector is closed while the client keeps running', async () => {
     const { client, records } = await holding(['a'])
     const { url, close } = await inspect(client)
-    const watching = new Running(['watch', url, '--held-for', '0s'])
+    const watching = new Running(['watch', url, '--held-for', '0s', '--no-reconnect'])
     await watching.line(line => line.includes('held'))
     await close()
     const { code, err } = await watching.ended
     expect(code).toBe(1)
     expect(err).toContain(`${url} has ended the connection: the inspector was closed`)
     expect(records[0]!.ack()).toBe(true)
+  })
+
+  it('reconnects to the next process at the address, and prints once that the previous one has ended', async () => {
+    const { url, client } = await holding(['a'])
+    const port = Number(new URL(url).port)
+    const watching = new Running(['watch', url, '--json', '--held-for', '0s'])
+    await watching.document(({ type }) => type === 'held')
+    await client.close()
+    expect(await watching.document(({ type }) => type === 'unreachable')).toEqual({
+      type: 'unreachable',
+      at: expect.any(Number),
+      why: 'the client has closed',
+    })
+    await refusing(port, 3)
+    const next = world({ clientId: 'billing-2' })
+    await inspect(next.client, { port })
+    await watching.document(({ clientId }) => clientId === 'billing-2')
+    watching.interrupt()
+    const { code, out, err } = await watching.ended
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    const types = documents(out).map(({ type }) => type)
+    expect(types.filter(type => type === 'unreachable')).toHaveLength(1)
+    expect(types.filter(type => type === 'client')).toHaveLength(2)
+    // What the first process held was not released: it has ended.
+    expect(types).not.toContain('released')
+  })
+
+  it('reconnects after the connection was cut: prints how many events it missed, and no record again that is still held', async () => {
+    const { broker, client } = world()
+    client.topic('orders').subscribe()
+    client
+      .topic('refunds', { dlq: true })
+      .pipe(
+        handle(() => {
+          throw new RangeError('declined')
+        }),
+      )
+      .subscribe()
+    client.start()
+    const { url } = await inspect(client)
+    const line = await Line.to(Number(new URL(url).port))
+    const watching = new Running(['watch', String(line.port), '--json', '--held-for', '0s'])
+    broker.publish('orders', [{ key: 'a', value: 'v' }])
+    await watching.document(({ type }) => type === 'held')
+    await line.cut()
+    expect(await watching.document(({ type }) => type === 'unreachable')).toMatchObject({
+      why: expect.stringContaining(`http://127.0.0.1:${line.port}/`),
+    })
+    const dead = firstValueFrom(client.events.pipe(filter(({ type }) => type === 'dead-lettered')))
+    broker.publish('refunds', [{ key: 'b', value: 'v' }])
+    await dead
+    await line.restore()
+    expect(await watching.document(({ type }) => type === 'missed')).toMatchObject({ events: 1, frames: 0 })
+    watching.interrupt()
+    const { code, out } = await watching.ended
+    expect(code).toBe(0)
+    const types = documents(out).map(({ type }) => type)
+    expect(types.filter(type => type === 'held')).toHaveLength(1)
+    expect(types).not.toContain('released')
+  })
+
+  it('prints one line in a terminal while nothing answers, and exits with 0 on Ctrl-C', async () => {
+    const { url, client } = await holding(['a'])
+    const watching = new Running(['watch', url, '--held-for', '0s'], { columns: 80 })
+    await watching.line(line => line.includes('held'))
+    await client.close()
+    await watching.line(line =>
+      /^\S+Z {2}unreachable {4}the client has closed {2}trying again until Ctrl-C$/.test(line),
+    )
+    watching.interrupt()
+    expect(await watching.ended).toMatchObject({ code: 0 })
   })
 
   it('ends without an error when its reader ends', async () => {
