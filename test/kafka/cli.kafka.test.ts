@@ -1,17 +1,18 @@
 import { execFile as execFileWith } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { fileURLToPath } from 'node:url'
+import { rm } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { filter, lastValueFrom, ReplaySubject, take, tap, toArray } from 'rxjs'
 import { type Client, type ConsumeRecord, createClient, handle } from 'rxmika'
-import { describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it } from 'vitest'
 import { command, type Ended, Running } from '../cli-command'
-import { createTopic } from './create-topic'
+import { cliProgram } from '../cli-program'
+import { createTopic, createTopics } from './create-topic'
 import { describeKafka, kafkaBrokers } from './describe-kafka'
 import { acknowledgeShared } from './java-share-member'
 
 const execFile = promisify(execFileWith)
-const program = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+const program = cliProgram()
 const brokers = { KAFKA_BROKERS: kafkaBrokers.join(',') }
 
 /** Runs the command line in a pipe. */
@@ -42,9 +43,8 @@ class Service {
 
   static async make(partitions = 1): Promise<Service> {
     const service = new Service(randomUUID().slice(0, 8))
-    for (const topic of Object.values(service.topics)) {
-      await createTopic({ brokers: kafkaBrokers }, { topic, numPartitions: partitions })
-    }
+    const topics = Object.values(service.topics).map(topic => ({ topic, numPartitions: partitions }))
+    await createTopics({ brokers: kafkaBrokers }, topics)
     return service
   }
 
@@ -96,7 +96,8 @@ class Service {
   }
 }
 
-describeKafka('the command line', () => {
+// They wait for Kafka more than they compute, and each has topics and groups of its own.
+describeKafka('the command line', { concurrent: true }, () => {
   const scenario = (title: string, test: (service: Service) => Promise<void>, partitions = 1) =>
     it(title, async () => {
       const service = await Service.make(partitions)
@@ -115,6 +116,63 @@ describeKafka('the command line', () => {
     await service.letters(values.length)
     return client
   }
+
+  // The longest tests come first, so that the others run beside them.
+  describe('with more dead letters than fit into its heap', () => {
+    afterAll(async () => rm(await program))
+    const heap = 24
+    it(`lists 40,000 and redrives 2,000 of them with a heap of ${heap} MB`, async () => {
+      const id = randomUUID().slice(0, 8)
+      const [dlq, retry, group] = [`dlq-${id}`, `retry-${id}`, `billing-${id}`]
+      await createTopics(
+        { brokers: kafkaBrokers },
+        [dlq, retry].map(topic => ({ topic, numPartitions: 2 })),
+      )
+      const fields = { org_topic: 'orders', retries: '0', msg: 'declined', error_name: 'RangeError' }
+      const headers = Object.fromEntries(
+        Object.entries(fields).map(([name, value]) => [`mika_err_${group}_${name}`, value]),
+      )
+      const client = createClient({ brokers: kafkaBrokers, logger: false })
+      for (let written = 0; written < 40_000; written += 10_000) {
+        const letters = Array.from({ length: 10_000 }, (_, at) => ({
+          topic: dlq,
+          partition: at % 2,
+          value: 'v',
+          headers,
+        }))
+        await lastValueFrom(client.publish(letters))
+      }
+      await client.close()
+      const node = [`--max-old-space-size=${heap}`, await program]
+      const flags = ['--dlq-topic', dlq, '--json']
+      const env = { ...process.env, ...brokers }
+      const run = async (...args: string[]) =>
+        (await execFile(process.execPath, [...node, 'dlq', ...args, ...flags], { env })).stdout
+      expect(documents(await run('ls'))).toMatchObject([{ group, error: 'RangeError', count: 40_000 }])
+      const redriven = await run('redrive', '--yes', '--retry-topic', retry, '--limit', '2000')
+      expect(documents(redriven)).toEqual([{ group, redriven: 2_000, skipped: 0 }])
+      expect(documents((await rxmika(['dlq', 'ls', ...flags])).out)).toMatchObject([{ count: 38_000 }])
+    })
+  })
+
+  describe('lag of a share group', () => {
+    it("is the broker's figure, and records acknowledged beyond the position count as finished", async () => {
+      const id = randomUUID().slice(0, 8)
+      const [topic, group] = [`orders-${id}`, `shared-${id}`]
+      await createTopic({ brokers: kafkaBrokers }, { topic, numPartitions: 1 })
+      const client = createClient({ brokers: kafkaBrokers, logger: false })
+      await lastValueFrom(client.publish(Array.from({ length: 5 }, () => ({ topic, value: 'v' }))))
+      await client.close()
+      await acknowledgeShared({ brokers: kafkaBrokers, group, topic, count: 3 })
+      const { code, out, err } = await rxmika(['lag', group, '--json'])
+      expect({ code, err }).toEqual({ code: 0, err: '' })
+      const [row, ...others] = documents(out)
+      expect(others).toEqual([])
+      expect(row).toMatchObject({ topic, partition: 0, end: 5, lag: 2 })
+      // The broker moves the position when it likes.
+      expect(row.committed + row.finishedBehind).toBe(3)
+    })
+  })
 
   describe('dlq ls and show', () => {
     scenario('count and show pending dead letters', async service => {
@@ -358,13 +416,14 @@ describeKafka('the command line', () => {
     const numPartitions = 20
     await createTopic({ brokers: kafkaBrokers }, { topic, numPartitions })
     const client = createClient({ brokers: kafkaBrokers, logger: false })
-    const headers = { mika_err_billing_org_topic: 'orders', mika_err_billing_retries: '0' }
+    const group = `billing-${topic}`
+    const headers = { [`mika_err_${group}_org_topic`]: 'orders', [`mika_err_${group}_retries`]: '0' }
     const letters = Array.from({ length: numPartitions }, (_, partition) => ({ topic, partition, value: 'v', headers }))
     // A coordinator answers a commit before its end stands in the partitions: one in ten was read too early.
     for (let round = 0; round < 8; round++) {
       await lastValueFrom(client.publish(letters))
       const { out } = await rxmika(['dlq', 'discard', '--yes', '--json', '--dlq-topic', topic])
-      expect(documents(out)).toEqual([{ group: 'billing', discarded: numPartitions, skipped: 0 }])
+      expect(documents(out)).toEqual([{ group, discarded: numPartitions, skipped: 0 }])
       expect((await rxmika(['dlq', 'ls', '--json', '--dlq-topic', topic])).out).toBe('')
     }
     await client.close()
@@ -409,56 +468,6 @@ describeKafka('the command line', () => {
       expect(await watching.document(({ end }) => end === 4)).toMatchObject({ committed: 0, lag: 4, finishedBehind: 2 })
       watching.interrupt()
       expect(await watching.ended).toMatchObject({ code: 0, err: '' })
-    })
-
-    it("of a share group is the broker's figure, and records acknowledged beyond the position count as finished", async () => {
-      const id = randomUUID().slice(0, 8)
-      const [topic, group] = [`orders-${id}`, `shared-${id}`]
-      await createTopic({ brokers: kafkaBrokers }, { topic, numPartitions: 1 })
-      const client = createClient({ brokers: kafkaBrokers, logger: false })
-      await lastValueFrom(client.publish(Array.from({ length: 5 }, () => ({ topic, value: 'v' }))))
-      await client.close()
-      await acknowledgeShared({ brokers: kafkaBrokers, group, topic, count: 3 })
-      const { code, out, err } = await rxmika(['lag', group, '--json'])
-      expect({ code, err }).toEqual({ code: 0, err: '' })
-      const [row, ...others] = documents(out)
-      expect(others).toEqual([])
-      expect(row).toMatchObject({ topic, partition: 0, end: 5, lag: 2 })
-      // The broker moves the position when it likes.
-      expect(row.committed + row.finishedBehind).toBe(3)
-    })
-  })
-
-  describe('with more dead letters than fit into its heap', () => {
-    const heap = 40
-    it(`lists 60,000 and redrives 2,000 of them with a heap of ${heap} MB`, async () => {
-      const id = randomUUID().slice(0, 8)
-      const [dlq, retry, group] = [`dlq-${id}`, `retry-${id}`, `billing-${id}`]
-      for (const topic of [dlq, retry]) await createTopic({ brokers: kafkaBrokers }, { topic, numPartitions: 2 })
-      const fields = { org_topic: 'orders', retries: '0', msg: 'declined', error_name: 'RangeError' }
-      const headers = Object.fromEntries(
-        Object.entries(fields).map(([name, value]) => [`mika_err_${group}_${name}`, value]),
-      )
-      const client = createClient({ brokers: kafkaBrokers, logger: false })
-      for (let written = 0; written < 60_000; written += 10_000) {
-        const letters = Array.from({ length: 10_000 }, (_, at) => ({
-          topic: dlq,
-          partition: at % 2,
-          value: 'v',
-          headers,
-        }))
-        await lastValueFrom(client.publish(letters))
-      }
-      await client.close()
-      const node = [`--max-old-space-size=${heap}`, '--import', 'tsx', program]
-      const flags = ['--dlq-topic', dlq, '--json']
-      const env = { ...process.env, ...brokers }
-      const run = async (...args: string[]) =>
-        (await execFile(process.execPath, [...node, 'dlq', ...args, ...flags], { env })).stdout
-      expect(documents(await run('ls'))).toMatchObject([{ group, error: 'RangeError', count: 60_000 }])
-      const redriven = await run('redrive', '--yes', '--retry-topic', retry, '--limit', '2000')
-      expect(documents(redriven)).toEqual([{ group, redriven: 2_000, skipped: 0 }])
-      expect(documents((await rxmika(['dlq', 'ls', ...flags])).out)).toMatchObject([{ count: 58_000 }])
     })
   })
 

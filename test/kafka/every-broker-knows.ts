@@ -8,24 +8,28 @@ import { type Admin, Kafka, type KafkaConfig, logLevel } from 'kafkajs'
  * gives up at UNKNOWN_TOPIC_OR_PARTITION, and its producer leaves records out whose partition it does not know, and
  * resolves as if they were written.
  */
-export const everyBrokerKnows = async (config: KafkaConfig, topic: string, partitions: number): Promise<void> => {
+export const everyBrokerKnows = (config: KafkaConfig, topic: string, partitions: number): Promise<void> =>
+  everyBrokerKnowsAll(config, new Map([[topic, partitions]]))
+
+/** The same for several topics: so many partitions of each. */
+export const everyBrokerKnowsAll = async (config: KafkaConfig, counts: ReadonlyMap<string, number>): Promise<void> => {
   const { brokers } = await withAdmin(config, admin => admin.describeCluster())
   await Promise.all(
     brokers.map(async ({ host, port }) => {
-      while (!(await knows({ ...config, brokers: [`${host}:${port}`] }, topic, partitions))) await setTimeout(50)
+      while (!(await knows({ ...config, brokers: [`${host}:${port}`] }, counts))) await setTimeout(50)
     }),
   )
 }
 
 /** A fresh client asks the broker it was given. */
-const knows = (config: KafkaConfig, topic: string, count: number): Promise<boolean> =>
+const knows = (config: KafkaConfig, counts: ReadonlyMap<string, number>): Promise<boolean> =>
   withAdmin(config, async admin => {
     try {
-      const [found] = (await admin.fetchTopicMetadata({ topics: [topic] })).topics
-      const { partitions } = found!
-      return (
-        partitions.length >= count &&
-        partitions.every(({ leader, isr, replicas }) => leader >= 0 && isr.length === replicas.length)
+      const { topics } = await admin.fetchTopicMetadata({ topics: [...counts.keys()] })
+      return topics.every(
+        ({ name, partitions }) =>
+          partitions.length >= counts.get(name)! &&
+          partitions.every(({ leader, isr, replicas }) => leader >= 0 && isr.length === replicas.length),
       )
     } catch (error) {
       if ((error as { type?: string }).type === 'UNKNOWN_TOPIC_OR_PARTITION') return false
