@@ -132,19 +132,6 @@ describeOwnKafka('a bounded read of a real Kafka', () => {
     expect(await gone.next()).toEqual({ done: true, value: undefined })
   })
 
-  scenario('errors with the name of a topic that is deleted while it is read', async world => {
-    const topic = await world.topic('orders', 2)
-    await backend.publish(topic, numbered(0, 2))
-    const run = world.client()
-    const read = new Collected(run.client.read(topic, { until: 'forever' }))
-    await read.count(2)
-    await admin.deleteTopics({ topics: [topic] })
-    const { error } = await read.ended()
-    expect(error).toBeInstanceOf(FetchError)
-    expect(error).toMatchObject({ topic })
-    expect((error as Error).message).toContain(`topic '${topic}' was deleted`)
-  })
-
   scenario('reads partitions that are added during a read without end, from their beginning', async world => {
     const topic = await world.topic('orders')
     const run = world.client({ metadataMaxAge: 200 })

@@ -6,6 +6,7 @@ import type { RecordBatch } from '../../record-batch.js'
 import type { Cluster } from './cluster.js'
 import type { Log } from './log.js'
 import type { MemberProcess } from './member-process.js'
+import type { Topic } from './topic.js'
 
 /** A partition that is being read up to an offset. */
 interface Stretch {
@@ -46,6 +47,7 @@ export class BoundedRead {
       const message = `read: partition ${partitionName({ topic, partition: missing })} does not exist (the topic has ${found.partitions} partitions)`
       return this.subscriber.error(new ConfigurationError(message))
     }
+    this.#held.add(this.cluster.topics.changed.subscribe(() => this.#checkTopic(found)))
     for (const log of wanted.map(partition => found.logs[partition]!)) {
       if (positions !== undefined && !positions.has(log.partition)) continue
       const next = this.#startOf(log)
@@ -58,6 +60,15 @@ export class BoundedRead {
     }
     this.#fetchAll()
     this.#completeOnceDone()
+  }
+
+  /** A read does not go on in another log of the same name. */
+  #checkTopic(topic: Topic): void {
+    const found = this.cluster.topics.find(topic.name)
+    if (found === topic) return
+    const what = found === undefined ? 'deleted' : 'deleted and made again'
+    const { name } = topic
+    this.subscriber.error(new FetchError(`topic '${name}' was ${what} while it was read`, { topic: name }))
   }
 
   #startOf(log: Log): number {

@@ -210,6 +210,19 @@ export function reading(backend: Backend): void {
       expect(await error(world.name('none'))).toContain('does not exist')
     })
 
+    scenario('errors with the name of a topic that is deleted while it is read', async world => {
+      const topic = await world.topic('orders', 2)
+      await backend.publish(topic, numbered(0, 2))
+      const run = world.client({ metadataMaxAge: 200 })
+      const read = new Collected(run.client.read(topic, { until: 'forever' }))
+      await read.count(2)
+      await backend.deleteTopic(topic)
+      const { error } = await read.ended()
+      expect(error).toBeInstanceOf(FetchError)
+      expect(error).toMatchObject({ topic })
+      expect((error as Error).message).toContain(`topic '${topic}' was deleted`)
+    })
+
     scenario('refuses invalid options, and names them', async world => {
       const { client } = world.client()
       const wrong = (options: unknown) => () => client.read('orders', options as ReadOptions)
