@@ -86,9 +86,9 @@ export function deadLetterOf(record: RecordWithHeaders, options: DeadLetterOfOpt
   }
   const headers = lastValues(pairsOf(record))
   let newest: DeadLetter | undefined
-  for (const letter of [...ours(headers), spring(headers), broker(headers)]) {
-    if (letter === undefined || (group !== undefined && letter.group !== group)) continue
-    if (newest === undefined || (letter.failedAt ?? -1) > (newest.failedAt ?? -1)) newest = letter
+  for (const deadLetter of [...ownFormat(headers), spring(headers), broker(headers)]) {
+    if (deadLetter === undefined || (group !== undefined && deadLetter.group !== group)) continue
+    if (newest === undefined || (deadLetter.failedAt ?? -1) > (newest.failedAt ?? -1)) newest = deadLetter
   }
   return newest && withJson(newest)
 }
@@ -100,16 +100,16 @@ type Headers = ReadonlyMap<string, Buffer>
 const prefix = 'mika_err_'
 const marker = '_org_topic'
 
-function* ours(headers: Headers): Generator<DeadLetter | undefined> {
+function* ownFormat(headers: Headers): Generator<DeadLetter | undefined> {
   for (const name of headers.keys()) {
     if (!name.startsWith(prefix) || !name.endsWith(marker)) continue
-    // A group may be called `org_topic`, so the two parts of the name may overlap: then it is no header of ours.
+    // A group may be called `org_topic`, so the two parts of the name may overlap: then it is a foreign header.
     const group = name.slice(prefix.length, -marker.length)
-    if (group !== '' && name.length > prefix.length + marker.length) yield oursOf(group, headers)
+    if (group !== '' && name.length > prefix.length + marker.length) yield ownFormatOf(group, headers)
   }
 }
 
-function oursOf(group: string, headers: Headers): DeadLetter | undefined {
+function ownFormatOf(group: string, headers: Headers): DeadLetter | undefined {
   const bytes = (field: Field) => {
     const value = headers.get(`${prefix}${group}_${field}`)
     return value !== undefined && isWellFormed(field, value) ? value : undefined

@@ -158,7 +158,7 @@ export class Aftermath {
       ]
     }
     return [
-      'a record that nobody acks or fails is often one that an operator dropped: use keep() for filter, latest() for debounceTime, fork() for share',
+      'a record that is neither acked nor failed has often been dropped by an operator: use keep() for filter, latest() for debounceTime, fork() for share',
     ]
   }
 

@@ -32,20 +32,20 @@ export class Choices {
     readonly seed?: number,
   ) {}
 
-  delay(letter: string, most: number): number {
+  delay(letter: string, max: number): number {
     const delays = this.made.delays[letter] ?? []
     this.made.delays[letter] = delays
     const at = delays.length
-    const delay = own(this.given.delays, letter)?.[at] ?? this.#draw(random => random.small(most), 'delay', letter, at)
+    const delay = own(this.given.delays, letter)?.[at] ?? this.#draw(random => random.small(max), 'delay', letter, at)
     delays.push(delay)
     return delay
   }
 
-  fails(letter: string, most: number): boolean {
+  fails(letter: string, max: number): boolean {
     const failures =
       this.made.failures[letter] ??
       own(this.given.failures, letter) ??
-      this.#draw(random => random.small(most), 'failures', letter)
+      this.#draw(random => random.small(max), 'failures', letter)
     this.made.failures[letter] = failures
     const asked = this.#asked.get(letter) ?? 0
     this.#asked.set(letter, asked + 1)

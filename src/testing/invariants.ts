@@ -97,7 +97,7 @@ class Judge {
         this.#killed = this.#seen
         return undefined
       case 'event':
-        return this.#told(entry.client, entry.event)
+        return this.#onEvent(entry.client, entry.event)
       default:
         return undefined
     }
@@ -136,7 +136,7 @@ class Judge {
     }
   }
 
-  #told(client: number, event: Extract<HistoryEntry, { what: 'event' }>['event']): Broken | undefined {
+  #onEvent(client: number, event: Extract<HistoryEntry, { what: 'event' }>['event']): Broken | undefined {
     switch (event.type) {
       case 'assigned': {
         const reading = this.#readingOf(client, this.#sourceOf(client, event))

@@ -134,8 +134,8 @@ export class Playing {
     const sim: Simulation = {
       broker: this.broker,
       createClient: (options = {}) => this.createClient(options),
-      delay: (record, most = 10) => this.choices.delay(this.#nameOf(record), atMost('delay', most)),
-      fails: (record, most = 1) => this.choices.fails(this.#nameOf(record), atMost('fails', most)),
+      delay: (record, max = 10) => this.choices.delay(this.#nameOf(record), atMost('delay', max)),
+      fails: (record, max = 1) => this.choices.fails(this.#nameOf(record), atMost('fails', max)),
       pick: (name, values) => {
         if (values.length === 0) throw new ConfigurationError(`pick '${name}': there is nothing to pick from`)
         return values[this.choices.pick(name, values.length)]!

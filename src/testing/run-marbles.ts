@@ -83,7 +83,7 @@ function runTest(
     if (returned instanceof Promise) {
       returned.catch(() => {})
       throw new ConfigurationError(
-        'runMarbles: the test returned a promise, and in virtual time nobody can wait for it; give it advanceTimers',
+        'runMarbles: the test returned a promise, which never resolves in virtual time; give it advanceTimers',
       )
     }
     flush()

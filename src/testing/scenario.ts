@@ -14,10 +14,10 @@ export interface Simulation {
    * `dlqTopic: 'dlq'`, `commitInterval: 0`, no log. The run starts and closes it. Make several for a group of several members.
    */
   createClient(options?: ClientOptions): Client
-  /** How long some work on the record takes: from 0 to `most` ms, default 10. Each call chooses anew. */
-  delay(record: ConsumeRecord<unknown>, most?: number): number
-  /** Whether this attempt at the record fails. True for the first 0 to `most` calls per record (default 1), then false. */
-  fails(record: ConsumeRecord<unknown>, most?: number): boolean
+  /** How long some work on the record takes: from 0 to `max` ms, default 10. Each call makes a new choice. */
+  delay(record: ConsumeRecord<unknown>, max?: number): number
+  /** Whether this attempt at the record fails. True for the first 0 to `max` calls per record (default 1), then false. */
+  fails(record: ConsumeRecord<unknown>, max?: number): boolean
   /** Work on the record, as a handler may return it: takes its `delay`, then fails or completes as `fails` says. */
   work(
     record: ConsumeRecord<unknown>,

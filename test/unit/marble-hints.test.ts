@@ -22,7 +22,7 @@ function messageOf(test: Test): string {
 }
 
 const dropped =
-  'a record that nobody acks or fails is often one that an operator dropped: use keep() for filter, latest() for debounceTime, fork() for share'
+  'a record that is neither acked nor failed has often been dropped by an operator: use keep() for filter, latest() for debounceTime, fork() for share'
 
 describe('a failing marble test shows records that are still held', () => {
   it('lists records that were never settled, and stalls()', () => {

@@ -495,7 +495,7 @@ describe('runMarbles: misuse', () => {
         close('                     x')
       },
     ],
-    ['takes what nobody has', "nobody has joined group 'group'", ({ revoke }) => revoke('orders', '-x')],
+    ['revokes a partition of a group without members', "group 'group' has no members", ({ revoke }) => revoke('orders', '-x')],
     ['does something undefined', "at 'ab': there is no action for b", ({ at }) => at('ab', { a: () => {} })],
     ['returns a promise', 'the test returned a promise', async () => {}],
     [

@@ -83,8 +83,8 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   #awaited: readonly string[] = []
   /** True: the client has an assignment, which the group has not taken away. */
   #isAnnounced = false
-  /** What the client was told about. */
-  #toldAwaited: ReadonlySet<string> = new Set()
+  /** The topics of the last `awaited` event. */
+  #emittedAwaited: ReadonlySet<string> = new Set()
   /** Partitions of topics that were deleted and recreated: read from their beginning. */
   readonly #remade = new PartitionMap<TopicPartition>()
   readonly #tooLarge = new RepeatLimit(60_000)
@@ -210,7 +210,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
 
   awaits(topics: readonly string[]): void {
     this.#awaited = topics
-    if (!this.#closed && this.#isAnnounced) this.#tellAwaited(this.#awaitedNow())
+    if (!this.#closed && this.#isAnnounced) this.#emitAwaited(this.#awaitedNow())
   }
 
   #awaitedNow(): ReadonlySet<string> {
@@ -219,9 +219,9 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     return topics
   }
 
-  #tellAwaited(topics: ReadonlySet<string>): void {
-    if (topics.size === this.#toldAwaited.size && [...topics].every(topic => this.#toldAwaited.has(topic))) return
-    this.#toldAwaited = topics
+  #emitAwaited(topics: ReadonlySet<string>): void {
+    if (topics.size === this.#emittedAwaited.size && [...topics].every(topic => this.#emittedAwaited.has(topic))) return
+    this.#emittedAwaited = topics
     this.emit({ type: 'awaited', topics })
   }
 
@@ -262,10 +262,10 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     }
     this.#fetching.add(added)
     const awaited = this.#awaitedNow()
-    this.#tellAwaited(new Set([...awaited, ...this.#toldAwaited]))
+    this.#emitAwaited(new Set([...awaited, ...this.#emittedAwaited]))
     this.emit({ type: 'assigned', added, retained })
     this.#isAnnounced = true
-    this.#tellAwaited(awaited)
+    this.#emitAwaited(awaited)
     this.#fetching.wake()
   }
 
@@ -398,7 +398,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     this.fail(new FetchError(cannotReadTopic([topic]), { topic, partition, offset: BigInt(next) }))
   }
 
-  /** False if it is not about one topic, or the topic was forbidden from the start: then the client must be told. */
+  /** False if it is not about one topic, or the topic was forbidden from the start: then the client has to end. */
   #forbidden(topic: string | undefined): boolean {
     if (topic === undefined) return false
     const isRead = [...this.#fetching.assignments.values()].some(each => each.topic === topic && each.wasRead)

@@ -4,7 +4,7 @@ const outageAfter = 500
 /** Reports an outage of all brokers once when it begins, and once when it is over. */
 export class Outage {
   #timer: NodeJS.Timeout | undefined
-  #told = false
+  #hasBegun = false
   #last: Error | undefined
 
   constructor(
@@ -16,18 +16,18 @@ export class Outage {
 
   answered(): void {
     this.stop()
-    if (!this.#told) return
-    this.#told = false
+    if (!this.#hasBegun) return
+    this.#hasBegun = false
     this.ended()
   }
 
   failed(error: Error): void {
     this.#last = error
-    if (this.#told || this.#timer !== undefined) return
+    if (this.#hasBegun || this.#timer !== undefined) return
     this.#timer = setTimeout(() => {
       this.#timer = undefined
       if (this.isConnected()) return
-      this.#told = true
+      this.#hasBegun = true
       this.began(this.#last ?? error)
     }, outageAfter)
   }

@@ -324,7 +324,7 @@ export class MemoryBroker {
 
   #obtainGroup(name: string) {
     const group = this.#cluster.findGroup(name)
-    if (group === undefined) throw new ConfigurationError(`nobody has joined group '${name}'`)
+    if (group === undefined) throw new ConfigurationError(`group '${name}' has no members`)
     return group
   }
 }

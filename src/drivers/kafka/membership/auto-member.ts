@@ -58,7 +58,7 @@ export class AutoMember implements Member {
       await member.commit(points)
     } catch (error) {
       if (member === this.#member) throw error
-      const message = `group '${this.settings.group}' is joined anew, by the classic protocol`
+      const message = `group '${this.settings.group}' is joined again, by the classic protocol`
       throw new CommitError(message, { cause: error, retriable: true })
     }
   }
