@@ -482,7 +482,7 @@ describeKafka('the command line', { concurrent: true }, () => {
       { args: ['dlq', 'redrive', '--dlq-topic', 'd', '--to', 'moon'], says: /--to.*retry, original/, code: 2 },
       { args: ['dlq', 'ls', '--dlq-topic', 'not-there'], says: /topic 'not-there' does not exist/, code: 2 },
       { args: ['lag', 'no-such-group'], says: /group 'no-such-group'/, code: 1 },
-    ])('$args ends with $code and says what is wrong', async ({ args, says, code }) => {
+    ])('$args ends with $code and reports the mistake', async ({ args, says, code }) => {
       const ended = await rxmika(args)
       expect(ended.err).toMatch(says)
       expect(ended).toMatchObject({ code, out: '' })

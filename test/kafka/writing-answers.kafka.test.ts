@@ -56,9 +56,9 @@ describeOwnKafka('every answer of a real leader to a batch', () => {
       appended: true,
     },
     { title: 'REQUEST_TIMED_OUT', first: { append: true, answer: errorCode.REQUEST_TIMED_OUT }, appended: true },
-    { title: 'an answer that is cut off', first: { append: true, answer: 'cut' }, appended: true },
+    { title: 'a truncated answer', first: { append: true, answer: 'cut' }, appended: true },
     { title: 'REQUEST_TIMED_OUT, not appended', first: { append: false, answer: 7 }, appended: false },
-    { title: 'a request that is cut off', first: { append: false, answer: 'cut' }, appended: false },
+    { title: 'a truncated request', first: { append: false, answer: 'cut' }, appended: false },
   ]
 
   const publishing = (run: Run, topic: string, values: readonly string[], partition: number, timeout = 30_000) =>

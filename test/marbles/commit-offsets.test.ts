@@ -288,7 +288,7 @@ describe('commitOffsets: refusals', () => {
     expect(errors).toEqual([refusal])
   })
 
-  it.each([Symbol('odd'), undefined, null, Object.create(null), 'text'])('takes any value for a cause', cause => {
+  it.each([Symbol('odd'), undefined, null, Object.create(null), 'text'])('accepts any value as a cause', cause => {
     const errors: CommitError[] = []
     of(at(5))
       .pipe(commitOffsets({ commit: () => throwError(() => cause) }, { onError: error => errors.push(error) }))

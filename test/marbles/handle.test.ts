@@ -493,7 +493,7 @@ describe('handle: batches that fail in part', () => {
     ],
     ['rejects', (failure: BatchFailure) => Promise.reject(failure)],
     ['errors', (failure: BatchFailure) => throwError(() => failure)],
-  ] as const)('takes it from a handler that %s', async (_, fail) => {
+  ] as const)('counts it for a handler that %s', async (_, fail) => {
     const owner = new FakeOwner()
     await outcomesOf(of(batch(owner, 'ab')).pipe(handle(([a]) => fail(BatchFailure.of([a!, 'bad'])) as unknown)))
     expect(told(owner)).toEqual(['0 failed bad', '1 acked'])

@@ -174,20 +174,23 @@ describe('latest', () => {
     ['of other partitions, the later of equal times', 'orders', 1, 5, 1_000, 'x'],
     ['of other topics, by its time', 'refunds', 0, 5, 2_000, 'x'],
     ['of the same partition, by its offset', 'orders', 0, 5, 900, 'x'],
-  ] as const)('takes for the newest among records %s', (_, topic, partition, offset, timestamp, newest) => {
-    run(({ input, owner, flush, expect: expectMarks }) => {
-      const a = fakeRecord({ owner, key: 'a', value: 'a', offset: 3, timestamp: 1_000 })
-      const elsewhere = topic === 'orders' && partition === 0 ? owner : new FakeOwner(topic, partition)
-      const x = fakeRecord({ owner: elsewhere, key: 'a', value: 'x', offset, timestamp })
-      const source = input('-a-x-----|', { a, x })
-      expectMarks(source.pipe(latest(5, { by: () => 1 })), `------${newest}--|`)
-      flush()
-      expect([...owner.settlements, ...elsewhere.settlements]).toContainEqual({
-        offset: newest === 'a' ? offset : 3,
-        how: 'acked',
+  ] as const)(
+    'decides which record is the newest among records %s',
+    (_, topic, partition, offset, timestamp, newest) => {
+      run(({ input, owner, flush, expect: expectMarks }) => {
+        const a = fakeRecord({ owner, key: 'a', value: 'a', offset: 3, timestamp: 1_000 })
+        const elsewhere = topic === 'orders' && partition === 0 ? owner : new FakeOwner(topic, partition)
+        const x = fakeRecord({ owner: elsewhere, key: 'a', value: 'x', offset, timestamp })
+        const source = input('-a-x-----|', { a, x })
+        expectMarks(source.pipe(latest(5, { by: () => 1 })), `------${newest}--|`)
+        flush()
+        expect([...owner.settlements, ...elsewhere.settlements]).toContainEqual({
+          offset: newest === 'a' ? offset : 3,
+          how: 'acked',
+        })
       })
-    })
-  })
+    },
+  )
 
   it('leaves no timer in its scheduler when it is unsubscribed', () => {
     const scheduler = testScheduler()

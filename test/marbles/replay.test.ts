@@ -85,7 +85,7 @@ describe('replayDlq with attempts', () => {
     return { tried, copies }
   }
 
-  it.each(['keep', undefined] as const)('%s: goes on with the retries it has had', attempts => {
+  it.each(['keep', undefined] as const)('%s: continues with the retries it has had', attempts => {
     expect(setUp(attempts)).toEqual({ tried: [3], copies: ['2', '2'] })
   })
 

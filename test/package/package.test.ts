@@ -162,7 +162,7 @@ describe('the packed package', { timeout: 60_000 }, () => {
   })
 
   it.each(['esm', 'cjs'] as const)(
-    'names lines of the sources in the stacks of a program of the format %s',
+    'has source lines in the stack traces of a program of the format %s',
     async format => {
       const load = format === 'esm' ? `await import('rxmika')` : `require('rxmika')`
       const code = `const { createClient } = ${load}
@@ -191,7 +191,7 @@ describe('rxmika/inspector', { timeout: 60_000 }, () => {
     cjs: Object.entries(names).map(([entry, name]) => `const { ${name} } = require('${entry}')`),
   }
 
-  it.each(['esm', 'cjs'] as const)('serves the page that was built, in a program of the format %s', async format => {
+  it.each(['esm', 'cjs'] as const)('serves the built page, in a program of the format %s', async format => {
     const served = await packed.evaluate(
       format,
       `${loads[format].join('\n')}

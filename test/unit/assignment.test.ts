@@ -9,7 +9,7 @@ const none = { inFlight: 0, stuck: 0, resting: 0, left: 0 }
 
 describe('an assignment', () => {
   it.each(['behind', 'resting'] as const)(
-    'keeps a record itself that its pipeline holds %s, and no stand-in that may outlive it',
+    'references a record that its pipeline holds %s strongly, without a stand-in that may outlive it',
     phase => {
       const { assignment, seen, subscribe } = setUp()
       let subscription = subscribe()

@@ -39,7 +39,7 @@ describe('the parts that a refused copy leaves out', () => {
   })
 
   it.each(['INVALID_RECORD', 'TOPIC_AUTHORIZATION_FAILED', 'POLICY_VIOLATION', undefined])(
-    'is nothing where it is refused by %s',
+    'are none if it is refused with %s',
     reason => {
       expect(new Concessions().concede(refusal(reason))).toBe(false)
     },

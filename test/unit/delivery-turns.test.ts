@@ -64,7 +64,7 @@ describe('delivery within calls of user code', () => {
   it.each<[string, TopicOptions, string | null]>([
     ['makes room', { maxInFlight: 1 }, null],
     ['lets the next of a key out', { keyFence: { afterDeadLetter: 'continue' } }, 'key'],
-  ])('is not from within an ack that %s, and at the same time', (_, options, key) => {
+  ])('does not happen within an ack that %s, but at the same time', (_, options, key) => {
     const { clock, orders, client } = setUp(options, 5, key)
     const watch = new Watch()
     const times: number[] = []

@@ -242,7 +242,7 @@ describe('client.topic()', () => {
       'keyFence',
       'redeliver',
     ],
-  ])('refuses a route %s, by a ConfigurationError that names the topic', (_, options, ...said) => {
+  ])('refuses a route %s, with a ConfigurationError that names the topic', (_, options, ...said) => {
     const { message, cause } = refusal(options)
     for (const part of ["topic 'orders'", ...said]) expect(message).toContain(part)
     expect(cause).toBeDefined()

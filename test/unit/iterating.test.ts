@@ -150,7 +150,7 @@ describe('for await over a topic', () => {
         expect(await iterator.next()).toEqual({ done: true, value: undefined })
       },
     ],
-  ] as const)('unsubscribes at %s, and what was taken unsettled is delivered to the next', async (_, leave) => {
+  ] as const)('unsubscribes at %s, and its unsettled record is delivered to the next loop', async (_, leave) => {
     const { broker, client } = world()
     broker.publish('orders', numbered(3))
     const records = client.topic('orders')

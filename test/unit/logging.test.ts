@@ -200,7 +200,7 @@ describe('reports', () => {
     ['report', 'commits of the partition stop there'],
     ['fail', 'fails with a LeakedRecordError'],
     ['redeliver', 'delivered again, three times at most'],
-  ] as const)('say what becomes of a dropped record with leaks: %s', (leaks, consequence) => {
+  ] as const)('report what happens to a dropped record with leaks: %s', (leaks, consequence) => {
     const { clock, lines, reports: told } = reports('info', leaks)
     told.event({ type: 'leaked', ...place })
     clock.runTo(5_000)

@@ -80,7 +80,7 @@ describe('a pattern', () => {
   })
 
   it.each(['classic', 'consumer'] as const)(
-    'is left by a topic that is deleted, without a word, by the %s protocol',
+    'loses a deleted topic without an error, with the %s protocol',
     groupProtocol => {
       const { broker, client, runFor, errors } = setUp({ groupProtocol })
       for (const topic of ['orders-de', 'orders-fr']) broker.createTopic(topic)
@@ -374,7 +374,7 @@ describe('pause and resume', () => {
 })
 
 describe('topics that are registered after the start', () => {
-  it.each(['classic', 'consumer'] as const)('are joined while others are read, by the %s protocol', groupProtocol => {
+  it.each(['classic', 'consumer'] as const)('are added while others are read, with the %s protocol', groupProtocol => {
     const { broker, client, runFor, errors, events } = setUp({ groupProtocol })
     for (const topic of ['a', 'b', 'c-1']) broker.createTopic(topic)
     const seen: string[] = []

@@ -490,7 +490,7 @@ describe('brokers', () => {
     'http://host:9092',
     'a:1,b:2',
     'host:9092/path',
-  ])("'%s' is none", broker => {
+  ])("'%s' is not an address", broker => {
     expect(refusal(() => configure({ env: {}, brokers: [broker] }))).toContain(`(got '${broker}')`)
   })
 })

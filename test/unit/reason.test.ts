@@ -10,7 +10,7 @@ import { anyReasons } from '../properties/any-reason'
 const described = (reason: unknown) => [nameOf(reason), messageOf(reason)]
 
 describe('a record that failed with an indescribable reason', () => {
-  it.each(anyReasons.map((reason, at) => [at, reason] as const))('is dead-lettered all the same: %i', (_, reason) => {
+  it.each(anyReasons.map((reason, at) => [at, reason] as const))('is dead-lettered nevertheless: %i', (_, reason) => {
     const client = new StubClient()
     const outcomes: string[] = []
     of(failure('a', { reason: reason() }))

@@ -72,7 +72,7 @@ describe('runMarbles: records in, deliveries and commits out', () => {
     expect(test('-b')).toMatch(`  b  orders-0@1, key 'k', value '{"amount":2}'`)
   })
 
-  it.each(['1s', '2m'])('goes through %s at once', time =>
+  it.each(['1s', '2m'])('plays %s at once', time =>
     runMarbles(({ createClient, records, expectCommits }) => {
       createClient()
         .topic('orders')
@@ -495,7 +495,11 @@ describe('runMarbles: misuse', () => {
         close('                     x')
       },
     ],
-    ['revokes a partition of a group without members', "group 'group' has no members", ({ revoke }) => revoke('orders', '-x')],
+    [
+      'revokes a partition of a group without members',
+      "group 'group' has no members",
+      ({ revoke }) => revoke('orders', '-x'),
+    ],
     ['does something undefined', "at 'ab': there is no action for b", ({ at }) => at('ab', { a: () => {} })],
     ['returns a promise', 'the test returned a promise', async () => {}],
     [

@@ -70,8 +70,8 @@ const oneTopic = { orders: { partitions: 1, records: 6 } }
 
 describe('simulate', () => {
   it.each([
-    ['classic', 'runs the real client under every fault, and finds its promises kept'],
-    ['consumer', 'does so where partitions move one by one and what is kept goes on'],
+    ['classic', 'runs the real client under every fault, and finds no broken guarantee'],
+    ['consumer', 'does so if partitions move one by one and retained ones continue'],
   ] as const)('%s groups: %s', { timeout: 60_000 }, (groupProtocol, _) => {
     const report = simulate({ scenario: two, runs: 300, groupProtocol })
     expect(report.runs).toBe(300)

@@ -167,7 +167,7 @@ describe('stalls', () => {
     expect(() => client.stalls({ all: 'yes' } as never)).toThrow('stalls: all')
   })
 
-  it.each(['revoked', 'lost', 'closed'] as const)('is over when the partition is %s, and says so before', how => {
+  it.each(['revoked', 'lost', 'closed'] as const)('ends when the partition is %s, and is reported before', how => {
     const { clock, broker, client, events, publish, stallEvents } = setUp()
     publish('0')
     clock.runTo(2_000)

@@ -98,7 +98,7 @@ const ways: Record<string, (thrown: Thrown) => Way> = {
 const readers = { 'by nobody': undefined, 'by OpenTelemetry': instrument }
 
 describe.each(Object.entries(readers))(
-  'a record that failed with what cannot be read, and is watched %s',
+  'a record that failed with an unreadable reason, and is observed %s',
   (_, watch) => {
     it.each(Object.entries(ways))('is dead-lettered: %s', async (_name, way) => {
       const broker = memoryBroker()

@@ -11,7 +11,7 @@ describe('a command that cannot connect', () => {
       '--sasl-mechanism must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512',
     ],
     [[], { KAFKA_TLS_ENABLED: 'maybe' }, "KAFKA_TLS_ENABLED must be true or false (got 'maybe')"],
-  ])('with %j and %j names the flag or key that is wrong', async (flags, env, says) => {
+  ])('with %j and %j names the wrong flag or key', async (flags, env, says) => {
     const { code, out, err } = await command(['lag', 'billing', ...flags], { env })
     expect({ code, out }).toEqual({ code: 2, out: '' })
     expect(err).toContain(`rxmika: ${says}`)

@@ -342,7 +342,7 @@ describe('rxmika watch', () => {
   })
 })
 
-describe.each(['stalls', 'watch'])('rxmika %s says what is wrong', name => {
+describe.each(['stalls', 'watch'])('rxmika %s reports the mistake', name => {
   it('when nothing listens there', async () => {
     const { port } = await new Promise<AddressInfo>(resolve => {
       const server = createTcpServer().listen(0, '127.0.0.1', () => {
@@ -425,7 +425,7 @@ describe.each(['stalls', 'watch'])('rxmika %s says what is wrong', name => {
     [['http://'], /the address of the inspector must be what inspect\(\) returned/],
     [['http://ada:secret-word@127.0.0.1:1/'], /must have no password/],
     [['9464', '--sasl'], /unknown option '--sasl'/],
-  ])('when it is used wrongly: %j', async (args, why) => {
+  ])('with wrong arguments: %j', async (args, why) => {
     const { code, out, err } = await command([name, ...args])
     expect({ code, out }).toEqual({ code: 2, out: '' })
     expect(err).toMatch(why)

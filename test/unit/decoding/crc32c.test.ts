@@ -39,7 +39,7 @@ describe('crc32c', () => {
     ['where it is done in two pieces', around(largest, 70)],
     ['where the second piece is folded, too', around(largest + 2048, 70)],
     ['of many pieces', [599_000]],
-  ])('is that of kafkajs for lengths %s', (_, lengths) => {
+  ])('equals that of kafkajs for lengths %s', (_, lengths) => {
     for (const length of lengths) {
       const start = length % 17
       expect(crc32c(noise, start, start + length)).toBe(kafkaJSCrc32c(noise.subarray(start, start + length)))

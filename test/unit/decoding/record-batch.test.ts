@@ -116,7 +116,7 @@ describe('LazyRecordBatch', () => {
   })
 
   it.each(['offset', 'timestamp', 'key', 'value', 'headers', 'sizeOf', 'copy'] as const)(
-    'has no %s of what is no record',
+    'refuses to read the %s at an index without a record',
     accessor => {
       const batch = read({ records: [{}] })
       for (const index of [-1, 1, Number.NaN]) expect(() => batch[accessor](index)).toThrow(RangeError)

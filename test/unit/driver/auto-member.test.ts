@@ -33,7 +33,7 @@ const refusals: readonly {
     refuse: kafka => kafka.on(heartbeat, () => refusing(errorCode.UNSUPPORTED_VERSION)),
   },
   {
-    why: 'the group is classic and is not changed over',
+    why: 'the group is classic and cannot be changed over',
     told: /GROUP_ID_NOT_FOUND/,
     refuse: kafka => kafka.on(heartbeat, () => refusing(errorCode.GROUP_ID_NOT_FOUND)),
   },

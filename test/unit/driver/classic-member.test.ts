@@ -52,7 +52,7 @@ describe('a member of a classic group', () => {
   })
 
   it.each(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION'] as const)(
-    'has lost everything at once where a heartbeat says %s, and joins again',
+    'loses everything at once after a heartbeat with %s, and joins again',
     async name => {
       await using test = new Scope()
       const { kafka, reading, readsOn } = await member(test)
@@ -68,7 +68,7 @@ describe('a member of a classic group', () => {
   )
 
   it.each(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION'] as const)(
-    'has lost everything at once where a commit says %s, and joins again',
+    'loses everything at once after a commit with %s, and joins again',
     async name => {
       await using test = new Scope()
       const { kafka, reading, readsOn } = await member(test, { heartbeatInterval: 60_000 })
@@ -142,7 +142,7 @@ describe('a member of a classic group', () => {
   })
 
   it.each(['JoinGroup', 'SyncGroup', 'Heartbeat'])(
-    'finds its coordinator again where %s says that it moved',
+    'finds its coordinator again if %s reports that it moved',
     async name => {
       await using test = new Scope()
       const kafka = await brokers(test, 2)
@@ -184,7 +184,7 @@ describe('a member of a classic group', () => {
   })
 
   it.each(['JoinGroup', 'SyncGroup', 'FindCoordinator', 'OffsetFetch', 'ListOffsets'])(
-    'joins all the same where the connection is cut in the middle of %s, before and after the broker acted',
+    'joins even if the connection is cut in the middle of %s, before or after the broker acted',
     async name => {
       await using test = new Scope()
       const kafka = await brokers(test)
@@ -209,7 +209,7 @@ describe('a member of a classic group', () => {
     ['GROUP_AUTHORIZATION_FAILED', 'RXMIKA_FETCH', 'READ'],
     ['INVALID_GROUP_ID', 'RXMIKA_CONFIGURATION', 'billing'],
     ['INVALID_SESSION_TIMEOUT', 'RXMIKA_CONFIGURATION', 'sessionTimeout'],
-  ] as const)('ends where the group refuses it with %s', async (name, code, says) => {
+  ] as const)('ends if the group refuses it with %s', async (name, code, says) => {
     await using test = new Scope()
     const kafka = await brokers(test)
     kafka.create('orders', 0)

@@ -19,7 +19,7 @@ async function member(test: Test, request: Parameters<typeof Reading.start>[3] =
 
 describe('a member of a consumer group', () => {
   it.each(['FENCED_MEMBER_EPOCH', 'UNKNOWN_MEMBER_ID'] as const)(
-    'has lost everything at once for %s, and joins again with its own id',
+    'loses everything at once after %s, and joins again with its own id',
     async name => {
       await using test = new Scope()
       const { kafka, reading, memberId } = await member(test)
@@ -40,7 +40,7 @@ describe('a member of a consumer group', () => {
     { fencing: 'by member', kafka: '4.0', sent: 2 },
     // From 4.3 on (KIP-1251): any epoch since the partition is the member's.
     { fencing: 'by partition', kafka: '4.3', sent: 1 },
-  ] as const)('commits across an epoch that rises on the way, as Kafka $kafka fences it', async ({ fencing, sent }) => {
+  ] as const)('commits across an epoch that rises meanwhile, as Kafka $kafka fences it', async ({ fencing, sent }) => {
     await using test = new Scope()
     const { kafka, reading, memberId, place } = await member(test)
     kafka.consumer.fencing = fencing
@@ -269,7 +269,7 @@ describe('a member of a consumer group', () => {
   })
 
   it.each(['OK', 'UNKNOWN_MEMBER_ID'] as const)(
-    'joins again once where it was lost by a commit while a heartbeat was under way, which is answered %s later',
+    'joins again once if it was lost by a commit while a heartbeat was in flight, which is answered %s later',
     async name => {
       await using test = new Scope()
       const { kafka, reading } = await member(test)

@@ -17,7 +17,7 @@ const others = kafkaErrors.filter(
 
 describe.concurrent('a fetch that the broker refuses', () => {
   it.each(soon.map(({ name, code }) => ({ name, code })))(
-    'is asked again soon, of newer metadata and without a report, for $name',
+    'is sent again soon, with newer metadata and without a report, after $name',
     async ({ code }) => {
       await using test = new Scope()
       const kafka = await brokers(test)
@@ -33,7 +33,7 @@ describe.concurrent('a fetch that the broker refuses', () => {
   )
 
   it.each([...others.map(({ name, code }) => ({ name, code })), { name: 'UNKNOWN_CODE', code: 999 }])(
-    'is reported by place and code, once, and holds no other partition, for $name',
+    'is reported once, with place and code, and delays no other partition, after $name',
     async ({ name, code }) => {
       await using test = new Scope()
       const kafka = await brokers(test)
@@ -61,7 +61,7 @@ describe.concurrent('a fetch that the broker refuses', () => {
   )
 
   it.each(notAuthorized.map(({ name, code }) => ({ name, code })))(
-    'ends reading where the right is missing from the first, by the name of the topic, for $name',
+    'ends reading with the name of the topic if the right is missing from the start, after $name',
     async ({ code }) => {
       await using test = new Scope()
       const kafka = await brokers(test)
@@ -244,7 +244,7 @@ describe('a driver that reads', () => {
 
 describe('one topic does not stop another', () => {
   const ways = [
-    { title: 'is gone', breaks: (kafka: Awaited<ReturnType<typeof brokers>>) => void kafka.topics.delete('broken') },
+    { title: 'is deleted', breaks: (kafka: Awaited<ReturnType<typeof brokers>>) => void kafka.topics.delete('broken') },
     {
       title: 'has no leader',
       breaks: (kafka: Awaited<ReturnType<typeof brokers>>) => {

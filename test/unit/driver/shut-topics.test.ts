@@ -19,7 +19,7 @@ const ways: readonly Way[] = [
     mends: kafka => void kafka.create('broken', 0, 0),
   },
   {
-    title: 'may not be seen any more',
+    title: 'may not be described any more',
     why: /may not read topic 'broken'.*READ/,
     breaks: kafka => {
       kafka.topics.get('broken')!.forbidden = true
@@ -29,7 +29,7 @@ const ways: readonly Way[] = [
     },
   },
   {
-    title: 'may be seen, and not be read any more',
+    title: 'may be described, but not read any more',
     why: /may not read topic 'broken'.*READ/,
     breaks: kafka => {
       kafka.topics.get('broken')!.unreadable = true
@@ -140,7 +140,7 @@ describe.concurrent('a topic that is forbidden from the start', () => {
 
 describe.concurrent('a partition without a leader', () => {
   it.each([{ from: 'the first' }, { from: 'while it is read' }])(
-    'is reported once, by its name, and read when one does, where it is so from $from on',
+    'is reported once by its name, and read when it has one, if it has none from $from on',
     async ({ from }) => {
       await using test = new Scope()
       const kafka = await brokers(test)

@@ -13,7 +13,7 @@ const moments = [
 
 describe('a topic that is created again while its start position is looked up', () => {
   it.each(protocols.flatMap(groupProtocol => moments.map(moment => ({ groupProtocol, ...moment }))))(
-    'is read from its beginning: $request is answered late, from $startFrom, by the $groupProtocol protocol',
+    'is read from its beginning if $request is answered late, from $startFrom, with the $groupProtocol protocol',
     async ({ groupProtocol, request, startFrom }) => {
       await using test = new Scope()
       // The first of the addresses is always asked first: metadata come from another broker than what is answered late.

@@ -87,7 +87,7 @@ describe('the partitions of a topic', () => {
     { name: 'TOPIC_AUTHORIZATION_FAILED', code: errorCode.TOPIC_AUTHORIZATION_FAILED, permanent: true },
     { name: 'INVALID_TOPIC_EXCEPTION', code: 17, permanent: true },
     { name: 'UNKNOWN_SERVER_ERROR', code: -1, permanent: false },
-  ])('are refused at once for $name, for good: $permanent', async ({ name, code, permanent }) => {
+  ])('are refused at once after $name, for good: $permanent', async ({ name, code, permanent }) => {
     const ends: (() => unknown)[] = []
     const { kafka, partitions } = await setUp({ onTestFinished: (end: () => unknown) => ends.push(end) } as never)
     kafka.create('orders', 0)

@@ -47,9 +47,9 @@ function batch(world: WritingWorld, name: string, count: number): Sent[] {
 
 describe.each([
   { title: 'first', before: [] },
-  { title: 'repeated after an append that was not told', before: [{ append: true, answer: 20 }] },
-  { title: 'repeated after an answer that was lost', before: [{ append: true, answer: 'silence' }] },
-  { title: 'repeated after a request that was lost', before: [{ append: false, answer: 'cut' }] },
+  { title: 'repeated after an unacknowledged append', before: [{ append: true, answer: 20 }] },
+  { title: 'repeated after a lost answer', before: [{ append: true, answer: 'silence' }] },
+  { title: 'repeated after a lost request', before: [{ append: false, answer: 'cut' }] },
 ] satisfies { title: string; before: Fate[] }[])('an attempt that is $title', ({ before }) => {
   it.each(cases())('$name', ({ fate, unknown, splits }) => {
     const appendedBefore = before.some(({ append }) => append)

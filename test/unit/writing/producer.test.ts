@@ -6,7 +6,7 @@ describe('an acknowledgement belongs to its record', () => {
     ['NOT_ENOUGH_REPLICAS_AFTER_APPEND', 20],
     ['REQUEST_TIMED_OUT', 7],
     ['no answer', 'cut' as const],
-  ])('after %s and refusals until its publisher gave it up', (_, answer) => {
+  ])('after %s and refusals until its publisher gave up', (_, answer) => {
     const world = new WritingWorld({ nodes: 1, topics: { t: 1 } })
     const warm = world.send('warm')
     world.pass(1_000)
