@@ -135,6 +135,11 @@ export class Aftermath {
     return [...written]
       .filter(topic => !shared.includes(topic) && !this.seen.isRegistered(topic, registered))
       .map(topic => {
+        const suffixed = this.seen.registered.find(one => one.topic === topic)
+        if (suffixed !== undefined) {
+          const full = this.members.fullName(suffixed.client, topic)
+          return `records were written to '${topic}', which no client reads: topic('${topic}') reads '${full}', because of the client's suffix`
+        }
         const nearest = nearestName(topic, registered)
         const meant = nearest === undefined ? '' : `; did you mean '${nearest}'?`
         return `records were written to '${topic}', which no client has registered by topic('${topic}')${meant}`

@@ -77,7 +77,9 @@ export class Playing {
     const topic = client.topic as (...args: unknown[]) => ReturnType<Client['topic']>
     client.topic = ((...args: unknown[]) => {
       const records = topic.apply(client, args)
-      this.topics.add(this.members.fullName(client, String(args[0])))
+      // A pattern says nothing about which topics there are.
+      const names = [args[0]].flat().filter(name => typeof name === 'string')
+      for (const name of names) this.topics.add(this.members.fullName(client, name))
       this.consumers.add(client)
       return records
     }) as Client['topic']

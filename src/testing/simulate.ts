@@ -80,6 +80,9 @@ export interface SimulationReport {
   readonly faults: Readonly<Partial<Record<Fault['kind'], number>>>
 }
 
+/** A few runs may deliver nothing by chance: they have no records, or their members are killed. */
+const enoughRuns = 10
+
 /** The maximum of runs to find a smaller schedule. */
 const maxShrinkRuns = 2_000
 
@@ -106,22 +109,29 @@ const maxShrinkRuns = 2_000
  *
  * @throws An `Error` that shows the seed, what is wrong, the smallest schedule found as marble diagrams, and a marble test
  * that fails in the same way; its `cause` is the first failure. `ConfigurationError` for invalid options, for a scenario or a
- * check that returns a promise, and if no record of any run was settled because handlers return promises. An exception of the
- * scenario itself.
+ * check that returns a promise, and if ten runs or more show nothing: no record was delivered, or none was settled because
+ * handlers return promises. An exception of the scenario itself.
  */
 export function simulate(options: SimulateOptions): SimulationReport {
   const simulator = new Simulator(options)
   const { seed = 1, runs = 1_000 } = options
-  let settled = 0
+  let [settled, written] = [0, 0]
   let seedWithDeliveries = seed
   const report = { runs, deliveries: 0, faults: {} as Partial<Record<Fault['kind'], number>> }
   for (let at = seed; at < seed + runs; at++) {
     const outcome = simulator.draw(at)
     if (outcome.failure !== undefined) throw explained(simulator.shrink(outcome), at, outcome, options)
     if (report.deliveries === 0) seedWithDeliveries = at
+    written += outcome.schedule.records.length
     report.deliveries += outcome.deliveries
     settled += outcome.settled
     for (const { kind } of outcome.schedule.faults) report.faults[kind] = (report.faults[kind] ?? 0) + 1
+  }
+  if (report.deliveries === 0 && runs >= enoughRuns) {
+    const what = written === 0 ? 'no records were written' : `${written} records were written and none was delivered`
+    throw new ConfigurationError(
+      `simulate: ${what} in ${runs} runs: the scenario must subscribe to topics, and those of a pattern are named by the option topics`,
+    )
   }
   if (report.deliveries > 0 && settled === 0 && simulator.makesPromises(seedWithDeliveries)) {
     throw new ConfigurationError(

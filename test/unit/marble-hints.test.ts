@@ -228,6 +228,7 @@ hints:
           .subscribe()
         records('order-dev', '           a')
         records('elsewhere', '           b')
+        records('orders', '              d')
         records('retry-dev', '           c')
         expectDeliveries('orders-dev').toBe('a')
       }),
@@ -235,6 +236,7 @@ hints:
 hints:
   records were written to 'order-dev', which no client has registered by topic('order-dev'); did you mean 'orders-dev'?
   records were written to 'elsewhere', which no client has registered by topic('elsewhere')
+  records were written to 'orders', which no client reads: topic('orders') reads 'orders-dev', because of the client's suffix
 `)
   })
 

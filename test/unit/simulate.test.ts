@@ -188,6 +188,38 @@ describe('simulate', () => {
     )
   })
 
+  it('refuses a scenario to which nothing is delivered, so that it would always pass', () => {
+    const complaint = (scenario: Scenario, options = {}) =>
+      errorOf(() => simulate({ scenario, runs: 10, ...options })).message
+    const unsubscribed: Scenario = sim => void sim.createClient().topic('orders')
+    expect(complaint(unsubscribed)).toMatch(/^simulate: \d+ records were written and none was delivered in 10 runs: /)
+    expect(complaint(two, { topics: { misspelt: {} } })).toMatch(/records were written and none was delivered/)
+    const pattern: Scenario = sim =>
+      void sim
+        .createClient()
+        .topic(/^orders/)
+        .subscribe()
+    expect(complaint(pattern)).toMatch(/^simulate: no records were written in 10 runs: .* named by the option topics$/)
+  })
+
+  it('writes to the topics of an array, and to those that are named for a pattern', () => {
+    const reading =
+      (what: string[] | RegExp): Scenario =>
+      sim =>
+        void sim
+          .createClient()
+          .topic(what)
+          .pipe(handle(record => sim.work(record)))
+          .subscribe()
+    const topics = new Set<string>()
+    const check: HistoryCheck = ({ broker }) => {
+      for (const topic of ['orders', 'refunds']) if (broker.records(topic).length > 0) topics.add(topic)
+    }
+    simulate({ scenario: reading(['orders', 'refunds']), runs: 10, check })
+    expect(topics).toEqual(new Set(['orders', 'refunds']))
+    expect(simulate({ scenario: reading(/^o/), topics: { orders: {} }, runs: 10 }).deliveries).toBeGreaterThan(0)
+  })
+
   it('accepts scenarios that leave every record unsettled', () => {
     const waiting = (sim: Simulation) => {
       sim
