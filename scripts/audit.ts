@@ -1,5 +1,5 @@
-// Known vulnerabilities of everything that is installed, tools included. A registry that does not answer this question is
-// no pass. The last line then says "not run", and the command succeeds, because there is nothing to mend here.
+// Lists known vulnerabilities of all installed packages, tools included. If the registry does not answer `npm audit`, the last
+// line says "not run", which is not a pass. The command still succeeds, because nothing in this project could be fixed.
 import { spawnSync } from 'node:child_process'
 
 const { stdout } = spawnSync('npm', ['audit', '--json', ...process.argv.slice(2)], {

@@ -1,7 +1,7 @@
-// The package as it is published: one implementation, in CommonJS, with a file for each entry point and files for what
-// they share. The ES modules re-export it, so a program that both imports and requires the package holds it once.
-// esbuild removes the types file by file, as it does for the tests, TypeScript writes the declarations, and Rollup joins
-// the files of both. Nothing minifies, drops or moves code: see docs/decisions.md.
+// Builds the package: one implementation in CommonJS, with a file for each entry point, and files for shared code. The ES
+// modules re-export it, so a program that both imports and requires the package has it once. esbuild removes the types file by
+// file, as for the tests. TypeScript writes the declarations, and Rollup joins code and declarations. Nothing minifies, removes
+// or moves code: see docs/decisions.md.
 import { execFile } from 'node:child_process'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, relative, resolve } from 'node:path'
@@ -46,11 +46,11 @@ async function writeCode(): Promise<void> {
     interop: 'auto',
     generatedCode: 'es2015',
     chunkFileNames: 'shared/[name].js',
-    // Where a test runner replaces `require`, `import()` would go past it.
+    // `import()` would bypass a test runner that replaces `require`.
     dynamicImportInCjs: false,
     hoistTransitiveImports: false,
     sourcemap: true,
-    // They would be a third of the package.
+    // The sources would be a third of the package.
     sourcemapExcludeSources: true,
   })
   await writeFile('dist/cjs/package.json', '{ "type": "commonjs" }\n')
@@ -67,8 +67,8 @@ async function writeCode(): Promise<void> {
 }
 
 /**
- * The declarations that a user can reach, joined like the code: most files are smaller than the block that a disk gives
- * each of them.
+ * Joins the declarations that a user can reach, like the code: most files are smaller than the disk block that each of them
+ * occupies.
  */
 async function writeDeclarations(): Promise<void> {
   await tsc('--emitDeclarationOnly', '--outDir', types)
@@ -98,7 +98,7 @@ async function tsc(...options: readonly string[]): Promise<void> {
   }
 }
 
-/** Finds the sources by the names that imports have, and removes their types. */
+/** Resolves imports to the sources, and removes their types. */
 function typescriptSources(): Plugin {
   return {
     name: 'typescript-sources',
@@ -121,25 +121,25 @@ function typescriptSources(): Plugin {
   }
 }
 
-/** Doc comments are in the declarations, where editors read them. Their lines stay, so that maps and stacks name the same ones. */
+/** Removes doc comments from the code, because editors read those of the declarations. Line numbers stay the same, for source maps and stack traces. */
 function withoutDocComments(source: string): string {
   return source.replace(/^[ \t]*\/\*\*[\s\S]*?\*\/[ \t]*$/gm, comment => comment.replace(/[^\n]/g, ''))
 }
 
-/** Takes the place of `page-files.ts`: the files themselves, so that no file is looked for when the package is bundled in turn. */
+/** Replaces `page-files.ts` by the files themselves, so that the package still works when a user bundles it. */
 async function pageText(): Promise<string> {
   return `const files = new Map(${JSON.stringify([...(await bundlePage())])})
 export const pageFiles = () => Promise.resolve(files)
 `
 }
 
-/** Takes the place of `version.ts`. */
+/** Replaces `version.ts`. */
 async function versionText(): Promise<string> {
   const { version } = JSON.parse(await readFile('package.json', 'utf8'))
   return `export const packageVersion = () => ${JSON.stringify(version)}\n`
 }
 
-/** Stack traces and breakpoints need lines. The place of each word in them would be a quarter of the package. */
+/** A source map of lines only, which stack traces and breakpoints need. Columns would be a quarter of the package. */
 function byLine(mappings: SourceMapMappings): SourceMapMappings {
   const lines = mappings.map(line => line.filter((segment, at) => at === 0 || segment[2] !== line[at - 1]![2]))
   return lines.map(line =>

@@ -1,6 +1,5 @@
-// Makes docs/inspector.webp: the page of the inspector as it shows a billing service in the broker in memory.
-// `npm run inspector:picture`; needs a Chromium, as the tests of the page do. `--partitions 100 --rate 5000 --light --out FILE`
-// makes others, to be looked at.
+// Makes docs/inspector.webp: the inspector's page of a billing service on the memory broker. `npm run inspector:picture` needs a
+// Chromium, like the tests of the page. `--partitions 100 --rate 5000 --light --out FILE` makes other pictures.
 import { writeFile } from 'node:fs/promises'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
@@ -33,7 +32,7 @@ client
     handle(
       async ({ value, attempt }) => {
         const order = Number(value)
-        // The one that hangs is what the picture is about.
+        // The record that hangs is the subject of the picture.
         if (order === 5 * rate) return new Promise<void>(() => {})
         await pause(80 + ((order * 7_919) % 13) * 45)
         if (order % 31 === 4 || (order % 23 === 0 && attempt < 3))
@@ -66,7 +65,7 @@ const publishing = setInterval(() => {
 await pause(16_000)
 const png = await page.screenshot()
 clearInterval(publishing)
-// The browser itself writes the smaller format.
+// The browser converts the picture to the smaller format.
 const webp = await page.evaluate<string>(`(async () => {
   const image = new Image()
   image.src = 'data:image/png;base64,${png.toString('base64')}'

@@ -1,5 +1,6 @@
-// The driver's contract and codecs by each supported Node on each supported Kafka: `npm run matrix`. With `-- --node 22 --kafka 4.1`
-// one of them, with `-- --write` the outcome goes to docs/versions.md. Needs Java 17 and Maven. The Nodes come from npm, once.
+// `npm run matrix` runs the driver's contract and codecs on each supported Node and each supported Kafka, with
+// `-- --node 22 --kafka 4.1` on one combination. `-- --write` writes the results to docs/versions.md. Needs Java 17 and Maven. The
+// versions of Node are installed from npm, once.
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -32,7 +33,7 @@ for (const kafka of chosenKafkas) {
   for (const node of chosenNodes) {
     const outcome = await tried(programs.get(node)!, kafkas[kafka])
     outcomes.push(outcome)
-    console.log(`Node ${outcome.node} on Kafka ${outcome.kafka}: ${told(outcome)}`)
+    console.log(`Node ${outcome.node} on Kafka ${outcome.kafka}: ${textOf(outcome)}`)
   }
 }
 if (options.write) writeFileSync(join(root, 'docs/versions.md'), page())
@@ -45,7 +46,7 @@ function chosen<T extends string>(name: string, all: readonly T[], one: string |
   return found
 }
 
-/** The programs, by major version, of the packages from which the package `node` takes them. */
+/** The paths of Node, by major version, in the packages that the package `node` depends on. */
 function installNodes(): ReadonlyMap<string, string> {
   const folder = join(root, 'node_modules/.cache/rxmika-nodes')
   const source = `node-${process.platform}-${process.arch}`
@@ -53,7 +54,7 @@ function installNodes(): ReadonlyMap<string, string> {
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, dependencies }))
   const installed = spawnSync('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund'], { cwd: folder })
-  if (installed.status !== 0) throw new Error(`npm install of ${source} did not work\n${installed.stderr}`)
+  if (installed.status !== 0) throw new Error(`npm install of ${source} failed\n${installed.stderr}`)
   return new Map(nodes.map(version => [version, join(folder, 'node_modules', `node-${version}`, 'bin/node')]))
 }
 
@@ -79,12 +80,12 @@ async function tried(program: string, kafka: string): Promise<Outcome> {
   const empty = { numPassedTests: 0, numFailedTests: 1, numPendingTests: 0 }
   const result = existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')) : empty
   rmSync(folder, { recursive: true })
-  // A file that breaks before its first test has none that failed.
+  // A file that throws before its first test has no failed tests.
   const failed = result.numFailedTests + (result.success === false && result.numFailedTests === 0 ? 1 : 0)
   return { node: version, kafka, passed: result.numPassedTests, failed, skipped: result.numPendingTests }
 }
 
-function told({ passed, failed, skipped }: Outcome): string {
+function textOf({ passed, failed, skipped }: Outcome): string {
   const count = `${passed} passed`
   return [count, ...(failed > 0 ? [`**${failed} failed**`] : []), ...(skipped > 0 ? [`${skipped} not run`] : [])].join(
     ', ',
@@ -96,7 +97,7 @@ function page(): string {
   const rows = [...new Set(outcomes.map(({ kafka }) => kafka))]
   const cell = (kafka: string, node: string) => {
     const outcome = outcomes.find(each => each.kafka === kafka && each.node === node)
-    return outcome === undefined ? '' : told(outcome)
+    return outcome === undefined ? '' : textOf(outcome)
   }
   return `# Versions
 

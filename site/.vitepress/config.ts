@@ -3,7 +3,7 @@ import { createTwoslasher } from 'twoslash'
 import { type DefaultTheme, defineConfig } from 'vitepress'
 import { given } from './given.js'
 
-/** Files that the texts link to and that are no pages: sources, tests, examples, data. test/docs checks that they exist. */
+/** Linked files that are not pages: sources, tests, examples, data. test/docs checks that they exist. */
 const noPage =
   /^(?:\.\.?\/)*(?:(?:src|test|examples|bench|chaos|scripts|\.github|\.ci|\.changeset)\/|(?:docs\/)?grafana\/.*\.json$|LICENSE$)/
 
@@ -14,7 +14,7 @@ function checkThatErrorsAreFound(): void {
   } catch {
     return
   }
-  throw new Error('code that does not compile is not refused: see twoslashOptions')
+  throw new Error('a code block that does not compile does not fail the build: see twoslashOptions')
 }
 
 checkThatErrorsAreFound()
@@ -102,7 +102,7 @@ export default defineConfig({
         if (String(env.relativePath).startsWith('api/')) return
         for (const token of tokens) if (token.type === 'fence' && token.info === 'ts') token.info = 'ts twoslash'
       })
-      // What is no page is named and not linked to.
+      // Files that are not pages are named without a link.
       md.core.ruler.push('links-to-files', state => {
         for (const token of state.tokens) {
           const open: boolean[] = []

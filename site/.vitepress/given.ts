@@ -9,9 +9,9 @@ const declarations = /const given = `\n([\s\S]*?)`/.exec(readFileSync(`${root}/t
 
 /** The compiler's options for code blocks: strict, and the package's name means its sources. */
 export const given = {
-  // Where the texts are, because some import files of `examples/`.
+  // The folder of the documentation, because some blocks import files of `examples/`.
   vfsRoot: `${root}/docs`,
-  // Types are shown, and not their doc comments: those of RxJS have pictures that are not here.
+  // Shows types without their doc comments, because those of RxJS contain pictures that do not exist here.
   filterNode: (node: { type: string; docs?: string | undefined }) => {
     if (node.type === 'hover') node.docs = undefined
     return true
