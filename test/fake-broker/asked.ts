@@ -9,25 +9,25 @@ export interface Asked {
   readonly request: any
 }
 
-/** What becomes of a request and its answer. */
+/** What the fake broker does with a request and its answer. */
 export interface Fate {
-  /** The answer is held back for so long, ms. */
+  /** Delays the answer, ms. */
   readonly delay?: number
-  /** The answer is held back until this resolves. */
+  /** Delays the answer until this resolves. */
   readonly until?: Promise<unknown>
-  /** The broker acts on it only after so long, ms. */
+  /** Delays the processing of the request, ms. */
   readonly late?: number
-  /** `'silence'`: the broker acts on it and never answers. `'cut'`: it closes the connection instead of acting. */
+  /** `'silence'`: the broker processes the request and never answers. `'cut'`: it closes the connection without processing it. */
   readonly ending?: 'silence' | 'cut'
-  /** The answer that is given in place of the broker's own. */
+  /** Replaces the broker's answer. */
   // biome-ignore lint/suspicious/noExplicitAny: which message it is the test knows.
   readonly change?: (answer: any) => SentResponseOf<AnyMessage>
 }
 
-/** Says for each request of one name what becomes of it; `undefined`: as the broker does by itself. */
+/** Decides what happens to each request of one name. `undefined`: the broker's ordinary behaviour. */
 export type Fault = (asked: Asked) => Fate | undefined
 
-/** The innermost error codes of an answer are these: of each partition, of each group, or of the whole. */
+/** Sets the innermost error codes of an answer: of each partition, of each group, or of the whole answer. */
 export function refusing(code: number): Fate {
   return { change: answer => withCode(answer, code) }
 }

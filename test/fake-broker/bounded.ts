@@ -18,7 +18,7 @@ export async function connectedDriver({ onTestFinished }: Ending, kafka: FakeKaf
   return driver
 }
 
-/** A bounded read of topic `orders`, and what has come of it. */
+/** A bounded read of topic `orders`, and its emissions. */
 export class Bounded {
   /** As `partition@offset value`. */
   readonly records: string[] = []
@@ -58,7 +58,7 @@ export class Bounded {
     })
   }
 
-  /** Resolves when something that it is told makes this true. */
+  /** Resolves when an emission makes the condition true. */
   until(isSo: () => boolean): Promise<void> {
     return new Promise(resolve => {
       const look = () => {

@@ -5,7 +5,7 @@ import { decodeRequestHeader, encodeResponseFrame } from '../../src/protocol/mes
 import type { AnyMessage } from '../../src/protocol/schema/message'
 import type { Fate } from './asked'
 
-/** What a broker does with a request: its answer, or none. */
+/** Processes a request. Returns the answer, or nothing if there is none. */
 export interface Answering {
   fate(message: AnyMessage, version: number, request: unknown): Fate
   answer(message: AnyMessage, version: number, request: unknown): unknown
@@ -25,14 +25,14 @@ export class BrokerServer {
     this.port = (this.#server.address() as AddressInfo).port
   }
 
-  /** Nothing listens on the port any more, and every connection is cut. */
+  /** Stops listening on the port, and closes every connection. */
   stop(): void {
     this.#server?.close()
     this.#server = undefined
     this.cut()
   }
 
-  /** Every connection is cut. */
+  /** Closes every connection. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy()
   }
@@ -66,7 +66,7 @@ export class BrokerServer {
     }
     if (late > 0) await new Promise(resolve => setTimeout(resolve, late).unref())
     const own = await this.answering.answer(message, version, request)
-    // Nothing behind it is answered either.
+    // Later requests of the connection are not answered either.
     if (ending === 'silence') return await new Promise(() => {})
     await until
     if (delay > 0) await new Promise(resolve => setTimeout(resolve, delay).unref())

@@ -18,7 +18,7 @@ interface GroupMember {
   synced: ((answer: Synced) => void) | undefined
 }
 
-/** The coordinator of one group of the classic protocol, without sessions: a member is out when it is kicked out. */
+/** The coordinator of one group of the classic protocol. It has no sessions: only a test removes a member. */
 export class ClassicGroup {
   readonly members = new Map<string, GroupMember>()
   readonly #promised = new Set<string>()
@@ -112,7 +112,7 @@ export class ClassicGroup {
     })
   }
 
-  /** Ids that were given to whoever asked to join, and has not come back with one. */
+  /** Member ids that were given to joining members and not used yet. */
   get promised(): ReadonlySet<string> {
     return this.#promised
   }
@@ -134,13 +134,13 @@ export class ClassicGroup {
     return { errorCode: 0, members: members.map(each => ({ ...each, errorCode: 0 })) }
   }
 
-  /** The coordinator gives the member up, as after a session without a heartbeat. */
+  /** Removes the member, as after a session without a heartbeat. */
   kick(memberId: string): void {
     if (!this.members.delete(memberId)) return
     this.rebalance()
   }
 
-  /** Has all members join again. */
+  /** Makes all members join again. */
   rebalance(): void {
     this.#rebalancing = true
     for (const { synced } of this.members.values()) {
@@ -149,7 +149,7 @@ export class ClassicGroup {
     this.#joinedAll()
   }
 
-  /** Whether a commit of this member passes: until the next generation begins. */
+  /** Whether a commit of this member is accepted: until the next generation begins. */
   commitCode(memberId: string, generation: number): number {
     const code = this.#check(memberId, generation)
     return code === errorCode.REBALANCE_IN_PROGRESS ? 0 : code

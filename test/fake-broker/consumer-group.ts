@@ -10,11 +10,11 @@ type Answer = SentResponseOf<typeof consumerGroupHeartbeat>
 interface Member {
   epoch: number
   topics: readonly string[]
-  /** What it says that it has, as `id/partition`, and since which epoch. */
+  /** The partitions that the member reports, as `id/partition`, and the epoch in which it got each. */
   owned: ReadonlyMap<string, number>
-  /** What it was told last to have, as `id/partition`. */
+  /** The last assignment sent to the member, as `id/partition`. */
   told: readonly string[]
-  /** What it has, or was told to have and has not said yet that it has not. */
+  /** Partitions that the member may own: assigned, and not reported as revoked. */
   held: ReadonlySet<string>
 }
 
@@ -22,13 +22,13 @@ interface Member {
 export class ConsumerGroup {
   readonly members = new Map<string, Member>()
   epoch = 0
-  /** Topics that were made, and that it has not heard of yet. */
+  /** Existing topics that the coordinator does not know yet. */
   readonly unheard = new Set<string>()
-  /** By member what it is to have, as `id/partition`, where the test says so. */
+  /** The target assignment by member, as `id/partition`, if the test sets it. */
   readonly wanted = new Map<string, readonly string[]>()
-  /** By `id/partition` who is to have it. */
+  /** The target owner of each `id/partition`. */
   #target: ReadonlyMap<string, string> = new Map()
-  /** What there was to share out then. */
+  /** The partitions and members for which the target was computed. */
   #shared: readonly string[] = []
 
   constructor(
@@ -63,7 +63,7 @@ export class ConsumerGroup {
       member.topics = subscribedTopicNames
       this.#changed()
     }
-    // Topics are made, made again and grow.
+    // Topics may be created, created again, and get partitions.
     if (this.#allPlaces().join() !== this.#shared.join()) this.#changed()
     if (topicPartitions !== null) {
       const before = member.owned
@@ -72,10 +72,10 @@ export class ConsumerGroup {
       member.held = new Set([...member.held].filter(place => member.owned.has(place) || member.told.includes(place)))
     }
     const share = this.#shareOf(memberId)
-    // The epoch rises once what is to go is given up.
+    // The epoch rises once the member has revoked what it has to.
     if ([...member.owned.keys()].every(place => share.includes(place))) member.epoch = this.epoch
     const isChanged = share.join(' ') !== member.told.join(' ')
-    // Who says everything is told everything: the answer of before may not have come.
+    // A full heartbeat gets a full answer, because the former answer may have been lost.
     const isFull = topicPartitions !== null && subscribedTopicNames !== null
     const assignment = isChanged || isFull ? { topicPartitions: grouped(share) } : null
     member.told = share
@@ -87,7 +87,7 @@ export class ConsumerGroup {
     return [...new Set([...this.members.values()].flatMap(({ topics }) => this.places(topics)))]
   }
 
-  /** Somebody came or went: all is shared out anew, evenly, leaving with each what need not move. */
+  /** Computes a new target after a member has joined or left: even, and with as few moves as possible. */
   #changed(): void {
     this.epoch++
     const members = [...this.members]
@@ -102,7 +102,7 @@ export class ConsumerGroup {
     )
   }
 
-  /** What it is to have now: nothing that another has still. */
+  /** The partitions that the member may own now: those of its target that no other member still owns. */
   #shareOf(memberId: string): readonly string[] {
     const others = [...this.members].flatMap(([id, { held }]) => (id === memberId ? [] : [...held]))
     return this.#wantedOf(memberId).filter(place => !others.includes(place))
@@ -113,22 +113,22 @@ export class ConsumerGroup {
     return this.wanted.get(memberId) ?? targeted()
   }
 
-  /** Whether the group waits for a member to give something up. */
+  /** Whether the group waits for a member to revoke partitions. */
   get reconciling(): boolean {
     return [...this.members].some(([id, { owned }]) =>
       [...owned.keys()].some(place => !this.#wantedOf(id).includes(place)),
     )
   }
 
-  /** The group changes: every member's epoch is to rise. */
+  /** Starts a new epoch, which every member has to reach. */
   change(memberId: string, wanted: readonly string[]): void {
     this.wanted.set(memberId, wanted)
     this.epoch++
   }
 
   /**
-   * Brokers of 4.0 to 4.2 compare the epoch alone, whatever the partition. From 4.3 on (KIP-1251) a partition has to be the
-   * member's, and the epoch may be any since it is.
+   * Brokers from 4.0 to 4.2 compare only the epoch. From 4.3 on (KIP-1251) the partition has to be the member's, and the epoch
+   * may be any since the member got it.
    */
   fencing: 'by member' | 'by partition' = 'by member'
 

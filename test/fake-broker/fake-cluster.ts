@@ -1,14 +1,14 @@
 import { type PartitionAnswer, produceAnswer, readProduceRequest, type SentPartition } from './produce-wire'
 import { Replica } from './replica'
 
-/** What becomes of one batch at the broker that it reaches. */
+/** What the broker does with one batch. */
 export interface Fate {
   /**
-   * `true`: as the leader does by itself. `false`: nothing is appended. `'alone'`: appended by this broker, and not yet
-   * by others. `'late'`: it arrives when `FakeCluster.arriveLate` is called.
+   * `true`: the leader's ordinary behaviour. `false`: nothing is appended. `'alone'`: appended by this broker, but not yet
+   * by its followers. `'late'`: the batch arrives when `FakeCluster.arriveLate` is called.
    */
   readonly append: boolean | 'alone' | 'late'
-  /** The code of the answer; absent: the leader's own. `'silence'`: none ever comes. `'cut'`: the connection breaks. */
+  /** The error code of the answer. Absent: the leader's own. `'silence'`: no answer. `'cut'`: the connection breaks. */
   readonly answer?: number | 'silence' | 'cut'
 }
 
@@ -17,15 +17,15 @@ export type Ending = Buffer | 'silence' | 'cut'
 
 const asItIs: Fate = { append: true }
 
-/** Brokers of a cluster with their replicas, as far as a producer notices. */
+/** The brokers of a cluster with their replicas, as a producer sees them. */
 export class FakeCluster {
-  /** By partition name: its leader, and its replicas by broker. */
+  /** The leader of each partition, and its replicas by broker, by the name of the partition. */
   readonly #partitions = new Map<string, { leader: number; replicas: Replica[] }>()
   readonly #late: (() => void)[] = []
   #producerIds = 0n
   /** Every batch that reached a broker. */
   readonly arrived: (SentPartition & { readonly node: number })[] = []
-  /** What is to become of the batches that arrive. */
+  /** Decides what happens to batches that arrive. */
   fate: (sent: SentPartition & { readonly node: number }) => Fate = () => asItIs
 
   constructor(
@@ -50,14 +50,14 @@ export class FakeCluster {
     return replicas[leader]!
   }
 
-  /** Another broker leads; what the old one alone had is lost. The old one answers NOT_LEADER_OR_FOLLOWER from now on. */
+  /** Makes another broker the leader. Batches that only the old one had are lost. The old one answers NOT_LEADER_OR_FOLLOWER. */
   moveLeader(topic: string, partition: number, to: number): void {
     const entry = this.#partition(topic, partition)
     entry.leader = to
     for (const replica of entry.replicas) replica.follow(entry.replicas[to]!)
   }
 
-  /** Followers have what the leader has. */
+  /** Replicates the leader's log to its followers. */
   replicate(topic: string, partition: number): void {
     const { leader, replicas } = this.#partition(topic, partition)
     for (const replica of replicas) replica.follow(replicas[leader]!)
@@ -85,7 +85,7 @@ export class FakeCluster {
     return ending ?? produceAnswer(answers, version)
   }
 
-  /** What was on its way arrives, long after whoever sent it gave it up. */
+  /** Delivers late batches, long after the producer has given them up. */
   arriveLate(): void {
     for (const arrive of this.#late.splice(0)) arrive()
   }

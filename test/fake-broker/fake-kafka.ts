@@ -33,10 +33,10 @@ export interface FakeGroup {
   readonly committed: Map<string, Committed>
 }
 
-/** What a broker answers about each topic that it has heard of. */
+/** The metadata of each topic that a broker knows. */
 export type View = ReadonlyMap<string, Sent<typeof metadata>['topics'][number]>
 
-/** The group of tests that have one. */
+/** The default group of tests. */
 const theGroup = 'billing'
 /** Kafka's default of `offset.metadata.max.bytes`. */
 const maxMetadataBytes = 4096
@@ -44,17 +44,17 @@ const maxMetadataBytes = 4096
 const asItIs: Fate = {}
 
 /**
- * A cluster in this process that speaks the protocol on ports of 127.0.0.1: brokers 0, 1, …, of which the first
- * coordinates every group until `coordinator` says otherwise. What goes wrong the test says, by faults.
+ * A cluster in this process that speaks Kafka's protocol on ports of 127.0.0.1. Its brokers are 0, 1, …; the first one is the
+ * coordinator of every group unless `coordinator` is set. Tests inject faults.
  */
 export class FakeKafka {
   readonly brokers: readonly BrokerServer[]
   readonly topics = new Map<string, FakeTopic>()
-  /** By name: every group that somebody has joined, or committed in. */
+  /** By name: every group with members or committed positions. */
   readonly groups = new Map<string, FakeGroup>()
-  /** Partitions of a topic that is made by asking for it; absent: none is. */
+  /** The number of partitions of a topic that is created by a request for it. Absent: topics are not created. */
   autoCreate: number | undefined
-  /** A batch with more bytes is refused; Kafka's default. */
+  /** Larger batches are refused. Defaults to Kafka's limit. */
   maxMessageBytes = 1_048_588
   /** Every request, in the order of arrival. */
   readonly asked: Asked[] = []
@@ -115,9 +115,9 @@ export class FakeKafka {
     return this.group(theGroup).committed
   }
 
-  // ── What the test says ───────────────────────────────────────────────────────────────────────────────────────────
+  // ── For tests ───────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Makes a topic, or makes it again. One leader for each partition. */
+  /** Creates a topic, or creates it again, with one leader for each partition. */
   create(name: string, ...leaders: number[]): FakeTopic {
     const topic = new FakeTopic(name, leaders)
     this.topics.set(name, topic)
@@ -128,7 +128,7 @@ export class FakeKafka {
     return this.topics.get(name)!.logs[partition]!
   }
 
-  /** What becomes of requests of this name; of several faults the newest that says something counts. Returns its end. */
+  /** Injects a fault for requests of this name. Of several faults, the newest one that applies is used. Returns a function that removes it. */
   on(name: string, fault: Fault): () => void {
     const entry = { name, fault }
     this.#faults.unshift(entry)
@@ -138,7 +138,7 @@ export class FakeKafka {
     }
   }
 
-  /** Of the next request of this name alone, or of the next `times`. */
+  /** Injects a fault for the next request of this name, or for the next `times` requests. */
   next(name: string, fate: Fate, times = 1): void {
     let left = times
     const end = this.on(name, () => {
@@ -147,7 +147,7 @@ export class FakeKafka {
     })
   }
 
-  /** The process of one broker stands still: it accepts connections and answers nothing, until the end that is returned. */
+  /** Makes one broker hang: it accepts connections and does not answer. Returns a function that ends this. */
   hang(node: number): () => void {
     let end!: () => void
     this.#hanging.set(
@@ -167,7 +167,7 @@ export class FakeKafka {
     return new Map([...this.topics].map(([name, topic]) => [name, described(topic)]))
   }
 
-  /** What one broker knows of the topics, however they change; undefined: it hears of every change at once. */
+  /** Fixes what one broker knows about the topics. Undefined: it learns of every change at once. */
   shows(node: number, view: View | undefined): void {
     if (view === undefined) this.#views.delete(node)
     else this.#views.set(node, view)
@@ -288,7 +288,7 @@ export class FakeKafka {
     }
   }
 
-  /** A partition's log, or why this broker does not give it. */
+  /** Returns a partition's log, or the error code with which this broker refuses it. */
   #led(node: number, topic: FakeTopic | undefined, partition: number): FakeLog | number {
     if (topic?.forbidden === true) return errorCode.TOPIC_AUTHORIZATION_FAILED
     const log = topic?.logs[partition]
@@ -306,7 +306,7 @@ export class FakeKafka {
           return {
             partitionIndex,
             errorCode: 0,
-            // Others ask for the first offset that is there, too: on this broker itself (KIP-405).
+            // Special timestamps such as the first local offset (KIP-405).
             offset: timestamp >= 0 ? log.firstSince(Number(timestamp)) : timestamp <= EARLIEST ? log.start : log.end,
             leaderEpoch: log.epoch,
           }
@@ -354,7 +354,7 @@ export class FakeKafka {
         topic: name,
         topicId,
         partitions: partitions.map(({ partition, fetchOffset, lastFetchedEpoch, partitionMaxBytes }) => {
-          // Requests before version 13 have names.
+          // Requests before version 13 have topic names instead of ids.
           const topic = name === '' ? byId.get(topicId) : this.topics.get(name)
           const log = topic === undefined ? errorCode.UNKNOWN_TOPIC_ID : this.#led(node, topic, partition)
           const none = {
@@ -481,7 +481,7 @@ function described({ name, id, forbidden, logs }: FakeTopic): Sent<typeof metada
   return { errorCode: 0, name, topicId: id, partitions }
 }
 
-/** Everything that is spoken here. */
+/** All supported messages. */
 const served = messages.map(({ key, versions }) => ({
   apiKey: key,
   minVersion: versions.min,

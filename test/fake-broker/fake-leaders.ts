@@ -11,16 +11,16 @@ import { ZERO_UUID } from '../../src/protocol/wire/uuid'
 import type { FakeCluster } from './fake-cluster'
 import { decodeProduce, encodeProduce } from './produce-bytes'
 
-/** How long a request takes each way, ms. */
+/** The latency of a request in each direction, ms. */
 const latency = 1
 /** How long a driver waits for an answer, ms. */
 const patience = 1_000
 
-/** The way to the brokers of a fake cluster, in virtual time: bytes go in, bytes come out. */
+/** The connections to the brokers of a fake cluster, in virtual time. They take and return bytes. */
 export class FakeLeaders implements Leaders {
-  /** What is answered to a question for metadata or a producer id in place of the truth. */
+  /** Replaces the answer to a request for metadata or a producer id. */
   refusal: (what: 'partitions' | 'producerId', topic?: string) => Error | undefined = () => undefined
-  /** Who leads, as metadata has it; brokers hear of it one after the other. */
+  /** The leaders according to metadata. Brokers learn of changes one after the other. */
   believed: (topic: string, partition: number) => number
   epoch = 0
 

@@ -5,7 +5,7 @@ import { type EncodableRecord, encodeRecordBatch } from '../../src/protocol/reco
 import { type Appended, type ProducedBatch, refusalOf } from './replica'
 
 interface Stored extends ProducedBatch {
-  /** Of the leader that took it. */
+  /** The epoch of the leader that appended the record. */
   readonly leaderEpoch: number
   readonly bytes: Buffer
 }
@@ -18,13 +18,13 @@ export interface LoggedRecord {
   readonly headers: readonly HeaderPair[]
 }
 
-/** One partition's log, and who leads it; -1: nobody. */
+/** One partition's log and its leader (-1: none). */
 export class FakeLog {
   epoch = 0
-  /** The first offset that is still there. */
+  /** The log start offset. */
   start = 0
   #batches: Stored[] = []
-  /** Offsets up to here are taken, by records that compaction has removed or by markers. */
+  /** Offsets up to here are used by removed records or by markers. */
   #takenTo = 0
   #epochs: { readonly epoch: number; readonly from: number }[] = [{ epoch: 0, from: 0 }]
 
@@ -35,17 +35,17 @@ export class FakeLog {
     return Math.max(this.#takenTo, last === undefined ? this.start : last.base + last.count)
   }
 
-  /** One batch. */
+  /** Appends one batch. */
   append(...values: string[]): void {
     this.write(values.map(value => ({ key: null, value: Buffer.from(value), headers: [], timestamp: 1 })))
   }
 
-  /** Records in one batch. */
+  /** Appends records as one batch. */
   write(records: readonly EncodableRecord[]): void {
     this.produce(encodeRecordBatch(records, { producerId: -1n, epoch: -1, first: -1 }))
   }
 
-  /** A batch as a producer sends it. */
+  /** Appends a batch as a producer sends it. */
   produce(sent: Buffer): Appended {
     const batch = {
       producerId: sent.readBigInt64BE(43),
@@ -57,7 +57,7 @@ export class FakeLog {
     if (refusal !== undefined) return refusal
     const base = this.end
     const bytes = Buffer.from(sent)
-    // What the leader writes; no checksum covers it.
+    // The fields that a leader sets, which the checksum does not cover.
     bytes.writeBigInt64BE(BigInt(base), 0)
     bytes.writeInt32BE(this.epoch, 12)
     this.#batches.push({ ...batch, base, leaderEpoch: this.epoch, bytes })
@@ -84,38 +84,38 @@ export class FakeLog {
     return this.records.find(({ timestamp }) => timestamp >= time)?.offset ?? -1
   }
 
-  /** Takes offsets in which no record stands, as compaction leaves them. */
+  /** Uses up offsets without a record, like gaps of compaction. */
   gap(offsets: number): void {
     this.#takenTo = this.end + offsets
   }
 
-  /** Another leader, which has only what stands before `offset`. */
+  /** Makes another broker the leader, whose log ends before `offset`. */
   cutOff(offset: number): void {
     this.#batches = this.#batches.filter(({ base }) => base < offset)
     this.#takenTo = Math.min(this.#takenTo, offset)
     this.newEpoch()
   }
 
-  /** A leader begins; it notes where. */
+  /** Begins an epoch at the present end of the log. */
   newEpoch(): void {
     this.epoch++
     this.#epochs = [...this.#epochs.filter(({ from }) => from < this.end), { epoch: this.epoch, from: this.end }]
   }
 
-  /** Retention has deleted what stands before `offset`. */
+  /** Deletes records before `offset`, like retention. */
   deleteBefore(offset: number): void {
     this.#batches = this.#batches.filter(({ base }) => base >= offset)
     this.start = offset
   }
 
-  /** Where the largest epoch ends that is not above this one; -1 where nothing is known. */
+  /** The end offset of the largest epoch that is not above this one, or -1 if there is none. */
   endOf(epoch: number): { readonly epoch: number; readonly endOffset: number } {
     const at = this.#epochs.findLastIndex(entry => entry.epoch <= epoch)
     if (at < 0) return { epoch: -1, endOffset: -1 }
     return { epoch: this.#epochs[at]!.epoch, endOffset: this.#epochs[at + 1]?.from ?? this.end }
   }
 
-  /** Whole batches from the one that holds `offset` on; the first whatever its size. */
+  /** Complete batches from the one that contains `offset`; the first one whatever its size. */
   read(offset: number, maxBytes: number): Buffer {
     const read: Buffer[] = []
     let size = 0
@@ -129,13 +129,13 @@ export class FakeLog {
   }
 }
 
-/** A topic; made again under its name it is another, with another id. */
+/** A topic. If it is created again under the same name, it has another id. */
 export class FakeTopic {
   readonly id = randomBytes(16).toString('base64url')
   readonly logs: FakeLog[]
-  /** This client may not see it. */
+  /** The client has no right to describe the topic. */
   forbidden = false
-  /** This client may see it, and neither read it nor commit its positions. */
+  /** The client may describe the topic, but neither read it nor commit its positions. */
   unreadable = false
 
   constructor(

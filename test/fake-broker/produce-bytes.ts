@@ -16,7 +16,7 @@ export function encodeProduce(batches: readonly OutgoingBatch[], timeout: number
   return Buffer.concat(parts)
 }
 
-/** No transaction; all replicas in sync acknowledge. A topic may be named once for each of its partitions. */
+/** Without a transaction, acknowledged by all in-sync replicas. A topic may be listed once for each of its partitions. */
 function prefix(topics: number, timeout: number): Buffer {
   const buffer = Buffer.allocUnsafe(12)
   buffer.writeInt16BE(-1, 0)
@@ -28,7 +28,7 @@ function prefix(topics: number, timeout: number): Buffer {
 
 export interface ProduceResponse {
   readonly answers: readonly ProduceAnswer[]
-  /** How long the broker asks to be left alone, ms. */
+  /** The throttle time, ms. */
   readonly throttle: number
 }
 

@@ -14,7 +14,7 @@ export interface PartitionAnswer {
   readonly base: number
 }
 
-/** Reads on from where it stands. */
+/** Reads bytes from its present position. */
 class Cursor {
   at = 0
 
@@ -63,7 +63,7 @@ class Cursor {
   }
 }
 
-/** A Produce request of versions 3 to 8, read by hand: what reads it must not share the faults of what wrote it. */
+/** Decodes a Produce request of versions 3 to 8 by handwritten code, so that it does not share faults with the encoder. */
 export function readProduceRequest(bytes: Buffer): SentPartition[] {
   const cursor = new Cursor(bytes)
   if (cursor.int16() !== -1) throw new Error('a transactional id was not expected')

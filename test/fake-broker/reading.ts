@@ -10,14 +10,14 @@ interface Ending {
   onTestFinished(end: () => unknown): void
 }
 
-/** Some brokers, until the test is over. */
+/** Starts brokers, which are stopped at the end of the test. */
 export async function brokers({ onTestFinished }: Ending, nodes = 1): Promise<FakeKafka> {
   const kafka = await FakeKafka.start(nodes)
   onTestFinished(() => kafka.stop())
   return kafka
 }
 
-/** A driver that reads from fake brokers what it is assigned, and everything that it was told. */
+/** A driver that reads its assigned partitions from fake brokers, and everything that it has emitted. */
 export class Reading {
   readonly events: DriverEvent[] = []
   /** As `topic-partition@offset value`. */
@@ -25,10 +25,10 @@ export class Reading {
   readonly troubles: RxMikaError[] = []
   /** What the driver logged, from `info` on. */
   readonly log: string[] = []
-  /** What ended it. */
+  /** The error that ended it. */
   error: unknown
   readonly driver: KafkaDriver
-  /** By partition name, while it is assigned. */
+  /** The assigned partitions, by name. */
   readonly assigned = new Map<string, PartitionAssignment>()
   onRevoking: (event: Extract<DriverEvent, { type: 'revoking' }>) => void = () => {}
   onBatch: () => void = () => {}
@@ -103,7 +103,7 @@ export class Reading {
     for (const look of [...this.#waiting]) look()
   }
 
-  /** Resolves when something that it is told makes this true. The test's own time-out bounds it. */
+  /** Resolves when an emission makes the condition true. The test's own time-out limits it. */
   until(isSo: () => boolean): Promise<void> {
     return new Promise(resolve => {
       const look = () => {
@@ -116,12 +116,12 @@ export class Reading {
     })
   }
 
-  /** The topics that it awaited, whenever that changed. */
+  /** The topics of each `awaited` event. */
   get awaited(): string[][] {
     return this.events.flatMap(event => (event.type === 'awaited' ? [[...event.topics]] : []))
   }
 
-  /** By the event types, without batches. */
+  /** The types of its events, without batches. */
   get story(): string[] {
     return this.events.filter(({ type }) => type !== 'batch').map(({ type }) => type)
   }
@@ -138,7 +138,7 @@ export class Reading {
     return this.#commit([assignment], offset)
   }
 
-  /** In one request. */
+  /** Commits in one request. */
   commitAll(names: readonly string[], offset: number): Promise<unknown> {
     return this.#commit(
       names.map(name => this.assigned.get(name)!),

@@ -1,4 +1,4 @@
-/** A record batch as a leader sees it: who sent it, as which of its records, and what is in it. */
+/** A record batch as a leader sees it: producer, sequence numbers and records. */
 export interface SentBatch {
   readonly producerId: bigint
   readonly epoch: number
@@ -11,7 +11,7 @@ export interface StoredBatch extends SentBatch {
   readonly base: number
 }
 
-/** What a log keeps of a batch to know its producer by. */
+/** The part of a batch that a log keeps to detect repetitions. */
 export type ProducedBatch = Pick<StoredBatch, 'producerId' | 'epoch' | 'first' | 'count' | 'base'>
 
 const remembered = 5
@@ -22,9 +22,9 @@ export type Appended =
   | { readonly code: number }
 
 /**
- * Whether a log takes a batch: undefined, or what is answered instead. By the rules of Kafka's `ProducerStateManager` and
- * `ProducerAppendInfo`: a repeated one is known by its epoch and its first and last sequence number among the last five, and
- * never by content.
+ * Returns undefined if a log accepts a batch, or the answer if it does not. The rules are those of Kafka's `ProducerStateManager`
+ * and `ProducerAppendInfo`: a repetition is detected by its epoch and its first and last sequence number among the last five
+ * batches, never by content.
  */
 export function refusalOf(
   { producerId, epoch, first, count }: Omit<ProducedBatch, 'base'>,
@@ -73,7 +73,7 @@ export class Replica {
     return { code: 0, base, duplicate: false }
   }
 
-  /** Becomes as another is, as a follower does. */
+  /** Copies the state of another replica, as a follower does. */
   follow(leader: Replica): void {
     this.#batches = [...leader.#batches]
   }

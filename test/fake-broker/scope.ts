@@ -1,4 +1,4 @@
-/** What a test has begun, ended newest first: for tests of a table, which are given no context. */
+/** Ends everything that a test has begun, newest first. For table tests, which get no test context. */
 export class Scope implements AsyncDisposable {
   readonly #ends: (() => unknown)[] = []
   readonly onTestFinished = (end: () => unknown): void => void this.#ends.unshift(end)

@@ -5,7 +5,7 @@ import { Clock } from '../unit/clock'
 import { FakeCluster } from './fake-cluster'
 import { FakeLeaders } from './fake-leaders'
 
-/** A record on its way, and what it was told. */
+/** A record in flight, and the answers that it got. */
 export class Sent implements Outgoing {
   wanted = true
   result: ProduceResult | undefined
@@ -95,7 +95,7 @@ export class WritingWorld {
     this.clock.runTo(this.clock.frame + ms)
   }
 
-  /** Brokers do as they should from now on, and everything on its way comes to its end. */
+  /** Ends all faults, and runs until every record in flight has an outcome. */
   heal(): void {
     this.cluster.fate = () => ({ append: true })
     this.leaders.refusal = () => undefined
@@ -108,15 +108,15 @@ export class WritingWorld {
   }
 
   /**
-   * What is acknowledged stands in the log at the place that was told, and in the order of publish; everything has come to
-   * an end. Once, unless a broker did not know the producer any more after an attempt without a clear answer.
+   * Checks that acknowledged records are in the log at the reported place, in the order of `publish`, and that every record has an
+   * outcome. Each record is in the log once, unless a broker had forgotten the producer after an attempt without a clear answer.
    */
   check({ once = true }: { readonly once?: boolean } = {}): void {
     const last = new Map<string, bigint>()
     for (const { content, value, result, endedAt, wanted } of this.sent) {
       expect(endedAt, `${value} came to no end`).toBeDefined()
       if (result?.ok !== true) {
-        // Nobody asked for less, so it was refused for good.
+        // The publisher did not unsubscribe, so the record was refused for good.
         if (wanted) expect(result, value).toMatchObject({ error: { retriable: false } })
         continue
       }
