@@ -16,7 +16,7 @@ export interface CommandOptions {
   readonly columns?: number
 }
 
-/** One command line, run in this process, with streams and signals of its own. */
+/** One command line, run in this process with its own streams and signals. */
 export class Running {
   readonly ended: Promise<Ended>
   readonly #signals = new EventEmitter()

@@ -1,9 +1,9 @@
 import type { Observable, Subscription } from 'rxjs'
 
-/** What an Observable has emitted since, and promises of what it will have. */
+/** Collects the emissions of an Observable, and gives promises of later ones. */
 export class Collected<T> {
   readonly values: T[] = []
-  /** How it ended, once it has. */
+  /** How the Observable ended, once it has. */
   end: { readonly error?: unknown } | undefined
   readonly #subscription: Subscription
   readonly #waiting = new Set<() => void>()
@@ -23,7 +23,7 @@ export class Collected<T> {
     this.#subscription.unsubscribe()
   }
 
-  /** Resolves when the condition holds, looked at after every value; rejects when it can no longer come to hold. */
+  /** Resolves when the condition is true, checked after every value. Rejects if the Observable ends before that. */
   until(condition: (values: readonly T[]) => boolean): Promise<readonly T[]> {
     return new Promise((resolve, reject) => {
       const look = () => {
@@ -37,12 +37,12 @@ export class Collected<T> {
     })
   }
 
-  /** Resolves when so many values have come. */
+  /** Resolves when `count` values have come. */
   count(least: number): Promise<readonly T[]> {
     return this.until(values => values.length >= least)
   }
 
-  /** Resolves at the end, with the error where that is how it ended. */
+  /** Resolves at the end, with the error if there is one. */
   ended(): Promise<{ readonly error?: unknown }> {
     return new Promise(resolve => {
       const look = () => {

@@ -17,7 +17,7 @@ import { starting } from './suites/starting'
 import { switching } from './suites/switching'
 import { throwing } from './suites/throwing'
 
-/** Everything that holds on every broker alike. */
+/** The scenarios that pass on every broker. */
 export function contract(name: string, backend: Backend): void {
   describe(name, () => {
     beforeAll(() => backend.open())

@@ -2,7 +2,7 @@ import { lastValueFrom, type Observable, Subject, type Subscription } from 'rxjs
 import type { CommitPoint, ConsumeRequest, Driver, DriverEvent, PartitionAssignment, RecordBatch } from 'rxmika'
 import { Collected } from './collected'
 
-/** Resolves when it completes, with the last value; rejects by its error. */
+/** Resolves with the last value on completion; rejects with its error. */
 export const done = (work: Observable<unknown>) => lastValueFrom(work, { defaultValue: undefined })
 
 export interface Read {
@@ -13,7 +13,7 @@ export interface Read {
   readonly value: Buffer | null
 }
 
-/** A driver that consumes; what it is assigned is resumed unless told otherwise. */
+/** A driver that consumes. Assigned partitions are resumed by default. */
 export class Member {
   readonly events: Collected<DriverEvent>
   readonly reads: Read[] = []

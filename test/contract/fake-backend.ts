@@ -4,7 +4,7 @@ import { FakeKafka } from '../fake-broker/fake-kafka'
 import type { Backend } from './backend'
 import { mortal, ProtocolDriver } from './kafka-driver'
 
-/** Brokers in this process that speak the protocol: the real driver, and no Kafka. */
+/** Brokers in this process that speak Kafka's protocol, for the real driver. */
 export function fakeBackend(groupProtocol: GroupProtocol): Backend {
   let kafka: FakeKafka
   return {

@@ -6,7 +6,7 @@ import type { Backend } from './backend'
 import { mortal, ProtocolDriver } from './kafka-driver'
 import { readPartition } from './wire-reader'
 
-/** A real Kafka, looked at through kafkajs's admin client and its wire format. Groups are joined by `groupProtocol`. */
+/** A real Kafka, accessed by kafkajs's admin client and by its wire format. Drivers join groups by `groupProtocol`. */
 export function kafkaBackend(
   brokers: () => readonly string[],
   { groupProtocol = 'classic' }: { readonly groupProtocol?: GroupProtocol } = {},
@@ -19,7 +19,7 @@ export function kafkaBackend(
     open: async () => {
       kafka = new Kafka(config())
       admin = kafka.admin()
-      // Otherwise kafkajs writes a send again as a whole where one of its partitions was refused.
+      // Without this, kafkajs repeats a whole send if one of its partitions was refused.
       producer = kafka.producer({ idempotent: true })
       await Promise.all([admin.connect(), producer.connect()])
     },
@@ -29,12 +29,12 @@ export function kafkaBackend(
     connection: () => ({ brokers: [...brokers()], groupProtocol }),
     driver: () => new ProtocolDriver(brokers(), groupProtocol),
     mortalDriver: () => mortal(new ProtocolDriver(brokers(), groupProtocol)),
-    // Records that a test gives a timestamp long past would be deleted, for copies too, whenever the broker looks.
+    // With the default retention, the broker would delete records with old timestamps, and their copies.
     createTopic: (topic, numPartitions) =>
       createTopic(config(), { topic, numPartitions, configEntries: [{ name: 'retention.ms', value: '-1' }] }),
     deleteTopic: async topic => {
       await admin.deleteTopics({ topics: [topic] })
-      // A producer of kafkajs asks for every topic that it has ever written to, and fails if one is gone.
+      // A kafkajs producer requests metadata of every topic that it has written to, and fails if one was deleted.
       await producer.disconnect()
       producer = kafka.producer({ idempotent: true })
       await producer.connect()
@@ -45,7 +45,7 @@ export function kafkaBackend(
         ...(timestamp !== undefined && { timestamp: String(timestamp) }),
       }))
       const written = new Set((await producer.send({ topic, messages })).map(({ partition }) => partition))
-      // kafkajs leaves out what is for a partition that it does not know, and resolves all the same.
+      // kafkajs omits records for a partition that it does not know, and resolves nevertheless.
       const left = messages.find(({ partition }) => partition !== undefined && !written.has(partition))
       if (left !== undefined) throw new Error(`kafkajs wrote nothing to ${topic}-${left.partition}, and says it did`)
     },

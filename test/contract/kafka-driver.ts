@@ -3,7 +3,7 @@ import type { ConsumeRequest, Driver, GroupProtocol } from 'rxmika'
 import { KafkaDriver } from '../../src/drivers/kafka/driver'
 import type { MortalDriver } from './backend'
 
-/** Joins groups by one protocol, whatever it is asked for. */
+/** Joins groups by the given protocol, whatever the options are. */
 export class ProtocolDriver extends KafkaDriver {
   constructor(
     brokers: readonly string[],
@@ -18,8 +18,8 @@ export class ProtocolDriver extends KafkaDriver {
 }
 
 /**
- * Killed, it hears and says nothing any more, and leaves its group without committing. A member that is killed by its
- * system is missed only at its session's end, which tests do not wait for.
+ * A killed driver emits and accepts nothing any more, and leaves its group without committing. A really killed member would be
+ * removed only at the end of its session, for which tests do not wait.
  */
 export function mortal(driver: Driver): MortalDriver {
   let dead = false

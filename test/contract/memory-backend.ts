@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import { type MemoryBrokerOptions, memoryBroker } from 'rxmika/testing'
 import type { Backend, NewRecord } from './backend'
 
-/** The in-process broker. */
+/** The memory broker. */
 export function memoryBackend(options: MemoryBrokerOptions = {}): Backend {
   const broker = memoryBroker(options)
   return {

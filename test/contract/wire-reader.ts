@@ -5,8 +5,8 @@ import type { HeaderPair } from 'rxmika'
 import type { StoredRecord } from './backend'
 
 /**
- * Everything a partition holds, read from the broker's own bytes: kafkajs loses the order of headers, and this library
- * is what is tested. For batches that are not compressed, without SASL or TLS.
+ * Reads all records of a partition from the broker's bytes, because kafkajs loses the order of headers, and this library
+ * is under test. Only for uncompressed batches, without SASL or TLS.
  */
 export async function readPartition(
   leader: { host: string; port: number },

@@ -7,7 +7,7 @@ import { Collected } from './collected'
 
 export type Scenario = (title: string, play: (world: World) => Promise<void>) => void
 
-/** Tests on a backend; each gets a world of its own, and fails by an error that it did not expect. */
+/** Tests on a backend. Each has its own world, and fails on an unexpected error. */
 export function scenarios(backend: Backend): Scenario {
   return (title, play) =>
     it(title, async () => {
@@ -21,7 +21,7 @@ export function scenarios(backend: Backend): Scenario {
     })
 }
 
-/** One test's names and clients. */
+/** The names and clients of one test. */
 export class World {
   readonly #id = randomUUID().slice(0, 8)
   readonly #runs: Run[] = []
@@ -30,7 +30,7 @@ export class World {
 
   constructor(readonly backend: Backend) {}
 
-  /** Nobody else's. */
+  /** Unique for each test. */
   name(base: string): string {
     return `${base}-${this.#id}`
   }
@@ -61,7 +61,7 @@ export class World {
     return run
   }
 
-  /** Errors that no test has said it expects. */
+  /** Errors that the test has not declared as expected. */
   get unexpected(): readonly RxMikaError[] {
     return this.#runs.flatMap(run =>
       run.errors.values.filter(error => !run.expected.some(kind => error instanceof kind)),
@@ -74,7 +74,7 @@ export class World {
   }
 }
 
-/** A client and what it has told so far. */
+/** A client with its events, errors and states so far. */
 export class Run {
   readonly errors: Collected<RxMikaError>
   readonly events: Collected<ClientEvent>
@@ -96,7 +96,7 @@ export class Run {
     await this.event('state', ({ state }) => state === 'running')
   }
 
-  /** Resolves when such an event has been seen. */
+  /** Resolves when such an event has been emitted. */
   async event<T extends ClientEvent['type']>(
     type: T,
     is: (event: Extract<ClientEvent, { type: T }>) => boolean = () => true,

@@ -5,7 +5,7 @@ import ts from 'typescript'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** What the texts take for given: a client, and the reader's own functions. */
+/** The declarations that the code blocks assume: a client, and the reader's own functions. */
 const given = `
 declare const client: import('rxmika').Client
 declare function charge(order: unknown): Promise<void>
@@ -14,14 +14,14 @@ declare function book(order: unknown): Promise<void>
 declare class OutOfStock extends Error {}
 `
 
-/** The blocks of code in a Markdown file that are in a language: by default the TypeScript, with `''` those that name none. */
+/** The code blocks of a language in a Markdown file. Defaults to TypeScript; `''` means blocks without a language. */
 export function codeBlocks(file: string, language = 'ts'): string[] {
   const text = readFileSync(join(root, file), 'utf8')
   const blocks = [...text.matchAll(/^```(\w*)\n(.*?)^```$/gms)]
   return blocks.filter(([, named]) => named === language).map(([, , code]) => code!)
 }
 
-/** Type-checks blocks of code against the sources, each as a module of its own; returns what is wrong. */
+/** Type-checks code blocks against the sources, each as a separate module. Returns the errors. */
 export function typeErrors(blocks: Readonly<Record<string, readonly string[]>>): string[] {
   const files = new Map([[join(root, 'given.d.ts'), given]])
   for (const [file, codes] of Object.entries(blocks)) {
@@ -51,7 +51,7 @@ export function typeErrors(blocks: Readonly<Record<string, readonly string[]>>):
     })
 }
 
-/** Runs a block of code with these modules and globals, and no others. */
+/** Runs a code block with the given modules and globals only. */
 export function runBlock(
   code: string,
   modules: Readonly<Record<string, object>>,

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
 
-/** Checks what the demo tells and draws: each in the order in which it has to happen. */
+/** Checks the lines and the diagram of the demo, and their order. */
 export function expectStory(output: string): void {
   const lines = output.split('\n')
   expect(lines.filter(line => line.includes('error'))).toEqual([])
@@ -40,7 +40,7 @@ function expectPicture(lines: readonly string[]): void {
     })
   }
   const row = (label: string) => lines[at(label)]!
-  /** The first column where this partition's position is at least so far. */
+  /** The first column at which this partition's position is at least `position`. */
   const committed = (label: string, position: number) => {
     const numbers = [...lines[at(label) + 1]!.matchAll(/\d+/g)]
     return numbers.find(([number]) => Number(number) >= position)!.index
@@ -66,7 +66,7 @@ function expectPicture(lines: readonly string[]): void {
   expect(committed('orders-2', 4)).toBeLessThan(ends[0]!)
 }
 
-/** Each matches a line below that of the one before. */
+/** Each expression must match a line below the one that the previous expression matches. */
 function expectOrder(lines: readonly string[], expected: readonly RegExp[]): void {
   let at = -1
   for (const line of expected) {

@@ -6,7 +6,7 @@ import { expect, onTestFinished } from 'vitest'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const tsx = new URL('../../node_modules/tsx/dist/loader.mjs', import.meta.url).href
 
-/** A program of `examples`, in a process of its own, as a user runs it; it ends with the test at the latest. */
+/** A program of `examples`, run in its own process as a user runs it. It ends with the test at the latest. */
 export class Example {
   output = ''
   /** Part of the output: an error, a warning of Node's own. A test fails by it, but for what it expects. */
@@ -51,7 +51,7 @@ export class Example {
     return this.output.split('\n')
   }
 
-  /** Resolves when so many lines match; rejects when the program ends before. */
+  /** Resolves when `count` lines match. Rejects if the program ends before that. */
   async printed(line: RegExp, times = 1): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const look = () => {
@@ -67,7 +67,7 @@ export class Example {
     this.#process.kill(signal)
   }
 
-  /** The exit code, once it has ended and everything it printed is there. */
+  /** Resolves with the exit code, once the process has ended and all output was read. */
   async exitCode(): Promise<number | null> {
     await this.#ended
     return this.#process.exitCode

@@ -9,7 +9,7 @@ import { promisify } from 'node:util'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const tools = ['tsx', 'typescript']
 
-/** All packages of examples/ as users have them: in a folder of their own, with the packed package, installed by one `npm install`. */
+/** All packages of examples/, installed as by users: in a separate folder, with the packed package, by one `npm install`. */
 export class InstalledExamples {
   private constructor(readonly folder: string) {}
 

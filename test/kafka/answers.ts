@@ -2,15 +2,15 @@ import { setTimeout } from 'node:timers/promises'
 import { Kafka, type KafkaConfig, logLevel } from 'kafkajs'
 
 export interface AnswersOptions {
-  /** The number of brokers the answer has to name. */
+  /** The number of brokers that the answer must list. */
   brokers?: number
-  /** How long to go on asking, in ms. */
+  /** How long to repeat the request, ms. */
   within?: number
-  /** Stops asking. */
+  /** Stops repeating. */
   signal?: AbortSignal
 }
 
-/** Asks for the metadata of the cluster until it is answered; rejects with the last error when time is up. */
+/** Requests the cluster's metadata until there is an answer. Rejects with the last error after the time-out. */
 export const answers = async (config: KafkaConfig, options: AnswersOptions = {}): Promise<void> => {
   const { brokers = 1, within = 60_000, signal } = options
   const deadline = Date.now() + within

@@ -6,7 +6,7 @@ import type { AnyMessage } from '../../src/protocol/schema/message'
 import { freePorts } from './free-ports'
 import { type ProduceFate, ProducePassage, type ProxiedBatch } from './produce-passage'
 
-/** Kafka's keys of the requests that are interfered with. */
+/** The API keys of requests that can be disturbed. */
 export const api = {
   produce: 0,
   fetch: 1,
@@ -23,9 +23,9 @@ export const api = {
 export interface Interference {
   readonly api: number
   /**
-   * `'request'`: the connection is cut before the broker hears of it; `'answer'`: cut when the broker has answered, and
-   * nothing of that passes; `'mid-size'`, `'mid-answer'`: a part of it does; `'silence'`: the answer is swallowed, and the
-   * connection stays; a function gives another answer, of the version that was asked for.
+   * `'request'`: the connection is cut before the broker gets the request. `'answer'`: it is cut after the broker has answered,
+   * and no byte of the answer passes. `'mid-size'`, `'mid-answer'`: a part of the answer passes. `'silence'`: the answer is
+   * dropped, and the connection stays. A function replaces the answer, in the version of the request.
    */
   readonly at:
     | 'request'
@@ -42,14 +42,14 @@ interface Armed extends Interference {
   readonly done: () => void
 }
 
-/** Stands before one broker, knows the requests that pass, and interferes at the worst moment. */
+/** A proxy in front of one broker. It parses the requests that pass, and disturbs them at the worst moment. */
 export class BrokerProxy {
   readonly armed = new Set<Armed>()
   readonly #links = new Set<Link>()
   #server: Server | undefined
-  /** What is to become of each batch that is to be written; absent: all pass as they are. */
+  /** Decides what happens to each batch that is written. Absent: all batches pass. */
   fate: ((batch: ProxiedBatch) => ProduceFate) | undefined
-  /** Batches that were held back, and their producers' connections are gone. */
+  /** Batches that were held back, and whose producers' connections have closed. */
   #late: ProxiedBatch[] = []
 
   private constructor(
@@ -57,7 +57,7 @@ export class BrokerProxy {
     readonly target: { readonly host: string; readonly port: number },
   ) {}
 
-  /** On a port of its own, where nothing listens before `open`. */
+  /** Uses its own port, on which nothing listens before `open`. */
   static async to(address: string): Promise<BrokerProxy> {
     const [host, port] = address.split(':') as [string, string]
     const [own] = await freePorts(1)
@@ -93,7 +93,7 @@ export class BrokerProxy {
   }
 
   /**
-   * What was held back reaches the broker, in its order and by a connection that nobody waits at.
+   * Sends the batches that were held back to the broker, in order, on a separate connection.
    *
    * @returns the broker's codes
    */
@@ -122,17 +122,17 @@ export class BrokerProxy {
     return codes
   }
 
-  /** Interferes once; resolves when that is done. */
+  /** Disturbs one request. Resolves when that has happened. */
   interfere(interference: Interference): Promise<void> {
     return new Promise(done => this.armed.add({ ...interference, done }))
   }
 }
 
-/** One connection, and the one behind it. */
+/** A client's connection to the proxy, and the proxy's connection to the broker. */
 class Link {
-  /** By correlation id what was asked. */
+  /** The requests by correlation id. */
   readonly #asked = new Map<number, { readonly key: number; readonly version: number }>()
-  /** By correlation id what becomes of the batches of a request. */
+  /** By correlation id: what happens to the batches of a request. */
   readonly #passages = new Map<number, ProducePassage>()
 
   constructor(
@@ -160,7 +160,7 @@ class Link {
     }
   }
 
-  /** What of the request goes on to the broker. */
+  /** The part of the request that is passed to the broker. */
   #produced(frame: Buffer): Buffer {
     if (this.proxy.fate === undefined) return frame
     const passage = new ProducePassage(frame, this.proxy.fate)
@@ -212,7 +212,7 @@ class Link {
   }
 }
 
-/** Whole requests or answers, their size in front. */
+/** Splits bytes into complete requests or answers, each with its size first. */
 function onFrames(socket: Socket, next: (frame: Buffer) => void): void {
   let held = Buffer.alloc(0)
   socket.on('data', chunk => {
@@ -226,7 +226,7 @@ function onFrames(socket: Socket, next: (frame: Buffer) => void): void {
   })
 }
 
-/** Instead of the answer to such a message. */
+/** Replaces the answer to a message. */
 export function withUnknownServerError(message: AnyMessage): (answer: Buffer, version: number) => Buffer {
   return (answer, version) => {
     const given = message.decodeResponse(responseBody(message, version, answer.subarray(4)), version)

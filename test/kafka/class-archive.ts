@@ -9,9 +9,9 @@ import { serverProperties } from './server-properties'
 import { watchdog } from './watchdog'
 
 /**
- * Where the JVM finds Kafka's classes loaded and verified already (its "class data sharing"): a node starts with half of
- * the work. Written by the first who asks, from the classes that a node has loaded when it ends, beside the jars. A JVM
- * that finds it unfit, of another version or another place of the jars, loads its classes as without.
+ * An archive of Kafka's loaded and verified classes (the JVM's "class data sharing"), which halves the work of starting a node.
+ * The first call writes it next to the jars, from the classes that a node has loaded when it ends. If the archive does not match
+ * the version or the place of the jars, the JVM loads its classes as usual.
  */
 export async function classArchive(classPath: string, clusterId: string): Promise<string> {
   const archive = join(dirname(classPath), '..', 'server.jsa')

@@ -32,7 +32,7 @@ export interface ClientTask {
   readonly acks: 'all' | 'none' | 'all-but-first' | number
 }
 
-/** What a client in a process of its own is told to do. */
+/** The commands to a client in its own process. */
 export type ClientOrder =
   | { readonly do: 'ack'; readonly partition: number; readonly offset: number }
   | { readonly do: 'close' | 'abort' }
@@ -56,7 +56,7 @@ export interface Exit {
 
 const script = fileURLToPath(new URL('./client-program.ts', import.meta.url))
 
-/** A whole client in a process of its own, which ends by itself, is killed or is frozen; at the latest with the test. */
+/** A whole client in its own process, which ends by itself, is killed or is frozen. It ends with the test at the latest. */
 export class ClientProcess {
   readonly told: Collected<ClientTold>
   readonly exited: Promise<Exit>
@@ -96,7 +96,7 @@ export class ClientProcess {
     this.#process.kill(signal)
   }
 
-  /** Of one kind, what it has told. */
+  /** Its messages of one kind. */
   all<T extends ClientTold['type']>(type: T): Extract<ClientTold, { type: T }>[] {
     return this.told.values.filter((told): told is Extract<ClientTold, { type: T }> => told.type === type)
   }

@@ -1,7 +1,7 @@
 import { consumerGroupDescribe } from '../../src/protocol/messages/consumer-group-describe'
 import { RawConnection } from './protocol/raw-connection'
 
-/** The state of a group of the consumer protocol (KIP-848); undefined where its coordinator knows none of that name. */
+/** The state of a group of the consumer protocol (KIP-848). Undefined if its coordinator does not know the group. */
 export async function consumerGroupState(brokers: readonly string[], group: string): Promise<string | undefined> {
   for (const broker of brokers) {
     const connection = await RawConnection.to(broker)

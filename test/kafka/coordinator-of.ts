@@ -1,6 +1,6 @@
 import { Kafka, logLevel } from 'kafkajs'
 
-/** The leader of the partition of `__consumer_offsets` where the group's positions are, which is its coordinator. */
+/** The group's coordinator: the leader of the partition of `__consumer_offsets` with the group's positions. */
 export async function coordinatorOf(brokers: readonly string[], group: string): Promise<number> {
   const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin()
   await admin.connect()

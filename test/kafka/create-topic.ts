@@ -4,7 +4,7 @@ import { everyBrokerKnowsAll, withAdmin } from './every-broker-knows'
 /**
  * Creates a topic and resolves when every broker knows it, with its leaders and all replicas in sync.
  *
- * On a cluster `createTopics` of kafkajs fails now and then while it waits for leaders.
+ * `createTopics` of kafkajs sometimes fails on a cluster while it waits for leaders.
  */
 export const createTopic = (config: KafkaConfig, topic: ITopicConfig): Promise<void> => createTopics(config, [topic])
 
