@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { systemClock } from '../clock.js'
 import { isRxMikaError } from '../errors.js'
 import { partitionName } from '../place.js'
@@ -101,6 +102,18 @@ const encodings = {
   hex: (bytes: Buffer) => bytes.toString('hex'),
 }
 
+/** In a terminal, the most characters of a value. A record may have a megabyte. */
+const maxShown = 2_000
+
+/** Bytes as people read them: what is no UTF-8 as `0x00ff`. */
+function shownBytes(bytes: Buffer | null, as: keyof typeof encodings, limit = Number.POSITIVE_INFINITY): string {
+  if (bytes === null) return 'null'
+  const encoded = as === 'hex' || isUtf8(bytes) ? encodings[as](bytes) : `0x${bytes.toString('hex')}`
+  const text = typeof encoded === 'string' ? encoded : JSON.stringify(encoded)
+  if (text.length <= limit) return text
+  return `${text.slice(0, limit)}… (${bytes.length} bytes; --json and a pipe have all of them)`
+}
+
 /** Shows each pending letter: its place, what its headers say, key, value and headers. */
 export async function show(context: Context, flags: ShowFlags): Promise<void> {
   const { output, json, connection } = context
@@ -119,11 +132,14 @@ export async function show(context: Context, flags: ShowFlags): Promise<void> {
       ...(letter.group !== undefined && { group: names.user(letter.group) }),
       topic: names.user(letter.topic),
     }
-    const key = record.key === null ? null : record.key.toString()
-    const value = record.value === null ? null : encode(record.value)
-    const headers = record.headerPairs.map(([header, bytes]) => [header, bytes === null ? null : bytes.toString()])
-    if (json) output.json({ place, deadLetter, key, value, headers })
-    else {
+    if (json) {
+      const { key: bytes } = record
+      const key = bytes === null ? null : bytes.toString()
+      const value = record.value === null ? null : encode(record.value)
+      const headers = record.headerPairs.map(([header, each]) => [header, each === null ? null : each.toString()])
+      const keyHex = bytes === null || isUtf8(bytes) ? undefined : bytes.toString('hex')
+      output.json({ place, deadLetter, key, ...(keyHex !== undefined && { keyHex }), value, headers })
+    } else {
       if (!isFirst) output.line('')
       const { group, topic, partition, offset, retries, reason, errorName } = deadLetter
       const origin = partition === undefined ? topic : partitionName({ topic, partition })
@@ -132,8 +148,8 @@ export async function show(context: Context, flags: ShowFlags): Promise<void> {
         group: group ?? 'not known',
         from: offset === undefined ? origin : `${origin}@${offset}`,
         reason: errorName === undefined ? reason : `${errorName}: ${reason}`,
-        key: key ?? 'null',
-        value: value === null ? 'null' : typeof value === 'string' ? value : JSON.stringify(value),
+        key: shownBytes(record.key, 'text'),
+        value: shownBytes(record.value, flags.value ?? 'text', output.isTerminal ? maxShown : undefined),
       }
       output.line(place)
       for (const [name, text] of Object.entries(fields)) output.line(`  ${name.padEnd(6)}  ${indented(text, 10)}`)

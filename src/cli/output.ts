@@ -7,6 +7,8 @@ import { visible, visibleJson, visibleLines } from './visible.js'
 export interface Output {
   /** False once the reader of `stdout` has closed it, as `head` does. */
   readonly isRead: boolean
+  /** Whether `stdout` is a terminal, so that people read it. */
+  readonly isTerminal: boolean
   /**
    * Resolves once the reader of `stdout` has caught up, or has closed it. A command that writes as much as it reads waits for
    * it: what is not read stays in memory. Rejects with a `CommandFailure` if `stdout` cannot be written to.
@@ -71,6 +73,7 @@ export function terminal({ stdout, stderr }: Terminal): Output {
     get isRead() {
       return isRead
     },
+    isTerminal: stdout.isTTY === true,
     async caughtUp() {
       if (isRead && stdout.writableNeedDrain) await drained(stdout)
       if (failure === undefined) return

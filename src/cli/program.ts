@@ -86,17 +86,19 @@ function program(process: CommandProcess, output: Output, interrupted: AbortSign
       getErrHelpWidth: () => process.stderr.columns ?? 80,
       getOutHasColors: () => false,
       getErrHasColors: () => false,
+      outputError: (text, write) => write(text.replace(/^error: /, 'rxmika: ')),
     })
-    .showHelpAfterError()
+    // The whole help would push the message out of a terminal.
+    .showHelpAfterError('(--help shows the commands and flags)')
   const dlq = root.command('dlq').description('list, show, redrive or discard the pending dead letters of a DLQ topic')
-  withCommon(selecting(dlq.command('ls')))
+  withDlq(selecting(dlq.command('ls')))
     .description('count pending dead letters by group, topic and error')
     .action(connected<SelectionFlags>(list))
-  withCommon(selecting(dlq.command('show')))
+  withDlq(selecting(dlq.command('show')))
     .description('show each pending dead letter')
     .addOption(new Option('--value <as>', 'how values are shown').choices(['text', 'json', 'hex']).default('text'))
     .action(connected<ShowFlags>(show))
-  withCommon(disposing(selecting(dlq.command('redrive'))))
+  withDlq(disposing(selecting(dlq.command('redrive'))), { writes: true })
     .description(
       'write a copy of each letter to the retry topic; it is delivered to the group of the letter only, as attempt 1',
     )
@@ -106,10 +108,12 @@ function program(process: CommandProcess, output: Output, interrupted: AbortSign
         .default('retry'),
     )
     .action(connected<DisposalFlags>(redrive))
-  withCommon(disposing(selecting(dlq.command('discard'))))
+  withDlq(disposing(selecting(dlq.command('discard'))))
     .description('complete letters for their group without delivering them again')
     .action(connected<DisposalFlags>(discard))
-  withCommon(root.command('lag').argument('<group>'))
+  withKafka(root.command('lag').argument('<group>'))
+    .addOption(dlqTopicOption().hideHelp())
+    .addOption(retryTopicOption().hideHelp())
     .description('show how far a group is behind, and how much it has finished behind its position')
     .option('--watch', 'repeat every 2 s, until Ctrl-C')
     .action(connected<LagFlags>((context, flags, group) => lag(context, group, flags)))
@@ -138,7 +142,7 @@ function program(process: CommandProcess, output: Output, interrupted: AbortSign
 
 const jsonOption = ['--json', 'one JSON document a line, and nothing else on stdout'] as const
 
-function withCommon(command: Command): Command {
+function withKafka(command: Command): Command {
   return command
     .option(...jsonOption)
     .option('--brokers <list>', 'host:port, separated by commas (KAFKA_BROKERS)')
@@ -146,8 +150,19 @@ function withCommon(command: Command): Command {
     .option('--sasl-mechanism <name>', 'PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 (KAFKA_SASL_MECHANISM)')
     .option('--sasl-username <name>', 'the password is read from KAFKA_SASL_PASSWORD only (KAFKA_SASL_USERNAME)')
     .option('--suffix <text>', 'appended to the names of groups and topics, as in clients (KAFKA_GLOBAL_SUFFIX)')
-    .option('--dlq-topic <name>', 'where dead letters are (KAFKA_DLQ_TOPIC)')
-    .option('--retry-topic <name>', 'where copies are written (KAFKA_RETRY_TOPIC)')
+}
+
+/** Every command takes both topics, so that scripts may pass the same flags to all of them. Its help has those that it uses. */
+function withDlq(command: Command, { writes = false } = {}): Command {
+  return withKafka(command).addOption(dlqTopicOption()).addOption(retryTopicOption().hideHelp(!writes))
+}
+
+function dlqTopicOption(): Option {
+  return new Option('--dlq-topic <name>', 'where dead letters are (KAFKA_DLQ_TOPIC)')
+}
+
+function retryTopicOption(): Option {
+  return new Option('--retry-topic <name>', 'where copies are written (KAFKA_RETRY_TOPIC)')
 }
 
 function selecting(command: Command): Command {

@@ -196,7 +196,49 @@ describeKafka('the command line', { concurrent: true }, () => {
     })
   })
 
+  describe('dlq show', () => {
+    scenario(
+      'shows bytes that are no text as hexadecimal, and shortens long values only in a terminal',
+      async service => {
+        const headers = { mika_err_mail_org_topic: 'orders', mika_err_mail_retries: '0', mika_err_mail_msg: 'declined' }
+        const [topic, long] = [service.topics.dlq, 'x'.repeat(900_000)]
+        const client = service.start()
+        const letters = [
+          { topic, key: Buffer.from([0, 0xff]), value: Buffer.from([0xfe, 0x80]), headers },
+          { topic, key: 'k', value: long, headers },
+        ]
+        await lastValueFrom(client.publish(letters))
+        const args = ['dlq', 'show', ...service.flags]
+        const shown = await rxmika(args)
+        expect(shown.out).toContain('  key     0x00ff\n  value   0xfe80\n')
+        expect(shown.out).toContain(`  value   ${long}\n`)
+        const terminal = await command(args, { env: brokers, columns: 80 })
+        expect(terminal.out).toContain(
+          `  value   ${'x'.repeat(2_000)}… (900000 bytes; --json and a pipe have all of them)\n`,
+        )
+        const [binary, text] = documents((await rxmika([...args, '--json', '--value', 'hex'])).out)
+        expect(binary).toMatchObject({ keyHex: '00ff', value: 'fe80' })
+        expect(text.key).toBe('k')
+        expect(text).not.toHaveProperty('keyHex')
+      },
+    )
+  })
+
   describe('dlq redrive', () => {
+    scenario('of several groups at once delivers each dead letter once to each of them', async service => {
+      await withLetters(service, 'a', 'b')
+      service.start(`other-${service.id}`)
+      await service.letters(4)
+      service.failing.clear()
+      const redriven = await rxmika(['dlq', 'redrive', '--yes', '--json', ...service.flags])
+      expect(redriven.code).toBe(0)
+      expect(documents(redriven.out)).toHaveLength(2)
+      for (const document of documents(redriven.out)) expect(document).toMatchObject({ redriven: 2, skipped: 0 })
+      const seen = await service.deliveries(8)
+      expect(seen.slice(4).sort()).toEqual(['a retry 1', 'b retry 1', 'other a retry 1', 'other b retry 1'])
+      expect(await rxmika(['dlq', 'redrive', '--yes', '--json', ...service.flags])).toMatchObject({ code: 0, out: '' })
+    })
+
     scenario('delivers each dead letter again as attempt 1, only to its group, and only once', async service => {
       const client = await withLetters(service, 'a', 'b')
       service.start(`other-${service.id}`)

@@ -1,6 +1,29 @@
 import { describe, expect, it } from 'vitest'
 import { command } from '../../cli-command'
 
+describe('a command that is used wrongly', () => {
+  it.each([
+    [['foo'], "rxmika: unknown command 'foo'"],
+    [['dlq', 'redriv'], "rxmika: unknown command 'redriv'\n(Did you mean redrive?)"],
+    [['dlq', 'ls', '--groups', 'x'], "rxmika: unknown option '--groups'\n(Did you mean --group?)"],
+    [['lag'], "rxmika: missing required argument 'group'"],
+  ])('%j prints what is wrong and where the help is, and not the whole help', async (args, says) => {
+    const { code, out, err } = await command(args)
+    expect({ code, out }).toEqual({ code: 2, out: '' })
+    expect(err).toBe(`${says}\n(--help shows the commands and flags)\n`)
+  })
+
+  it('has only those topics in its help that it uses, and takes both', async () => {
+    const topics = async (...args: string[]) =>
+      [...(await command([...args, '--help'])).out.matchAll(/--(?:dlq|retry)-topic/g)].map(([flag]) => flag)
+    expect(await topics('lag')).toEqual([])
+    expect(await topics('dlq', 'ls')).toEqual(['--dlq-topic'])
+    expect(await topics('dlq', 'redrive')).toEqual(['--dlq-topic', '--retry-topic'])
+    const args = ['lag', 'billing', '--dlq-topic', 'd', '--retry-topic', 'r', '--brokers', 'foo']
+    expect((await command(args)).err).toContain('--brokers must be a list')
+  })
+})
+
 describe('a command that cannot connect', () => {
   it.each([
     [['--brokers', 'foo'], {}, "--brokers must be a list of 'host:port'"],
