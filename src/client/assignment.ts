@@ -389,16 +389,24 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   #take(batch: RecordBatch, index: number, last: boolean): void {
     // A subscriber threw during the previous delivery, so its record was not signalled.
     if (this.#unsignalled !== -1) this.#signalLate()
-    const { window } = this
-    const { tail: slot, span } = window
-    const record = new DeliveredRecord(this, batch, index, slot, undefined, 0)
-    window.push(record)
+    const { tail: slot, span } = this.window
+    const record = this.#enter(batch, index, slot)
     this.#readTo = (last ? batch.lastOffset : batch.offset(index)) + 1
     if (last && this.reading.strict) this.#gate = this.#readTo
     if (span > 0) this.#signalDelivered(record)
     else this.#unsignalled = slot
     this.#admit(record)
     if (this.#unsignalled !== -1) this.#signalLate()
+  }
+
+  /**
+   * Puts a new record into the window. A function of its own, because V8 inlines the constructor here, and does not in the
+   * longer `#take`. Not inlined, a constructor takes 130 instructions more, and a write barrier for every field.
+   */
+  #enter(batch: RecordBatch, index: number, slot: number): DeliveredRecord {
+    const record = new DeliveredRecord(this, batch, index, slot, undefined, 0)
+    this.window.push(record)
+    return record
   }
 
   /**

@@ -22,6 +22,11 @@ export class Attached {
   expired: unknown
 }
 
+/** Makes the signals of calls. */
+export interface Signals<I> {
+  signalOf(call: Call<I>): AbortSignal
+}
+
 /** Where a call for redelivered records stands. */
 export interface Earlier<I> {
   /** The call that had their earlier delivery. */
@@ -50,11 +55,15 @@ export class Call<I> implements LaneUser<Call<I>> {
   /** The redeliveries of its records. */
   again: Again<I> | undefined
 
+  /** The part of `input` that the handler was called with. */
+  handed: I
+
   constructor(
     readonly input: I,
-    /** The part of `input` that the handler was called with. */
-    public handed: I = input,
-  ) {}
+    readonly signals: Signals<I>,
+  ) {
+    this.handed = input
+  }
 
   attach(): Attached {
     this.attached ??= new Attached()
