@@ -1,7 +1,7 @@
 import { Observable } from 'rxjs'
 import type { Driver, Outgoing, ProduceResult, PublishError, PublishRecord } from 'rxmika'
 
-/** Why records were not written yet, as a driver says it. */
+/** The reasons of a driver why records have not been written yet. */
 export interface Delay {
   readonly index: number
   readonly error: PublishError
@@ -9,8 +9,8 @@ export interface Delay {
 }
 
 /**
- * Has a driver write records, and emits what became of them, in their order. Unsubscribed, nobody wants them any more;
- * those that were left out have no result.
+ * Writes records by a driver, and emits their results in order. After an unsubscribe the records are not wanted any more, and
+ * those that were not written have no result.
  */
 export function produced(
   driver: Pick<Driver, 'produce'>,

@@ -11,8 +11,8 @@ export interface StrictProcess {
 }
 
 /**
- * Runs a program in TypeScript, in a process of its own. What it writes to stderr lets the test fail: a crash, an
- * unhandled rejection, a warning. Nothing that the suites start has anything else to say there.
+ * Runs a TypeScript program in its own process. The test fails if it writes to stderr: a crash, an unhandled rejection or a
+ * warning. Programs of the suites write nothing else there.
  *
  * @param stdio The third, stderr, is a pipe in any case.
  */

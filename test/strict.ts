@@ -1,8 +1,8 @@
 /**
- * A warning of Node's own is an error: too many listeners, a negative time-out, a deprecated call (guarantee 20).
+ * Makes every warning of Node an error: too many listeners, a negative time-out, a deprecated call.
  *
- * Thrown where nobody catches it, it ends a program, and Vitest lets the whole run fail, as it does for unhandled
- * rejections. Loaded before every suite, and by every program that a suite starts.
+ * The error is uncaught, so it ends a program, and makes a whole Vitest run fail, like an unhandled rejection. This file is
+ * loaded before every suite, and by every program that a suite starts.
  */
 const loaded = Symbol.for('rxmika.strict')
 const here = globalThis as { [loaded]?: true }

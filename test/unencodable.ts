@@ -1,4 +1,4 @@
-/** What of a record cannot be encoded, and what its refusal says. TypeScript forbids most; JavaScript does not. */
+/** Records that cannot be encoded, with the messages of their refusals. TypeScript forbids most of them; JavaScript does not. */
 export const unencodable: readonly (readonly [record: object, why: string])[] = [
   [{ value: 7 }, 'value must be a Buffer, a string or null'],
   [{ value: {} }, 'value must be a Buffer'],

@@ -6,7 +6,7 @@ import { ESLint, type Linter } from 'eslint'
 import { describe, expect, it } from 'vitest'
 import vitestConfig from '../../vitest.config'
 
-// What the project is built by fails where it must (guarantee 20): planted mistakes are found.
+// The checks of the project fail when they should: these tests plant mistakes, and the checks must detect them.
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const specimens = fileURLToPath(new URL('specimens', import.meta.url))
@@ -40,9 +40,9 @@ describe.each(projects)('a suite of the project %s', { timeout: 120_000 }, proje
     ['exception', 'planted: uncaught exception'],
     ['warning', 'MaxListenersExceededWarning'],
     ['child-warning', 'planted: a warning in a child'],
-  ])('fails by a %s that its tests do not notice', async (specimen, told) => {
+  ])('fails by a %s that its tests do not notice', async (specimen, reported) => {
     const { failed, output } = await suites(project, [specimen])
-    expect(output).toContain(told)
+    expect(output).toContain(reported)
     expect(failed, output).toBe(true)
   })
 })

@@ -4,14 +4,14 @@ import { type Admin, Kafka, type KafkaConfig, logLevel } from 'kafkajs'
 /**
  * Resolves when every broker knows so many partitions of the topic, with their leaders and all replicas in sync.
  *
- * Brokers learn of what was created one after the other, a moment after the controller has answered. Until then kafkajs
- * gives up at UNKNOWN_TOPIC_OR_PARTITION, and its producer leaves records out whose partition it does not know, and
- * resolves as if they were written.
+ * Brokers learn of new topics and partitions one after the other, shortly after the controller has answered. Until then
+ * kafkajs fails with UNKNOWN_TOPIC_OR_PARTITION. Its producer omits records for partitions that it does not know, and resolves
+ * as if they were written.
  */
 export const everyBrokerKnows = (config: KafkaConfig, topic: string, partitions: number): Promise<void> =>
   everyBrokerKnowsAll(config, new Map([[topic, partitions]]))
 
-/** The same for several topics: so many partitions of each. */
+/** The same for several topics, with the number of partitions of each. */
 export const everyBrokerKnowsAll = async (config: KafkaConfig, counts: ReadonlyMap<string, number>): Promise<void> => {
   const { brokers } = await withAdmin(config, admin => admin.describeCluster())
   await Promise.all(
@@ -21,7 +21,7 @@ export const everyBrokerKnowsAll = async (config: KafkaConfig, counts: ReadonlyM
   )
 }
 
-/** A fresh client asks the broker it was given. */
+/** Uses a new client, because that asks exactly the broker that it was given. */
 const knows = (config: KafkaConfig, counts: ReadonlyMap<string, number>): Promise<boolean> =>
   withAdmin(config, async admin => {
     try {

@@ -13,7 +13,7 @@ export const THREE_WAYS = `A Kafka for the tests comes from the first of:
   2. Docker, with the image apache/kafka
   3. Java 17 or newer with Maven, on Linux or macOS: Apache Kafka from its jars`
 
-/** Thrown when none of the three ways leads to a Kafka; the message names them, and why they do not. */
+/** Thrown if none of the three ways to get a Kafka works. The message has the reason for each. */
 export class NoKafka extends Error {
   override name = 'NoKafka'
 
@@ -25,7 +25,8 @@ export class NoKafka extends Error {
 /**
  * The Kafka that KAFKA_BROKERS names, or else one started in Docker, or else one started from its jars.
  *
- * A way that this machine has and that fails rejects with its failure, so that a broken setup is not taken for none.
+ * If a way is available on this machine but fails, this rejects with its error, so that a broken setup is not treated as a
+ * missing one.
  */
 export const findKafka = async (): Promise<FoundKafka> => {
   const reasons: string[] = []

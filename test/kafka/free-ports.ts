@@ -4,8 +4,8 @@ import { createServer } from 'node:net'
 /**
  * Ports on 127.0.0.1 that nothing listens on.
  *
- * They are taken from below the range the system gives to outgoing connections. From inside it, the port of a killed
- * node can become the local port of some client before the node is back, even of a client reconnecting to that node.
+ * They are below the range that the system uses for outgoing connections. Within that range, the port of a killed node could
+ * become the local port of a client before the node is back, even of a client that reconnects to that node.
  */
 export const freePorts = async (count: number): Promise<number[]> => {
   const ports = new Set<number>()

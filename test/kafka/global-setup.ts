@@ -5,7 +5,7 @@ import { findKafka } from './find-kafka'
 import { kafkaClassPath } from './java'
 import { orNotRun } from './or-not-run'
 
-/** Finds or starts the Kafka all suites share. Without one they are skipped, loudly, or fail where one is required. */
+/** Finds or starts the Kafka that all suites share. Without one, the suites are skipped with a message, or fail if one is required. */
 export default async function setup({ provide }: TestProject) {
   const kafka = await orNotRun(findKafka, 'The real-Kafka suites are NOT RUN.')
   if (kafka !== undefined) await makeCoordinators(kafka.brokers)
@@ -15,7 +15,7 @@ export default async function setup({ provide }: TestProject) {
   return kafka?.stop
 }
 
-/** The first group that asks for its coordinator waits until the topic of committed positions is made: no test should be that one. */
+/** The first group waits until the topic of committed positions is created. This makes sure that no test is the first. */
 async function makeCoordinators(brokers: readonly string[]): Promise<void> {
   const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING, retry: { retries: 20 } }).admin()
   await admin.connect()

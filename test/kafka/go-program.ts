@@ -10,7 +10,7 @@ const bin = fileURLToPath(new URL('../../.kafka/bin', import.meta.url))
 /**
  * The program in a folder of Go sources. It is built on first use and kept in `.kafka/bin` until its sources change.
  *
- * Rejects with {@link Unavailable} when it is not kept and there is no Go to build it.
+ * Rejects with {@link Unavailable} if it has not been built and Go is not installed.
  */
 export const goProgram = async (name: string, sources: string): Promise<string> => {
   const hash = createHash('sha256')
@@ -26,7 +26,7 @@ export const goProgram = async (name: string, sources: string): Promise<string> 
     throw error
   }
   await mkdir(bin, { recursive: true })
-  // Under a name of its own first: a run that is stopped half way, or runs beside another, leaves no half program.
+  // Built under a temporary name first, so that an interrupted or concurrent run leaves no incomplete program.
   const fresh = `${program}-${process.pid}`
   await run('go', ['build', '-C', sources, '-o', fresh, '.'])
   await rename(fresh, program)

@@ -1,14 +1,14 @@
 import type { Properties } from './server-properties'
 
-/** Both, where a scenario takes no time; a slow one is played by one of them. */
+/** Both protocols, for fast scenarios. Slow scenarios use one of them. */
 export const groupProtocols = ['classic', 'consumer'] as const
 
-/** Every pair of one of each. */
+/** All pairs of protocols. */
 export function combinations<A, B>(ones: readonly A[], others: readonly B[]): (readonly [A, B])[] {
   return ones.flatMap(one => others.map(other => [one, other] as const))
 }
 
-/** Of the brokers, which allow members such sessions by the classic protocol and have them themselves by the other. */
+/** Broker settings: the session timeouts that classic members may have, and the session timeout of the consumer protocol. */
 export function shortSessions(timeouts: {
   readonly sessionTimeout: number
   readonly heartbeatInterval: number

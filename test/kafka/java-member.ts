@@ -15,7 +15,7 @@ export interface JavaMemberOptions {
   readonly protocol: 'classic' | 'consumer'
 }
 
-/** Kafka's own consumer in a group, in a process of its own. */
+/** Kafka's own consumer as a member of a group, in its own process. */
 export class JavaMember {
   readonly owned = new Set<number>()
   /** As `partition@offset`. */
@@ -46,7 +46,7 @@ export class JavaMember {
   }
 
   #take(line: string): void {
-    // Of no partitions nothing follows.
+    // The line of an empty list has only its first word.
     const [what, ...rest] = line.trim().split(' ')
     if (what === 'read') this.read.push(rest[0]!)
     else {

@@ -18,7 +18,7 @@ export const javaProgram = (name: string): string => {
 /**
  * The class path of a Kafka server. Its jars are collected by Maven on first use and kept in `.kafka`.
  *
- * Rejects with {@link Unavailable} without Java 17, or when the jars are neither kept nor to be had.
+ * Rejects with {@link Unavailable} without Java 17, or if the jars are missing and cannot be downloaded.
  */
 export const kafkaClassPath = async (version = KAFKA_VERSION): Promise<string> => {
   await requireJava(17)
@@ -28,14 +28,14 @@ export const kafkaClassPath = async (version = KAFKA_VERSION): Promise<string> =
 }
 
 const requireJava = async (least: number): Promise<void> => {
-  // The nodes are started, watched and paused by POSIX means.
+  // Nodes are started, monitored and stopped by POSIX signals and commands.
   if (process.platform === 'win32') throw new Unavailable('starting Kafka from its jars needs a POSIX system')
   const found = /version "(\d+)/.exec(await run(javaProgram('java'), ['-version']))?.[1]
   if (Number(found) >= least) return
   throw new Unavailable(`Kafka needs Java ${least} or newer, found ${found ?? 'an unknown version'}`)
 }
 
-/** Fills a folder of its own first: a run that is stopped half way, or runs beside another, leaves no half cache. */
+/** Fills a temporary folder first, so that an interrupted or concurrent run leaves no incomplete cache. */
 const collectJars = async (version: string, lib: string): Promise<void> => {
   await mkdir(dirname(lib), { recursive: true })
   const fresh = await mkdtemp(`${lib}-`)

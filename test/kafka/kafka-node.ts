@@ -26,9 +26,9 @@ export class KafkaNode {
     private readonly classPath: string,
     /** More options of the JVM. */
     private readonly jvm: readonly string[],
-    /** Where it listens for clients. */
+    /** The address on which the node listens for clients. */
     readonly address: string,
-    /** Where clients are told to find it. */
+    /** The advertised address of the node. */
     readonly advertised: string,
   ) {
     this.properties = join(home, 'server.properties')
@@ -40,14 +40,14 @@ export class KafkaNode {
     mkdirSync(this.home, { recursive: true })
     writeFileSync(this.properties, text(properties))
     const tool = ['-cp', this.classPath, 'kafka.tools.StorageTool', 'format']
-    // Half a second of work: better interpreted than compiled well.
+    // The JVM works for half a second only, for which interpreting is faster than optimised compilation.
     const java = [...this.jvm, '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', quiet]
     await run(javaProgram('java'), [...java, ...tool, '-t', clusterId, '-c', this.properties, ...more])
   }
 
   start(): void {
     const log = openSync(this.log, 'a')
-    // A process group of its own: Ctrl-C is for whoever started us, and we stop the nodes.
+    // A separate process group, so that Ctrl-C reaches only this process, which then stops the nodes.
     const options: SpawnOptions = { stdio: ['ignore', log, log], detached: true }
     const args = [...memory, ...this.jvm, quiet, '-cp', this.classPath, 'kafka.Kafka', this.properties]
     const process = spawn(javaProgram('java'), args, options)
@@ -70,7 +70,7 @@ export class KafkaNode {
     await this.exited
   }
 
-  /** Lets it end by itself. */
+  /** Asks the process to end. */
   async terminate(): Promise<void> {
     this.process?.kill('SIGTERM')
     await this.exited
@@ -81,7 +81,7 @@ export class KafkaNode {
     await this.exited
   }
 
-  /** Resolves once the process stands still: the signal can take some milliseconds to reach it. */
+  /** Resolves once the process is stopped: the signal may take some milliseconds to reach it. */
   async pause(): Promise<void> {
     this.process?.kill('SIGSTOP')
     while (!(await this.state()).startsWith('T')) await setTimeout(5)

@@ -12,21 +12,21 @@ import { type NodePorts, type Properties, serverProperties } from './server-prop
 import { watchdog } from './watchdog'
 
 export interface KafkaOptions {
-  /** Of Apache Kafka; by default that of RXMIKA_KAFKA_VERSION, or else the newest this project knows. */
+  /** The version of Apache Kafka. Defaults to RXMIKA_KAFKA_VERSION, or the newest that this project is tested with. */
   version?: string
-  /** 1 by default. With 3 every topic has three replicas, and one node can be killed. */
+  /** The number of nodes. Defaults to 1. With 3, every topic has three replicas, so that one node can be killed. */
   brokers?: number
-  /** Clients have to log in as one of these users; whether the server answers is asked as the first. */
+  /** Clients have to log in as one of these users. The start-up check uses the first one. */
   sasl?: Sasl | readonly Sasl[]
   /** Clients have to connect by TLS, trusting {@link KafkaServer.ca}. */
   tls?: boolean
-  /** Puts something between clients and each node: given the node's `host:port`, what clients are told instead. */
+  /** Returns the advertised address for a node's `host:port`, for example that of a proxy. */
   advertise?: (address: string) => Promise<string>
-  /** What `advertise` gives leads nowhere: whether the server answers is asked past it. */
+  /** The advertised addresses are unreachable, so the start-up check bypasses them. */
   unreachable?: boolean
   /** More server.properties, or other values for them. */
   config?: Properties
-  /** Starts slower and then works faster: for minutes of load. */
+  /** Optimises for minutes of load, at the price of a slower start. */
   longLived?: boolean
 }
 
@@ -35,17 +35,17 @@ export interface KafkaServer {
   version: string
   /** `host:port` of each node; that of node 1 is the first. */
   brokers: string[]
-  /** `host:port` of each node for the other nodes: plain text, and past what `advertise` put in between. */
+  /** `host:port` of each node for the other nodes: plain text, without proxies. */
   internal: string[]
   /** The certificate to trust, in PEM. */
   ca?: string
   /** Kills all nodes and removes their data. */
   stop(): Promise<void>
-  /** SIGKILL: the node has no time to hand anything over. */
+  /** Kills a node by SIGKILL, without an orderly shutdown. */
   kill(node: number): Promise<void>
   /** Starts a node again, on its port and data, and resolves when it answers; one that runs is killed first. */
   restart(node: number): Promise<void>
-  /** SIGSTOP: connections stay open and nothing is answered. */
+  /** Stops a node by SIGSTOP: its connections stay open, and it does not answer. */
   pause(node: number): Promise<void>
   resume(node: number): void
 }
@@ -62,7 +62,7 @@ export const startKafka = async (options: KafkaOptions = {}): Promise<KafkaServe
   const guard = watchdog(KILL_NODES, folder)
   try {
     const jvm = [`-XX:SharedArchiveFile=${await classArchive(classPath, clusterId())}`]
-    // What is compiled well is compiled for longer than most servers here live.
+    // Optimised compilation takes longer than most of these servers run.
     if (options.longLived !== true) jvm.push('-XX:TieredStopAtLevel=1')
     const { nodes, internal, client, ca } = await formatNodes(folder, classPath, jvm, options)
 
@@ -91,7 +91,7 @@ export const startKafka = async (options: KafkaOptions = {}): Promise<KafkaServe
       internal,
       ca,
       async stop() {
-        // The watchdog does it, so that what every test relies on is also what is left to rely on after a crash.
+        // The watchdog does it, so that every test also checks the clean-up after a crash.
         await guard.end()
         await Promise.all(nodes.map(each => each.end()))
       },
@@ -136,5 +136,5 @@ export const clusterPorts = async (nodes: number): Promise<NodePorts[]> => {
   })
 }
 
-/** 16 bytes in base64url. The first is 0, for an id that starts with a dash would be read as an option. */
+/** 16 bytes in base64url. The first is 0, because an id that starts with a dash would be taken for an option. */
 const clusterId = () => Buffer.from([0, ...randomBytes(15)]).toString('base64url')

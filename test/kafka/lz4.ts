@@ -1,4 +1,4 @@
-/** Decompresses LZ4 frames of blocks that may refer to earlier ones; without looking at checksums. */
+/** Decompresses LZ4 frames with dependent blocks. Does not check checksums. */
 export function lz4(frames: Buffer): Buffer {
   const flags = frames.readUInt8(4)
   const blockChecksum = (flags & 0x10) !== 0
@@ -17,7 +17,7 @@ export function lz4(frames: Buffer): Buffer {
   }
 }
 
-/** Sequences of literals and of copies of what is there already. */
+/** Decodes sequences of literals and of copies of earlier output. */
 function uncompress(block: Buffer, out: number[]): void {
   let at = 0
   const long = (nibble: number) => {

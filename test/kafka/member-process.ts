@@ -12,7 +12,7 @@ export interface MemberTask {
   readonly request: ConsumeRequest
 }
 
-/** To commit this for a partition that it holds, or held first. */
+/** A commit for a partition that the member owns, or owned first. */
 export interface CommitOrder {
   readonly partition: number
   readonly offset: number
@@ -26,7 +26,7 @@ export type MemberReport =
 
 const script = fileURLToPath(new URL('./member-program.ts', import.meta.url))
 
-/** A driver that consumes in a process of its own, which can be frozen. */
+/** A consuming driver in its own process, which can be frozen. */
 export class MemberProcess {
   readonly reports: Collected<MemberReport>
   readonly #process: ChildProcess
@@ -40,7 +40,7 @@ export class MemberProcess {
     }).process
     this.#process.on('message', message => reports.next(message as MemberReport))
     this.#process.once('exit', () => reports.complete())
-    // Frozen, it would not notice that we are gone.
+    // A frozen process would not notice that this process has ended.
     this.#guard = watchdog('kill -9 "$0"', String(this.#process.pid))
   }
 

@@ -5,12 +5,12 @@ import { kafkaDriver } from '../../src/drivers/kafka/index'
 import '../strict'
 import type { CommitOrder, MemberReport, MemberTask } from './member-process'
 
-// What a `MemberProcess` runs: consumes, tells what happens, and commits what it is told to.
+// The program of a `MemberProcess`: consumes, reports what happens, and commits on request.
 
 const { brokers, request } = JSON.parse(process.argv[2]!) as MemberTask
 const report = (message: MemberReport) => process.send!(message)
 const driver = kafkaDriver({ brokers })
-/** By partition the newest assignment, also when it has ended: it is for the driver to send nothing for that. */
+/** By partition: the newest assignment, even if it has ended, because the driver itself must not send commits for it. */
 const assignments = new Map<number, PartitionAssignment>()
 
 process.on('message', ({ partition, offset }: CommitOrder) => {

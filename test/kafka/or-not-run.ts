@@ -3,7 +3,7 @@ import { Unavailable } from './run'
 
 const required = process.env.RXMIKA_KAFKA === 'required' || Boolean(process.env.CI)
 
-/** What suites need, or undefined when this machine lacks it: they are skipped then, loudly, or fail where it is required. */
+/** Returns what suites need, or undefined if this machine lacks it. Then they are skipped with a message, or fail if it is required. */
 export const orNotRun = async <T>(find: () => Promise<T>, notRun: string): Promise<T | undefined> => {
   try {
     return await find()

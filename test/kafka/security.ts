@@ -7,7 +7,7 @@ import type { Properties, ServerLayout } from './server-properties'
 export interface Sasl {
   mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER'
   username: string
-  /** Not of `OAUTHBEARER`, whose tokens nobody signs here. */
+  /** Absent for `OAUTHBEARER`, whose tokens are unsigned here. */
   password: string
 }
 
@@ -17,7 +17,7 @@ export interface Security {
   properties: Properties
   /** For `StorageTool format`: SCRAM users are records of the metadata log, written before the first start. */
   format: string[]
-  /** For a client that is let in. */
+  /** The options of a client that is accepted. */
   client: Pick<KafkaConfig, 'ssl' | 'sasl'>
   /** The certificate to trust, in PEM. */
   ca?: string

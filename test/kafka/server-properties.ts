@@ -12,9 +12,9 @@ export interface ServerLayout {
   /** The address the ports are opened on. */
   bind: string
   logDir: string
-  /** Where clients are told to find the node, as `host:port`; by default its client port here. */
+  /** The advertised address of the node. Defaults to its client port on this machine. */
   advertised?: string
-  /** What the clients' listener speaks. The nodes speak plain text among themselves. */
+  /** The security protocol of the clients' listener. The nodes use plain text among themselves. */
   protocol: 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'
 }
 
@@ -40,7 +40,7 @@ export const serverProperties = (id: number, layout: ServerLayout): Properties =
   }
 }
 
-/** With three nodes every topic outlives one of them, and a killed one is noticed after 3 s instead of 9. */
+/** With three nodes, every topic survives the loss of one, and a killed node is detected after 3 s instead of 9. */
 const replication = (nodes: number): Properties => {
   const factor = Math.min(nodes, 3)
   const inSync = factor === 3 ? 2 : 1
@@ -56,7 +56,7 @@ const replication = (nodes: number): Properties => {
   }
 }
 
-/** What is created on first use is created fast, and the heap is for records. */
+/** Makes internal topics small, so that they are created fast, and leaves the heap to records. */
 const smallInternals: Properties = {
   'offsets.topic.num.partitions': 4,
   'transaction.state.log.num.partitions': 4,

@@ -4,8 +4,8 @@ import { once } from 'node:events'
 /**
  * Runs a shell command when this process ends, however it ends, or when `end` is called; `$0` is `argument`.
  *
- * Neither Java nor Docker notices that its parent was killed. The end of a pipe does: the system closes it with us.
- * The watchdog has a process group of its own, so that Ctrl-C does not reach it before it is needed.
+ * Neither Java nor Docker notices that its parent was killed. The watchdog does, by a pipe that the system closes when this
+ * process ends. It has its own process group, so that Ctrl-C does not end it before it is needed.
  */
 export const watchdog = (command: string, argument: string) => {
   const shell = spawn('sh', ['-c', `cat >/dev/null; ${command}`, argument], {

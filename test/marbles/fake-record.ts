@@ -17,7 +17,7 @@ export type Settlement = { readonly offset: number } & (
   | ({ readonly how: 'outrun' } & Outrun)
 )
 
-/** An assignment without a client: it notes what its records were settled with, in order. */
+/** An assignment without a client. It records the settlements of its records, in order. */
 export class FakeOwner implements RecordOwner {
   /** Of this partition, where the client gives partitions up. */
   get givingUp(): boolean {

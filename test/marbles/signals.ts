@@ -7,7 +7,7 @@ import { DeliveredRecord } from '../../src/record.js'
 import { FakeOwner, fakeRecord } from './fake-record.js'
 import { testScheduler } from './stub-routing.js'
 
-/** How records come to a barrier: from a client, mapped by a pipeline, or made by other means. */
+/** The kinds of records that a barrier gets: from a client, mapped by a pipeline, or created by other code. */
 export const kinds = ['delivered', 'mapped', 'plain'] as const
 export type Kind = (typeof kinds)[number]
 
@@ -72,11 +72,11 @@ export interface SignalHelpers extends RunHelpers {
   points(marbles: string, assignment?: CommitPoint['assignment']): Observable<CommitPoint>
   /** What is emitted, in the marks of {@link pointsOf}. */
   expectPoints(points: Observable<CommitPoint>, unsubscribed?: string): { toBe(marbles: string, error?: unknown): void }
-  /** A driver that answers its commits by these diagrams in turn, and by the last of them from then on. */
+  /** A driver that answers its commits by these diagrams in turn, and later ones by the last diagram. */
   driver(answers: string | readonly string[], refusal?: unknown): StubDriver
-  /** When the driver was asked for what: one mark, or a name for the marks of all points of the request. */
+  /** The commit requests to the driver: one mark, or a name for the marks of all points of a request. */
   expectRequests(driver: StubDriver): { toBe(marbles: string, marks?: Readonly<Record<string, string>>): void }
-  /** From when to when the driver was at work, request by request. */
+  /** The beginning and end of each request to the driver. */
   expectInFlight(driver: StubDriver): { toBe(marbles: readonly string[]): void }
   /** An assignment that ends at the mark. */
   endsAt(marbles: string): { readonly ended: boolean }

@@ -16,26 +16,26 @@ export interface StubOptions {
   readonly retryTopic?: string | undefined
   readonly dlqTopic?: string | undefined
   readonly scheduler?: TestScheduler
-  /** What becomes of a copy; default: acknowledged at once. */
+  /** The result of writing a copy. Defaults to an immediate acknowledgement. */
   readonly publish?: (copy: PublishRecord, failed: Failed) => Observable<RecordMetadata>
-  /** Tells when a topic that a breaker stopped is resumed; default: never. */
+  /** Emits when a topic that a breaker paused is resumed. Defaults to never. */
   readonly resumed?: Observable<void>
 }
 
-/** What the steps ask of a client, noted in order. */
+/** A stub of the client for failure steps. It records their calls in order. */
 export class StubClient implements RoutingClient {
   readonly copies: PublishRecord[] = []
-  /** Who waits for a copy, in the order of `copies`. */
+  /** The subscribers that wait for copies, in the order of `copies`. */
   readonly waiting: CopyObserver[] = []
   readonly redeliveries: { readonly name: string; readonly delay: number }[] = []
   readonly unroutable: { readonly name: string; readonly cause: unknown }[] = []
   readonly halts: RxMikaError[] = []
   readonly floods: FloodError[] = []
-  /** What steps hold, in order. */
+  /** The failures that steps hold, in order. */
   readonly held: string[] = []
-  /** What is no longer ours when it is released. */
+  /** Failures whose assignment has ended when they are released. */
   readonly lost = new Set<string>()
-  /** What must not leave its place. */
+  /** Records that must not leave their partition, because of a key fence. */
   readonly fenced = new Set<string>()
   readonly events: ClientEvent[] = []
   onEvent: (event: ClientEvent) => void = () => {}

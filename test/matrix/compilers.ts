@@ -10,7 +10,7 @@ export type Version = (typeof versions)[number]
 
 const folder = fileURLToPath(new URL('../../node_modules/.cache/rxmika-compilers', import.meta.url))
 
-/** Installs them beside each other, once: together they are too large for everybody's `npm ci`. */
+/** Installs all of them, once. Together they are too large for every `npm ci`. */
 export async function installCompilers(): Promise<void> {
   await mkdir(folder, { recursive: true })
   const dependencies = Object.fromEntries(versions.map(version => [aliasOf(version), `npm:typescript@~${version}.0`]))

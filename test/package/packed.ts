@@ -63,7 +63,7 @@ async function packBuilt(source: string, folder: string): Promise<string> {
 /**
  * The package as it is published, and a project of a user's who has installed it.
  *
- * Everything happens in folders of its own: what is being built beside it does not matter.
+ * Uses temporary folders only, so that a concurrent build has no effect.
  */
 export class PackedPackage {
   private constructor(

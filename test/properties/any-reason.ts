@@ -1,4 +1,4 @@
-/** Reasons that cannot be described, and some that can; each made anew. */
+/** Reasons that cannot be described, and some that can. Each call creates a new one. */
 export const anyReasons: readonly (() => unknown)[] = [
   () => new Error('no'),
   () => undefined,

@@ -1,12 +1,12 @@
 import fc from 'fast-check'
 import type { HeaderPair } from 'rxmika'
 
-/** What a record is made of, with everything that a copy must not change. */
+/** The parts of a record that a copy must not change. */
 export interface AnyRecord {
   readonly key: Buffer | null
   readonly value: Buffer | null
   readonly headers: readonly HeaderPair[]
-  /** Milliseconds since 1970, as far as whoever wrote it kept to that. */
+  /** Milliseconds since 1970, unless the producer used another unit. */
   readonly timestamp: number
 }
 
@@ -59,7 +59,7 @@ export function anyRecords(count: number, base = 1_700_000_000_000, seed?: numbe
 
 const mostRetries = 2 ** 31 - 1
 
-/** Values that no client writes into its own headers, and some that it might. */
+/** Values for a client's own headers, mostly invalid ones. */
 const hostileValue: fc.Arbitrary<Buffer | null> = fc.oneof(
   fc
     .constantFrom('', '-1', '+1', '1e9', '0x10', ' 1', '1\n', 'NaN', 'Infinity', '٣', '1.5', `${mostRetries + 1}`)
@@ -78,8 +78,8 @@ const fields = [
 ]
 
 /**
- * Headers as somebody else may have written them in a group's name: wrong values, repeated names, other groups' beside
- * them, and mostly its mark, a readable original topic.
+ * Headers of a group that another client may have written: wrong values, repeated names, headers of other groups, and mostly
+ * the header that marks the copy, with a valid original topic.
  */
 export function hostileOwn(group: string, topic = 'orders'): fc.Arbitrary<HeaderPair[]> {
   const groups = fc.constantFrom(group, group, group, `${group}_eu`, group.slice(0, -1), '')

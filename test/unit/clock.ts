@@ -1,6 +1,6 @@
 import { VirtualTimeScheduler } from 'rxjs'
 
-/** Virtual time that goes on only as far as asked. */
+/** Virtual time that advances only on request. */
 export class Clock extends VirtualTimeScheduler {
   constructor() {
     super(undefined, 0)

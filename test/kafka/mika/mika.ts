@@ -22,7 +22,7 @@ export interface MikaRecord {
 
 export type MikaEvent =
   | { readonly type: 'assigned' | 'committed' }
-  /** Another group's. */
+  /** True: a record of another group. */
   | { readonly type: 'skipped'; readonly record: MikaRecord }
   | {
       readonly type: 'delivered'
@@ -37,7 +37,7 @@ export type MikaEvent =
 export type MikaDelivery = Extract<MikaEvent, { type: 'delivered' }>
 
 export interface MikaFailing {
-  /** So many deliveries, whatever they are; all after that are acked. */
+  /** Fails this many deliveries, whatever they are; later ones are acked. */
   readonly times: number
   readonly message: string
   readonly retryable?: boolean
@@ -50,9 +50,9 @@ export interface MikaOptions {
   readonly dlqTopic: string
   /** Appended to the group and all topics. */
   readonly suffix?: string
-  /** What it fails from the start. */
+  /** The deliveries that it fails from the start. */
   readonly failing?: MikaFailing
-  /** Whether it leaves the retry topic alone; default false. */
+  /** True: it does not read the retry topic. Defaults to false. */
   readonly pauseRetries?: boolean
   readonly topics: readonly { readonly name: string; readonly retries: number; readonly dlq: boolean }[]
 }
@@ -64,7 +64,7 @@ export interface MikaNewRecord {
   readonly timestamp: number
 }
 
-/** A Go process that is a member of a group, and what it has told so far. */
+/** A Go process that is a member of a group, and its messages so far. */
 export class Mika {
   readonly events: Collected<MikaEvent>
   readonly #told = new Subject<MikaEvent>()
@@ -83,7 +83,7 @@ export class Mika {
     })
   }
 
-  /** Joins the group, and reads its topics from their beginning where it has committed nothing. */
+  /** Joins the group. Reads its topics from the committed position, or from the beginning if there is none. */
   static async start(program: string, options: MikaOptions): Promise<Mika> {
     const mika = new Mika(program)
     const { failing, ...rest } = options
@@ -103,13 +103,13 @@ export class Mika {
     return this.events.values.flatMap(event => (event.type === 'error' ? [event.error] : []))
   }
 
-  /** Resolves when so many records have been delivered and dealt with, and their offsets committed. */
+  /** Resolves when `count` records have been delivered and settled, and their offsets committed. */
   async delivered(least: number): Promise<readonly MikaDelivery[]> {
     await this.#handled('delivered', least)
     return this.deliveries
   }
 
-  /** Resolves when so many records of others have been passed over, and their offsets committed. */
+  /** Resolves when `count` records of other groups have been skipped, and their offsets committed. */
   async passedOver(least: number): Promise<readonly MikaRecord[]> {
     await this.#handled('skipped', least)
     return this.skipped
@@ -124,12 +124,12 @@ export class Mika {
     if (this.errors.length > 0) throw new Error(this.errors.join('; '))
   }
 
-  /** Fails the next deliveries. Where records are there already, `failing` among the options is in time. */
+  /** Fails the next deliveries. For existing records use the option `failing`, which applies from the start. */
   fail(failing: MikaFailing): Promise<void> {
     return this.#command('fail', failures(failing))
   }
 
-  /** Writes the records in one batch where they are of one partition, compressed where that makes them smaller. */
+  /** Writes the records, those of a partition as one batch, compressed if that makes them smaller. */
   produce(topic: string, records: readonly MikaNewRecord[]): Promise<void> {
     return this.#command('produce', { topic, records: records.map(toBase64) })
   }
