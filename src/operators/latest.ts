@@ -132,6 +132,9 @@ class Waiting<R extends ConsumeRecord<unknown>> {
     entry.held = false
     this.#holdIfRebalancing(entry)
     if (isOpen(before)) before.ack()
+    // Its timer ended while an earlier record was held, and this one is not: of another partition, or delivered again after
+    // the rebalance. Nothing else would emit it.
+    if (entry.due && !entry.held && this.#entries.get(entry.key) === entry) this.#emit(entry)
   }
 
   #isDue(entry: Entry<R>): void {

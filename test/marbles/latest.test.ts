@@ -294,6 +294,46 @@ describe('latest', () => {
     expect(held).toEqual(['resting', 'resting', 'released', 'released'])
   })
 
+  it('emits a record that supersedes one whose time ended during a rebalance', () => {
+    const changes = new Subject<void>()
+    const rebalances = { underWay: false as boolean, changes } satisfies Rebalances
+    class Owner extends FakeOwner {
+      override readonly rebalances: Rebalances = rebalances
+      gives = true
+      override get givingUp(): boolean {
+        return rebalances.underWay && this.gives
+      }
+    }
+    const [leaves, comes, other] = [new Owner(), new Owner(), new Owner('orders', 1)]
+    comes.gives = false
+    other.gives = false
+    const scheduler = testScheduler()
+    const input = new Subject<ConsumeRecord>()
+    const seen: string[] = []
+    const by = ({ key }: ConsumeRecord) => String(key)
+    input.pipe(latest(4, { by, scheduler }), marks).subscribe(mark => seen.push(`${scheduler.now()} ${mark}`))
+    const rebalance = (underWay: boolean) => {
+      rebalances.underWay = underWay
+      changes.next()
+    }
+    scheduler.schedule(() => {
+      input.next(fakeRecord({ owner: leaves, key: 'a', value: 'a' }))
+      input.next(fakeRecord({ owner: leaves, key: 'b', value: 'b', offset: 1 }))
+    })
+    scheduler.schedule(() => rebalance(true), 2)
+    scheduler.schedule(() => {
+      expect(seen).toEqual([])
+      // A newer one from a partition that stays, and the same one, read again by the next assignment of its partition.
+      input.next(fakeRecord({ owner: other, key: 'a', value: 'A', timestamp: 2_000 }))
+      leaves.end()
+      input.next(fakeRecord({ owner: comes, key: 'b', value: 'B', offset: 1 }))
+      rebalance(false)
+    }, 8)
+    scheduler.flush()
+    expect(seen).toEqual(['8 A', '8 B'])
+    expect(ackedOffsets(leaves)).toEqual(['0 acked'])
+  })
+
   it('waits for its time after an ended rebalance, and not for a rebalance of other partitions', () => {
     const changes = new Subject<void>()
     const rebalances = { underWay: false as boolean, changes } satisfies Rebalances
