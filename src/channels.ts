@@ -241,8 +241,8 @@ function surrounded<T>(message: SurroundingMessage, work: () => T): T {
 }
 
 /**
- * Where a client keeps what its tools see of it, beside what its user sees. The same symbol in every copy of this package
- * in the process: a tool of one copy may be given a client of another.
+ * The property with the data that tools, such as the inspector, need from a client in addition to its public API. The symbol is
+ * the same in every copy of this package in the process, because a tool of one copy may get a client of another.
  */
 export const onlooker: unique symbol = Symbol.for('rxmika.onlooker') as never
 

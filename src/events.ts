@@ -101,7 +101,7 @@ export type ClientEvent =
   | ({ readonly type: 'leaked' } & RecordPlace)
   /** Settled after its assignment ended. The settlement changed nothing. */
   | ({ readonly type: 'late-settlement' } & RecordPlace)
-  /** No broker can be reached. It goes on by itself. */
+  /** No broker can be reached. The client keeps trying by itself. */
   | { readonly type: 'disconnected'; readonly error: unknown }
   /** A broker answers again. */
   | { readonly type: 'reconnected' }

@@ -79,7 +79,7 @@ export interface ClientOptions {
   readonly heartbeatInterval?: number | undefined
   /**
    * How the group is joined: `'classic'` (default), `'consumer'` (KIP-848, from Kafka 4.0 on: partitions move one by one, and
-   * what is kept goes on without a pause), or `'auto'`: by the consumer protocol where the group can be joined by it, else by
+   * retained partitions continue without a pause), or `'auto'`: by the consumer protocol if the group can be joined by it, else by
    * the classic one, which is logged. Members of both kinds may be in one group.
    */
   readonly groupProtocol?: GroupProtocol | undefined

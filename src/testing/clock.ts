@@ -14,7 +14,7 @@ export interface Clock {
 /** More actions than any pipeline has in one frame. Beyond that, something schedules itself without a delay, and time stops. */
 const maxActionsPerFrame = 50_000
 
-/** Virtual time: RxJS's `TestScheduler`, with an end for code that would go on for ever. */
+/** Virtual time: RxJS's `TestScheduler`, with a limit for code that would run forever. */
 export class VirtualClock extends TestScheduler implements Clock {
   #counted = 0
   #actions = 0

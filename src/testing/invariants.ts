@@ -10,7 +10,7 @@ export interface Broken {
   readonly message: string
 }
 
-/** What a check needs beside the history. */
+/** The data that a check needs in addition to the history. */
 export interface Surroundings {
   /** The full name of a client's group; undefined: it has none, so the rules about commits do not apply. */
   groupOf(client: number): string | undefined

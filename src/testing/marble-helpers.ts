@@ -19,9 +19,9 @@ export interface OfClient {
   readonly client?: Client | undefined
 }
 
-/** Marks, and the classes of the errors that they stand for. The first class that matches counts. */
+/** The error class of each mark. The first class that matches counts. */
 export type ErrorMarks = Readonly<Record<string, abstract new (...args: never[]) => Error>>
-/** Marks, and the types of the events that they stand for. Other events are not shown. */
+/** The event type of each mark. Other events are not shown. */
 export type EventMarks = Readonly<Record<string, ClientEvent['type']>>
 
 /**

@@ -11,7 +11,7 @@ import { PromiseWatch } from './promise-watch.js'
 export interface MarbleOptions extends Omit<MemoryBrokerOptions, 'scheduler'> {
   /**
    * How long a run continues after the end of its longest diagram, ms; default 10,000. It ends sooner if nothing is left to
-   * happen. Later events are not seen: operators such as `bufferTime` go on for ever.
+   * happen. Later events are not seen: operators such as `bufferTime` never end.
    */
   readonly tail?: number | undefined
 }

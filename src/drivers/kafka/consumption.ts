@@ -452,7 +452,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     const now = new Set(topics)
     for (const topic of this.#topics) if (!now.has(topic)) this.#forget(topic)
     this.#topics = topics
-    // On failure, whoever needs the metadata asks again.
+    // On failure, the code that needs the metadata requests it again.
     this.cluster.refresh().catch(() => {})
     this.#member.subscribe(topics)
   }

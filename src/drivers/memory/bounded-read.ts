@@ -62,7 +62,7 @@ export class BoundedRead {
     this.#completeOnceDone()
   }
 
-  /** A read does not go on in another log of the same name. */
+  /** A read does not continue in another log of the same name. */
   #checkTopic(topic: Topic): void {
     const found = this.cluster.topics.find(topic.name)
     if (found === topic) return

@@ -279,7 +279,7 @@ export class MemoryBroker {
     this.#cluster.connection.online = false
   }
 
-  /** Ends `disconnect()`: everything that waits goes on. */
+  /** Ends `disconnect()`: everything that waits continues. */
   reconnect(): void {
     this.#cluster.connection.online = true
   }
@@ -296,7 +296,7 @@ export class MemoryBroker {
   /**
    * Suspends the process with this driver, like a paused virtual machine: none of its code runs, and it gets no events. Its
    * group rebalances without it after the member's `sessionTimeout`, or `after` ms; the member learns that once it is thawed.
-   * User code on timers of its own goes on. Not possible in real time, which the test shares with its members.
+   * User code with its own timers continues. Not possible in real time, which the test shares with its members.
    */
   freeze(driver: Driver, options: { readonly after?: number | undefined } = {}): void {
     checkOptions('freeze', options, { after: true })

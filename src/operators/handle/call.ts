@@ -8,8 +8,8 @@ import { type AnyRecord, deliveries } from './input.js'
 import type { LaneUser, Place } from './lanes.js'
 
 /**
- * What a call in flight has beside the promise of its handler. An object of its own, because most calls have nothing of this:
- * a call is allocated for every record.
+ * The rarely used parts of a call in flight. They are in a separate object, because a call is allocated for every record, and
+ * most calls have none of them.
  */
 export class Attached {
   /** The subscription to the handler's Observable, if it returned one. */
@@ -27,7 +27,7 @@ export interface Signals<I> {
   signalOf(call: Call<I>): AbortSignal
 }
 
-/** Where a call for redelivered records stands. */
+/** The places in the lanes of an earlier call that a call for redelivered records uses. */
 export interface Earlier<I> {
   /** The call that had their earlier delivery. */
   readonly call: Call<I>

@@ -36,7 +36,7 @@ const minRefreshInterval = 100
 const leaderlessInterval = 500
 /** The interval of metadata requests while a topic is missing, ms. */
 const missingInterval = 2_000
-/** How long a watched topic may go without an answer about it before it is asked for, ms: whoever watches it usually asks. */
+/** After this time without metadata of a watched topic, it is requested, ms. Usually the watching code requests it earlier. */
 const unansweredInterval = 500
 
 /**
@@ -56,7 +56,7 @@ export class Cluster {
   #maxAge: number
   readonly #ended = new AbortController()
   #refreshing: Promise<void> | undefined
-  /** The topics that the refresh under way asks for, once it is sent. */
+  /** The topics of the refresh in flight, once it is sent. */
   #asking: ReadonlySet<string> | undefined
   #refreshedAt = Number.NEGATIVE_INFINITY
   /** When the last refresh ended, or topics began to be watched. */
@@ -308,7 +308,7 @@ export class Cluster {
     if (this.ended.aborted || this.#watched.size === 0) return
     const wait = Math.max(0, this.#dueAt - this.clock.monotonic())
     this.#timer = setTimeout(() => {
-      // On failure, whoever needs the metadata asks again and reports it.
+      // On failure, the code that needs the metadata requests it again and reports the error.
       this.refresh().catch(() => {})
     }, wait)
   }
@@ -322,7 +322,7 @@ export class Cluster {
       else if (partitions.length === 0) wait = Math.min(wait, missingInterval)
     }
     const dueAt = this.#currentAt + wait
-    // Each answer is stored, so these are topics that nobody has got an answer about.
+    // Each answer is stored, so there has been no answer about these topics.
     if (this.#topics.size >= this.#watched.size) return dueAt
     return Math.min(dueAt, Math.max(this.#currentAt, this.#addedAt) + Math.min(unansweredInterval, maxAge))
   }

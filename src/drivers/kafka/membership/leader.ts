@@ -5,8 +5,8 @@ import type { Claim } from './subscription.js'
 /**
  * Assigns partitions to the members of a classic group: evenly, and with as few moves as possible.
  *
- * With `cooperative-sticky` (KIP-429) members read on during a rebalance. So a partition that moves is at first assigned to
- * nobody: its owner sees that it is missing, gives it up and rejoins, and only then it gets a new owner.
+ * With `cooperative-sticky` (KIP-429) members keep reading during a rebalance. So a partition that moves is at first assigned to
+ * no member: its owner sees that it is missing, revokes it and rejoins, and only then it gets a new owner.
  */
 export function shareOut(
   protocol: string,

@@ -74,8 +74,8 @@ export class TransactionalProducer {
    * Resolves once readers see everything that was written. A coordinator answers a commit before it has written the end of
    * the transaction to the partitions, and until then readers for read committed stop in front of it.
    *
-   * A coordinator lets a producer begin anew only when its last transaction is complete. If another producer has fenced this
-   * one, it has waited for the same.
+   * A coordinator initializes a producer again only when its last transaction is complete. If another producer has fenced this
+   * one, that one has waited for the same.
    */
   async visible(): Promise<void> {
     try {

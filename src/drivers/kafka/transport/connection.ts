@@ -11,7 +11,7 @@ import type { OpenSocket } from './socket.js'
 /** A timer that fires later than this shows that the process was suspended, ms. */
 const maxTimerDelay = 1_000
 
-/** A broker that is silent for this time is reported, ms. The request goes on waiting until its time-out. */
+/** A broker that is silent for this time is reported, ms. The request keeps waiting until its time-out. */
 export const defaultQuiet = 3_000
 
 const maxCorrelationId = 0x7fff_ffff

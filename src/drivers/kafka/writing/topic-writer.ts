@@ -71,7 +71,7 @@ export class TopicWriter {
     return this.#writers.every(writer => writer.isForgettable)
   }
 
-  /** The partition's leader. Undefined: it is being looked up, and the writer will be woken or told the failure. */
+  /** The partition's leader. Undefined while it is looked up; the writer is then woken, or gets the failure. */
   leaderOf(writer: PartitionWriter): number | undefined {
     if (!this.#stale) {
       if (this.host.time.monotonic() - this.#knownAt > maxAge) this.#ask()
