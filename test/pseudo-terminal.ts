@@ -58,7 +58,7 @@ export class PseudoTerminal {
   }
 }
 
-/** What terminals are told to do besides showing characters. */
+/** Control sequences of terminals. */
 const sequences = /\p{Cc}(?:\[[\d;?]*[A-Za-z]|[78])/gu
 
 /** The characters that were shown, with `\n` between the lines; a line that was written over stands as lines of its own. */

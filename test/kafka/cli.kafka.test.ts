@@ -26,7 +26,7 @@ const documents = (text: string) =>
     .filter(line => line !== '')
     .map(line => JSON.parse(line))
 
-/** A service with a retry and a DLQ topic, whose handler fails whatever it is told to fail. */
+/** A service with a retry and a DLQ topic, whose handler fails on request. */
 class Service {
   readonly #clients: Client[] = []
   readonly topics: { readonly work: string; readonly retry: string; readonly dlq: string }

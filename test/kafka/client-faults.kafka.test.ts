@@ -54,7 +54,7 @@ describeOwnKafka('a client whose brokers die', () => {
     expect(delivered).toBeLessThan(recovery)
     await Promise.all([restarted, published])
     await Promise.all([0, 1, 2].map(partition => run.committed(topic, partition, 2)))
-    // One outage, told once; no rebalance, and nothing delivered twice.
+    // One outage, reported once; no rebalance, and nothing delivered twice.
     expect(texts(seen).sort()).toEqual(['0', '0', '0', '1', '1', '1'])
     expect(typesOf(run).filter(type => type === 'disconnected' || type === 'reconnected')).toEqual([
       'disconnected',
@@ -115,7 +115,7 @@ describeOwnKafka('a client whose brokers die', () => {
       run.client.start()
       await begun.count(3 * each)
       for (const record of [...failed]) record.fail(new Error('no'))
-      // In the middle of that. What has a copy is told as retried; nothing else may be committed.
+      // While copies are written. Records with a copy are reported as retried; no others may be committed.
       await run.event('retried')
       await allDown()
       const { restarted } = await allUp()

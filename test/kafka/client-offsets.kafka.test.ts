@@ -137,7 +137,7 @@ describeKafka('a client’s positions on Kafka', () => {
     await deleteBefore(topic, 7)
     run.client.resume(topic)
     await run.committed(topic, 0, 10)
-    // The fetch that was under way at the pause may have brought the first of them.
+    // The fetch in flight at the pause may have returned the first of them.
     const rest = texts(seen).slice(3)
     expect(rest.slice(-3)).toEqual(['7', '8', '9'])
     if (rest.length === 3) expect(run.errors.values).toMatchObject([{ code: 'RXMIKA_FETCH', topic, offset: 3n }])

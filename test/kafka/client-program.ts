@@ -9,7 +9,7 @@ import type { ClientOrder, ClientTask, ClientTold } from './client-process'
 
 const { topic, options, maxInFlight, acks }: ClientTask = JSON.parse(process.argv[2]!)
 
-/** What happens in one turn of the event loop is told in one message: a message takes longer than a delivery. */
+/** Events of one turn of the event loop are sent in one message, because a message takes longer than a delivery. */
 const untold: ClientTold[] = []
 function tell(told: ClientTold): void {
   if (untold.push(told) === 1) setImmediate(() => process.send!(untold.splice(0)))

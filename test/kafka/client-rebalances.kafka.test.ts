@@ -178,7 +178,7 @@ describeKafka('clients of one group on Kafka', () => {
         expect([...mine].some(partition => moved.has(partition))).toBe(false)
         for (const partition of mine) {
           const records = seen.values.filter(record => record.partition === partition)
-          // Delivered once, still ours, and it counts.
+          // Delivered once, still assigned here, and the settlement counts.
           expect(records).toHaveLength(1)
           expect(records[0]!.signal.aborted).toBe(false)
           expect(records[0]!.ack()).toBe(true)

@@ -13,7 +13,7 @@ import { describeKafka, kafkaBrokers } from './describe-kafka'
 const backend = kafkaBackend(() => kafkaBrokers)
 const scenario = scenarios(backend)
 
-/** Records are told apart by their timestamps, of which each has its own. */
+/** Each record has a unique timestamp, by which it is identified. */
 const base = 1_700_000_000_000
 
 async function shop(world: World) {

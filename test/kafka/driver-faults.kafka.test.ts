@@ -49,11 +49,11 @@ describeOwnKafka('a driver whose brokers die', () => {
     return member
   }
 
-  /** Writes numbers to all partitions, one send after the other, until it is told to stop. */
+  /** Writes numbers to all partitions, one send after the other, until it is stopped. */
   function writing(driver: Driver, topic: string, partitions: number) {
     const written: string[] = []
     let stopped = false
-    // A test that failed closes its drivers, and what is refused at once would be asked for again for ever.
+    // A failed test closes its drivers, and a request that is refused at once would be repeated forever.
     onTestFinished(() => {
       stopped = true
     })
@@ -110,7 +110,7 @@ describeOwnKafka('a driver whose brokers die', () => {
       const [assignment] = [...member.owned.values()]
       await persistently(() => member.commit(assignment!, 1))
 
-      // A partition without a leader keeps nobody from the other: not who connects, nor who writes, nor who joins.
+      // A partition without a leader does not delay the other one: neither connecting, nor writing, nor joining.
       const newcomer = await connected(world)
       expect(await done(newcomer.topics([split]))).toEqual(new Map([[split, 2]]))
       const elsewhere = { topic: split, value: 'elsewhere', partition: 1 }
@@ -141,7 +141,7 @@ describeOwnKafka('a driver whose brokers die', () => {
 
       const written = await producer.stop()
       await member.read(written.length)
-      // Nothing is lost, nothing is written or read twice, and nobody was told of an outage or a rebalance.
+      // Nothing is lost, nothing is written or read twice, and neither an outage nor a rebalance was reported.
       expect(new Set(texts(member.reads))).toEqual(new Set(written))
       expect(member.reads).toHaveLength(written.length)
       expect(inOrder(texts(member.reads))).toBe(true)

@@ -132,7 +132,7 @@ describeOwnKafka('a driver whose group continues without it', () => {
     const held = [...member.owned.values()]
     const other = await joined(world, kafka.server.internal, { group, topics: [topic] })
     await member.seen('revoking')
-    // A session that nobody keeps alive is over by then.
+    // A session without heartbeats has ended by then.
     await done(timer(2.5 * timeouts.sessionTimeout))
     await Promise.all(held.map(assignment => member.commit(assignment, 3)))
     expect(other.owned.size).toBe(0)

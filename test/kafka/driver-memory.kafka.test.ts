@@ -19,7 +19,7 @@ const kept = 2
 /** How many of them are still there once everything that can be collected is. */
 async function alive(refs: readonly WeakRef<object>[]): Promise<number> {
   let count = refs.length
-  // An answer to the last long poll may be under way.
+  // An answer to the last long poll may be in flight.
   for (let round = 0; round < 50 && count > kept; round++) {
     await setImmediate()
     collectGarbage()

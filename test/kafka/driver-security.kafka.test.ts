@@ -24,7 +24,7 @@ const users: readonly Sasl[] = [
 ]
 const bearer: Sasl = { mechanism: 'OAUTHBEARER', username: 'token-user', password: '' }
 
-/** A token that nobody signed (RFC 7515, `alg: none`), as Kafka takes it where it is told nothing else. */
+/** An unsigned token (RFC 7515, `alg: none`), which Kafka accepts by default. */
 function token(subject: string): string {
   const now = Math.floor(Date.now() / 1_000)
   const parts = [{ alg: 'none' }, { sub: subject, iat: now, exp: now + 300 }]

@@ -387,7 +387,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
     expect(byTime(dead.map(({ record }) => record)).map(record => bytes(record))).toEqual(records)
     expect(seen.values.map(({ attempt }) => attempt)).toEqual(records.map(() => 2))
 
-    // A key has the same partition, whoever wrote the copy.
+    // A key has the same partition, whichever client wrote the copy.
     const partitions = (list: readonly { readonly key: Buffer | null; readonly partition: number }[]) =>
       list.filter(({ key }) => key !== null).map(({ partition }) => partition)
     const original = partitions(byTime(read.map(({ record }) => record)))

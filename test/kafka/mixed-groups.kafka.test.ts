@@ -30,7 +30,7 @@ describeKafka('groups whose members use different protocols', () => {
     return partitions
   }
 
-  /** A member of ours, and what it settles. */
+  /** A member of this library, and its settlements. */
   const member = (
     world: World,
     group: string,

@@ -378,7 +378,7 @@ describeOwnKafka('every answer of a real leader to a batch', () => {
       fc.asyncProperty(schedule, async each => {
         const topic = await world.topic(`schedule-${++played}`, partitions)
         const schedules = new Schedules(driver, topic)
-        // A leader that has just been told to lead is not one yet, and refuses whoever looks at its log.
+        // A new leader is not ready at once, and until then refuses requests for its log.
         const warm = Array.from({ length: partitions }, (_, partition) => ({ topic, partition, value: 'warm' }))
         expect(await lastValueFrom(produced(driver, warm))).toMatchObject(warm.map(() => ({ ok: true, offset: 0n })))
         await schedules.play(each)

@@ -206,7 +206,7 @@ describe('completionBarrier: gaps and passed positions', () => {
 
   it('completes no record for an offset in a gap', () =>
     run(({ signals, expectPoints }) => {
-      // c and d are offsets 2 and 3, which are markers: nobody delivered them.
+      // c and d are offsets 2 and 3, which are markers and were not delivered.
       const input = signals('ab4-C-D-B-A-|')
       const expected = '     ----------4-|'
       expectPoints(input.pipe(completionBarrier())).toBe(expected)

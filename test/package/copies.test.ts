@@ -12,7 +12,7 @@ let packed: PackedPackage
 beforeAll(async () => {
   packed = await PackedPackage.make(inject('tarball'))
   await cp(program, join(packed.project, 'copies.mjs'))
-  // As a third party ships it: everything of ours in one file, its names shortened.
+  // Bundled as by a third party: this whole library in one file, with shortened names.
   await build({
     absWorkingDir: packed.project,
     stdin: {

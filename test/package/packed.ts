@@ -168,7 +168,7 @@ export class PackedPackage {
     return sizes.reduce((sum, size) => sum + size, 0)
   }
 
-  /** Rejects by what is written to stderr, too: a warning, an error that nobody handled. */
+  /** Rejects if there is output on stderr, too: a warning, an unhandled error. */
   async #node(args: readonly string[], env = process.env): Promise<string> {
     const { stdout, stderr } = await tool(this.project, process.execPath, args, env)
     if (stderr !== '') throw new Error(`node ${args.join(' ')}\n${stderr}`)

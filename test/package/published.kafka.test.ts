@@ -12,7 +12,7 @@ import { PseudoTerminal, visibleOf } from '../pseudo-terminal'
 import { PackedPackage, toldByProgram } from './packed'
 
 // A bundler once moved a read past the call that it depends on: sources and tests were right, and what was published
-// lost every header, by which retry copies are told apart.
+// lost every header, by which retry copies are recognised.
 describeKafka('the packed package on Kafka', () => {
   let packed: PackedPackage
   beforeAll(async () => {

@@ -47,7 +47,7 @@ export const anyRecord: fc.Arbitrary<AnyRecord> = fc.record({
 })
 
 /**
- * Records that can be told apart by their timestamp whatever else they have: the key may be null, the value empty.
+ * Records that can be identified by their timestamp, whatever else they have: the key may be null, the value empty.
  *
  * @param base The first timestamp; those of a batch may not lie far apart, or the broker begins a new segment for each.
  */

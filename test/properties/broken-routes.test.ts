@@ -238,7 +238,7 @@ describe('a failure route with steps that throw', () => {
         const { broker, errors, answers, discarded, stalls, report } = played
         const count = planned.records.length
         const retries = sources(broker.records('retry'))
-        // Every delivery was failed once, and told that this was so.
+        // Every delivery was failed once, and `fail` returned true.
         expect(answers).toEqual(Array.from({ length: count + retries.length }, () => true))
         const held = errors.filter(error => error instanceof UnroutableFailureError)
         const heldAt = new Set(held.map(({ topic, offset }) => `${topic}@${offset}`))
@@ -247,7 +247,7 @@ describe('a failure route with steps that throw', () => {
           const ways = [copied(String(at)), discarded.includes(`orders@${at}`), heldAt.has(`orders@${at}`)]
           expect(ways).toContain(true)
         }
-        // What is not held is completed and committed, and what is held is told by stalls() and the report.
+        // Records that are not held are completed and committed, and held ones are in stalls() and in the report.
         for (const topic of ['orders', 'retry']) {
           const end = BigInt(topic === 'orders' ? count : retries.length)
           const offsets = held.filter(error => error.topic === topic).map(({ offset }) => offset)
@@ -264,7 +264,7 @@ describe('a failure route with steps that throw', () => {
       { numRuns: Number(process.env.RXMIKA_HISTORIES ?? 60) },
     )
     await new Promise(resolve => setTimeout(resolve))
-    // A teardown that throws has nobody who could be given its error: RxJS's own rule.
+    // The error of a teardown has no subscriber, so RxJS throws it from a timer.
     for (const error of thrownOn) expect(error).toBeInstanceOf(UnsubscriptionError)
   })
 })

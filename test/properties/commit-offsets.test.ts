@@ -83,7 +83,7 @@ class World {
   #inFlight = 0
   #sourceCompleted = false
   readonly #answers: Answer[]
-  /** How often whoever hears of a commit pushes the next point at once. */
+  /** How often a subscriber pushes the next point synchronously when a commit is emitted. */
   #echoes: number
 
   constructor(assigned: readonly boolean[], answers: readonly Answer[], echoes: number, refusal: CommitError) {
@@ -152,7 +152,7 @@ class World {
       expect(point.offset).toBeGreaterThanOrEqual(partition.asked?.offset ?? 0n)
       expect(isSame(point, partition.confirmed)).toBe(false)
       partition.asked = point
-      // Until it is answered, nobody knows what the broker has.
+      // Until it is answered, the committed position is unknown.
       partition.confirmed = undefined
     }
     const answer = this.#answers.shift() ?? { after: 5, passes: true }

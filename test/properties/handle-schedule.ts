@@ -163,7 +163,7 @@ const topics = ['orders', 'refunds'] as const
 const attemptsHere = 3
 const patience = 3_000
 
-/** Where a record stands, as whoever looks at it from outside must think. */
+/** The state of a record, as far as it can be known from outside. */
 interface Seen {
   readonly id: string
   readonly key: string | null
@@ -223,7 +223,7 @@ export async function play(plan: Plan): Promise<Played> {
   const assignments = new Set<Assignment>()
   taken = assignment => assignments.add(assignment)
   illegal = transition => wrong(`a record went from ${transition}`)
-  /** What the close should tell: counted when it lets go of the partitions. */
+  /** The expected report of the close, counted when the partitions are released. */
   let leftAtClose: number | undefined
   let closing = false
 
@@ -441,7 +441,7 @@ export async function play(plan: Plan): Promise<Played> {
     const { order, timeout, most, onBatchFailure } = plan
     const concurrency = plan.limits.length > 0 ? limit : plan.concurrency
     const options = { order, concurrency, timeout, scheduler: clock, onBatchFailure }
-    // What is subscribed to anew for ever never completes, and bufferCount waits for that.
+    // A pipeline that resubscribes without end never completes, and bufferCount waits for completion.
     const input = plan.input === 'count' && plan.subscription === 'take, repeat' ? 'time' : plan.input
     if (input === 'single') return source.pipe(handle(project, options))
     const buffered =
@@ -473,7 +473,7 @@ export async function play(plan: Plan): Promise<Played> {
       case 'take, handle, repeat':
         return handled(merge(...streams).pipe(take(every))).pipe(repeat())
       case 'handle, take, repeat':
-        // Not while it closes: what is cancelled then is settled by nobody, and the close waits for it in vain.
+        // Not during a close: nothing settles records that are cancelled then, and the close would wait in vain.
         return handled(merge(...streams)).pipe(
           takeWhile(() => closing || ++passed % every > 0, true),
           repeat(),

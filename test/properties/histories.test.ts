@@ -17,7 +17,7 @@ const allDone: HistoryCheck = ({ broker, entries }) => {
   }
 }
 
-/** Who failed more often than there are attempts is on the DLQ topic, and nobody else is. */
+/** Exactly the records that failed more often than there are attempts are on the DLQ topic. */
 const deadLettersOnce: HistoryCheck = history => {
   allDone(history)
   const isGraceful = history.entries.every(({ what }) => what !== 'killed' && what !== 'expelled')

@@ -52,7 +52,7 @@ it('leaves no record of latest unsettled, whatever happens to its partition', ()
         for (const { at, key, partition } of records) {
           clock.schedule(() => void broker.publish('orders', { key, value: String(at), partition }), at)
         }
-        // Between two assignments nobody has it.
+        // Between two assignments no member owns it.
         const isAssigned = (wanted: number) =>
           broker
             .group('billing')

@@ -32,7 +32,7 @@ it('lowers a position only to its target, and delivers everything from there, wh
         client.errors.subscribe()
         const commits: bigint[] = []
         broker.commits.subscribe(({ offset }) => commits.push(offset))
-        /** Where it was told to go, in the order in which that was done. */
+        /** The targets of its seeks, in the order in which they were applied. */
         const moves: bigint[] = []
         client.events.subscribe(event => {
           if (event.type === 'moved') moves.push(event.offset)

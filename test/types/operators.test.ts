@@ -218,7 +218,7 @@ it('refuses invalid operators and options', () => {
   const client = {} as Client
   // @ts-expect-error a time is a number of ms
   void (() => records.pipe(latest('500ms')))
-  // @ts-expect-error what records are grouped by is told by a function
+  // @ts-expect-error the grouping key must be a function
   void (() => records.pipe(latest(500, { by: 'key' })))
   // @ts-expect-error there is no such choice
   void (() => records.pipe(decode(json<Order>(), { tombstones: 'skip' })))

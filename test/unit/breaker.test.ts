@@ -7,7 +7,7 @@ import { Clock } from './clock.js'
 const values = (from: number, to: number) =>
   Array.from({ length: to - from }, (_, at) => ({ value: String(from + at) }))
 
-/** A client whose handler fails everything until it is told otherwise. */
+/** A client whose handler fails everything until the test changes that. */
 function setUp(clock: Clock, { retries = 0, failures = 100, maxInFlight = 200 } = {}) {
   const broker = memoryBroker({ scheduler: clock })
   const start = ({ works = false } = {}) => {

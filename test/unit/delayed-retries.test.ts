@@ -104,7 +104,7 @@ describe('delayed retries', () => {
     clock.runTo(1_000)
     broker.deleteBefore('retry', 0, 6)
     clock.runTo(61_000)
-    // What fits into the memory for waiting records is there, the rest had been let go and is gone.
+    // Records that fit into the memory for waiting records are delivered. The others had been released, and are deleted.
     expect(seen.length + errors.length).toBe(6)
     expect(errors.length).toBeGreaterThan(0)
     expect(errors[0]!.message).toMatch(/retry-0@\d was deleted from the log before its retry was due/)

@@ -6,7 +6,7 @@ import { systemClock } from '../../src/clock'
 import { Contact } from '../../src/drivers/kafka/membership/contact'
 import { Collected } from '../contract/collected'
 
-/** A driver on a broker of its own, in doubt when told to be. */
+/** A driver on its own broker, which is in doubt on request. */
 function doubting() {
   const broker = memoryBroker({ partitions: 1 })
   const inner = broker.driver()
@@ -119,7 +119,7 @@ describe('a member of a group', () => {
     expect(contact.doubtful).toBe(false)
     heartbeat()
     expect(told).toEqual([])
-    // Set back by an hour, and told of since: it counts from there.
+    // The clock was set back by an hour and read since then, so the time counts from there.
     vi.setSystemTime(Date.now() - 3_600_000)
     heartbeat()
 

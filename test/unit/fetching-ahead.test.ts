@@ -6,7 +6,7 @@ import { batchOf, setUp } from './lone-assignment.js'
 /** Records of one byte each. */
 const bytes = (count: number, first: number): RecordBatch => ({ ...batchOf(count, first), byteLength: count })
 
-/** An assignment whose pipeline takes as many records as it is allowed to, and whose driver stops fetching when it is told to. */
+/** An assignment whose pipeline takes as many records as allowed, and whose driver stops fetching on request. */
 function heldBack() {
   const { assignment, fetching, reading, seen, subscribe } = setUp()
   const world = { allowed: 0, brought: 0 }

@@ -8,7 +8,7 @@ import { Clock } from './clock.js'
 /** What waits in `handle` before it lets the rest wait in Kafka. */
 const enough = 256
 
-/** A client whose handlers end when they are told to. */
+/** A client whose handlers end on request. */
 function handling(records: number, options: HandleOptions, keyOf = (at: number) => `key-${at}`) {
   const clock = new Clock()
   const broker = memoryBroker({ scheduler: clock, partitions: 2 })

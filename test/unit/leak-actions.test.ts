@@ -24,7 +24,7 @@ const collectGarbage: () => void = runInNewContext('gc')
 
 const realTurn = setImmediate
 
-/** A second passes, in which what nobody holds is collected. */
+/** Lets a second pass, and collects garbage meanwhile. */
 async function second(): Promise<void> {
   await vi.advanceTimersByTimeAsync(500)
   // What a WeakRef was asked for lives to the end of its turn.

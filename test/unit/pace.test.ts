@@ -55,7 +55,7 @@ describe('a Pace', () => {
     expect(pace.isOpen).toBe(true)
     expect(pace.take()).toBe(0)
     expect(pace.isOpen).toBe(false)
-    // One that does not wait for its turn is told when it is.
+    // A caller that does not wait gets the time of its turn.
     expect([pace.take(), pace.take()]).toEqual([10, 20])
     pace.end()
   })

@@ -6,7 +6,7 @@ import type { ProduceResult } from '../../src/produce-result.js'
 
 const record = { topic: 'copies', key: 'k', value: 'v', partition: 3 }
 
-/** Notes what it is told. */
+/** Records the calls that it gets. */
 class Noting extends Sending {
   readonly topic = record.topic
   readonly key = record.key

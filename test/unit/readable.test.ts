@@ -199,7 +199,7 @@ describe('events, stalls, errors and reports', () => {
     expect(seen(stored!)).toMatchObject({ topic: 'dlq', partition: 0, offset: '0', key: 'k', value: 'v' })
     const letter = deadLetterOf(stored!)!
     expect(seen(letter)).toMatchObject({ group: 'g', topic: 'orders', partition: 0, offset: '0', reason: 'no' })
-    // Fields only, for whoever compares or spreads it.
+    // Own fields only, so that it can be compared and spread.
     expect({ ...letter }).toStrictEqual(letter)
     expect(seen(await client.seek('orders', 'latest'))).toEqual([{ topic: 'orders', partition: 0, offset: '1' }])
     await client.close()

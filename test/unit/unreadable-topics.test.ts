@@ -5,7 +5,7 @@ import { expect, it } from 'vitest'
 import type { DriverEvent } from '../../src/driver'
 import { Clock } from './clock.js'
 
-/** A client of a memory broker whose driver says, when it is told to, that a topic cannot be read. */
+/** A client of a memory broker, whose driver reports on request that a topic cannot be read. */
 function setUp() {
   const clock = new Clock()
   const broker = memoryBroker({ scheduler: clock, partitions: { 'orders-test': 1, 'payments-test': 1 } })

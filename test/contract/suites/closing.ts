@@ -280,7 +280,7 @@ export function closing(backend: Backend): void {
         last.client.topic(topic).subscribe()
         last.client.start()
         await rebalancing
-        // The one under way ends, and is committed before the partition can be another's.
+        // The record in flight ends, and is committed before the partition moves.
         const [first] = begun
         gate.next()
         await closing.committed(topic, Number(first![0]), 1)
@@ -294,7 +294,7 @@ export function closing(backend: Backend): void {
         }
         await settled.ended()
         expect(settled.values.map(({ record }) => placeOf(record))).toEqual(begun)
-        // All of the two that it kept, and of the one that it gave up at most what was under way.
+        // All records of the two retained partitions, and at most those in flight of the revoked one.
         const counts = [0, 1, 2, 3, 4, 5].map(
           partition => begun.filter(place => place.startsWith(`${partition}@`)).length,
         )

@@ -14,7 +14,7 @@ const collectGarbage: () => void = runInNewContext('gc')
 export function leaking(backend: Backend): void {
   const scenario = scenarios(backend)
 
-  /** Until the promise is settled, what nobody holds is collected. */
+  /** Collects garbage until the promise is settled. */
   async function collecting(done: Promise<unknown>): Promise<void> {
     let open = true
     const end = done.finally(() => {

@@ -186,7 +186,7 @@ export function topicsThatComeAndGo(backend: Backend): void {
       },
     )
 
-    // Elsewhere a broker makes a topic again for whoever asks for it.
+    // Other brokers create a deleted topic again when a client requests it.
     scenario(`a deleted topic is removed from its pattern without an error`, async world => {
       const [gone, stays] = [await world.topic('orders-a'), await world.topic('orders-b')]
       const run = world.client({ group: world.name('group'), metadataMaxAge })

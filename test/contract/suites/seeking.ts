@@ -107,7 +107,7 @@ export function seeking(backend: Backend): void {
       expect(await run.client.seek(topic, { partition: 1, offset: 0n })).toEqual([{ topic, partition: 1, offset: 0n }])
       await seen.count(10)
       expect(texts(seen).slice(8)).toEqual(['10', '20'])
-      // It has no such partition: whoever has it moves it.
+      // This member does not own the partition. Its owner moves it.
       expect(await run.client.seek(topic, { partition: 7, offset: 0n })).toEqual([])
       expect(await run.client.seek(topic, new Date(old + 99))).toMatchObject([{ offset: 3n }, { offset: 2n }])
     })

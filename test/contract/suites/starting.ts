@@ -125,7 +125,7 @@ export function starting(backend: Backend): void {
       await first.client.close()
       expect(await backend.committed(group, topic, 0)).toBe(3n)
 
-      // What is published while nobody reads is after that end.
+      // Records published while no client reads are after that end.
       await backend.publish(topic, numbered(3, 5))
       const second = world.client({ group, startFrom: 'latest' })
       const seen = new Collected(second.client.topic(topic).pipe(tap(record => record.ack())))

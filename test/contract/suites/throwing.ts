@@ -5,7 +5,7 @@ import type { Backend } from '../backend'
 import { Collected } from '../collected'
 import { numbered, scenarios, texts } from '../world'
 
-/** What RxJS throws on from a timer, for nobody handles it. The test handles it instead of whoever runs the tests. */
+/** Errors that RxJS rethrows from a timer because nothing handles them. The test handles them, so that the test runner does not fail. */
 async function thrownOn(expected: number, play: () => Promise<void>): Promise<unknown[]> {
   const thrown = new Subject<unknown>()
   const caught = new Collected(thrown)
@@ -52,7 +52,7 @@ export function throwing(backend: Backend): void {
       await Promise.all([run.committed(topic, 0, 6), run.committed(retryTopicName, 0, 6)])
       expect(seen.values.filter(({ attempt }) => attempt === 1)).toHaveLength(6)
       const second = seen.values.filter(({ attempt }) => attempt === 2)
-      // Whose copy was under way when the route broke has another, and no more of them than there were breaks.
+      // A record whose copy was in flight when the route broke has another copy, at most one for each break.
       for (const value of ['0', '1', '2', '3', '4', '5']) {
         const copies = texts(second).filter(text => text === value).length
         expect(copies).toBeGreaterThanOrEqual(1)

@@ -2,7 +2,7 @@
  * Writes test/unit/protocol/vectors.txt: `npx tsx test/kafka/protocol/write-vectors.ts`. Needs Java and Kafka's jars.
  *
  * Values are drawn for every request and response in every version. Kafka's own classes read them, and what is kept is
- * the bytes and the JSON that those classes write, not ours.
+ * the bytes and the JSON that those classes write, not those of this library.
  */
 import { writeFileSync } from 'node:fs'
 import fc from 'fast-check'

@@ -52,7 +52,7 @@ const documents = (text: string) =>
     .filter(line => line !== '')
     .map(line => JSON.parse(line))
 
-/** A server that is none of ours. */
+/** A server that is not an inspector. */
 async function stranger(listener: RequestListener): Promise<string> {
   const server = createServer(listener).listen(0, '127.0.0.1')
   servers.push(server)

@@ -59,7 +59,7 @@ describe('uncompressSnappy', () => {
     expect(uncompressSnappy(xerial(Buffer.alloc(0), 10))).toHaveLength(0)
   })
 
-  // The bytes of a literal's length make it negative: snappyjs then reads the same element for ever.
+  // The bytes of a literal's length make it negative: snappyjs then reads the same element forever.
   const goesBack = Buffer.from([20, 63 << 2, 0xfa, 0xff, 0xff, 0xff])
 
   it.each([

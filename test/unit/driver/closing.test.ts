@@ -72,7 +72,7 @@ async function closing(given: Hang): Promise<number> {
     error: () => {},
   })
   client.start()
-  // One that is under way when it closes errors.
+  // A publication in flight errors when the client closes.
   client.publish({ topic: 'orders', value: 'c' }).subscribe({ error: () => {} })
   await Promise.race([hangs, given.moment === 'LeaveGroup' ? some : hangs])
   await new Promise(resolve => setTimeout(resolve, given.after))
@@ -82,7 +82,7 @@ async function closing(given: Hang): Promise<number> {
 }
 
 describe('a client of brokers that hang', () => {
-  // Drawn anew each time, and all at once: what they do is wait.
+  // New random cases in each run, all in parallel because they mostly wait.
   it('closes in bounded time, whichever of them hang, and whenever they begin to', async () => {
     const drawn = fc.sample(hang, 40)
     const took = await Promise.all(drawn.map(closing))

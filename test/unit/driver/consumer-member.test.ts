@@ -133,7 +133,7 @@ describe('a member of a consumer group', () => {
     expect(reading.troubles).toEqual([])
   })
 
-  /** One whose coordinator has not heard of the topic `dlq` yet. It sends a heartbeat where it has something to say, or is told to. */
+  /** A member whose coordinator does not know the topic `dlq` yet. It sends heartbeats only to report something, or on request. */
   async function early(test: Test) {
     const kafka = await brokers(test)
     let interval = 60_000
@@ -386,7 +386,7 @@ describe('a member of a consumer group', () => {
     kafka.consumer.change(memberId!, [])
     await reading.until(() => reading.story.slice(before).includes('revoking'))
     answer()
-    // What was looked up is told within this time, one way or the other.
+    // The result of the look-up is reported within this time.
     const heartbeats = kafka.count('ConsumerGroupHeartbeat')
     await vi.waitUntil(() => kafka.count('ConsumerGroupHeartbeat') > heartbeats + 20, 10_000)
     release.complete()

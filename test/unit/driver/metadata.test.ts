@@ -110,7 +110,7 @@ describe.concurrent('metadata', () => {
     const places = await publishAll()
     expect(new Set(places).size).toBe(3)
     kafka.shows(0, before)
-    // It is asked anew who leads them.
+    // Their leaders are requested again.
     kafka.next('Produce', refusing(errorCode.NOT_LEADER_OR_FOLLOWER))
     const since = kafka.asked.filter(isLook).length
     await publishAll()

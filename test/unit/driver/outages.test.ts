@@ -50,7 +50,7 @@ async function recovering({ groupProtocol, order, lasts, apart }: OutageOfAll): 
 }
 
 describe('an outage of all brokers', () => {
-  // Drawn anew each time, and all at once: what they do is wait.
+  // New random cases in each run, all in parallel because they mostly wait.
   it('ends within 5 s after the last of them is back, however long it was', async () => {
     const drawn = fc.sample(outage, 30)
     const took = await Promise.all(drawn.map(recovering))

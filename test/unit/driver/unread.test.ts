@@ -22,7 +22,7 @@ const fetchesEnd = (title: string, why: RegExp, fate: Fate): Way => ({
   breaks: kafka => void kafka.on('Fetch', () => fate),
 })
 
-/** Whatever keeps a partition from being read, for ever. */
+/** Faults that keep a partition from being read. */
 const ways: readonly Way[] = [
   fetchesEnd('its leader does not answer fetches, and everything else', /does not answer/, { ending: 'silence' }),
   fetchesEnd('its leader cuts the connection at each fetch', /closed the connection/, { ending: 'cut' }),
@@ -38,7 +38,7 @@ describe('a partition that should be read but is not', () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] }))
   afterEach(() => void vi.useRealTimers())
 
-  /** Seconds pass for whoever looks every second, and I/O goes on between them. */
+  /** Lets seconds pass for checks of every second, with I/O between them. */
   async function seconds(count: number): Promise<void> {
     for (let second = 0; second < count; second++) {
       vi.advanceTimersByTime(1_000)

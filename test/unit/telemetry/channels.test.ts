@@ -457,7 +457,7 @@ describe('rxmika:commit and rxmika:rebalance', () => {
 describe('channels without a subscriber', () => {
   const all = [receiveChannel, processChannel, settleChannel, publishChannel, commitChannel, rebalanceChannel]
 
-  /** How often each is asked whether anybody listens, and how much is published although nobody does. */
+  /** For each channel: how often `hasSubscribers` is read, and how much is published without a subscriber. */
   function watched() {
     const asked = new Map<object, number>(all.map(channel => [channel, 0]))
     let published = 0

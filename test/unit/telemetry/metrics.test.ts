@@ -118,7 +118,7 @@ describe('client.metrics()', () => {
     await pause(20)
     const { oldestUnsettledSince, inFlight } = partition(client, 'orders')
     expect(inFlight).toBe(2)
-    // Measured by a monotonic clock in whole ms, and told by the wall clock.
+    // Measured by a monotonic clock in whole ms, and reported by the wall clock.
     expect(oldestUnsettledSince).toBeGreaterThanOrEqual(before - 2)
     expect(oldestUnsettledSince).toBeLessThanOrEqual(after + 2)
     client.errors.subscribe()

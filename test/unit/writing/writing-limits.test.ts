@@ -81,7 +81,7 @@ describe('topics whose names come from outside', () => {
   it('are forgotten when they are not used any more, however many there are', () => {
     const world = worldOf(0)
     for (let at = 0; at < 3_000; at++) {
-      // There is no such topic, and whoever publishes gives up.
+      // The topic does not exist, and the publisher gives up.
       const sent = world.send('v', { topic: `no-such-${at}` })
       world.pass(1)
       sent.wanted = false
