@@ -1,4 +1,4 @@
-import { type Admin, Kafka, logLevel, type Producer } from 'kafkajs'
+import { type Admin, Kafka, logLevel, type Message, type Producer } from 'kafkajs'
 import type { GroupProtocol } from 'rxmika'
 import { consumerGroupState } from '../kafka/consumer-group-state'
 import { createTopic } from '../kafka/create-topic'
@@ -14,6 +14,23 @@ export function kafkaBackend(
   let kafka: Kafka
   let admin: Admin
   let producer: Producer
+  /** Scenarios may run in parallel: no producer is replaced amid a send, and no send begins meanwhile. */
+  const sends = new Set<Promise<unknown>>()
+  let replacing: Promise<void> | undefined
+  const send = async (topic: string, messages: Message[]) => {
+    while (replacing !== undefined) await replacing
+    const sent = producer.send({ topic, messages })
+    sends.add(sent)
+    return sent.finally(() => sends.delete(sent))
+  }
+  const deleteAndReplace = async (topic: string) => {
+    await Promise.allSettled(sends)
+    await admin.deleteTopics({ topics: [topic] })
+    // A kafkajs producer requests metadata of every topic that it has written to, and fails if one was deleted.
+    await producer.disconnect()
+    producer = kafka.producer({ idempotent: true })
+    await producer.connect()
+  }
   const config = () => ({ brokers: [...brokers()], logLevel: logLevel.NOTHING })
   return {
     open: async () => {
@@ -33,18 +50,18 @@ export function kafkaBackend(
     createTopic: (topic, numPartitions) =>
       createTopic(config(), { topic, numPartitions, configEntries: [{ name: 'retention.ms', value: '-1' }] }),
     deleteTopic: async topic => {
-      await admin.deleteTopics({ topics: [topic] })
-      // A kafkajs producer requests metadata of every topic that it has written to, and fails if one was deleted.
-      await producer.disconnect()
-      producer = kafka.producer({ idempotent: true })
-      await producer.connect()
+      while (replacing !== undefined) await replacing
+      replacing = deleteAndReplace(topic).finally(() => {
+        replacing = undefined
+      })
+      await replacing
     },
     publish: async (topic, records) => {
       const messages = records.map(({ timestamp, ...record }) => ({
         ...record,
         ...(timestamp !== undefined && { timestamp: String(timestamp) }),
       }))
-      const written = new Set((await producer.send({ topic, messages })).map(({ partition }) => partition))
+      const written = new Set((await send(topic, messages)).map(({ partition }) => partition))
       // kafkajs omits records for a partition that it does not know, and resolves nevertheless.
       const left = messages.find(({ partition }) => partition !== undefined && !written.has(partition))
       if (left !== undefined) throw new Error(`kafkajs wrote nothing to ${topic}-${left.partition}, and says it did`)

@@ -26,7 +26,7 @@ describeOwnKafka('a client whose process is frozen', () => {
           options: { brokers: kafka.server.brokers, group, groupProtocol, ...timeouts },
         })
         await frozen.committed(0, 5)
-        frozen.signal('SIGSTOP')
+        frozen.order({ do: 'freeze' })
 
         const heir = world.client({ group, groupProtocol, ...timeouts })
         const inherited = new Collected(heir.client.topic(topic))

@@ -36,6 +36,8 @@ export interface ClientTask {
 export type ClientOrder =
   | { readonly do: 'ack'; readonly partition: number; readonly offset: number }
   | { readonly do: 'close' | 'abort' }
+  /** Stops the process between two turns of its event loop, until SIGCONT. A signal from outside may stop it amid a delivery. */
+  | { readonly do: 'freeze' }
   | { readonly do: 'closeGracefully'; readonly timeout: number }
 
 export type ClientTold =

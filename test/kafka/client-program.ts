@@ -75,6 +75,7 @@ client.start().subscribe(({ name }) => tell({ type: 'error', name }))
 
 process.on('message', (order: ClientOrder) => {
   if (order.do === 'ack') ack(records.get(placeOf(order))!)
+  else if (order.do === 'freeze') process.kill(process.pid, 'SIGSTOP')
   else if (order.do === 'close') client.close()
   else if (order.do === 'closeGracefully') client.closeGracefully({ timeout: order.timeout })
   else aborting.abort(new Error('told to'))
