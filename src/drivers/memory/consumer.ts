@@ -192,11 +192,17 @@ export class Consumer {
     )
     const rebalances = this.#rebalances
     this.#post(() => {
-      this.#emit({ type: 'assigned', added, retained })
+      this.#emit({ type: 'assigned', added, retained: retained.map(each => this.#successorOf(each)) })
       if (rebalances !== this.#rebalances) return
       this.#rebalancing = false
       this.#fetchAll()
     })
+  }
+
+  /** What a seek has replaced it by, if one came before the event. The client knows nothing else of the partition then. */
+  #successorOf(assignment: Assignment): Assignment {
+    const current = this.assignments.get(partitionName(assignment))
+    return current?.lineage === assignment.lineage ? current : assignment
   }
 
   trouble(error: RxMikaError): void {
