@@ -6,12 +6,14 @@ import { type EncodableRecord, encodable, notEncodable } from '../../encodable-r
 import { PublishError } from '../../errors.js'
 import { type ProduceResult, refused, written } from '../../produce-result.js'
 import type { ProduceRecord } from '../../publish.js'
+import type { HeaderPair } from '../../record-batch.js'
 import { ClassicGroup } from './classic-group.js'
 import { Connection } from './connection.js'
 import { ConsumerGroup } from './consumer-group.js'
 import { Faults } from './faults.js'
 import type { Group } from './group.js'
 import type { Log, LogRecord } from './log.js'
+import { copyOf } from './record-batch.js'
 import { type Partitions, Topics } from './topics.js'
 
 export interface ClusterOptions {
@@ -84,7 +86,7 @@ export class Cluster {
     if (log instanceof PublishError) return refused(log)
     const baseOffset = together.get(log) ?? log.end
     together.set(log, baseOffset)
-    const offset = log.append(bytes, baseOffset)
+    const offset = log.append(owned(record, bytes), baseOffset)
     this.written.next({ log, record: log.records.at(-1)! })
     return written(log.topic, log.partition, BigInt(offset))
   }
@@ -128,6 +130,19 @@ function encoded(record: ProduceRecord, now: number): EncodableRecord | PublishE
     return encodable(record, () => now)
   } catch (cause) {
     return notEncodable(record.topic, `topic '${record.topic}'`, cause)
+  }
+}
+
+/**
+ * Copies the caller's bytes, so that it may reuse its buffers. Strings were encoded for this record alone: a second copy would
+ * share Node's pool with the first, which then occupies as much memory again while the log is kept.
+ */
+function owned(record: ProduceRecord, { key, value, headers, timestamp }: EncodableRecord): EncodableRecord {
+  return {
+    key: typeof record.key === 'string' ? key : copyOf(key),
+    value: typeof record.value === 'string' ? value : copyOf(value),
+    headers: headers.map(([name, value]): HeaderPair => [name, copyOf(value)]),
+    timestamp,
   }
 }
 

@@ -1,7 +1,7 @@
 import { Subject } from 'rxjs'
 import type { EncodableRecord } from '../../encodable-record.js'
 import type { HeaderPair } from '../../record-batch.js'
-import { copyOf, LogBatch } from './record-batch.js'
+import { LogBatch } from './record-batch.js'
 
 /** A record in a partition's log. */
 export interface LogRecord {
@@ -48,12 +48,8 @@ export class Log {
     return this.#end
   }
 
-  /** Copies the bytes, so that the caller may reuse its buffers. */
-  append(record: EncodableRecord, baseOffset: number): number {
-    const { timestamp } = record
-    const key = copyOf(record.key)
-    const value = copyOf(record.value)
-    const headers = record.headers.map(([name, value]): HeaderPair => [name, copyOf(value)])
+  /** @param record Its bytes belong to the log from now on. */
+  append({ timestamp, key, value, headers }: EncodableRecord, baseOffset: number): number {
     const offset = this.#end++
     const byteLength = recordBytes(key, value, headers)
     this.#records.push({ offset, timestamp, key, value, headers, byteLength, baseOffset })
