@@ -8,7 +8,11 @@ import {
   ResourcePatternTypes,
 } from 'kafkajs'
 
-const resources = { topic: AclResourceTypes.TOPIC, group: AclResourceTypes.GROUP }
+const resources = {
+  topic: AclResourceTypes.TOPIC,
+  group: AclResourceTypes.GROUP,
+  transaction: AclResourceTypes.TRANSACTIONAL_ID,
+}
 const operations = {
   read: AclOperationTypes.READ,
   write: AclOperationTypes.WRITE,

@@ -9,6 +9,7 @@ import {
   UnroutableFailureError,
 } from 'rxmika'
 import { afterAll, beforeAll, expect } from 'vitest'
+import { command } from '../cli-command'
 import { Collected } from '../contract/collected'
 import { kafkaBackend } from '../contract/kafka-backend'
 import { type Run, scenarios, texts, type World } from '../contract/world'
@@ -348,6 +349,49 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
     expect(refused).toMatchObject({ retriable: false, topic })
     expect(allOf(refused)).toMatch(/TOPIC_AUTHORIZATION_FAILED|not authorized/i)
   })
+
+  scenario(
+    'runs the commands for dead letters with the rights that the docs name, and names the one that is missing',
+    async world => {
+      const names = ['read billing', 'read orders', 'read retries', 'write retries', 'read dead', 'write dead']
+      const { user, group, retryTopic, dlqTopic } = await service(world, names)
+      const headers = { [`mika_err_${group}_org_topic`]: 'orders', [`mika_err_${group}_retries`]: '0' }
+      await backend.publish(dlqTopic, [{ value: 'v', headers }])
+      const env = {
+        KAFKA_BROKERS: server.brokers.join(),
+        KAFKA_SASL_MECHANISM: 'PLAIN',
+        KAFKA_SASL_USERNAME: user,
+        KAFKA_SASL_PASSWORD: password,
+      }
+      const flags = ['--dlq-topic', dlqTopic, '--retry-topic', retryTopic, '--json']
+      const refuses = async (args: readonly string[], what: RegExp) => {
+        const { code, out, err } = await command(['dlq', ...args, ...flags], { env })
+        expect(out).toBe('')
+        expect(err).toMatch(what)
+        expect(code).not.toBe(0)
+      }
+      await refuses(['ls'], new RegExp(`may not use topic '${dlqTopic}'.*needs READ on it`))
+      await acls.grant(user, [['read', 'topic', dlqTopic]])
+      await refuses(['ls'], new RegExp(`group '${group}': the user needs DESCRIBE on that group`))
+      await acls.grant(user, [['describe', 'group', group]])
+      const listed = await command(['dlq', 'ls', ...flags], { env })
+      expect(listed).toMatchObject({ code: 0, err: '' })
+      expect(JSON.parse(listed.out)).toMatchObject({ group, count: 1 })
+
+      const redrive = ['redrive', '--yes']
+      await refuses(redrive, new RegExp(`--retry-topic: may not use topic '${retryTopic}'`))
+      await acls.grant(user, [['write', 'topic', retryTopic]])
+      await refuses(redrive, new RegExp(`needs WRITE on transactional id 'rxmika-redrive.${group}'`))
+      await acls.grant(user, [['write', 'transaction', `rxmika-redrive.${group}`]])
+      await refuses(redrive, new RegExp(`0 of 1 letter .*untouched.*needs WRITE on '${retryTopic}' and '${dlqTopic}'`))
+      await acls.grant(user, [['write', 'topic', dlqTopic]])
+      const redriven = await command(['dlq', ...redrive, ...flags], { env })
+      expect(redriven.code).toBe(0)
+      expect(JSON.parse(redriven.out)).toEqual({ group, redriven: 1, skipped: 0 })
+      expect(texts(await backend.records(retryTopic))[0]).toBe('v')
+      expect(await command(['dlq', 'ls', ...flags], { env })).toEqual({ code: 0, out: '', err: '' })
+    },
+  )
 })
 
 /** What there is of an error and of what caused it. */

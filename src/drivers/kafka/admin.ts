@@ -10,6 +10,7 @@ import { ProtocolFailure } from './cluster/protocol-failure.js'
 import type { KafkaOptions } from './driver.js'
 import { refusedConnection } from './fatal-error.js'
 import { GroupOffsets } from './membership/offsets.js'
+import { cannotSeeGroup, cannotSeeTopic } from './missing-right.js'
 import { patiently } from './patiently.js'
 import { LeaderlessError, latest, offsetsAt } from './positions/list-offsets.js'
 import { unsealIdentity } from './positions/log-identity.js'
@@ -87,6 +88,7 @@ export class KafkaAdmin {
   /** The number of partitions of a topic. Rejects with a `ConfigurationError` if it does not exist or may not be seen. */
   async partitionsOf(topic: string): Promise<number> {
     const known = (await this.#cluster.learn([topic])).get(topic)
+    if (known?.error?.has('notAuthorized')) throw new ConfigurationError(cannotSeeTopic(topic))
     if (known === undefined || known.partitions.length === 0) {
       const why = known?.error === undefined ? '' : ` (the brokers answer ${known.error})`
       throw new ConfigurationError(`topic '${topic}' does not exist${why}`)
@@ -97,7 +99,7 @@ export class KafkaAdmin {
   /** All positions that a group of the classic or the consumer protocol has committed. */
   async positions(group: string): Promise<readonly GroupPosition[]> {
     const offsets = new GroupOffsets(new Coordinator(this.#cluster, group))
-    const positions = await this.#patiently(() => offsets.committed('all', () => undefined))
+    const positions = await this.#ofGroup(group, () => offsets.committed('all', () => undefined))
     return [...positions.entries()].map(([place, { offset, metadata }]) => {
       return { ...place, committed: offset, metadata: unsealIdentity(metadata).metadata }
     })
@@ -108,7 +110,7 @@ export class KafkaAdmin {
    * is no such share group, or the brokers do not support them.
    */
   sharePositions(group: string): Promise<readonly GroupPosition[] | undefined> {
-    return this.#patiently(() => this.#sharePositions(group))
+    return this.#ofGroup(group, () => this.#sharePositions(group))
   }
 
   async #sharePositions(group: string): Promise<readonly GroupPosition[] | undefined> {
@@ -164,6 +166,16 @@ export class KafkaAdmin {
 
   #patiently<T>(question: () => Promise<T>): Promise<T> {
     return patiently(question, { clock: systemClock, patience, ended: this.interrupted })
+  }
+
+  /** The same about a group. */
+  async #ofGroup<T>(group: string, question: () => Promise<T>): Promise<T> {
+    try {
+      return await this.#patiently(question)
+    } catch (cause) {
+      if (!(cause instanceof ProtocolFailure) || cause.error.name !== 'GROUP_AUTHORIZATION_FAILED') throw cause
+      throw new Error(cannotSeeGroup(group), { cause })
+    }
   }
 
   close(): void {

@@ -14,6 +14,11 @@ export function cannotReadTopic(topics: readonly string[]): string {
   return `may not read ${what}: the client's user needs READ on ${where} (TOPIC_AUTHORIZATION_FAILED)`
 }
 
+/** The message if positions of a group may not be seen. */
+export function cannotSeeGroup(group: string): string {
+  return `may not see the positions of group '${group}': the user needs DESCRIBE on that group (GROUP_AUTHORIZATION_FAILED)`
+}
+
 /** The topic that a broker refused because a right is missing; undefined for every other failure. */
 export function forbiddenTopic(error: unknown): string | undefined {
   const failure = error instanceof CommitError ? error.cause : error

@@ -55,6 +55,8 @@ export class TransactionalProducer {
   /** The next sequence of each partition, in the present epoch. */
   #sequences = new PartitionMap<number>()
   readonly #coordinator: Coordinator
+  /** What the present transaction writes to. */
+  #topics: readonly string[] = []
 
   private constructor(
     readonly cluster: Cluster,
@@ -102,6 +104,7 @@ export class TransactionalProducer {
   async write(written: readonly PartitionRecords[]): Promise<void> {
     const partitions = [...PartitionMap.of(written).values()]
     if (partitions.length === 0) return
+    this.#topics = [...new Set(partitions.map(({ topic }) => topic))]
     try {
       await this.#addPartitions(partitions)
       await Promise.all(written.map(each => this.#append(each)))
@@ -233,11 +236,15 @@ export class TransactionalProducer {
         { cause, retriable: false },
       )
     }
-    const needs =
-      code?.name === 'TRANSACTIONAL_ID_AUTHORIZATION_FAILED'
-        ? `; it needs WRITE on transactional id '${this.transactionalId}'`
-        : ''
-    return new PublishError(`${what}: ${cause.message}${needs}`, { cause, retriable: false })
+    return new PublishError(`${what}: ${cause.message}${this.#needs(code?.name)}`, { cause, retriable: false })
+  }
+
+  #needs(code: string | undefined): string {
+    if (code === 'TRANSACTIONAL_ID_AUTHORIZATION_FAILED') {
+      return `; the user needs WRITE on transactional id '${this.transactionalId}'`
+    }
+    if (code !== 'TOPIC_AUTHORIZATION_FAILED') return ''
+    return `; the user needs WRITE on ${this.#topics.map(topic => `'${topic}'`).join(' and ')}`
   }
 }
 
