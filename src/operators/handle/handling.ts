@@ -160,12 +160,14 @@ export class Handling<I> implements Signals<I> {
    * call that waited for the places of several calls could make these wait for each other.
    */
   #takeAgain(input: I): I | undefined {
-    if (!Array.isArray(input)) {
-      const place = this.#lanes.placeFor(input as AnyRecord)
-      if (place === undefined) return input
-      this.#enterAgain(place.user, input, [place])
-      return undefined
-    }
+    if (Array.isArray(input)) return this.#takeEachAgain(input)
+    const place = this.#lanes.placeFor(input as AnyRecord)
+    if (place === undefined) return input
+    this.#enterAgain(place.user, input, [place])
+    return undefined
+  }
+
+  #takeEachAgain(input: I & readonly AnyRecord[]): I | undefined {
     let found: Map<Call<I>, Map<AnyRecord, Place<Call<I>>>> | undefined
     const others = input.filter(record => {
       const place = this.#lanes.placeFor(record)

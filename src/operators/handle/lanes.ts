@@ -103,6 +103,10 @@ export class Lanes<U extends LaneUser<U>> {
     const delivery = deliveryBehind(record)
     // Only `redeliver` delivers a record to the same operator again.
     if (delivery === undefined || delivery.redeliveries === 0 || this.order !== 'key') return undefined
+    return this.#placeForAgain(delivery)
+  }
+
+  #placeForAgain(delivery: Delivery): Place<U> | undefined {
     const key = delivery.key?.toString('latin1')
     const head = key === undefined ? undefined : this.#byKey.get(key)?.head
     const place = first(head, user => user.standsFor(delivery))
