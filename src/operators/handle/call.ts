@@ -37,32 +37,44 @@ export interface Earlier<I> {
 
 /** One call of the handler: waiting, in flight, or ended with records that may be redelivered. */
 export class Call<I> implements LaneUser<Call<I>> {
-  places: Place<Call<I>> | undefined
-  waitsFor = 0
-  blockedIn = 0
-  begun = false
-  ended = false
+  // Set by the constructor: initializers of fields are a second function, with which V8 does not inline the constructor.
+  declare places: Place<Call<I>> | undefined
+  declare waitsFor: number
+  declare blockedIn: number
+  declare begun: boolean
+  declare ended: boolean
   /** True: it must not begin before its client's rebalance is over. */
-  resting = false
+  declare resting: boolean
   /** What belongs to the call while it is in flight, if there is anything. Made by `attach`. */
-  attached: Attached | undefined
+  declare attached: Attached | undefined
   /** Set if a batch failed as a whole and its records are handled one by one. */
-  singles: Singles | undefined
+  declare singles: Singles | undefined
   /** For the call of one of these records: the call of the batch. */
-  batch: Call<I> | undefined
+  declare batch: Call<I> | undefined
   /** Set for redelivered records. */
-  earlier: Earlier<I> | undefined
+  declare earlier: Earlier<I> | undefined
   /** The redeliveries of its records. */
-  again: Again<I> | undefined
-
+  declare again: Again<I> | undefined
+  declare readonly input: I
   /** The part of `input` that the handler was called with. */
-  handed: I
+  declare handed: I
+  declare readonly signals: Signals<I>
 
-  constructor(
-    readonly input: I,
-    readonly signals: Signals<I>,
-  ) {
+  constructor(input: I, signals: Signals<I>) {
+    this.places = undefined
+    this.waitsFor = 0
+    this.blockedIn = 0
+    this.begun = false
+    this.ended = false
+    this.resting = false
+    this.attached = undefined
+    this.singles = undefined
+    this.batch = undefined
+    this.earlier = undefined
+    this.again = undefined
+    this.input = input
     this.handed = input
+    this.signals = signals
   }
 
   attach(): Attached {
