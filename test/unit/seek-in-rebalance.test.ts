@@ -23,7 +23,9 @@ describe.each(['classic', 'consumer'] as const)('a seek during a rebalance of a 
           clock.schedule(() => broker.disconnect(), outage)
           clock.schedule(() => broker.reconnect(), 45)
         }
-        clock.schedule(() => client.currentState === 'running' && client.seek('orders', 'earliest'), seekAt)
+        clock.schedule(() => {
+          if (client.currentState === 'running') void client.seek('orders', 'earliest')
+        }, seekAt)
         clock.runTo(5_000)
         expect([seekAt, outage, broker.lag('billing', 'orders')]).toEqual([seekAt, outage, 0])
         client.close()
