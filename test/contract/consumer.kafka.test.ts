@@ -1,10 +1,14 @@
+import { describe } from 'vitest'
 import { describeKafka, kafkaBrokers } from '../kafka/describe-kafka'
+import { hasConsumerProtocol } from '../kafka/group-protocols'
 import { contract } from './contract'
 import { kafkaBackend } from './kafka-backend'
 
 describeKafka('on a real Kafka', () => {
-  contract(
-    'by the consumer protocol',
-    kafkaBackend(() => kafkaBrokers, { groupProtocol: 'consumer' }),
-  )
+  describe.skipIf(!hasConsumerProtocol)('that has the consumer protocol', () => {
+    contract(
+      'by the consumer protocol',
+      kafkaBackend(() => kafkaBrokers, { groupProtocol: 'consumer' }),
+    )
+  })
 })

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe } from 'vitest'
 import { describeOwnKafka } from '../kafka/describe-kafka'
+import { groupProtocols, hasConsumerProtocol } from '../kafka/group-protocols'
 import { type KafkaServer, startKafka } from '../kafka/kafka-server'
 import { kafkaBackend } from './kafka-backend'
 import { topicsThatComeAndGo } from './suites/many-topics'
@@ -14,7 +15,7 @@ describeOwnKafka('on a Kafka that creates no topics', () => {
   // Nearly all of them wait until a topic has been missing for 10 s.
   describe.concurrent('several scenarios in parallel', () => {
     missingTopics(kafkaBackend(() => server!.brokers))
-    for (const groupProtocol of ['classic', 'consumer'] as const) {
+    for (const groupProtocol of hasConsumerProtocol ? groupProtocols : (['classic'] as const)) {
       topicsThatComeAndGo(kafkaBackend(() => server!.brokers, { groupProtocol }))
     }
   })

@@ -1,7 +1,11 @@
+import { KAFKA_VERSION } from './java'
 import type { Properties } from './server-properties'
 
 /** Both protocols, for fast scenarios. Slow scenarios use one of them. */
 export const groupProtocols = ['classic', 'consumer'] as const
+
+/** The consumer protocol (KIP-848) is enabled by default from Kafka 4.0. */
+export const hasConsumerProtocol = Number.parseInt(KAFKA_VERSION, 10) >= 4
 
 /** All pairs of protocols. */
 export function combinations<A, B>(ones: readonly A[], others: readonly B[]): (readonly [A, B])[] {
