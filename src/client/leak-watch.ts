@@ -13,7 +13,7 @@ const checkEvery = 1_000
  * slow pipeline may hold tens of thousands, and each watched record costs half a kilobyte.
  */
 const maxWatched = 1_000
-/** How many records get a stand-in in one turn of the event loop: each takes some 10 µs, and handlers wait meanwhile. */
+/** How many records are copied out of their batches in one turn of the event loop: each takes some 10 µs, and handlers wait meanwhile. */
 const maxInTurn = 200
 /** How often `'redeliver'` redelivers a record that leaks every time. */
 const maxRedeliveries = 3
@@ -70,18 +70,19 @@ export class LeakWatch {
       for (const record of assignment.window) {
         if (record.slot >= young || watched === maxWatched) break
         if (record.phase !== 'unsettled' || record.handed === 'leaked') continue
-        if (record.handed === undefined) {
+        if (record.handed !== undefined && record.handed.deref() === undefined) {
+          this.#leaked(assignment, record)
+          continue
+        }
+        if (record.handed === undefined || record.batch.count > 1) {
           if (left-- === 0) {
             this.#rest = setImmediate(() => this.#check())
             return
           }
-          assignment.window.replace(standIn(record))
-        } else if (record.handed.deref() === undefined) {
-          this.#leaked(assignment, record)
-          continue
+          if (record.handed === undefined) assignment.window.replace(standIn(record))
+          // A fork's parts are watched by `deref`. The record only gives up its batch, which may be a whole fetch response.
+          else releaseBatch(record)
         }
-        // A fork's parts are watched by `deref`. The record only gives up its batch, which may be a whole fetch response.
-        else releaseBatch(record)
         watched++
       }
     }

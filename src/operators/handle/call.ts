@@ -1,10 +1,10 @@
 import type { Subscription } from 'rxjs'
 import type { Operation, ProcessMessage } from '../../channels.js'
-import { type Delivery, deliveryBehind } from '../../delivery.js'
+import type { Delivery } from '../../delivery.js'
 import { Fifo } from '../../fifo.js'
 import { isOpen } from '../is-open.js'
 import type { CallSignal } from './call-signal.js'
-import { type AnyRecord, deliveries } from './input.js'
+import { type AnyRecord, eachDelivery, someDelivery } from './input.js'
 import type { LaneUser, Place } from './lanes.js'
 
 /**
@@ -83,11 +83,11 @@ export class Call<I> implements LaneUser<Call<I>> {
   }
 
   standsFor(record: Delivery): boolean {
-    return deliveries(this.input).some(one => one.isSameRecord(record))
+    return someDelivery(this.input, one => one.isSameRecord(record))
   }
 
   follows(record: Delivery): boolean {
-    return deliveries(this.input).some(one => record.precedes(one))
+    return someDelivery(this.input, one => record.precedes(one))
   }
 
   blocked(): void {
@@ -137,15 +137,10 @@ export class Call<I> implements LaneUser<Call<I>> {
     return waiting
   }
 
-  /** Allocates nothing for a single record: a rebalance asks this of every waiting call in one turn of the event loop. */
   #eachOwn(act: (record: Delivery) => void): void {
-    const { input } = this
-    if (Array.isArray(input)) {
-      for (const record of deliveries(input)) if (!record.settled) act(record)
-      return
-    }
-    const record = deliveryBehind(input)
-    if (record !== undefined && !record.settled) act(record)
+    eachDelivery(this.input, record => {
+      if (!record.settled) act(record)
+    })
   }
 }
 

@@ -1,6 +1,6 @@
 import { from, type ObservableInput, type SchedulerLike, type Subscriber, Subscription } from 'rxjs'
 import { noClient, Operation, type ProcessMessage, processChannel } from '../../channels.js'
-import { type DeliveryOwner, deliveryBehind, failedByHandle } from '../../delivery.js'
+import { type Delivery, type DeliveryOwner, deliveryBehind, failedByHandle } from '../../delivery.js'
 import { HandlerTimeoutError } from '../../errors.js'
 import { Fifo } from '../../fifo.js'
 import { isPromise } from '../is-promise.js'
@@ -9,7 +9,7 @@ import { SupplyWatch } from '../supply-watch.js'
 import { failuresIn, identityOf } from './batch-failure.js'
 import { Again, type Attached, Call, type Signals, Singles } from './call.js'
 import { CallSignal } from './call-signal.js'
-import { type AnyRecord, deliveries, recordsOf, unsettled, whereOf } from './input.js'
+import { type AnyRecord, deliveries, recordsOf, someDelivery, unsettled, whereOf } from './input.js'
 import { type HandleOrder, Lanes, type Place } from './lanes.js'
 import { isStream } from './result.js'
 
@@ -68,6 +68,7 @@ export class Handling<I> implements Signals<I> {
   readonly #cancellable = new Set<Call<I>>()
   readonly #start = (call: Call<I>) => this.#ready.push(call)
   readonly #rebalances = new RebalanceWatch(underWay => this.#rebalanced(underWay))
+  readonly #isGivenUp = (delivery: Delivery) => this.#rebalances.concerns(delivery)
   readonly #supply = new SupplyWatch()
   /** The assignment of the previous record. Its client and supply are watched. */
   #lastOwner: DeliveryOwner | undefined
@@ -139,11 +140,7 @@ export class Handling<I> implements Signals<I> {
   }
 
   #isToRest({ input }: Call<I>): boolean {
-    if (!this.#rebalances.underWay) return false
-    // Of every waiting record, in one turn of the event loop: nothing is allocated for a single one.
-    if (Array.isArray(input)) return deliveries(input).some(one => this.#rebalances.concerns(one))
-    const delivery = deliveryBehind(input)
-    return delivery !== undefined && this.#rebalances.concerns(delivery)
+    return this.#rebalances.underWay && someDelivery(input, this.#isGivenUp)
   }
 
   /** Visits all calls that have not begun; those that are first in their lanes, or in several lanes, more than once. */

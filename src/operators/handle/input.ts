@@ -10,6 +10,20 @@ export function deliveries(input: unknown): readonly Delivery[] {
   return (Array.isArray(input) ? input : [input]).map(deliveryBehind).filter(delivery => delivery !== undefined)
 }
 
+/** Like `deliveries(input).forEach(act)`. Allocates nothing for a single record: a rebalance asks this of every waiting call in one turn. */
+export function eachDelivery(input: unknown, act: (delivery: Delivery) => void): void {
+  if (Array.isArray(input)) return deliveries(input).forEach(act)
+  const delivery = deliveryBehind(input)
+  if (delivery !== undefined) act(delivery)
+}
+
+/** Like `deliveries(input).some(is)`. Allocates nothing for a single record, for the same reason. */
+export function someDelivery(input: unknown, is: (delivery: Delivery) => boolean): boolean {
+  if (Array.isArray(input)) return deliveries(input).some(is)
+  const delivery = deliveryBehind(input)
+  return delivery !== undefined && is(delivery)
+}
+
 export function recordsOf(input: unknown): readonly AnyRecord[] {
   return Array.isArray(input) ? input : [input as AnyRecord]
 }
