@@ -304,7 +304,10 @@ function checkedSasl(
   }
   if (typeof username !== 'string' || username === '')
     throw invalid(names.username, username, 'must be a non-empty string')
-  if (typeof password !== 'string' || password === '') {
+  if (password !== undefined && typeof password !== 'string') {
+    throw invalidSecret(names.password, password, 'must be a non-empty string')
+  }
+  if (password === undefined || password === '') {
     throw new ConfigurationError(`${names.password} is not set; SASL with ${names.mechanism} ${known} needs it`)
   }
   return { mechanism: known, username, password }

@@ -17,7 +17,7 @@ import type { ProduceRecord, RecordMetadata } from '../publish.js'
 import { type DeliveredRecord, deliveryOf } from '../record.js'
 import { recordPlace } from '../record-place.js'
 import { Concessions } from '../retry/concessions.js'
-import { messageOf } from '../retry/reason.js'
+import { messageOf, summaryOf } from '../retry/reason.js'
 import { type CopyObserver, type RouteTopic, type Routing, routingContract } from '../routing.js'
 import type { Assignment } from './assignment.js'
 import type { Config } from './config.js'
@@ -201,7 +201,8 @@ export class Failures implements Routing {
         topic,
         partition,
         offset,
-        `the failed record at ${placeName(record.source)} is unroutable and held; commits of its partition stop there. ${why}`,
+        `the record at ${placeName(record.source)} failed by ${summaryOf(failed.reason)}. It is unroutable and held; commits of ` +
+          `its partition stop there. ${why}`,
         { cause: cause ?? failed.reason },
       ),
     )

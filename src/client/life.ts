@@ -246,6 +246,7 @@ export class Life {
     topics.endRoutes()
     publications.end()
     reports.endTallies()
+    reports.leftBehind(end)
     reports.moveTo('closed', fatal)
     reports.end(fatal)
     const report = fatal === undefined ? end : { ...end, drained: false, error: fatal }

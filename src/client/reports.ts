@@ -1,20 +1,20 @@
 import type { Logger } from 'pino'
 import { Observable, ReplaySubject, type SchedulerLike, Subject } from 'rxjs'
 import type { RxMikaError } from '../errors.js'
-import type { ClientEvent, ClientState } from '../events.js'
+import type { ClientEvent, ClientState, StallReason } from '../events.js'
 import { placeName } from '../place.js'
 import { Readable } from '../readable.js'
 import type { DeliveredRecord } from '../record.js'
 import { recordPlace } from '../record-place.js'
-import { messageOf, nameOf } from '../retry/reason.js'
-import type { LeakAction } from './client.js'
+import { messageOf, nameOf, shortened } from '../retry/reason.js'
+import type { CloseReport, LeakAction } from './client.js'
 import { Tallies, type Tally } from './tallies.js'
 import type { TopicNames } from './topic-names.js'
 
 /** The maximum of errors kept for the first subscriber; the oldest are dropped. */
 const maxErrorsKept = 100
-/** How many characters of a failure's message are logged. */
-const maxReasonLength = 300
+/** How many places one log line names. */
+const maxPlacesLogged = 10
 
 type EventOf<T extends ClientEvent['type']> = Extract<ClientEvent, { readonly type: T }>
 /** Events that may happen to every record. The log counts them. */
@@ -98,6 +98,18 @@ export class Reports {
     this.event(error === undefined ? { type: 'state', state } : { type: 'state', state, error })
   }
 
+  /** Logs what was not completed when the client closed. */
+  leftBehind({ unsettled, left }: CloseReport): void {
+    if (left.length === 0) return
+    const places = left.slice(0, maxPlacesLogged).map(stall => `${placeName(stall)} ${stall.why}`)
+    const others = left.length - places.length
+    const what = unsettled === 0 ? 'before a commit was confirmed' : `before ${recordCount(unsettled)} completed`
+    this.logger.warn(
+      { unsettled },
+      `closed ${what}; the first of each partition: ${places.join(', ')}${others === 0 ? '' : `, and ${others} more`}`,
+    )
+  }
+
   /** Logs the counts that are not logged yet. */
   endTallies(): void {
     this.#tallies.end()
@@ -132,12 +144,12 @@ export class Reports {
       case 'stalled':
         return this.logger.warn(
           { ...placeFields(event), why: event.why },
-          `the committed position is held back at ${placeName(event)}: ${event.why}; see stalls()`,
+          `the committed position is held back at ${placeName(event)}: ${event.why} (${waitsFor[event.why]}); see stalls()`,
         )
       case 'unstalled':
         return this.logger.info(
           placeFields(event),
-          `the committed position is no longer held back at ${placeName(event)}`,
+          `${placeName(event)} no longer holds back the committed position: it is completed, or its partition is not read here now`,
         )
       case 'moved':
         return this.logger.info(
@@ -229,6 +241,21 @@ function summaryOf(event: Counted): Summary {
   }
 }
 
+/** What a position that is held back waits for, and what ends that. */
+const waitsFor: Readonly<Record<StallReason, string>> = {
+  unsettled: 'the record was neither acked nor failed; a timeout of handle() ends a call that hangs',
+  routing: 'the record failed; its copy is not acknowledged, or a step of its route holds it',
+  unroutable: 'no step of its route took the failed record; resume() tries the route again',
+  'not-due': 'the record waits for its retry',
+  'no-subscriber': 'the stream of its topic has no subscriber',
+  paused: 'its topic is paused; resume() continues it',
+  committing: 'the records are completed, and the commit is not confirmed',
+}
+
+function recordCount(count: number): string {
+  return count === 1 ? '1 record was' : `${count} records were`
+}
+
 const leakedThen: Readonly<Record<LeakAction, string>> = {
   report: 'commits of the partition stop there',
   fail: 'it fails with a LeakedRecordError, down its route',
@@ -249,8 +276,4 @@ function originOf(event: Counted) {
 
 function placeFields({ topic, partition, offset }: { topic: string; partition: number; offset: bigint }) {
   return { topic, partition, offset: String(offset) }
-}
-
-function shortened(text: string): string {
-  return text.length > maxReasonLength ? `${text.slice(0, maxReasonLength)}…` : text
 }

@@ -21,6 +21,18 @@ export function nameOf(reason: unknown): string {
   })
 }
 
+/** What happened, for a log line or a message: `Error: declined`. At most `maxReasonLength` characters of each part. */
+export function summaryOf(reason: unknown): string {
+  return `${shortened(nameOf(reason))}: ${shortened(messageOf(reason))}`
+}
+
+/** How many characters of a failure's name or message are logged. */
+const maxReasonLength = 300
+
+export function shortened(text: string): string {
+  return text.length > maxReasonLength ? `${text.slice(0, maxReasonLength)}…` : text
+}
+
 export function stackOf(reason: unknown): string | undefined {
   const stack = described(() => (isError(reason) ? String(reason.stack ?? '') : ''))
   return stack === '' ? undefined : stack

@@ -39,6 +39,7 @@ describe('an invalid option is a ConfigurationError that names option and value'
     [{ sasl: { mechanism: 'plain', username: '', password } }, 'sasl.username', "''"],
     [{ sasl: { mechanism: 'plain', username: 7, password } }, 'sasl.username', '7'],
     [{ sasl: { mechanism: 'plain', username: 'me' } }, 'sasl.password', 'is not set'],
+    [{ sasl: { mechanism: 'plain', username: 'me', password: 12_345 } }, 'sasl.password', 'got a number'],
     [{ sasl: password }, 'sasl', 'string'],
     [{ sasl: { mechanism: 'oauthbearer' } }, 'sasl.oauthBearerProvider', 'undefined'],
     [{ sasl: { mechanism: 'oauthbearer', oauthBearerProvider: password } }, 'sasl.oauthBearerProvider', 'string'],

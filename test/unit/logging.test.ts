@@ -187,13 +187,13 @@ describe('a log function', () => {
   })
 })
 
-describe('reports', () => {
-  function reports(level: Parameters<typeof logged>[0] = 'info', leaks?: LeakAction) {
-    const clock = new Clock()
-    const { logger, lines } = logged(level)
-    return { clock, lines, reports: new Reports(logger, new TopicNames('-dev'), clock, leaks) }
-  }
+function reports(level: Parameters<typeof logged>[0] = 'info', leaks?: LeakAction) {
+  const clock = new Clock()
+  const { logger, lines } = logged(level)
+  return { clock, lines, reports: new Reports(logger, new TopicNames('-dev'), clock, leaks) }
+}
 
+describe('reports', () => {
   const place = { topic: 'orders', partition: 3, offset: 7n, key: null }
 
   it.each([
@@ -267,6 +267,59 @@ describe('reports', () => {
     const { lines, reports: told } = reports('debug')
     for (let at = 0; at < 3; at++) told.event({ type: 'dead-lettered', ...place, attempt: 1, reason: 'no' })
     expect(lines.filter(({ level }) => level === 'debug')).toHaveLength(3)
+  })
+})
+
+describe('the log of positions that are held back', () => {
+  const messages = (lines: readonly LogLine[]) => lines.filter(({ level }) => level !== 'info').map(({ msg }) => msg)
+
+  it('says what the position waits for, and at the close what was not completed', async () => {
+    const { clock, lines, client, publish } = setUp(() => {})
+    publish('orders', 3)
+    clock.runTo(60_200)
+    expect(messages(lines)).toEqual([
+      'the committed position is held back at orders-0@0: unsettled (the record was neither acked nor failed; a timeout of ' +
+        'handle() ends a call that hangs); see stalls()',
+    ])
+    client.close()
+    clock.runTo(70_000)
+    expect(await client.closed).toMatchObject({ drained: false, unsettled: 3 })
+    expect(messages(lines).slice(1)).toEqual([
+      'closed before 3 records were completed; the first of each partition: orders-0@0 unsettled',
+    ])
+  })
+
+  it('says nothing about what was left when everything is completed', async () => {
+    const { clock, lines, client, publish } = setUp(record => void record.ack())
+    publish('orders', 3)
+    clock.runTo(1_000)
+    client.close()
+    clock.runTo(10_000)
+    expect(await client.closed).toMatchObject({ drained: true })
+    expect(messages(lines)).toEqual([])
+  })
+
+  it('has the reason of a failed record that no step took', () => {
+    const { clock, lines, publish } = setUp(record => void record.fail(new RangeError('no stock')), {})
+    publish('orders', 1)
+    clock.runTo(1_000)
+    expect(messages(lines)).toEqual([
+      expect.stringMatching(
+        /^the record at orders-0@0 failed by RangeError: no stock\. It is unroutable and held; .*set retries/,
+      ),
+    ])
+  })
+
+  it('names at most ten places', () => {
+    const { lines, reports: told } = reports('warn')
+    const left = Array.from({ length: 12 }, (_, partition) => ({
+      ...{ topic: 'orders', partition, offset: 5n, key: null, attempt: 1, since: 0, why: 'committing' as const },
+    }))
+    told.leftBehind({ drained: false, unsettled: 0, left })
+    expect(lines).toHaveLength(1)
+    expect(lines[0]!.msg).toMatch(
+      /^closed before a commit was confirmed; .*: orders-0@5 committing, .*orders-9@5 committing, and 2 more$/,
+    )
   })
 })
 
