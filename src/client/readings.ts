@@ -106,16 +106,12 @@ abstract class SharedReading implements Reading {
       return undefined
     }
     const stream = this.shared.stream(own.origin.topic)
-    record.origin = { ...own.origin, topic: this.shared.names.user(own.origin.topic) }
+    const topic = this.shared.names.user(own.origin.topic)
+    record.origin = { ...own.origin, topic }
     record.stream = stream
     if (stream === undefined) {
-      record.fail(
-        new RecordWithoutConsumerError(
-          own.origin.topic,
-          `a record on topic '${assignment.topic}' belongs to topic '${own.origin.topic}', which is not registered here`,
-        ),
-        { retry: false },
-      )
+      const message = `a record on topic '${assignment.topic}' belongs to topic '${topic}', which is not registered here`
+      record.fail(new RecordWithoutConsumerError(topic, message), { retry: false })
       return undefined
     }
     const turn = this.takes(assignment, record)

@@ -31,8 +31,8 @@ export class TopicNames {
       return new FetchError(message, { cause, topic: this.user(topic), partition, offset })
     }
     if (isRxMikaError(error, 'RXMIKA_PUBLISH') && error.topic !== undefined) {
-      const { message, cause, retriable, topic } = error
-      return new PublishError(message, { cause, retriable, topic: this.user(topic) })
+      const { message, cause, retriable, topic, reason } = error
+      return new PublishError(message, { cause, retriable, topic: this.user(topic), reason })
     }
     return error
   }
