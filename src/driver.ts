@@ -63,7 +63,7 @@ export interface ConsumeRequest {
   readonly instanceId?: string | undefined
   /** `client.rack`, for fetching from the nearest replica (KIP-392). */
   readonly rack?: string | undefined
-  /** The interval in which added partitions and topics are noticed, ms. */
+  /** Added partitions and topics are noticed within this time, ms. */
   readonly metadataMaxAge?: number
 }
 
@@ -80,9 +80,9 @@ export type DriverEvent =
       readonly retained: readonly PartitionAssignment[]
     }
   /**
-   * The topics of which partitions may follow without another rebalance: the group is yet to say which, or their positions
-   * are yet to be found. A topic is named before the `assigned` that lacks its partitions, and left out after the one that has
-   * them. Never emitted: there are no such topics.
+   * The topics that may get partitions without another rebalance, because the group has not assigned all of them yet or
+   * their positions are still being looked up. A topic is listed before the `assigned` that lacks its partitions, and no longer
+   * after the one that has them. If this event is never emitted, there are no such topics.
    */
   | { readonly type: 'awaited'; readonly topics: ReadonlySet<string> }
   /**
@@ -212,8 +212,8 @@ export interface Driver {
    */
   readonly doubtful?: boolean
   /**
-   * Failures outside any call that may heal: brokers that cannot be reached, each with its address and the reason. Emitted
-   * within 5 s, and then at most once a minute. Hot. Absent: such failures are not reported.
+   * Failures that may heal and belong to no call: brokers that cannot be reached, each with its address and the reason.
+   * Emitted within 5 s, and then at most once a minute. Hot. Absent: such failures are not reported.
    */
   readonly trouble?: Observable<RxMikaError>
   /**

@@ -41,7 +41,7 @@ export interface ClientOptions {
   readonly sasl?: SaslOptions | undefined
   /**
    * Where to begin in partitions for which the group has no committed offset; default `'earliest'`. With `'committed'`, which
-   * needs a group, the client closes with an error if there is none. A partition that is added to a topic later is read from
+   * needs a group, the client closes with an error if a partition has none. A partition that is added to a topic later is read from
    * its beginning, unless this is a `Date`. `KAFKA_CONSUMER_START_FROM`: one of these words, or a time in RFC 3339.
    */
   readonly startFrom?: StartFrom | undefined
@@ -90,7 +90,7 @@ export interface ClientOptions {
   readonly instanceId?: string | undefined
   /** The location of this client (`client.rack`, KIP-392): partitions are read from the nearest replica, if brokers name one. */
   readonly rack?: string | undefined
-  /** The interval in which added partitions and topics are noticed, ms; default 30,000. */
+  /** Added partitions and topics are noticed within this time, ms; default 30,000. */
   readonly metadataMaxAge?: number | undefined
   /**
    * What happens to a record that a pipeline dropped unsettled (`filter`, `switchMap`, `take`…), apart from its `leaked`
@@ -236,7 +236,7 @@ export interface DlqReplayOptions {
    */
   readonly attempts?: 'keep' | 'fresh' | undefined
   /**
-   * The maximum of records per second that each replaying member delivers, evenly spaced: a pause is not made up for by a
+   * The maximum number of records per second that each replaying member delivers, evenly spaced: a pause is not made up for by a
    * burst. A fraction means less than one per second. Skipped records do not count. Default: unlimited.
    */
   readonly rate?: number | undefined

@@ -15,7 +15,7 @@ import {
 } from 'rxjs'
 import type { Clock } from '../clock.js'
 
-/** How long closing may take after it has stopped waiting for records, ms. If the broker is gone, the rest is given up. */
+/** How long closing may take after it has stopped waiting for records, ms. If no broker answers, the rest is skipped. */
 export const closingBounds = {
   /** After the time-out of `closeGracefully`: its caller may kill the process soon after. */
   afterTimeout: 1_500,
@@ -24,7 +24,7 @@ export const closingBounds = {
 } as const
 
 /** How much of that time each step leaves for the later steps, ms, in case a broker does not answer it. */
-const kept = { commit: 500, leave: 300, publish: 100, disconnect: 0 } as const
+const reserved = { commit: 500, leave: 300, publish: 100, disconnect: 0 } as const
 
 /** The steps of closing, in this order. Each is bounded, so closing always ends. */
 export interface ClosingSteps {
@@ -79,8 +79,8 @@ export function closing(
     until(() => steps.drained(), changes).pipe(takeUntil(patience.pipe(take(1)))),
     defer(() => {
       const end = Math.min(latest, clock.monotonic() + closingBounds.afterWaiting)
-      const step = (name: keyof typeof kept, work: () => Observable<unknown>) =>
-        defer(() => bounded(work, Math.max(0, end - kept[name] - clock.monotonic()), clock.scheduler))
+      const step = (name: keyof typeof reserved, work: () => Observable<unknown>) =>
+        defer(() => bounded(work, Math.max(0, end - reserved[name] - clock.monotonic()), clock.scheduler))
       return concat(
         step('commit', () => {
           steps.flushCommits()

@@ -18,16 +18,18 @@ export interface Config {
   readonly startFrom: StartFrom
   readonly suffix: string
   readonly clientId: string
-  /** From here on, names are full names. */
+  /** The full name, suffix included. */
   readonly group: string | undefined
+  /** The full name, suffix included. */
   readonly retryTopic: string | undefined
+  /** The full name, suffix included. */
   readonly dlqTopic: string | undefined
   readonly logger: Logger
   readonly commitInterval: number
   readonly rebalanceTimeout: number
   readonly sessionTimeout: number
   readonly heartbeatInterval: number
-  /** `undefined`: left open. */
+  /** Undefined: the driver chooses. */
   readonly groupProtocol: GroupProtocol | undefined
   readonly instanceId: string | undefined
   readonly rack: string | undefined
@@ -38,7 +40,7 @@ export interface Config {
   readonly codecs: Codecs
 }
 
-/** Apart from the rest, which objects refer to that programs may print. */
+/** Kept apart from `Config`, because a program may print objects that refer to that. */
 export interface Credentials {
   readonly ssl: SslOptions
   readonly sasl: SaslOptions | undefined
@@ -101,7 +103,7 @@ export function configure(options: ClientOptions): Config & Credentials {
   const heartbeatInterval = duration('heartbeatInterval', options.heartbeatInterval, 3_000, 1)
   if (heartbeatInterval >= sessionTimeout) {
     throw new ConfigurationError(
-      `heartbeatInterval (${heartbeatInterval}) must be less than sessionTimeout (${sessionTimeout}), a third at most`,
+      `heartbeatInterval (${heartbeatInterval}) must be less than sessionTimeout (${sessionTimeout}); a third of it or less is recommended`,
     )
   }
   if (options.signal !== undefined) checkSignal('signal', options.signal)
@@ -135,7 +137,7 @@ export function configure(options: ClientOptions): Config & Credentials {
 }
 
 /** How much longer than `rebalanceTimeout` a rebalance may take, for the last commits, ms. */
-const lastCommits = 2_000
+const timeForLastCommits = 2_000
 
 /** @param topics Full names. */
 export function consumeRequest(
@@ -146,7 +148,7 @@ export function consumeRequest(
   const { group, startFrom, rebalanceTimeout, sessionTimeout, heartbeatInterval } = config
   const { groupProtocol, instanceId, rack, metadataMaxAge } = config
   return {
-    ...{ group, topics, cameLater, startFrom, rebalanceTimeout: rebalanceTimeout + lastCommits },
+    ...{ group, topics, cameLater, startFrom, rebalanceTimeout: rebalanceTimeout + timeForLastCommits },
     ...{ sessionTimeout, heartbeatInterval, instanceId, rack, metadataMaxAge },
     ...(groupProtocol !== undefined && { groupProtocol }),
   }
@@ -281,7 +283,7 @@ function sasl(given: SaslOptions | undefined, env: (name: string) => string | un
   return checkedSasl(mechanism, username, password, keys)
 }
 
-/** As in kafkajs, the mechanism counts in any case. */
+/** The mechanism may be in upper or lower case, as in kafkajs. */
 function inLowerCase(option: SaslOptions): SaslOptions {
   const mechanism: unknown = option.mechanism
   if (typeof mechanism !== 'string' || mechanism === mechanism.toLowerCase()) return option
@@ -327,7 +329,8 @@ function startFrom(option: StartFrom | undefined, key: string | undefined): Star
   if (key === 'earliest' || key === 'latest' || key === 'committed') return key
   const date = new Date(key)
   if (!rfc3339.test(key) || Number.isNaN(date.getTime()) || !isInCalendar(key)) {
-    throw invalid('KAFKA_CONSUMER_START_FROM', key, 'must be a time as in RFC 3339, such as 2026-01-31T00:00:00Z')
+    const rule = "must be 'earliest', 'latest', 'committed' or a time as in RFC 3339, such as 2026-01-31T00:00:00Z"
+    throw invalid('KAFKA_CONSUMER_START_FROM', key, rule)
   }
   return date
 }

@@ -121,7 +121,7 @@ export class Consuming implements AssignmentHost {
     return this.#assignments.values()
   }
 
-  /** Called when topics are read from now on. */
+  /** Called before the first topics are read. */
   begin(): void {
     this.hasBegun = true
     this.#leaks ??= new LeakWatch(() => this.#assignments.values(), this.host.config.leaks, this.reports)
@@ -256,23 +256,23 @@ export class Consuming implements AssignmentHost {
     this.#kept?.drop(handles)
     for (const assignment of this.#of(handles)) assignment.givingUp = true
     // Computed on demand: a seek may replace an assignment meanwhile.
-    const given = () => [...this.#assignments.values()].filter(({ givingUp }) => givingUp)
-    const giving = given()
+    const affected = () => [...this.#assignments.values()].filter(({ givingUp }) => givingUp)
+    const atFirst = affected()
     this.rebalances.begin()
-    const inFlight = giving.reduce((all, assignment) => all + assignment.inFlight, 0)
+    const inFlight = atFirst.reduce((all, assignment) => all + assignment.inFlight, 0)
     logger.info(
-      { partitions: giving.length, inFlight },
+      { partitions: atFirst.length, inFlight },
       'a rebalance begins: waiting for records in flight, then committing',
     )
     return concat(
       bounded(
-        () => until(() => given().every(each => each.inFlight === 0), this.changes),
+        () => until(() => affected().every(each => each.inFlight === 0), this.changes),
         rebalanceTimeout,
         this.#scheduler,
       ),
       defer(() => {
         this.commits.flush()
-        return until(() => given().every(each => each.isCommitted), this.changes)
+        return until(() => affected().every(each => each.isCommitted), this.changes)
       }),
     )
   }

@@ -263,7 +263,7 @@ class KafkaClient implements Client {
     return this.#health.look()
   }
 
-  // Not properties of the object itself, because these are printed with it.
+  // Getters of the class, because own properties are printed with the object.
   get [routing](): Failures {
     return this.#failures
   }

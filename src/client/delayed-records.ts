@@ -4,7 +4,7 @@ import type { DeliveredRecord } from '../record.js'
 import type { RecordBatch } from '../record-batch.js'
 import { DueQueue } from './due-queue.js'
 
-/** The maximum of bytes of waiting records that are held in memory. Beyond that, bytes are released and fetched again when due. */
+/** How many bytes of waiting records an assignment holds in memory. Beyond that, bytes are released and fetched again when due. */
 const maxHeldBytes = 4 * 1024 * 1024
 /** The pause after a failed read, ms. */
 const retryReadAfter = 1_000

@@ -10,7 +10,7 @@ import type { Assignment } from './assignment.js'
 import type { DlqReplayOptions, DlqReplayProgress } from './client.js'
 import { Pace } from './pace.js'
 
-/** The interval in which an endless replay with a filter checks the topic for new records, ms. */
+/** How often an endless replay with a filter checks the topic for new records, ms. */
 const checkEvery = 1_000
 
 interface Replay {
@@ -26,7 +26,8 @@ interface Replay {
   readonly noted: Map<number, 'reading' | 'read'>
   /** How many records that the filter left out were written to each partition after that end. */
   readonly writtenBack: Map<number, number>
-  looking: boolean
+  /** True: a check for new records is scheduled or being answered. */
+  isChecking: boolean
   delivered: number
   skipped: number
 }
@@ -73,7 +74,10 @@ export class DlqReplays {
     return this.#replay?.ends !== undefined
   }
 
-  /** False for records written after the replay began, which include its own failures and the records it left out. */
+  /**
+   * Whether the record at this offset may be delivered now. Not from the end of the replay on, where its own failures and the
+   * records it left out are; nor before the partition's ledger is read; nor faster than `rate`.
+   */
   accepts(partition: number, offset: number): boolean {
     const replay = this.#replay
     if (replay?.ends === undefined || replay.noted.get(partition) !== 'read') return false
@@ -92,8 +96,8 @@ export class DlqReplays {
   }
 
   /**
-   * Decides about a record of this group. A number: it is to be delivered in so many ms, or later if no replay is active.
-   * Undefined: it is left out, and already taken care of.
+   * Decides about a record of this group. Returns the delay before its delivery, ms; without an active replay it waits for the
+   * next one. Undefined: it is left out, and needs no more work.
    */
   takes(assignment: Assignment, record: DeliveredRecord): number | undefined {
     const replay = this.#replay
@@ -123,7 +127,7 @@ export class DlqReplays {
     const { remaining } = this.#emit(replay)
     if (remaining > 0 || replay !== this.#replay || this.host.awaitsDlq()) return
     if (!replay.forever) replay.subscriber.complete()
-    else if (!isEndless(replay)) this.#lookLater(replay)
+    else if (!isEndless(replay)) this.#checkLater(replay)
   }
 
   run(options: DlqReplayOptions = {}): Observable<DlqReplayProgress> {
@@ -141,7 +145,7 @@ export class DlqReplays {
         ends: undefined,
         noted: new Map(),
         writtenBack: new Map(),
-        looking: false,
+        isChecking: false,
         delivered: 0,
         skipped: 0,
       }
@@ -243,12 +247,12 @@ export class DlqReplays {
   }
 
   /**
-   * After the end come the records that were left out, which would be found and left out again and again. So nothing is read
-   * until something else was written.
+   * The records that were left out now follow the end. They would be read and left out again and again, so nothing is read
+   * until something else has been written.
    */
-  #lookLater(replay: Replay): void {
-    if (replay.looking) return
-    replay.looking = true
+  #checkLater(replay: Replay): void {
+    if (replay.isChecking) return
+    replay.isChecking = true
     const ends = timer(checkEvery, this.host.clock.scheduler).pipe(
       mergeMap(() => this.host.endOffsets()),
       take(1),
@@ -256,9 +260,9 @@ export class DlqReplays {
     replay.subscriber.add(
       ends.subscribe({
         next: ends => {
-          replay.looking = false
+          replay.isChecking = false
           if (this.#hasNews(replay, ends)) this.#go(replay, ends)
-          else this.#lookLater(replay)
+          else this.#checkLater(replay)
         },
         error: error => replay.subscriber.error(error),
       }),

@@ -107,7 +107,7 @@ export class FailureRoute {
     const pipeline = this.#connected()
     // If the steps broke while being built or subscribed to, the record was a suspect and has already been sent again.
     if (pipeline === undefined || this.#onItsWay.get(record) !== entry) return
-    const around = this.#entering
+    const outer = this.#entering
     this.#entering = record
     try {
       pipeline.input.next(entry.failed)
@@ -115,7 +115,7 @@ export class FailureRoute {
       // RxJS's own operators catch exceptions. Other operators may not.
       this.#broken(pipeline, error)
     }
-    this.#entering = around
+    this.#entering = outer
   }
 
   #build(): Pipeline {
@@ -138,7 +138,7 @@ export class FailureRoute {
     }
     this.#built = undefined
     this.#pipeline = pipeline
-    const around = this.#entering
+    const outer = this.#entering
     // An exception of `subscribe` is not the fault of a record.
     this.#entering = undefined
     try {
@@ -150,7 +150,7 @@ export class FailureRoute {
     } catch (error) {
       this.#broken(pipeline, error)
     }
-    this.#entering = around
+    this.#entering = outer
     // It may have broken, or the route may have ended, before `subscribe` returned.
     if (this.#pipeline !== pipeline) unsubscribe(pipeline)
     return this.#pipeline

@@ -72,7 +72,7 @@ export class Failures implements Routing {
    * @throws ConfigurationError naming the topic if the steps throw when they are made or built.
    */
   route(topic: RouteTopic, made: () => OperatorFunction<Failed, Failed | Completed>): FailureRoute {
-    const around = this.building
+    const outer = this.building
     this.building = topic
     try {
       return new FailureRoute(
@@ -86,7 +86,7 @@ export class Failures implements Routing {
       const what = isRxMikaError(cause, 'RXMIKA_CONFIGURATION') ? '' : 'its failure route cannot be built: '
       throw new ConfigurationError(`topic '${topic.name}': ${what}${messageOf(cause)}`, { cause })
     } finally {
-      this.building = around
+      this.building = outer
     }
   }
 

@@ -28,7 +28,7 @@ export class Health {
     const { driver } = this.host
     const state = this.host.state()
     if (!this.#asking && state !== 'closed') {
-      // From the first call on: it costs a request now and then, and nothing else is sent while nothing is read.
+      // Only from the first call on, because it costs a request every few seconds while nothing is read.
       this.#asking = true
       driver.keepAsking?.()
     }

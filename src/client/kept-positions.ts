@@ -64,8 +64,9 @@ export class KeptPositions {
 
 /** Partitions that were assigned together, until their positions are known. */
 class Asking {
+  /** The partitions whose positions are not known yet. */
   readonly #left: Set<PartitionAssignment>
-  readonly #held = new Subscription()
+  readonly #work = new Subscription()
   #failures = 0
 
   constructor(
@@ -78,13 +79,13 @@ class Asking {
 
   drop(handle: PartitionAssignment): void {
     this.#left.delete(handle)
-    if (this.#left.size === 0) this.#held.unsubscribe()
+    if (this.#left.size === 0) this.#work.unsubscribe()
   }
 
   ask(): void {
     const { scheduler } = this.host.clock
     const attempt = new Subscription()
-    this.#held.add(attempt)
+    this.#work.add(attempt)
     attempt.add(scheduler.schedule(() => this.#reportSilence(), this.host.patience))
     const fail = (error: unknown) => {
       attempt.unsubscribe()
@@ -125,7 +126,7 @@ class Asking {
   }
 
   #seeksIn(list: unknown): readonly Seek[] {
-    if (!Array.isArray(list)) throw new TypeError('it gave no list of { topic, partition, offset }')
+    if (!Array.isArray(list)) throw new TypeError('it returned no list of { topic, partition, offset }')
     const places = new Map([...this.#left].map(handle => [partitionName(this.#shown(handle)), handle]))
     const found = new Map<PartitionAssignment, Seek>()
     for (const kept of list as readonly KeptPosition[]) {
@@ -147,12 +148,12 @@ class Asking {
     const without = [...this.#left].filter(handle => !sought.has(handle))
     for (const handle of without) this.#settled(handle)
     if (seeks.length > 0) {
-      this.#held.add(
+      this.#work.add(
         this.host.driver.seek(seeks).subscribe({
           next: moved => {
-            const ours = moved.filter(({ from }) => this.#left.has(from))
-            for (const { from } of ours) this.#settled(from)
-            this.host.onFound(ours)
+            const stillAssigned = moved.filter(({ from }) => this.#left.has(from))
+            for (const { from } of stillAssigned) this.#settled(from)
+            this.host.onFound(stillAssigned)
           },
           error: error => this.#failed(error),
         }),
@@ -170,14 +171,14 @@ class Asking {
     if (this.#left.size === 0) return
     const pause = Math.min(firstPause * 2 ** this.#failures++, maxPause)
     this.#report(
-      `positions failed: ${cause instanceof Error ? cause.message : String(cause)}; it is asked again in ${pause} ms`,
+      `positions failed: ${cause instanceof Error ? cause.message : String(cause)}; it is called again in ${pause} ms`,
       cause,
     )
-    this.#held.add(this.host.clock.scheduler.schedule(() => this.ask(), pause))
+    this.#work.add(this.host.clock.scheduler.schedule(() => this.ask(), pause))
   }
 
   #reportSilence(): void {
-    this.#report(`positions has not answered for ${this.host.patience} ms; they are read once it does`)
+    this.#report(`positions has not answered for ${this.host.patience} ms; the partitions are read once it does`)
   }
 
   #report(why: string, cause?: unknown): void {
@@ -186,7 +187,7 @@ class Asking {
     const places = [...this.#left].map(handle => partitionName(this.#shown(handle))).join(', ')
     const { topic, partition } = first
     this.host.reports.error(
-      new FetchError(`where to read ${places} from is not known: ${why}`, { cause, topic, partition }),
+      new FetchError(`the start position of ${places} is not known: ${why}`, { cause, topic, partition }),
     )
   }
 

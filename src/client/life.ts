@@ -59,7 +59,7 @@ class ReportObject extends Readable {}
 
 export function replayCutOff(): ClientClosedError {
   return new ClientClosedError(
-    'the client closed before the replay of the DLQ topic was caught up; what is left is replayed by the next',
+    'the client closed before the replay of the DLQ topic was complete; the next replay continues where this one stopped',
   )
 }
 
@@ -74,7 +74,7 @@ export class Life {
   readonly #work = new Subscription()
   #connecting = false
   #closing: { readonly patience: Subject<unknown>; fatal: RxMikaError | undefined } | undefined
-  /** Emits when closing begins. It ends what comes before consuming, which would fail on a closed driver. */
+  /** Emits when closing begins. Ends the work that comes before consuming, because it would fail on a closed driver. */
   readonly #closingBegins = new Subject<void>()
   #reportEnd!: (report: CloseReport) => void
   #finished = false
@@ -173,7 +173,7 @@ export class Life {
     return this.closed
   }
 
-  /** For an error that cannot heal: closes at once, errors the streams, and is the last one on `errors`. */
+  /** Closes at once because of an error that cannot heal. The streams error with it, and it is the last one on `errors`. */
   closeBy(cause: unknown): void {
     const error = isRxMikaError(cause)
       ? this.host.names.inError(cause)

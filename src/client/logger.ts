@@ -5,8 +5,8 @@ import { unfailing } from './unfailing-logger.js'
 /**
  * Takes log lines in the place of pino: `logger: (level, message, fields) => winston.log(level, message, fields)`.
  *
- * Called for lines at `info` and above. For `debug`, which has a line per record, set a pino logger of that level. What it
- * throws is thrown on as an uncaught exception, and changes nothing in the client.
+ * Called for lines at `info` and above. For `debug`, which has a line per record, set a pino logger of that level. If it
+ * throws, the exception is rethrown as an uncaught one, and nothing changes in the client.
  *
  * @param level 'info', 'warn', 'error' or 'fatal'.
  * @param fields What the line is about, such as `topic` and `partition`; `err` is the error itself. Never a password.

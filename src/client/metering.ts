@@ -50,14 +50,14 @@ export class Metering {
   snapshot(): ClientMetrics {
     const { counters, commits } = this.host
     const partitions: PartitionMetrics[] = []
-    const unheard = new Set<string>()
+    const withoutEnd = new Set<string>()
     for (const assignment of this.host.assignments()) {
       const { endOffset, topic } = assignment.handle
       if (endOffset !== undefined) assignment.endOffset = endOffset
-      else unheard.add(topic)
+      else withoutEnd.add(topic)
       partitions.push(new PartitionObject(assignment.metrics()) as unknown as PartitionMetrics)
     }
-    for (const topic of unheard) this.#ask(topic)
+    for (const topic of withoutEnd) this.#ask(topic)
     const topics: Record<string, TopicMetrics> = Object.create(null)
     for (const [topic, counts] of counters.topics) topics[topic] = { ...counts }
     const { published, rebalances } = counters

@@ -17,24 +17,24 @@ export class Pace {
 
   /**
    * @param rate Turns per second; greater than 0.
-   * @param came Called when a turn has come after `isOpen` was false.
+   * @param onTurn Called when a turn has come after `isOpen` was false.
    */
   constructor(
     rate: number,
     readonly clock: Clock,
-    readonly came: () => void,
+    readonly onTurn: () => void,
   ) {
     this.#interval = 1_000 / rate
   }
 
-  /** Whether a turn may be taken now. If not, `came` is called when one may. */
+  /** Whether a turn may be taken now. If not, `onTurn` is called when one may. */
   get isOpen(): boolean {
     const wait = this.#wait()
     if (wait <= 0) return true
     this.#timer ??= this.clock.scheduler.schedule(() => {
       this.#timer = undefined
       this.#lateUntil = this.clock.monotonic() + turnLength
-      this.came()
+      this.onTurn()
     }, Math.ceil(wait))
     return false
   }

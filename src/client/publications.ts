@@ -29,7 +29,7 @@ export interface PublicationsHost {
  * in which they began, and share one timer.
  */
 export class Publications {
-  readonly #byTimeout = new Map<number, Lasting>()
+  readonly #byTimeout = new Map<number, Deadlines>()
   #open = 0
   #connected = false
   #ended = false
@@ -50,13 +50,13 @@ export class Publications {
       })
       // The empty `run` only publishes the operation. A connection opened below outlives this call, and must not run within it.
       operation.run(() => {})
-      const told = operation.message.records
+      const traced = operation.message.records
       // A subscriber may add headers. Nothing else of its records counts.
       const own = records.map((record, at) => {
-        const headers = told[at]?.headers
+        const headers = traced[at]?.headers
         return headers === record.headers ? record : { ...record, headers }
       })
-      return this.#begin(told === records ? records : own, timeout, subscriber, operation)
+      return this.#begin(traced === records ? records : own, timeout, subscriber, operation)
     })
   }
 
@@ -68,14 +68,14 @@ export class Publications {
   ): TeardownLogic {
     const { clock, publisher, names } = this.host
     const publication = new Publication(records, clock.monotonic() + timeout, subscriber, names, operation)
-    const lasting = this.#lasting(timeout)
+    const deadlines = this.#deadlines(timeout)
     // Counted while it waits for the connection too, because a close waits for it.
     this.#open++
-    lasting.add(publication)
+    deadlines.add(publication)
     subscriber.add(() => {
       operation?.cancelled()
       this.#open--
-      lasting.delete(publication)
+      deadlines.delete(publication)
       this.host.ended()
     })
     if (this.#connected) return publication.send(publisher)
@@ -91,22 +91,22 @@ export class Publications {
   /** The client is closed. */
   end(): void {
     this.#ended = true
-    for (const lasting of this.#byTimeout.values()) lasting.fail(() => new ClientClosedError())
+    for (const deadlines of this.#byTimeout.values()) deadlines.fail(() => new ClientClosedError())
   }
 
-  #lasting(timeout: number): Lasting {
-    let lasting = this.#byTimeout.get(timeout)
-    if (lasting === undefined) {
+  #deadlines(timeout: number): Deadlines {
+    let deadlines = this.#byTimeout.get(timeout)
+    if (deadlines === undefined) {
       // Removed with its last publication, because every caller may use a different time-out.
-      lasting = new Lasting(this.host, timeout, () => this.#byTimeout.delete(timeout))
-      this.#byTimeout.set(timeout, lasting)
+      deadlines = new Deadlines(this.host, timeout, () => this.#byTimeout.delete(timeout))
+      this.#byTimeout.set(timeout, deadlines)
     }
-    return lasting
+    return deadlines
   }
 }
 
 /** The pending publications with one time-out, in the order of their deadlines. */
-class Lasting {
+class Deadlines {
   readonly #open = new Set<Publication>()
   #timer: Subscription | undefined
 

@@ -30,7 +30,7 @@ export function publishable(records: PublishRecord | readonly PublishRecord[]): 
 /** Called for millions of records, so strings for a message are built only if there is a message. */
 function checkPublishable(record: PublishRecord, index?: number): void {
   if (typeof record !== 'object' || record === null) {
-    throw invalid(`${where(index)}: what is published`, record, 'must be an object { topic, key, value, headers }')
+    throw invalid(`${where(index)}: the record`, record, 'must be an object { topic, key, value, headers }')
   }
   if (unknownOption(record, known) !== undefined) checkOptions(where(index), record, known)
   const { topic, key, value, partition, timestamp, headers } = record

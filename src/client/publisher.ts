@@ -5,7 +5,7 @@ import type { Outgoing } from '../outgoing.js'
 import { type ProduceResult, recognized } from '../produce-result.js'
 import type { ProduceRecord, RecordMetadata } from '../publish.js'
 
-/** The delay before a record is produced again that the driver returned instead of retrying it, ms. */
+/** A record that the driver returns instead of retrying it is produced again after this time, ms. */
 const againAfter = 1_000
 
 /**

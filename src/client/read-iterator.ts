@@ -13,8 +13,8 @@ interface Waiting {
 }
 
 /**
- * One loop over a read. The read begins with the first `next()` and ends with the loop. While a fetched batch waits that was
- * not asked for, nothing more is fetched, except for fetches already in flight.
+ * One loop over a read. The read begins with the first `next()` and ends with the loop. While a fetched batch waits for
+ * `next()`, nothing more is fetched, except for fetches already in flight.
  */
 export class ReadIterator implements AsyncIterableIterator<ReadRecord> {
   readonly #paused = new BehaviorSubject(false)
@@ -82,13 +82,13 @@ export class ReadIterator implements AsyncIterableIterator<ReadRecord> {
     while (this.#waiting.size > 0) {
       const record = this.#take()
       if (record !== undefined) this.#waiting.shift()!.resolve({ done: false, value: record })
-      else if (this.#end !== undefined) this.#tellEnd(this.#waiting.shift()!, this.#end)
+      else if (this.#end !== undefined) this.#answerEnd(this.#waiting.shift()!, this.#end)
       else return
     }
   }
 
   /** An error is thrown once. After that the loop is done. */
-  #tellEnd({ resolve, reject }: Waiting, end: { readonly error?: unknown }): void {
+  #answerEnd({ resolve, reject }: Waiting, end: { readonly error?: unknown }): void {
     this.#end = {}
     if ('error' in end) reject(end.error)
     else resolve({ done: true, value: undefined })

@@ -10,8 +10,8 @@ export type BeginRead = (paused: Observable<boolean> | undefined) => Observable<
 
 /**
  * What `client.read` returns. As an Observable it pushes: the next batch is fetched while the last one is emitted, and emitted
- * once `next` has returned for all of its records. As an async iterable it is pulled: fetching stops while a fetched batch
- * was not asked for.
+ * once `next` has returned for all records of that one. As an async iterable it is pulled: fetching stops while a fetched batch
+ * waits for `next()`.
  */
 export class ReadStream extends Observable<ReadRecord> implements AsyncIterable<ReadRecord> {
   readonly #topic: string

@@ -52,7 +52,7 @@ export class TopicReading implements Reading {
   }
 }
 
-/** What the shared retry and DLQ topics need to be read. */
+/** What reading the shared retry and DLQ topics uses of the client. */
 export interface SharedTopics {
   readonly headers: GroupHeaders
   readonly reports: Reports
@@ -136,7 +136,7 @@ abstract class SharedReading implements Reading {
     return false
   }
 
-  /** In how many ms a record of this group may be delivered; undefined: not at all, and it is already taken care of. */
+  /** The delay before a record of this group may be delivered, ms. Undefined: it is not delivered, and needs no more work. */
   protected takes(_assignment: Assignment, _record: DeliveredRecord): number | undefined {
     return 0
   }

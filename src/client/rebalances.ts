@@ -10,13 +10,13 @@ export class ClientRebalances implements Rebalances {
     return this.#underWay
   }
 
-  /** Partitions may be given up; possibly more after an earlier call. */
+  /** A rebalance may revoke partitions. Called again if it may revoke more. */
   begin(): void {
     this.#underWay = true
     this.changes.next()
   }
 
-  /** It is decided for every partition whether it is given up. */
+  /** No partition may be revoked any more: the rebalance has decided about all of them. */
   end(): void {
     if (!this.#underWay) return
     this.#underWay = false

@@ -11,7 +11,7 @@ import type { CloseReport, LeakAction } from './client.js'
 import { Tallies, type Tally } from './tallies.js'
 import type { TopicNames } from './topic-names.js'
 
-/** The maximum of errors kept for the first subscriber; the oldest are dropped. */
+/** The maximum number of errors kept for the first subscriber; the oldest are dropped. */
 const maxErrorsKept = 100
 /** How many places one log line names. */
 const maxPlacesLogged = 10
@@ -259,7 +259,7 @@ function recordCount(count: number): string {
 const leakedThen: Readonly<Record<LeakAction, string>> = {
   report: 'commits of the partition stop there',
   fail: 'it fails with a LeakedRecordError, down its route',
-  redeliver: 'it is delivered again, three times at most, and fails then',
+  redeliver: 'it is delivered again, at most three times, and then fails',
 }
 
 const oneSettles =

@@ -94,12 +94,12 @@ export class Seeks {
       tap(({ handle }) => open.delete(partitionName(handle))),
       mergeMap(assignment => this.#committed(assignment)),
     )
-    const left = defer(() => {
+    const unmoved = defer(() => {
       const [one] = open.values()
       if (one === undefined) return of()
-      throw givenUp(one, 'before it was moved')
+      throw overtaken(one, 'before it was moved')
     })
-    return concat(moved, left).pipe(takeUntil(cutOff))
+    return concat(moved, unmoved).pipe(takeUntil(cutOff))
   }
 
   #committed(assignment: Assignment): Observable<Place> {
@@ -107,14 +107,14 @@ export class Seeks {
     const { topic, partition, handle } = assignment
     const place: Place = withJson({ topic, partition, offset: BigInt(handle.position) })
     if (!hasGroup || assignment.isCommitted) return of(place)
-    if (assignment.ended) return throwError(() => givenUp(assignment, 'before its new position was committed'))
-    const isIt = filter((other: Assignment) => other === assignment)
+    if (assignment.ended) return throwError(() => overtaken(assignment, 'before its new position was committed'))
+    const isThis = filter((other: Assignment) => other === assignment)
     return merge(
-      consuming.confirmed.pipe(isIt),
+      consuming.confirmed.pipe(isThis),
       consuming.ended.pipe(
-        isIt,
+        isThis,
         tap(() => {
-          throw givenUp(assignment, 'before its new position was committed')
+          throw overtaken(assignment, 'before its new position was committed')
         }),
       ),
     ).pipe(
@@ -129,8 +129,8 @@ export class Seeks {
   }
 }
 
-function givenUp(assignment: Assignment, when: string): CommitError {
+function overtaken(assignment: Assignment, when: string): CommitError {
   const name = partitionName(assignment)
-  const message = `seek: ${name} was given up, or moved by another seek, ${when}; seek again where it is assigned now`
+  const message = `seek: ${name} was revoked or lost, or moved by another seek, ${when}; seek again where it is assigned now`
   return new CommitError(message, { retriable: true })
 }

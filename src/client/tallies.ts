@@ -1,9 +1,9 @@
 import { type SchedulerLike, Subscription } from 'rxjs'
 
 /** How long happenings are collected before the first line of a kind, ms: a burst becomes one line with its count. */
-const gatheredFor = 1_000
+const collectFor = 1_000
 /** The shortest time between two lines of a kind, ms. */
-const linesApart = 10_000
+const lineInterval = 10_000
 /** How many kinds are counted separately; further ones are counted together per family. Topics and error names are data. */
 const maxKinds = 100
 
@@ -48,7 +48,7 @@ export class Tallies<T, S> {
   constructor(
     readonly scheduler: SchedulerLike,
     readonly sum: (of: T) => S,
-    readonly say: (tally: Tally<S>) => void,
+    readonly log: (tally: Tally<S>) => void,
   ) {}
 
   count({ family, name, of }: Happening<T>): void {
@@ -61,11 +61,11 @@ export class Tallies<T, S> {
       kind.count++
       return
     }
-    const timer = this.#ended ? Subscription.EMPTY : this.#later(key, gatheredFor)
+    const timer = this.#ended ? Subscription.EMPTY : this.#later(key, collectFor)
     const begun: Kind<S> = { family, mixed, first: this.sum(of), count: 1, timer }
     this.#kinds.set(key, begun)
     // After the end only the first happening of a kind is written.
-    if (this.#ended) this.#sayOf(begun)
+    if (this.#ended) this.#logKind(begun)
   }
 
   /** Writes the counts that are not written yet. After that, only the first happening of each kind is written. */
@@ -73,7 +73,7 @@ export class Tallies<T, S> {
     this.#ended = true
     for (const kind of this.#kinds.values()) {
       kind.timer.unsubscribe()
-      this.#sayOf(kind)
+      this.#logKind(kind)
     }
     this.#kinds.clear()
   }
@@ -85,15 +85,15 @@ export class Tallies<T, S> {
         this.#kinds.delete(key)
         return
       }
-      this.#sayOf(kind)
-      kind.timer = this.#later(key, linesApart)
+      this.#logKind(kind)
+      kind.timer = this.#later(key, lineInterval)
     }, delay)
   }
 
-  #sayOf(kind: Kind<S>): void {
+  #logKind(kind: Kind<S>): void {
     const { family, first, count, mixed } = kind
     kind.first = undefined
     kind.count = 0
-    if (first !== undefined) this.say({ family, first, count, mixed })
+    if (first !== undefined) this.log({ family, first, count, mixed })
   }
 }

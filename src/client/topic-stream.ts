@@ -35,7 +35,8 @@ export class TopicStream {
   /** How many operators of its pipeline have suspended it. */
   #suspended = 0
   #end: StreamEnd | undefined
-  #told = false
+  /** True: a subscriber got the end. */
+  #isEndDelivered = false
   #interrupted = false
   /** True: a record is being delivered, or waiting records are being delivered to a new subscriber. */
   #delivering = false
@@ -88,10 +89,10 @@ export class TopicStream {
   }
 
   next(record: DeliveredRecord): void {
-    const around = this.#delivering
+    const outer = this.#delivering
     this.#delivering = true
     this.#subscriber!.next(record)
-    this.#delivering = around
+    this.#delivering = outer
   }
 
   /** No more records come: completes or errors the stream. */
@@ -101,7 +102,7 @@ export class TopicStream {
     const subscriber = this.#subscriber
     if (subscriber === undefined) return
     this.#subscriber = undefined
-    this.#tell(subscriber)
+    this.#deliverEnd(subscriber)
   }
 
   /**
@@ -130,7 +131,7 @@ export class TopicStream {
     if (this.#end !== undefined) {
       // Only one subscriber gets the end; later ones get nothing. Otherwise repeat() or retry() at the end of the pipeline
       // would subscribe for ever. A loop has no such operator, and would hang without an end.
-      if (asks || !this.#told) this.#tell(subscriber)
+      if (asks || !this.#isEndDelivered) this.#deliverEnd(subscriber)
       return
     }
     if (this.#subscriber !== undefined) {
@@ -173,8 +174,8 @@ export class TopicStream {
     else first.soon(turn)
   }
 
-  #tell(subscriber: Subscriber<ConsumeRecord>): void {
-    this.#told = true
+  #deliverEnd(subscriber: Subscriber<ConsumeRecord>): void {
+    this.#isEndDelivered = true
     if (this.#end !== undefined && 'error' in this.#end) subscriber.error(this.#end.error)
     else subscriber.complete()
   }

@@ -248,7 +248,7 @@ export class Topics {
             this.#found(registration, known)
           }),
         )
-      : merge(created.pipe(tap(known => this.#come(registration, known))), driver.topicNames(names).pipe(tap(found)))
+      : merge(created.pipe(tap(known => this.#include(registration, known))), driver.topicNames(names).pipe(tap(found)))
     life.during(
       concat(life.connected, work).pipe(
         catchError(error => {
@@ -261,30 +261,31 @@ export class Topics {
 
   /** `topics` are all existing topics of the registration, or all existing topics. */
   #found(registration: Registration, topics: readonly string[]): void {
-    const there = new Set(topics.filter(topic => this.#registrationOf(topic) === registration))
-    registration.atFirst ??= new Set(there)
-    const gone = [...registration.topics.keys()].filter(topic => !there.has(topic) && this.#leave(registration, topic))
-    if (!this.#come(registration, [...there]) && gone.length > 0) this.host.changed()
+    const existing = new Set(topics.filter(topic => this.#registrationOf(topic) === registration))
+    registration.atFirst ??= new Set(existing)
+    const known = [...registration.topics.keys()]
+    const removed = known.filter(topic => !existing.has(topic) && this.#remove(registration, topic))
+    if (!this.#include(registration, [...existing]) && removed.length > 0) this.host.changed()
   }
 
   /** The topic does not exist any more. Returns whether that is new. */
-  #leave(registration: Registration, topic: string): boolean {
+  #remove(registration: Registration, topic: string): boolean {
     // A later topic of the same name is a different topic.
     registration.atFirst?.delete(topic)
     return this.#toRead.delete(topic)
   }
 
   /** These topics exist too. Returns whether that is new. */
-  #come(registration: Registration, topics: readonly string[]): boolean {
-    const news = topics.filter(topic => !this.#toRead.has(topic))
-    for (const topic of news) {
+  #include(registration: Registration, topics: readonly string[]): boolean {
+    const added = topics.filter(topic => !this.#toRead.has(topic))
+    for (const topic of added) {
       if (!registration.topics.has(topic)) {
         this.#add(registration, topic, this.#topicOf(registration, this.host.names.user(topic)))
       }
       this.#toRead.add(topic)
     }
-    if (news.length > 0) this.host.changed()
-    return news.length > 0
+    if (added.length > 0) this.host.changed()
+    return added.length > 0
   }
 
   /** Whether a topic that was not registered by a single name was created after the first lookup. */
@@ -312,8 +313,8 @@ export class Topics {
     const registration = this.#registrationOf(topic)
     const isFound = registration !== undefined && !registration.selection.isOne
     if (isFound && isGone) {
-      // A topic that is one of many leaves without an error.
-      if (this.#leave(registration, topic)) this.host.changed()
+      // A topic of a list or a pattern leaves the stream without an error.
+      if (this.#remove(registration, topic)) this.host.changed()
       return
     }
     reports.error(cause)

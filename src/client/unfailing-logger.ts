@@ -6,9 +6,10 @@ const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const
 /**
  * Returns the same logger with methods that never throw.
  *
- * pino throws where its destination is gone, or where an error cannot be read: a record may fail with any value, a proxy for
- * example, which becomes the cause of an error. A client logs in the middle of its work, such as closing, which would then
- * never end. A line that cannot be read is logged as far as it can be; one without a destination is lost.
+ * pino throws if its destination is closed, or if it cannot serialize an error: a record may fail with any value, such as a
+ * proxy, which becomes the `cause` of an error. The client logs in the middle of its work: an exception there could keep a close
+ * from ending, for example. A line that cannot be serialized is logged as far as it is readable. A line without a destination
+ * is lost.
  */
 export function unfailing(logger: Logger): Logger {
   const methods: Record<string, unknown> = {
@@ -27,7 +28,7 @@ function write(logger: Logger, level: (typeof levels)[number], line: readonly un
     try {
       log(line.map(part => readable(part)))
     } catch {
-      // The destination is gone.
+      // The destination is closed.
     }
   }
 }

@@ -64,7 +64,7 @@ export class Waiting {
     }
   }
 
-  /** Whether a stream is open for which records wait. */
+  /** Whether records wait for a stream that is open. */
   get anyOpen(): boolean {
     for (const stream of this.#lists.keys()) if (stream.open) return true
     return false

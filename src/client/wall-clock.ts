@@ -1,8 +1,8 @@
 import type { Clock } from '../clock.js'
 
-/** Smaller differences are no steps, ms: the two clocks round differently, and NTP slews one of them. */
+/** Smaller differences do not count as steps, ms: the two clocks round differently, and NTP slews one of them. */
 const minStep = 20
-/** Further steps are merged with the later date, so that they count longer, which is the safe side. */
+/** Beyond this number, the two oldest steps are merged at the later date, so that they count longer, which is the safe side. */
 const maxSteps = 16
 
 /**

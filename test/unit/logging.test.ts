@@ -199,7 +199,7 @@ describe('reports', () => {
   it.each([
     ['report', 'commits of the partition stop there'],
     ['fail', 'fails with a LeakedRecordError'],
-    ['redeliver', 'delivered again, three times at most'],
+    ['redeliver', 'delivered again, at most three times'],
   ] as const)('report what happens to a dropped record with leaks: %s', (leaks, consequence) => {
     const { clock, lines, reports: told } = reports('info', leaks)
     told.event({ type: 'leaked', ...place })

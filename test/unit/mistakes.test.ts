@@ -372,22 +372,22 @@ describe('a wrong call throws synchronously', () => {
     [
       'publish(undefined)',
       () => client().publish(undefined as never),
-      'publish: what is published must be an object { topic, key, value, headers } (got undefined)',
+      'publish: the record must be an object { topic, key, value, headers } (got undefined)',
     ],
     [
       'publish(null)',
       () => client().publish(null as never),
-      'publish: what is published must be an object { topic, key, value, headers } (got null)',
+      'publish: the record must be an object { topic, key, value, headers } (got null)',
     ],
     [
       'publish(text)',
       () => client().publish('x' as never),
-      "publish: what is published must be an object { topic, key, value, headers } (got 'x')",
+      "publish: the record must be an object { topic, key, value, headers } (got 'x')",
     ],
     [
       'publish of a list with a hole',
       () => client().publish(Object.assign([record], { 2: record }) as never),
-      'publish: record 1: what is published must be an object { topic, key, value, headers } (got undefined)',
+      'publish: record 1: the record must be an object { topic, key, value, headers } (got undefined)',
     ],
     [
       "publish as kafkajs's send",

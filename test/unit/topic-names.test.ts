@@ -27,7 +27,7 @@ describe('an error of a client with a suffix', () => {
     const names = new TopicNames('-test')
     fc.assert(
       fc.property(fc.oneof(fetchErrors, publishErrors), error => {
-        const shown = names.inError(error)
+        const shown = names.inError(error) as typeof error
         expect(shown.topic).toBe(error.topic && names.user(error.topic))
         const { name, message, cause } = error
         expect(shown).toMatchObject({ ...error, topic: shown.topic, name, message })

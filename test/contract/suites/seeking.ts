@@ -300,7 +300,7 @@ export function seeking(backend: Backend): void {
       const messages = run.errors.values.map(({ message }) => message)
       for (const [at, why] of ['no connection', 'no table', 'no rows', 'an entry of its list', 'not an'].entries()) {
         if (at < 4) expect(messages[at]).toContain(why)
-        expect(messages[at]).toContain(`where to read ${topic}-0, ${topic}-1 from is not known: positions failed:`)
+        expect(messages[at]).toContain(`the start position of ${topic}-0, ${topic}-1 is not known: positions failed:`)
       }
       expect(run.errors.values[0]).toMatchObject({ code: 'RXMIKA_FETCH', topic, cause: { message: 'no connection' } })
     })
