@@ -15,26 +15,26 @@ import type { EncodableRecord } from '../protocol/records/record-batch-builder.j
 import { type LedgerNote, ledgerRecord } from '../retry/dlq-ledger.js'
 import { needDlqTopic } from './connection.js'
 import type { Context } from './context.js'
+import { deadLettersText, ofGroup } from './dead-letters-text.js'
 import { CommandFailure, exitCode } from './failure.js'
 import { grouped } from './grouped.js'
-import { groupOf, type Letter, type Letters } from './letters.js'
-import { lettersText, ofGroup } from './letters-text.js'
+import { type DeadLetterRecord, groupOf, type PendingDeadLetters } from './pending-dead-letters.js'
 import { originalHeaders, type Redriving, retryHeaders } from './redriven-copy.js'
 
-/** The most letters of one transaction. */
-const maxLetters = 1_000
-/** The most bytes of keys, values and headers in open transactions, except that a larger letter is in one of its own. */
+/** The most dead letters of one transaction. */
+const maxDeadLetters = 1_000
+/** The most bytes of keys, values and headers in open transactions. A larger dead letter is in a transaction of its own. */
 const maxBytes = 4 * 1024 * 1024
 /** With a rate there are so many transactions a second. */
 const transactionsPerSecond = 4
 
-/** How letters are completed. */
+/** How dead letters are completed. */
 export interface Disposal {
   readonly done: LedgerNote['done']
   /** Where copies are written; undefined if there are none. */
   readonly to: 'retry' | 'original' | undefined
   readonly by: string
-  /** The most letters a second; undefined: no bound. */
+  /** The most dead letters a second; undefined: no bound. */
   readonly rate: number | undefined
   readonly auditTopic: string | undefined
 }
@@ -53,7 +53,7 @@ function userName(): string {
   }
 }
 
-/** What became of the letters of a group. */
+/** What became of the dead letters of a group. */
 export interface Disposed {
   /** How many this command has completed. */
   readonly count: number
@@ -64,8 +64,8 @@ export interface Disposed {
 }
 
 /**
- * Completes letters, in one transaction after another. A transaction is of one group. It writes the copies, the notes of the
- * ledger and the audit record. If two do so at once for a group, the later one fences the earlier one, and knows what the
+ * Completes dead letters, in one transaction after another. A transaction is of one group. It writes the copies, the notes of
+ * the ledger and the audit record. If two do so at once for a group, the later one fences the earlier one, and knows what the
  * earlier one has completed.
  */
 export class Disposing {
@@ -81,15 +81,18 @@ export class Disposing {
   ) {}
 
   /**
-   * Completes the pending letters. Resolves with what became of them, by group.
+   * Completes the pending dead letters. Resolves with what became of them, by group.
    *
    * Rejects with a `CommandFailure` if a transaction fails, or if the user interrupts it: the transactions before stay.
    *
-   * @param progress Called with the number of letters after each transaction.
+   * @param progress Called with the number of dead letters after each transaction.
    */
-  async run(letters: Letters, progress: (count: number) => void): Promise<ReadonlyMap<string, Disposed>> {
+  async run(
+    deadLetters: PendingDeadLetters,
+    progress: (count: number) => void,
+  ): Promise<ReadonlyMap<string, Disposed>> {
     const { interrupted, connection } = this.context
-    const totals = letters.counts
+    const totals = deadLetters.counts
     const producers = new Map<string, TransactionalProducer>()
     const visible = () => Promise.all([...producers.values()].map(producer => producer.visible()))
     let inDoubt = 0
@@ -98,12 +101,12 @@ export class Disposing {
         producers.set(group, await connection.admin.transactional(`rxmika-redrive.${group}`))
       }
       // Others that did the same are fenced now, so the ledger has everything that they have completed.
-      await letters.learnMore()
-      const pending = [...letters.counts.values()].reduce((sum, count) => sum + count, 0)
+      await deadLetters.learnMore()
+      const pending = [...deadLetters.counts.values()].reduce((sum, count) => sum + count, 0)
       const began = systemClock.monotonic()
-      for await (const chunk of chunks(letters.pending(), this.disposal.rate)) {
+      for await (const chunk of chunks(deadLetters.pending(), this.disposal.rate)) {
         interrupted.throwIfAborted()
-        inDoubt = chunk.letters.length
+        inDoubt = chunk.deadLetters.length
         await this.#dispose(producers.get(chunk.group)!, chunk)
         const count = [...this.#counts.values()].reduce((sum, each) => sum + each, 0)
         progress(count)
@@ -124,20 +127,20 @@ export class Disposing {
     return new Map([...totals].map(([group, total]) => [group, disposed(group, total)]))
   }
 
-  /** `3 of 12 letters of group billing are redriven` */
+  /** `3 of 12 dead letters of group billing are redriven` */
   #done(totals: ReadonlyMap<string, number>): string {
     const { names } = this.context.connection
     const parts = [...totals].map(([group, total]) => {
-      return `${this.#counts.get(group) ?? 0} of ${lettersText(total)} ${ofGroup(group, names)}`
+      return `${this.#counts.get(group) ?? 0} of ${deadLettersText(total)} ${ofGroup(group, names)}`
     })
     return `${parts.join(', ')} are ${this.disposal.done}`
   }
 
-  async #dispose(producer: TransactionalProducer, { group, letters }: Chunk): Promise<void> {
+  async #dispose(producer: TransactionalProducer, { group, deadLetters }: Chunk): Promise<void> {
     if (this.#takenOver.has(group)) return
     try {
-      await this.#transaction(producer, group, letters)
-      this.#counts.set(group, (this.#counts.get(group) ?? 0) + letters.length)
+      await this.#transaction(producer, group, deadLetters)
+      this.#counts.set(group, (this.#counts.get(group) ?? 0) + deadLetters.length)
     } catch (error) {
       if (!(error instanceof FencedProducerError)) throw error
       this.#takenOver.set(group, error)
@@ -151,14 +154,18 @@ export class Disposing {
     await pause(Math.max(0, wait), undefined, { signal: this.context.interrupted })
   }
 
-  async #transaction(producer: TransactionalProducer, group: string, letters: readonly Letter[]): Promise<void> {
+  async #transaction(
+    producer: TransactionalProducer,
+    group: string,
+    deadLetters: readonly DeadLetterRecord[],
+  ): Promise<void> {
     const { done, auditTopic, by } = this.disposal
     const at = systemClock.wall()
     const written = new Writes()
-    for (const letter of letters) {
-      if (done === 'redriven') await this.#copy(written, letter, { at, by })
+    for (const deadLetter of deadLetters) {
+      if (done === 'redriven') await this.#copy(written, deadLetter, { at, by })
     }
-    const notes = this.#notes(group, letters, at)
+    const notes = this.#notes(group, deadLetters, at)
     const dlqTopic = this.context.connection.names.full(needDlqTopic(this.context.connection))
     for (const note of notes) {
       written.add(dlqTopic, note.partition, ledgerRecord(note, randomUUID()))
@@ -171,13 +178,13 @@ export class Disposing {
         by,
         at: new Date(at).toISOString(),
         dlqTopic,
-        letters: notes.flatMap(({ partition, ranges }) =>
+        deadLetters: notes.flatMap(({ partition, ranges }) =>
           ranges.map(
             ([first, last]) =>
               `${partitionName({ topic: dlqTopic, partition })}@${first === last ? first : `${first}-${last}`}`,
           ),
         ),
-        count: letters.length,
+        count: deadLetters.length,
       })
       const record = { key: Buffer.from(group), value: Buffer.from(value), headers: [], timestamp: at }
       written.add(topic, partitionOfKey(record.key, await this.#partitions(topic)), record)
@@ -185,21 +192,21 @@ export class Disposing {
     await producer.write(written.all)
   }
 
-  async #copy(written: Writes, letter: Letter, redriving: Redriving): Promise<void> {
+  async #copy(written: Writes, of: DeadLetterRecord, redriving: Redriving): Promise<void> {
     const toRetry = this.disposal.to === 'retry'
     const topic = toRetry
       ? this.context.connection.names.full(this.context.connection.retryTopic!)
-      : letter.letter.topic
+      : of.deadLetter.topic
     const count = await this.#partitions(topic)
-    const { key, value, timestamp } = letter.record
-    const headers = toRetry ? retryHeaders(letter, redriving) : originalHeaders(letter, redriving)
+    const { key, value, timestamp } = of.record
+    const headers = toRetry ? retryHeaders(of, redriving) : originalHeaders(of, redriving)
     const partition = key === null ? this.#turn++ % count : partitionOfKey(key, count)
     written.add(topic, partition, { key, value, headers, timestamp })
   }
 
-  #notes(group: string, letters: readonly Letter[], at: number): LedgerNote[] {
+  #notes(group: string, deadLetters: readonly DeadLetterRecord[], at: number): LedgerNote[] {
     const { done, by } = this.disposal
-    return [...grouped(letters, ({ record }) => record.partition)].map(([partition, each]) => {
+    return [...grouped(deadLetters, ({ record }) => record.partition)].map(([partition, each]) => {
       const offsets = each.map(({ offset }) => offset).sort((a, b) => a - b)
       return { group, done, partition, ranges: rangesOf(offsets), by, at }
     })
@@ -231,20 +238,25 @@ class Writes {
   }
 }
 
-/** The letters of one transaction. */
+/** The dead letters of one transaction. */
 interface Chunk {
   readonly group: string
-  readonly letters: Letter[]
+  readonly deadLetters: DeadLetterRecord[]
   bytes: number
 }
 
-/** The letters of one transaction after the other. At most `maxBytes` of letters are kept, except for a larger letter. */
+/**
+ * The dead letters of one transaction after the other. At most `maxBytes` of them are kept, except that a larger dead letter
+ * is kept, too.
+ */
 async function* chunks(
-  letters: AsyncIterable<Letter>,
+  deadLetters: AsyncIterable<DeadLetterRecord>,
   rate: number | undefined,
 ): AsyncGenerator<Chunk, void, undefined> {
   const limit =
-    rate === undefined ? maxLetters : Math.min(maxLetters, Math.max(1, Math.floor(rate / transactionsPerSecond)))
+    rate === undefined
+      ? maxDeadLetters
+      : Math.min(maxDeadLetters, Math.max(1, Math.floor(rate / transactionsPerSecond)))
   const open = new Map<string, Chunk>()
   let bytes = 0
   const close = (chunk: Chunk) => {
@@ -252,22 +264,22 @@ async function* chunks(
     bytes -= chunk.bytes
     return chunk
   }
-  for await (const letter of letters) {
-    const [group, size] = [groupOf(letter), sizeOf(letter.record)]
+  for await (const deadLetter of deadLetters) {
+    const [group, size] = [groupOf(deadLetter), sizeOf(deadLetter.record)]
     while (open.size > 0 && bytes + size > maxBytes) {
       yield close([...open.values()].reduce((one, other) => (other.bytes > one.bytes ? other : one)))
     }
-    const chunk = open.get(group) ?? { group, letters: [], bytes: 0 }
+    const chunk = open.get(group) ?? { group, deadLetters: [], bytes: 0 }
     open.set(group, chunk)
-    chunk.letters.push(letter)
+    chunk.deadLetters.push(deadLetter)
     chunk.bytes += size
     bytes += size
-    if (chunk.letters.length === limit) yield close(chunk)
+    if (chunk.deadLetters.length === limit) yield close(chunk)
   }
   for (const chunk of open.values()) yield close(chunk)
 }
 
-function sizeOf({ key, value, headerPairs }: Letter['record']): number {
+function sizeOf({ key, value, headerPairs }: DeadLetterRecord['record']): number {
   const headers = headerPairs.reduce((sum, [name, bytes]) => sum + name.length + (bytes?.length ?? 0), 0)
   return (key?.length ?? 0) + (value?.length ?? 0) + headers
 }

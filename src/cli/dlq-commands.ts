@@ -5,40 +5,40 @@ import { partitionName } from '../place.js'
 import { confirmed } from './confirmation.js'
 import { type Connection, needDlqTopic } from './connection.js'
 import type { Context } from './context.js'
+import { DeadLetterPlaces } from './dead-letter-places.js'
+import { deadLettersText, ofGroup } from './dead-letters-text.js'
 import { type Disposal, type Disposed, Disposing, userAtHost } from './disposal.js'
 import { CommandFailure, exitCode, wrongUse } from './failure.js'
-import { LetterPlaces } from './letter-places.js'
-import { groupOf, type Letter, Letters } from './letters.js'
-import { lettersText, ofGroup } from './letters-text.js'
+import { type DeadLetterRecord, groupOf, PendingDeadLetters } from './pending-dead-letters.js'
 import { hasRetries } from './redriven-copy.js'
 import { positive, Selection, type SelectionFlags } from './selection.js'
 import { isoTime, shortTime } from './time.js'
 
-/** The pending letters that the flags select. `seen` is called with each letter that may be pending. */
-async function lettersOf(
+/** The pending dead letters that the flags select. `seen` is called with each dead letter that may be pending. */
+async function pendingOf(
   { connection, progress }: Context,
   flags: SelectionFlags,
-  seen?: (letter: Letter) => void,
-): Promise<Letters> {
-  const letters = new Letters(connection, new Selection(flags, connection.names, systemClock.wall()))
+  seen?: (deadLetter: DeadLetterRecord) => void,
+): Promise<PendingDeadLetters> {
+  const deadLetters = new PendingDeadLetters(connection, new Selection(flags, connection.names, systemClock.wall()))
   progress.begin(`reading ${needDlqTopic(connection)}`)
   try {
-    await letters.learn(records => progress.at(records), seen)
+    await deadLetters.learn(records => progress.at(records), seen)
   } finally {
     progress.end()
   }
-  return letters
+  return deadLetters
 }
 
-/** Calls `take` with each pending letter, beside a progress bar. */
+/** Calls `take` with each pending dead letter, beside a progress bar. */
 async function eachOf(
   { connection, progress }: Context,
-  letters: Letters,
-  take: (letter: Letter) => void,
+  deadLetters: PendingDeadLetters,
+  take: (deadLetter: DeadLetterRecord) => void,
 ): Promise<void> {
-  progress.begin(`counting the letters of ${needDlqTopic(connection)}`)
+  progress.begin(`counting the dead letters of ${needDlqTopic(connection)}`)
   try {
-    for await (const letter of letters.pending(records => progress.at(records))) take(letter)
+    for await (const deadLetter of deadLetters.pending(records => progress.at(records))) take(deadLetter)
   } finally {
     progress.end()
   }
@@ -46,21 +46,21 @@ async function eachOf(
 
 // ── ls ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Counts the pending letters by group, topic and error. */
+/** Counts the pending dead letters by group, topic and error. */
 export async function list(context: Context, flags: SelectionFlags): Promise<void> {
   const { output, json } = context
   const { names } = context.connection
-  const letters = await lettersOf(context, flags)
+  const deadLetters = await pendingOf(context, flags)
   const kinds = new Map<
     string,
     { group: string; topic: string; error: string; count: number; oldest: number; newest: number }
   >()
-  await eachOf(context, letters, each => {
-    const { record, letter } = each
+  await eachOf(context, deadLetters, each => {
+    const { record, deadLetter } = each
     const group = names.user(groupOf(each))
-    const topic = names.user(letter.topic)
-    const error = letter.errorName ?? ''
-    const at = letter.failedAt ?? record.timestamp
+    const topic = names.user(deadLetter.topic)
+    const error = deadLetter.errorName ?? ''
+    const at = deadLetter.failedAt ?? record.timestamp
     const key = JSON.stringify([group, topic, error])
     const kind = kinds.get(key)
     if (kind === undefined) kinds.set(key, { group, topic, error, count: 1, oldest: at, newest: at })
@@ -114,23 +114,23 @@ function shownBytes(bytes: Buffer | null, as: keyof typeof encodings, limit = Nu
   return `${text.slice(0, limit)}… (${bytes.length} bytes; --json and a pipe have all of them)`
 }
 
-/** Shows each pending letter: its place, what its headers say, key, value and headers. */
+/** Shows each pending dead letter: its place, what its headers say, key, value and headers. */
 export async function show(context: Context, flags: ShowFlags): Promise<void> {
   const { output, json, connection } = context
   const { names } = connection
   const encode = encodings[flags.value ?? 'text']
-  const letters = await lettersOf(context, flags)
+  const deadLetters = await pendingOf(context, flags)
   let isFirst = true
   const inOrder = flags.limit !== undefined
-  for await (const { record, letter } of letters.pending(undefined, inOrder)) {
+  for await (const { record, deadLetter } of deadLetters.pending(undefined, inOrder)) {
     await output.caughtUp()
     if (!output.isRead) return
     const place = placeOf(record, connection)
-    const deadLetter = {
-      ...letter,
-      ...(letter.offset !== undefined && { offset: String(letter.offset) }),
-      ...(letter.group !== undefined && { group: names.user(letter.group) }),
-      topic: names.user(letter.topic),
+    const shown = {
+      ...deadLetter,
+      ...(deadLetter.offset !== undefined && { offset: String(deadLetter.offset) }),
+      ...(deadLetter.group !== undefined && { group: names.user(deadLetter.group) }),
+      topic: names.user(deadLetter.topic),
     }
     if (json) {
       const { key: bytes } = record
@@ -138,13 +138,13 @@ export async function show(context: Context, flags: ShowFlags): Promise<void> {
       const value = record.value === null ? null : encode(record.value)
       const headers = record.headerPairs.map(([header, each]) => [header, each === null ? null : each.toString()])
       const keyHex = bytes === null || isUtf8(bytes) ? undefined : bytes.toString('hex')
-      output.json({ place, deadLetter, key, ...(keyHex !== undefined && { keyHex }), value, headers })
+      output.json({ place, deadLetter: shown, key, ...(keyHex !== undefined && { keyHex }), value, headers })
     } else {
       if (!isFirst) output.line('')
-      const { group, topic, partition, offset, retries, reason, errorName } = deadLetter
+      const { group, topic, partition, offset, retries, reason, errorName } = shown
       const origin = partition === undefined ? topic : partitionName({ topic, partition })
       const fields = {
-        failed: `${isoTime(letter.failedAt ?? record.timestamp)}, retries ${retries}`,
+        failed: `${isoTime(deadLetter.failedAt ?? record.timestamp)}, retries ${retries}`,
         group: group ?? 'not known',
         from: offset === undefined ? origin : `${origin}@${offset}`,
         reason: errorName === undefined ? reason : `${errorName}: ${reason}`,
@@ -186,26 +186,26 @@ function common({ rate, by, auditTopic }: DisposalFlags) {
   return { rate: rate === undefined ? undefined : positive('--rate', rate), by: by ?? userAtHost(), auditTopic }
 }
 
-/** Pending letters, as they are before the command does anything. */
+/** Pending dead letters, as they are before the command does anything. */
 interface Plan {
-  readonly letters: Letters
+  readonly deadLetters: PendingDeadLetters
   /** How many cannot be redriven to the retry topic, and where the first of them are. */
   readonly unretriable: number
   readonly examples: readonly string[]
 }
 
 async function planOf(context: Context, flags: SelectionFlags): Promise<Plan> {
-  const foreign = new LetterPlaces()
-  const letters = await lettersOf(context, flags, each => {
+  const foreign = new DeadLetterPlaces()
+  const deadLetters = await pendingOf(context, flags, each => {
     if (!hasRetries(each)) foreign.add(groupOf(each), each.record.partition, each.offset)
   })
   const examples: string[] = []
   let unretriable = 0
   for (const { group, partition, offset } of foreign) {
-    if (!letters.isPending(group, partition, offset)) continue
+    if (!deadLetters.isPending(group, partition, offset)) continue
     if (unretriable++ < 3) examples.push(placeOf({ partition, offset }, context.connection))
   }
-  return { letters, unretriable, examples }
+  return { deadLetters, unretriable, examples }
 }
 
 async function dispose(context: Context, flags: DisposalFlags, disposal: Disposal): Promise<void> {
@@ -213,11 +213,11 @@ async function dispose(context: Context, flags: DisposalFlags, disposal: Disposa
   const { names } = connection
   if (disposal.to === 'retry') await checkTopic(context, '--retry-topic', connection.retryTopic!)
   if (disposal.auditTopic !== undefined) await checkTopic(context, '--audit-topic', disposal.auditTopic)
-  const { letters, unretriable, examples } = await planOf(context, flags)
-  const groups = letters.counts
+  const { deadLetters, unretriable, examples } = await planOf(context, flags)
+  const groups = deadLetters.counts
   if (disposal.to === 'retry' && unretriable > 0) {
     throw wrongUse(
-      `${lettersText(unretriable)} (${examples.join(', ')}) cannot be redriven to a retry topic, because neither this library nor MiKa wrote them. Choose others by --group or --offsets, or use --to original`,
+      `${deadLettersText(unretriable)} (${examples.join(', ')}) cannot be redriven to a retry topic, because neither this library nor MiKa wrote them. Choose others by --group or --offsets, or use --to original`,
     )
   }
   const { done } = disposal
@@ -232,7 +232,7 @@ async function dispose(context: Context, flags: DisposalFlags, disposal: Disposa
       output.json({ group: names.user(group), [done]: 0, pending: count, dryRun: true })
     } else {
       const will = flags.dryRun === true ? 'would' : 'will'
-      output.note(`${lettersText(count)} ${ofGroup(group, names)} ${will} be ${done}${where}`)
+      output.note(`${deadLettersText(count)} ${ofGroup(group, names)} ${will} be ${done}${where}`)
     }
   }
   if (groups.size === 0 && !json) output.note(nothingPending)
@@ -242,7 +242,7 @@ async function dispose(context: Context, flags: DisposalFlags, disposal: Disposa
   progress.begin(done === 'redriven' ? 'redriving' : 'discarding', total)
   let disposed: ReadonlyMap<string, Disposed>
   try {
-    disposed = await new Disposing(context, disposal).run(letters, completed => progress.at(completed))
+    disposed = await new Disposing(context, disposal).run(deadLetters, completed => progress.at(completed))
   } finally {
     progress.end()
   }
@@ -251,15 +251,15 @@ async function dispose(context: Context, flags: DisposalFlags, disposal: Disposa
     const skipped = total - count
     if (json) output.json({ group: names.user(group), [done]: count, skipped })
     else {
-      const rest = skipped === 0 ? '' : `; ${skipped} were completed by others meanwhile`
-      output.line(`${lettersText(count)} ${ofGroup(group, names)} ${done}${where}${rest}`)
+      const rest = skipped === 0 ? '' : `; ${skipped} completed by others meanwhile`
+      output.line(`${deadLettersText(count)} ${ofGroup(group, names)} ${done}${where}${rest}`)
     }
   }
   const lost = [...disposed].flatMap(([group, { count, total, takenOver }]) =>
     takenOver === undefined
       ? []
       : [
-          `${count} of ${lettersText(total)} ${ofGroup(group, names)} are ${done}, and the rest is left to another command: ${takenOver.message}`,
+          `${count} of ${deadLettersText(total)} ${ofGroup(group, names)} are ${done}, and the rest is left to another command: ${takenOver.message}`,
         ],
   )
   if (lost.length > 0) throw new CommandFailure(lost.join('\n'), exitCode.failed)

@@ -100,16 +100,16 @@ function program(process: CommandProcess, output: Output, interrupted: AbortSign
     .action(connected<ShowFlags>(show))
   withDlq(disposing(selecting(dlq.command('redrive'))), { writes: true })
     .description(
-      'write a copy of each letter to the retry topic; it is delivered to the group of the letter only, as attempt 1',
+      'write a copy of each dead letter to the retry topic; only the group that failed the record gets it, as attempt 1',
     )
     .addOption(
-      new Option('--to <where>', 'the retry topic, or the topic that the letter was first published to')
+      new Option('--to <where>', 'the retry topic, or the topic that the dead letter was first published to')
         .choices(['retry', 'original'])
         .default('retry'),
     )
     .action(connected<DisposalFlags>(redrive))
   withDlq(disposing(selecting(dlq.command('discard'))))
-    .description('complete letters for their group without delivering them again')
+    .description('complete dead letters for their group without delivering them again')
     .action(connected<DisposalFlags>(discard))
   withKafka(root.command('lag').argument('<group>'))
     .addOption(dlqTopicOption().hideHelp())
@@ -167,18 +167,18 @@ function retryTopicOption(): Option {
 
 function selecting(command: Command): Command {
   return command
-    .option('--group <name>', 'only letters that this group failed')
-    .option('--topic <name>', 'only letters first published to this topic')
-    .option('--error <name>', 'only letters with this error name')
-    .option('--since <when>', 'only letters that failed at this time or later: RFC 3339, or 2h, 3d ago')
-    .option('--until <when>', 'only letters that failed before this time')
-    .option('--offsets <list>', 'only letters at these offsets of the DLQ topic: 0:5-9,1:7')
-    .option('--limit <count>', 'at most this many letters, the first by partition and offset')
+    .option('--group <name>', 'only dead letters that this group failed')
+    .option('--topic <name>', 'only dead letters first published to this topic')
+    .option('--error <name>', 'only dead letters with this error name')
+    .option('--since <when>', 'only dead letters that failed at this time or later: RFC 3339, or 2h, 3d ago')
+    .option('--until <when>', 'only dead letters that failed before this time')
+    .option('--offsets <list>', 'only dead letters at these offsets of the DLQ topic: 0:5-9,1:7')
+    .option('--limit <count>', 'at most this many dead letters, the first by partition and offset')
 }
 
 function disposing(command: Command): Command {
   return command
-    .option('--rate <count>', 'at most this many letters a second')
+    .option('--rate <count>', 'at most this many dead letters a second')
     .option('--dry-run', 'say what would be done, and do not do it')
     .option('--yes', 'do not ask')
     .option('--by <who>', 'who does it, for copies and the audit topic; defaults to user@host')

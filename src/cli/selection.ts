@@ -4,7 +4,7 @@ import { wrongUse } from './failure.js'
 import { type OffsetList, offsetList } from './offset-list.js'
 import { moment } from './time.js'
 
-/** The flags that select letters. */
+/** The flags that select dead letters. */
 export interface SelectionFlags {
   readonly group?: string
   readonly topic?: string
@@ -18,7 +18,7 @@ export interface SelectionFlags {
 export class Selection {
   /** The full name, with the suffix. */
   readonly group: string | undefined
-  /** The most letters; `Infinity` without `--limit`. */
+  /** The most dead letters; `Infinity` without `--limit`. */
   readonly limit: number
   readonly #topic: string | undefined
   readonly #error: string | undefined
@@ -36,15 +36,15 @@ export class Selection {
     this.limit = limit === undefined ? Number.POSITIVE_INFINITY : positive('--limit', limit)
   }
 
-  /** @param place The place of the letter on the DLQ topic. */
+  /** @param place The place of the dead letter on the DLQ topic. */
   takes(
-    letter: DeadLetter,
+    deadLetter: DeadLetter,
     place: { readonly partition: number; readonly offset: number; readonly timestamp: number },
   ): boolean {
-    if (this.#topic !== undefined && letter.topic !== this.#topic) return false
-    if (this.#error !== undefined && letter.errorName !== this.#error) return false
+    if (this.#topic !== undefined && deadLetter.topic !== this.#topic) return false
+    if (this.#error !== undefined && deadLetter.errorName !== this.#error) return false
     if (this.#offsets?.has(place.partition, place.offset) === false) return false
-    const failedAt = letter.failedAt ?? place.timestamp
+    const failedAt = deadLetter.failedAt ?? place.timestamp
     return failedAt >= this.#since && failedAt < this.#until
   }
 }

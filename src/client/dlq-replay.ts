@@ -63,7 +63,7 @@ export interface DlqReplayHost {
  */
 export class DlqReplays {
   #replay: Replay | undefined
-  /** The letters that the command line has completed. */
+  /** The dead letters that the command line has completed. */
   readonly #ledger: DlqLedger
 
   constructor(readonly host: DlqReplayHost) {
@@ -85,7 +85,7 @@ export class DlqReplays {
     return isWithin && (replay.pace === undefined || replay.pace.isOpen)
   }
 
-  /** Whether a letter was redriven or discarded, so that it is skipped. */
+  /** Whether a dead letter was redriven or discarded, so that it is skipped. */
   isDealtWith(partition: number, offset: number): boolean {
     return this.#ledger.has(partition, offset)
   }
@@ -175,8 +175,8 @@ export class DlqReplays {
   }
 
   /**
-   * Reads the ledger's notes about letters that this replay may find, before any of these is delivered. A note comes after
-   * the letters that it is about. Notes written later are not read.
+   * Reads the ledger's notes about dead letters that this replay may find, before any of these is delivered. A note comes after
+   * the dead letters that it is about. Notes written later are not read.
    */
   #readLedger(replay: Replay, ends: ReadonlyMap<number, number>): Observable<never> {
     const from = new Map<number, bigint>()

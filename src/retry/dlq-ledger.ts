@@ -3,16 +3,16 @@ import type { HeaderPair } from '../record-batch.js'
 /**
  * The ledger of a DLQ topic: the dead letters of a group that were completed by other means than its own replay.
  *
- * Its notes are records of the DLQ topic itself, so they are kept as long as the letters and need no further rights. A note
- * is written in one transaction with the copies it is about, to the partition of its letters. Consumers skip it as a record
- * of another group.
+ * Its notes are records of the DLQ topic itself, so they are kept as long as the dead letters and need no further rights. A
+ * note is written in one transaction with the copies it is about, to the partition of its dead letters. Consumers skip it as a
+ * record of another group.
  */
 export interface LedgerNote {
   /** Full name. */
   readonly group: string
   readonly done: 'redriven' | 'discarded'
   readonly partition: number
-  /** Ranges of offsets, both ends included, in ascending order. They contain no open letter of this group. */
+  /** Ranges of offsets, both ends included, in ascending order. They contain no open dead letter of this group. */
   readonly ranges: readonly (readonly [first: number, last: number])[]
   readonly by: string
   /** ms since 1970. */
@@ -63,7 +63,7 @@ function isOffset(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
-/** The completed letters of one group, by partition. */
+/** The completed dead letters of one group, by partition. */
 export class DlqLedger {
   readonly #ranges = new Map<number, [first: number, last: number][]>()
 

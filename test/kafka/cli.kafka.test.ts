@@ -81,8 +81,8 @@ class Service {
     await lastValueFrom(client.publish(values.map(value => ({ topic: this.topics.work, key: value, value }))))
   }
 
-  /** Resolves once so many letters are written. */
-  async letters(count: number): Promise<void> {
+  /** Resolves once so many dead letters are written. */
+  async deadLetters(count: number): Promise<void> {
     await lastValueFrom(this.dead.pipe(take(count)))
   }
 
@@ -109,11 +109,11 @@ describeKafka('the command line', { concurrent: true }, () => {
     })
 
   /** A service that has given up these. */
-  async function withLetters(service: Service, ...values: string[]): Promise<Client> {
+  async function withDeadLetters(service: Service, ...values: string[]): Promise<Client> {
     for (const value of values) service.failing.add(value)
     const client = service.start()
     await service.publish(client, ...values)
-    await service.letters(values.length)
+    await service.deadLetters(values.length)
     return client
   }
 
@@ -134,13 +134,13 @@ describeKafka('the command line', { concurrent: true }, () => {
       )
       const client = createClient({ brokers: kafkaBrokers, logger: false })
       for (let written = 0; written < 40_000; written += 10_000) {
-        const letters = Array.from({ length: 10_000 }, (_, at) => ({
+        const deadLetters = Array.from({ length: 10_000 }, (_, at) => ({
           topic: dlq,
           partition: at % 2,
           value: 'v',
           headers,
         }))
-        await lastValueFrom(client.publish(letters))
+        await lastValueFrom(client.publish(deadLetters))
       }
       await client.close()
       const node = [`--max-old-space-size=${heap}`, await program]
@@ -176,7 +176,7 @@ describeKafka('the command line', { concurrent: true }, () => {
 
   describe('dlq ls and show', () => {
     scenario('count and show pending dead letters', async service => {
-      await withLetters(service, 'a', 'b')
+      await withDeadLetters(service, 'a', 'b')
       const listed = await rxmika(['dlq', 'ls', '--json', ...service.flags])
       expect(listed).toMatchObject({ code: 0, err: '' })
       expect(documents(listed.out)).toEqual([
@@ -203,11 +203,11 @@ describeKafka('the command line', { concurrent: true }, () => {
         const headers = { mika_err_mail_org_topic: 'orders', mika_err_mail_retries: '0', mika_err_mail_msg: 'declined' }
         const [topic, long] = [service.topics.dlq, 'x'.repeat(900_000)]
         const client = service.start()
-        const letters = [
+        const deadLetters = [
           { topic, key: Buffer.from([0, 0xff]), value: Buffer.from([0xfe, 0x80]), headers },
           { topic, key: 'k', value: long, headers },
         ]
-        await lastValueFrom(client.publish(letters))
+        await lastValueFrom(client.publish(deadLetters))
         const args = ['dlq', 'show', ...service.flags]
         const shown = await rxmika(args)
         expect(shown.out).toContain('  key     0x00ff\n  value   0xfe80\n')
@@ -226,9 +226,9 @@ describeKafka('the command line', { concurrent: true }, () => {
 
   describe('dlq redrive', () => {
     scenario('of several groups at once delivers each dead letter once to each of them', async service => {
-      await withLetters(service, 'a', 'b')
+      await withDeadLetters(service, 'a', 'b')
       service.start(`other-${service.id}`)
-      await service.letters(4)
+      await service.deadLetters(4)
       service.failing.clear()
       const redriven = await rxmika(['dlq', 'redrive', '--yes', '--json', ...service.flags])
       expect(redriven.code).toBe(0)
@@ -240,10 +240,10 @@ describeKafka('the command line', { concurrent: true }, () => {
     })
 
     scenario('delivers each dead letter again as attempt 1, only to its group, and only once', async service => {
-      const client = await withLetters(service, 'a', 'b')
+      const client = await withDeadLetters(service, 'a', 'b')
       service.start(`other-${service.id}`)
-      // The other group has failed both, too, and has letters of its own.
-      await service.letters(4)
+      // The other group has failed both, too, and has dead letters of its own.
+      await service.deadLetters(4)
       await service.deliveries(4)
       service.failing.clear()
       const redriven = await rxmika(['dlq', 'redrive', '--yes', '--json', '--group', service.group, ...service.flags])
@@ -261,20 +261,20 @@ describeKafka('the command line', { concurrent: true }, () => {
     })
 
     scenario('asks for confirmation first, and does nothing without a terminal', async service => {
-      await withLetters(service, 'a')
+      await withDeadLetters(service, 'a')
       const refused = await rxmika(['dlq', 'redrive', ...service.flags])
       expect(refused.code).toBe(3)
       expect(refused.err).toContain('--yes')
       const dry = await rxmika(['dlq', 'redrive', '--dry-run', ...service.flags])
       expect(dry).toMatchObject({ code: 0, out: '' })
-      expect(dry.err).toContain(`1 letter of group ${service.group} would be redriven to ${service.topics.retry}`)
+      expect(dry.err).toContain(`1 dead letter of group ${service.group} would be redriven to ${service.topics.retry}`)
       const listed = await rxmika(['dlq', 'ls', '--json', ...service.flags])
       expect(documents(listed.out)).toHaveLength(1)
     })
 
     scenario('run several times at once, delivers each dead letter once', async service => {
       const values = Array.from({ length: 40 }, (_, at) => `v${at}`)
-      const client = await withLetters(service, ...values)
+      const client = await withDeadLetters(service, ...values)
       service.failing.clear()
       const outcomes = await Promise.all(
         [1, 2, 3].map(() => rxmika(['dlq', 'redrive', '--yes', '--json', '--rate', '40', ...service.flags])),
@@ -297,11 +297,11 @@ describeKafka('the command line', { concurrent: true }, () => {
 
     scenario('interrupted, ends after a complete transaction, and the next run does the rest', async service => {
       const values = Array.from({ length: 12 }, (_, at) => `v${at}`)
-      const client = await withLetters(service, ...values)
+      const client = await withDeadLetters(service, ...values)
       service.failing.clear()
       const args = ['dlq', 'redrive', '--yes', '--json', ...service.flags]
       const redriving = new Running([...args, '--rate', '4'], { env: brokers })
-      // A rate of 4 has transactions of one letter.
+      // A rate of 4 has transactions of one dead letter.
       await lastValueFrom(
         service.delivered.pipe(
           filter(text => text.includes('retry')),
@@ -312,7 +312,7 @@ describeKafka('the command line', { concurrent: true }, () => {
       const { code, err } = await redriving.ended
       expect(code).toBe(1)
       const found =
-        /(\d+) of 12 letters of group billing-\w+ are redriven, and the rest is untouched: interrupted by SIGINT/.exec(
+        /(\d+) of 12 dead letters of group billing-\w+ are redriven, and the rest is untouched: interrupted by SIGINT/.exec(
           err,
         )
       const done = Number(found?.[1])
@@ -328,7 +328,7 @@ describeKafka('the command line', { concurrent: true }, () => {
     scenario(
       'with --limit, redrives the dead letters that show lists, also when run again',
       async service => {
-        await withLetters(service, ...Array.from({ length: 9 }, (_, at) => `v${at}`))
+        await withDeadLetters(service, ...Array.from({ length: 9 }, (_, at) => `v${at}`))
         const some = ['--limit', '4', ...service.flags]
         const placesOf = async () =>
           documents((await rxmika(['dlq', 'show', '--json', ...some])).out).map(({ place }) => place)
@@ -358,15 +358,15 @@ describeKafka('the command line', { concurrent: true }, () => {
         trace: 'kept',
       }
       const share = { '__dlq.errors.topic': service.topics.work, '__dlq.errors.delivery.count': '5' }
-      const letters = [
+      const deadLetters = [
         { topic: service.topics.dlq, key: 'k', value: 'of spring', headers, timestamp: 1_700_000_000_000 },
         { topic: service.topics.dlq, value: 'of a share group', headers: share },
       ]
-      await lastValueFrom(client.publish(letters))
+      await lastValueFrom(client.publish(deadLetters))
       const refused = await rxmika(['dlq', 'redrive', '--yes', ...service.flags])
       expect(refused).toMatchObject({ code: 2, out: '' })
       expect(refused.err).toContain(
-        `2 letters (${service.topics.dlq}-0@0, ${service.topics.dlq}-0@1) cannot be redriven`,
+        `2 dead letters (${service.topics.dlq}-0@0, ${service.topics.dlq}-0@1) cannot be redriven`,
       )
       expect(refused.err).toContain('--to original')
       const args = ['dlq', 'redrive', '--yes', '--json', '--to', 'original', '--dlq-topic', service.topics.dlq]
@@ -410,7 +410,7 @@ describeKafka('the command line', { concurrent: true }, () => {
     })
 
     scenario('writes to the audit topic what was done, and by whom', async service => {
-      await withLetters(service, 'a')
+      await withDeadLetters(service, 'a')
       const audit = `audit-${service.id}`
       await createTopic({ brokers: kafkaBrokers }, { topic: audit, numPartitions: 1 })
       await rxmika(['dlq', 'redrive', '--yes', '--by', 'ada', '--audit-topic', audit, ...service.flags])
@@ -420,7 +420,7 @@ describeKafka('the command line', { concurrent: true }, () => {
         command: 'dlq redrive',
         group: service.group,
         by: 'ada',
-        letters: [`${service.topics.dlq}-0@0`],
+        deadLetters: [`${service.topics.dlq}-0@0`],
       })
       const [copy] = await lastValueFrom(client.read(service.topics.retry).pipe(toArray()))
       expect(String(copy!.header(`mika_err_${service.group}_redriven_by`))).toBe('ada')
@@ -431,7 +431,7 @@ describeKafka('the command line', { concurrent: true }, () => {
     scenario(
       'completes dead letters for their group, so that neither a replay nor a redrive delivers them',
       async service => {
-        const client = await withLetters(service, 'a', 'b')
+        const client = await withDeadLetters(service, 'a', 'b')
         service.failing.clear()
         const shown = documents((await rxmika(['dlq', 'show', '--json', ...service.flags])).out)
         const offset = shown.find(({ value }) => value === 'a').place.split('@')[1]
@@ -460,10 +460,15 @@ describeKafka('the command line', { concurrent: true }, () => {
     const client = createClient({ brokers: kafkaBrokers, logger: false })
     const group = `billing-${topic}`
     const headers = { [`mika_err_${group}_org_topic`]: 'orders', [`mika_err_${group}_retries`]: '0' }
-    const letters = Array.from({ length: numPartitions }, (_, partition) => ({ topic, partition, value: 'v', headers }))
+    const deadLetters = Array.from({ length: numPartitions }, (_, partition) => ({
+      topic,
+      partition,
+      value: 'v',
+      headers,
+    }))
     // A coordinator answers a commit before its end stands in the partitions: one in ten was read too early.
     for (let round = 0; round < 8; round++) {
-      await lastValueFrom(client.publish(letters))
+      await lastValueFrom(client.publish(deadLetters))
       const { out } = await rxmika(['dlq', 'discard', '--yes', '--json', '--dlq-topic', topic])
       expect(documents(out)).toEqual([{ group, discarded: numPartitions, skipped: 0 }])
       expect((await rxmika(['dlq', 'ls', '--json', '--dlq-topic', topic])).out).toBe('')

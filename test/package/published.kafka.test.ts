@@ -46,14 +46,14 @@ describeKafka('the packed package on Kafka', () => {
     const client = createClient({ brokers: kafkaBrokers, logger: false })
     const bin = () => join(packed.project, 'node_modules', '.bin', 'rxmika')
 
-    /** One letter each, in the words that this library writes. */
+    /** One dead letter each, in the words that this library writes. */
     const write = (...groups: readonly string[]) => {
-      const letters = groups.map(of => {
+      const deadLetters = groups.map(of => {
         const fields = { org_topic: names.orders, retries: '2', msg: 'declined\u001b[31m', error_name: 'RangeError' }
         const entries = Object.entries(fields).map(([name, value]) => [`mika_err_${of}_${name}`, value])
         return { topic: names.dlq, value: '{\n  "amount": 7\n}', headers: Object.fromEntries(entries) }
       })
-      return lastValueFrom(client.publish(letters))
+      return lastValueFrom(client.publish(deadLetters))
     }
 
     const piped = (...args: string[]) =>
@@ -91,7 +91,7 @@ describeKafka('the packed package on Kafka', () => {
       )
       expect(refused).toMatchObject({ code: 3, stdout: '' })
       expect(refused.stderr).toBe(
-        `3 letters of group ${group} will be redriven to ${names.retry}\nrxmika: nothing was done: without a terminal to ask on, --yes is needed\n`,
+        `3 dead letters of group ${group} will be redriven to ${names.retry}\nrxmika: nothing was done: without a terminal to ask on, --yes is needed\n`,
       )
       for (const { stdout, stderr } of [listed, shown, refused]) expect(stdout + stderr).not.toMatch(/[^\P{Cc}\n]/u)
     })
@@ -114,7 +114,7 @@ describeKafka('the packed package on Kafka', () => {
       expect(await terminal.ended).toBe(0)
       const shown = shownBy(terminal)
       expect(shown).toMatch(/redriving \[?=*-* *\]? *\d\/3/)
-      expect(shown.trimEnd().split('\n').at(-1)).toBe(`3 letters of group ${group} redriven to ${names.retry}`)
+      expect(shown.trimEnd().split('\n').at(-1)).toBe(`3 dead letters of group ${group} redriven to ${names.retry}`)
       // The cursor, and the wrapping of lines, are as they were.
       expect(terminal.text.lastIndexOf('\u001b[?25h')).toBeGreaterThan(terminal.text.lastIndexOf('\u001b[?25l'))
       expect(terminal.text.lastIndexOf('\u001b[?7h')).toBeGreaterThan(terminal.text.lastIndexOf('\u001b[?7l'))

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Context } from '../../../src/cli/context'
 import { type Disposal, Disposing } from '../../../src/cli/disposal'
-import type { Letter, Letters } from '../../../src/cli/letters'
+import type { DeadLetterRecord, PendingDeadLetters } from '../../../src/cli/pending-dead-letters'
 import { TopicNames } from '../../../src/client/topic-names'
 import {
   FencedProducerError,
@@ -11,27 +11,30 @@ import {
 
 type Write = (group: string, written: readonly PartitionRecords[]) => void
 
-/** Pending letters of these groups, as offsets of partition 0; `alsoDone` are completed by others before this command begins. */
+/**
+ * Pending dead letters of these groups, as offsets of partition 0; `alsoDone` are completed by others before this command
+ * begins.
+ */
 function world({
-  letters,
+  deadLetters,
   write = () => {},
   alsoDone = 0,
 }: {
-  readonly letters: readonly { readonly group: string; readonly bytes?: number }[]
+  readonly deadLetters: readonly { readonly group: string; readonly bytes?: number }[]
   readonly write?: Write
   readonly alsoDone?: number
 }) {
   const interrupted = new AbortController()
-  const written: { readonly group: string; readonly letters: number }[] = []
+  const written: { readonly group: string; readonly deadLetters: number }[] = []
   const log: string[] = []
-  const all = letters.map(({ group, bytes = 1 }, offset): Letter => {
+  const all = deadLetters.map(({ group, bytes = 1 }, offset): DeadLetterRecord => {
     const record = { partition: 0, offset: BigInt(offset), key: null, value: Buffer.alloc(bytes), headerPairs: [] }
-    return { record, offset, letter: { group } } as unknown as Letter
+    return { record, offset, deadLetter: { group } } as unknown as DeadLetterRecord
   })
   let done = 0
   const counts = () => {
     const found = new Map<string, number>()
-    for (const { letter } of all.slice(done)) found.set(letter.group!, (found.get(letter.group!) ?? 0) + 1)
+    for (const { deadLetter } of all.slice(done)) found.set(deadLetter.group!, (found.get(deadLetter.group!) ?? 0) + 1)
     return found
   }
   const source = {
@@ -45,7 +48,7 @@ function world({
     async *pending() {
       yield* all.slice(done)
     },
-  } as unknown as Letters
+  } as unknown as PendingDeadLetters
   const admin = {
     transactional: async (id: string) => {
       const group = id.slice('rxmika-redrive.'.length)
@@ -55,7 +58,7 @@ function world({
           write(group, records)
           const note = JSON.parse(String(records[0]!.records[0]!.value))
           const ranges: [number, number][] = note.ranges
-          written.push({ group, letters: ranges.reduce((sum, [first, last]) => sum + last - first + 1, 0) })
+          written.push({ group, deadLetters: ranges.reduce((sum, [first, last]) => sum + last - first + 1, 0) })
         },
         visible: async () => void log.push(`visible ${group}`),
       }
@@ -74,14 +77,14 @@ function world({
 
 const of = (...groups: readonly string[]) => groups.map(group => ({ group }))
 
-describe('completing letters of several groups', () => {
+describe('completing dead letters of several groups', () => {
   it('fences others for every group before it learns what they have done, and ends when all of it is visible', async () => {
-    const { run, written, log } = world({ letters: of('a', 'b', 'a') })
+    const { run, written, log } = world({ deadLetters: of('a', 'b', 'a') })
     const disposed = await run()
     expect(log).toEqual(['took a', 'took b', 'learned', 'visible a', 'visible b'])
     expect(written).toEqual([
-      { group: 'a', letters: 2 },
-      { group: 'b', letters: 1 },
+      { group: 'a', deadLetters: 2 },
+      { group: 'b', deadLetters: 1 },
     ])
     expect([...disposed]).toEqual([
       ['a', { count: 2, total: 2, takenOver: undefined }],
@@ -90,7 +93,7 @@ describe('completing letters of several groups', () => {
   })
 
   it('leaves out what others have completed meanwhile', async () => {
-    const { run } = world({ letters: of('a', 'a', 'b'), alsoDone: 2 })
+    const { run } = world({ deadLetters: of('a', 'a', 'b'), alsoDone: 2 })
     expect([...(await run())]).toEqual([
       ['a', { count: 0, total: 2, takenOver: undefined }],
       ['b', { count: 1, total: 1, takenOver: undefined }],
@@ -100,7 +103,7 @@ describe('completing letters of several groups', () => {
   it('goes on with the others when one of them is taken over', async () => {
     const taken = new FencedProducerError('taken over', { retriable: false })
     const { run, written } = world({
-      letters: of('a', 'b', 'a'),
+      deadLetters: of('a', 'b', 'a'),
       write: group => {
         if (group === 'a') throw taken
       },
@@ -109,13 +112,13 @@ describe('completing letters of several groups', () => {
       ['a', { count: 0, total: 2, takenOver: taken }],
       ['b', { count: 1, total: 1, takenOver: undefined }],
     ])
-    expect(written).toEqual([{ group: 'b', letters: 1 }])
+    expect(written).toEqual([{ group: 'b', deadLetters: 1 }])
   })
 
-  it('says how many letters are in doubt when a commit was not answered', async () => {
+  it('says how many dead letters are in doubt when a commit was not answered', async () => {
     let writes = 0
     const { run } = world({
-      letters: of(...Array.from({ length: 5 }, () => 'a'), 'b'),
+      deadLetters: of(...Array.from({ length: 5 }, () => 'a'), 'b'),
       write: () => {
         if (++writes === 2) throw new UnknownCommitError('the answer never came', { retriable: false })
       },
@@ -123,28 +126,28 @@ describe('completing letters of several groups', () => {
     await expect(run(1_000_000)).rejects.toMatchObject({
       exitCode: 1,
       message:
-        '5 of 5 letters of group a, 0 of 1 letter of group b are discarded, perhaps 1 more, and the rest is untouched: the answer never came',
+        '5 of 5 dead letters of group a, 0 of 1 dead letter of group b are discarded, perhaps 1 more, and the rest is untouched: the answer never came',
     })
   })
 
   it('interrupted, ends between two transactions, and waits until what it has done is visible', async () => {
     const { run, written, log, interrupted } = world({
-      letters: of('a', 'a', 'b'),
+      deadLetters: of('a', 'a', 'b'),
       write: () => interrupted.abort(new Error('interrupted by SIGINT')),
     })
     await expect(run(8)).rejects.toThrow(
-      '2 of 2 letters of group a, 0 of 1 letter of group b are discarded, and the rest is untouched: interrupted by SIGINT',
+      '2 of 2 dead letters of group a, 0 of 1 dead letter of group b are discarded, and the rest is untouched: interrupted by SIGINT',
     )
-    expect(written).toEqual([{ group: 'a', letters: 2 }])
+    expect(written).toEqual([{ group: 'a', deadLetters: 2 }])
     expect(log.slice(-2)).toEqual(['visible a', 'visible b'])
   })
 
-  it('keeps at most 4 MiB of letters, whatever the number of groups, except for a larger one', async () => {
+  it('keeps at most 4 MiB of dead letters, whatever the number of groups, except for a larger one', async () => {
     const mib = 1024 * 1024
     const sizes = [1, 3, 1, 9, 1]
-    const letters = sizes.map((size, at) => ({ group: `g${at}`, bytes: size * mib }))
+    const deadLetters = sizes.map((size, at) => ({ group: `g${at}`, bytes: size * mib }))
     const order: string[] = []
-    const { run } = world({ letters, write: group => order.push(group) })
+    const { run } = world({ deadLetters, write: group => order.push(group) })
     await run()
     // Before the third there is no room: the largest goes. The one of 9 MiB is alone.
     expect(order).toEqual(['g1', 'g0', 'g2', 'g3', 'g4'])

@@ -3,33 +3,34 @@ import type { ReadRecord } from '../read-record.js'
 import { type DeadLetter, deadLetterOf } from '../retry/dead-letter-of.js'
 import { isLedgerRecord, ledgerNoteOf } from '../retry/dlq-ledger.js'
 import { type Connection, needDlqTopic } from './connection.js'
-import { LetterPlaces } from './letter-places.js'
+import { DeadLetterPlaces } from './dead-letter-places.js'
 import type { Selection } from './selection.js'
 
 /** A record of the DLQ topic, and what its headers say. */
-export interface Letter {
+export interface DeadLetterRecord {
   readonly record: ReadRecord
   readonly offset: number
-  readonly letter: DeadLetter
+  readonly deadLetter: DeadLetter
 }
 
-/** The group of letters that name none in their headers, in the ledger too. No group replays them. */
+/** The group of dead letters that name none in their headers, in the ledger too. No group replays them. */
 export const noGroup = ''
 
-/** The group that completes a letter. */
-export function groupOf({ letter: { group = noGroup } }: Letter): string {
+/** The group that completes a dead letter. */
+export function groupOf({ deadLetter: { group = noGroup } }: DeadLetterRecord): string {
   return group
 }
 
 /**
- * The pending letters of the DLQ topic that a selection takes: neither this command line has completed them, as its notes in
- * the ledger say, nor a replay of their group, as its committed positions say.
+ * The pending dead letters of the DLQ topic that a selection takes: neither this command line has completed them, as its
+ * notes in the ledger say, nor a replay of their group, as its committed positions say.
  *
- * A note stands behind the letters that it names, so whether a letter is pending is known only when its partition was read to
- * the end. So `learn` reads the topic once and keeps the places of letters, and `pending` reads the letters at these places.
+ * A note stands behind the dead letters that it names, so whether a dead letter is pending is known only when its partition
+ * was read to the end. So `learn` reads the topic once and keeps the places of dead letters, and `pending` reads the dead
+ * letters at these places.
  */
-export class Letters {
-  readonly #places = new LetterPlaces()
+export class PendingDeadLetters {
+  readonly #places = new DeadLetterPlaces()
   readonly #dlqTopic: string
   /** By partition, the next offset to read notes from. */
   readonly #next = new Map<number, bigint>()
@@ -42,35 +43,38 @@ export class Letters {
     this.#dlqTopic = needDlqTopic(connection)
   }
 
-  /** How many letters are pending, by full name of their group. Groups without one are left out. */
+  /** How many dead letters are pending, by full name of their group. Groups without one are left out. */
   get counts(): ReadonlyMap<string, number> {
     return this.#places.counts
   }
 
-  /** Whether the letter of this group at this place is pending. */
+  /** Whether the dead letter of this group at this place is pending. */
   isPending(group: string, partition: number, offset: number): boolean {
     return this.#places.groupAt(partition, offset) === group
   }
 
   /**
-   * Reads the topic: which letters there are, and which of them are completed. Letters that are written later are not pending
-   * for this object.
+   * Reads the topic: which dead letters there are, and which of them are completed. Dead letters that are written later are
+   * not pending for this object.
    *
    * Rejects with a `ConfigurationError` if the DLQ topic does not exist.
    *
-   * @param seen Called with each letter that the selection takes. Those that notes further on name are completed.
+   * @param seen Called with each dead letter that the selection takes. Those that notes further on name are completed.
    */
-  async learn(progress: (records: number) => void, seen: (letter: Letter) => void = () => {}): Promise<void> {
+  async learn(
+    progress: (records: number) => void,
+    seen: (deadLetter: DeadLetterRecord) => void = () => {},
+  ): Promise<void> {
     const { admin, client, names } = this.connection
     await admin.partitionsOf(names.full(this.#dlqTopic))
     let records = 0
     for await (const record of client.read(this.#dlqTopic)) {
       progress(++records)
       this.#note(record)
-      const letter = this.#letterOf(record)
-      if (letter === undefined) continue
-      this.#places.add(groupOf(letter), record.partition, letter.offset)
-      seen(letter)
+      const deadLetter = this.#deadLetterOf(record)
+      if (deadLetter === undefined) continue
+      this.#places.add(groupOf(deadLetter), record.partition, deadLetter.offset)
+      seen(deadLetter)
     }
     await this.#learnReplays()
     this.#places.keepFirst(this.selection.limit)
@@ -87,26 +91,29 @@ export class Letters {
   }
 
   /**
-   * Emits the pending letters, those of a partition in the order of their offsets. Reads from the first one to the last one.
-   * Letters that retention has deleted meanwhile are left out.
+   * Emits the pending dead letters, those of a partition in the order of their offsets. Reads from the first one to the last
+   * one. Dead letters that retention has deleted meanwhile are left out.
    *
    * @param inOrder Reads one partition after the other.
    */
-  async *pending(progress: (records: number) => void = () => {}, inOrder = false): AsyncGenerator<Letter, void> {
+  async *pending(
+    progress: (records: number) => void = () => {},
+    inOrder = false,
+  ): AsyncGenerator<DeadLetterRecord, void> {
     const bounds = this.#places.bounds
     let left = [...this.counts.values()].reduce((sum, count) => sum + count, 0)
     let records = 0
     for await (const record of this.#records(bounds, inOrder)) {
       progress(++records)
       const group = this.#places.groupAt(record.partition, Number(record.offset))
-      const letter = group === undefined ? undefined : this.#letterOf(record)
-      if (letter === undefined || groupOf(letter) !== group) continue
-      yield letter
+      const deadLetter = group === undefined ? undefined : this.#deadLetterOf(record)
+      if (deadLetter === undefined || groupOf(deadLetter) !== group) continue
+      yield deadLetter
       if (--left === 0) return
     }
   }
 
-  async *#records(bounds: LetterPlaces['bounds'], inOrder: boolean): AsyncGenerator<ReadRecord, void> {
+  async *#records(bounds: DeadLetterPlaces['bounds'], inOrder: boolean): AsyncGenerator<ReadRecord, void> {
     const { client } = this.connection
     const from = [...bounds].map(([partition, { first }]) => [partition, BigInt(first)] as const)
     if (from.length === 0) return
@@ -126,14 +133,16 @@ export class Letters {
     for (const [first, last] of note.ranges) this.#places.remove(note.group, note.partition, first, last)
   }
 
-  #letterOf(record: ReadRecord): Letter | undefined {
+  #deadLetterOf(record: ReadRecord): DeadLetterRecord | undefined {
     if (isLedgerRecord(record)) return undefined
     const { group } = this.selection
-    const letter = deadLetterOf({ headers: record.headerPairs }, group === undefined ? {} : { group })
-    if (letter === undefined) return undefined
+    const deadLetter = deadLetterOf({ headers: record.headerPairs }, group === undefined ? {} : { group })
+    if (deadLetter === undefined) return undefined
     const offset = Number(record.offset)
     const { partition, timestamp } = record
-    return this.selection.takes(letter, { partition, offset, timestamp }) ? { record, offset, letter } : undefined
+    return this.selection.takes(deadLetter, { partition, offset, timestamp })
+      ? { record, offset, deadLetter }
+      : undefined
   }
 
   /** Removes what groups have completed by their replays. */

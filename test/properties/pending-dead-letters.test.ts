@@ -3,7 +3,7 @@ import { createClient } from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { expect, it } from 'vitest'
 import type { Connection } from '../../src/cli/connection'
-import { groupOf, Letters } from '../../src/cli/letters'
+import { groupOf, PendingDeadLetters } from '../../src/cli/pending-dead-letters'
 import { Selection } from '../../src/cli/selection'
 import { rangesOf } from '../../src/client/finished-work'
 import { TopicNames } from '../../src/client/topic-names'
@@ -12,9 +12,9 @@ import { ledgerRecord } from '../../src/retry/dlq-ledger'
 const groups = ['billing', 'mail'] as const
 const partitionCount = 3
 
-/** What is written to the DLQ topic: a letter of a group, or a note about letters of a group that are not completed yet. */
+/** What is written to the DLQ topic: a dead letter of a group, or a note about dead letters of a group that are pending. */
 const written = fc.oneof(
-  { weight: 3, arbitrary: fc.record({ what: fc.constant('letter' as const), group: fc.constantFrom(...groups) }) },
+  { weight: 3, arbitrary: fc.record({ what: fc.constant('dead letter' as const), group: fc.constantFrom(...groups) }) },
   {
     weight: 1,
     arbitrary: fc.record({
@@ -33,7 +33,7 @@ interface Place {
   readonly offset: number
 }
 
-it('finds the letters that neither notes nor replays have completed, and reads each record at most twice', async () => {
+it('finds the dead letters that neither notes nor replays have completed, and reads each record at most twice', async () => {
   await fc.assert(
     fc.asyncProperty(
       history,
@@ -66,24 +66,24 @@ it('finds the letters that neither notes nor replays have completed, and reads e
         const isOpen = ({ group: of, partition, offset }: Place) =>
           log.open.has(`${of} ${partition} ${offset}`) && !(partition === 0 && offset < (replayed[of] ?? 0))
         const flags = { ...(group !== undefined && { group }), ...(limit !== undefined && { limit: String(limit) }) }
-        const letters = new Letters(connection, new Selection(flags, new TopicNames(''), Date.now()))
+        const deadLetters = new PendingDeadLetters(connection, new Selection(flags, new TopicNames(''), Date.now()))
 
-        await letters.learn(() => {})
+        await deadLetters.learn(() => {})
         const first = reads
         expect(first).toBe(log.count)
-        const selected = log.letters
+        const selected = log.deadLetters
           .filter(each => (group === undefined || each.group === group) && isOpen(each))
           .sort((one, other) => one.partition - other.partition || one.offset - other.offset)
           .slice(0, limit)
-        expect(await placesOf(letters, true)).toEqual(selected)
+        expect(await placesOf(deadLetters, true)).toEqual(selected)
         expect(reads - first).toBeLessThanOrEqual(log.count)
-        expect([...letters.counts.values()].reduce((sum, count) => sum + count, 0)).toBe(selected.length)
+        expect([...deadLetters.counts.values()].reduce((sum, count) => sum + count, 0)).toBe(selected.length)
 
-        // Meanwhile others complete some of them, and letters come that this command does not know.
+        // Meanwhile others complete some of them, and dead letters come that this command does not know.
         for (const [partition, each] of after) log.write(partition, each)
-        await letters.learnMore()
+        await deadLetters.learnMore()
         const byPlace = (places: readonly Place[]) => [...places].map(place => JSON.stringify(place)).sort()
-        expect(byPlace(await placesOf(letters, false))).toEqual(byPlace(selected.filter(isOpen)))
+        expect(byPlace(await placesOf(deadLetters, false))).toEqual(byPlace(selected.filter(isOpen)))
         await client.close()
       },
     ),
@@ -91,23 +91,23 @@ it('finds the letters that neither notes nor replays have completed, and reads e
   )
 })
 
-async function placesOf(letters: Letters, inOrder: boolean): Promise<Place[]> {
+async function placesOf(deadLetters: PendingDeadLetters, inOrder: boolean): Promise<Place[]> {
   const places: Place[] = []
-  for await (const each of letters.pending(undefined, inOrder)) {
+  for await (const each of deadLetters.pending(undefined, inOrder)) {
     places.push({ group: groupOf(each), partition: each.record.partition, offset: each.offset })
   }
   return places
 }
 
 class Log {
-  readonly letters: Place[] = []
-  /** Letters without a note. */
+  readonly deadLetters: Place[] = []
+  /** Dead letters without a note. */
   readonly open = new Set<string>()
   readonly #ends = Array.from({ length: partitionCount }, () => 0)
   #notes = 0
 
   constructor(readonly broker: ReturnType<typeof memoryBroker>) {
-    // A topic is made by its first record, which is no letter here.
+    // A topic is made by its first record, which is no dead letter here.
     broker.publish('dlq', [{ partition: 0, value: 'v' }])
     this.#ends[0] = 1
   }
@@ -118,13 +118,13 @@ class Log {
 
   write(partition: number, each: typeof written extends fc.Arbitrary<infer T> ? T : never): void {
     const offset = this.#ends[partition]!
-    if (each.what === 'letter') {
+    if (each.what === 'dead letter') {
       const headers = { [`mika_err_${each.group}_org_topic`]: 'orders', [`mika_err_${each.group}_retries`]: '0' }
       this.broker.publish('dlq', [{ partition, value: 'v', headers }])
-      this.letters.push({ group: each.group, partition, offset })
+      this.deadLetters.push({ group: each.group, partition, offset })
       this.open.add(`${each.group} ${partition} ${offset}`)
     } else {
-      const candidates = this.letters.filter(
+      const candidates = this.deadLetters.filter(
         place =>
           place.group === each.group &&
           place.partition === partition &&

@@ -1,9 +1,9 @@
 import type { TopicNames } from '../client/topic-names.js'
-import { noGroup } from './letters.js'
+import { noGroup } from './pending-dead-letters.js'
 
-/** `1 letter`, `12 letters` */
-export function lettersText(count: number): string {
-  return `${count} letter${count === 1 ? '' : 's'}`
+/** `1 dead letter`, `12 dead letters` */
+export function deadLettersText(count: number): string {
+  return `${count} dead letter${count === 1 ? '' : 's'}`
 }
 
 /** @param group Its full name. */

@@ -5,17 +5,17 @@ const chunkSize = 4_096
 type Chunks = Map<number, Uint32Array>
 
 /**
- * Places of letters on a DLQ topic, and the group of each.
+ * Places of dead letters on a DLQ topic, and the group of each.
  *
- * Memory: at most 4 bytes for each offset between the first and the last, whatever the number of groups and of letters.
+ * Memory: at most 4 bytes for each offset between the first and the last, whatever the number of groups and of dead letters.
  */
-export class LetterPlaces {
+export class DeadLetterPlaces {
   readonly #groups: string[] = []
   readonly #numbers = new Map<string, number>()
   readonly #counts: number[] = []
   readonly #partitions = new Map<number, Chunks>()
 
-  /** Adds a letter. A place has one letter: the one that was added last. */
+  /** Adds a dead letter. A place has one dead letter: the one that was added last. */
   add(group: string, partition: number, offset: number): void {
     const chunks = this.#partitions.get(partition) ?? new Map<number, Uint32Array>()
     this.#partitions.set(partition, chunks)
@@ -28,7 +28,7 @@ export class LetterPlaces {
     this.#set(chunk, offset % chunkSize, this.#numberOf(group))
   }
 
-  /** Removes the letters of the group at these offsets of a partition, both included. */
+  /** Removes the dead letters of the group at these offsets of a partition, both included. */
   remove(group: string, partition: number, first: number, last: number): void {
     const number = this.#numbers.get(group)
     const chunks = this.#partitions.get(partition)
@@ -41,27 +41,27 @@ export class LetterPlaces {
     }
   }
 
-  /** Keeps only the first letters, by partition and offset. */
+  /** Keeps only the first dead letters, by partition and offset. */
   keepFirst(limit: number): void {
     if (limit === Number.POSITIVE_INFINITY) return
     let kept = 0
     for (const { partition, offset, group } of this) if (++kept > limit) this.remove(group, partition, offset, offset)
   }
 
-  /** The group of the letter at this place; undefined if there is none. */
+  /** The group of the dead letter at this place; undefined if there is none. */
   groupAt(partition: number, offset: number): string | undefined {
     const number = this.#partitions.get(partition)?.get(Math.floor(offset / chunkSize))?.[offset % chunkSize] ?? 0
     return number === 0 ? undefined : this.#groups[number - 1]
   }
 
-  /** How many letters there are, by group. Groups without one are left out. */
+  /** How many dead letters there are, by group. Groups without one are left out. */
   get counts(): ReadonlyMap<string, number> {
     return new Map(
       this.#groups.map((group, at) => [group, this.#counts[at]!] as const).filter(([, count]) => count > 0),
     )
   }
 
-  /** The first and the last offset of each partition that has letters, by partition. */
+  /** The first and the last offset of each partition that has dead letters, by partition. */
   get bounds(): ReadonlyMap<number, { readonly first: number; readonly last: number }> {
     const bounds = new Map<number, { readonly first: number; readonly last: number }>()
     for (const partition of sortedKeys(this.#partitions)) {
@@ -98,7 +98,7 @@ export class LetterPlaces {
   }
 }
 
-/** Ranges in notes come from outside and may be longer than any partition: only chunks with letters are visited. */
+/** Ranges in notes come from outside and may be longer than any partition: only chunks with dead letters are visited. */
 function* chunksWithin(chunks: Chunks, first: number, last: number): Generator<[at: number, chunk: Uint32Array]> {
   const [from, to] = [Math.floor(first / chunkSize), Math.floor(last / chunkSize)]
   if (to - from >= chunks.size) {
@@ -121,10 +121,10 @@ function* offsetsOf(chunks: Chunks): Generator<[offset: number, number: number],
 }
 
 function edgeOf(chunks: Chunks, which: 'first' | 'last'): number | undefined {
-  const isLetter = (number: number) => number > 0
+  const isDeadLetter = (number: number) => number > 0
   for (const at of which === 'first' ? sortedKeys(chunks) : sortedKeys(chunks).reverse()) {
     const chunk = chunks.get(at)!
-    const index = which === 'first' ? chunk.findIndex(isLetter) : chunk.findLastIndex(isLetter)
+    const index = which === 'first' ? chunk.findIndex(isDeadLetter) : chunk.findLastIndex(isDeadLetter)
     if (index >= 0) return at * chunkSize + index
   }
   return undefined

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { LetterPlaces } from '../../src/cli/letter-places'
+import { DeadLetterPlaces } from '../../src/cli/dead-letter-places'
 
 const groups = fc.constantFrom('', 'billing', 'mail', '__proto__')
 const partitions = fc.nat(2)
@@ -26,10 +26,10 @@ const steps = fc.array(
   { maxLength: 60 },
 )
 
-it('has the letters that were added and not removed, whatever the order', () => {
+it('has the dead letters that were added and not removed, whatever the order', () => {
   fc.assert(
     fc.property(steps, all => {
-      const places = new LetterPlaces()
+      const places = new DeadLetterPlaces()
       let expected: { readonly group: string; readonly partition: number; readonly offset: number }[] = []
       for (const step of all) {
         if (step.do === 'add') {
