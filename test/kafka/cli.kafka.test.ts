@@ -2,13 +2,15 @@ import { execFile as execFileWith } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { promisify } from 'node:util'
-import { filter, lastValueFrom, ReplaySubject, take, tap, toArray } from 'rxjs'
-import { type Client, type ConsumeRecord, createClient, handle } from 'rxmika'
+import { filter, firstValueFrom, lastValueFrom, ReplaySubject, take, tap, toArray } from 'rxjs'
+import { type Client, type ClientEvent, type ConsumeRecord, createClient, handle } from 'rxmika'
 import { afterAll, describe, expect, it } from 'vitest'
 import { command, type Ended, Running } from '../cli-command'
 import { cliProgram } from '../cli-program'
+import { consumerGroupState } from './consumer-group-state'
 import { createTopic, createTopics } from './create-topic'
 import { describeKafka, kafkaBrokers } from './describe-kafka'
+import { groupProtocols, hasConsumerProtocol } from './group-protocols'
 import { acknowledgeShared } from './java-share-member'
 
 const execFile = promisify(execFileWith)
@@ -18,6 +20,19 @@ const brokers = { KAFKA_BROKERS: kafkaBrokers.join(',') }
 /** Runs the command line in a pipe. */
 function rxmika(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
   return command(args, { env: { ...brokers, ...env } })
+}
+
+/** The table of `lag` has this row alone: one line in a pipe and in a terminal of 80 columns. */
+async function expectTables(group: string, row: readonly (string | number)[]): Promise<void> {
+  const names = ['PARTITION', 'COMMITTED', 'END', 'LAG', 'FINISHED BEHIND']
+  for (const columns of [undefined, 80]) {
+    const { code, out, err } = await command(['lag', group], { env: brokers, ...(columns && { columns }) })
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    const [head, line, ...rest] = out.split('\n')
+    expect(rest).toEqual([''])
+    expect([head, line].map(each => each!.split(/ {2,}/))).toEqual([names, row.map(String)])
+    for (const each of [head, line]) expect(each!.length).toBeLessThanOrEqual(80)
+  }
 }
 
 const documents = (text: string) =>
@@ -171,6 +186,7 @@ describeKafka('the command line', { concurrent: true }, () => {
       expect(row).toMatchObject({ topic, partition: 0, end: 5, lag: 2 })
       // The broker moves the position when it likes.
       expect(row.committed + row.finishedBehind).toBe(3)
+      await expectTables(group, [`${topic}-0`, row.committed, 5, 2, row.finishedBehind])
     })
   })
 
@@ -488,6 +504,53 @@ describeKafka('the command line', { concurrent: true }, () => {
       const row = { topic: service.topics.work, partition: 0, committed: 2, end: 3, lag: 1, finishedBehind: 0 }
       expect(documents(out)).toContainEqual(row)
     })
+  })
+
+  describe('lag of a group with a running client', () => {
+    const protocols = hasConsumerProtocol ? groupProtocols : (['classic'] as const)
+    for (const groupProtocol of protocols) {
+      scenario(`has what is finished behind its position, by the ${groupProtocol} protocol`, async service => {
+        const { group, topics } = service
+        const client = createClient({ brokers: kafkaBrokers, group, groupProtocol, logger: false })
+        const records: ConsumeRecord[] = []
+        const events: ClientEvent[] = []
+        client.events.subscribe(event => events.push(event))
+        const delivered = new Promise<void>(resolve => {
+          client.topic(topics.work).subscribe(record => {
+            if (records.push(record) === 5) resolve()
+          })
+        })
+        const committed = (offset: bigint) =>
+          firstValueFrom(client.events.pipe(filter(event => event.type === 'committed' && event.offset === offset)))
+        try {
+          client.start()
+          await service.publish(client, 'a', 'b', 'c', 'd', 'e')
+          await delivered
+          const first = committed(1n)
+          // The position last, so that its commit has all of them.
+          for (const at of [3, 2, 0]) records[at]!.ack()
+          await first
+          const isConsumer = (await consumerGroupState(kafkaBrokers, group)) !== undefined
+          expect(isConsumer).toBe(groupProtocol === 'consumer')
+
+          const json = await rxmika(['lag', group, '--json'])
+          expect(json).toMatchObject({ code: 0, err: '' })
+          const row = { topic: topics.work, partition: 0, committed: 1, end: 5, lag: 4, finishedBehind: 2 }
+          expect(documents(json.out)).toEqual([row])
+          await expectTables(group, [`${topics.work}-0`, 1, 5, 4, 2])
+
+          const last = committed(5n)
+          for (const at of [1, 4]) records[at]!.ack()
+          await last
+          await expectTables(group, [`${topics.work}-0`, 5, 5, 0, 0])
+          // It was only read, so the group is as before.
+          const types = new Set(events.map(({ type }) => type))
+          for (const type of ['revoked', 'lost', 'moved', 'restarted'] as const) expect(types).not.toContain(type)
+        } finally {
+          await client.close()
+        }
+      })
+    }
   })
 
   describe('lag in special cases', () => {

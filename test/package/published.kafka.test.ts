@@ -3,11 +3,12 @@ import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { filter, firstValueFrom, lastValueFrom } from 'rxjs'
-import { createClient } from 'rxmika'
+import { type ConsumeRecord, createClient } from 'rxmika'
 import { inspect } from 'rxmika/inspector'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createTopic } from '../kafka/create-topic'
 import { describeKafka, kafkaBrokers } from '../kafka/describe-kafka'
+import { hasConsumerProtocol } from '../kafka/group-protocols'
 import { PseudoTerminal, visibleOf } from '../pseudo-terminal'
 import { PackedPackage, toldByProgram } from './packed'
 
@@ -129,6 +130,38 @@ describeKafka('the packed package on Kafka', () => {
           `GROUP   ${group}-${long.slice(0, 50)}\nTOPIC   ${names.orders}\nERROR   RangeError\nCOUNT   1\nOLDEST  .*Z\nNEWEST  .*Z\n`,
         ),
       )
+    })
+
+    it.skipIf(!hasConsumerProtocol)('shows the lag of a group of the consumer protocol', async () => {
+      const [topic, of] = [`consumed-${id}`, `consuming-${id}`]
+      await createTopic({ brokers: kafkaBrokers }, { topic, numPartitions: 1 })
+      const member = createClient({ brokers: kafkaBrokers, group: of, groupProtocol: 'consumer', logger: false })
+      const records: ConsumeRecord[] = []
+      const all = new Promise<void>(resolve => {
+        member.topic(topic).subscribe(record => {
+          if (records.push(record) === 3) resolve()
+        })
+      })
+      const committed = firstValueFrom(
+        member.events.pipe(filter(event => event.type === 'committed' && event.offset === 1n)),
+      )
+      member.start()
+      await lastValueFrom(client.publish([1, 2, 3].map(() => ({ topic, value: 'v' }))))
+      await all
+      for (const at of [2, 0]) records[at]!.ack()
+      await committed
+      const terminal = inTerminal('lag', of)
+      const [shown, table, json] = await Promise.all([
+        terminal.ended.then(code => ({ code, text: shownBy(terminal) })),
+        piped('lag', of),
+        piped('lag', of, '--json'),
+      ])
+      const row = new RegExp(`^PARTITION +COMMITTED +END +LAG +FINISHED BEHIND\n${topic}-0 +1 +3 +2 +1\n$`)
+      expect(shown).toEqual({ code: 0, text: expect.stringMatching(row) })
+      expect(table).toEqual({ code: 0, stdout: expect.stringMatching(row), stderr: '' })
+      expect(json).toMatchObject({ code: 0, stderr: '' })
+      expect(JSON.parse(json.stdout)).toEqual({ topic, partition: 0, committed: 1, end: 3, lag: 2, finishedBehind: 1 })
+      await member.close()
     })
 
     it('shows the lag of a group and a running process live, until Ctrl-C', async () => {

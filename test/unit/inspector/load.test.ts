@@ -1,0 +1,99 @@
+import { channel } from 'node:diagnostics_channel'
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { setImmediate } from 'node:timers/promises'
+import { filter, firstValueFrom, lastValueFrom, Subject, take } from 'rxjs'
+import { type Client, type ConsumeRecord, handle } from 'rxmika'
+import { inspect } from 'rxmika/inspector'
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
+import { noClient, type ReceiveMessage, receiveChannel, type SettleMessage, settleChannel } from '../../../src/channels'
+import { errorHappening, HappeningLog } from '../../../src/inspector/happenings'
+import { leftPerCycle } from '../memory/heap'
+import { billing } from './billing'
+import { ViewerOf } from './viewer-of'
+
+const partitions = 100
+/** Records a second. */
+const load = 5_000
+
+const clients: Client[] = []
+afterEach(async () => {
+  await Promise.all(clients.splice(0).map(client => client.close()))
+})
+
+const isWatched = () => channel('tracing:rxmika:receive:start').hasSubscribers
+
+describe(`the inspector, at ${partitions} partitions and ${load} records a second`, () => {
+  it('keeps no memory for a record that it has shown', { timeout: 60_000 }, async () => {
+    const { client } = billing()
+    clients.push(client)
+    const { url } = await inspect(client)
+    const viewer = connect(Number(new URL(url).port), '127.0.0.1')
+    onTestFinished(() => void viewer.destroy())
+    viewer.write(`GET /events HTTP/1.1\r\nhost: ${new URL(url).host}\r\n\r\n`)
+    await once(viewer, 'data')
+    let offset = 0n
+    // By the channels alone: a memory broker keeps what is published, and the inspector reads nothing else of a record.
+    const second = async () => {
+      for (let at = 0; at < load; at++) {
+        const place = { topic: 'orders', partition: at % partitions, offset: offset++ }
+        const record = { ...place, key: Buffer.from(`k${offset}`), source: { kind: 'topic', ...place }, attempt: 1 }
+        const of = { ...noClient, client, record: record as unknown as ConsumeRecord } as ReceiveMessage
+        receiveChannel.start.publish(of)
+        settleChannel.start.publish({ ...of, how: 'ack', reason: undefined } as SettleMessage)
+      }
+      // A frame has shown them.
+      await once(viewer, 'data')
+    }
+    // The newest 10,000 to 20,000 entries are kept for a marble test: after each four seconds equally many.
+    const left = await leftPerCycle(4, 8 * load, second)
+    expect(left).toBeLessThan(8 * load)
+  })
+
+  it('keeps the newest dead letters, errors and rebalances, and counts all', () => {
+    const log = new HappeningLog()
+    for (let at = 0; at < 10_000; at++) log.add(errorHappening(new RangeError('x'.repeat(1_000)), at))
+    const { count, newest } = log.toJSON()
+    expect(count).toBe(10_000)
+    expect(newest.map(({ at }) => at)).toEqual(Array.from({ length: 100 }, (_, at) => 9_900 + at))
+    for (const { text } of newest) expect(text.length).toBeLessThanOrEqual(301)
+  })
+
+  it('uses less than 1 % of a core for the records while nobody looks', { timeout: 60_000 }, async () => {
+    const { client, broker } = billing({}, partitions)
+    clients.push(client)
+    const acked = new Subject<unknown>()
+    client
+      .topic('orders')
+      .pipe(handle(() => {}, { order: 'none', concurrency: 1_000 }))
+      .subscribe(acked)
+    client.start()
+    await firstValueFrom(client.state.pipe(filter(state => state === 'running')))
+    const count = 4 * load
+    const records = Array.from({ length: count }, (_, at) => ({ value: 'v', partition: at % partitions }))
+    /** ms of processor time, of all threads. */
+    const consume = async () => {
+      const all = lastValueFrom(acked.pipe(take(count)))
+      const before = process.cpuUsage()
+      broker.publish('orders', records)
+      await all
+      const { user, system } = process.cpuUsage(before)
+      return (user + system) / 1_000
+    }
+    // The records of four seconds may cost 1 % of these.
+    const allowed = 0.01 * (count / load) * 1_000
+    // Compilers and collectors take part: what the inspector costs is in every measurement, so the least ones are compared.
+    let [without, inspected] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
+    await consume()
+    for (let round = 0; round < 2 || (round < 8 && inspected - without >= allowed); round++) {
+      without = Math.min(without, await consume())
+      const { url, close } = await inspect(client)
+      const viewer = await ViewerOf.connect(url)
+      viewer.close()
+      while (isWatched()) await setImmediate()
+      inspected = Math.min(inspected, await consume())
+      await close()
+    }
+    expect(inspected - without).toBeLessThan(allowed)
+  })
+})
