@@ -191,8 +191,8 @@ export class CompletedPrefix {
       this.#baseNumber = Number(offset)
     } else if (topic !== this.#topic || partition !== this.#partition) {
       throw new RangeError(
-        `completionBarrier takes the signals of one partition, and had ${partitionName({ topic: this.#topic!, partition: this.#partition })}; ` +
-          `now came ${placeName({ topic, partition, offset })}. Group them by where they were read (record.source)`,
+        `completionBarrier takes the signals of one partition, here ${partitionName({ topic: this.#topic!, partition: this.#partition })} ` +
+          `(got ${placeName({ topic, partition, offset })}); group them by where they were read (record.source)`,
       )
     }
     return Number(offset - this.#base)

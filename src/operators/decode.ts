@@ -17,7 +17,7 @@ export type Tombstones = 'pass' | 'ack' | 'fail'
 
 /** The options of `decode`. */
 export interface DecodeOptions {
-  /** The maximum of asynchronous decodings in flight; further records wait. Default 64. */
+  /** The maximum number of asynchronous decodings in flight; further records wait. Default 64. */
   readonly concurrency?: number | undefined
   /**
    * What happens to records whose value is null. `'pass'` (default): they are emitted with the value null. `'ack'`: they are

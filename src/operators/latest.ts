@@ -132,8 +132,8 @@ class Waiting<R extends ConsumeRecord<unknown>> {
     entry.held = false
     this.#holdIfRebalancing(entry)
     if (isOpen(before)) before.ack()
-    // Its timer ended while an earlier record was held, and this one is not: of another partition, or delivered again after
-    // the rebalance. Nothing else would emit it.
+    // The timer ended while an earlier record was held. This record is not held, because it is of another partition, or was
+    // delivered again after the rebalance. Nothing else would emit it.
     if (entry.due && !entry.held && this.#entries.get(entry.key) === entry) this.#emit(entry)
   }
 
@@ -145,7 +145,7 @@ class Waiting<R extends ConsumeRecord<unknown>> {
   #emit(entry: Entry<R>): void {
     entry.timer?.unsubscribe()
     this.#entries.delete(entry.key)
-    // Not if it was settled by other means or revoked meanwhile: then the new owner gets it.
+    // Not if it was settled by other means, or revoked: then the new owner gets it.
     if (isOpen(entry.newest)) this.subscriber.next(entry.newest)
   }
 

@@ -18,7 +18,7 @@ interface Size {
 }
 
 /**
- * What is tried in turn if a copy is too large. First this library's headers are reduced. Then the copy is compressed: a
+ * The forms of a copy that are tried in turn while it is too large. First this library's headers are reduced. Then the copy is compressed: a
  * topic's limit counts compressed bytes, so the source may have fitted only because its producer compresses.
  */
 const sizes: readonly Size[] = [

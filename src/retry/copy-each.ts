@@ -33,8 +33,8 @@ export interface CopyingStep<R extends Failed | Completed> {
  * Publishes a copy of each record that is still `Failed`, and passes on those that are `Completed`. A copy that is refused
  * because of something it does not need is made again without that.
  *
- * It does the same as `mergeMap` with an Observable per copy, with one object per copy: tens of thousands may be in flight,
- * and the garbage collector has to move whatever is kept of each.
+ * It does the same as `mergeMap` with an Observable per copy, but with one object per copy: tens of thousands may be in flight,
+ * and the garbage collector has to move everything that is kept for each.
  */
 export function copyEach<R extends Failed | Completed>(
   step: CopyingStep<R>,

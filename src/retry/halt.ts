@@ -11,7 +11,7 @@ import { routingOf } from './routing-of.js'
  * Closes the client at the first failed record.
  *
  * The record is not completed: its offset stays uncommitted, and it is delivered again to the next client that starts.
- * Streams and `errors` error with a `ClientClosedError` whose `cause` is the reason of the failure.
+ * The streams error with a `ClientClosedError` whose `cause` is the reason of the failure; it is the last one on `errors`.
  *
  * @example
  * client.topic('ledger', { onFail: halt(client) })

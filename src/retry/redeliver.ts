@@ -9,7 +9,7 @@ import { routingOf } from './routing-of.js'
 
 /** The options of `redeliver`. */
 export interface RedeliverOptions {
-  /** The maximum of deliveries of a record here, the first one included; an integer ≥ 1, or `Infinity`. */
+  /** The maximum number of deliveries of a record here, the first one included; an integer ≥ 1, or `Infinity`. */
   readonly attempts: number
   /** The delay before each further attempt; default none. */
   readonly backoff?: Backoff | undefined

@@ -13,7 +13,7 @@ import { routingOf } from './routing-of.js'
 
 /** The options of `retryTopic`. */
 export interface RetryTopicOptions {
-  /** The maximum of retries of a record; from 0 to 2147483647. */
+  /** The maximum number of retries of a record; from 0 to 2147483647. */
   readonly retries: number
   /** The delay before each retry; default none. */
   readonly backoff?: Backoff | undefined

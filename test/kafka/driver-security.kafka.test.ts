@@ -78,7 +78,7 @@ async function refuses(world: World, options: Security & Pick<KafkaOptions, 'bro
   const connecting = new Collected(driver.connect({ clientId: 'refused', logger }))
   const { error } = await connecting.ended()
   expect(error).toBeInstanceOf(ConnectionError)
-  expect(String(error)).toMatch(/the brokers refuse us/)
+  expect(String(error)).toMatch(/the brokers refuse this client/)
   expect(String(error)).toMatch(cause)
 
   const run = world.client({ group: world.name('group'), ...(options as ClientOptions), logger })

@@ -462,8 +462,8 @@ describe('completionBarrier: partitions', () => {
     run(({ hot, expectObservable }) => {
       const input = hot('ab-A', values)
       const error = new RangeError(
-        'completionBarrier takes the signals of one partition, and had orders-0; now came orders-1@0. ' +
-          'Group them by where they were read (record.source)',
+        'completionBarrier takes the signals of one partition, here orders-0 (got orders-1@0); ' +
+          'group them by where they were read (record.source)',
       )
       expectObservable(input.pipe(completionBarrier())).toBe('-#', undefined, error)
     }))

@@ -21,7 +21,7 @@ import { RefusedConnectionError, UnsupportedRequestError } from './transport/fai
 import { Transport } from './transport/transport.js'
 
 const connectAgain = 300
-/** How long a question is repeated whose answer is that a broker does not know yet, ms. */
+/** How long a request is repeated while brokers do not answer, or answer that they do not know yet, ms. */
 const patience = 5_000
 
 /** The committed position of a group in one partition. */
@@ -39,7 +39,7 @@ export class KafkaAdmin {
   readonly #cluster: Cluster
   #lastFailure: Error | undefined
 
-  /** @param interrupted Ends the repetition of questions. What is written is written to its end. */
+  /** @param interrupted Ends the repetition of requests. A write that has begun is completed. */
   constructor(
     { brokers, ssl, sasl }: KafkaOptions,
     clientId: string,
@@ -168,7 +168,7 @@ export class KafkaAdmin {
     return patiently(question, { clock: systemClock, patience, ended: this.interrupted })
   }
 
-  /** The same about a group. */
+  /** As `#patiently`, for requests about a group: if the right to see it is missing, the error says so. */
   async #ofGroup<T>(group: string, question: () => Promise<T>): Promise<T> {
     try {
       return await this.#patiently(question)

@@ -79,7 +79,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   #resumed: readonly Assignment[] = []
   /** Assigned, and not emitted yet. */
   #pending = new PartitionMap<TopicPartition>()
-  /** The topics of which the group may still give partitions. */
+  /** The topics of which the group may still assign partitions. */
   #awaited: readonly string[] = []
   /** True: the client has an assignment, which the group has not taken away. */
   #isAnnounced = false
@@ -90,7 +90,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   readonly #tooLarge = new RepeatLimit(60_000)
   readonly #shut: ShutTopics
   readonly #leaderless: LeaderlessPartitions
-  /** How often this member has received an assignment. */
+  /** How often this member has received an assignment that was not empty. */
   #shares = 0
   #closed = false
 
@@ -200,7 +200,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     this.#takeUp()
   }
 
-  /** Starts again with all partitions whose positions are not known yet. */
+  /** Looks up the positions of all pending partitions, from the start. */
   #takeUp(): void {
     const signal = this.#renewTaking()
     const places = [...this.#pending.values()].filter(({ topic }) => !this.#shut.has(topic))
@@ -351,7 +351,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   /** All partitions of a recreated topic were created while this consumption was reading, whichever member reads them. */
   #wasRemade(topic: string): void {
     this.#firstSeen.set(topic, 0)
-    // Its assignments are reported with their positions.
+    // If it has assignments, `#replace` reports them with their positions.
     if ([...this.#fetching.assignments.values()].some(assignment => assignment.topic === topic)) return
     this.trouble(
       new FetchError(`topic '${topic}' was deleted and made again: it is read from its beginning`, { topic }),
@@ -364,8 +364,8 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   #onMetadata(): void {
     if (this.#closed) return
     this.#noteFirstSeen()
-    this.#shut.look(this.#topics)
-    this.#leaderless.look([...this.#fetching.assignments.values(), ...this.#pending.values()])
+    this.#shut.onMetadata(this.#topics)
+    this.#leaderless.onMetadata([...this.#fetching.assignments.values(), ...this.#pending.values()])
     const replaced = [...this.#fetching.assignments.values()].filter(({ topic, topicId }) => {
       const now = this.cluster.topic(topic)?.id ?? ZERO_UUID
       return topicId !== ZERO_UUID && now !== ZERO_UUID && now !== topicId
@@ -414,7 +414,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   shut(topic: string): void {
     if (this.#closed) return
     if (this.request.group === undefined) {
-      // A look-up that the topic has made fail is dropped, with the partitions of other topics that it was for.
+      // The look-up that failed because of this topic may also have been for partitions of other topics.
       if (this.#pending.size > 0) this.#takeUp()
       return
     }
@@ -542,7 +542,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   #reportSeek(turns: readonly SeekTurn[], cause: Error): void {
     const places = turns.map(({ assignment }) => partitionName(assignment)).join(', ')
     const { topic, partition } = turns[0]!.assignment
-    const message = `where to read ${places} on is not known yet: ${cause.message}`
+    const message = `the position to move ${places} to is not known yet: ${cause.message}`
     this.trouble(new FetchError(message, { cause, topic, partition }))
   }
 
@@ -579,7 +579,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   #reportMetadata(cause: unknown): void {
     if (!this.#tooLarge.allows('')) return
     const message =
-      "the broker refuses what is remembered beside positions: records that are finished behind them are redelivered; raise the broker's offset.metadata.max.bytes to 4096"
+      "the broker refuses the metadata of commits, so records completed behind the committed positions are redelivered after a rebalance or a restart; raise the broker's offset.metadata.max.bytes to 4096"
     this.trouble(new CommitError(message, { cause, retriable: true }))
   }
 

@@ -44,7 +44,7 @@ export interface KafkaOptions {
   readonly ssl?: Ssl
   readonly sasl?: SaslOptions
   readonly codecs?: Codecs
-  /** The interval in which added partitions and topics are noticed, ms; default 30,000. */
+  /** Added partitions and topics are noticed within this time, ms; default 30,000. */
   readonly metadataMaxAge?: number
 }
 
@@ -54,7 +54,7 @@ const connectAgain = 300
 const askAfter = 2_500
 /** The default of Kafka's `offset.metadata.max.bytes`. What is written there is ASCII. */
 const brokersMetadataLimit = 4_096
-/** A broker that accepts connections and closes each at the first request will not answer. So often takes some 3 s. */
+/** After this many connections in a row that were closed at the first request, retrying is given up. That takes some 3 s. */
 const maxCuts = 7
 
 /** The connection of one client to Kafka brokers. */
@@ -87,7 +87,7 @@ export class KafkaDriver implements Driver {
     return this.#connection.asObservable()
   }
 
-  #tell(event: ConnectionEvent): void {
+  #emitConnection(event: ConnectionEvent): void {
     const listener = this.#listener
     if (listener === undefined || listener.closed) this.#connection.next(event)
     else listener.next(event)
@@ -148,8 +148,8 @@ export class KafkaDriver implements Driver {
     const bootstrap = brokers.map(parseAddress)
     const names = new Set(bootstrap.map(shownAddress))
     const outage = new Outage(
-      error => this.#tell({ type: 'disconnected', error }),
-      () => this.#tell({ type: 'reconnected' }),
+      error => this.#emitConnection({ type: 'disconnected', error }),
+      () => this.#emitConnection({ type: 'reconnected' }),
       () => transport.connected,
     )
     const reachability = new Reachability(
@@ -356,8 +356,8 @@ function promised<T>(ask: (cancelled: () => boolean) => Promise<T>): Observable<
 
 function turnedAway(cause: Error): ConnectionError {
   return new ConnectionError(
-    'the brokers refuse us: they let us connect, and closed the connection at our first request ' +
-      `${maxCuts} times in turn; where they want a login, set sasl (or KAFKA_SASL_MECHANISM): ${cause.message}`,
+    'the brokers refuse this client: they accepted a connection and closed it at the first request ' +
+      `${maxCuts} times in a row; if they require a login, set sasl (or KAFKA_SASL_MECHANISM): ${cause.message}`,
     { cause },
   )
 }

@@ -20,5 +20,5 @@ export function fatalError(error: unknown, { group, topics }: ConsumeRequest): R
 
 /** The error for a refused connection, for which retrying cannot help. */
 export function refusedConnection(cause: Error): ConnectionError {
-  return new ConnectionError(`the brokers refuse us: ${cause.message}`, { cause })
+  return new ConnectionError(`the brokers refuse this client: ${cause.message}`, { cause })
 }

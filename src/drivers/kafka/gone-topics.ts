@@ -3,7 +3,7 @@ import { FetchError } from '../../errors.js'
 import type { Cluster } from './cluster/cluster.js'
 
 /** How long brokers must deny that a topic exists, ms: a topic that is being recreated is missing for a moment. */
-const patience = 3_000
+const reportAfter = 3_000
 
 /** Reports topics that existed and were deleted. Each is reported once until it exists again. */
 export class GoneTopics {
@@ -18,7 +18,7 @@ export class GoneTopics {
   ) {}
 
   /** Called whenever metadata was received. */
-  look(topics: readonly string[]): void {
+  onMetadata(topics: readonly string[]): void {
     for (const topic of topics) {
       const known = this.cluster.topic(topic)
       if (known === undefined) continue
@@ -36,9 +36,9 @@ export class GoneTopics {
     const now = this.clock.monotonic()
     const since = this.#goneSince.get(topic)
     if (since === undefined) this.#goneSince.set(topic, now)
-    else if (now - since >= patience) {
+    else if (now - since >= reportAfter) {
       this.#reported.add(topic)
-      const message = `topic '${topic}' is gone: the brokers do not know it any more; what is written once it is made again is read`
+      const message = `topic '${topic}' is gone: the brokers do not know it any more; it is read again once it is made again`
       this.report(new FetchError(message, { topic }))
     }
   }

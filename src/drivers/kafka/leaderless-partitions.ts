@@ -6,7 +6,7 @@ import { RepeatLimit } from './repeat-limit.js'
 import { PartitionMap, type TopicPartition } from './topic-partition.js'
 
 /** A partition without a leader is reported after this time, ms: an election takes less. */
-const patience = 3_000
+const reportAfter = 3_000
 /** The shortest time between two reports of the same partition, ms. */
 const reportEvery = 60_000
 
@@ -21,15 +21,15 @@ export class LeaderlessPartitions {
     readonly report: (error: FetchError) => void,
   ) {}
 
-  /** Called whenever leaders were received; `places` are the partitions to read. */
-  look(places: Iterable<TopicPartition>): void {
+  /** Called whenever metadata was received; `places` are the partitions to read. */
+  onMetadata(places: Iterable<TopicPartition>): void {
     const now = this.clock.monotonic()
     const since = new PartitionMap<number>()
     for (const place of places) {
       if (!this.#isLeaderless(place)) continue
       const seen = this.#since.get(place) ?? now
       since.set(place, seen)
-      if (now - seen >= patience && this.#limit.allows(partitionName(place))) this.#tell(place)
+      if (now - seen >= reportAfter && this.#limit.allows(partitionName(place))) this.#report(place)
     }
     this.#since = since
   }
@@ -40,7 +40,7 @@ export class LeaderlessPartitions {
     return known !== undefined && known.error === undefined && this.cluster.leaderOf(topic, partition) === undefined
   }
 
-  #tell({ topic, partition }: TopicPartition): void {
+  #report({ topic, partition }: TopicPartition): void {
     const name = partitionName({ topic, partition })
     const message = `${name} has no leader: the brokers with its replicas are away; it is read when one is back`
     this.report(new FetchError(message, { topic, partition }))

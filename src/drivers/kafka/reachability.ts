@@ -5,7 +5,7 @@ import { type Address, shownAddress } from './transport/address.js'
 import { kindOf, reasonOf } from './transport/failures.js'
 
 /** A broker that does not answer is reported after this time, ms. A broken connection is replaced much sooner. */
-const patience = 3_000
+const reportAfter = 3_000
 /** The interval of further checks after that, ms. */
 const checkEvery = 250
 /** A broker that failed and was not tried again for this time is not in use any more, ms. */
@@ -71,7 +71,7 @@ export class Reachability {
   /** The connection is open, but the broker has not answered for some seconds. Reported at once. */
   silent(address: Address, error: Error): void {
     this.fails(address, error, false)
-    this.#tell(address, error)
+    this.#report(address, error)
   }
 
   answers(address: Address): void {
@@ -95,7 +95,7 @@ export class Reachability {
     if (trying === undefined) {
       trying = { connecting: 0, failedAt: 0, error: undefined, timer: undefined }
       this.#trying.set(name, trying)
-      this.#checkIn(patience, address, trying)
+      this.#checkIn(reportAfter, address, trying)
     }
     return trying
   }
@@ -112,11 +112,11 @@ export class Reachability {
       this.#failures.delete(name)
       return
     }
-    this.#tell(address, error)
+    this.#report(address, error)
     this.#checkIn(checkEvery, address, trying)
   }
 
-  #tell(address: Address, error: Error | undefined): void {
+  #report(address: Address, error: Error | undefined): void {
     const name = shownAddress(address)
     const failure = this.#failures.get(name) ?? this.#unreachable(address, error)
     this.#failures.set(name, failure)

@@ -1,6 +1,6 @@
 import { systemClock } from '../../clock.js'
 
-/** The maximum of remembered reasons. The oldest is removed first. */
+/** The maximum number of remembered reasons. The oldest is removed first. */
 const maxRemembered = 1_000
 
 /** Lets a reason be reported only once in a while, however often it occurs. */

@@ -7,9 +7,9 @@ import { cannotReadTopic } from './missing-right.js'
 import { unexpected } from './unexpected.js'
 
 /** A topic may be missing for this time before its partitions are given up, ms: one that is recreated is missing for a moment. */
-const momentOfAbsence = 3_000
+const giveUpAfter = 3_000
 /** A topic may be missing for this time before that is an error, ms. A starting client waits for it as long. */
-const patience = 10_000
+const reportAfter = 10_000
 /** The interval of attempts to read a topic again, ms. */
 const tryAgain = 2_000
 /** The newest version of Fetch that has topic names. */
@@ -18,7 +18,7 @@ const namedVersion = 12
 export interface ShutTopicsOwner {
   /** The topic cannot be read: its assignments are of no use until `opened`. */
   shut(topic: string): void
-  /** The topic has been unreadable for some time, or until somebody changes that. Called once until `opened`. */
+  /** The topic has been missing for some time, or a right is missing. Called once until `opened`. */
   isUnreadable(topic: string, error: FetchError): void
   /** The topic can be read again. */
   opened(topic: string): void
@@ -62,7 +62,7 @@ export class ShutTopics {
   }
 
   /** Called whenever metadata was received. */
-  look(topics: readonly string[]): void {
+  onMetadata(topics: readonly string[]): void {
     for (const topic of topics) {
       const known = this.cluster.topic(topic)
       if (known === undefined) continue
@@ -85,11 +85,11 @@ export class ShutTopics {
     const now = this.clock.monotonic()
     const since = this.#missingSince.get(topic) ?? now
     this.#missingSince.set(topic, since)
-    if (now - since >= momentOfAbsence && this.#shut.get(topic) !== 'gone') {
+    if (now - since >= giveUpAfter && this.#shut.get(topic) !== 'gone') {
       this.#shut.set(topic, 'gone')
       this.owner.shut(topic)
     }
-    if (now - since < patience || this.#reported.has(topic)) return
+    if (now - since < reportAfter || this.#reported.has(topic)) return
     const message = `topic '${topic}' is gone: the brokers do not know it any more; it is read from its beginning once it is made again`
     this.#report(topic, new FetchError(message, { topic }))
   }

@@ -7,15 +7,15 @@ import { cannotSeeTopic } from './missing-right.js'
 import { RefusedConnectionError, UnansweredError } from './transport/failures.js'
 
 /** A topic must be missing for this time to count as deleted, ms: not every broker knows of a new topic at once. */
-const momentOfAbsence = 3_000
+const deletedAfter = 3_000
 /** The delay of the next check after a failure, or while a topic is missing, ms. */
-const soon = 1_000
-const shortest = 50
+const recheckAfter = 1_000
+const minWait = 50
 
 /** One subscription to the driver's `topicNames`: finds the existing topics by metadata. */
 export class TopicWatch {
   /** The existing topics; undefined before the first answer. */
-  #there: Set<string> | undefined
+  #existing: Set<string> | undefined
   readonly #missingSince = new Map<string, number>()
   readonly #ended = new AbortController()
   /** Aborting it ends the present wait. */
@@ -41,7 +41,7 @@ export class TopicWatch {
   async #watch(): Promise<void> {
     while (!this.#isOver) {
       this.#waiting = new AbortController()
-      await pause(await this.#look(), this.#waiting.signal)
+      await pause(await this.#check(), this.#waiting.signal)
     }
   }
 
@@ -50,41 +50,44 @@ export class TopicWatch {
   }
 
   /** Resolves to the delay before the next check, ms. */
-  async #look(): Promise<number> {
-    // Looked for twice within that time: what is found has to be joined, too, before it is over.
-    const wait = Math.max(shortest, this.cluster.maxAge / 2)
+  async #check(): Promise<number> {
+    // Checked twice within `maxAge`, because a topic that is found must also be joined within that time.
+    const wait = Math.max(minWait, this.cluster.maxAge / 2)
     try {
-      const found = await this.cluster.look(this.names)
+      const found = await this.cluster.lookUp(this.names)
       if (this.#isOver) return 0
       const refused = [...found].find(([, error]) => error?.has('notAuthorized'))
-      if (this.#there === undefined && refused !== undefined) throw new ConfigurationError(cannotSeeTopic(refused[0]))
+      if (this.#existing === undefined && refused !== undefined)
+        throw new ConfigurationError(cannotSeeTopic(refused[0]))
       this.#take(new Set([...found].flatMap(([name, error]) => (error === undefined ? [name] : []))))
-      return this.#missingSince.size > 0 ? Math.min(wait, soon) : wait
+      return this.#missingSince.size > 0 ? Math.min(wait, recheckAfter) : wait
     } catch (error) {
       if (this.#isOver) return 0
       // Brokers that are away or refuse the client are reported by other means.
-      if (error instanceof UnansweredError || error instanceof RefusedConnectionError) return Math.min(wait, soon)
+      if (error instanceof UnansweredError || error instanceof RefusedConnectionError)
+        return Math.min(wait, recheckAfter)
       throw error
     }
   }
 
   #take(found: Set<string>): void {
     const now = this.clock.monotonic()
-    const before = this.#there ?? new Set()
+    const before = this.#existing ?? new Set()
     for (const name of before) {
       if (found.has(name)) {
         this.#missingSince.delete(name)
         continue
       }
       const since = this.#missingSince.get(name) ?? now
-      if (now - since >= momentOfAbsence) this.#missingSince.delete(name)
+      if (now - since >= deletedAfter) this.#missingSince.delete(name)
       else {
         this.#missingSince.set(name, since)
         found.add(name)
       }
     }
-    const isNews = this.#there === undefined || found.size !== before.size || [...found].some(name => !before.has(name))
-    this.#there = found
-    if (isNews) this.subscriber.next([...found].sort())
+    const isChanged =
+      this.#existing === undefined || found.size !== before.size || [...found].some(name => !before.has(name))
+    this.#existing = found
+    if (isChanged) this.subscriber.next([...found].sort())
   }
 }

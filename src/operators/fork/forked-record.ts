@@ -15,7 +15,6 @@ const acked = Symbol('acked')
 type Part<V> = BranchRecord<V> | WeakRef<BranchRecord<V>> | Failure | typeof acked | undefined
 
 /**
-/**
  * A record that is settled once all branches have settled their parts: acked if all acked, failed otherwise.
  *
  * Leak detection works per branch. A young record's parts are referenced here. From the first `deref` on, which the client

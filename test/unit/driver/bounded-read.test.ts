@@ -114,7 +114,7 @@ describe('a bounded read on fake brokers', () => {
     expect(read.records).toEqual(['0@0 a'])
     expect(read.end).toBeUndefined()
     expect(read.troubles.map(({ message }) => message)).toEqual([
-      'where orders-1 begins and ends is not known yet: no broker leads orders-1 at present',
+      'the bounds of orders-1 are not known yet: no broker leads orders-1 at present',
     ])
     kafka.log('orders', 1).leader = 1
     expect(await read.ended).toEqual({})

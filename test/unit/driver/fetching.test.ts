@@ -185,7 +185,7 @@ describe('a driver that reads', () => {
     await reading.until(() => reading.has('E'))
     expect(reading.records.slice(4)).toEqual(['orders-0@2 C', 'orders-0@3 D', 'orders-0@4 E'])
     expect(reading.troubles.map(({ message }) => message)).toEqual([
-      'the position orders-0@4 is beyond what the log has in common with the one that was read; reading goes on at 2',
+      'the position orders-0@4 is beyond the offset where the log diverges from the one that was read; reading goes on at 2',
     ])
   })
 

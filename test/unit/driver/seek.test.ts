@@ -81,7 +81,9 @@ describe('a seek on fake brokers', () => {
     const done = seek(reading, ['orders-0', 'earliest'], ['orders-1', 'earliest'])
     await reading.until(() => reading.records.length === 3)
     expect(reading.records.at(-1)).toBe('orders-0@0 a')
-    await reading.until(() => reading.troubles.some(({ message }) => message.includes('where to read orders-1 on')))
+    await reading.until(() =>
+      reading.troubles.some(({ message }) => message.includes('the position to move orders-1 to')),
+    )
     kafka.log('orders', 1).leader = 1
     expect(await done).toEqual(['orders-0@0', 'orders-1@0'])
     await reading.until(() => reading.records.length === 4)

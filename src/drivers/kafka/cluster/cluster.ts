@@ -79,7 +79,7 @@ export class Cluster {
     return this.#ended.signal
   }
 
-  /** The interval in which changes are noticed that no error points to, ms. */
+  /** Changes that no error points to are noticed within this time, ms. */
   get maxAge(): number {
     return this.#maxAge
   }
@@ -229,7 +229,7 @@ export class Cluster {
       const error = errorCode === 0 ? undefined : kafkaError(errorCode)
       learnt.set(name, { name, id: topicId, partitions: Array.from(known, each => each ?? leaderless), error })
     }
-    for (const topic of learnt.values()) learnt.set(topic.name, this.#know(topic))
+    for (const topic of learnt.values()) learnt.set(topic.name, this.#store(topic))
     if (this.#refreshing === undefined) this.#schedule()
     for (const listener of [...this.#listeners]) listener()
     return learnt
@@ -240,7 +240,7 @@ export class Cluster {
    *
    * @returns for each name its error; undefined if it has none.
    */
-  async look(names: readonly string[] | undefined): Promise<ReadonlyMap<string, KafkaError | undefined>> {
+  async lookUp(names: readonly string[] | undefined): Promise<ReadonlyMap<string, KafkaError | undefined>> {
     const topics = names === undefined ? null : names.map(name => ({ name }))
     const answer = await this.askAny(metadata, { topics, allowAutoTopicCreation: false })
     const found = new Map<string, KafkaError | undefined>()
@@ -252,8 +252,8 @@ export class Cluster {
     return found
   }
 
-  /** Returns what is known with this answer. */
-  #know(answer: KnownTopic): KnownTopic {
+  /** Stores an answer about a watched topic, unless it is out of date. Returns the topic as it is known after it. */
+  #store(answer: KnownTopic): KnownTopic {
     if (!this.#watched.has(answer.name)) return answer
     const topic = this.#newest.take(answer)
     if (topic === undefined) return this.#topics.get(answer.name) ?? answer
@@ -313,7 +313,7 @@ export class Cluster {
     }, wait)
   }
 
-  /** Soon while a partition has no leader, a topic is missing, or nothing was answered about one. */
+  /** Soon while a partition has no leader, a topic is missing, or there was no answer about one. */
   get #dueAt(): number {
     const { maxAge } = this
     let wait = maxAge

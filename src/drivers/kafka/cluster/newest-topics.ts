@@ -3,9 +3,9 @@ import { type Uuid, ZERO_UUID } from '../../../protocol/wire/uuid.js'
 import type { KnownTopic } from './metadata.js'
 
 /** For how long, ms, and by how many answers a former id must be named before it counts again. */
-const patience = 3_000
-const leastAnswers = 3
-/** The maximum of remembered ids of one topic. The oldest is removed first. */
+const minDoubtTime = 3_000
+const minDoubts = 3
+/** The maximum number of remembered ids of one topic. The oldest is removed first. */
 const maxFormer = 100
 
 /** What was learnt about one topic. */
@@ -19,8 +19,8 @@ interface Newest {
 }
 
 /**
- * Tells answers that are out of date. Brokers learn of changes one after the other, so a broker that is behind answers what
- * was true before:
+ * Recognizes answers that are out of date. Brokers learn of changes one after the other, so a broker that is behind answers
+ * with an earlier state:
  *
  * - Partitions are never removed from a topic. An answer with fewer partitions of the same topic id is out of date about their
  *   number, and the others stay.
@@ -36,7 +36,7 @@ export class NewestTopics {
 
   constructor(readonly clock: Clock) {}
 
-  /** What is known with this answer; undefined if it is out of date. */
+  /** Returns the topic as it is known after this answer; undefined if the answer is out of date. */
   take(answer: KnownTopic): KnownTopic | undefined {
     // A topic that is missing for a moment is remembered.
     if (answer.id === ZERO_UUID || answer.partitions.length === 0) return answer
@@ -53,11 +53,11 @@ export class NewestTopics {
     return newest.topic
   }
 
-  /** A former id was answered. Whether the present id may be the older one. */
+  /** Called for an answer with a former id. Returns whether the present id may be the older one. */
   #isDoubtful(newest: Newest): boolean {
     const now = this.clock.monotonic()
     if (newest.doubts++ === 0) newest.doubtedSince = now
-    return newest.doubts >= leastAnswers && now - newest.doubtedSince >= patience
+    return newest.doubts >= minDoubts && now - newest.doubtedSince >= minDoubtTime
   }
 
   forget(name: string): void {

@@ -88,7 +88,7 @@ export class BrokerFetcher {
       const asked = ahead ?? this.#request()
       ahead = undefined
       if (asked === undefined) {
-        await this.#untilSomething()
+        await this.#untilFetchable()
         continue
       }
       try {
@@ -104,7 +104,7 @@ export class BrokerFetcher {
   }
 
   /** Waits until something may be fetched: a partition is resumed, or a hold ends. */
-  async #untilSomething(): Promise<void> {
+  async #untilFetchable(): Promise<void> {
     const { bell, host } = this.fetching
     const soonest = Math.min(...this.#fetchable().map(({ heldFor }) => heldFor))
     if (!host.delivering || !Number.isFinite(soonest)) await bell.rung()
@@ -224,9 +224,9 @@ export class BrokerFetcher {
     const { assignment } = sought
     const { host } = this.fetching
     for (const batch of batches) {
-      // The assignment or its position is another one than at the request, so the answer is stale. Also, the delivery of an
+      // The answer is stale if the assignment has ended or its position has moved since the request. Also, the delivery of an
       // earlier batch of this answer may have paused or closed the client.
-      if (assignment.ended || assignment.resting || !host.delivering || !isOfUse(sought)) return
+      if (assignment.ended || assignment.resting || !host.delivering || !isCurrent(sought)) return
       if (batch.lastOffset < assignment.next) continue
       // While leadership moves, two brokers may send the same records. Those already delivered are skipped.
       let from = 0
@@ -243,7 +243,7 @@ export class BrokerFetcher {
   #foundNothing({ sought, partition }: Fetched): void {
     const { assignment, offset } = sought
     const end = stableEnd(partition)
-    if (assignment.ended || !isOfUse(sought) || assignment.next !== offset) return
+    if (assignment.ended || !isCurrent(sought) || assignment.next !== offset) return
     if (end > offset) this.fetching.host.foundNothing?.(assignment, end)
     else this.fetching.host.foundEnd?.(assignment)
   }
@@ -342,12 +342,12 @@ function stableEnd({ lastStableOffset, highWatermark }: FetchedPartition): numbe
   return lastStableOffset < 0 ? highWatermark : lastStableOffset
 }
 
-/** Where to continue once these answers are delivered. Answers that cannot be delivered (see `isOfUse`) are left out. */
+/** Where to continue once these answers are delivered. Answers that cannot be delivered (see `isCurrent`) are left out. */
 function positionsAfter(fetched: readonly Fetched[]): ReadonlyMap<Assignment, Ahead> {
   const positions = new Map<Assignment, Ahead>()
   for (const { sought, batches } of fetched) {
     const last = batches.at(-1)
-    if (last === undefined || !isOfUse(sought)) continue
+    if (last === undefined || !isCurrent(sought)) continue
     const { assignment } = sought
     const offset = Math.max(last.lastOffset + 1, assignment.next)
     positions.set(assignment, {
@@ -359,7 +359,7 @@ function positionsAfter(fetched: readonly Fetched[]): ReadonlyMap<Assignment, Ah
 }
 
 /** True if the position has not jumped since the request, and everything before the requested offset is delivered. */
-function isOfUse({ assignment, offset, jumps }: FetchPosition): boolean {
+function isCurrent({ assignment, offset, jumps }: FetchPosition): boolean {
   return assignment.jumps === jumps && assignment.next >= offset
 }
 

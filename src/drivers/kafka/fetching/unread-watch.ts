@@ -10,7 +10,7 @@ const checkEvery = 1_000
 const maxMissedChecks = 10
 /** The same partition is reported at most this often, ms. */
 const reportEvery = 60_000
-/** The maximum of partitions named in one report. */
+/** The maximum number of partitions named in one report. */
 const maxNamed = 5
 
 /**

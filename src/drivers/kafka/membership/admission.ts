@@ -4,9 +4,9 @@ import { RepeatLimit } from '../repeat-limit.js'
 import { UnansweredError } from '../transport/failures.js'
 
 /** A group that refuses a member is reported after this time, ms: `errors` must have it within 5 s. */
-const patience = 2_000
+const reportRefusalAfter = 2_000
 /** How long a joining member may wait for an answer, beyond a rebalance, before that is reported, ms. */
-const silence = 15_000
+const maxSilence = 15_000
 const reportEvery = 60_000
 
 /** Reports a group that refuses a member, with the reason, and one that does not answer. */
@@ -26,7 +26,7 @@ export class Admission {
   /** The member sends a request to join. */
   asked(): void {
     if (this.#timer !== undefined) return
-    const wait = this.rebalanceTimeout + silence
+    const wait = this.rebalanceTimeout + maxSilence
     this.#timer = setTimeout(() => {
       this.#timer = undefined
       const message = `group '${this.group}' has given this member no assignment for ${wait} ms; it goes on waiting`
@@ -40,7 +40,7 @@ export class Admission {
     if (error instanceof UnansweredError) return
     const now = this.clock.monotonic()
     this.#refusedSince ??= now
-    if (now - this.#refusedSince < patience || !this.#limit.allows(error.message)) return
+    if (now - this.#refusedSince < reportRefusalAfter || !this.#limit.allows(error.message)) return
     const message = `group '${this.group}' does not let this member in: ${error.message}; it is tried again`
     this.report(new ConnectionError(message, { cause: error }))
   }

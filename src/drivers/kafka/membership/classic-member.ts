@@ -193,7 +193,7 @@ export class ClassicMember implements Member {
 
   // ── Joining ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** The latest join, as its answer. */
+  /** The answer to the latest JoinGroup request. */
   #asking: Promise<unknown> | undefined
 
   /** Joins. Resolves to the partitions assigned to this member. */
@@ -203,7 +203,7 @@ export class ClassicMember implements Member {
     this.#group.admission.asked()
     const { group, sessionTimeout, rebalanceTimeout, instanceId, rack } = this.settings
     const topics = this.#topics
-    // What changes from here on is not in the claim, so this member must join again.
+    // A change from here on is not in the claim, so it makes this member join again.
     this.#rebalance = false
     const claim = { topics, owned: this.owner.held(), generation: this.#generation }
     const sent = this.#group.contact.now()

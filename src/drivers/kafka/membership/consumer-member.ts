@@ -27,7 +27,7 @@ const maxPause = 2_000
 /** A new member has no partitions if this many heartbeats, an interval apart, brought no other assignment. */
 const minQuietAnswers = 2
 /**
- * An assignment is complete if it has not changed for so long, ms. Brokers compute the next one at the earliest
+ * An assignment is complete if it has not changed for this time, ms. Brokers compute the next one at the earliest
  * `group.consumer.assignment.interval.ms` after the last, by default 1 s (KIP-1263).
  */
 const settledAfter = 5_000
@@ -66,7 +66,7 @@ export class ConsumerMember implements Member {
   #target: Target | undefined
   #reconciling = false
   /** True: the next heartbeat reports everything. */
-  #news = true
+  #mustReportAll = true
   /** The time until the next heartbeat, ms: as the broker says, or less. */
   #interval: number
   readonly #group: Group
@@ -91,7 +91,7 @@ export class ConsumerMember implements Member {
     this.#stopWatching = cluster.onChange(() => {
       // A topic id may have become known, and topics may have become visible or invisible.
       this.#reconcileSoon()
-      if (this.#subscribed.length > 0 && !isSameList(this.#subscribed, this.#visible)) this.#tell()
+      if (this.#subscribed.length > 0 && !isSameList(this.#subscribed, this.#visible)) this.#reportAll()
     })
   }
 
@@ -105,7 +105,7 @@ export class ConsumerMember implements Member {
 
   subscribe(topics: readonly string[]): void {
     this.#topics = topics
-    this.#tell()
+    this.#reportAll()
   }
 
   /**
@@ -121,8 +121,8 @@ export class ConsumerMember implements Member {
   #subscribed: readonly string[] = []
 
   /** Sends a heartbeat at once, which reports everything. */
-  #tell(): void {
-    this.#news = true
+  #reportAll(): void {
+    this.#mustReportAll = true
     this.#bell.ring()
   }
 
@@ -145,13 +145,13 @@ export class ConsumerMember implements Member {
           return this.fallBack(error as Error)
         }
         // The broker may or may not have got the report, so everything is reported again.
-        this.#news = true
+        this.#mustReportAll = true
         const fatal = this.#failed(error as Error)
         if (fatal !== undefined) return this.#fail(fatal)
         this.#backoff.failed()
         wait = this.#backoff.delay
       }
-      if (!this.#left && !(this.#news && wait === 0)) await this.#bell.wait(wait)
+      if (!this.#left && !(this.#mustReportAll && wait === 0)) await this.#bell.wait(wait)
     }
   }
 
@@ -159,8 +159,8 @@ export class ConsumerMember implements Member {
   async #heartbeat(): Promise<number> {
     const { group, instanceId, rack, rebalanceTimeout, heartbeatInterval } = this.settings
     const epoch = this.#epoch
-    const everything = this.#news || epoch === joining
-    this.#news = false
+    const everything = this.#mustReportAll || epoch === joining
+    this.#mustReportAll = false
     const sent = this.#group.contact.now()
     this.#asked = true
     if (everything) this.#subscribed = this.#visible
@@ -179,7 +179,7 @@ export class ConsumerMember implements Member {
       },
       { lane: 'group', quiet: heartbeatQuiet(this.#interval) },
     )
-    // A commit may have learnt before that this member is out. Then the answer is about an earlier membership.
+    // A refused commit may have ended this membership meanwhile. Then the answer is about an earlier one.
     if (this.#left || this.#epoch !== epoch) return 0
     if (answer.errorCode !== 0) {
       const why = answer.errorMessage === null ? '' : ` (${answer.errorMessage})`
@@ -191,16 +191,16 @@ export class ConsumerMember implements Member {
     if (epoch === joining) this.#group.contact.begins(sent)
     else this.#group.contact.answered(sent)
     this.#answered.ring()
-    this.#heed(answer.assignment?.topicPartitions, everything)
+    this.#noteTarget(answer.assignment?.topicPartitions, everything)
     if (answer.assignment !== null || !this.#announced) this.#reconcileSoon()
-    return this.#news ? 0 : this.#interval
+    return this.#mustReportAll ? 0 : this.#interval
   }
 
   /**
    * @param target Undefined: the answer has none.
    * @param everything The heartbeat reported everything. It is sent at once, so its answer does not count as a quiet one.
    */
-  #heed(target: Target | undefined, everything: boolean): void {
+  #noteTarget(target: Target | undefined, everything: boolean): void {
     const isNew = target !== undefined && (this.#target === undefined || !isSame(target, this.#target))
     if (target !== undefined) this.#target = target
     this.#unacknowledged ||= isNew
@@ -240,8 +240,8 @@ export class ConsumerMember implements Member {
     if (error.name === 'UNRELEASED_INSTANCE_ID') {
       this.#report(
         new ConnectionError(
-          `the place of instanceId '${instanceId}' in group '${group}' is not free: another member has it, or had it and did ` +
-            'not leave, and then it is free once its session is over; it is asked for again',
+          `instanceId '${instanceId}' of group '${group}' is in use: by another member, or by one that stopped without leaving ` +
+            'and whose session is not over yet; joining is tried again',
           { cause: failure },
         ),
       )
@@ -333,7 +333,7 @@ export class ConsumerMember implements Member {
 
   #acknowledge(): void {
     this.#unacknowledged = false
-    this.#tell()
+    this.#reportAll()
   }
 
   #reconcileSoon(): void {
@@ -397,21 +397,21 @@ export class ConsumerMember implements Member {
     return owned === undefined || (this.cluster.topic(owned)?.id ?? ZERO_UUID) !== ZERO_UUID ? undefined : owned
   }
 
-  #looking: NodeJS.Timeout | undefined
+  #retryTimer: NodeJS.Timeout | undefined
 
   /** Refreshes the metadata: the coordinator may know a topic before the asked broker does, or assign one that was deleted. */
   #lookForTopics(): void {
-    if (this.#looking !== undefined || this.#left) return
+    if (this.#retryTimer !== undefined || this.#left) return
     this.cluster.refresh().catch(() => {})
-    this.#looking = setTimeout(() => {
-      this.#looking = undefined
+    this.#retryTimer = setTimeout(() => {
+      this.#retryTimer = undefined
       this.#reconcileSoon()
     }, refreshEvery)
   }
 
   async settleDoubt(): Promise<void> {
     while (this.doubtful && !this.#left) {
-      this.#tell()
+      this.#reportAll()
       await this.#answered.wait(firstPause)
     }
   }
@@ -449,7 +449,7 @@ export class ConsumerMember implements Member {
         // An answer about an earlier membership says nothing about the present one.
         if (code?.has('memberIsOut') && this.#has === had) {
           this.#lose(error as Error)
-          this.#tell()
+          this.#reportAll()
         }
         throw commitError(error, group)
       }
@@ -470,7 +470,7 @@ export class ConsumerMember implements Member {
     this.#left = true
     this.#group.admission.end()
     this.#stopWatching()
-    clearTimeout(this.#looking)
+    clearTimeout(this.#retryTimer)
     this.#bell.ring()
     this.#answered.ring()
   }

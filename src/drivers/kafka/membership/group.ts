@@ -53,12 +53,12 @@ export class Group {
    * Sends a request to leave, and sends it again if the connection was cut or the coordinator has moved. Otherwise the other
    * members would wait for this member's session to end. Never rejects.
    */
-  async leave(say: () => Promise<{ readonly errorCode: number }>): Promise<void> {
+  async leave(send: () => Promise<{ readonly errorCode: number }>): Promise<void> {
     const until = this.clock.monotonic() + leaveAgain
     const wait = new Backoff(firstPause, maxPause)
     for (;;) {
       try {
-        const error = kafkaError((await say()).errorCode)
+        const error = kafkaError((await send()).errorCode)
         if (!error.has('coordinatorMoved') && error.name !== 'COORDINATOR_LOAD_IN_PROGRESS') return
       } catch {
         // No answer: the coordinator is looked up again.

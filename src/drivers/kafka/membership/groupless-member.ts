@@ -21,7 +21,7 @@ export class GrouplessMember implements Member {
   }
 
   start(): void {
-    this.#stopWatching = this.cluster.onChange(() => this.#look())
+    this.#stopWatching = this.cluster.onChange(() => this.#onMetadata())
     // A failed refresh is retried by the cluster.
     this.cluster.refresh().catch(() => {})
   }
@@ -30,7 +30,7 @@ export class GrouplessMember implements Member {
   /** The first assignment is passed on even if it is empty. */
   #announced = false
 
-  #look(): void {
+  #onMetadata(): void {
     const seen: TopicPartition[] = []
     for (const topic of this.#topics) {
       const count = this.cluster.topic(topic)?.partitions.length ?? 0
@@ -57,7 +57,7 @@ export class GrouplessMember implements Member {
 
   subscribe(topics: readonly string[]): void {
     this.#topics = topics
-    this.#look()
+    this.#onMetadata()
   }
 
   async leave(): Promise<void> {

@@ -78,7 +78,7 @@ export interface MemberSettings {
   /**
    * After this time without an answer, others may own this member's partitions, ms. With the classic protocol it is sent to the
    * brokers. With the consumer protocol the brokers have their own value (`group.consumer.session.timeout.ms`), which they do
-   * not tell, so this one must not be longer.
+   * not report, so this one must not be longer.
    */
   readonly sessionTimeout: number
   /** The longest time between two heartbeats, ms. With the consumer protocol it is shorter if the brokers say so. */

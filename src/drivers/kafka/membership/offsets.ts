@@ -27,7 +27,7 @@ export class GroupOffsets {
   /**
    * The positions of all partitions of these topics, or of all topics of the group. Partitions without a position are left out.
    *
-   * Rejects with a `ProtocolFailure` if the coordinator does not answer the question: a stale epoch never counts as "no position".
+   * Rejects with a `ProtocolFailure` if the coordinator refuses the request: a stale epoch never counts as "no position".
    */
   async committed(
     topics: readonly KnownTopic[] | 'all',
@@ -94,7 +94,7 @@ export class GroupOffsets {
       version => {
         const now = points()
         if (now.length === 0) {
-          throw new CommitError('what was to be committed is not assigned any more', { retriable: true })
+          throw new CommitError('the partitions of the commit are not assigned any more', { retriable: true })
         }
         const { memberId, epoch, instanceId } = membership()
         const request = { groupId: group, generationIdOrMemberEpoch: epoch, memberId, topics: topicsOf(now) }

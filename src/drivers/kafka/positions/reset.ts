@@ -40,7 +40,7 @@ export async function resetPosition(
     trouble(new FetchError(message, { cause, topic, partition, offset: BigInt(from) }))
   try {
     const beginning = (await offsetsAt(cluster, [assignment], earliest)).get(assignment)!
-    const cut = diverged ?? (from > beginning.offset ? await partingOf(assignment, cluster) : undefined)
+    const cut = diverged ?? (from > beginning.offset ? await divergenceOf(assignment, cluster) : undefined)
     const to =
       cut !== undefined && cut.endOffset >= beginning.offset && cut.endOffset < from
         ? { offset: cut.endOffset, leaderEpoch: cut.epoch }
@@ -48,14 +48,14 @@ export async function resetPosition(
     if (assignment.ended || assignment.jumps !== jumps || assignment.next !== from) return
     assignment.jump(to.offset, to.leaderEpoch)
     const why =
-      cut === undefined ? 'is out of range' : 'is beyond what the log has in common with the one that was read'
+      cut === undefined ? 'is out of range' : 'is beyond the offset where the log diverges from the one that was read'
     report(`the position ${partitionName(assignment)}@${from} ${why}; reading goes on at ${to.offset}`)
     moved()
   } catch (error) {
     // The next fetch will be refused, and the position looked up again.
     if (!assignment.ended) {
       report(
-        `the position ${partitionName(assignment)}@${from} is out of range, and no other is known: ${(error as Error).message}`,
+        `the position ${partitionName(assignment)}@${from} is out of range, and a new one is not known: ${(error as Error).message}`,
         error,
       )
     }
@@ -63,7 +63,7 @@ export async function resetPosition(
 }
 
 /** Where the present log diverges from the one that was read; undefined if that is not known. */
-export async function partingOf(assignment: Assignment, cluster: Cluster): Promise<Diverged | undefined> {
+export async function divergenceOf(assignment: Assignment, cluster: Cluster): Promise<Diverged | undefined> {
   const { topic, partition, lastEpoch } = assignment
   if (lastEpoch < 0) return undefined
   const leader = cluster.leaderOf(topic, partition)

@@ -15,7 +15,7 @@ import { type LogIdentity, unsealIdentity } from './log-identity.js'
 const firstPause = 100
 const maxPause = 1_000
 /** How long partitions with known positions wait for the others, ms, so that normally all are announced together. */
-const patience = 1_000
+const waitForOthers = 1_000
 /** After this many failures in a row the failure is reported. */
 const reportedAfter = 3
 
@@ -62,18 +62,18 @@ export class TakingUp {
 
   async all(partitions: readonly TopicPartition[]): Promise<void> {
     const { host } = this
-    await Promise.race([this.#eachLeaders(partitions, 0), pause(patience, host.stale)])
+    await Promise.race([this.#lookUpByLeader(partitions, 0), pause(waitForOthers, host.stale)])
     await host.settleDoubt()
     if (host.stale.aborted) return
     this.#announced = true
     host.announce(this.#known)
   }
 
-  async #eachLeaders(partitions: readonly TopicPartition[], failures: number): Promise<void> {
-    await Promise.all(byLeader(this.host.cluster, partitions).map(({ led }) => this.#those(led, failures)))
+  async #lookUpByLeader(partitions: readonly TopicPartition[], failures: number): Promise<void> {
+    await Promise.all(byLeader(this.host.cluster, partitions).map(({ led }) => this.#lookUp(led, failures)))
   }
 
-  async #those(partitions: readonly TopicPartition[], failures: number): Promise<void> {
+  async #lookUp(partitions: readonly TopicPartition[], failures: number): Promise<void> {
     const { host } = this
     try {
       const found = await this.#assignments(partitions)
@@ -92,14 +92,14 @@ export class TakingUp {
         this.#report(partitions, error as Error)
       await Promise.race([host.cluster.refresh().catch(() => {}), pause(maxPause, host.stale)])
       await pause(Math.min(firstPause * 2 ** failures, maxPause), host.stale)
-      if (!host.stale.aborted) await this.#eachLeaders(partitions, failures + 1)
+      if (!host.stale.aborted) await this.#lookUpByLeader(partitions, failures + 1)
     }
   }
 
   #report(partitions: readonly TopicPartition[], cause: Error): void {
     const places = partitions.map(partitionName).join(', ')
     const { topic, partition } = partitions[0]!
-    const message = `where to read ${places} from is not known yet: ${cause.message}`
+    const message = `the start position of ${places} is not known yet: ${cause.message}`
     this.host.emit({ type: 'trouble', error: new FetchError(message, { cause, topic, partition }) })
   }
 
@@ -164,7 +164,7 @@ export class TakingUp {
     return true
   }
 
-  /** The positions that `startFrom` says. */
+  /** Finds the starting positions by `startFrom`. */
   async #begin(
     places: readonly TopicPartition[],
     beginnings: PartitionMap<ListedOffset>,
@@ -220,7 +220,7 @@ export class TakingUp {
   #reportMove(place: TopicPartition, from: CommittedPosition, to: StartPosition, topicId: Uuid): void {
     const why = isOfAnotherLog(from, topicId) ? 'the topic was deleted and made again' : 'it is out of range'
     const { topic, partition } = place
-    const message = `the committed position ${partitionName(place)}@${from.offset} is of no use, because ${why}; reading goes on at ${to.offset}`
+    const message = `the committed position ${partitionName(place)}@${from.offset} cannot be used, because ${why}; reading goes on at ${to.offset}`
     this.host.emit({
       type: 'trouble',
       error: new FetchError(message, { topic, partition, offset: BigInt(from.offset) }),

@@ -18,7 +18,7 @@ import { GoneTopics } from '../gone-topics.js'
 import { cannotReadTopic, cannotSeeTopic } from '../missing-right.js'
 import { byLeader } from '../positions/by-leader.js'
 import { earliest, latest, offsetsAt } from '../positions/list-offsets.js'
-import { partingOf } from '../positions/reset.js'
+import { divergenceOf } from '../positions/reset.js'
 import type { TopicPartition } from '../topic-partition.js'
 import { RefusedConnectionError, UnansweredError, UnsupportedRequestError } from '../transport/failures.js'
 import type { ReadLane } from '../transport/transport.js'
@@ -65,7 +65,7 @@ export class BoundedRead implements FetchingHost {
   #topicId: Uuid = ZERO_UUID
   #paused = false
   readonly #over = new AbortController()
-  readonly #held = new Subscription()
+  readonly #subscriptions = new Subscription()
   readonly #gone: GoneTopics
 
   constructor(
@@ -91,9 +91,9 @@ export class BoundedRead implements FetchingHost {
 
   start(): void {
     const { topic, paused } = this.request
-    this.#held.add(this.cluster.watch([topic]))
-    this.#held.add(this.cluster.onChange(() => this.#onMetadata()))
-    this.#held.add(paused?.subscribe(is => this.#pause(is)))
+    this.#subscriptions.add(this.cluster.watch([topic]))
+    this.#subscriptions.add(this.cluster.onChange(() => this.#onMetadata()))
+    this.#subscriptions.add(paused?.subscribe(isPaused => this.#pause(isPaused)))
     this.#begin().catch(cause => this.fail(unexpected(cause)))
   }
 
@@ -118,7 +118,7 @@ export class BoundedRead implements FetchingHost {
     this.#completeOnceDone()
   }
 
-  /** The topic once brokers know it, with so many partitions if they come in time; undefined if the read ended before. */
+  /** Resolves to the topic once brokers know it, with `count` partitions if these exist in time; undefined if the read ended before. */
   async #existing(count: number): Promise<KnownTopic | undefined> {
     const { topic } = this.request
     const until = this.clock.monotonic() + patience
@@ -147,23 +147,23 @@ export class BoundedRead implements FetchingHost {
   #takeUp(partitions: readonly number[], bounds: Pick<ReadRequest, 'from' | 'until'>): void {
     const { topic } = this.request
     this.#unknown += partitions.length
-    this.#eachLeaders(
+    this.#lookUpByLeader(
       partitions.map(partition => ({ topic, partition })),
       bounds,
       0,
     ).catch(cause => this.fail(unexpected(cause)))
   }
 
-  async #eachLeaders(
+  async #lookUpByLeader(
     places: readonly TopicPartition[],
     bounds: Pick<ReadRequest, 'from' | 'until'>,
     failures: number,
   ): Promise<void> {
-    await Promise.all(byLeader(this.cluster, places).map(({ led }) => this.#those(led, bounds, failures)))
+    await Promise.all(byLeader(this.cluster, places).map(({ led }) => this.#lookUp(led, bounds, failures)))
   }
 
   /** Partitions of one leader. While it is away, those of the others are read. */
-  async #those(
+  async #lookUp(
     places: readonly TopicPartition[],
     bounds: Pick<ReadRequest, 'from' | 'until'>,
     failures: number,
@@ -180,14 +180,14 @@ export class BoundedRead implements FetchingHost {
       if (error instanceof ProtocolFailure && error.error.has('notAuthorized')) return this.#forbid(error)
       if (error instanceof RefusedConnectionError) return this.fail(refusedConnection(error))
       if (failures + 1 === reportedAfter) {
-        const why = `is not known yet: ${(error as Error).message}`
+        const why = `not known yet: ${(error as Error).message}`
         const { topic, partition } = places[0]!
-        const message = `where ${places.map(partitionName).join(', ')} begins and ends ${why}`
+        const message = `the bounds of ${places.map(partitionName).join(', ')} are ${why}`
         this.#trouble(new FetchError(message, { cause: error, topic, partition }))
       }
       await Promise.race([this.cluster.refresh().catch(() => {}), pause(maxPause, this.#over.signal)])
       await pause(Math.min(firstPause * 2 ** failures, maxPause), this.#over.signal)
-      if (this.delivering) await this.#eachLeaders(places, bounds, failures + 1)
+      if (this.delivering) await this.#lookUpByLeader(places, bounds, failures + 1)
     }
   }
 
@@ -204,10 +204,10 @@ export class BoundedRead implements FetchingHost {
     if (this.delivering) this.#fetching.add(added)
   }
 
-  #pause(is: boolean): void {
-    this.#paused = is
-    for (const assignment of this.#ends.keys()) assignment.paused = is
-    if (!is) this.#fetching.wake()
+  #pause(isPaused: boolean): void {
+    this.#paused = isPaused
+    for (const assignment of this.#ends.keys()) assignment.paused = isPaused
+    if (!isPaused) this.#fetching.wake()
   }
 
   // ── Called by fetching ───────────────────────────────────────────────────────────────────────────────────────────
@@ -234,7 +234,7 @@ export class BoundedRead implements FetchingHost {
         this.#checkEnd(assignment)
         this.#fetching.wake()
       })
-      // Asked again after the hold.
+      // Requested again after the hold.
       .catch(() => {})
   }
 
@@ -244,7 +244,8 @@ export class BoundedRead implements FetchingHost {
     const bound = this.#ends.get(assignment)
     if (bound === undefined || bound === Number.POSITIVE_INFINITY) return
     assignment.hold(hold)
-    // A follower may be behind, and so may what a new leader knows of the others: this answer waits for that.
+    // The fetched broker may be a follower that is behind, or a new leader that does not know the high watermark yet. This
+    // request goes to the leader, which refuses it until it knows (KIP-207).
     offsetsAt(this.cluster, [assignment], latest)
       .then(ends => {
         const end = ends.get(assignment)!.offset
@@ -253,7 +254,7 @@ export class BoundedRead implements FetchingHost {
         assignment.hold(0)
         this.#fetching.wake()
       })
-      // Asked again after the hold.
+      // Requested again after the hold.
       .catch(() => {})
   }
 
@@ -302,7 +303,7 @@ export class BoundedRead implements FetchingHost {
     // It will be refused, and looked up, again after the hold.
     this.#reset(assignment, diverged).catch(error => {
       if (assignment.ended || !this.delivering) return
-      this.#outOfRange(assignment, assignment.next, `and no other is known: ${error.message}`, error)
+      this.#outOfRange(assignment, assignment.next, `and a new one is not known: ${error.message}`, error)
     })
   }
 
@@ -318,13 +319,13 @@ export class BoundedRead implements FetchingHost {
     ])
     const beginning = beginnings.get(assignment)!.offset
     const end = ends.get(assignment)!.offset
-    const parting = diverged ?? (from > beginning ? await partingOf(assignment, this.cluster) : undefined)
+    const divergence = diverged ?? (from > beginning ? await divergenceOf(assignment, this.cluster) : undefined)
     if (assignment.ended || assignment.jumps !== jumps || assignment.next !== from || !this.delivering) return
-    const cut = parting === undefined ? end : Math.max(parting.endOffset, beginning)
+    const cut = divergence === undefined ? end : Math.max(divergence.endOffset, beginning)
     const to = from < beginning ? beginning : Math.min(cut, end)
     const bound = this.#ends.get(assignment)!
     if (from > beginning && bound !== Number.POSITIVE_INFINITY) this.#ends.set(assignment, Math.min(bound, end))
-    assignment.jump(to, to === parting?.endOffset ? parting.epoch : -1)
+    assignment.jump(to, to === divergence?.endOffset ? divergence.epoch : -1)
     const why =
       from < beginning ? 'the records from there on were deleted by retention' : 'the log was cut off before it'
     this.#outOfRange(assignment, from, `${why}; reading goes on at ${to}`)
@@ -336,7 +337,7 @@ export class BoundedRead implements FetchingHost {
 
   #onMetadata(): void {
     const { topic, partitions, from, until } = this.request
-    this.#gone.look([topic])
+    this.#gone.onMetadata([topic])
     const known = this.cluster.topic(topic)
     if (!this.#begun || !this.delivering || known === undefined || known.partitions.length === 0) return
     if (known.id !== this.#topicId && known.id !== ZERO_UUID && this.#topicId !== ZERO_UUID) {
@@ -381,7 +382,7 @@ export class BoundedRead implements FetchingHost {
   end(): void {
     if (!this.delivering) return
     this.#over.abort()
-    this.#held.unsubscribe()
+    this.#subscriptions.unsubscribe()
     for (const assignment of this.#ends.keys()) assignment.ended = true
     this.#ends.clear()
     this.#fetching.end()

@@ -232,7 +232,7 @@ export class TransactionalProducer {
     const code = cause instanceof ProtocolFailure ? cause.error : undefined
     if (code !== undefined && isFencing(code)) {
       return new FencedProducerError(
-        `another producer has taken over the transactional id '${this.transactionalId}'; what was not committed is undone`,
+        `another producer has taken over the transactional id '${this.transactionalId}'; the transaction that was open is aborted`,
         { cause, retriable: false },
       )
     }

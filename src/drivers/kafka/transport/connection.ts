@@ -38,7 +38,7 @@ interface Pending {
   readonly sentAt: number
   /** How long the broker has throttled it, which does not count as silence, ms. */
   throttled: number
-  toldQuiet: boolean
+  reportedQuiet: boolean
   deadline: number
   timer: NodeJS.Timeout | undefined
 }
@@ -173,7 +173,7 @@ export class Connection {
     })
   }
 
-  /** As `exchange`, for a request whose caller encodes it and decodes the answer. Both have old headers. */
+  /** As `exchange`, for a request whose caller encodes it and decodes the answer. Neither has a flexible header. */
   exchangeBytes({ key, name, version, body }: EncodedRequest, timeout: number): Promise<Buffer> {
     return new Promise((resolve, reject) => {
       const write = (correlationId: number) =>
@@ -211,7 +211,7 @@ export class Connection {
       quiet,
       sentAt: now,
       throttled: 0,
-      toldQuiet: quiet >= timeout,
+      reportedQuiet: quiet >= timeout,
       deadline: now + timeout,
       timer: undefined,
       accept,
@@ -227,7 +227,7 @@ export class Connection {
     return this.#correlationId
   }
 
-  /** Holds new requests back, waits until none is pending, does `work`, and then lets the requests go. */
+  /** Holds new requests back until no request is pending and `work` is done. */
   async alone(work: () => Promise<void>): Promise<void> {
     const before = this.#gate
     let open!: () => void
@@ -353,11 +353,11 @@ export class Connection {
 
   /** How long until the broker's silence is to be reported, ms. Reported once per request. */
   #untilQuiet(pending: Pending, now: number): number {
-    if (pending.toldQuiet) return Number.POSITIVE_INFINITY
+    if (pending.reportedQuiet) return Number.POSITIVE_INFINITY
     // The time that a request waits behind others does not count as silence.
     const quietAt = Math.max(pending.sentAt + pending.throttled, this.#answeredAt) + pending.quiet
     if (now < quietAt) return quietAt - now
-    pending.toldQuiet = true
+    pending.reportedQuiet = true
     // After the sockets were read, which happens after the timers: this process may have been suspended.
     setImmediate(() => {
       if (![...this.#pending.values()].includes(pending)) return

@@ -48,7 +48,7 @@ export async function logIn(
   )
   const { address } = connection
   if (!connection.versions.has(saslAuthenticate)) {
-    throw new RefusedConnectionError('it is older than Kafka 1.0 and cannot be logged in to', address)
+    throw new RefusedConnectionError('it is older than Kafka 1.0, and this client cannot log in to it', address)
   }
   try {
     // Loaded only for a login, because it takes as long as half of this package.
@@ -103,7 +103,7 @@ class LoginCarrier {
       return await options.oauthBearerProvider()
     } catch (cause) {
       const why = `there is no token to log in with: ${cause instanceof Error ? cause.message : String(cause)}`
-      this.logger.warn({ err: cause }, 'there is no token to log in with; it is asked for again')
+      this.logger.warn({ err: cause }, 'there is no token to log in with; oauthBearerProvider is called again')
       this.failure = new UnansweredError(why, this.connection.address, { sent: false, cause })
       throw this.failure
     }

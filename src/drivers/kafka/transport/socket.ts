@@ -9,7 +9,7 @@ export type Ssl = boolean | tls.ConnectionOptions
 const tlsRefusal =
   /^(ERR_TLS_|ERR_SSL_|EPROTO$|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(GET|VERIFY|DECRYPT)|HOSTNAME_MISMATCH)/
 
-/** The maximum of bytes per read from a socket. */
+/** The maximum number of bytes per read from a socket. */
 const readBytes = 256 * 1024
 
 /** Shared by all plain sockets: its content is processed before the next read of any socket. */

@@ -36,7 +36,7 @@ export interface TopicWriterHost {
  * without delaying records. Only partitions whose leader is in doubt wait for a refresh.
  */
 export class TopicWriter {
-  /** The age of its host in which it was last used. */
+  /** The `#age` of `Writing` when it was last used. */
   age = 0
   readonly #waiting = new Fifo<Outgoing>()
   /** Records for partitions that are not known, and since when they wait. */
@@ -189,7 +189,7 @@ export class TopicWriter {
 
   #learned({ topicId, partitions: named }: TopicLeaders): void {
     const before = topicId === this.#topicId && topicId !== ZERO_UUID ? (this.#known ?? []) : []
-    // A broker that is behind names fewer than there are, by which keys would go to other partitions for a time.
+    // A broker that is behind reports fewer partitions than exist. By that number, keys would go to other partitions for a time.
     const partitions = [...named, ...before.slice(named.length)]
     this.#topicId = topicId
     this.#known = partitions

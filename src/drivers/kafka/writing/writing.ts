@@ -7,11 +7,11 @@ import { reasonOf } from './reason.js'
 import { TopicWriter } from './topic-writer.js'
 import type { WritingTime } from './writing-time.js'
 
-/** The maximum of bytes in one request, unless a single batch is larger. Brokers accept 100 MiB by default. */
+/** The maximum number of bytes in one request, unless a single batch is larger. Brokers accept 100 MiB by default. */
 const maxRequestBytes = 16 * 1024 * 1024
 
-/** The minimum of topics that are kept, used or not. */
-const manyTopics = 1_000
+/** This many topics are kept in any case, used or not. */
+const defaultMinTopics = 1_000
 
 /**
  * Writes records, idempotently. Partitions are independent. Batches that are ready in the same turn of the event loop and have
@@ -29,7 +29,8 @@ export class Writing {
   /** The producer id for partitions that begin. */
   #producerId: ProducerId | undefined
   #asking: Subscription | undefined
-  readonly #nameless = new Set<PartitionWriter>()
+  /** The writers that wait for a producer id. */
+  readonly #withoutId = new Set<PartitionWriter>()
   #failures = 0
   readonly #underWay = new Subscription()
   #ended = false
@@ -38,7 +39,7 @@ export class Writing {
     readonly leaders: Leaders,
     readonly time: WritingTime,
     /** At least this many topics are kept, and at most twice as many as are in use. */
-    readonly minTopics = manyTopics,
+    readonly minTopics = defaultMinTopics,
   ) {
     this.#maxTopics = minTopics
   }
@@ -50,7 +51,7 @@ export class Writing {
   /** Reports to all waiting records why there is no connection. */
   unreachable(why: string, cause: unknown): void {
     for (const topic of this.#topics.values()) topic.report(why, cause)
-    for (const writer of this.#nameless) writer.report(why, cause)
+    for (const writer of this.#withoutId) writer.report(why, cause)
   }
 
   end(why: string): void {
@@ -110,7 +111,7 @@ export class Writing {
     const byLeader = new Map<number, PartitionWriter[]>()
     for (const writer of due) {
       writer.due = false
-      if (this.#ended || !writer.ready() || !this.#isNamed(writer)) continue
+      if (this.#ended || !writer.ready() || !this.#hasId(writer)) continue
       const leader = this.#topic(writer.topic).leaderOf(writer)
       if (leader === undefined) continue
       const others = byLeader.get(leader)
@@ -175,13 +176,13 @@ export class Writing {
     if (this.#producerId?.id === producerId) this.#producerId = undefined
   }
 
-  #isNamed(writer: PartitionWriter): boolean {
+  #hasId(writer: PartitionWriter): boolean {
     if (!writer.needsProducerId) return true
     if (this.#producerId !== undefined) {
       writer.begin(this.#producerId)
       return true
     }
-    this.#nameless.add(writer)
+    this.#withoutId.add(writer)
     this.#askForId()
     return false
   }
@@ -196,7 +197,7 @@ export class Writing {
           this.#asking = undefined
           this.#failures = 0
           this.#producerId = id
-          for (const writer of this.#takeNameless()) this.wake(writer)
+          for (const writer of this.#takeWithoutId()) this.wake(writer)
         },
         error: error => this.#idFailed(error),
       }),
@@ -207,28 +208,28 @@ export class Writing {
     const { why, permanent } = reasonOf(error)
     if (permanent) {
       this.#asking = undefined
-      for (const writer of this.#takeNameless()) writer.refuse(why, error, false)
+      for (const writer of this.#takeWithoutId()) writer.refuse(why, error, false)
       return
     }
-    for (const writer of this.#nameless) writer.report(why, error)
+    for (const writer of this.#withoutId) writer.report(why, error)
     const asking = new Subscription()
     this.#asking = asking
     asking.add(
       this.time.scheduler.schedule(
         () => {
           this.#asking = undefined
-          // They ask again if their records are still wanted.
-          for (const writer of this.#takeNameless()) this.wake(writer)
+          // They wait for an id again if their records are still wanted.
+          for (const writer of this.#takeWithoutId()) this.wake(writer)
         },
         backoff(this.#failures++),
       ),
     )
   }
 
-  #takeNameless(): readonly PartitionWriter[] {
-    const nameless = [...this.#nameless]
-    this.#nameless.clear()
-    return nameless
+  #takeWithoutId(): readonly PartitionWriter[] {
+    const writers = [...this.#withoutId]
+    this.#withoutId.clear()
+    return writers
   }
 }
 
