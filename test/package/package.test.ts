@@ -59,10 +59,23 @@ describe('the packed package', { timeout: 60_000 }, () => {
   it('contains the build and the documentation, and nothing else', async () => {
     const built = /^dist\/(esm|cjs)\/.*\.(js|d\.ts|js\.map)$/
     const others = (await packed.files()).filter(
-      file => !built.test(file) && !/^docs\/([\w-]+\.md|pictures\/[\w-]+\.svg)$/.test(file),
+      file =>
+        !built.test(file) &&
+        !/^docs\/([\w-]+\.(md|webp)|pictures\/[\w-]+\.svg|grafana\/rxmika\.(json|png))$/.test(file),
     )
     expect(others).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'dist/cjs/package.json', 'package.json'])
     expect(await packed.files()).toContain('docs/reference.md')
+  })
+
+  it('contains every picture that its documentation shows, and the dashboard', async () => {
+    const files = await packed.files()
+    const shown = []
+    for (const file of files.filter(name => name.endsWith('.md'))) {
+      for (const [, target] of (await text(file)).matchAll(/!\[[^\]]*\]\(([^)]+)\)/g))
+        shown.push(join(dirname(file), target!))
+    }
+    expect(shown.length).toBeGreaterThan(2)
+    expect(files).toEqual(expect.arrayContaining([...shown, 'docs/grafana/rxmika.json']))
   })
 
   it('is loaded once in a program that both imports and requires it', async () => {
