@@ -7,7 +7,7 @@ import { KafkaAdmin } from '../drivers/kafka/admin.js'
 import { isRxMikaError } from '../errors.js'
 import { CommandFailure, exitCode, wrongUse } from './failure.js'
 
-/** How a command connects to Kafka. What is absent is read from the environment, by the keys of a client. */
+/** The flags by which a command connects to Kafka. An absent one is read from the environment key that a client reads for it. */
 export interface ConnectionFlags {
   readonly brokers?: string
   readonly ssl?: boolean
@@ -75,7 +75,7 @@ export async function connect(
     interrupted.removeEventListener('abort', stopConnecting)
   }
   const client = createClient(options)
-  // Ends its reads. What is written by `admin` is written to its end.
+  // Ends the client's reads. A write of `admin` that has begun is completed.
   interrupted.addEventListener('abort', () => {
     client.close().catch(() => {})
   })

@@ -14,7 +14,7 @@ export interface Surroundings {
   readonly interrupted: AbortSignal
 }
 
-/** What a command works with that asks Kafka. */
+/** What a command works with that sends requests to Kafka. */
 export interface Context extends Surroundings {
   readonly connection: Connection
 }

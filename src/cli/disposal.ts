@@ -21,11 +21,14 @@ import { grouped } from './grouped.js'
 import { type DeadLetterRecord, groupOf, type PendingDeadLetters } from './pending-dead-letters.js'
 import { originalHeaders, type Redriving, retryHeaders } from './redriven-copy.js'
 
-/** The most dead letters of one transaction. */
+/** The maximum number of dead letters in one transaction. */
 const maxDeadLetters = 1_000
-/** The most bytes of keys, values and headers in open transactions. A larger dead letter is in a transaction of its own. */
+/**
+ * The maximum of bytes of keys, values and headers that are held for transactions. A larger dead letter has a transaction of
+ * its own.
+ */
 const maxBytes = 4 * 1024 * 1024
-/** With a rate there are so many transactions a second. */
+/** The number of transactions per second, if there is a rate. */
 const transactionsPerSecond = 4
 
 /** How dead letters are completed. */
@@ -34,7 +37,7 @@ export interface Disposal {
   /** Where copies are written; undefined if there are none. */
   readonly to: 'retry' | 'original' | undefined
   readonly by: string
-  /** The most dead letters a second; undefined: no bound. */
+  /** The maximum number of dead letters per second; undefined: unlimited. */
   readonly rate: number | undefined
   readonly auditTopic: string | undefined
 }
@@ -53,13 +56,13 @@ function userName(): string {
   }
 }
 
-/** What became of the dead letters of a group. */
+/** The outcome for the dead letters of a group. */
 export interface Disposed {
   /** How many this command has completed. */
   readonly count: number
   /** How many were pending when it began. */
   readonly total: number
-  /** Another command has taken over the group: the rest is left to it. */
+  /** Set if another command has taken over the group: the rest is left to it. */
   readonly takenOver: FencedProducerError | undefined
 }
 
@@ -81,9 +84,9 @@ export class Disposing {
   ) {}
 
   /**
-   * Completes the pending dead letters. Resolves with what became of them, by group.
+   * Completes the pending dead letters. Resolves with the outcome by group.
    *
-   * Rejects with a `CommandFailure` if a transaction fails, or if the user interrupts it: the transactions before stay.
+   * Rejects with a `CommandFailure` if a transaction fails, or if the user interrupts it. Earlier transactions stay committed.
    *
    * @param progress Called with the number of dead letters after each transaction.
    */
@@ -112,7 +115,7 @@ export class Disposing {
         progress(count)
         if (count < pending) await this.#pace(count, began)
       }
-      // What reads next, a replay or another command, has to see the notes.
+      // The next reader, a replay or another command, must see the notes.
       await visible()
     } catch (error) {
       if (interrupted.aborted) await visible().catch(() => {})
@@ -228,9 +231,9 @@ class Writes {
 
   add(topic: string, partition: number, record: EncodableRecord): void {
     const name = partitionName({ topic, partition })
-    const of = this.#partitions.get(name)
-    if (of === undefined) this.#partitions.set(name, { topic, partition, records: [record] })
-    else of.records.push(record)
+    const known = this.#partitions.get(name)
+    if (known === undefined) this.#partitions.set(name, { topic, partition, records: [record] })
+    else known.records.push(record)
   }
 
   get all(): readonly PartitionRecords[] {
@@ -246,8 +249,7 @@ interface Chunk {
 }
 
 /**
- * The dead letters of one transaction after the other. At most `maxBytes` of them are kept, except that a larger dead letter
- * is kept, too.
+ * Groups dead letters into transactions. At most `maxBytes` of them are held, unless a single one is larger.
  */
 async function* chunks(
   deadLetters: AsyncIterable<DeadLetterRecord>,

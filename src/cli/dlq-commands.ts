@@ -30,7 +30,7 @@ async function pendingOf(
   return deadLetters
 }
 
-/** Calls `take` with each pending dead letter, beside a progress bar. */
+/** Calls `take` with each pending dead letter, and shows a progress bar. */
 async function eachOf(
   { connection, progress }: Context,
   deadLetters: PendingDeadLetters,
@@ -102,10 +102,10 @@ const encodings = {
   hex: (bytes: Buffer) => bytes.toString('hex'),
 }
 
-/** In a terminal, the most characters of a value. A record may have a megabyte. */
+/** The longest value that is shown in a terminal, in characters. A record may have a megabyte. */
 const maxShown = 2_000
 
-/** Bytes as people read them: what is no UTF-8 as `0x00ff`. */
+/** Bytes as text that people can read: `0x00ff` if they are not UTF-8. */
 function shownBytes(bytes: Buffer | null, as: keyof typeof encodings, limit = Number.POSITIVE_INFINITY): string {
   if (bytes === null) return 'null'
   const encoded = as === 'hex' || isUtf8(bytes) ? encodings[as](bytes) : `0x${bytes.toString('hex')}`
@@ -114,7 +114,7 @@ function shownBytes(bytes: Buffer | null, as: keyof typeof encodings, limit = Nu
   return `${text.slice(0, limit)}… (${bytes.length} bytes; --json and a pipe have all of them)`
 }
 
-/** Shows each pending dead letter: its place, what its headers say, key, value and headers. */
+/** Shows each pending dead letter: its place, what its headers say, key and value; as JSON, all headers too. */
 export async function show(context: Context, flags: ShowFlags): Promise<void> {
   const { output, json, connection } = context
   const { names } = connection
@@ -237,7 +237,7 @@ async function dispose(context: Context, flags: DisposalFlags, disposal: Disposa
   }
   if (groups.size === 0 && !json) output.note(nothingPending)
   if (groups.size === 0 || flags.dryRun === true) return
-  if (flags.yes !== true) await confirmed('Go on?', context)
+  if (flags.yes !== true) await confirmed('Continue?', context)
   const total = [...groups.values()].reduce((sum, count) => sum + count, 0)
   progress.begin(done === 'redriven' ? 'redriving' : 'discarding', total)
   let disposed: ReadonlyMap<string, Disposed>
@@ -285,7 +285,7 @@ function placeOf(
   return `${partitionName({ topic: needDlqTopic(connection), partition })}@${offset}`
 }
 
-/** The lines after the first one stand below its text. */
+/** Indents the lines after the first one, so that they align with its text. */
 function indented(text: string, columns: number): string {
   return text.replaceAll('\n', `\n${' '.repeat(columns)}`)
 }

@@ -10,7 +10,7 @@ const maxSilence = 10_000
 const maxMessageLength = 16 * 1024 * 1024
 const messagesVersion: Identity['version'] = 1
 
-/** Nothing answers at the address, the connection broke, or there is no room for one more viewer: later there may be. */
+/** Nothing answers at the address, the connection broke, or there is no room for one more viewer. A retry may succeed. */
 export class UnreachableError extends CommandFailure {
   constructor(message: string, options?: { readonly cause?: unknown }) {
     super(message, exitCode.failed, options)
@@ -35,7 +35,7 @@ export class Inspected {
   }
 
   /**
-   * What holds positions back now: the first record of each partition, or with `all` every record that is held, at most 1,000.
+   * The records that hold positions back now: the first of each partition, or with `all` every record that is held, at most 1,000.
    *
    * Rejects with a `CommandFailure` if nothing listens there, or if the answer is not an inspector's.
    */
@@ -46,11 +46,11 @@ export class Inspected {
       answer = JSON.parse(await textOf(response))
     } catch (error) {
       interrupted.throwIfAborted()
-      throw this.#stranger(`its answer cannot be read: ${(error as Error).message}`)
+      throw this.#notInspector(`its answer cannot be read: ${(error as Error).message}`)
     } finally {
       response.destroy()
     }
-    if (!Array.isArray(answer?.stalls)) throw this.#stranger('its answer names no stalls')
+    if (!Array.isArray(answer?.stalls)) throw this.#notInspector('its answer names no stalls')
     this.#checkVersion(answer.identity)
     return answer as StallsAnswer
   }
@@ -71,7 +71,7 @@ export class Inspected {
       for await (const chunk of response) {
         const parts = (unread + chunk).split('\n\n')
         unread = parts.pop()!
-        if (unread.length > maxMessageLength) throw this.#stranger('its messages are too long')
+        if (unread.length > maxMessageLength) throw this.#notInspector('its messages are too long')
         for (const part of parts) {
           if (!part.startsWith('data: ')) continue
           const message = this.#messageOf(part.slice('data: '.length), snapshot === undefined)
@@ -87,7 +87,7 @@ export class Inspected {
     } finally {
       response.destroy()
     }
-    if (snapshot === undefined) throw this.#stranger('it sent no snapshot')
+    if (snapshot === undefined) throw this.#notInspector('it sent no snapshot')
   }
 
   #messageOf(text: string, isFirst: boolean): Message {
@@ -95,16 +95,18 @@ export class Inspected {
     try {
       message = JSON.parse(text)
     } catch (error) {
-      throw this.#stranger(`a message cannot be read: ${(error as Error).message}`)
+      throw this.#notInspector(`a message cannot be read: ${(error as Error).message}`)
     }
-    if (message?.type !== (isFirst ? 'snapshot' : 'frame')) throw this.#stranger('it sent an unknown message')
+    if (message?.type !== (isFirst ? 'snapshot' : 'frame')) throw this.#notInspector('it sent an unknown message')
     if (message.type === 'snapshot') this.#checkVersion(message.identity)
     return message
   }
 
   #checkVersion(identity: { readonly version?: unknown } | undefined): void {
     if (identity?.version === messagesVersion) return
-    throw this.#stranger(`its messages have version ${identity?.version}, and this command reads ${messagesVersion}`)
+    throw this.#notInspector(
+      `its messages have version ${identity?.version}, and this command reads ${messagesVersion}`,
+    )
   }
 
   async #get(path: string, type: string, interrupted: AbortSignal): Promise<IncomingMessage> {
@@ -114,7 +116,7 @@ export class Inspected {
     const refusal = await refusalOf(response)
     response.destroy()
     if (refusal === undefined)
-      throw this.#stranger(
+      throw this.#notInspector(
         `it answers ${path} by status ${statusCode} and ${headers['content-type'] ?? 'no content type'}`,
       )
     const advice =
@@ -149,11 +151,11 @@ export class Inspected {
       const question = `is the process running, and does it call inspect(client, { port: ${this.#url.port || 80} })?`
       return new UnreachableError(`nothing listens at ${this.url}: ${question}`, { cause })
     }
-    if (code?.startsWith('HPE_') === true) return this.#stranger(`it does not speak HTTP (${message})`)
+    if (code?.startsWith('HPE_') === true) return this.#notInspector(`it does not speak HTTP (${message})`)
     return new UnreachableError(`${this.url} cannot be reached: ${message || code}`, { cause })
   }
 
-  #stranger(why: string): CommandFailure {
+  #notInspector(why: string): CommandFailure {
     return new CommandFailure(`${this.url} is not an inspector of rxmika: ${why}`, exitCode.failed)
   }
 }
@@ -170,7 +172,7 @@ function urlOf(address: string): URL {
   return new URL('/', url)
 }
 
-/** Inspectors say why they refuse, as JSON. Undefined: the answer is somebody else's. */
+/** Why an inspector refuses the request, as it says in JSON. Undefined: the answer is not from an inspector. */
 async function refusalOf(response: IncomingMessage): Promise<string | undefined> {
   const isRefusal = [403, 405, 500, 503].includes(response.statusCode ?? 0)
   if (!isRefusal || response.headers['content-type']?.startsWith('application/json') !== true) return undefined

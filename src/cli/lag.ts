@@ -20,11 +20,11 @@ interface Row {
   readonly committed: number
   /** Null if no broker leads the partition at present. */
   readonly end: number | null
-  /** As Kafka's own tools have it: `end` minus `committed`; of a share group, without what is completed behind. */
+  /** As Kafka's own tools compute it: `end` minus `committed`; of a share group, without records completed behind the position. */
   readonly lag: number | null
   /**
-   * Records that are completed behind the committed position: what the group has written into the commit's metadata; of a
-   * share group, what the broker knows.
+   * Records that are completed behind the committed position, as the group has written into the commit's metadata; of a
+   * share group, as the broker counts them.
    */
   readonly finishedBehind: number
 }
@@ -49,7 +49,7 @@ export async function lag(context: Context, name: string, { watch }: LagFlags): 
   }
 }
 
-/** Brokers may be away for a while: undefined, and a message. */
+/** Returns undefined, after a message, if the rows cannot be read now: brokers may be away for a while. */
 async function againOf(context: Context, name: string): Promise<readonly Row[] | undefined> {
   try {
     return await rowsOf(context, name)

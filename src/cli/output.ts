@@ -11,7 +11,7 @@ export interface Output {
   readonly isTerminal: boolean
   /**
    * Resolves once the reader of `stdout` has caught up, or has closed it. A command that writes as much as it reads waits for
-   * it: what is not read stays in memory. Rejects with a `CommandFailure` if `stdout` cannot be written to.
+   * it, because unread output stays in memory. Rejects with a `CommandFailure` if `stdout` cannot be written to.
    */
   caughtUp(): Promise<void>
   /** Writes one JSON document as one line. */
@@ -19,8 +19,8 @@ export interface Output {
   /** Writes rows below their column names. A column without a value in any row is left out. */
   table(columns: readonly string[], rows: readonly (readonly string[])[]): void
   /**
-   * Begins what replaces the last page: clears the terminal, if the page fits into it. In a pipe, and for a page that is
-   * longer, an empty line divides the two.
+   * Begins a page that replaces the last one: clears the terminal, if the page fits into it. In a pipe, or if the page is
+   * longer, an empty line separates the two.
    */
   newPage(lines: number): void
   /** Writes lines of text. */
@@ -67,7 +67,7 @@ export function terminal({ stdout, stderr }: Terminal): Output {
     isRead = false
     if (error.code !== 'EPIPE') failure = error
   })
-  // There is nobody to tell.
+  // There is no other place to report it to.
   stderr.on('error', () => {})
   return {
     get isRead() {
@@ -100,7 +100,7 @@ export function terminal({ stdout, stderr }: Terminal): Output {
   }
 }
 
-/** Resolves, too, if the stream is closed or fails. */
+/** Also resolves if the stream is closed or fails. */
 async function drained(stream: NodeJS.WritableStream): Promise<void> {
   const over = new AbortController()
   const events = ['drain', 'close'].map(name => once(stream, name, { signal: over.signal }))

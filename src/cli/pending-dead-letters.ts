@@ -22,12 +22,12 @@ export function groupOf({ deadLetter: { group = noGroup } }: DeadLetterRecord): 
 }
 
 /**
- * The pending dead letters of the DLQ topic that a selection takes: neither this command line has completed them, as its
- * notes in the ledger say, nor a replay of their group, as its committed positions say.
+ * The pending dead letters of the DLQ topic that match a selection. A dead letter is pending if it was completed neither by
+ * this command line (its notes in the ledger say so) nor by a replay of its group (the group's committed positions say so).
  *
- * A note stands behind the dead letters that it names, so whether a dead letter is pending is known only when its partition
- * was read to the end. So `learn` reads the topic once and keeps the places of dead letters, and `pending` reads the dead
- * letters at these places.
+ * A note follows the dead letters that it names, so whether a dead letter is pending is known only once its partition was
+ * read to the end. So `learn` reads the topic once and keeps the places of dead letters, and `pending` reads the dead letters
+ * at these places.
  */
 export class PendingDeadLetters {
   readonly #places = new DeadLetterPlaces()
@@ -54,12 +54,12 @@ export class PendingDeadLetters {
   }
 
   /**
-   * Reads the topic: which dead letters there are, and which of them are completed. Dead letters that are written later are
-   * not pending for this object.
+   * Reads the topic, to find its dead letters and which of them are completed. Dead letters that are written later are not
+   * pending for this object.
    *
    * Rejects with a `ConfigurationError` if the DLQ topic does not exist.
    *
-   * @param seen Called with each dead letter that the selection takes. Those that notes further on name are completed.
+   * @param seen Called with each dead letter that matches the selection. A later note may say that it is completed.
    */
   async learn(
     progress: (records: number) => void,
@@ -80,7 +80,7 @@ export class PendingDeadLetters {
     this.#places.keepFirst(this.selection.limit)
   }
 
-  /** Reads the notes and the positions of replays that were written since: what they name is not pending any more. */
+  /** Reads the notes and replay positions that were written since. The dead letters that they complete are not pending any more. */
   async learnMore(): Promise<void> {
     const partitions = [...this.#places.bounds.keys()]
     const from = new Map(partitions.map(partition => [partition, this.#next.get(partition)!]))

@@ -34,7 +34,7 @@ export async function run(args: readonly string[], process: CommandProcess): Pro
     await output.caughtUp()
     return exitCode.done
   } catch (error) {
-    // Commander has said what is wrong.
+    // Commander has already printed the message.
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.done : exitCode.wrongUse
     output.note(`rxmika: ${error instanceof Error ? error.message : String(error)}`)
     if (error instanceof CommandFailure) return error.exitCode
@@ -67,7 +67,7 @@ function program(process: CommandProcess, output: Output, interrupted: AbortSign
       try {
         await work({ ...surroundings(flags.json), connection }, flags, argument ?? '')
       } catch (error) {
-        // What fails after an interruption fails because of it.
+        // A failure after an interruption is a consequence of it.
         if (interrupted.aborted && !(error instanceof CommandFailure)) throw interrupted.reason
         throw error
       } finally {

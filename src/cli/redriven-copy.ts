@@ -43,7 +43,7 @@ export function retryHeaders({ record, deadLetter }: DeadLetterRecord, { at, by 
   })
 }
 
-/** Of Spring Kafka, its attempts at a retry topic too, and of brokers. */
+/** The headers that describe a failure: those of Spring Kafka, of its retry topics too, and those of brokers. */
 const failureHeaders = /^(kafka_dlt-|kafka_original-|kafka_exception-|retry_topic-|__dlq\.errors\.)/
 
 /** The headers of a copy for the original topic: those of the record, without the headers that describe failures. */

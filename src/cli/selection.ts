@@ -18,7 +18,7 @@ export interface SelectionFlags {
 export class Selection {
   /** The full name, with the suffix. */
   readonly group: string | undefined
-  /** The most dead letters; `Infinity` without `--limit`. */
+  /** The maximum number of dead letters; `Infinity` without `--limit`. */
   readonly limit: number
   readonly #topic: string | undefined
   readonly #error: string | undefined

@@ -29,7 +29,7 @@ export async function watch(
 ): Promise<void> {
   const { output, json, interrupted } = surroundings
   const inspected = new Inspected(address)
-  const telling = json ? documents(output) : lines(output)
+  const display = json ? documents(output) : lines(output)
   const held = new HeldBack(duration('--held-for', heldFor))
   let last: Watched | undefined
   let isLost = false
@@ -41,19 +41,19 @@ export async function watch(
         const standing = message.type === 'snapshot' ? message : message.standing
         if (message.type === 'snapshot') {
           if (last?.since !== message.since || last.pid !== message.identity.pid) held.clear()
-          else telling.unseen(happenedSince(last, message), message.at)
+          else display.unseen(happenedSince(last, message), message.at)
           last = { since: message.since, pid: message.identity.pid, standing: message }
-          telling.client(message)
+          display.client(message)
         } else {
-          for (const happening of message.happenings) telling.happening(happening)
-          if (message.more > 0 || message.missed > 0) telling.missed(message)
+          for (const happening of message.happenings) display.happening(happening)
+          if (message.more > 0 || message.missed > 0) display.missed(message)
         }
         if (standing !== null) {
           last = { ...last!, standing }
           const { begun, ended } = held.changes(standing.stalls, message.at)
           // A closed client holds nothing, and has released nothing.
-          if (standing.state !== 'closed') for (const stall of ended) telling.released(stall, message.at)
-          for (const stall of begun) telling.held(stall, message.at)
+          if (standing.state !== 'closed') for (const stall of ended) display.released(stall, message.at)
+          for (const stall of begun) display.held(stall, message.at)
         }
         await output.caughtUp()
         if (!output.isRead) return
@@ -69,9 +69,9 @@ export async function watch(
       why = error
     }
     if (interrupted.aborted) return
-    // What was never reached may be a mistake in the address.
+    // An address that was never reached may be a mistake.
     if (!reconnect || last === undefined) throw why
-    if (!isLost) telling.lost(why.message, systemClock.wall())
+    if (!isLost) display.lost(why.message, systemClock.wall())
     isLost = true
     await output.caughtUp()
     await pause(againEvery, undefined, { signal: interrupted }).catch(() => {})
@@ -124,7 +124,7 @@ type Snapshot = Extract<Message, { readonly type: 'snapshot' }>
 type Frame = Extract<Message, { readonly type: 'frame' }>
 
 /** How the command shows what it sees. */
-interface Telling {
+interface Display {
   client(snapshot: Snapshot): void
   happening(happening: Happening): void
   held(stall: StallState, at: number): void
@@ -135,7 +135,7 @@ interface Telling {
   lost(why: string, at: number): void
 }
 
-function documents(output: Output): Telling {
+function documents(output: Output): Display {
   return {
     client: ({ at, identity: { clientId, group, pid }, state, health: { live, ready, reasons } }) =>
       output.json({ type: 'client', at, clientId, group, pid, state, live, ready, reasons }),
@@ -153,7 +153,7 @@ function documents(output: Output): Telling {
 /** The longest type that is common, so that places stand below each other. */
 const typeWidth = 'dead-lettered'.length
 
-function lines(output: Output): Telling {
+function lines(output: Output): Display {
   const line = (at: number, type: string, ...parts: readonly string[]) =>
     output.fields(`${clockTime(at)}  ${type.padEnd(typeWidth)}`, ...parts.filter(part => part !== ''))
   return {

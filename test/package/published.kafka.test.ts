@@ -100,7 +100,7 @@ describeKafka('the packed package on Kafka', () => {
     it('in a terminal asks, and treats every answer but yes as no, as well as Ctrl-C and Ctrl-D', async () => {
       const asked = ['n\r', '\u0003', '\u0004'].map(async answer => {
         const terminal = inTerminal('dlq', 'redrive')
-        await terminal.shows(/Go on\? \[y\/N\] /)
+        await terminal.shows(/Continue\? \[y\/N\] /)
         terminal.type(answer)
         expect(await terminal.ended).toBe(3)
         expect(shownBy(terminal)).toContain('rxmika: nothing was done\n')
@@ -110,7 +110,7 @@ describeKafka('the packed package on Kafka', () => {
 
     it('in a terminal shows its progress, clears it, and prints the result', async () => {
       const terminal = inTerminal('dlq', 'redrive', '--rate', '4')
-      await terminal.shows(/Go on\? \[y\/N\] /)
+      await terminal.shows(/Continue\? \[y\/N\] /)
       terminal.type('y\r')
       expect(await terminal.ended).toBe(0)
       const shown = shownBy(terminal)

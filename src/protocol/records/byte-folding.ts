@@ -32,7 +32,7 @@ interface WebAssemblyModules {
 }
 
 export interface ByteFolding {
-  /** The maximum of bytes per call. */
+  /** The maximum number of bytes per call. */
   readonly largest: number
   /**
    * Returns bytes with the same checksum as those from `start` up to `end`, computed from the state 0 instead of `state`. Valid

@@ -1,6 +1,6 @@
 import { CorruptBatchError } from './errors.js'
 
-/** The maximum of bytes that one batch may expand to, because a small batch can claim any size. Real ones are far smaller. */
+/** The maximum size of a decompressed batch in bytes, because a small batch can claim any size. Real ones are far smaller. */
 export const LARGEST_BATCH = 256 * 1024 * 1024
 
 export function tooLarge(codec: string): CorruptBatchError {

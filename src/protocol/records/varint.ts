@@ -12,7 +12,7 @@ export function readVarint(bytes: Uint8Array, at: number, end: number): number {
       next = at + 1
       return (byte >>> 1) ^ -(byte & 1)
     }
-    // Two say -8,192 to 8,191: the lengths of most other records and values.
+    // Two bytes hold -8,192 to 8,191: the lengths of most other records and values.
     if (at + 1 < end) {
       const second = bytes[at + 1]!
       if (second < 128) {
