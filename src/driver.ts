@@ -179,7 +179,7 @@ export type ReadEvent =
       readonly from: number
       readonly to: number
     }
-  /** A failure that heals by itself, or a position that moved because the log was truncated. */
+  /** A failure that heals by itself, or a position that moved because records were deleted or the log was truncated. */
   | { readonly type: 'trouble'; readonly error: RxMikaError }
 
 /** Whether brokers can be reached. */

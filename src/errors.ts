@@ -75,8 +75,8 @@ export class TopicAlreadySubscribedError extends RxMikaError {
 }
 
 /**
- * The pipeline dropped the record without `ack()` or `fail()`. Emitted with `leaks: 'fail'` and `leaks: 'redeliver'`.
- * Topic, partition and offset are the place where it was read.
+ * The pipeline dropped the record without `ack()` or `fail()`. It is the reason of the record's failure with `leaks: 'fail'`,
+ * and with `leaks: 'redeliver'` once the record has leaked too often. Topic, partition and offset are the place where it was read.
  */
 export class LeakedRecordError extends RxMikaError {
   constructor(

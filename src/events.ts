@@ -19,7 +19,7 @@ export interface RecordPlace extends Place {
   readonly origin?: Place
 }
 
-/** The states of a client, in their order. `draining`: a graceful close is waiting for records in flight. */
+/** The states of a client, in their order. `draining`: it is closing; a graceful close waits for records in flight. */
 export type ClientState = 'idle' | 'starting' | 'running' | 'draining' | 'closed'
 
 /**

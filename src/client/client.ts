@@ -373,7 +373,7 @@ export interface Client extends RoutingClient, AsyncDisposable {
    * reading continues where `startFrom` says. A `moved` event says from where to where.
    *
    * Rejects with `CommitError` if a partition is revoked, or moved again, before its position is committed, and with
-   * `ClientClosedError` if the client closes. A rejection is also reported on `errors`, so it needs no handler.
+   * `ClientClosedError` if the client closes. A rejection needs no handler: all but the latter are reported on `errors` too.
    *
    * @throws ConfigurationError while the client is not running, or if `to` is invalid; TopicNotRegisteredError
    */
@@ -396,7 +396,7 @@ export interface Client extends RoutingClient, AsyncDisposable {
    * Replays dead letters: while subscribed, this group's records on the DLQ topic are delivered to the streams of their
    * original topics. It covers the DLQ partitions assigned to this member, so run it on every instance. One replay at a
    * time: a second one errors with an `RxMikaError` of the code `RXMIKA_REPLAY_RUNNING`. If the client closes meanwhile, it
-   * errors with `ClientClosedError`.
+   * errors with `ClientClosedError`, or with the error that closes the client.
    *
    * @throws DlqNotConfiguredError, ConfigurationError
    */

@@ -25,7 +25,7 @@ interface Tracked {
 
 /**
  * Turns completions into commits. Each assignment has a `completionBarrier`; all are flushed together, at most once per
- * interval, into one `commitOffsets`. So even a busy client sends a few commits per second, and not one per batch.
+ * interval, into one `commitOffsets`. So even a busy client sends at most ten commits per second by default, and not one per batch.
  */
 export class Commits {
   readonly #points = new Subject<readonly CommitPoint[]>()
