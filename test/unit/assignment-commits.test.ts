@@ -4,7 +4,7 @@ import type { DeliveredRecord } from '../../src/record.js'
 import type { RecordBatch } from '../../src/record-batch.js'
 import { batchOf, setUp } from './lone-assignment.js'
 
-/** What a subscriber does with a record while it is given it. */
+/** What a subscriber does during the delivery of a record. */
 type Work = 'ack' | 'keep' | 'ack the oldest and keep' | 'flush, then ack' | 'flush, then keep' | 'redeliver'
 
 type Step =
@@ -39,7 +39,7 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.constant({ type: 'resubscribe' as const }) },
 ) satisfies fc.Arbitrary<Step>
 
-/** Records with gaps between them, and offsets after the last that hold none. */
+/** Records with gaps between their offsets, and offsets without records after the last one. */
 function batchWith(gaps: readonly number[], after: number, first: number): RecordBatch {
   let next = first
   const offsets = gaps.map(gap => {
@@ -63,7 +63,7 @@ describe('the positions that an assignment commits', () => {
         fc.array(work, { minLength: 1, maxLength: 30 }),
         (steps, works) => {
           const { clock, assignment, commits, stream } = setUp({ group: true })
-          /** By offset, in the order of the log: whether the record is completed. */
+          /** In the order of the log: the offset of each record, and whether the record is completed. */
           const log = new Map<number, boolean>()
           let open: DeliveredRecord[] = []
           let given = 0
@@ -81,10 +81,10 @@ describe('the positions that an assignment commits', () => {
             const offsets = [...log.keys()]
             const first = offsets.findIndex(offset => log.get(offset) === false)
             const position = Number(assignment.requested)
-            // Above all that is completed before the first that is not, and not above that one.
+            // The position is after every record of the completed prefix, and not after the first uncompleted one.
             const least = first === -1 ? readTo : first === 0 ? 0 : offsets[first - 1]! + 1
             const most = first === -1 ? next : offsets[first]!
-            // An assertion within a delivery would be the subscriber's own error.
+            // Checked here, because an assertion that fails during a delivery would be an error of the subscriber.
             if (position < least || position > most) wrong.push(`${position} is not in ${least}…${most}`)
           }
           const subscribe = () =>

@@ -15,7 +15,7 @@ describe('an assignment', () => {
       let subscription = subscribe()
       assignment.accept(batchOf(2), 0)
       const [record, other] = seen as [DeliveredRecord, DeliveredRecord]
-      // As the leak watch does it; the record is collected after it was held.
+      // A stand-in for the record, as the leak watch makes it when the pipeline has dropped a held record.
       let collected = false
       const standIn = new DeliveredRecord(assignment, record.batch, record.index, record.slot, undefined, 0)
       standIn.phase = record.phase

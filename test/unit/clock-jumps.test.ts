@@ -31,7 +31,7 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** The wall clock is set; timers and the monotonic clock go on. */
+/** Sets the wall clock. Timers and the monotonic clock continue. */
 function setWallClock(by: number): void {
   vi.setSystemTime(Date.now() + by)
 }
@@ -115,7 +115,7 @@ describe('when the wall clock is set', () => {
     expect(floods).toEqual([])
     expect(broker.records('dead')).toHaveLength(3)
 
-    // A flood is one whatever the clock says.
+    // The breaker counts failures by elapsed time, whatever the wall clock shows.
     for (const value of ['4', '5', '6']) {
       broker.publish('orders', { value })
       await pass(10)
@@ -145,7 +145,7 @@ describe('when the wall clock is set', () => {
     expect(refused.length).toBeGreaterThan(4)
     for (const [at, time] of refused.slice(1).entries()) {
       expect(time - refused[at]!).toBeGreaterThanOrEqual(1_000)
-      // The publisher tries again after 5 s at most, and says so then.
+      // The publisher tries again after at most 5 s, and reports each attempt.
       expect(time - refused[at]!).toBeLessThan(6_000)
     }
     client.close()
@@ -189,7 +189,7 @@ describe('when the wall clock is set', () => {
           await pass(after)
           setWallClock(by)
         }
-        // The strict gate lets a record through per commit: 16 of them take 8 s.
+        // The strict gate delivers one record per commit, so 16 records take 8 s.
         await pass(15_000)
         expect(broker.lag('billing', 'orders')).toBe(0)
         expect(broker.lag('billing', 'retry')).toBe(0)
@@ -197,7 +197,7 @@ describe('when the wall clock is set', () => {
         for (const first of handled.filter(({ value }) => value.startsWith('fails'))) {
           const again = handled.findLast(({ value }) => value === first.value)!
           if (again === first) continue
-          // Less than 20 ms forward is no step, for NTP slews the clock by as much.
+          // A difference of less than 20 ms forward does not count as a step, because NTP adjusts the clock by as much.
           expect(again.at - first.at).toBeGreaterThan(1_000 - 20)
           expect(again.at - first.at).toBeLessThan(1_600)
         }
@@ -263,7 +263,7 @@ describe('the driver, when the wall clock is set', () => {
   })
 })
 
-/** A consumption that has orders-0, on a cluster that says where that begins and nothing more. */
+/** Consumes orders-0 from a cluster that answers where the partition begins, and nothing else. */
 async function consuming(options: Partial<ConsumeRequest>) {
   const topic = { name: 'orders', id: ZERO_UUID, partitions: [{ leader: 1, leaderEpoch: 0 }], error: undefined }
   const partitions = [{ partitionIndex: 0, errorCode: 0, offset: 0, leaderEpoch: 0 }]

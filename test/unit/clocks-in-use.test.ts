@@ -5,7 +5,7 @@ import { expect, it } from 'vitest'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** Where a clock is read directly, and why a `Clock` will not do; anywhere else a duration might be measured by it. */
+/** Files that read a clock directly, each with its reason. Any other file must measure durations by a `Clock`. */
 const allowed: Readonly<Record<string, string>> = {
   'src/clock.ts': 'is the clock',
   'src/testing/clock.ts': 'frames of fake timers, and whether both clocks are faked',
@@ -15,7 +15,7 @@ const allowed: Readonly<Record<string, string>> = {
   'src/drivers/memory/cluster.ts': 'the timestamp of a record that the test itself writes',
 }
 
-/** What shows a time by itself: JavaScript's own, and what RxJS's schedulers and operators show, which is the wall clock. */
+/** Reads of a clock: by JavaScript itself, and by RxJS's schedulers and operators, which read the wall clock. */
 const readings =
   /\bDate\.now\b|\bnew Date\(\s*\)|\bDate\(\)|\bperformance\b|\bhrtime\b|cheduler\.now\b|\btimeInterval\b/
 

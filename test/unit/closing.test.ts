@@ -32,7 +32,7 @@ import { memoryBroker } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
 import { Clock } from './clock.js'
 
-/** A driver that does nothing but what it is given to do. */
+/** A driver that does only what the test provides. */
 function fakeDriver(does: Partial<Driver>): Driver {
   return {
     connect: () => EMPTY,
@@ -336,7 +336,7 @@ describe('a late subscriber', () => {
     expect(client.currentState).toBe('closed')
   })
 
-  /** Fails before `start()` has returned what tells of it. */
+  /** Fails before `start()` has returned `errors`. */
   function failingAtOnce(error: RxMikaError): Driver {
     return fakeDriver({ connect: () => throwError(() => error) })
   }
@@ -350,7 +350,7 @@ describe('a late subscriber', () => {
     client.start().subscribe({ next: told => seen.push(told), complete: () => seen.push('complete') })
     expect(seen).toEqual([error, 'complete'])
     expect(streams).toEqual([error])
-    // Told once: who comes after that learns that it is over.
+    // The error is emitted once. Later subscribers get only the completion.
     const later: unknown[] = []
     client.errors.subscribe({ next: told => later.push(told), complete: () => later.push('complete') })
     expect(later).toEqual(['complete'])

@@ -24,7 +24,7 @@ describe('the parts that a refused copy leaves out', () => {
         ['full', 'gzip'],
         ['minimal', 'gzip'],
       ])
-      // Its timestamp is another matter, and has not been given up.
+      // The timestamp is conceded separately, and has been kept so far.
       expect(without.timestamp(7, clock)).toBe(7)
       expect(without.concede(refusal('INVALID_TIMESTAMP'))).toBe(true)
     }

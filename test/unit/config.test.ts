@@ -9,7 +9,7 @@ import { configure } from '../../src/client/config.js'
 const nothing = { env: {}, logger: false } as const
 const password = 'correct horse battery staple'
 
-/** What is thrown, as text. */
+/** The message of the thrown error. */
 function refusal(make: () => unknown): string {
   try {
     make()

@@ -15,7 +15,7 @@ function setUp(options: TopicOptions, records: number, key: string | null = null
   return { clock, broker, client, orders: client.topic('orders', options) }
 }
 
-/** Whether a record is delivered while somebody settles or resumes. */
+/** Whether a record is delivered within a call that settles or resumes. */
 class Watch {
   within = false
   readonly deliveredWithin: string[] = []

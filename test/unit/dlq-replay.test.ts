@@ -114,7 +114,7 @@ describe('replayDlq with a filter', () => {
       const later = second.replay()
       clock.runTo(10_000)
       expect(later.end).toBe('complete')
-      // Twice where the broker had it, and its process never heard of it.
+      // A record is delivered twice if the broker committed it and the process did not get the answer.
       expect([...new Set([...first.seen, ...second.seen])].sort()).toEqual(['a', 'b', 'c'])
       outcomes.add(values().length)
     }
@@ -207,7 +207,7 @@ describe('replayDlq with a filter', () => {
     clock.runTo(200)
     expect(told.end).toEqual(new TypeError('replayDlq: filter must return a boolean (got a promise)'))
     expect(seen).toEqual([])
-    // Nothing is lost by it: the next replay delivers all.
+    // The record is not lost: the next replay delivers everything.
     expect(replay().end).toBeUndefined()
     clock.runTo(300)
     expect(seen).toEqual(['a', 'b'])
@@ -224,7 +224,7 @@ describe('replayDlq with a filter', () => {
 })
 
 describe('a replay while more partitions of the DLQ topic may be assigned', () => {
-  /** A member of which the test says when it gets the DLQ topic. */
+  /** A member that is assigned the DLQ topic when the test says so. */
   function early(held: boolean) {
     const { clock, broker, dead } = setUp()
     dead('a', 'b')

@@ -6,7 +6,7 @@ import { systemClock } from '../../src/clock'
 import { Contact } from '../../src/drivers/kafka/membership/contact'
 import { Collected } from '../contract/collected'
 
-/** A driver on its own broker, which is in doubt on request. */
+/** A driver on its own broker, whose assignments are in doubt when the test says so. */
 function doubting() {
   const broker = memoryBroker({ partitions: 1 })
   const inner = broker.driver()
@@ -101,7 +101,7 @@ describe('a member of a group', () => {
   beforeEach(() => void vi.useFakeTimers())
   afterEach(() => void vi.useRealTimers())
 
-  /** One that asks its coordinator; an answer takes `underWay` ms, of which a machine that is suspended counts none. */
+  /** A member that sends heartbeats. An answer takes `underWay` ms, which a suspended machine does not count. */
   function member() {
     const told: string[] = []
     const contact = new Contact(systemClock, 6_000, () => told.push('confirmed'))
@@ -119,7 +119,7 @@ describe('a member of a group', () => {
     expect(contact.doubtful).toBe(false)
     heartbeat()
     expect(told).toEqual([])
-    // The clock was set back by an hour and read since then, so the time counts from there.
+    // The clock was set back by an hour and has been read since, so the time counts from there.
     vi.setSystemTime(Date.now() - 3_600_000)
     heartbeat()
 

@@ -23,7 +23,7 @@ import { eachFailed } from '../../src/retry/each-failed'
 import { FakeOwner, fakeRecord } from '../marbles/fake-record'
 import { failure } from '../marbles/stub-routing'
 
-/** A route of these steps; what leaves it is noted. */
+/** A route of these steps, and what leaves it. */
 function setUp(steps: (failures: Observable<Failed>) => Observable<unknown>) {
   const held: string[] = []
   const discarded: string[] = []
@@ -107,7 +107,7 @@ describe('a failure route', () => {
       ),
     )
     for (let name = 0; name < 20; name++) route.next(failure(String(name)))
-    // Each that fills its batch is held after three breaks, and counts as one break of the poison.
+    // A failure that fills its batch is held after three breaks, and counts as one break of the poison.
     expect([...held].sort()).toEqual(['0 poison', '1 poison', '2 poison', '3 poison'])
     expect(discarded).toHaveLength(16)
   })
@@ -171,7 +171,7 @@ describe('a failure route', () => {
 describe('a step', () => {
   it('keeps no subscription of a completed failure', () => {
     let left = 0
-    /** Counts who leaves it. */
+    /** Counts unsubscriptions. */
     class Counted extends Observable<Failed> {
       override subscribe(...observer: unknown[]): Subscription {
         const subscription = super.subscribe(...(observer as []))
@@ -212,7 +212,7 @@ describe('client.topic()', () => {
     } catch (error) {
       thrown = error
     }
-    // It is not registered by that.
+    // The refused call did not register the topic.
     expect(() => target.topic('orders')).not.toThrow()
     expect(thrown).toBeInstanceOf(ConfigurationError)
     return thrown as Error

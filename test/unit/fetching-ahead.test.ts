@@ -18,7 +18,7 @@ function heldBack() {
     get isFetching() {
       return fetching.resumed > fetching.paused
     },
-    /** Came, and is not taken. */
+    /** Records that were fetched and not delivered. */
     get left() {
       return world.brought - seen.length
     },
@@ -26,7 +26,7 @@ function heldBack() {
       assignment.accept(bytes(count, world.brought), 0)
       world.brought += count
     },
-    /** Takes so many now, or as they come. */
+    /** Delivers up to `count` more records, now or when they arrive. */
     take(count: number) {
       world.allowed = seen.length + count
       assignment.drain()
@@ -46,7 +46,7 @@ describe('a partition whose pipeline is slow', () => {
     expect(partition.isFetching).toBe(true)
     partition.take(10)
     expect(partition.isFetching).toBe(true)
-    // The 40 that are left are none of what this fetch brings.
+    // The 40 records that are left do not count as part of this fetch.
     partition.answer(60)
     expect(partition).toMatchObject({ left: 100, isFetching: false })
     partition.take(69)
@@ -91,7 +91,7 @@ describe('a partition whose pipeline is slow', () => {
       fc.property(fc.array(step, { maxLength: 60 }), steps => {
         const partition = heldBack()
         for (const step of steps) {
-          // One was asked for ahead when the first came, and is not held up by the pause.
+          // One answer was requested ahead when the first arrived. The pause does not delay it.
           if ('answers' in step && partition.isFetching) for (const count of step.answers) partition.answer(count)
           if ('take' in step) partition.take(step.take)
           expect(partition.left).toBeLessThanOrEqual(3 * most)

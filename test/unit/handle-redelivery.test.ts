@@ -10,7 +10,7 @@ function setUp() {
   const client = createClient({ driver: broker.driver(), group: 'billing', dlqTopic: 'dlq', logger: false })
   const again = (attempts: number, delay: number) =>
     pipe(redeliver(client, { attempts, backoff: fixed(delay) }), deadLetter(client))
-  /** Publishes `a0` with key `a` and so on; `-` as key is none. */
+  /** Publishes `a0` with key `a` and so on. The name `-` means no key. */
   const publish = (topic: string, ...values: string[]) =>
     broker.publish(
       topic,
@@ -174,7 +174,7 @@ describe('handle with redelivered records', () => {
               filter(({ attempt, value }) => attempt === 1 && String(value) !== 'a1'),
               bufferCount(2),
             ),
-            // a0 by itself; -0 together with a1, which stands behind it.
+            // a0 is in an array of its own. -0 is in one array with a1, which waits behind a0.
             records.pipe(
               filter(record => nameOf(record) === 'a0#2'),
               map(record => [record]),

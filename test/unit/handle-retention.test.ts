@@ -26,6 +26,6 @@ it('keeps no later records in memory when a call hangs beyond its time-out', asy
   expect(hanging).toHaveLength(1)
 })
 
-/** Somebody still holds what settles it: a driver's pool, a socket. */
+/** References that settle the handlers' promises, as a driver's pool or a socket would keep them. */
 const hanging: ((value: undefined) => void)[] = []
 const hang = () => new Promise<undefined>(resolve => hanging.push(resolve))

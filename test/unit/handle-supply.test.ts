@@ -5,7 +5,7 @@ import { memoryBroker } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
 import { Clock } from './clock.js'
 
-/** What waits in `handle` before it lets the rest wait in Kafka. */
+/** How many records wait in `handle` before the rest waits in Kafka. */
 const enough = 256
 
 /** A client whose handlers end on request. */
@@ -91,7 +91,7 @@ describe('records that handle cannot begin soon', () => {
     world.begun.length = 0
     pipeline.subscribe()
     settle()
-    // What the first had is given to it again, and nothing beyond what is enough is taken in.
+    // Records that the first subscription had are delivered again, and no more than `handle` requests.
     expect(world.delivered).toBe(enough + 1)
     for (let at = 0; at < 3_000; at++) {
       world.begun[at]!.done.complete()

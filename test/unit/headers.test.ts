@@ -12,7 +12,7 @@ it('header() returns the last value of a name, even null, and undefined if there
         expect(record.header(name)).toBe(headers.findLast(([one]) => one === name)?.[1])
         expect(record.map(() => 1).header(name)).toBe(record.header(name))
       }
-      // This library's own are no headers of the record.
+      // This library's own headers are not among the record's headers.
       expect(record.header('mika_err_billing_msg')).toBeUndefined()
     }),
   )

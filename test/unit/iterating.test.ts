@@ -42,7 +42,7 @@ const numbered = (count: number, partition = 0) =>
 
 const text = (record: ConsumeRecord<unknown>) => String(record.value)
 
-/** How many records are out, by the client's own word. */
+/** How many records are in flight, according to the client. */
 const inFlight = (client: Client) => client.stalls({ all: true }).filter(({ why }) => why === 'unsettled').length
 
 describe('for await over a topic', () => {
@@ -70,7 +70,7 @@ describe('for await over a topic', () => {
     let taken = 0
     for await (const record of records) {
       expect(inFlight(client)).toBe(1)
-      // Meanwhile the driver could deliver whatever it likes.
+      // The driver has a turn in which it could deliver more.
       if (taken % 20 === 0) await new Promise(resolve => setImmediate(resolve))
       expect(inFlight(client)).toBe(1)
       record.ack()
@@ -89,7 +89,7 @@ describe('for await over a topic', () => {
     for await (const record of records) {
       partitions.push(record.partition)
       record.ack()
-      // What is fetched comes in turns of its own.
+      // Fetched records are delivered in later turns.
       await new Promise(resolve => setImmediate(resolve))
       if (partitions.length === 30) break
     }
@@ -177,7 +177,7 @@ describe('for await over a topic', () => {
       { done: true, value: undefined },
       { done: true, value: undefined },
     ])
-    // Nobody is subscribed any more.
+    // The topic has no subscriber now.
     broker.publish('orders', numbered(1))
     expect(text(await firstValueFrom(records))).toBe('0')
   })
@@ -403,7 +403,7 @@ describe('for await over a topic', () => {
       Object.getPrototypeOf(async function* () {}.prototype),
     )
     expect(Object.prototype.isPrototypeOf.call(inherited, iterator)).toBe(true)
-    // As an engine with helpers has them.
+    // Like an engine that has iterator helpers.
     const before = Object.getOwnPropertyDescriptor(inherited, 'take')
     inherited.take = async function* (this: AsyncIterable<unknown>, limit: number) {
       if (limit > 0)
@@ -424,7 +424,7 @@ describe('for await over a topic', () => {
       if (before === undefined) delete inherited.take
       else Object.defineProperty(inherited, 'take', before)
     }
-    // Left, it is free for the next: here Node's streams, which take async iterables.
+    // After `break` the topic can have another subscriber: here Node's streams, which take async iterables.
     const stream = Readable.from(records)
     const seen: string[] = []
     for await (const record of stream) {

@@ -13,7 +13,7 @@ function record(key: Buffer | string, slot: number): DeliveredRecord {
   return new DeliveredRecord(owner, batch, 0, slot, undefined, 0)
 }
 
-/** Delivers a record of a key of its own, and dead-letters it. */
+/** Delivers a record with a new key, and dead-letters it. */
 function deadLetter(fence: KeyFence, key: Buffer | string, slot: number): void {
   const dead = record(key, slot)
   fence.enter(dead)

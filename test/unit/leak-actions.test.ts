@@ -24,10 +24,10 @@ const collectGarbage: () => void = runInNewContext('gc')
 
 const realTurn = setImmediate
 
-/** Lets a second pass, and collects garbage meanwhile. */
+/** Lets a second pass and collects garbage. */
 async function second(): Promise<void> {
   await vi.advanceTimersByTimeAsync(500)
-  // What a WeakRef was asked for lives to the end of its turn.
+  // A WeakRef keeps its object until the end of the turn in which it was read.
   await new Promise(resolve => realTurn(resolve))
   collectGarbage()
   await new Promise(resolve => realTurn(resolve))
@@ -243,7 +243,7 @@ describe('leaks: fail', { timeout: 60_000 }, () => {
     const { events, letters } = run(
       records =>
         records.pipe(
-          // As an operator of a user's own: what it hands out is gone, and the record is settled all the same.
+          // Like a user's operator that drops its own reference and settles the record later.
           tap(record => {
             if (record.offset !== 4n) return record.ack()
             late = record
@@ -363,7 +363,7 @@ describe('leaks: redeliver', { timeout: 60_000 }, () => {
       client => ({ onFail: records => records.pipe(redeliver(client, { attempts: 6 }), dead(client)) }),
     )
     await seconds(16)
-    // Three times as a leak; then its route has two attempts left, of six.
+    // Three times as a leak. Then it goes through its route, with two of six attempts left.
     expect(attempts).toEqual([1, 2, 3, 4, 5, 6])
     expect(letters()).toMatchObject([{ value: '0' }])
   })

@@ -8,7 +8,7 @@ import { describe, expect, it } from 'vitest'
 setFlagsFromString('--expose-gc')
 const collectGarbage: () => void = runInNewContext('gc')
 
-/** Runs a pipeline over ten records, of which it has to settle or keep those it does not leak. */
+/** Runs a pipeline over ten records. The pipeline must settle or keep those that it does not leak. */
 function run(pipeline: (records: Observable<ConsumeRecord>) => Observable<unknown>) {
   const broker = memoryBroker()
   broker.publish(
@@ -54,7 +54,7 @@ describe('leaked records', { timeout: 20_000 }, () => {
         }),
       ),
     )
-    // The second leak shows that the watch went round again, and found neither the first nor what is held.
+    // The second leak shows that the watch has checked all records again, and has reported neither the first one nor held ones.
     const events = await firstValueFrom(
       leaked.pipe(
         tap(({ offset }) => offset === 5n && broker.publish('orders', { value: '10' })),
@@ -86,7 +86,7 @@ describe('leaked records', { timeout: 20_000 }, () => {
       for (const record of held.splice(0)) record.ack()
     })
     expect(await firstValueFrom(leaked)).toMatchObject({ offset: 1_600n })
-    // While a thousand in front of it were looked after, it was not.
+    // The held record was not reported while the watch checked the thousand records before it.
     expect(held).toEqual([])
     settling.unsubscribe()
     await end()

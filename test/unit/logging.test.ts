@@ -15,7 +15,7 @@ import { TopicNames } from '../../src/client/topic-names.js'
 import { type LogLine, logged } from '../log-lines.js'
 import { Clock } from './clock.js'
 
-/** A client with a DLQ, whose `orders` fails on request, and the lines that its logger got. */
+/** A client with a DLQ topic, whose `orders` fails on request, and its log lines. */
 function setUp(fail: (record: ConsumeRecord) => void, options: TopicOptions = { dlq: true }) {
   const clock = new Clock()
   const broker = memoryBroker({ scheduler: clock, partitions: 1 })

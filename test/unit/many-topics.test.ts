@@ -277,7 +277,7 @@ describe('the stream that a topic belongs to', () => {
     for (const taken of ['a', 'b', 'd1', ['x', 'a'], ['c'], ['d2'], /^d/]) {
       expect(() => client.topic(taken), String(taken)).toThrow(TopicAlreadyRegisteredError)
     }
-    // Nothing of what was refused is left behind.
+    // The refused calls have registered nothing.
     client.topic('x')
   })
 
@@ -409,7 +409,7 @@ describe('topics that are registered after the start', () => {
     broker.publish('a', { value: '2' })
     broker.publish('b', { value: '3' })
     runFor(10)
-    // The record of `a` that is not settled would have held up a rebalance of everything.
+    // The unsettled record of `a` would delay a rebalance of all partitions.
     expect(held.map(shown)).toEqual(['a 1', 'a 2'])
     expect(seen).toEqual(['b 3'])
     expect(held[0]!.ack()).toBe(true)

@@ -5,7 +5,7 @@ import { describe, expect, it, vi } from 'vitest'
 
 type Test = (helpers: MarbleHelpers & VirtualHelpers) => void
 
-/** What the error of a run that is not as expected says below its picture. */
+/** The part of the message below the diagrams of a failed run. */
 function belowPicture(test: Test): string {
   const message = messageOf(test)
   const at = message.search(/^(still held|stalls\(\)|hints):/m)
@@ -63,7 +63,7 @@ hints:
       }
       client.topic('one', { maxInFlight: 1 }).subscribe()
       client.pause('paused')
-      // Its commit is the first, and the next one is far off.
+      // Its commit is the first one. The next would be much later.
       client.topic('acked').subscribe(record => record.ack())
       client.topic('unsubscribed')
       records('acked', '      -k')

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 
 type Test = (helpers: MarbleHelpers & VirtualHelpers) => void
 
-/** The error of a run that is not as expected. */
+/** The error of a failed run. */
 function failureOf(test: Test): Error {
   try {
     runMarbles(test)

@@ -16,7 +16,7 @@ import { unencodable } from '../unencodable.js'
 
 const logger = pino({ level: 'silent' })
 
-/** A broker in virtual time; `run` lets everything happen that is due, and ends. */
+/** A broker in virtual time. `run` runs everything that is due, and ends. */
 function virtual(options: MemoryBrokerOptions = {}) {
   const scheduler = new VirtualTimeScheduler()
   const broker = memoryBroker({ scheduler, ...options })
@@ -31,9 +31,9 @@ function virtual(options: MemoryBrokerOptions = {}) {
 interface Member {
   readonly driver: Driver
   readonly events: DriverEvent[]
-  /** One line an event, with values of the records. */
+  /** One line per event, with the values of its records. */
   readonly lines: string[]
-  /** Values delivered, as `topic-partition:value`. */
+  /** Delivered values, as `topic-partition:value`. */
   readonly values: string[]
   readonly owned: Map<string, PartitionAssignment>
   error: unknown
@@ -42,7 +42,7 @@ interface Member {
 }
 
 interface MemberOptions extends Partial<ConsumeRequest> {
-  /** Resumes what is assigned; default true. */
+  /** Whether assigned partitions are resumed. Defaults to true. */
   readonly resume?: boolean
   readonly hold?: () => Observable<unknown>
   readonly on?: (event: DriverEvent, member: Member) => void
@@ -655,7 +655,7 @@ describe('committing', () => {
     run()
     let answer: ReturnType<typeof commit> | undefined
     const start = 1_000
-    at(start, () => broker.revoke('g', 't', 0)) // let go at 1010, shared out at 1020
+    at(start, () => broker.revoke('g', 't', 0)) // given up at 1010, assigned at 1020
     at(start + 15, () => {
       answer = commit(member, { partition: 0, offset: 1n, assignment: member.owned.get('t-0')! })
     })
@@ -1008,7 +1008,7 @@ describe('groups by the consumer protocol', () => {
     at(10, () => consume(broker, { groupProtocol: 'classic' }))
     at(100, () => broker.publish('t', [{ value: 'a', partition: 1 }]))
     run()
-    // By the classic protocol it would have given up both.
+    // With the classic protocol it would have given up both partitions.
     expect(one.lines.filter(each => each.startsWith('revoking'))).toEqual(['revoking [t-0]'])
     expect(one.values).toEqual(['t-1:a'])
   })

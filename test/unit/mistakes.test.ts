@@ -28,7 +28,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { configure } from '../../src/client/config.js'
 import { fakeRecord } from '../marbles/fake-record.js'
 
-// Mistakes are caught where they are made: by a throw of the call that they are in, and not later by silence.
+// Mistakes are reported where they are made: by an exception of the call, and not by a later failure.
 
 const clients: Client[] = []
 
@@ -59,7 +59,7 @@ function refusal(make: () => unknown): string {
   throw new Error('nothing was thrown')
 }
 
-/** Values that are wrong for an option of that kind, whatever it is for. */
+/** Values that are invalid for every option of the kind. */
 const numbers = [Number.NaN, -1, '5', null, {}, [], true, () => 1]
 const wrongFor = {
   integer: [...numbers, 1.5, 2 ** 53],
@@ -80,7 +80,7 @@ const wrongFor = {
 } satisfies Record<string, readonly unknown[]>
 type Kind = keyof typeof wrongFor
 
-/** Everything that takes options: how it is called with them, those that it needs, and what each of them is. */
+/** Everything that takes options: how it is called with them, which options are required, and the kind of each. */
 const takers: Record<
   string,
   { readonly call: (options: never) => unknown; readonly needs?: object; readonly has: Readonly<Record<string, Kind>> }
@@ -204,7 +204,7 @@ const takers: Record<
     call: (options: never) => fakeRecord().fail('why', options),
     has: { retry: 'boolean' },
   },
-  // Of a record as a branch of `fork` has it.
+  // A record as a branch of `fork` gets it.
   'fail ': {
     call: (options: never) => branchRecord().fail('why', options),
     has: { retry: 'boolean' },
@@ -254,7 +254,7 @@ const takers: Record<
   },
 }
 
-/** Wrong elsewhere and right here. */
+/** Values that are invalid for other options and valid for these. */
 const allowed: Readonly<Record<string, (value: unknown) => boolean>> = {
   partitions: value => value !== null && typeof value === 'object' && Object.keys(value).length === 0,
   headers: value => value !== null && typeof value === 'object',
@@ -263,10 +263,10 @@ const allowed: Readonly<Record<string, (value: unknown) => boolean>> = {
   failures: value => value === 0,
 }
 
-/** `key` and `value` of a record are in no table above: nearly everything is right for them. */
+/** `key` and `value` of a record are in no table above, because nearly every value is valid for them. */
 const alsoRight = new Set(['key', 'value'])
 
-/** What becomes of a name by one slip at any of its letters, or in other writings. */
+/** Misspellings of a name: one slip at each letter, and other notations. */
 function slipsOf(name: string): string[] {
   const snake = name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)
   const slips = [`${name}Ms`, name.toUpperCase(), snake, snake.replaceAll('_', '.'), `${name}s`]

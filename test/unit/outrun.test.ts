@@ -7,7 +7,7 @@ import { logged } from '../log-lines.js'
 import { FakeOwner, fakeRecord } from '../marbles/fake-record.js'
 import { Clock } from './clock.js'
 
-/** A client whose `orders` has one record, and what it says of settlements that came second. */
+/** A client whose `orders` has one record, and its `outrun` events. */
 function run(pipeline: (client: Client, clock: Clock) => void) {
   const clock = new Clock()
   const broker = memoryBroker({ scheduler: clock, partitions: 1 })

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { Pace } from '../../src/client/pace.js'
 import { Clock } from './clock.js'
 
-/** Takes turns whenever one comes, its timers late by so many ms, one after the other; returns when it took them. */
+/** Takes each turn as it comes, with timers that are late by so many ms each. Returns the times of the turns. */
 function turns(rate: number, lateness: readonly number[], until: number) {
   const clock = new Clock()
   let late = 0
@@ -55,7 +55,7 @@ describe('a Pace', () => {
     expect(pace.isOpen).toBe(true)
     expect(pace.take()).toBe(0)
     expect(pace.isOpen).toBe(false)
-    // A caller that does not wait gets the time of its turn.
+    // A caller that does not wait gets the time of its own turn.
     expect([pace.take(), pace.take()]).toEqual([10, 20])
     pace.end()
   })

@@ -102,7 +102,7 @@ describe('the memory of publish', () => {
     let after = before
     for (let round = 2; round < 5; round++) after = await calls(round * 1_000)
     await client.close()
-    // One that is kept takes 250 bytes; 6,000 calls came in between.
+    // A call that is kept takes 250 bytes. There were 6,000 calls in between.
     expect(after - before).toBeLessThan(6_000 * 100)
   })
 })

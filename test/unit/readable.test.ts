@@ -21,14 +21,14 @@ import { readable } from '../../src/readable.js'
 import { fakeRecord } from '../marbles/fake-record.js'
 import { Clock } from './clock.js'
 
-/** Words of what a record is made of. */
+/** Names of a record's internals. */
 const insides = /owner|batch|slot|phase|redeliver|handed|settlement|stream|window/
 
-/** What JSON makes of it, and that `console.log` and JSON say nothing of what is inside. */
+/** The JSON of an object. Checks that JSON and `console.log` show no internals. */
 function seen(value: object): unknown {
   const text = JSON.stringify(value)
   expect(text).not.toMatch(insides)
-  // Without the stack traces of reasons, which name files and functions.
+  // Without the stack traces of reasons, which contain file and function names.
   expect(inspect(value).replaceAll(/^ +at .*\n/gm, '')).not.toMatch(insides)
   return JSON.parse(text)
 }
@@ -235,7 +235,7 @@ describe('a client as users see it', () => {
       /^Client \{ state: 'idle', clientId: 'rxmika', group: 'billing'/,
     )
     const records = client.topic('orders')
-    // However deep somebody looks, and whatever holds the client.
+    // At any depth, and for any object that refers to the client.
     for (const value of [client, { client }, records, client.events, client.errors, client.publish([])]) {
       for (const how of [
         {},

@@ -17,7 +17,7 @@ it('has time for the last commit after it has waited for records that do not set
   clock.runTo(10_000)
   broker.publish('orders', [{ value: 'a' }, { value: 'b' }])
   clock.runTo(20_000)
-  // The first commit of all is at once; the next would be in an hour.
+  // The first commit is immediate. The next would be in an hour.
   broker.publish('orders', { value: 'c' })
   records[0]!.ack()
   clock.runTo(30_000)

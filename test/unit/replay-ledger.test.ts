@@ -5,7 +5,7 @@ import { virtualBroker } from '../virtual-broker'
 
 const values = ['a', 'b', 'c', 'd']
 
-/** Four letters on the DLQ topic, notes about some of them behind, and a replay of all. */
+/** Four dead letters on the DLQ topic, notes about some of them after these, and a replay of all. */
 function replayed(...notes: readonly Pick<LedgerNote, 'group' | 'partition' | 'ranges'>[]) {
   const { broker, runTo } = virtualBroker()
   broker.createTopic('dlq', 1)
@@ -49,7 +49,7 @@ describe('a replay skips dead letters', () => {
     ).toEqual({
       delivered: ['b', 'd'],
       committed: 5n,
-      // The note itself is passed over, too.
+      // The note itself is skipped too.
       progress: [{ delivered: 2, skipped: 3, remaining: 0 }, 'done'],
     })
   })

@@ -6,7 +6,7 @@ import { virtualBroker } from '../virtual-broker'
 
 const hour = 3_600_000
 
-/** A letter on the DLQ topic, of a value and a time of its own, that a replay leaves out ten hours later. */
+/** A dead letter with this value, and a replay that skips it ten hours later. */
 function leaveOut(dlq: TopicConfig, value: Buffer) {
   const { broker, runTo } = virtualBroker()
   broker.createTopic('dlq', 1, dlq)

@@ -14,7 +14,7 @@ import {
 import { type MarbleHelpers, memoryBroker, runMarbles } from 'rxmika/testing'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 
-/** Runs what is expected to differ, and returns what its error says. */
+/** Runs a test that must fail, and returns the message of its error. */
 function messageOf(test: Parameters<typeof runMarbles>[0], options = {}): string {
   try {
     runMarbles(test as (helpers: MarbleHelpers) => void, options)
@@ -385,7 +385,7 @@ describe('runMarbles: faults', () => {
         .subscribe()
       records('orders', '               a----b------')
       freeze('                          --^------!--', { client })
-      // Its timers come due late, and not again.
+      // Its timers fire late, and only once.
       expectDeliveries('orders').toBe(' a--------(ba)----b')
       expectCommits('orders').toBe('    1--------2')
       expectCommits('retry').toBe('  ----------1-------2')

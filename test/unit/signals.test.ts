@@ -13,7 +13,7 @@ beforeEach(() => {
 afterEach(() => {
   process.off('warning', warned)
 })
-/** Node warns in a turn of its own. */
+/** Node emits its warning in a later turn. */
 const turn = () => new Promise(resolve => setImmediate(resolve))
 
 it('a record’s signal may have any number of listeners, and Node warns of none', async () => {

@@ -12,7 +12,7 @@ function errorOf(work: () => unknown): Error {
   throw new Error('it passed')
 }
 
-/** The test that a failure was written down as, run as it was pasted. */
+/** Runs the test that the message of a failed simulation contains. */
 function runPrinted({ message }: Error, names: Readonly<Record<string, unknown>>): void {
   const code = message.slice(message.indexOf('  it('))
   let test = () => {}
@@ -34,7 +34,7 @@ const two: Scenario = sim => {
   }
 }
 
-/** A client that commits one more than it may. */
+/** A client that commits one offset too many. */
 const hasty: Scenario = sim => {
   const driver = sim.broker.driver()
   const commit = driver.commit.bind(driver)
@@ -47,7 +47,7 @@ const hasty: Scenario = sim => {
     .subscribe()
 }
 
-/** Settles what it is given before it has worked on it, and so loses what it is still at when its member dies. */
+/** Settles records before it has worked on them, so it loses its unfinished work when the member is killed. */
 const impatient: Scenario = sim => {
   const client = sim.createClient()
   const done: string[] = []
@@ -102,7 +102,7 @@ describe('simulate', () => {
     const error = errorOf(() => simulate({ scenario: hasty, topics: oneTopic, faults: {} }))
     expect(error.constructor).toBe(Error)
     expect(error.message).toMatch(/^simulate: seed \d+: frame \d+: group group commits position 2 of orders-0/)
-    // Two records at once, the second still being worked on.
+    // Two records at once; the second is still in progress.
     expect(error.message).toMatch(/records of orders-0 +\(\w\w\)/)
     expect(error.message).not.toMatch('latency')
     expect(error.message.split('\n').filter(line => line.includes('play(')).length).toBe(1)

@@ -210,7 +210,7 @@ describe('stalls', () => {
           else if (one.do === 'wait') clock.runTo(clock.now() + one.ms)
           else if ('at' in one && records.length > 0) records[one.at % records.length]![one.do]()
           clock.runTo(clock.now() + 10)
-          // Whatever `stalled` says is what holds the position back now.
+          // Every partition that `stalled` events report as held back is in `stalls()` too.
           expect(gauges(events)).toBeLessThanOrEqual(client.stalls().length)
         }
         client.close()
@@ -223,13 +223,13 @@ describe('stalls', () => {
   })
 })
 
-/** How many partitions are stalled, counted by events. */
+/** The number of stalled partitions, counted by events. */
 function gauges(events: readonly ClientEvent[]): number {
   const stalled = new Set<string>()
   for (const event of events) {
     if (event.type !== 'stalled' && event.type !== 'unstalled') continue
     const partition = `${event.topic}-${event.partition}`
-    // One at a time of each partition, and none that was not stalled.
+    // A partition is not reported as stalled twice, nor as unstalled without a stall.
     expect(stalled.has(partition)).toBe(event.type === 'unstalled')
     if (event.type === 'stalled') stalled.add(partition)
     else stalled.delete(partition)

@@ -19,13 +19,13 @@ import { memoryBroker } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
 import { anyReasons } from '../properties/any-reason'
 
-// User code may throw anything: a proxy, an object whose getters throw. Wherever it does, the record fails, and nothing else.
+// User code may throw anything: a proxy, an object whose getters throw. Only the record fails, wherever the throw happens.
 // A throw into the library would be an uncaught exception, which fails every test.
 
 type Way = OperatorFunction<ConsumeRecord, unknown>
 type Thrown = (record: ConsumeRecord) => unknown
 
-/** A schema of which the test says what it does. */
+/** A schema whose result the test decides. */
 function schema(validate: () => never): StandardSchema<unknown> {
   return { '~standard': { version: 1, validate } }
 }

@@ -12,7 +12,7 @@ function setUp() {
   const told = new Subject<DriverEvent>()
   const memory = broker.driver()
   const consume: Driver['consume'] = request => merge(memory.consume(request), told)
-  // Its methods are those of a class.
+  // Copied one by one, because they are methods of a class.
   const driver = new Proxy(memory, {
     get: (target, name) => {
       if (name === 'consume') return consume

@@ -149,7 +149,7 @@ describe('completing dead letters of several groups', () => {
     const order: string[] = []
     const { run } = world({ deadLetters, write: group => order.push(group) })
     await run()
-    // Before the third there is no room: the largest goes. The one of 9 MiB is alone.
+    // There is no room before the third, so the largest is skipped. The one of 9 MiB is in a transaction of its own.
     expect(order).toEqual(['g1', 'g0', 'g2', 'g3', 'g4'])
   })
 })

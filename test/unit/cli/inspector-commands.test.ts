@@ -60,7 +60,7 @@ async function stranger(listener: RequestListener): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
 }
 
-/** Listens at a port, ends what connects, and resolves once so many have come and the port is free again. */
+/** Listens on a port and closes each connection. Resolves when `count` have come and the port is free again. */
 async function refusing(port: number, connections: number): Promise<void> {
   const server = createTcpServer().listen(port, '127.0.0.1')
   for (let count = 0; count < connections; count++) {
@@ -71,7 +71,7 @@ async function refusing(port: number, connections: number): Promise<void> {
   await once(server, 'close')
 }
 
-/** A way to the server of a port, which can be cut. It asks as if it were asked there: an inspector refuses other ports. */
+/** A proxy of the server on a port, which can be cut. It rewrites the Host, because an inspector refuses other ports. */
 class Line {
   #server: Server | undefined
   port = 0
@@ -283,7 +283,7 @@ describe('rxmika watch', () => {
     const types = documents(out).map(({ type }) => type)
     expect(types.filter(type => type === 'unreachable')).toHaveLength(1)
     expect(types.filter(type => type === 'client')).toHaveLength(2)
-    // What the first process held was not released: it has ended.
+    // The records of the first process were not released: the process has ended.
     expect(types).not.toContain('released')
   })
 

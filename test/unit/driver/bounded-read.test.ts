@@ -30,7 +30,7 @@ describe('a bounded read on fake brokers', () => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     kafka.log('orders').append('a')
-    // What is on the broker itself begins behind it, and the remote store is slow.
+    // The broker's own part of the log begins behind that record, and the remote store is slow.
     const tiered = kafka.on('ListOffsets', ({ request }) =>
       request.topics[0].partitions[0].timestamp === -4n
         ? {
@@ -70,7 +70,7 @@ describe('a bounded read on fake brokers', () => {
     const read = new Bounded(driver, { paused })
     read.onBatch = () => paused.next(true)
     await read.until(() => read.records.length > 0)
-    // Of what was asked for before, all has come once another read is done.
+    // When another read is done, all answers to earlier requests have arrived.
     expect(await new Bounded(driver).ended).toEqual({})
     const before = fetches(kafka)
     const count = read.records.length
@@ -169,7 +169,7 @@ describe('a bounded read on fake brokers', () => {
     const paused = new BehaviorSubject(true)
     const listed = kafka.count('ListOffsets')
     const late = new Bounded(driver, { paused })
-    // Its beginning and its end.
+    // Its first and last offset.
     await vi.waitUntil(() => kafka.count('ListOffsets') === listed + 2)
     await new Bounded(driver, { from: 'latest' }).ended
     kafka.log('orders').deleteBefore(12)
@@ -219,7 +219,7 @@ describe('a bounded read on fake brokers', () => {
     kafka.create('orders', 0)
     for (let at = 0; at < 3; at++) kafka.log('orders').append(large(`${at}`))
     let early = 2
-    // A new leader, or a follower, that has not heard how far the log is replicated.
+    // A new leader, or a follower, that does not know yet how far the log is replicated.
     kafka.on('Fetch', ({ request }) => {
       const at = Number(request.topics[0]?.partitions[0]?.fetchOffset ?? 0)
       if (at === 0 || early-- <= 0) return undefined

@@ -7,7 +7,7 @@ import { Scope } from '../../fake-broker/scope'
 
 type Test = { onTestFinished(end: () => unknown): void }
 
-/** A member that has read `a` of orders-0, and what it is to read once it is back. */
+/** A member that has read `a` of orders-0, and a way to check that it reads again later. */
 async function member(test: Test, request: Parameters<typeof Reading.start>[3] = {}, nodes = 1) {
   const kafka = await brokers(test, nodes)
   kafka.create('orders', 0)
@@ -39,7 +39,7 @@ describe('a member of a classic group', () => {
     const committed: unknown[] = []
     reading.onRevoking = ({ hold }) => {
       hold(NEVER)
-      // A commit passes while the rebalance is held; the time-out ends the hold.
+      // A commit is accepted while the rebalance is held. The time-out ends the hold.
       void reading.commit('orders-0', 1).then(() => committed.push(kafka.committed.get('orders-0')?.offset))
     }
     kafka.classic.rebalance()
@@ -62,7 +62,7 @@ describe('a member of a classic group', () => {
       expect(reading.story).toEqual(['assigned', 'lost', 'assigned'])
       await readsOn()
       const ids = kafka.asked.filter(each => each.name === 'JoinGroup').map(({ request }) => request.memberId)
-      // Of a generation that is over the id is good still.
+      // After ILLEGAL_GENERATION the member id is still valid.
       expect(ids[2]).toBe(name === 'UNKNOWN_MEMBER_ID' ? '' : 'member-1')
     },
   )
@@ -87,7 +87,7 @@ describe('a member of a classic group', () => {
     const one = await Reading.start(test, kafka, ['orders'], { rebalanceTimeout: 100 })
     await one.until(() => one.assigned.size === 2)
     const before = [...one.assigned.values()]
-    // Both are settled too late for the rebalance to wait for it, while the group is being joined.
+    // Both commits come during JoinGroup, too late for the rebalance to wait for them.
     let outcomes: Promise<unknown>[] = []
     kafka.on('JoinGroup', ({ request }) => {
       if (request.memberId !== 'member-1') return undefined
@@ -105,7 +105,7 @@ describe('a member of a classic group', () => {
     kafka.create('orders', 0)
     const reading = await Reading.start(test, kafka, ['orders'], { rebalanceTimeout: 100 })
     await reading.until(() => reading.assigned.size === 1)
-    // Sent while this member gives up, and answered when the group has gone on.
+    // Sent while this member gives its partitions up, and answered when the group has a new generation.
     let late = Promise.resolve('')
     reading.onRevoking = ({ hold }) => {
       hold(NEVER)
@@ -148,7 +148,7 @@ describe('a member of a classic group', () => {
       const kafka = await brokers(test, 2)
       kafka.create('orders', 0)
       kafka.log('orders').append('a')
-      // With the first answer the group is at another broker.
+      // From the first answer on, another broker coordinates the group.
       let moved = false
       kafka.on(name, () => {
         if (moved) return undefined
@@ -169,7 +169,7 @@ describe('a member of a classic group', () => {
     const { kafka, reading } = await member(test, { metadataMaxAge: 50 }, 2)
     kafka.log('orders').leader = 1
     const before = kafka.count('Metadata')
-    // It is away, and the group is at another broker. Nobody was asking it when it went.
+    // The broker is away, and another one coordinates the group. No request was in flight when it went away.
     kafka.on('Metadata', () => ({
       change: answer => ({
         ...answer,
@@ -193,7 +193,7 @@ describe('a member of a classic group', () => {
       let cuts = 0
       kafka.on(name, () => {
         if (++cuts === 1) return { ending: 'cut' }
-        // Acted upon, and the answer is lost.
+        // The broker processes the request, and the answer is lost.
         if (cuts === 2) setTimeout(() => kafka.brokers[0]!.cut(), 20)
         return cuts === 2 ? { delay: 1_000 } : undefined
       })

@@ -6,7 +6,7 @@ import type { FakeKafka } from '../../fake-broker/fake-kafka'
 import { brokers } from '../../fake-broker/reading'
 import { Scope } from '../../fake-broker/scope'
 
-/** What a timer of a busy machine may be late by, ms. */
+/** How late a timer of a busy machine may fire, ms. */
 const late = 500
 const timeout = 200
 const nodes = [0, 1, 2] as const
@@ -36,7 +36,7 @@ const hang: fc.Arbitrary<Hang> = fc.constantFrom('classic' as const, 'consumer' 
   }),
 )
 
-/** Resolves when the first request of this name has reached a broker: from then on some of them answer nothing. */
+/** Resolves when the first request of this name has reached a broker. From then on some brokers do not answer. */
 function hangAt(kafka: FakeKafka, { moment, hanging }: Hang): Promise<void> {
   return new Promise(resolve => {
     const end = kafka.on(moment, () => {
@@ -63,7 +63,7 @@ async function closing(given: Hang): Promise<number> {
   const some = new Promise<void>(resolve => {
     delivered = resolve
   })
-  // One of each partition is settled: there is something to be committed, and something that is waited for.
+  // One record of each partition is settled, so the close has something to commit and something to wait for.
   client.topic('orders').subscribe({
     next: record => {
       if (record.offset === 0n) record.ack()

@@ -37,7 +37,7 @@ describe('a connection', () => {
     const ask = (timeout: number) =>
       transport.send({ host: '127.0.0.1', port }, 'control', heartbeat, request, { timeout })
     await ask(1_000)
-    // The broker mutes the connection for as long as it says (KIP-219): what was sent before is answered after that.
+    // The broker mutes the connection for the throttle time (KIP-219), and answers earlier requests after it.
     kafka.next('Heartbeat', { change: answer => ({ ...answer, throttleTimeMs: 1_000 }) })
     kafka.on('Heartbeat', () => (kafka.count('Heartbeat') === 3 ? { delay: 900 } : undefined))
     const began = performance.now()
@@ -45,7 +45,7 @@ describe('a connection', () => {
     expect(first.throttleTimeMs).toBe(1_000)
     expect(second.errorCode).toBe(25)
     expect(performance.now() - began).toBeGreaterThan(800)
-    // Written once the time is over.
+    // The next request is sent when the throttle time is over.
     await ask(300)
     expect(performance.now() - began).toBeGreaterThan(1_000)
     expect(failed).toEqual([])
@@ -92,7 +92,7 @@ describe.concurrent('a driver', () => {
   it('reports within 5 s, once, a broker that hangs, with its address and the unanswered request', async test => {
     const kafka = await brokers(test, 2)
     kafka.create('orders', 0, 1)
-    // The second leads a partition; the first coordinates the group and is asked for nothing but heartbeats.
+    // The second broker leads a partition. The first coordinates the group and gets only heartbeats.
     for (const [hanging, topic, name] of [
       [1, 'orders', 'Fetch'],
       [0, 'payments', 'Heartbeat'],
@@ -109,7 +109,7 @@ describe.concurrent('a driver', () => {
       expect(reading.troubles[0]).toMatchObject({ code: 'RXMIKA_CONNECTION' })
       expect(reading.troubles[0]!.message).toContain(kafka.addresses[hanging]!)
       expect(reading.troubles[0]!.message).toContain(`has not answered ${name} for`)
-      // The other answers: no outage.
+      // The other broker answers, so this is no outage.
       expect(reading.story).not.toContain('disconnected')
       goOn()
     }
@@ -265,7 +265,7 @@ describe('an unreachable broker', () => {
     return { reported, known }
   }
 
-  /** Each second an attempt. */
+  /** One attempt each second. */
   function tryFor(known: Reachability, seconds: number, reason: string, broker = kafka1) {
     for (let second = 0; second < seconds; second++) {
       known.begins(broker)

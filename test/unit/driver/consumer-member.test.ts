@@ -27,7 +27,7 @@ describe('a member of a consumer group', () => {
       await reading.until(() => reading.story.includes('lost') && reading.assigned.size === 2)
       const joins = kafka.asked.filter(each => each.name === 'ConsumerGroupHeartbeat' && each.request.memberEpoch === 0)
       expect(joins.map(({ request }) => request.memberId)).toEqual([memberId, memberId])
-      // It has nothing when it joins.
+      // A joining member has no partitions.
       expect(joins.map(({ request }) => request.topicPartitions)).toEqual([[], []])
       kafka.log('orders').append('b')
       await reading.until(() => reading.has('b'))
@@ -36,16 +36,16 @@ describe('a member of a consumer group', () => {
   )
 
   it.each([
-    // 4.0 to 4.2: the epoch must be the member's, whatever the partition.
+    // Brokers from 4.0 to 4.2 accept only the member's epoch, whatever the partition.
     { fencing: 'by member', kafka: '4.0', sent: 2 },
-    // From 4.3 on (KIP-1251): any epoch since the partition is the member's.
+    // From 4.3 on (KIP-1251) they accept any epoch since the member got the partition.
     { fencing: 'by partition', kafka: '4.3', sent: 1 },
   ] as const)('commits across an epoch that rises meanwhile, as Kafka $kafka fences it', async ({ fencing, sent }) => {
     await using test = new Scope()
     const { kafka, reading, memberId, place } = await member(test)
     kafka.consumer.fencing = fencing
     const { epoch: before } = kafka.consumer.members.get(memberId)!
-    // The epoch has risen, and the member has not heard of it.
+    // The epoch has risen, and the member does not know it yet.
     kafka.consumer.change(memberId, [place(0), place(1)])
     kafka.consumer.members.get(memberId)!.epoch = kafka.consumer.epoch
     kafka.on('ConsumerGroupHeartbeat', ({ request }) =>
@@ -76,7 +76,7 @@ describe('a member of a consumer group', () => {
     await vi.waitUntil(() => times.length >= 5, { timeout: 10_000 })
     heal()
     await commit
-    // The second at once, the others after 100, 200 and 400 ms, or half of that.
+    // The second attempt is immediate. The others come after 100, 200 and 400 ms, or half of that.
     expect(times[4]! - times[0]!).toBeGreaterThan(340)
   })
 
@@ -92,8 +92,8 @@ describe('a member of a consumer group', () => {
         ({ code }) => code,
       ),
     )
-    // Each is refused twice. The heartbeat that the first refusal asks for brings what this member is to have now; until it
-    // has said that it gave up, it may commit.
+    // Each is refused twice. The heartbeat after the first refusal has the member's new target. The member may commit until it
+    // has reported that it gave the partition up.
     expect(await Promise.all(outcomes)).toEqual(['RXMIKA_COMMIT', 'committed'])
     const sent = kafka.asked
       .filter(({ name }) => name === 'OffsetCommit')
@@ -224,7 +224,7 @@ describe('a member of a consumer group', () => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     kafka.log('orders').append('a')
-    // For longer than the patience with a group that refuses a member for another reason.
+    // Longer than the limit for a group that refuses a member for another reason.
     kafka.next('ConsumerGroupHeartbeat', refusing(errorCode.UNRELEASED_INSTANCE_ID), 6)
     const request = { groupProtocol: 'consumer', instanceId: 'one' } as const
     const reading = await Reading.start(test, kafka, ['orders'], request)
@@ -236,7 +236,7 @@ describe('a member of a consumer group', () => {
   it('begins a topic with an unknown id only after looking it up', async test => {
     const { kafka, reading, memberId, place } = await member(test)
     const orders = kafka.topics.get('orders')!
-    // Made again: the coordinator knows of it before this member does, and whom it asks.
+    // The topic was created again. The coordinator knows it before this member does, and before the broker that it asks does.
     const again = kafka.create('orders', 0, 0)
     kafka.topics.set('orders', orders)
     const asked = kafka.count('Metadata')
@@ -251,7 +251,7 @@ describe('a member of a consumer group', () => {
 
   it('keeps its partitions if a broker does not know the topic for a moment', async test => {
     const { kafka, reading } = await member(test)
-    // As one that has just started, and has not caught up.
+    // Like a broker that has just started, and whose metadata is not up to date.
     kafka.next('Metadata', {
       change: answer => ({
         ...answer,
@@ -289,7 +289,7 @@ describe('a member of a consumer group', () => {
 
   it('joins again if its group no longer exists (GROUP_ID_NOT_FOUND)', async test => {
     const { kafka, reading } = await member(test)
-    // Deleted, or forgotten by the coordinator, while this process stood still for longer than its session.
+    // Deleted, or unknown to the coordinator, while this process was suspended for longer than its session.
     kafka.next('ConsumerGroupHeartbeat', refusing(errorCode.GROUP_ID_NOT_FOUND))
     await reading.until(() => reading.story.includes('lost') && reading.assigned.size === 2)
     kafka.log('orders').append('b')
@@ -337,7 +337,7 @@ describe('a member of a consumer group', () => {
     kafka.consumer.change(memberId!, [place(1), place(2)])
     await reading.until(() => givenUp.length > 0)
     expect(givenUp).toEqual(['orders-0'])
-    // What is kept is read, what goes can be committed, and what is new is not taken yet.
+    // Retained partitions are read, revoked ones can be committed, and new ones are not taken up yet.
     kafka.log('orders', 1).append('kept')
     await reading.until(() => reading.has('kept'))
     await reading.commit('orders-0', 0)
@@ -379,7 +379,7 @@ describe('a member of a consumer group', () => {
     const looked = kafka.count('OffsetFetch')
     kafka.consumer.change(memberId!, [place(0), place(1)])
     await vi.waitUntil(() => kafka.count('OffsetFetch') > looked, 5_000)
-    // Both go, and the one that is read takes its time.
+    // Both are revoked, and giving up the one that is read takes long.
     const release = new Subject<void>()
     reading.onRevoking = ({ hold }) => hold(release)
     const before = reading.story.length
@@ -408,7 +408,7 @@ describe('a member of a consumer group', () => {
     kafka.topics.get('secrets')!.forbidden = false
     await reading.until(() => reading.has('secrets'))
     kafka.topics.get('secrets')!.forbidden = true
-    // It says again what it reads, and is a member still.
+    // The member reports its partitions again, and is still a member.
     kafka.next('ConsumerGroupHeartbeat', { ending: 'cut' })
     kafka.log('orders').append('more')
     await reading.until(() => reading.has('more'))

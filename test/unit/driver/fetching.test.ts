@@ -7,7 +7,7 @@ import { Scope } from '../../fake-broker/scope'
 
 const upTo = (count: number) => Array.from({ length: count }, (_, at) => `${at}`)
 
-/** Others learn of a new leader before it says so itself (KIP-207), or tell that it is elsewhere: asked again soon. */
+/** Codes of a broker that is not the leader, or not ready to be it (KIP-207). The partition is requested again soon. */
 const soon = kafkaErrors.filter(error => error.has('staleMetadata') || error.name === 'OFFSET_NOT_AVAILABLE')
 const handled = new Set([errorCode.NONE, errorCode.OFFSET_OUT_OF_RANGE, errorCode.TOPIC_AUTHORIZATION_FAILED])
 const notAuthorized = kafkaErrors.filter(error => error.has('notAuthorized'))
@@ -84,7 +84,7 @@ describe('a driver that reads', () => {
     kafka.log('orders').append('a')
     kafka.on('Fetch', () => {
       if (kafka.count('Fetch') > 1) return undefined
-      // Held when the broker is to be asked again, and not any more when it is looked for how long.
+      // `held` is true when the broker is to be requested again, and false when the length of the pause is computed.
       held.mockReturnValueOnce(40)
       return refusing(errorCode.UNKNOWN_SERVER_ERROR)
     })
@@ -92,7 +92,7 @@ describe('a driver that reads', () => {
     await reading.until(() => reading.has('a'))
   })
 
-  /** What one answer does not hold: 1 MiB a partition. */
+  /** Four such records do not fit into one answer, which has at most 1 MiB of a partition. */
   const large = (value: string) => `${'x'.repeat(300_000)} ${value}`
   const offsetsAsked = (kafka: Awaited<ReturnType<typeof brokers>>): number[] =>
     kafka.asked.filter(({ name }) => name === 'Fetch').map(({ request }) => request.topics[0].partitions[0].fetchOffset)
@@ -113,7 +113,7 @@ describe('a driver that reads', () => {
     kafka.create('orders', 0)
     for (const value of upTo(12)) kafka.log('orders').append(large(value))
     const reading = await Reading.start(test, kafka, ['orders'])
-    // Asked for after the first delivery, nothing more would be asked for at all.
+    // If the next request were sent only after the first delivery, it would not be sent at all.
     reading.onBatch = () => reading.driver.pause([...reading.assigned.values()])
     await vi.waitUntil(() => offsetsAsked(kafka).some(offset => offset > 0))
     reading.onBatch = () => {}

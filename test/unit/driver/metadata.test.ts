@@ -13,7 +13,7 @@ const inGroup = (groupProtocol: (typeof protocols)[number]) =>
 
 const isLook = ({ name, request }: Asked) => name === 'Metadata' && request.topics?.length > 0
 
-/** Resolves when so many more requests for topics have come. */
+/** Resolves when `count` more requests for topics have come. */
 async function looks(kafka: FakeKafka, more: number): Promise<void> {
   const count = () => kafka.asked.filter(isLook).length
   const before = count()
@@ -74,7 +74,7 @@ describe.concurrent('metadata', () => {
       kafka.create('orders', 0)
       kafka.create('refunds', 0)
       kafka.log('refunds').append('first')
-      // Otherwise nothing asks for it within the test.
+      // So long that nothing else requests metadata within the test.
       const request = { metadataMaxAge: 300_000, ...inGroup(groupProtocol) }
       const reading = await Reading.start(test, kafka, ['orders'], request)
       await reading.until(() => reading.assigned.size === 1)
@@ -83,7 +83,7 @@ describe.concurrent('metadata', () => {
         answer = resolve
       })
       kafka.next('Metadata', { until })
-      // The log moved: the client asks who leads it.
+      // The log moved, so the client requests its leader.
       kafka.next('Fetch', { change: answer => notLed(answer) })
       await looks(kafka, 1)
       reading.driver.subscribe(['orders', 'refunds'])
@@ -167,7 +167,7 @@ describe.concurrent('metadata', () => {
       .then(() => {
         isRead = true
       })
-    // As a page does that shows how far behind a group is.
+    // Like a page that shows the lag of a group.
     while (!isRead) await lastValueFrom(reading.driver.endOffsets('refunds'))
     await read
   })
@@ -223,7 +223,7 @@ describe.concurrent('a member of a classic group', () => {
       answer = resolve
     })
     kafka.next('SyncGroup', { until })
-    // From now on nothing but what the leader missed tells it.
+    // From now on only the records that the leader missed show that the partition exists.
     const reading = await Reading.start(test, kafka, ['orders'], { metadataMaxAge: 300_000 })
     await vi.waitUntil(() => kafka.count('SyncGroup') > 0, 5_000)
     topic.addPartition(0).append('first')

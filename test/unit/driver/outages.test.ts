@@ -3,16 +3,16 @@ import { describe, expect, it } from 'vitest'
 import { brokers, Reading } from '../../fake-broker/reading'
 import { Scope } from '../../fake-broker/scope'
 
-/** Within which delivery goes on once the last broker is back, ms. */
+/** The maximum time from the return of the last broker to the next delivery, ms. */
 const recovery = 5_000
 
 interface OutageOfAll {
   readonly groupProtocol: 'classic' | 'consumer' | undefined
-  /** In which order the brokers come back; which of them leads and coordinates is part of it. */
+  /** The order in which brokers come back. It decides which of them lead and coordinate. */
   readonly order: readonly number[]
   /** ms. */
   readonly lasts: number
-  /** Between one and the next that comes back, ms. */
+  /** The time between the returns of two brokers, ms. */
   readonly apart: number
 }
 
@@ -25,7 +25,7 @@ const outage: fc.Arbitrary<OutageOfAll> = fc.record({
 
 const pause = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
 
-/** How long after the last broker is back everything is delivered and can be committed, ms. */
+/** The time from the return of the last broker until everything is delivered and can be committed, ms. */
 async function recovering({ groupProtocol, order, lasts, apart }: OutageOfAll): Promise<number> {
   await using test = new Scope()
   const kafka = await brokers(test, 3)

@@ -6,7 +6,7 @@ import { brokers, Reading } from '../../fake-broker/reading'
 
 type To = Parameters<Reading['driver']['seek']>[0][number]['to']
 
-/** Moves partitions, and reads on. Resolves when all are moved, to where they went. */
+/** Moves partitions. Resolves with the new places when all are moved. */
 function seek(reading: Reading, ...moves: readonly (readonly [name: string, to: To])[]): Promise<readonly string[]> {
   const seeks = moves.map(([name, to]) => ({ assignment: reading.assigned.get(name)!, to }))
   return sought(reading, seeks)
@@ -46,7 +46,7 @@ describe('a seek on fake brokers', () => {
     expect(reading.records.slice(3)).toEqual(['orders-0@1 b', 'orders-0@2 c'])
     await reading.commit('orders-0', 1)
     expect(kafka.committed.get('orders-0')!.offset).toBe(1)
-    // A commit of before is not sent any more.
+    // A commit of the former assignment is not sent.
     reading.assigned.set('orders-0', before)
     await reading.commit('orders-0', 3)
     expect(kafka.committed.get('orders-0')!.offset).toBe(1)
@@ -96,7 +96,7 @@ describe('a seek on fake brokers', () => {
     kafka.log('orders').append('a', 'b', 'c')
     const reading = await Reading.start(test, kafka, ['orders'])
     await reading.until(() => reading.records.length === 3)
-    // The first call is refused, and asks again when the second is done.
+    // The first look-up is refused, and repeated when the second is done.
     kafka.next('ListOffsets', refusing(errorCode.NOT_LEADER_OR_FOLLOWER))
     const first = seek(reading, ['orders-0', 0])
     const second = seek(reading, ['orders-0', 2])

@@ -42,7 +42,7 @@ const ways: readonly Way[] = [
 
 const unreadable = (reading: Reading) => reading.events.filter(event => event.type === 'unreadable')
 
-/** What is read stands at the end of a log, whichever offset that is. */
+/** Appends to both partitions, so that the value is at the end of a log whichever partition is read. */
 function append(kafka: FakeKafka, topic: string, value: string): void {
   for (const partition of [0, 1]) kafka.log(topic, partition).append(`${value}${partition}`)
 }
@@ -65,7 +65,7 @@ describe.concurrent('a topic that cannot be read any more', () => {
           ['broken', 'orders'].every(topic => reading.has(`${topic} first 0`, `${topic} first 1`)),
         )
         breaks(kafka)
-        // Both in one request: the one that is refused keeps the other from nothing.
+        // Both are in one request. The refusal of one must not affect the other.
         const places = [...reading.assigned.keys()]
         const commits = Promise.allSettled(groupProtocol === undefined ? [] : [reading.commitAll(places, 1)])
         append(kafka, 'orders', 'orders meanwhile ')
@@ -88,7 +88,7 @@ describe.concurrent('a topic that cannot be read any more', () => {
         await reading.until(() => reading.has('orders after 0', 'orders after 1'))
         expect(unreadable(reading)).toHaveLength(1)
         expect(reading.error).toBeUndefined()
-        // Nothing of the other topic was read twice, or interrupted.
+        // No record of the other topic was read twice, and its reading was not interrupted.
         const orders = reading.records.filter(record => record.startsWith('orders'))
         expect(new Set(orders).size).toBe(orders.length)
         expect([...reading.assigned.keys()].sort()).toEqual(['broken-0', 'broken-1', 'orders-0', 'orders-1'])
@@ -122,7 +122,7 @@ describe.concurrent('a topic that is forbidden from the start', () => {
     await first.until(() => first.assigned.size === 4)
     const second = await Reading.start(test, kafka, all)
     await second.until(() => second.assigned.size === 2)
-    // Once it has read, it does not start any more.
+    // The client is running by then, so this is no failure to start.
     for (const topic of all) append(kafka, topic, `${topic} first `)
     const isRead = (name: string) => second.records.some(record => record.startsWith(`${name}@`))
     await second.until(() => [...second.assigned.keys()].every(isRead))

@@ -4,7 +4,7 @@ import { brokers, Reading } from '../../fake-broker/reading'
 import { Scope } from '../../fake-broker/scope'
 
 const protocols = ['classic', 'consumer'] as const
-/** What is answered late while it is found out where to begin, and where it begins then. */
+/** The requests of taking up a partition, one of which is answered late, with the start position of the case. */
 const moments = [
   { request: 'OffsetFetch', startFrom: 'earliest' },
   { request: 'ListOffsets', startFrom: 'latest' },
@@ -16,7 +16,7 @@ describe('a topic that is created again while its start position is looked up', 
     'is read from its beginning if $request is answered late, from $startFrom, with the $groupProtocol protocol',
     async ({ groupProtocol, request, startFrom }) => {
       await using test = new Scope()
-      // The first of the addresses is always asked first: metadata come from another broker than what is answered late.
+      // The client asks the first address first, so metadata come from another broker than the late answer.
       const random = vi.spyOn(Math, 'random').mockReturnValue(0)
       test.onTestFinished(() => random.mockRestore())
       const kafka = await brokers(test, 2)
@@ -30,7 +30,7 @@ describe('a topic that is created again while its start position is looked up', 
       kafka.next(request, { until })
       const reading = await Reading.start(test, kafka, ['orders'], { groupProtocol, startFrom, metadataMaxAge: 50 })
       await vi.waitUntil(() => kafka.asked.some(({ name }) => name === request), 5_000)
-      // The answer is about the log of before; it comes when the one of now is known.
+      // The late answer is about the former log. It arrives when the client knows the present one.
       const { id } = kafka.create('orders', 1)
       kafka.log('orders').append('a', 'b', 'c', 'd')
       const asked = kafka.count('Metadata')

@@ -5,7 +5,7 @@ import type { FakeKafka } from '../../fake-broker/fake-kafka'
 import { brokers, Reading } from '../../fake-broker/reading'
 import { Scope } from '../../fake-broker/scope'
 
-/** Kafka's own codes for a leader that moves, which heal within a moment or never. */
+/** Kafka's codes for a leader that moves: it is over in a moment, or never. */
 const passing = kafkaErrors.filter(
   error => error.has('staleMetadata') || ['OFFSET_NOT_AVAILABLE', 'FENCED_LEADER_EPOCH'].includes(error.name),
 )
@@ -38,7 +38,7 @@ describe('a partition that should be read but is not', () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] }))
   afterEach(() => void vi.useRealTimers())
 
-  /** Lets seconds pass for checks of every second, with I/O between them. */
+  /** Lets seconds pass in steps of one second, as the checks do, with I/O in between. */
   async function seconds(count: number): Promise<void> {
     for (let second = 0; second < count; second++) {
       vi.advanceTimersByTime(1_000)
@@ -54,7 +54,7 @@ describe('a partition that should be read but is not', () => {
     const reading = await Reading.start(test, kafka, ['orders'], { metadataMaxAge: 100, heartbeatInterval: 60_000 })
     await reading.until(() => reading.has('a'))
     breaks(kafka)
-    // It has to be refused before there is a reason.
+    // The reason is known only after a refusal.
     await vi.waitUntil(() => kafka.count('Metadata') > 3 || kafka.count('Fetch') > 2)
     await seconds(9)
     const unread = () => reading.troubles.filter(({ message }) => message.includes('cannot be read for 10 s'))

@@ -129,7 +129,7 @@ describe('inspect', () => {
       for (const path of ['/', '/stalls', '/test', '/page.js']) {
         expect(await ask(url, path, headers), path).toMatchObject({ status })
       }
-      // A viewer's answer goes on, so it is a HEAD that is asked.
+      // HEAD, because the answer to a viewer's GET does not end.
       expect(await ask(url, '/events', headers, 'HEAD')).toMatchObject({ status })
     })
 
@@ -297,7 +297,7 @@ describe('inspect', () => {
     await viewer.frame(({ standing }) => (standing?.partitions.length ?? 0) >= 100)
     viewer.close()
     while (isWatched()) await lastValueFrom(timer(5))
-    // Something else in this process may be busy for a while: what costs more does so in every one of these.
+    // Other work in this process may take time in some measurements. A cost of the inspector would be in all of them.
     const shares: number[] = []
     while (shares.length < 20 && !shares.some(share => share < 0.01)) {
       const [before, began] = [process.cpuUsage(), performance.now()]

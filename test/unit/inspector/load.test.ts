@@ -33,7 +33,7 @@ describe(`the inspector, at ${partitions} partitions and ${load} records a secon
     viewer.write(`GET /events HTTP/1.1\r\nhost: ${new URL(url).host}\r\n\r\n`)
     await once(viewer, 'data')
     let offset = 0n
-    // By the channels alone: a memory broker keeps what is published, and the inspector reads nothing else of a record.
+    // Uses only the channels, because a memory broker would keep the records, and the inspector reads nothing else.
     const second = async () => {
       for (let at = 0; at < load; at++) {
         const place = { topic: 'orders', partition: at % partitions, offset: offset++ }
@@ -42,10 +42,10 @@ describe(`the inspector, at ${partitions} partitions and ${load} records a secon
         receiveChannel.start.publish(of)
         settleChannel.start.publish({ ...of, how: 'ack', reason: undefined } as SettleMessage)
       }
-      // A frame has shown them.
+      // Waits for the frame that shows them.
       await once(viewer, 'data')
     }
-    // The newest 10,000 to 20,000 entries are kept for a marble test: after each four seconds equally many.
+    // The newest 10,000 to 20,000 entries are kept for a marble test. Their number is equal after every four seconds.
     const left = await leftPerCycle(4, 8 * load, second)
     expect(left).toBeLessThan(8 * load)
   })
@@ -80,9 +80,9 @@ describe(`the inspector, at ${partitions} partitions and ${load} records a secon
       const { user, system } = process.cpuUsage(before)
       return (user + system) / 1_000
     }
-    // The records of four seconds may cost 1 % of these.
+    // The inspector may use 1 % of the four seconds in which these records come.
     const allowed = 0.01 * (count / load) * 1_000
-    // Compilers and collectors take part: what the inspector costs is in every measurement, so the least ones are compared.
+    // Compilation and garbage collection vary. The inspector's cost is in every measurement, so the minima are compared.
     let [without, inspected] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
     await consume()
     for (let round = 0; round < 2 || (round < 8 && inspected - without >= allowed); round++) {

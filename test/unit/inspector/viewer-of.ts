@@ -2,7 +2,7 @@ import { firstValueFrom, ReplaySubject } from 'rxjs'
 import { filter } from 'rxjs/operators'
 import type { Frame, Message, Snapshot } from '../../../src/inspector/messages'
 
-/** What connects to `/events`, and sees all of it. */
+/** A client of `/events` that gets all frames. */
 export class ViewerOf {
   readonly messages = new ReplaySubject<Message>()
   readonly all: Message[] = []
@@ -22,7 +22,7 @@ export class ViewerOf {
     return this.first((message): message is Snapshot => message.type === 'snapshot')
   }
 
-  /** The first frame that is like that, also of those that came already. */
+  /** The first frame that matches, also among those that arrived before. */
   frame(like: (frame: Frame) => boolean): Promise<Frame> {
     return this.first((message): message is Frame => message.type === 'frame' && like(message))
   }

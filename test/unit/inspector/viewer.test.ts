@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { expect, it } from 'vitest'
 import { Viewer } from '../../../src/inspector/viewer'
 
-/** A connection of which nothing is read. */
+/** A connection whose peer reads nothing. */
 class Connection {
   writableLength = 0
   destroyed = false

@@ -5,9 +5,9 @@ import { runInNewContext } from 'node:vm'
 setFlagsFromString('--expose-gc')
 const collectGarbage: () => void = runInNewContext('gc')
 
-/** Bytes of objects and buffers that are in use once everything that can be collected is. */
+/** Bytes of objects and buffers that are in use after garbage collection. */
 async function inUse(): Promise<number> {
-  // What finalizers and promises of the last turn still hold goes with the next.
+  // Finalizers and promises of the last turn keep objects that only the next collection frees.
   for (let round = 0; round < 3; round++) {
     await setImmediate()
     collectGarbage()
@@ -16,14 +16,14 @@ async function inUse(): Promise<number> {
   return heapUsed + external + arrayBuffers
 }
 
-/** What is kept for each cycle is kept in every measurement; a compiler's work is not in so many. */
+/** A leak is in every measurement. The memory of the compiler is not, so the minimum of several counts. */
 const measurements = 6
 
 /**
- * How many bytes each cycle leaves behind, after as many cycles in which caches have their fill: the least of several
+ * How many bytes each cycle leaves behind, after enough cycles to fill all caches: the minimum of several
  * measurements, which end as soon as one of them finds less than `enough`.
  *
- * @param enough Bytes that a cycle may leave behind: less than the least object that could be kept for each.
+ * @param enough Bytes that a cycle may leave behind: less than the smallest object that could leak in each cycle.
  */
 export async function leftPerCycle(
   cycles: number,

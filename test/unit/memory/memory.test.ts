@@ -10,8 +10,8 @@ import { encodeRecordBatch } from '../../../src/protocol/records/record-batch-en
 import { leftPerCycle } from './heap'
 
 /**
- * What a cycle may leave behind, bytes: what the compiler keeps of a process that goes on. The least of what was ever kept
- * for a cycle of these is several times as much, a pool of connections or an assignment with its window.
+ * How many bytes a cycle may leave behind: the compiler's memory in a running process. The smallest leak that any of these
+ * cycles ever had was several times as large: a pool of connections, or an assignment with its window.
  */
 const nothing = 2_000
 
@@ -24,7 +24,7 @@ async function closedPort(): Promise<number> {
   return port
 }
 
-/** The sockets that anybody opens while `work` runs. */
+/** All sockets that are opened while `work` runs. */
 async function withSockets(work: (opened: Socket[]) => Promise<void>): Promise<void> {
   const opened: Socket[] = []
   const seen = (message: unknown) => opened.push((message as { socket: Socket }).socket)
@@ -48,7 +48,7 @@ describe('hundreds of cycles leave nothing behind:', { timeout: 20_000 }, () => 
       const client = createClient({ env: {}, logger: false, group: 'billing', brokers: [`127.0.0.1:${port}`] })
       client.topic('orders').subscribe({ error: () => {} })
       client.start()
-      /** One attempt, from its begin to its failure, without the pause before it. */
+      /** One attempt from its beginning to its failure, without the pause before it. */
       const attempt = async () => {
         while (opened.length === 0) {
           vi.advanceTimersByTime(100)
@@ -86,7 +86,7 @@ describe('hundreds of cycles leave nothing behind:', { timeout: 20_000 }, () => 
     })
     let delivered = 0
     let waiting = () => {}
-    // The first is never settled, so that all come again each time.
+    // The first record is never settled, so all are delivered again each time.
     client.topic('orders', { retries: 1, dlq: true }).subscribe(record => {
       if (record.offset > 0n) record.ack()
       delivered++
@@ -133,7 +133,7 @@ describe('hundreds of cycles leave nothing behind:', { timeout: 20_000 }, () => 
   })
 
   it('short names of headers, each written and read once, with a bounded cache', async () => {
-    // More than any cache has place for; as many again find no more.
+    // More names than any cache has entries for.
     const left = await leftPerCycle(100, nothing, async at => {
       for (let each = 0; each < 100; each++) headersOf(encodedWith(`header ${at}-${each}`))
     })

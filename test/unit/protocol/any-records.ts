@@ -4,13 +4,13 @@ import type { EncodableRecord } from '../../../src/protocol/records/record-batch
 const bytes = (maxLength: number) => fc.uint8Array({ maxLength }).map(array => Buffer.from(array))
 const nullable = (maxLength: number) => fc.option(bytes(maxLength))
 
-/** Names that trip objects, are empty, or are too long to be kept. */
+/** Names that are properties of every object, empty names, and names too long to be cached. */
 const name = fc.oneof(
   fc.constantFrom('', 'constructor', '__proto__', 'toString', 'trace', 'x'.repeat(300)),
   fc.string({ unit: 'grapheme', maxLength: 10 }),
 )
 
-/** None, of today, before 1970, and as far apart as numbers go. */
+/** No timestamp, the present, before 1970, and the largest numbers. */
 const timestamp = fc.oneof(
   fc.constantFrom(-1, 0, 1, -2, 1_800_000_000_000, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER, -(2 ** 52) - 1),
   fc.integer({ min: 1_700_000_000_000, max: 1_900_000_000_000 }),
@@ -30,7 +30,7 @@ export const anyRecords: fc.Arbitrary<EncodableRecord[]> = fc.array(
   { minLength: 1, maxLength: 8 },
 )
 
-/** As copies of failed records have them: many headers are the same objects as in the record before, some are missing. */
+/** Headers like those of copies of failed records: many are the same objects as in the record before, some are missing. */
 export const recordsWithHeadersInCommon: fc.Arbitrary<EncodableRecord[]> = fc
   .tuple(
     fc.array(fc.tuple(name, nullable(200)), { minLength: 1, maxLength: 5 }),

@@ -28,7 +28,7 @@ const primitives = {
   records: bytes,
 } as const
 
-/** Any value of a type as it stands in a version. */
+/** Any value of a type that a version can encode. */
 export function anyValue({ shape }: AnyType, version: number): fc.Arbitrary<unknown> {
   if (shape.kind === 'struct') return nullable(shape.nullable, anyStruct(shape.fields, version))
   if (shape.kind === 'array') return nullable(shape.nullable, anyArray(shape.element, version))
@@ -39,7 +39,7 @@ export function anyValue({ shape }: AnyType, version: number): fc.Arbitrary<unkn
   return nullable('nullable' in shape && shape.nullable, primitives[shape.kind])
 }
 
-/** Any value of a struct: every field that the version has, and no other. */
+/** Any value of a struct: every field of the version, and no other. */
 export function anyStruct(fields: Fields, version: number): fc.Arbitrary<Values> {
   const present = Object.entries(fields).filter(([, field]) => isIn(field, version))
   return fc.record(
@@ -58,7 +58,7 @@ export function isIn(field: AnyType | AnyField, version: number): boolean {
   return !('type' in field) || (field.first <= version && version <= field.last)
 }
 
-/** What reading gives back: the fields that the version does not have, too. */
+/** The value that decoding returns. It has the defaults of fields that the version does not have. */
 export function completed(fields: Fields, version: number, value: Values): Values {
   return Object.fromEntries(
     Object.entries(fields).map(([name, field]) => {
@@ -77,7 +77,7 @@ function completedValue({ shape }: AnyType, version: number, value: unknown): un
   return (value as unknown[]).map(each => completedValue(shape.element, version, each))
 }
 
-/** As Kafka's own classes write it as JSON, with numbers beyond 2^53 rounded. */
+/** The JSON that Kafka's own classes write, with numbers beyond 2^53 rounded. */
 export function asKafkaJson(fields: Fields, version: number, value: Values): unknown {
   return Object.fromEntries(
     Object.entries(fields).flatMap(([name, field]) => {
@@ -105,7 +105,7 @@ function nullable(is: boolean, values: fc.Arbitrary<unknown>): fc.Arbitrary<unkn
   return is ? fc.option(values, { freq: 4 }) : values
 }
 
-/** Kafka's classes keep some arrays as maps: no name or id is there twice. */
+/** Kafka's classes keep some arrays as maps, so no name or id may occur twice. */
 function anyArray(element: AnyType, version: number): fc.Arbitrary<unknown[]> {
   const values = anyValue(element, version)
   if (element.shape.kind !== 'struct') return fc.array(values, { maxLength: 2 })
@@ -115,7 +115,7 @@ function anyArray(element: AnyType, version: number): fc.Arbitrary<unknown[]> {
   })
 }
 
-/** A tagged struct of nothing but defaults is not written by Kafka. */
+/** Kafka does not write a tagged struct that has only defaults. */
 function isAllDefaults({ shape }: AnyType, value: unknown): boolean {
   if (shape.kind !== 'struct' || value === null) return false
   return Object.entries(shape.fields).every(

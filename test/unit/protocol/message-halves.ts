@@ -45,7 +45,7 @@ const ofMessages = messages.flatMap(message => {
   ])
 })
 
-/** What members tell each other: its version stands before it, and is not read by Kafka's class for it. */
+/** The data that classic members exchange. Its version is written before it, and Kafka's class does not read that. */
 const withVersion = (version: number, bytes: Buffer) => Buffer.concat([Buffer.from([0, version]), bytes])
 const ofConsumers = upTo(0, CONSUMER_PROTOCOL_VERSION).flatMap((version): MessageHalf[] => [
   {

@@ -62,9 +62,9 @@ describe('a message', () => {
     expect(() => joinGroup.encodeRequest(asStatic, 4)).toThrow(UnsupportedFieldError)
     expect(() => joinGroup.encodeRequest(asStatic, 4)).toThrow('version 4 has no field groupInstanceId')
     expect(joinGroup.decodeRequest(joinGroup.encodeRequest(asStatic, 5), 5).groupInstanceId).toBe('one')
-    // A reason is for the broker's log alone.
+    // `reason` may be omitted, because the broker only logs it.
     expect(joinGroup.encodeRequest({ ...request, reason: 'why' }, 4)).toEqual(joinGroup.encodeRequest(request, 4))
-    // A topic must not be created silently where that cannot be ruled out.
+    // `allowAutoTopicCreation: false` may not, because the broker would create the topic.
     expect(() => metadata.encodeRequest({ topics: [], allowAutoTopicCreation: false }, 3)).toThrow(
       UnsupportedFieldError,
     )

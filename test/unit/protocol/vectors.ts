@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 
-/** Bytes of a message as Kafka's own classes write them, and what they read there. */
+/** The bytes of a message as Kafka's own classes write them, and the JSON that these classes read from the bytes. */
 export interface Vector {
   /** The name of Kafka's class. */
   readonly name: string

@@ -15,7 +15,7 @@ import {
 } from '../../../src/channels'
 
 const events = ['start', 'end', 'asyncStart', 'asyncEnd', 'error'] as const
-/** What any of the messages may have. */
+/** Fields that any of the messages may have. */
 type Message = Record<string, unknown> & {
   record: ConsumeRecord
   records: PublishRecord[]
@@ -336,7 +336,7 @@ describe('rxmika:receive and rxmika:settle', () => {
     client.topic('other').subscribe()
     client.start()
     const delivered = await record
-    // Given back by firstValueFrom's unsubscribing; settled by hand all the same.
+    // firstValueFrom has unsubscribed, so the record waits for the next subscriber. It can still be settled by hand.
     const settled = listenTo('rxmika:settle')
     delivered.ack()
     expect(on(settled)).toEqual(['start', 'end'])
@@ -473,7 +473,7 @@ describe('channels without a subscriber', () => {
         channel[on].publish = () => void published++
         channel[on].runStores = () => void published++ as never
         listening.push(() => {
-          // They were none of its own: a channel has others once somebody listens.
+          // Deletes only own properties: a channel gets other methods when it has a subscriber.
           Reflect.deleteProperty(channel[on], 'publish')
           Reflect.deleteProperty(channel[on], 'runStores')
         })
@@ -496,7 +496,7 @@ describe('channels without a subscriber', () => {
     await firstValueFrom(client.publish({ topic: 'out', value: 'x' }))
     expect(published()).toBe(0)
     expect(asked.get(receiveChannel)).toBeLessThan(50)
-    // Of calls and settlements each is asked for, which takes some nanoseconds.
+    // For each call and each settlement the channel is checked, which takes some nanoseconds.
     expect(asked.get(processChannel)).toBe(1_000)
     expect(asked.get(settleChannel)).toBe(1_000)
     expect(asked.get(publishChannel)).toBe(1)

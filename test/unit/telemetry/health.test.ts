@@ -140,7 +140,7 @@ describe('client.health()', () => {
       ({ type: 'unreadable', isGone: true, topic, error: new FetchError(`${topic} is gone`) }) as const
     unreadable.next(gone('orders'))
     expect(await ended).toMatchObject({ message: 'orders is gone' })
-    // The other goes on.
+    // The other topic continues.
     expect(client.health()).toEqual(healthy)
     unreadable.next(gone('refunds'))
     expect(client.health()).toEqual({ live: false, ready: false, reasons: [expect.stringContaining('no topic')] })
@@ -174,7 +174,7 @@ describe('client.health()', () => {
   })
 })
 
-/** A driver that cannot connect, for good. */
+/** A driver that can never connect. */
 function failingDriver(error: Error): Driver {
   const driver = memoryBroker().driver()
   return Object.assign(driver, { connect: () => throwError(() => error) })

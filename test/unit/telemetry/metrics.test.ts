@@ -91,7 +91,7 @@ describe('client.metrics()', () => {
     client.topic('other').subscribe()
     client.start()
     const [, b] = await records
-    // `take` has unsubscribed: they wait for the next subscriber, and b is done all the same.
+    // `take` has unsubscribed, so the records wait for the next subscriber. b can be completed all the same.
     b!.ack()
     expect(partition(client, 'orders')).toEqual({
       ...{ topic: 'orders', partition: 0, position: 0n, committed: 0n, endOffset: 3n, lag: 3n },

@@ -13,7 +13,7 @@ import { brokers } from '../../fake-broker/reading'
 
 const told = { answered() {}, connecting() {}, connected() {}, abandoned() {}, silent() {}, failed() {} }
 
-/** Fake brokers, and what writing asks them by. */
+/** Fake brokers, and the `Leaders` that send them the requests of writing. */
 async function setUp(test: TestContext, nodes = 1) {
   const kafka = await brokers(test, nodes)
   const logger = pino({ enabled: false })
@@ -53,7 +53,7 @@ describe('the partitions of a topic', () => {
       { partitionId: 1, leader: -1 },
       { partitionId: 2, leader: 0 },
     ])
-    // Looking is what has brokers create it.
+    // A request for its metadata makes brokers create the topic.
     expect(kafka.asked.filter(({ name }) => name === 'Metadata').at(-1)!.request.allowAutoTopicCreation).toBe(true)
   })
 
@@ -169,7 +169,7 @@ describe('producing', () => {
   })
 })
 
-/** As of a topic that is being created: known, and without leaders. */
+/** A topic that is being created: it is known, and has no leaders. */
 function notYet(answer: { topics: { partitions: { leaderId: number }[] }[] }) {
   return {
     ...answer,

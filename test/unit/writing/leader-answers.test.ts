@@ -5,17 +5,17 @@ import { type Sent, WritingWorld } from '../../fake-broker/writing-world'
 
 const refuses: Fate = { append: false, answer: 19 }
 
-/** A second copy is let pass where a broker leaves no other way than the next epoch. */
+/** A second copy is accepted if the broker's answer allows only the next epoch. */
 interface Case {
   readonly name: string
   readonly fate: Fate
-  /** It says that it does not know the producer, or does not go on with it. */
+  /** The broker does not know the producer, or refuses to continue with it. */
   readonly unknown?: boolean
-  /** It refuses the batch for one of its records, so that the others go in another batch. */
+  /** The broker refuses the batch because of one record, so the other records go into another batch. */
   readonly splits?: boolean
 }
 
-/** What may become of an attempt, by its answer; what a leader that answers so cannot have done is left out. */
+/** The possible fates of an attempt, by its answer, without those that such an answer excludes. */
 function cases(): Case[] {
   const answered = kafkaErrors
     .filter(({ code }) => code !== 0)

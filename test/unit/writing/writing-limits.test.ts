@@ -7,7 +7,7 @@ const mebibyte = 1024 * 1024
 const appendedUnsaid: Fate = { append: true, answer: 20 }
 const refuses: Fate = { append: false, answer: 19 }
 
-/** A record is given up of which an attempt is in the log: the partition goes on under another identity. */
+/** Gives up a record after an attempt that is in the log. The partition continues under another identity. */
 function giveUp(world: WritingWorld, value: string, topic = 't'): void {
   const attempts = [appendedUnsaid]
   world.cluster.fate = () => attempts.shift() ?? refuses
@@ -21,7 +21,7 @@ describe('a record that no request can carry', () => {
   it.each([100 * mebibyte, 100 * mebibyte - 64 * 1024])('is refused alone, at once, and not sent: %i bytes', size => {
     const world = new WritingWorld()
     const before = world.send('before')
-    // Never filled: it costs no memory.
+    // The memory is never touched, so it costs nothing.
     const huge = world.send('huge', { value: Buffer.allocUnsafeSlow(size) })
     const after = world.send('after')
     world.pass(100)
@@ -39,7 +39,7 @@ describe('the epochs of a producer id', () => {
     world.leaders.epoch = epoch
     world.send('warm')
     world.pass(100)
-    // Its id is asked for only once there is need of it, and its epochs begin at the beginning.
+    // The producer id is requested only when it is needed, and its epoch begins at 0.
     world.leaders.epoch = 0
     for (const round of [1, 2, 3]) {
       giveUp(world, `x${round}`)
@@ -121,7 +121,7 @@ describe('topics whose names come from outside', () => {
     x.wanted = false
     world.heal()
     expect(x.wasAbandoned).toBe(true)
-    // What was given up may still arrive, and the next epoch of its own identity is what keeps it out.
+    // The abandoned batch may still arrive. The next epoch of its producer makes the broker refuse it.
     flood()
     const y = world.send('y', { topic: 'topic-0' })
     world.pass(100)
@@ -154,7 +154,7 @@ describe('topics whose names come from outside', () => {
       }),
       { numRuns: 12 },
     )
-    // Otherwise nothing was tried.
+    // Otherwise the test has tried nothing.
     expect(forgotten).toBeGreaterThan(3)
   })
 })

@@ -4,7 +4,7 @@ import { kafkaErrors } from '../../../src/protocol/errors'
 import type { Fate } from '../../fake-broker/fake-cluster'
 import { type Sent, WritingWorld } from '../../fake-broker/writing-world'
 
-// Codes after which a producer may go on under its own identity; the others allow a second copy, see leader-answers.test.ts.
+// Codes after which a producer may keep its identity. The others allow a second copy, see leader-answers.test.ts.
 const codes = kafkaErrors.filter(
   error => error.code !== 0 && !error.has('producerUnknown') && !error.has('oneRecordToBlame'),
 )
@@ -98,7 +98,7 @@ describe('whatever brokers do', () => {
         for (const each of steps) play(each, world)
         world.pass(1_000)
         world.heal()
-        // What was on its way all the time comes last of all.
+        // Delayed batches arrive last.
         world.cluster.arriveLate()
         world.check()
         acknowledged += world.sent.filter(sent => sent.acknowledged).length
@@ -106,7 +106,7 @@ describe('whatever brokers do', () => {
       }),
       { numRuns: 300 },
     )
-    // Otherwise nothing was tried.
+    // Otherwise the test has tried nothing.
     expect(acknowledged).toBeGreaterThan(1_000)
     expect(abandoned).toBeGreaterThan(10)
   })
