@@ -9,10 +9,10 @@ import type { ConsumeRecord, DeliveredRecord } from '../../src/record.js'
 import { FakeOwner, fakeRecord } from './fake-record.js'
 import { testScheduler } from './stub-routing.js'
 
-/** An operator that calls `user` for every record, where it has a function of the user's at all. */
+/** An operator that calls `user` for every record, if it takes a function at all. */
 type Operator = (user?: () => void) => OperatorFunction<ConsumeRecord, unknown>
 
-/** RxJS's list of cases, for every operator of records: each has its own tests beside these. */
+/** RxJS's list of cases, for every operator of records. Each operator has further tests of its own. */
 const operators: Readonly<Record<string, Operator>> = {
   keep: user => keep(() => yes(user)),
   // Records without a key pass.
@@ -37,7 +37,7 @@ function recordsOf(owner: FakeOwner): Record<'a' | 'b' | 'c', DeliveredRecord> {
 }
 
 describe.each(Object.entries(operators))('RxJS’s cases: %s', (name, operator) => {
-  /** What comes out of a diagram, by letters. */
+  /** What a diagram results in, by letters. */
   function run(marbles: string, expected: string, unsubscribed?: string, subscriptions?: string): FakeOwner {
     const owner = new FakeOwner()
     testScheduler().run(({ hot, expectObservable, expectSubscriptions, flush }) => {
@@ -76,7 +76,7 @@ describe.each(Object.entries(operators))('RxJS’s cases: %s', (name, operator) 
     expect([given, seen]).toEqual([['a'], ['a']])
   })
 
-  // A fork has none: a branch that throws is in its own tests.
+  // `fork` is left out: its own tests have a branch that throws.
   if (name !== 'fork')
     it('a user’s function that throws fails only its record, and the stream continues', () => {
       const owner = new FakeOwner()

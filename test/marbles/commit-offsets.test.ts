@@ -22,7 +22,7 @@ import { otherCopy } from '../other-copy.js'
 import { FakeOwner } from './fake-record.js'
 import { pointsOf, run } from './signals.js'
 
-// Diagrams of points: a digit is a position of partition 0; a letter one of partition 1, where a is 1, b is 2 and so on.
+// Diagrams of points. A digit is a position of partition 0. A letter is a position of partition 1: a is 1, b is 2.
 
 const away = new CommitError('the broker is away', { retriable: true })
 const refused = new CommitError('not authorised', { retriable: false })
@@ -32,7 +32,7 @@ const at = (offset: number, more: Partial<CommitPoint> = {}): CommitPoint => ({
   ...more,
 })
 
-/** A driver that answers at once, and notes what it was asked for. */
+/** A driver that answers at once and records its requests. */
 function instantDriver() {
   const asked: CommitPoint[][] = []
   const commit = (points: readonly CommitPoint[]): Observable<never> => {

@@ -19,7 +19,7 @@ const permutations = (letters: string): string[] =>
         permutations(letters.slice(0, at) + letters.slice(at + 1)).map(rest => first + rest),
       )
 
-/** What a barrier of 1 emits for a diagram: the position after the longest completed prefix, where it has grown. */
+/** The emissions of a barrier of 1: the position after the completed prefix, whenever it has grown. */
 const modelOf = (diagram: string): string => {
   let position = 0
   return [...diagram]
@@ -452,7 +452,7 @@ describe('completionBarrier: partitions', () => {
 
   it('separates two interleaved partitions: neither waits for the other', () =>
     run(({ hot, expectPoints }) => {
-      // a and c are of partition 0, whose positions are 1 and 2; b and d of partition 1, with a and b for positions.
+      // a and c belong to partition 0, with positions 1 and 2. b and d belong to partition 1, with positions a and b.
       const input = hot('abcd-C-B-D-A-|', values)
       const expected = ' -------a-b-2-|'
       expectPoints(input.pipe(groupBy(partitionOf), mergeMap(completionBarrier()))).toBe(expected)
@@ -544,7 +544,7 @@ describe('completionBarrier: records', () => {
     for (const signal of [...[a!, b!, c!].map(delivered), completed(a!), completed(c!)]) signals.next(signal)
     expect(positions).toEqual([1n])
     first.end()
-    // Begins at the first offset again: the commit of 1 was not made in time.
+    // Begins at the first offset again, because the commit of 1 came too late.
     const again = [0, 1, 2, 3].map(slot => deliveredRecord(second, slot, slot))
     for (const record of again) signals.next(delivered(record))
     for (const record of [b!, ...again.slice(2)]) signals.next(completed(record))

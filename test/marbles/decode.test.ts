@@ -24,7 +24,7 @@ function values<T>(source: Observable<ConsumeRecord<T>>): Observable<T> {
   return source.pipe(map(({ value }) => value))
 }
 
-/** A decoder whose promises a test resolves, by the text they are for. */
+/** A decoder whose promises the test resolves, identified by their texts. */
 function deferred() {
   const settle = new Map<string, { resolve(value: string): void; reject(reason: unknown): void }>()
   const decoder = (bytes: Buffer) =>

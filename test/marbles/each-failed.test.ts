@@ -15,7 +15,7 @@ const words = {
   d: 'd retried',
 }
 
-/** Completes a failure after so many ms. */
+/** Completes a failure after this many ms. */
 const through = (ms: number) => (failed: Failed) => timer(ms).pipe(map(() => completed(failed, 'dead-lettered')))
 
 describe('eachFailed', () => {

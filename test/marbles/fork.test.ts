@@ -45,7 +45,7 @@ const collecting =
   source =>
     source.pipe(tap(one => into.push(one)))
 
-/** Records given to two branches that do nothing with them. */
+/** Records of two branches that do nothing with them. */
 function forked(...records: DeliveredRecord[]): [ConsumeRecord[], ConsumeRecord[]] {
   const parts: [ConsumeRecord[], ConsumeRecord[]] = [[], []]
   merge(of(...records), NEVER)
@@ -476,7 +476,7 @@ describe('fork: options', () => {
   })
 })
 
-/** Tells when a record is completed as an assignment does. */
+/** Reports when a record is completed, as an assignment does. */
 class DoneOwner extends FakeOwner {
   readonly #waiting = new Map<number, (() => void)[]>()
   override whenDone(one: DeliveredRecord, done: () => void): void {

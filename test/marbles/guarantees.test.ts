@@ -16,9 +16,9 @@ import {
 import { runMarbles } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
 
-// What docs/guarantees.md promises about order, each as one picture of a whole client on the memory broker. A column is a
-// millisecond. Letters are records: where they are written, acked, failed, delivered. Digits are committed positions.
-// The numbers are those of the rules.
+// The promises of docs/guarantees.md about order, each drawn for a whole client on the memory broker. A column is a
+// millisecond. Letters are records that are written, acked, failed or delivered. Digits are committed positions.
+// The numbers are the numbers of the rules.
 
 describe('1. the committed position', () => {
   it('moves past b only once a, delivered before it, is acked', () =>
@@ -93,7 +93,7 @@ describe('4. commits', () => {
         createClient().topic('orders').subscribe()
         ack('                            25ms ---a-b-c----d------')
         expectDeliveries('orders').toBe('25ms (abcd)-----------')
-        // The commit of 1 takes five, and meanwhile b and c are acked; then d.
+        // The commit of 1 takes five ms. Meanwhile b and c are acked, and d after it.
         expectCommits('orders').toBe('   25ms --------1----3----4')
       },
       { latency: 5 },

@@ -30,7 +30,7 @@ import { type ConsumeRecord, type DeliveredRecord, type DeliveryPhase, deliveryO
 import { FakeOwner, fakeRecord } from './fake-record.js'
 import { testScheduler } from './stub-routing.js'
 
-/** A record that is known by its value; its key and its partition are what a test is about. */
+/** A record that is identified by its value. Tests choose its key and partition. */
 function record(name: string, { key = name as string | null, owner = new FakeOwner() } = {}): DeliveredRecord {
   return fakeRecord({ owner, key, value: name })
 }
@@ -176,7 +176,7 @@ describe('handle: order', () => {
     input.next(fakeRecord({ owner, key: 'k', offset: 0 }))
     input.next(fakeRecord({ owner, key: 'k', offset: 1 }))
     handled.unsubscribe()
-    // By now the next subscription may have it behind another.
+    // By now the next subscription may have queued it behind another record.
     for (const done of routed) done()
     expect(phases).toEqual(['held'])
   })
@@ -741,7 +741,7 @@ describe('handle: batches one by one', () => {
 })
 
 describe('handle: the signal of a call', () => {
-  /** Handlers that never end by themselves, and the signals they were given. */
+  /** Handlers that never end by themselves, and the signals that they got. */
   function run(
     options: HandleOptions = {},
     records: ConsumeRecord<unknown>[] | ConsumeRecord<unknown>[][] = [record('a')],

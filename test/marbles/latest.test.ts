@@ -8,7 +8,7 @@ import type { ConsumeRecord, DeliveredRecord, DeliveryPhase } from '../../src/re
 import { FakeOwner, fakeRecord } from './fake-record.js'
 import { testScheduler } from './stub-routing.js'
 
-/** `a`, `b`, `c` are records of one key each at offset 0; `A`, `B`, `C` the ones after them, and `n` has no key. */
+/** `a`, `b` and `c` are records of one key each at offset 0; `A`, `B` and `C` are their successors; `n` has no key. */
 function records(owner: FakeOwner, marks: string): Record<string, DeliveredRecord> {
   return Object.fromEntries(
     [...new Set(marks)].map(mark => {
@@ -323,7 +323,7 @@ describe('latest', () => {
     scheduler.schedule(() => rebalance(true), 2)
     scheduler.schedule(() => {
       expect(seen).toEqual([])
-      // A newer one from a partition that stays, and the same one, read again by the next assignment of its partition.
+      // A newer record from a partition that stays, and the same record again, from the next assignment of its partition.
       input.next(fakeRecord({ owner: other, key: 'a', value: 'A', timestamp: 2_000 }))
       leaves.end()
       input.next(fakeRecord({ owner: comes, key: 'b', value: 'B', offset: 1 }))
@@ -375,7 +375,7 @@ describe('latest', () => {
       rebalance(false)
       expect(held).toEqual(['a resting', 'a released'])
     }, 4)
-    // Another begins, and the source completes during it.
+    // A second rebalance begins, and the source completes during it.
     scheduler.schedule(() => rebalance(true), 12)
     scheduler.schedule(() => input.next(fakeRecord({ owner: goes, key: 'c', value: 'c' })), 13)
     scheduler.schedule(() => {

@@ -3,7 +3,7 @@ import { ClientClosedError, ConfigurationError, FetchError, type ReadRecord } fr
 import { runMarbles } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
 
-// `client.read` on the memory broker, in virtual time: RxJS's own list of cases, and what is Kafka's.
+// `client.read` on the memory broker, in virtual time: RxJS's list of cases, and those that only Kafka has.
 
 const letter = map((record: ReadRecord) => String(record.value))
 const values = (...letters: string[]) => letters.map(value => ({ value }))

@@ -208,7 +208,7 @@ describe('retryTopic', () => {
     expect(client.header(0, 'org_offset')).toBe('0')
     expect(client.header(0, 'org_timestamp')).toBe('1000')
     expect(client.header(0, 'first_failed_at')).toBe('5000')
-    // MiKa in Go writes the topic alone; where the retry was read is not where the record was published.
+    // MiKa in Go writes only the topic. The place of the retry is not the place where the record was published.
     expect(client.header(1, 'org_topic')).toBe('orders-dev')
     expect(client.header(1, 'org_partition')).toBeUndefined()
   })

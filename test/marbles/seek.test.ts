@@ -29,7 +29,7 @@ describe('seek', () => {
         const client = createClient()
         client.topic('orders').subscribe()
         expectDeliveries('orders').toBe('25ms (abc)-------------(abc)')
-        // The commit of 2 is on its way when the seek is made, and c is acked after it.
+        // The commit of 2 is in flight when `seek` is called, and c is acked after that.
         ack('                            25ms -----ab----c---------')
         at('                             25ms --------s------------', () => void client.seek('orders', 'earliest'))
         expectCommits('orders').toBe('   25ms ----------1----2----0')
@@ -92,7 +92,7 @@ describe('seek', () => {
         client.topic('orders').subscribe(record => record.ack())
         at('                    60ms s---------', () => void client.seek('orders', 'earliest'))
         lose('orders', '        60ms ------l---')
-        // The seek, and the commit that was on its way.
+        // The seek, and the commit that was in flight.
         expectErrors().toBe('   60ms ------x---x')
       },
       { latency: 5 },

@@ -70,7 +70,7 @@ export interface SignalHelpers extends RunHelpers {
   signals(marbles: string, options?: SignalOptions): Observable<BarrierSignal>
   /** A hot source of points; see {@link pointsOf}. */
   points(marbles: string, assignment?: CommitPoint['assignment']): Observable<CommitPoint>
-  /** What is emitted, in the marks of {@link pointsOf}. */
+  /** What is emitted, as marks of {@link pointsOf}. */
   expectPoints(points: Observable<CommitPoint>, unsubscribed?: string): { toBe(marbles: string, error?: unknown): void }
   /** A driver that answers its commits by these diagrams in turn, and later ones by the last diagram. */
   driver(answers: string | readonly string[], refusal?: unknown): StubDriver

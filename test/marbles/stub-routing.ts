@@ -136,7 +136,7 @@ export function nameOf({ record }: { readonly record: unknown }): string {
   return String(deliveryOf(record)!.key)
 }
 
-/** What a step emitted, in words: `a retried`, or `a failed` for a failure that it let pass. */
+/** The emissions of a step as text: `a retried`, or `a failed` for a failure that passed on. */
 export function inWords(value: Failed | Completed): string {
   return `${nameOf(value)} ${isCompleted(value) ? value.disposition : 'failed'}`
 }

@@ -11,7 +11,7 @@ export const anyReasons: readonly (() => unknown)[] = [
   () => new Proxy(new Error('no'), { get: () => raise() }),
   () =>
     Object.defineProperties(new Error('no'), {
-      // The first, for Node reads name and message when it is defined.
+      // Defined first, because Node reads name and message when it is defined.
       stack: { get: () => raise() },
       message: { get: () => raise() },
       name: { get: () => raise() },

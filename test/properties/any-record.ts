@@ -6,11 +6,11 @@ export interface AnyRecord {
   readonly key: Buffer | null
   readonly value: Buffer | null
   readonly headers: readonly HeaderPair[]
-  /** Milliseconds since 1970, unless the producer used another unit. */
+  /** ms since 1970, unless the producer used another unit. */
   readonly timestamp: number
 }
 
-/** Mostly no UTF-8. */
+/** Mostly not UTF-8. */
 const bytes = (maxLength: number) => fc.uint8Array({ maxLength }).map(array => Buffer.from(array))
 
 const anyBytes = fc.oneof(
@@ -24,7 +24,7 @@ const anyBytes = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom([0xff, 0xfe, 0], [0xc3, 0x28], [0x80]).map(list => Buffer.from(list)) },
 )
 
-/** Names that trip objects, that look like this library's, and any others; few, so that they repeat. */
+/** Names that are properties of every object, names like this library's, and any others; few, so that they repeat. */
 const names = fc.oneof(
   fc.constantFrom('a', 'b', '', 'constructor', '__proto__', 'toString', 'hasOwnProperty', 'length', '0', '1', 'ünï'),
   fc.constantFrom('mika_err_', 'mika_err_other_org_topic', 'mika_err_other_retries', 'mika_err_other_eu_msg'),
@@ -40,16 +40,16 @@ export const anyRecord: fc.Arbitrary<AnyRecord> = fc.record({
   timestamp: fc.oneof(
     fc.constantFrom(0, 1, 1_700_000_000_000),
     fc.nat({ max: 2 ** 41 }),
-    // None; before 1970; in microseconds; all that a number can be exactly.
+    // No timestamp; before 1970; in microseconds; the largest exact number.
     fc.constantFrom(-1, -2, -86_400_000, 1_700_000_000_000_000, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
     fc.maxSafeInteger(),
   ),
 })
 
 /**
- * Records that can be identified by their timestamp, whatever else they have: the key may be null, the value empty.
+ * Records that are identified by their timestamps, because the key may be null and the value empty.
  *
- * @param base The first timestamp; those of a batch may not lie far apart, or the broker begins a new segment for each.
+ * @param base The first timestamp. Those of a batch are close together, or the broker begins a new segment for each.
  */
 export function anyRecords(count: number, base = 1_700_000_000_000, seed?: number): AnyRecord[] {
   return fc

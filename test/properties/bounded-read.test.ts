@@ -12,7 +12,7 @@ import { brokers } from '../fake-broker/reading'
 
 const runs = Number(process.env.RXMIKA_HISTORIES ?? 100)
 
-/** What has become of one partition before it is read. */
+/** What happens to a partition before it is read. */
 const history = fc.array(
   fc.oneof(
     fc.record({ what: fc.constant('append' as const), count: fc.integer({ min: 1, max: 5 }) }),
@@ -23,7 +23,7 @@ const history = fc.array(
 )
 
 describe('a bounded read on fake brokers', () => {
-  /** What goes wrong while it reads. */
+  /** Faults during the read. */
   const disturbance = fc.oneof(
     fc.record({ what: fc.constant('leader' as const), partition: fc.nat(2), node: fc.integer({ min: -1, max: 1 }) }),
     fc.record({ what: fc.constant('refuse' as const), times: fc.integer({ min: 1, max: 3 }) }),
@@ -153,7 +153,7 @@ describe('client.read on the memory broker', () => {
         }
         const { from = 'earliest', until = 'caught-up', partitions = [0, 1, 2] } = given as ReadOptions
         const stored = broker.records('orders')
-        /** By ListOffsets: the first record that is not older, or the end. */
+        /** As ListOffsets returns it: the first record that is not older, or the end. */
         const dated = (partition: number, date: Date) =>
           Number(
             stored.find(record => record.partition === partition && record.timestamp >= +date)?.offset ??

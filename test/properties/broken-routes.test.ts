@@ -48,7 +48,7 @@ interface Saboteur {
   readonly garbage: unknown
 }
 
-/** A user's operator that does nothing but to misbehave. */
+/** A user's operator that only misbehaves. */
 function sabotage({ kind, window, garbage }: Saboteur, clock: VirtualTimeScheduler): MonoTypeOperatorFunction<Either> {
   let count = 0
   const due = () => {
@@ -203,13 +203,13 @@ function play({ saboteurs, lastStep, backoff, records, refusals }: Plan) {
   return { broker, errors, answers, discarded, stalls, report: () => report }
 }
 
-/** `orders@3`: where a copy's source stood. */
+/** The values of the copies, which name the places of their sources: `orders@3`. */
 function sources(copies: readonly StoredRecord[]): string[] {
   return copies.map(({ value }) => String(value))
 }
 
 describe('a failure route with steps that throw', () => {
-  /** What RxJS throws on from a timer. */
+  /** Errors that RxJS rethrows from a timer. */
   const thrownOn: unknown[] = []
   const around = rxjs.onUnhandledError
   beforeEach(() => {

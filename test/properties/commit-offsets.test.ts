@@ -18,12 +18,12 @@ import { commitOffsets } from '../../src/operators/index.js'
 const away = new CommitError('the broker is away', { retriable: true })
 const refused = new CommitError('not authorised', { retriable: false })
 
-/** One thing that happens, `after` ms after the last. */
+/** A step, `after` ms after the previous one. */
 type Step = { readonly after: number; readonly partition: number } & (
   | { readonly type: 'point'; readonly by: number; readonly metadata: string | undefined }
   | { readonly type: 'end'; readonly back: number }
 )
-/** How the driver answers one commit; after 0 ms means at once, while it is being asked. */
+/** How the driver answers one commit. After 0 ms means synchronously. */
 interface Answer {
   readonly after: number
   readonly passes: boolean
@@ -37,7 +37,7 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
       weight: 6,
       arbitrary: fc.record({
         ...{ type: fc.constant('point' as const), after, partition },
-        // Positions grow; one that does not is to be dropped.
+        // Positions grow. The operator must drop one that does not.
         by: fc.oneof({ weight: 4, arbitrary: fc.nat(5) }, fc.integer({ min: -4, max: -1 })),
         metadata: fc.constantFrom(undefined, undefined, 'x', 'y'),
       }),
@@ -58,12 +58,12 @@ interface Assignment {
   ended: boolean
 }
 
-/** A partition as its client sees it: without a group's assignments, or with one at a time. */
+/** A partition as its client sees it: with one assignment at a time, or without assignments. */
 interface Partition {
   assignment: Assignment | undefined
-  /** Where the client is. */
+  /** The client's position. */
   position: number
-  /** The newest point that was given to the operator for this assignment. */
+  /** The newest point of this assignment that the operator got. */
   newest: CommitPoint | undefined
   asked: CommitPoint | undefined
   confirmed: CommitPoint | undefined
@@ -72,7 +72,7 @@ interface Partition {
 const isSame = (one: CommitPoint, other: CommitPoint | undefined) =>
   one.offset === other?.offset && one.metadata === other.metadata
 
-/** Runs the steps in virtual time against a driver with these answers, and looks at everything the driver is asked. */
+/** Runs the steps in virtual time against a driver with these answers, and checks every request to the driver. */
 class World {
   readonly scheduler = new VirtualTimeScheduler()
   readonly points = new Subject<CommitPoint>()
@@ -123,7 +123,7 @@ class World {
     } else if (partition.assignment !== undefined) {
       partition.assignment.ended = true
       partition.assignment = { ended: false }
-      // The next one begins at what the broker has, which may be far back.
+      // The next assignment begins at the committed position, which may be much lower.
       partition.position -= step.back
       partition.newest = partition.asked = partition.confirmed = undefined
     }

@@ -5,7 +5,7 @@ import { type BarrierRecord, type BarrierSignal, completionBarrier } from '../..
 import { FakeOwner } from '../marbles/fake-record.js'
 import { type Kind, recordOf } from '../marbles/signals.js'
 
-/** What happens to a partition. Numbers choose among what there is at that moment. */
+/** What happens to a partition. Numbers choose among the records that exist at that moment. */
 type Step =
   | { readonly type: 'deliver' }
   | { readonly type: 'deliver again'; readonly which: number }
@@ -13,7 +13,7 @@ type Step =
   | { readonly type: 'complete what was never delivered' }
   | { readonly type: 'pass'; readonly gap: number }
   | { readonly type: 'flush' }
-  /** The assignment ends; the next begins this many deliveries before, or after, where this one was. */
+  /** The assignment ends. The next one begins this many deliveries before or after the position of this one. */
   | { readonly type: 'end'; readonly from: number }
 
 const which = fc.nat(1_000)
@@ -32,7 +32,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 const steps = fc.array(step, { maxLength: 120, size: 'max' })
 const count = fc.oneof(fc.constant(1), fc.integer({ min: 2, max: 5 }), fc.constant(Number.POSITIVE_INFINITY))
 
-/** How records reach the barrier: all of a client's, those that a filter let pass, or any mixture. */
+/** How records reach the barrier: all records of a client, those that a filter lets pass, or a mixture. */
 const flavour = fc.constantFrom('delivered', 'mapped', 'plain', 'filtered', 'mixture')
 type Flavour = 'delivered' | 'mapped' | 'plain' | 'filtered' | 'mixture'
 
@@ -45,7 +45,7 @@ interface Delivered {
   readonly offset: number
 }
 
-/** The barrier, said simply: a list of deliveries, looked through from the start each time. */
+/** A simple model of the barrier: a list of deliveries, searched from the start each time. */
 class Model {
   #deliveries: { readonly owner: FakeOwner; readonly offset: number; next: number; completed: boolean }[] = []
   /** Completed deliveries since the last group or flush. */
@@ -56,7 +56,7 @@ class Model {
 
   constructor(
     readonly count: number,
-    /** Whether an ended assignment takes what it left uncompleted with it. */
+    /** Whether the uncompleted records of an ended assignment are dropped. */
     readonly owned: boolean,
   ) {}
 
@@ -110,7 +110,7 @@ function kindOf(flavour: Flavour, at: number): Kind {
   return flavour
 }
 
-/** Runs the steps on a barrier and on its model, and notes what either emits at which step. */
+/** Runs the steps on a barrier and on its model, and records the step of each emission. */
 function compare(steps: readonly Step[], count: number, flavour: Flavour): void {
   const owned = flavour !== 'plain' && flavour !== 'mixture'
   const model = new Model(count, owned)
@@ -128,7 +128,7 @@ function compare(steps: readonly Step[], count: number, flavour: Flavour): void 
   })
   const expectEmitted = (positions: readonly number[]) => {
     expected.push(...positions.map(position => `${position} at step ${now}`))
-    // What the line is about: no position passes a record that was delivered and is not completed.
+    // The main rule: no position passes a record that was delivered and is not completed.
     const held = model.firstUncompleted
     if (held !== undefined && last > held) faults.push(`${last} with ${held} uncompleted`)
   }
@@ -158,7 +158,7 @@ function compare(steps: readonly Step[], count: number, flavour: Flavour): void 
       signals.next({ type: 'completed', record: chosen.record })
       expectEmitted(model.complete(chosen))
     } else if (step.type === 'complete what was never delivered') {
-      // Markers, and records that are still to come.
+      // Markers, and records that do not exist yet.
       const markers = [1, 2, 4, 7].map(offset => recordOf('plain', owner, offset, 0))
       const coming = [0, 1, 2, 64].map(more => recordOf(kindOf(flavour, now), owner, log[cursor + more]!, slot + more))
       for (const record of [...markers, ...coming]) {

@@ -8,7 +8,7 @@ import { type AnyRecord, anyRecord, hostileOwn } from './any-record.js'
 
 const billing = new GroupHeaders('billing')
 
-/** A client on a broker of its own, with every record's way through it. */
+/** A client on its own broker, and what happened to each record. */
 function setUp(handle: (record: ConsumeRecord) => unknown) {
   const clock = new VirtualTimeScheduler(undefined, 0)
   const broker = memoryBroker({ scheduler: clock })
@@ -34,14 +34,14 @@ function setUp(handle: (record: ConsumeRecord) => unknown) {
   return { broker, client, seen, errors, runTo, start, close: () => client.close() }
 }
 
-/** What a copy must not change. */
+/** The parts that a copy must keep. */
 function bytes({ key, value, timestamp, headerPairs }: StoredRecord): AnyRecord {
   return { key, value, timestamp, headers: headerPairs.filter(([name]) => !billing.isOwn(name)) }
 }
 
 const stored = (broker: MemoryBroker, topic: string) => broker.records(topic).map(bytes)
 
-/** With texts of latin1 for bytes: compared byte by byte they were most of this file's time. */
+/** Bytes as latin1 text, because comparing them byte by byte takes most of this file's time. */
 function legible<T>(part: T): unknown {
   if (Buffer.isBuffer(part)) return part.toString('latin1')
   if (Array.isArray(part)) return part.map(legible)
@@ -53,7 +53,7 @@ function legible<T>(part: T): unknown {
 const sorted = <T extends AnyRecord>(records: readonly T[]): readonly T[] =>
   [...records].sort((one, other) => one.timestamp - other.timestamp)
 
-/** Told apart by their timestamps, and in the order of these. */
+/** With unique timestamps, by which they are identified and ordered. */
 const records = fc
   .uniqueArray(anyRecord, { minLength: 1, maxLength: 12, selector: ({ timestamp }) => timestamp })
   .map(sorted)
@@ -109,7 +109,7 @@ describe('a record', () => {
 })
 
 describe('headers of this group that this group has not written', () => {
-  /** Copies with headers from outside, and what is to become of each. */
+  /** Copies with headers from outside, and the expected outcome of each. */
   const hostile = fc.uniqueArray(fc.tuple(anyRecord, hostileOwn('billing')), {
     ...{ minLength: 1, maxLength: 12 },
     selector: ([{ timestamp }]) => timestamp,
@@ -123,7 +123,7 @@ describe('headers of this group that this group has not written', () => {
           const good: HeaderPair[] = [['mika_err_billing_org_topic', Buffer.from('orders')]]
           const published = [
             ...list.map(([record, own]) => ({ ...record, headers: [...record.headers, ...own] })),
-            // At a time of its own.
+            // With a unique timestamp.
             { key: null, value: Buffer.from('good'), headers: good, timestamp: 2 ** 41 + 1 },
           ]
           broker.publish(topic, published)
@@ -149,7 +149,7 @@ describe('headers of this group that this group has not written', () => {
           for (const record of dead.filter(copy => header(copy, 'disposition') === 'malformed')) {
             expect(header(record, 'retries')).toBe('0')
           }
-          // A record that was delivered may say that it was published at another time.
+          // Compared by value and key, because a header may give a delivered record another timestamp.
           const delivered = seen.map(({ value, key }) => `${value} ${key}`)
           const due = published.filter((_, index) => fates[index]!.endsWith('delivered'))
           expect(delivered.sort()).toEqual(due.map(({ value, key }) => `${value} ${key}`).sort())
@@ -159,10 +159,10 @@ describe('headers of this group that this group has not written', () => {
               .filter(fate => fate === 'malformed' || fate === 'no-consumer')
               .sort(),
           )
-          // Not by the timestamp: a header from outside may say that a record was published when another one was.
+          // Not by timestamp, because a header may give a record the timestamp of another one.
           const contents = published.map(({ key, value }) => JSON.stringify([key, value]))
           for (const { key, value } of dead) expect(contents).toContain(JSON.stringify([key, value]))
-          // And no copy is malformed again.
+          // No copy is malformed again.
           for (const copy of dead) expect(billing.read(copy.headerPairs, at).kind).toBe('own')
           close()
           runTo(2 ** 31 + 20_000)

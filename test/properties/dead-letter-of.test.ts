@@ -23,7 +23,7 @@ const int64 = (number: bigint) => {
 const texts = (prefix: string, fields: Readonly<Record<string, string>>): HeaderPair[] =>
   Object.entries(fields).map(([field, value]) => [`${prefix}${field}`, Buffer.from(value)])
 
-/** The shapes in which clients give the same headers. */
+/** The types in which clients return the same headers. */
 const shapes: Readonly<Record<string, (pairs: readonly HeaderPair[]) => object>> = {
   'a list of pairs': pairs => ({ headers: pairs }),
   'kafkajs, bytes': pairs => ({ headers: Object.fromEntries(pairs) }),

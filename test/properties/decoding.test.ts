@@ -151,7 +151,7 @@ describe('a fetched log', () => {
   })
 
   it('that kafkajs wrote is read as kafkajs reads it', async () => {
-    // kafkajs fails on null header values, keeps equal names together, and takes what every object has for a header.
+    // Without null header values, on which kafkajs fails; with unique names; and without names of every object's properties.
     const name = fc.string({ minLength: 1 }).filter(name => !(name in {}))
     const headers = fc.uniqueArray(fc.tuple(name, buffer(20)), {
       selector: ([name]) => name,
@@ -197,7 +197,7 @@ describe('a fetched log', () => {
             headers: { ...headers },
           })),
         )
-        // Names in their order as well, as far as objects keep it.
+        // The order of names too, as far as an object keeps it.
         const written = batches.flatMap(([records]) =>
           records.map(record => Object.keys(Object.fromEntries(record.headers))),
         )
@@ -207,7 +207,7 @@ describe('a fetched log', () => {
   })
 
   it('loses exactly the records of aborted transactions', () => {
-    // Per producer transactions one after the other, their batches and markers mixed with those of the others.
+    // Each producer has one transaction after the other. Batches and markers of several producers are mixed.
     const step = fc.record({
       producerId: fc.nat(2),
       does: fc.constantFrom('write', 'write', 'write plainly', 'commit', 'abort'),
@@ -348,7 +348,7 @@ describe('hostile bytes', () => {
           expect(error).toBeInstanceOf(CorruptBatchError)
           return
         }
-        // What is not refused is sound, so that snappyjs comes to an end with it.
+        // Input that is not refused is valid, so snappyjs ends on it.
         if (!isStream) expect(read).toEqual(unsnappy(mutated))
         else if (mutations.length === 0) expect(read).toEqual(plain)
       }),

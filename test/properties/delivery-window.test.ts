@@ -21,7 +21,7 @@ const steps = fc
   .tuple(fc.nat(150), fc.array(step, { maxLength: 250, size: 'max' }))
   .map(([pushes, steps]): Step[] => [...Array.from({ length: pushes }, (): Step => ({ type: 'push' })), ...steps])
 
-/** All records ever taken in, and which of them are completed. */
+/** All records that were ever pushed, and which of them are completed. */
 class Model {
   readonly slots: { record: DeliveredRecord; completed: boolean }[] = []
 
@@ -104,7 +104,7 @@ describe('DeliveryWindow', () => {
     }
     const records = Array.from({ length: 5 }, takeIn)
     for (const slot of [0, 1, 3]) window.complete(slot)
-    // A WeakRef keeps what it was made of until the running job is over.
+    // A WeakRef keeps its object until the end of the turn in which it was created.
     await new Promise(resolve => setImmediate(resolve))
     collectGarbage()
     expect(records.map(record => record.deref() !== undefined)).toEqual([false, false, true, false, true])

@@ -30,7 +30,7 @@ describe('diagrams', () => {
         const drawn = drawDiagrams(rows)
         const columns = new Map<number, number>()
         rows.forEach((marks, at) => {
-          // Every frame's marks are found from left to right, where the other rows have theirs.
+          // Finds the marks of each frame from left to right, and compares their columns with those of the other rows.
           let from = 0
           for (const frame of new Set(marks.map(({ frame }) => frame))) {
             const text = marks.flatMap(mark => (mark.frame === frame ? [mark.mark] : [])).join('')

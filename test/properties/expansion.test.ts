@@ -11,12 +11,12 @@ import { readFetch } from '../unit/decoding/read-fetch.js'
 const MiB = 1024 * 1024
 const GZIP = 1
 
-/** A partition's log: by offset the bytes of its record, one record a batch. */
+/** The log of a partition: for each offset the bytes of its record, one record per batch. */
 interface WrittenLog {
   readonly batches: readonly { readonly bytes: Buffer; readonly size: number; readonly offset: number }[]
 }
 
-/** Of zeros, by length: compressing them again takes seconds. */
+/** Compressed zeros, by length, because compressing takes seconds. */
 const compressed = new Map<number, Buffer>()
 
 function gzipped(plain: Buffer): Buffer {
@@ -34,7 +34,7 @@ function writtenLog(sizes: readonly number[], isCompressed = true): WrittenLog {
   return { batches }
 }
 
-/** What a broker answers that is asked for everything from these offsets on, another partition first each time. */
+/** The answer to a fetch of everything from these offsets on. Each answer begins with another partition. */
 function answer(logs: readonly WrittenLog[], from: readonly number[], turn = 0): Buffer {
   const inOrder = logs.map(({ batches }, partition) => ({
     partition,
@@ -45,7 +45,7 @@ function answer(logs: readonly WrittenLog[], from: readonly number[], turn = 0):
   return encodeFetchResponse(11, { topics: [{ topic: 'orders', partitions }] })
 }
 
-/** Fetches until all is read; by answer the bytes that its batches are held in, and by partition the offsets read. */
+/** Fetches until everything is read. Returns for each answer the bytes that its batches hold, and the offsets read. */
 function readAll(logs: readonly WrittenLog[], budget?: number) {
   const next = logs.map(() => 0)
   const read = logs.map((): number[] => [])
@@ -67,7 +67,7 @@ function readAll(logs: readonly WrittenLog[], budget?: number) {
       if (batches.length > 0) turnsOf[partition]!.push(held.length)
     }
     held.push(bytes)
-    // Each answer gives something: reading never stands still.
+    // Each answer has at least one record, so reading always makes progress.
     expect(bytes).toBeGreaterThan(0)
   }
   return { read, held, turnsOf }
@@ -118,7 +118,7 @@ describe('what a fetch expands to', () => {
 
   it('has a limit for each batch, which is reported', () => {
     const message = 'expands it to more than 256 MiB, which is not read'
-    // gzip streams may stand one after the other.
+    // gzip allows several streams one after the other.
     const mebibyte = gzipSync(Buffer.alloc(MiB))
     const hostile = Buffer.concat(Array.from({ length: 257 }, () => mebibyte))
     expect(() => decompress(GZIP, hostile)).toThrow(`gzip ${message}`)

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { decodeFinished, encodeFinished, type FinishedRange, metadataLimit } from '../../src/client/finished-work.js'
 
-/** Ascending ranges that lie apart, from position on. */
+/** Ascending ranges with gaps between them, from the position on. */
 const ranges = fc.array(fc.tuple(fc.nat(200), fc.nat(200)), { maxLength: 60 }).map(steps => {
   let at = 0
   return steps.map(([gap, length]): FinishedRange => {
@@ -44,7 +44,7 @@ describe('finished work in commit metadata', () => {
         const index = metadata.length === 0 ? 0 : where % metadata.length
         const changed = metadata.slice(0, index) + character + metadata.slice(index + 1)
         const read = decodeFinished(at, changed)
-        // The last character of base64 may carry bits that stand for nothing.
+        // The last character of base64 may have bits that are not used.
         expect([[], decodeFinished(at, metadata)]).toContainEqual(read)
       }),
     )
@@ -69,7 +69,7 @@ describe('finished work in commit metadata', () => {
   })
 
   it("never exceeds the broker's limit, and reports what did not fit", () => {
-    // Every third record of 60,000: no bitmap and no list of ranges has room for all of it.
+    // Every third of 60,000 records: neither a bitmap nor a list of ranges can hold all of them.
     const sparse = Array.from({ length: 20_000 }, (_, at): FinishedRange => [at * 3 + 1, at * 3 + 1])
     const { metadata, leftOut } = encodeFinished(0, sparse)
     expect(metadata.length).toBeLessThanOrEqual(metadataLimit)

@@ -12,13 +12,13 @@ interface Work {
 }
 
 interface Plan {
-  /** What a branch drops it may keep at the next attempt: its order is then another one. */
+  /** True: a branch may drop a record at one attempt and handle it at the next, so its order changes. */
   readonly fickle: boolean
   readonly branches: readonly { readonly order: 'partition' | 'key' | 'none'; readonly concurrency: number }[]
   readonly partitions: 1 | 2
   readonly route: 'redeliver' | 'retry-topic'
   readonly backoff: number
-  /** By branch and attempt; what is not said is acked at once. */
+  /** By branch and attempt. The default is an immediate ack. */
   readonly records: readonly {
     readonly key: string | null
     readonly at: number
@@ -59,7 +59,7 @@ const plans: fc.Arbitrary<Plan> = fc.record<Plan>({
   ),
 })
 
-/** A record as the source delivers it, and what its branches made of it. */
+/** A delivered record, and how its branches settled it. */
 interface Seen {
   readonly id: string
   readonly parts: Map<number, 'acked' | 'failed'>
@@ -85,12 +85,12 @@ async function play({ fickle, branches, partitions, route, backoff, records, fau
   }
   const deliveries = new Map<string, Seen>()
   const idOf = ({ source: { topic, partition, offset } }: ConsumeRecord) => `${topic}-${partition}@${offset}`
-  /** Completed for good, by place. */
+  /** Completed records, by place. */
   const done = new Set<string>()
   client.events.subscribe(event => {
     if (event.type === 'retried' || event.type === 'discarded')
       done.add(`${event.topic}-${event.partition}@${event.offset}`)
-    // Whoever has it next gets what was not committed.
+    // The next owner gets the records that were not committed.
     if (event.type === 'revoked' || event.type === 'lost') {
       note(`${event.type} ${event.topic}-${event.partition}`)
       for (const id of deliveries.keys()) {
@@ -131,7 +131,7 @@ async function play({ fickle, branches, partitions, route, backoff, records, fau
     }
     const begun: ConsumeRecord[] = []
     const settled = (record: ConsumeRecord, how: 'acked' | 'failed') => {
-      // The work of a delivery that was lost goes on, and is no part of the next one.
+      // The work of a lost delivery continues, and does not count for the next delivery.
       if (record.signal.aborted) return
       note(`branch ${at} ${how} ${idOf(record)}`)
       deliveries.get(idOf(record))?.parts.set(at, how)
@@ -148,7 +148,7 @@ async function play({ fickle, branches, partitions, route, backoff, records, fau
         (record: ConsumeRecord) => {
           const id = idOf(record)
           if (order === 'key' && !fickle && record.key !== null && record.source.kind === 'topic') {
-            // What was begun of this key before it is completed, in whatever branch it was slow.
+            // All earlier records of this key must be completed, whichever branch was slow.
             for (const before of begun) {
               if (before.signal !== record.signal || before.offset >= record.offset) continue
               if (String(before.key) !== String(record.key)) continue

@@ -11,7 +11,7 @@ const framed = (payloads: readonly Buffer[]) =>
     }),
   )
 
-/** The bytes in pieces of these sizes, the last one with all that is left. */
+/** The bytes in pieces of these sizes. The last piece has the rest. */
 const cut = (bytes: Buffer, sizes: readonly number[]) => {
   const pieces: Buffer[] = []
   let at = 0
@@ -34,7 +34,7 @@ describe('frames', () => {
         const read: Buffer[] = []
         for (const piece of cut(framed(payloads), sizes)) {
           expect(reader.push(piece, frame => read.push(frame))).toBe(true)
-          // The memory of a chunk is used again.
+          // The socket reuses the memory of a chunk.
           piece.fill(0)
         }
         expect(read.map(bytes => bytes.toString('hex'))).toEqual(payloads.map(bytes => bytes.toString('hex')))

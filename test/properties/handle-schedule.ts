@@ -35,16 +35,18 @@ import { Assignment } from '../../src/client/assignment.js'
 import { nextPhases, Phases } from '../../src/client/phases.js'
 import { Clock } from '../unit/clock.js'
 
-/** Nothing goes on by then. */
+/** By then everything has ended. */
 export const late = 1_000
-/** The concurrency no longer changes. */
+/** From then on the concurrency is unlimited. */
 const unlimited = 90
 
 /** What a handler does with one attempt of a record, or with an array that begins with it. */
 type Attempt = {
   readonly takes: number
-  /** By its end, or by the record's own `ack` and `fail`, at once or at its end, the handler going on or done by that. */
-  /** Or by a `BatchFailure` of all in its array that end so. */
+  /**
+   * How it ends: by the end of the handler; by the record's own `ack` or `fail`, at once or at the end; or by a
+   * `BatchFailure` that names all records of the array with this ending.
+   */
   readonly how: 'done' | 'error' | 'throw' | 'name' | 'fail' | 'fail-last' | 'ack' | 'hang'
 }
 
@@ -53,15 +55,15 @@ interface Input {
   readonly key: string | null
   readonly at: number
   readonly attempts: readonly Attempt[]
-  /** Settled by somebody else so long after its delivery. */
+  /** Code outside the handler settles it this long after its delivery. */
   readonly elsewhere: { readonly after: number; readonly how: 'ack' | 'fail' } | undefined
 }
 
-/** Everything that is left to chance in one run. */
+/** The random choices of one run. */
 export interface Plan {
   readonly order: 'partition' | 'key' | 'none'
   readonly concurrency: number
-  /** What it changes to and when; it is as above again before `unlimited`. */
+  /** The limits, and when they change. After `unlimited` the first one counts again. */
   readonly limits: readonly { readonly at: number; readonly limit: number }[]
   readonly onBatchFailure: 'fail' | 'one-by-one'
   readonly input: 'single' | 'time' | 'count'
@@ -170,18 +172,18 @@ interface Seen {
   readonly topic: string
   readonly partition: number
   readonly offset: number
-  /** Somebody else settles it. */
+  /** Settled by code outside the handler. */
   readonly elsewhere: boolean
   state: 'out' | 'back' | 'routing' | 'not-due' | 'done'
   /** Failures of this delivery's assignment, for `redeliver`. */
   failures: number
-  /** The subscription that was given it first, and the first call it was in there. */
+  /** The first subscription that got it, and its first call there. */
   subscription: number
   call: number
 }
 
 export interface Played {
-  /** What was wrong; empty if nothing was. */
+  /** The violations of rules; empty if there were none. */
   readonly broken: readonly string[]
   readonly log: readonly string[]
 }
@@ -200,7 +202,7 @@ Phases.prototype.move = function (record, phase) {
   move.call(this, record, phase)
 }
 
-/** Plays a plan in virtual time, and looks at every step whether what `handle` and the client promise is so. */
+/** Runs a plan in virtual time, and checks the rules of `handle` and of the client at every step. */
 export async function play(plan: Plan): Promise<Played> {
   const clock = new Clock()
   const broker = memoryBroker({ scheduler: clock, partitions: plan.partitions })
@@ -248,7 +250,7 @@ export async function play(plan: Plan): Promise<Played> {
         leftAtClose ??= [...seen.values()].filter(({ state }) => ['out', 'back', 'routing'].includes(state)).length
       for (const [id, one] of seen) if (one.topic === event.topic && one.partition === event.partition) seen.delete(id)
     } else if (event.type === 'assigned') {
-      // What was revoked so far was for a rebalance, and not for the close.
+      // The earlier revocations were of a rebalance, not of the close.
       leftAtClose = undefined
     }
   })
@@ -262,7 +264,7 @@ export async function play(plan: Plan): Promise<Played> {
     return plan.route === 'discard' ? discard() : pipe(again(), copied(), discard())
   }
 
-  /** Every way to settle it is seen. */
+  /** Notices every call of `ack` and `fail`. */
   const watch = (record: ConsumeRecord, entry: Seen) => {
     const settle = (how: 'ack' | 'fail') => {
       const real = record[how].bind(record) as (...reason: unknown[]) => boolean
@@ -270,7 +272,7 @@ export async function play(plan: Plan): Promise<Played> {
         value: (...reason: unknown[]) => {
           const before = entry.state
           if (!record.settled && !record.signal.aborted) {
-            // Before it is so: what follows from it happens from within.
+            // Noted before the call, because its consequences happen during the call.
             if (how === 'ack') done(entry.id)
             else entry.state = here && ++entry.failures < attemptsHere ? 'not-due' : 'routing'
           }
@@ -368,22 +370,22 @@ export async function play(plan: Plan): Promise<Played> {
     return one
   }
 
-  /** Nothing of a key begins before what was delivered before it is done, its retries in place included. */
+  /** No record begins before the earlier records of its key are completed, including their retries in place. */
   const inOrder = (entry: Seen, together: readonly ConsumeRecord[]) => {
     if (entry.key === null || entry.topic === 'retry') return
     for (const before of seen.values()) {
       if (before.topic !== entry.topic || before.partition !== entry.partition || before.key !== entry.key) continue
       if (before.offset >= entry.offset || before.state === 'done') continue
       if (before.call === entry.call || together.some(record => idOf(record) === before.id)) continue
-      // What comes in one array has no order in itself, also where one of them was settled by others meanwhile.
+      // Records of one array have no order, even if code outside the handler has settled one of them.
       if (plan.input !== 'single' && (before.elsewhere || entry.elsewhere)) continue
-      // Another subscription had it: the next one's `handle` knows nothing of it.
+      // Another subscription had the record, of which the `handle` of this one knows nothing.
       if (before.subscription !== entry.subscription || before.subscription !== subscriptions) continue
       wrong(`${entry.id} begun before ${before.id} is done`)
     }
   }
 
-  /** Calls that were cut off: what they work on is pointless. */
+  /** Calls that were cancelled, whose signal must be aborted. */
   const left: [readonly ConsumeRecord[], AbortSignal][] = []
   const failureOf = (records: readonly ConsumeRecord[]) => {
     const named = records.filter(record => attemptOf(record).how === 'name')
@@ -473,7 +475,7 @@ export async function play(plan: Plan): Promise<Played> {
       case 'take, handle, repeat':
         return handled(merge(...streams).pipe(take(every))).pipe(repeat())
       case 'handle, take, repeat':
-        // Not during a close: nothing settles records that are cancelled then, and the close would wait in vain.
+        // Not during a close: cancelled records are not settled then, and the close would wait for its whole time-out.
         return handled(merge(...streams)).pipe(
           takeWhile(() => closing || ++passed % every > 0, true),
           repeat(),
@@ -505,7 +507,7 @@ export async function play(plan: Plan): Promise<Played> {
   if (plan.subscription === 'paused') {
     for (const at of [plan.every * 2, plan.every * 7]) {
       clock.schedule(() => {
-        // What is unsubscribed while its client closes settles nothing any more, and the close waits for it in vain.
+        // Not during a close, which would wait for its whole time-out for records that nothing settles any more.
         if (closing) return
         note('unsubscribed')
         subscription.unsubscribe()
@@ -551,7 +553,7 @@ export async function play(plan: Plan): Promise<Played> {
   }
   clock.runTo(plan.closeAt)
   counts()
-  // An array that is never full waits for more, as bufferCount has it.
+  // Not with bufferCount, because an array that is not full waits for more records.
   if (plan.closeAt === late && plan.input !== 'count') {
     for (const name of [...names, 'retry']) {
       const lag = broker.lag('billing', name)
@@ -573,7 +575,7 @@ export async function play(plan: Plan): Promise<Played> {
     wrong(`the close told of ${unsettled} unsettled, and there were ${leftAtClose}`)
   for (const [records, signal] of left) if (!signal.aborted) wrong(`${records.map(nameOf)} cut off without a signal`)
 
-  // What was left is there for the next one.
+  // The next client gets the records that were left.
   const next = createClient({
     driver: broker.driver(),
     group: 'billing',

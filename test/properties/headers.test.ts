@@ -64,7 +64,7 @@ function copiesOf(headers: readonly HeaderPair[], topic: string, reason: unknown
   return { all: [...pairs, dlq], retry: pairs[0], dlq }
 }
 
-/** What brokers may let pass. */
+/** Timestamps that a broker may accept. */
 const timestamps = fc.constantFrom(900, -1, 0, 1_700_000_000_000, -2, 2 ** 63, 9_007_199_254_740_992)
 const topics = fc.constantFrom('orders', 'billing-retry', 'billing-dlq')
 
@@ -78,7 +78,7 @@ describe('headers of a copy', () => {
         )
         const [batch] = readPartitionRecords(bytes, 0, bytes.length, 0, [], {}).batches
         records.forEach((headers, index) => {
-          // What is kept of one reading, such as the last topic, must not tell in the next.
+          // The caches of one reading, such as the last topic, must not affect the next.
           expect(billing.readOf(batch!, index, readAt)).toEqual(billing.read(headers, readAt))
         })
       }),
@@ -212,7 +212,7 @@ describe('headers of a record from outside', () => {
     for (const time of ['-', '--1', '1-', '-1.5', '-9007199254740992', '9007199254740992']) {
       expect(billing.read(marked(['org_timestamp', time]), readAt).kind).toBe('malformed')
     }
-    // Any other is a time that some record has: Kafka's word for none, before 1970, in microseconds.
+    // Any other number may be the timestamp of a record: Kafka's value for none, before 1970, in microseconds.
     for (const time of ['-1', '-2', '-86400000', '1700000000000000', '-9007199254740991', '9007199254740991']) {
       expect(billing.read(marked(['org_timestamp', time]), readAt)).toMatchObject({
         origin: { timestamp: Number(time) },

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 const runs = Number(process.env.RXMIKA_HISTORIES ?? 1_000)
 const timeout = 120_000
 
-/** At the end nothing is left to do: every position stands at the end of its log. */
+/** At the end every position is the end of its log. */
 const allDone: HistoryCheck = ({ broker, entries }) => {
   for (const topic of ['orders', 'retry']) expect(broker.lag('group', topic), topic).toBe(0)
   const outcomes = new Set(
@@ -17,7 +17,7 @@ const allDone: HistoryCheck = ({ broker, entries }) => {
   }
 }
 
-/** Exactly the records that failed more often than there are attempts are on the DLQ topic. */
+/** Records are on the DLQ topic if, and only if, they failed at every attempt. */
 const deadLettersOnce: HistoryCheck = history => {
   allDone(history)
   const isGraceful = history.entries.every(({ what }) => what !== 'killed' && what !== 'expelled')
@@ -58,7 +58,7 @@ describe('histories: two members under random schedules', () => {
     const faults = { revoke: 3, closeGracefully: 1, produce: 2, fetch: 2 }
     const check: HistoryCheck = history => {
       deadLettersOnce(history)
-      // Settled once is settled for good: an ack of one source is never seen twice.
+      // A settlement is final: no source is acked twice.
       const acked = history.entries.flatMap(entry => {
         if (entry.what !== 'acked') return []
         const { topic, partition, offset } = entry.record.source
@@ -134,7 +134,7 @@ describe('histories: two members under random schedules', () => {
           .subscribe()
       }
     }
-    // Through the strict gate each record takes a commit, and two delays: what waited for a clock would wait for hours.
+    // With the strict gate each record takes a commit and two delays. If one depended on the wall clock, it would take hours.
     const [tail, topics] = [30_000, { orders: { ...keyed.orders, records: 12 } }]
     simulate({ scenario, check: deadLettersOnce, faults: { setClock: 10, revoke: 1 }, topics, runs, tail })
     simulate({
@@ -162,7 +162,7 @@ describe('histories: two members under random schedules', () => {
     }
     const check: HistoryCheck = history => {
       allDone(history)
-      // The first of the window, and afresh once it has tripped.
+      // Counts failures within the window, from 0 again after the breaker has tripped.
       let passed: number[] = []
       let expected = 0
       for (const entry of history.entries) {

@@ -34,7 +34,7 @@ describe('for await over a topic, whatever the loop body does', () => {
           client.start()
           const acked: string[] = []
           const later: ConsumeRecord[] = []
-          /** What loops were left with, unsettled: it waits to be delivered again. */
+          /** Records that loops took and left unsettled. They are delivered again. */
           let givenBack = 0
           const ack = (record: ConsumeRecord) => {
             if (record.ack()) acked.push(`${record.partition} ${record.offset}`)
@@ -47,7 +47,7 @@ describe('for await over a topic, whatever the loop body does', () => {
               while (acked.length < all) {
                 asked++
                 const next = iterator.next()
-                // What is kept unsettled may fill a partition, or be all that is left.
+                // Unsettled records may fill a partition, or be the only ones left.
                 const waits = setTimeout(() => {
                   later.splice(0).forEach(ack)
                   if (acked.length === all) void iterator.return?.()
@@ -56,7 +56,7 @@ describe('for await over a topic, whatever the loop body does', () => {
                 clearTimeout(waits)
                 if (done) break
                 const record = value
-                // Retries are taken in before they are handed out.
+                // Retries are queued before they are delivered, so they are not counted.
                 const out = client
                   .stalls({ all: true })
                   .filter(({ why, topic }) => why === 'unsettled' && topic === 'orders')

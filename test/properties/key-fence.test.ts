@@ -199,13 +199,13 @@ describe("handle with order 'key', on a topic whose route redelivers", () => {
     client.start()
     await other
     expect(begun).toEqual(['fails', 'other'])
-    // Nothing that can be waited for: the one is due in an hour, the other stands behind it in the pipeline.
+    // The close cannot wait for them: one is due in an hour, the other waits behind it in the pipeline.
     expect(await client.closeGracefully({ timeout: 2 ** 31 - 1 })).toMatchObject({ drained: false, unsettled: 1 })
     expect(begun).toEqual(['fails', 'other'])
   })
 })
 
-/** In which order handlers begin, on one partition. */
+/** The order in which handlers begin on one partition. */
 function handled(
   list: readonly Plan[],
   options: { readonly attempts: number; readonly concurrency: number; readonly together?: number },

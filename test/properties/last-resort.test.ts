@@ -11,13 +11,13 @@ const billing = new GroupHeaders('billing')
 const hour = 3_600_000
 const limit = 4_096
 
-/** A record that its own topic takes, whatever the topics of its copies make of it. */
+/** A record that its own topic accepts, whatever the topics of its copies refuse. */
 interface Planned {
   readonly key: Buffer | null
   readonly value: Buffer | null
   readonly headers: readonly HeaderPair[]
   readonly timestamp: number
-  /** Of what it fails with. */
+  /** The length of the failure's message. */
   readonly message: number
 }
 
@@ -30,7 +30,7 @@ const timestamp = fc.oneof(
   fc.integer({ min: -(2 ** 52), max: 2 ** 52 }),
 )
 
-/** Bytes that gzip makes nothing of, and bytes that it makes nothing but a few of. */
+/** Bytes that gzip cannot compress, and bytes that it compresses to very few. */
 const large = fc
   .tuple(fc.integer({ min: limit - 1_200, max: limit + 200 }), fc.boolean(), fc.nat())
   .map(([size, isRandom, seed]) => {
@@ -87,13 +87,13 @@ function play(records: readonly Planned[], retry: TopicConfig, dlq: TopicConfig,
 const header = ({ headers }: StoredRecord, name: string) => headers[`mika_err_billing_${name}`]?.toString()
 const foreign = ({ headerPairs }: StoredRecord) => headerPairs.filter(([name]) => !billing.isOwn(name))
 
-/** As texts: compared byte by byte they are slow. */
+/** As text, because comparing bytes is slow. */
 function legible(key: Buffer | null, value: Buffer | null, headers: readonly HeaderPair[]): unknown {
   const text = (bytes: Buffer | null) => bytes?.toString('latin1')
   return [text(key), text(value), headers.map(([name, content]) => [name, text(content)])]
 }
 
-/** What the least copy of a record takes on a topic, about: within what its own few headers take. */
+/** The bounds of the size of a record's smallest copy, whose own headers vary a little. */
 function isBetween(record: Planned, isDead: boolean): { readonly least: number; readonly most: number } {
   const parts = [record.key, record.value, ...record.headers.flat()].filter(part => part !== null)
   const size = parts.reduce((sum, part) => sum + Buffer.byteLength(part), 0)
@@ -123,7 +123,7 @@ describe('a record that Kafka accepted', () => {
               ['dlq', dlq, dead],
             ] as const) {
               const { least, most } = isBetween(record, topic === 'dlq')
-              // Taken once, unless it has no key, or is too large with the least of headers, compressed or not.
+              // There is one copy, unless the key is missing or the copy is too large even in its smallest form.
               if (keyless(record, config) || least > config.maxRecordBytes!) expect(list).toHaveLength(0)
               else if (most <= config.maxRecordBytes!) expect(list).toHaveLength(1)
               for (const copy of list) {
@@ -131,7 +131,7 @@ describe('a record that Kafka accepted', () => {
                   legible(record.key, record.value, record.headers),
                 )
                 expect(header(copy, 'org_timestamp')).toBe(String(record.timestamp))
-                // Its own where the topic takes that, the present one where not.
+                // The copy has the record's timestamp if the topic accepts that, and the present time otherwise.
                 const ahead = record.timestamp === -1 ? 0 : record.timestamp - now
                 const taken = ahead <= config.timestampAfterMax! - 20 && -ahead <= config.timestampBeforeMax! - 20
                 const stamp = copy.timestamp === record.timestamp ? 'its own' : 'the present'
@@ -141,7 +141,7 @@ describe('a record that Kafka accepted', () => {
             }
             const again = seen.filter(({ offset }) => offset === BigInt(at))
             expect(again.map(({ timestamp }) => timestamp)).toEqual(retries.map(() => record.timestamp))
-            // Whatever became of it: dead-lettered, or held once, where it was read last.
+            // Every record is dead-lettered, or held once, at the place where it was read last.
             const place = retries.length > 0 ? { topic: 'retry' } : { topic: 'orders', offset: BigInt(at) }
             const own = held.filter(
               error => error.topic === place.topic && (place.offset ?? error.offset) === error.offset,

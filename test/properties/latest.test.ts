@@ -14,7 +14,7 @@ const disturbance = fc.record({
   takes: fc.integer({ min: 1, max: 20 }),
 })
 
-// What `latest` keeps waiting has to go on by itself, whatever happened to its partition meanwhile.
+// `latest` must emit or ack every waiting record, whatever happens to its partition meanwhile.
 it('leaves no record of latest unsettled, whatever happens to its partition', () => {
   fc.assert(
     fc.property(
@@ -52,7 +52,7 @@ it('leaves no record of latest unsettled, whatever happens to its partition', ()
         for (const { at, key, partition } of records) {
           clock.schedule(() => void broker.publish('orders', { key, value: String(at), partition }), at)
         }
-        // Between two assignments no member owns it.
+        // Between two assignments the partition has no owner.
         const isAssigned = (wanted: number) =>
           broker
             .group('billing')

@@ -9,7 +9,7 @@ import { Scope } from '../fake-broker/scope'
 
 type GroupProtocol = 'classic' | 'consumer'
 
-/** What is done to a group, one after the other, without waiting for what comes of it. */
+/** The steps on a group, one after the other, without waiting for their effects. */
 type Step =
   | { readonly do: 'join' }
   | { readonly do: 'leave'; readonly which: number }
@@ -20,7 +20,7 @@ type Step =
       readonly request: string
       readonly code: 'NOT_COORDINATOR' | 'COORDINATOR_LOAD_IN_PROGRESS'
     }
-  /** The coordinator says that it does not know the member any more, or not in that epoch. */
+  /** The coordinator does not know the member any more, or has another epoch for it. */
   | { readonly do: 'oust'; readonly request: string; readonly code: ErrorName }
   /** A broker that has just started does not know the topic yet, nor that it leads it. */
   | { readonly do: 'forget' }
@@ -34,7 +34,7 @@ const requests: Readonly<Record<GroupProtocol, readonly string[]>> = {
   consumer: ['ConsumerGroupHeartbeat', 'OffsetFetch', 'OffsetCommit'],
 }
 
-/** What says that a member is out, and in answer to what. Not what makes it take another id: the one before stays in the group. */
+/** Refusals that remove a member from its group, by request. Those that only give it another id are left out. */
 const ousted: Readonly<Record<GroupProtocol, readonly (readonly [request: string, code: ErrorName])[]>> = {
   classic: [
     ['Heartbeat', 'ILLEGAL_GENERATION'],
@@ -92,7 +92,7 @@ const unknownTopic: Fate = {
   }),
 }
 
-/** Runs the steps; returns what must not be. */
+/** Runs the steps, and returns the violations. */
 async function play(groupProtocol: GroupProtocol, steps: readonly Step[]): Promise<readonly string[]> {
   await using test = new Scope()
   const kafka = await brokers(test)
@@ -120,7 +120,7 @@ async function play(groupProtocol: GroupProtocol, steps: readonly Step[]): Promi
   }
   const lastCommits = (member: Reading, assignments: readonly { topic: string; partition: number }[]) =>
     Promise.all(assignments.map(({ partition }) => commit(member, `orders-${partition}`)))
-  /** Of all that it has read; what is refused is for the next. */
+  /** Commits everything that it has read. The next owner gets what is refused. */
   const commit = async (member: Reading, name: string) => {
     const assignment = member.assigned.get(name)
     const read = member.records.filter(record => record.startsWith(`${name}@`)).map(record => /@(\d+)/.exec(record)![1])
@@ -148,7 +148,7 @@ async function play(groupProtocol: GroupProtocol, steps: readonly Step[]): Promi
       else if (step.do === 'slow') kafka.next(step.request, { delay: step.delay })
       else if (step.do === 'pass') await new Promise(resolve => setTimeout(resolve, step.ms))
     }
-    // In the end all of it is with somebody, and read.
+    // In the end every partition has an owner and is read.
     const isWhole = () => members.reduce((all, { assigned }) => all + assigned.size, 0) === partitions
     await vi.waitUntil(isWhole, { timeout: 20_000, interval: 5 })
     for (let partition = 0; partition < partitions; partition++)

@@ -9,21 +9,21 @@ import { Scope } from '../fake-broker/scope'
 const runs = Number(process.env.RXMIKA_HISTORIES ?? 60)
 const seed = Number(process.env.RXMIKA_SEED ?? 1)
 const nodes = 2
-/** Within which everything is read once nothing goes wrong any more, ms. */
+/** The maximum time after the last fault until everything is read, ms. */
 const recovery = 10_000
 
-/** What happens to a topic that is read, without waiting for what comes of it. */
+/** The steps on a topic that is read, without waiting for their effects. */
 type Step =
-  /** The new partition has no leader at first where that is -1. */
+  /** The leader of the new partition; -1: none at first. */
   | { readonly do: 'add'; readonly leader: number }
   | { readonly do: 'elect' }
   | { readonly do: 'move'; readonly which: number; readonly leader: number }
   | { readonly do: 'remake'; readonly partitions: number }
   | { readonly do: 'write'; readonly which: number }
-  /** One broker knows the topics as they were at some time before, or as they are now. */
+  /** One broker has the metadata of an earlier moment, or the present metadata. */
   | { readonly do: 'fall back'; readonly node: number; readonly to: number }
   | { readonly do: 'hear'; readonly node: number }
-  /** The next requests of that name about a partition that was added, or all of them. */
+  /** Applies to the next requests of that name: those about an added partition, or all of them. */
   | { readonly do: 'refuse'; readonly request: string; readonly code: ErrorName; readonly times: number }
   | { readonly do: 'lose'; readonly request: string }
   | { readonly do: 'slow'; readonly request: string; readonly delay: number }
@@ -79,7 +79,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 const history = fc.record({
   startFrom: fc.constantFrom('earliest' as const, 'latest' as const),
   partitions: fc.constantFrom(1, 2),
-  /** Whether nothing is done before the member has its first partitions. */
+  /** Whether the steps begin only after the member has its first partitions. */
   isSettled: fc.boolean(),
   steps: fc.array(step, { minLength: 4, maxLength: 16 }),
 })
@@ -88,7 +88,7 @@ type GroupProtocol = 'classic' | 'consumer' | undefined
 
 const pause = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
 
-/** Returns what must not be. */
+/** Returns the violations. */
 async function play(groupProtocol: GroupProtocol, given: History): Promise<string | undefined> {
   await using test = new Scope()
   const kafka = await brokers(test, nodes)
@@ -96,7 +96,7 @@ async function play(groupProtocol: GroupProtocol, given: History): Promise<strin
   kafka.create('refunds', 1)
   const views = [kafka.view]
   const changed = () => void views.push(kafka.view)
-  /** What has to be read: of a topic that was made again, what stands in it now. */
+  /** The values that must be read. If the topic was created again: the values of the present one. */
   let wanted: string[] = []
   let isSubscribed = false
   let count = 0
@@ -115,7 +115,7 @@ async function play(groupProtocol: GroupProtocol, given: History): Promise<strin
   const { startFrom } = given
   const reading = await Reading.start(test, kafka, ['orders'], { ...request, startFrom, metadataMaxAge: 100 })
   const assigned = () => reading.until(() => reading.error !== undefined || reading.assigned.size >= given.partitions)
-  // Where it begins at the end, what is written before it has looked is not to be read.
+  // With `latest`, values written before the member has looked up the end are not expected.
   if (given.isSettled || startFrom === 'latest') await assigned()
   for (const step of given.steps) {
     const { logs } = kafka.topics.get('orders')!
@@ -159,7 +159,7 @@ async function play(groupProtocol: GroupProtocol, given: History): Promise<strin
   if (missing.length > 0) return `${missing.join()} was not read within ${recovery} ms; read: ${reading.records.join()}`
   if (!isReading()) return `refunds-0 was not assigned within ${recovery} ms`
   if (performance.now() - since > recovery) return 'it took too long'
-  // Of a topic that was made again, a broker that is behind may name an id that looks like the newer one.
+  // For a topic that was created again, a broker with old metadata may name an id that looks newer.
   if (groupProtocol === undefined && !given.steps.some(each => each.do === 'remake')) {
     const twice = wanted.filter(value => reading.records.filter(record => record.endsWith(` ${value}`)).length > 1)
     if (twice.length > 0) return `${twice.join()} was read twice: ${reading.records.join()}`

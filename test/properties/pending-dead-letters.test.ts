@@ -20,7 +20,7 @@ const written = fc.oneof(
     arbitrary: fc.record({
       what: fc.constant('note' as const),
       group: fc.constantFrom(...groups),
-      // Which of the open ones, as shares of them.
+      // Indexes of the pending dead letters, as shares of their number.
       of: fc.uniqueArray(fc.nat(5), { minLength: 1, maxLength: 4 }),
     }),
   },
@@ -79,7 +79,7 @@ it('finds the dead letters that neither notes nor replays have completed, and re
         expect(reads - first).toBeLessThanOrEqual(log.count)
         expect([...deadLetters.counts.values()].reduce((sum, count) => sum + count, 0)).toBe(selected.length)
 
-        // Meanwhile others complete some of them, and dead letters come that this command does not know.
+        // Meanwhile other commands complete some of them, and new dead letters arrive that this command does not know.
         for (const [partition, each] of after) log.write(partition, each)
         await deadLetters.learnMore()
         const byPlace = (places: readonly Place[]) => [...places].map(place => JSON.stringify(place)).sort()
@@ -107,7 +107,7 @@ class Log {
   #notes = 0
 
   constructor(readonly broker: ReturnType<typeof memoryBroker>) {
-    // A topic is made by its first record, which is no dead letter here.
+    // The first record creates the topic. It is not a dead letter.
     broker.publish('dlq', [{ partition: 0, value: 'v' }])
     this.#ends[0] = 1
   }

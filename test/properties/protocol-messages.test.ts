@@ -5,7 +5,7 @@ import { anyStruct, completed, type Values } from '../unit/protocol/any-value'
 import { type MessageHalf, messageHalves } from '../unit/protocol/message-halves'
 import { vectors } from '../unit/protocol/vectors'
 
-/** Decodes, or is refused by the one error. Whether it was decoded. */
+/** Decodes the bytes, or expects the one error. Returns whether they were decoded. */
 function survives(half: MessageHalf, bytes: Buffer): boolean {
   try {
     half.decode(bytes)
@@ -16,7 +16,7 @@ function survives(half: MessageHalf, bytes: Buffer): boolean {
   }
 }
 
-/** Lengths, counts and varints that promise more than there is, or less than nothing. */
+/** Lengths, counts and varints that are larger than the rest of the message, or negative. */
 const hostile = ['7fffffff', '80000000', 'fffffffe', '7fff', '8000', 'ffffffff0f', 'ffffffffff7f', '8080808080', 'ff7f']
 
 describe('messages', () => {
@@ -57,7 +57,7 @@ describe('messages', () => {
       fc.property(wellFormed, fc.nat(), fc.constantFrom(...hostile), ({ half, bytes }, place, hex) => {
         const at = place % (bytes.length + 1)
         const wrong = Buffer.from(hex, 'hex')
-        // Over what stands there, and in between.
+        // Overwriting bytes, and inserted between them.
         survives(half, Buffer.concat([bytes.subarray(0, at), wrong, bytes.subarray(at + wrong.length)]))
         survives(half, Buffer.concat([bytes.subarray(0, at), wrong, bytes.subarray(at)]))
       }),
@@ -68,7 +68,7 @@ describe('messages', () => {
   it.each(messageHalves)(
     'that announce more than they contain use no additional memory: $name version $version',
     half => {
-      // Counts are compared with what is left, so that the most that can be read is an element a byte.
+      // A count is compared with the bytes that are left, so at most one element per byte is read.
       const { hex } = vectors.find(({ name, version }) => name === half.name && version === half.version)!
       const bytes = Buffer.from(hex, 'hex')
       for (let at = 0; at + 4 <= bytes.length; at++) {

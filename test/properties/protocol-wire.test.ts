@@ -6,7 +6,7 @@ import { Writer } from '../../src/protocol/wire/writer.js'
 
 const bytes: fc.Arbitrary<Buffer> = fc.oneof(
   fc.uint8Array({ maxLength: 40 }).map(array => Buffer.from(array)),
-  // Those are referred to and not copied.
+  // Long enough to be referred to instead of copied.
   fc.constantFrom(4_095, 4_096, 9_000).map(length => Buffer.alloc(length, 7)),
 )
 const text = fc.oneof(
@@ -17,7 +17,7 @@ const int = (bits: number) => fc.integer({ min: -(2 ** (bits - 1)), max: 2 ** (b
 const uint = (bits: number) => fc.oneof(fc.integer({ min: 0, max: 300 }), fc.integer({ min: 0, max: 2 ** bits - 1 }))
 const long = fc.oneof(fc.bigInt(-200n, 200n), fc.bigInt(-(2n ** 63n), 2n ** 63n - 1n))
 
-/** How each type is written and read, and values of it. */
+/** For each type: how it is written and read, and values of it. */
 interface Type<T = unknown> {
   readonly name: string
   readonly values: fc.Arbitrary<T>
@@ -258,7 +258,7 @@ describe('the wire', () => {
   it.each(types)('decodes any bytes, or refuses them with a MalformedMessageError: $name', each => {
     const hostile = fc.oneof(
       fc.uint8Array({ maxLength: 60 }),
-      // Lengths and counts of any sign and size, in every encoding of them.
+      // Lengths and counts of any sign and size, in every encoding.
       fc
         .tuple(
           fc.constantFrom(

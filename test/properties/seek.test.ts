@@ -38,7 +38,7 @@ it('lowers a position only to its target, and delivers everything from there, wh
           if (event.type === 'moved') moves.push(event.offset)
         })
         const open: ConsumeRecord[] = []
-        /** Where each delivery stands among the moves. */
+        /** Each delivery, with the number of moves before it. */
         const delivered: { readonly offset: bigint; readonly after: number }[] = []
         let acking = false
         client.topic('orders').subscribe(record => {
@@ -73,7 +73,7 @@ it('lowers a position only to its target, and delivers everything from there, wh
         }
         await client.closeGracefully()
         expect(broker.committed(group, 'orders', 0) ?? 0n).toBe(BigInt(end))
-        // Each step back is one that was asked for, and none is made twice.
+        // Each step back was requested by a seek, and each seek accounts for one step at most.
         const left = [...moves]
         for (const [at, offset] of commits.entries()) {
           if (at === 0 || offset >= commits[at - 1]!) continue
@@ -81,7 +81,7 @@ it('lowers a position only to its target, and delivers everything from there, wh
           expect(asked, `${commits} with moves to ${moves}`).toBeGreaterThanOrEqual(0)
           left.splice(0, asked + 1)
         }
-        // From the last one on everything was delivered, unless it was rejected: its partition was revoked before the commit.
+        // From the target of the last seek on everything was delivered, unless it was rejected because its partition was revoked.
         const last = moves.at(-1)
         const isKept = results.findLast(result => result.length > 0) !== 'rejected'
         if (last !== undefined && isKept) {

@@ -24,7 +24,7 @@ const ownerOf = (assignment: StickyAssignment) =>
     ),
   )
 
-/** How many partitions have another owner than before; those that had none do not count. */
+/** How many partitions have a new owner. Those that had none do not count. */
 const moves = (before: StickyAssignment, after: StickyAssignment) => {
   const owners = ownerOf(after)
   return [...ownerOf(before)].filter(([name, id]) => owners.get(name) !== id).length
@@ -36,7 +36,7 @@ const counts = fc
   .map(numbers => new Map(names.map((name, at) => [name, numbers[at]!])))
 const subscriptions = fc.array(fc.subarray(names, { minLength: 1 }), { minLength: 1, maxLength: 7 })
 const group = subscriptions.map(all => all.map((topics, at) => fresh(`m${at}`, topics)))
-/** What members claim to own, right or wrong, as a group can have it after any history. */
+/** The partitions that members claim to own, right or wrong, as after any history of the group. */
 const claims = fc.array(
   fc.array(fc.record({ topic: fc.constantFrom(...names, 'gone'), partition: fc.integer({ min: -1, max: 14 }) }), {
     maxLength: 15,

@@ -64,7 +64,7 @@ const plans = fc.record({
   steps,
 })
 
-/** What was registered, as the rules have it. */
+/** A registration, in a model of the rules. */
 interface Registered {
   readonly selection: TopicSelection
   readonly paused: Set<string>
@@ -78,11 +78,11 @@ const has = (selection: TopicSelection, topic: string) =>
       ? topic !== 'retry' && new RegExp(selection.source).test(topic)
       : selection.includes(topic)
 
-/** A topic from its making to its deletion: what was written to it, and what was delivered. */
+/** A topic from its creation to its deletion: the records written to it, and those delivered. */
 interface Life {
   readonly name: string
   readonly written: string[]
-  /** How many had been written when its registration, or its client, began to read. */
+  /** How many records had been written when its registration, or its client, began to read. */
   skipped: number | undefined
 }
 
@@ -96,7 +96,7 @@ function play({
   const clock = new Clock()
   const broker = memoryBroker({ scheduler: clock, partitions, autoCreate: false })
   broker.createTopic(`retry${suffix}`)
-  // Without a group each would read everything.
+  // Without a group each client would read everything.
   const isGroup = groupProtocol !== undefined
   const errors: RxMikaError[] = []
   const clients: Client[] = Array.from({ length: isGroup ? members : 1 }, () => {
@@ -135,7 +135,7 @@ function play({
   const register = (selection: TopicSelection) => {
     const taken = isTaken(selection)
     const missing = typeof selection === 'string' && !lives.has(selection)
-    // Before the start that closes the client, which is another story.
+    // Not before the start, where it would close the client. Another test has that.
     if (missing && !taken && !started) return
     const registered: Registered = { selection, paused: new Set(), allPaused: false }
     const got: string[] = []
@@ -168,7 +168,7 @@ function play({
     wanted.set(registered, new Set())
   }
 
-  /** Of what is there the newest registration has seen nothing. */
+  /** Notes for each existing topic how many records the newest registration does not read. */
   const beginReading = () => {
     for (const life of lives.values()) {
       if (ownerOf(life.name) !== undefined) life.skipped ??= startFrom === 'latest' ? life.written.length : 0
@@ -187,15 +187,15 @@ function play({
       case 'create': {
         if (lives.has(step.topic)) return
         broker.createTopic(step.topic + suffix)
-        // What comes to be while its registration reads is read from its beginning.
+        // A topic that is created while its registration reads is read from its beginning.
         const life = { name: step.topic, written: [], skipped: started && ownerOf(step.topic) ? 0 : undefined }
         lives.set(step.topic, life)
-        // Before anybody can have noticed it.
+        // Written at once, before the client can have noticed the topic.
         return write(life)
       }
       case 'delete': {
         const owner = ownerOf(step.topic)
-        // One that is registered by its name alone errors its stream, which is tested elsewhere.
+        // A topic that is registered by name errors its stream, which another test has.
         if (step.topic === 'retry' || !lives.has(step.topic) || typeof owner?.selection === 'string') return
         broker.deleteTopic(step.topic + suffix)
         lives.delete(step.topic)
@@ -250,7 +250,7 @@ function play({
       for (const record of written.slice(skipped)) wanted.get(owner)!.add(record)
     }
     for (const [registered, got] of seen) {
-      // Each once, to the stream that it is for, and nothing else; what was paused may have been deleted before its time.
+      // Each stream gets each of its records once, and no others. A paused topic may have been deleted before it was delivered.
       expect(got.toSorted()).toEqual([...wanted.get(registered)!].sort())
     }
   }

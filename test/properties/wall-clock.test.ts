@@ -6,7 +6,7 @@ import { dueIn, type OwnHeaders, ownDelay } from '../../src/retry/headers.js'
 
 const hour = 3_600_000
 
-/** A machine whose wall clock is set now and then. */
+/** A machine whose wall clock is set from time to time. */
 class Machine {
   monotonicNow = 500
   wallNow = Date.UTC(2026, 10, 28)
@@ -45,7 +45,7 @@ describe('a delayed copy', () => {
             const wait = due(headers, wallClock)
             const waited = machine.monotonicNow - at
             expect(wait).toBeLessThanOrEqual(delay)
-            // Steps too small to be noticed add up to one that is.
+            // Several steps, each too small to be noticed, add up to one that is noticed.
             expect(waited + wait).toBeGreaterThanOrEqual(delay - 20)
           }
         }
@@ -75,7 +75,7 @@ describe('a delayed copy', () => {
     }
     machine.wallNow -= hour / 2
     expect(due(headers, wallClock)).toBe(7_000)
-    // Further back than it ever was set forward: a copy of before waits its whole delay, and no longer.
+    // Set back further than it was ever set forward: an earlier copy waits its whole delay, and no longer.
     machine.wallNow -= hour
     expect(due(headers, wallClock)).toBe(10_000)
   })

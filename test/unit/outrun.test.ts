@@ -7,7 +7,7 @@ import { logged } from '../log-lines.js'
 import { FakeOwner, fakeRecord } from '../marbles/fake-record.js'
 import { Clock } from './clock.js'
 
-/** A client whose `orders` has one record, and its `outrun` events. */
+/** A client whose `orders` has one record, its `outrun` events, and its log lines. */
 function run(pipeline: (client: Client, clock: Clock) => void) {
   const clock = new Clock()
   const broker = memoryBroker({ scheduler: clock, partitions: 1 })

@@ -12,7 +12,7 @@ function setUp() {
   const told = new Subject<DriverEvent>()
   const memory = broker.driver()
   const consume: Driver['consume'] = request => merge(memory.consume(request), told)
-  // Copied one by one, because they are methods of a class.
+  // Methods are bound, because those of the class use private fields.
   const driver = new Proxy(memory, {
     get: (target, name) => {
       if (name === 'consume') return consume

@@ -268,7 +268,7 @@ export function closing(backend: Backend): void {
           ),
         )
         closing.client.start()
-        // By the consumer protocol a member runs before it has all that will be its own.
+        // With the consumer protocol a member runs before it has all of its partitions.
         const has = (type: ClientEvent['type']) => closing.events.values.filter(event => event.type === type).length
         await closing.events.until(() => has('assigned') - has('revoked') === 3)
         await backend.publish(

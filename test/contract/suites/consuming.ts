@@ -62,7 +62,7 @@ export function consuming(backend: Backend): void {
       at(1).ack()
       at(2).ack()
       at(0, 1).ack()
-      // What is committed for the other partition was completed last, so this one's turn is over.
+      // The other partition's commit came last, so this partition's part of the same commit is done.
       await run.committed(topic, 1, 1)
       expect((await backend.committed(group, topic, 0)) ?? 0n).toBe(0n)
 

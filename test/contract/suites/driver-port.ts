@@ -128,7 +128,7 @@ export function driverPort(backend: Backend): void {
       expect(assignment!.ended).toBe(true)
       expect(first.events.end).toEqual({})
       expect(first.events.values.at(-1)).toMatchObject({ type: 'revoked', assignments: [assignment] })
-      // Of an assignment that has ended nothing is sent.
+      // A commit of an ended assignment is not sent.
       await first.commit(assignment!, 3).catch(() => {})
       expect(await backend.committed(group, topic, 0)).toBe(2n)
 

@@ -7,10 +7,10 @@ import { Collected } from '../collected'
 import { done, Member } from '../driver-member'
 import { numbered, scenarios, texts, type World } from '../world'
 
-/** Soon enough to be waited for. */
+/** A short interval, so that tests can wait for it. */
 const metadataMaxAge = 1_000
 
-/** Beginning with `base`, of this test alone. */
+/** Matches topics of this test only, whose names begin with `base`. */
 const patternOf = (world: World, base: string) => new RegExp(`^${base}-.*${world.name('').slice(1)}$`)
 
 const shown = ({ topic, value }: ConsumeRecord) => `${topic} ${value}`
@@ -30,7 +30,7 @@ export function manyTopics(backend: Backend): void {
     scenario('the driver lists topics, and reports changes', async world => {
       const [a, b] = [await world.topic('a'), world.name('b')]
       const driver = await connected(world)
-      // Its own interval begins with `consume`; this one has the default until then.
+      // The driver uses the request's interval only from `consume` on, and the default before.
       const member = new Member(driver, { topics: [a], metadataMaxAge })
       await member.seen('assigned')
       const named = new Collected(driver.topicNames([a, b]))
@@ -60,7 +60,7 @@ export function manyTopics(backend: Backend): void {
         const assigned = member.owned.get(`${a}/0`)
         member.driver.subscribe([a, b])
         await member.events.until(() => member.owned.size === 3)
-        // What stays is the same assignment: it goes on where it was.
+        // Retained partitions have the same assignment, and continue where they were.
         expect(member.owned.get(`${a}/0`)).toBe(assigned)
         await backend.publish(a, [{ value: 'of a', partition: 0 }])
         await backend.publish(b, [{ value: 'of b', partition: 1 }])
@@ -138,7 +138,7 @@ export function manyTopics(backend: Backend): void {
       await later.count(2)
       await unsettled.count(2)
       expect(later.values.map(shown).sort()).toEqual([`${b} 2`, `${c} 2`].sort())
-      // What is in flight elsewhere was not taken away.
+      // The other partition was not revoked, so its record in flight can still be acked.
       expect(unsettled.values[0]!.ack()).toBe(true)
       await run.committed(a, 0, 1)
     })
@@ -156,7 +156,7 @@ export function manyTopics(backend: Backend): void {
   })
 }
 
-/** On a broker that creates none. */
+/** For brokers that do not create topics. */
 export function topicsThatComeAndGo(backend: Backend): void {
   const scenario = scenarios(backend)
 
@@ -211,7 +211,7 @@ export function topicsThatComeAndGo(backend: Backend): void {
     scenario('an array waits for topics that do not exist', async world => {
       const [a, b] = [await world.topic('a'), world.name('b')]
       const run = world.client({ group: world.name('group'), metadataMaxAge })
-      // Acked, for a rebalance of the classic protocol waits for records in flight.
+      // Acked at once, because a rebalance of the classic protocol waits for records in flight.
       const records = new Collected(run.client.topic([a, b]).pipe(tap(record => record.ack())))
       await run.start()
       await backend.publish(a, [{ value: '1', partition: 0 }])

@@ -206,7 +206,7 @@ export function reading(backend: Backend): void {
         expect(error(topic, { partitions: [0, 7] })).resolves.toContain(missing),
         expect(error(topic, { from: new Map([[7, 0n]]) })).resolves.toContain(missing),
       ])
-      // Nobody has created what was only read.
+      // Reading a topic does not create it.
       expect(await error(world.name('none'))).toContain('does not exist')
     })
 

@@ -82,7 +82,7 @@ export function replaying(backend: Backend): void {
         [1, 'dlq'],
         [2, 'retry'],
         [3, 'retry'],
-        // The dead letter that came of it, with its retries used up.
+        // The dead letter of that record, whose retries are used up.
         [3, 'dlq'],
       ])
       expect(await backend.records(dlqTopic)).toHaveLength(3)
@@ -137,7 +137,7 @@ export function replaying(backend: Backend): void {
         expect(await new Collected(run.client.replayDlq({ filter })).ended()).toEqual({ error: wrong })
         expect(texts(seen)).toEqual(expected)
       }
-      // 1 was left out before. It stands at the end, behind what one replay goes up to where it was not there yet.
+      // Record 1 was skipped before, and its copy is at the end: beyond the limit of a replay that began before it was written.
       for (let delivered = 0; delivered < 4; ) delivered += (await lastValueFrom(run.client.replayDlq())).delivered
       await run.committed(dlqTopic, 0, 6)
       await seen.count(4)
@@ -195,7 +195,7 @@ export function replaying(backend: Backend): void {
       expect(replay.values.at(-1)).toEqual({ delivered: 3, skipped: 2, remaining: 0 })
       replay.unsubscribe()
       expect(texts(seen)).toEqual(['0', '2', '3'])
-      // Three and one, and the one that is left out again each time that something has come.
+      // The three originals, and a new copy of the skipped record after each delivery.
       expect(texts(await backend.records(dlqTopic))).toEqual(['0', '1', '2', '1', '3', '1'])
       expect(await lastValueFrom(run.client.replayDlq())).toEqual({ delivered: 1, skipped: 0, remaining: 0 })
       expect(texts(seen)).toEqual(['0', '2', '3', '1'])

@@ -118,7 +118,7 @@ export function reporting(backend: Backend): void {
       const origin = { topic, partition: 0, offset: 1n }
       const read = (from: string) => ({ topic: from, partition: 0, offset: 0n, key: Buffer.from('k'), origin })
       const stall = { ...read(dlqTopic), why: 'unsettled', attempt: 2 }
-      // The commits of the other topics may take longer than that.
+      // The commits of the other topics may take longer, so only the DLQ topic is compared.
       const ofDlq = (stalls: readonly Stall[]) => stalls.filter(each => each.topic === dlqTopic)
       expect(ofDlq(run.client.stalls())).toMatchObject([stall])
       expect(ofDlq(run.client.stalls({ all: true }))).toMatchObject([stall])
@@ -191,7 +191,7 @@ export function reporting(backend: Backend): void {
   })
 }
 
-/** Everything that somebody who prints the error could see. */
+/** Everything that printing the error can show. */
 function deepText(error: unknown): string {
   if (!(error instanceof Error)) return JSON.stringify(error) ?? ''
   return [error.stack, JSON.stringify({ ...error, cause: undefined }), deepText(error.cause)].join('\n')

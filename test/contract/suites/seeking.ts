@@ -330,7 +330,7 @@ export function seeking(backend: Backend): void {
       const second = member()
       second.run.client.start()
       await second.run.event('assigned')
-      // What the first keeps goes on where it was; only what is new is asked for.
+      // Retained partitions continue where they were. `positions` is called for new ones only.
       expect(first.asked).toHaveLength(1)
       const theirs = second.asked.flat()
       expect(theirs.length).toBeGreaterThan(0)

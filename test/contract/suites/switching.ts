@@ -176,7 +176,7 @@ export function switching(backend: Backend): void {
       run.client.start()
       await all.count(3)
       all.unsubscribe()
-      // All three wait: they are handed over while these subscribe.
+      // All three wait, and are delivered while these subscribe.
       expect((await firstValueFrom(orders)).ack()).toBe(true)
       expect(String((await firstValueFrom(orders)).value)).toBe('1')
       const rest = new Collected(orders.pipe(tap(record => record.ack())))

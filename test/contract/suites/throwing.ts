@@ -82,7 +82,7 @@ export function throwing(backend: Backend): void {
       run.client.start()
       const deadLettered = (offset: bigint) => run.event('dead-lettered', event => event.offset === offset)
       await Promise.all([run.errors.count(1), run.committed(topic, 0, 2), deadLettered(3n)])
-      // Others that were on their way may have been copied before the route broke, and are copied again after.
+      // Records in flight may have been copied before the route broke, and are copied again.
       expect([...new Set(texts(await backend.records(dlqTopic)))].sort()).toEqual(['0', '1', '3'])
       expect(run.errors.values).toMatchObject([{ topic, partition: 0, offset: 2n, cause: bug }])
       expect(run.client.stalls()).toMatchObject([{ topic, offset: 2n, why: 'unroutable' }])
@@ -108,7 +108,7 @@ export function throwing(backend: Backend): void {
         run.client.start()
         await run.committed(topic, 0, 4)
         expect(seen.values.map(({ value }) => value)).toEqual([0, 3])
-        // What throws says that the bytes are bad; what rejects may have failed for another reason, and is tried again.
+        // A throw means invalid bytes. A rejection may have another cause, so the record is retried.
         await run.events.until(events => events.filter(({ type }) => type === 'dead-lettered').length === 2)
         expect(texts(await backend.records(dlqTopic)).sort()).toEqual(['1', '2'])
         expect(texts(await backend.records(retryTopic))).toEqual(['2', '2', '2'])

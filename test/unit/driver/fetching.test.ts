@@ -84,7 +84,7 @@ describe('a driver that reads', () => {
     kafka.log('orders').append('a')
     kafka.on('Fetch', () => {
       if (kafka.count('Fetch') > 1) return undefined
-      // `held` is true when the broker is to be requested again, and false when the length of the pause is computed.
+      // The hold is 40 ms when the fetcher checks it, and over when the fetcher reads how long it lasts.
       held.mockReturnValueOnce(40)
       return refusing(errorCode.UNKNOWN_SERVER_ERROR)
     })

@@ -122,7 +122,7 @@ describe.concurrent('a topic that is forbidden from the start', () => {
     await first.until(() => first.assigned.size === 4)
     const second = await Reading.start(test, kafka, all)
     await second.until(() => second.assigned.size === 2)
-    // The client is running by then, so this is no failure to start.
+    // Once a member has read, it is not starting any more.
     for (const topic of all) append(kafka, topic, `${topic} first `)
     const isRead = (name: string) => second.records.some(record => record.startsWith(`${name}@`))
     await second.until(() => [...second.assigned.keys()].every(isRead))
