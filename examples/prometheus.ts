@@ -1,6 +1,6 @@
 // Exposes client.metrics() by prom-client. The names are those that rxmika/opentelemetry has in Prometheus.
 import { Counter, Gauge, type Registry } from 'prom-client'
-import type { Client, TopicMetrics } from 'rxmika'
+import type { Client, Stall, StallReason, TopicMetrics } from 'rxmika'
 
 const outcomes: readonly (readonly [keyof TopicMetrics, string])[] = [
   ['delivered', 'delivered'],
@@ -12,6 +12,18 @@ const outcomes: readonly (readonly [keyof TopicMetrics, string])[] = [
   ['leaked', 'leaked'],
 ]
 
+const reasons: readonly StallReason[] = [
+  'unsettled',
+  'routing',
+  'unroutable',
+  'not-due',
+  'no-subscriber',
+  'paused',
+  'committing',
+]
+
+const partitionOf = ({ topic, partition }: Pick<Stall, 'topic' | 'partition'>) => `${topic}-${partition}`
+
 /** Registers the metrics of a client. Each scrape takes one snapshot. */
 export function register(client: Client, registry: Registry): void {
   const of = { registers: [registry] }
@@ -19,7 +31,11 @@ export function register(client: Client, registry: Registry): void {
     ...{ name: 'rxmika_dead_letters_total', help: 'Records copied to the DLQ topic, by error' },
     ...{ labelNames: ['messaging_destination_name', 'error_type'] as const, ...of },
   })
+  /** The partitions that were reported as stalled. */
+  const stalled = new Map<string, Stall>()
   client.events.subscribe(event => {
+    if (event.type === 'stalled') stalled.set(partitionOf(event), event)
+    else if (event.type === 'unstalled') stalled.delete(partitionOf(event))
     if (event.type !== 'dead-lettered') return
     const { topic } = event.origin ?? event
     const error = event.reason instanceof Error ? event.reason.name : typeof event.reason
@@ -53,6 +69,10 @@ export function register(client: Client, registry: Registry): void {
         delayed.set(labels, partition.delayed)
         held.set(labels, partition.held)
       }
+      // A reason may change while its partition stays stalled. One that is over is 0, so that its line ends.
+      for (const reason of reasons) stalls.set({ rxmika_stall_reason: reason }, 0)
+      const now = new Map(client.stalls().map(stall => [partitionOf(stall), stall]))
+      for (const [place, stall] of stalled) stalls.inc({ rxmika_stall_reason: (now.get(place) ?? stall).why })
       ready.set(client.health().ready ? 1 : 0)
       for (const counter of [published, commits, rebalances]) counter.reset()
       published.inc(metrics.published)
@@ -90,6 +110,10 @@ export function register(client: Client, registry: Registry): void {
     help: 'Records that are unroutable, or held by a step',
     labelNames: place,
     ...of,
+  })
+  const stalls = new Gauge({
+    ...{ name: 'rxmika_stalls', help: 'Partitions reported as stalled, by reason' },
+    ...{ labelNames: ['rxmika_stall_reason'] as const, ...of },
   })
   const ready = new Gauge({ name: 'rxmika_ready', help: '1 while the client is ready', ...of })
   const published = new Counter({ name: 'rxmika_published_total', help: 'Records acknowledged by the broker', ...of })

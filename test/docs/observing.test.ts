@@ -2,16 +2,14 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
-import { parser } from '@prometheus-io/lezer-promql'
 import { Registry } from 'prom-client'
 import { filter, firstValueFrom } from 'rxjs'
-import { type Client, type ClientState, createClient, fixed, handle } from 'rxmika'
+import { type Client, type ClientOptions, type ClientState, createClient, fixed, handle } from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
 import { probes } from '../../examples/probes'
 import { register } from '../../examples/prometheus'
 import * as channels from '../../src/channels'
-import { typeErrors } from './code-blocks'
 
 const root = new URL('../../', import.meta.url)
 const read = (file: string) => readFileSync(fileURLToPath(new URL(file, root)), 'utf8')
@@ -39,21 +37,16 @@ function fieldsOf(source: string, name: string): string[] {
   return [...inherited.flatMap(each => fieldsOf(source, each)), ...own]
 }
 
-interface Panel {
-  readonly id: number
-  readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number }
-  readonly targets: readonly { readonly expr: string }[]
-}
-
 const clients: Client[] = []
 afterEach(async () => {
   await Promise.all(clients.splice(0).map(client => client.close()))
 })
 
-function world() {
+function world(options: ClientOptions = {}) {
   const broker = memoryBroker({ partitions: 1 })
   const client = createClient({
     ...{ driver: broker.driver(), group: 'billing', retryTopic: 'retries', dlqTopic: 'dead', logger: false },
+    ...options,
   })
   clients.push(client)
   return { broker, client }
@@ -166,60 +159,13 @@ describe('the probes of the example', () => {
   })
 })
 
-describe('the dashboard', () => {
-  const dashboard = JSON.parse(read('docs/grafana/rxmika.json'))
-  const expressions: string[] = dashboard.panels.flatMap((panel: Panel) => panel.targets.map(({ expr }) => expr))
-
-  it('is valid by Grafana’s own schema', { timeout: 60_000 }, () => {
-    const code = `import type { Dashboard } from '@grafana/schema'
-    type Loose<T> = T extends string | number | boolean | undefined ? (T extends string ? \`\${T}\` : T) : { [K in keyof T]: Loose<T[K]> }
-    export const dashboard: Loose<Omit<Dashboard, 'templating'>> & { templating: unknown } = ${JSON.stringify(dashboard)}`
-    const wrong = code.replace('"graphTooltip":1', '"graphTooltip":"both"')
-    // The second is one that the schema refuses.
-    expect(typeErrors({ 'dashboard.md': [code, wrong] })).toEqual([
-      expect.stringMatching(/dashboard.md 2.*graphTooltip|dashboard.md 2/),
-    ])
-  })
-
-  it('queries existing metrics by valid PromQL with existing labels', () => {
-    const opentelemetry = ['operation-metrics', 'client-metrics', 'attributes']
-      .map(file => read(`src/opentelemetry/${file}.ts`))
-      .join()
-    const recipe = read('examples/prometheus.ts')
-    const known = (text: string) => opentelemetry.replaceAll('.', '_').includes(text) || recipe.includes(text)
-    for (const expression of expressions) {
-      const query = expression.replaceAll(/\$__(rate_interval|range)/g, '5m')
-      const wrong: number[] = []
-      parser.parse(query).iterate({ enter: node => void (node.type.isError && wrong.push(node.from)) })
-      expect(wrong, query).toEqual([])
-      for (const [name] of query.matchAll(/\b(?:rxmika|messaging)_\w+/g)) {
-        expect(known(name.replace(/_(total|seconds_bucket|seconds)$/, '')), `${name} in ${query}`).toBe(true)
-      }
-    }
-    expect(expressions.length).toBeGreaterThan(12)
-  })
-
-  it('has panels that do not overlap, each with its own id', () => {
-    const cells = new Set<string>()
-    for (const { gridPos } of dashboard.panels as Panel[]) {
-      expect(gridPos.x + gridPos.w).toBeLessThanOrEqual(24)
-      for (let x = gridPos.x; x < gridPos.x + gridPos.w; x++) {
-        for (let y = gridPos.y; y < gridPos.y + gridPos.h; y++) {
-          expect(cells.has(`${x} ${y}`)).toBe(false)
-          cells.add(`${x} ${y}`)
-        }
-      }
-    }
-    expect(new Set(dashboard.panels.map(({ id }: Panel) => id)).size).toBe(dashboard.panels.length)
-  })
-})
-
 describe('the recipe for prom-client', () => {
   it("exposes the client's metrics to a scrape", async () => {
-    const { broker, client } = world()
+    const { broker, client } = world({ stallAfter: 20 })
     const registry = new Registry()
     register(client, registry)
     broker.publish('orders', [{ value: 'good' }, { value: 'bad' }, { value: 'dead' }, { value: 'slow' }])
+    const stalled = firstValueFrom(client.events.pipe(filter(e => e.type === 'stalled' && e.topic === 'orders')))
     client
       .topic('orders', { retries: 1, backoff: fixed(60_000), dlq: true })
       .pipe(
@@ -233,7 +179,7 @@ describe('the recipe for prom-client', () => {
       .subscribe()
     client.start()
     const committed = firstValueFrom(client.events.pipe(filter(e => e.type === 'committed' && e.offset === 3n)))
-    await committed
+    await Promise.all([committed, stalled])
     while (client.metrics().partitions.find(({ topic }) => topic === 'retries')?.delayed !== 1) {
       await new Promise(resolve => setImmediate(resolve))
     }
@@ -253,6 +199,8 @@ describe('the recipe for prom-client', () => {
       'rxmika_published_total 2',
       'rxmika_rebalances_total 1',
       'rxmika_ready 1',
+      'rxmika_stalls{rxmika_stall_reason="unsettled"} 1',
+      'rxmika_stalls{rxmika_stall_reason="routing"} 0',
     ]) {
       expect(once.split('\n')).toContain(line)
     }
