@@ -79,12 +79,12 @@ describe('docs/observing.md', () => {
     const { topics, partitions, ...others } = client.metrics()
     const told = column(text, '| field | what is counted').flat()
     expect(told).toEqual([...Object.keys(topics.orders!).map(field => `topics[name].${field}`), ...Object.keys(others)])
-    expect(column(text, '| field | meaning').flat()).toEqual(expect.arrayContaining(Object.keys(partitions[0]!)))
-    const { topic: _, ...rest } = partitions[0]!
-    for (const field of Object.keys(rest)) expect(text).toContain(`\`${field}\``)
+    const fields = fieldsOf(read('src/metrics.ts'), 'PartitionMetrics')
+    expect(fields).toEqual(expect.arrayContaining(Object.keys(partitions[0]!)))
+    expect(column(text, '| field | meaning').flat().sort()).toEqual(fields.sort())
   })
 
-  it('names every reason of a stall, and docs/reference.md every event', () => {
+  it('names every reason of a stall', () => {
     const events = read('src/events.ts')
     const reasons = /StallReason =([^\n]+)/
       .exec(events)![1]!
@@ -92,21 +92,55 @@ describe('docs/observing.md', () => {
       .map(each => each.slice(1, -1))
     const waiting = text.slice(text.indexOf('## What is it waiting for?'), text.indexOf('## Health'))
     for (const reason of reasons) expect(waiting).toContain(`\`${reason}\``)
-    const types = [...events.slice(events.indexOf('export type ClientEvent')).matchAll(/readonly type: '([^']+)'/g)]
-    const told = column(read('docs/reference.md'), '| `type` | carries').flat()
-    expect(told.sort()).toEqual([...new Set(types.map(([, type]) => type!))].sort())
   })
 
-  it('names every metric of OpenTelemetry', () => {
+  it('names in docs/reference.md every event, and what it carries', () => {
+    const events = read('src/events.ts')
+    const outrun = fieldsOf(read('src/delivery.ts'), 'Outrun')
+    const parts: Readonly<Record<string, readonly string[]>> = {
+      ...{ Place: ['place'], RecordPlace: ['record'], Stall: ['what stalls() returns'], Outrun: outrun },
+    }
+    const union = events.slice(events.indexOf('export type ClientEvent'))
+    const carried = [...union.matchAll(/^ {2}\| \(?\{ readonly type: '([^']+)'([^}]*)\}(.*)$/gm)].map(
+      ([, type, own, more]) => [
+        type!,
+        [
+          ...[...own!.matchAll(/readonly (\w+)/g)].map(([, field]) => field!),
+          ...[...more!.matchAll(/& (\w+)/g)].flatMap(([, part]) => parts[part!]!),
+        ].sort(),
+      ],
+    )
+    const table = read('docs/reference.md')
+    const rows = column(table, '| `type` | carries')
+    const cells = table
+      .slice(table.indexOf('| `type` | carries'))
+      .split('\n')
+      .slice(2, 2 + rows.length)
+      .map(row => row.split('|')[2]!.replace(', without `origin`', '').split(';'))
+    const told = rows.flatMap((types, at) =>
+      types.map((type, of) => {
+        const cell = (cells[at]!.length === 1 ? cells[at]![0] : cells[at]![of])!.trim()
+        const fields = cell === 'nothing' ? [] : cell.split(', ').map(field => field.replaceAll(/[`?]/g, ''))
+        return [type, fields.sort()]
+      }),
+    )
+    expect(carried.length).toBeGreaterThan(20)
+    const byType = ([one]: unknown[], [other]: unknown[]) => (String(one) < String(other) ? -1 : 1)
+    expect(told.sort(byType)).toEqual(carried.sort(byType))
+  })
+
+  it('names every metric of OpenTelemetry with its kind and its unit', () => {
     const sources = ['operation-metrics', 'client-metrics'].map(file => read(`src/opentelemetry/${file}.ts`)).join()
-    const made = [...sources.matchAll(/(?:create\w+|gauge|counter)\(\s*'([^']+)'/g)].map(([, name]) => name!)
+    const made = [
+      ...sources.matchAll(/(?:create|= )(\w+)\(\s*'([^']+)'(?:,\s*'(\w)'|,\s*\{\s*\.\.\.(duration))?/g),
+    ].map(([, kind, name, unit, duration]) => `${name} ${kind!.toLowerCase()}${unit === 's' || duration ? ', s' : ''}`)
     expect(made.length).toBeGreaterThan(15)
-    expect(
-      column(text, '| metric | kind')
-        .flat()
-        .filter(code => code.includes('.'))
-        .sort(),
-    ).toEqual(made.sort())
+    const heading = '| metric | kind'
+    const table = text.slice(text.indexOf(heading)).split('\n').slice(2)
+    const told = column(text, heading).flatMap((names, at) => {
+      return names.map(name => `${name} ${table[at]!.split('|')[2]!.trim()}`)
+    })
+    expect(told.sort()).toEqual(made.sort())
   })
 })
 
