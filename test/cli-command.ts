@@ -54,12 +54,12 @@ export class Running {
     })
   }
 
-  /** The first line on stdout that is like that, also of those that came already. */
+  /** The first line on stdout that matches, also among earlier lines. */
   line(like: (line: string) => boolean): Promise<string> {
     return firstValueFrom(this.#lines.pipe(filter(like)))
   }
 
-  /** The first JSON document on stdout that is like that. */
+  /** The first JSON document on stdout that matches. */
   async document(like: (document: Record<string, unknown>) => boolean): Promise<Record<string, unknown>> {
     return JSON.parse(await this.line(line => like(JSON.parse(line))))
   }
@@ -68,7 +68,7 @@ export class Running {
     this.#signals.emit('SIGINT')
   }
 
-  /** What happens when the reader of stdout has ended. */
+  /** Called when the reader of stdout has ended. */
   closeStdout(): void {
     this.#stdout.destroy(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }))
   }

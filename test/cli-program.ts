@@ -2,10 +2,10 @@ import { mkdir } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
-/** Where the packages that it imports are found. */
+/** The folder of the packages that it imports. */
 const folder = fileURLToPath(new URL('../node_modules/.rxmika-cli/', import.meta.url))
 
-/** Makes one file of the command line's sources, which Node starts sooner than the sources themselves. Resolves with its path. */
+/** Bundles the sources of the command line into one file, which Node starts faster. Resolves with its path. */
 export async function cliProgram(): Promise<string> {
   await mkdir(folder, { recursive: true })
   const outfile = `${folder}${process.pid}.mjs`

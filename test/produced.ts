@@ -1,7 +1,7 @@
 import { Observable } from 'rxjs'
 import type { Driver, Outgoing, ProduceResult, PublishError, PublishRecord } from 'rxmika'
 
-/** The reasons of a driver why records have not been written yet. */
+/** Why a driver has not written records yet. */
 export interface Delay {
   readonly index: number
   readonly error: PublishError
@@ -9,7 +9,7 @@ export interface Delay {
 }
 
 /**
- * Writes records by a driver, and emits their results in order. After an unsubscribe the records are not wanted any more, and
+ * Writes records by a driver, and emits their results in order. After an unsubscribe the records are no longer wanted, and
  * those that were not written have no result.
  */
 export function produced(

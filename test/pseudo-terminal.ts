@@ -8,7 +8,7 @@ export interface TerminalOptions {
   readonly env: NodeJS.ProcessEnv
 }
 
-/** Runs a program in a terminal of its own, by `script` of util-linux, and types into it. */
+/** Runs a program in its own terminal, by `script` of util-linux, and types into it. */
 export class PseudoTerminal {
   /** The exit code of the program. */
   readonly ended: Promise<number | null>
@@ -36,12 +36,12 @@ export class PseudoTerminal {
     })
   }
 
-  /** Everything that it has written, both stdout and stderr. */
+  /** Everything that it has written, on stdout and stderr. */
   get text(): string {
     return this.#text
   }
 
-  /** Resolves once this has been shown. Rejects if the program ends before. */
+  /** Resolves once this text has been shown. Rejects if the program ends before that. */
   async shows(like: RegExp): Promise<void> {
     const all = this.#output.pipe(
       scan((text, chunk) => text + chunk, ''),
@@ -61,7 +61,7 @@ export class PseudoTerminal {
 /** Control sequences of terminals. */
 const sequences = /\p{Cc}(?:\[[\d;?]*[A-Za-z]|[78])/gu
 
-/** The characters that were shown, with `\n` between the lines; a line that was written over stands as lines of its own. */
+/** The characters that were shown, with `\n` between the lines. An overwritten line counts as several lines. */
 export function visibleOf(text: string): string {
   return text.replaceAll('\u001b[1G', '\n').replace(sequences, '').replace(/\r\n?/g, '\n')
 }

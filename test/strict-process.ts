@@ -6,7 +6,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 
 export interface StrictProcess {
   readonly process: ChildProcess
-  /** Resolves when it has ended and all that it wrote is there. */
+  /** Resolves when it has ended and all of its output is there. */
   readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>
 }
 

@@ -1,7 +1,7 @@
 import { VirtualTimeScheduler } from 'rxjs'
 import { memoryBroker } from 'rxmika/testing'
 
-/** A broker in virtual time that begins at 0, and what moves that time on to a frame. */
+/** A broker in virtual time from 0 on, and the function that advances that time. */
 export function virtualBroker() {
   const clock = new VirtualTimeScheduler(undefined, 0)
   const broker = memoryBroker({ scheduler: clock })

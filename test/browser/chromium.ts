@@ -17,12 +17,12 @@ export function findChromium(): string {
 }
 
 export function launch(executablePath: string): Promise<Browser> {
-  // As root, as in a container, it has no sandbox of its own.
+  // Root, as in a container, cannot use Chromium's sandbox.
   const args = process.getuid?.() === 0 ? ['--no-sandbox'] : []
   return chromium.launch({ executablePath, args })
 }
 
-/** What a page did that it must not do: errors, what its policy blocked, and requests that leave its own address. */
+/** The faults of a page: errors, violations of its policy, and requests to other addresses. */
 export function faultsOf(page: Page, url: string): string[] {
   const faults: string[] = []
   page.on('pageerror', error => faults.push(String(error)))

@@ -43,7 +43,7 @@ describeKafka('the page of the inspector, of a client on Kafka', () => {
       const faults = faultsOf(page, url)
       await page.goto(url)
       await firstValueFrom(client.state.pipe(filter(state => state === 'running')))
-      // Counts begin when the page is connected, and are those of the last 10 s: they are waited for beside the rest.
+      // Counts begin when the page connects and are those of the last 10 s, so the test waits for all of them together.
       const lane = (what: string) => page.getByRole('img', { name: new RegExp(`${topics.orders}-0, .*${what}`) })
       await lane('0 delivered').waitFor()
       const counted = lane('3 delivered, 1 acked, 2 failed').waitFor()

@@ -105,7 +105,7 @@ describe.skipIf(path === undefined)('the page of the inspector', { timeout: 60_0
     const { page, broker } = await open()
     broker.publish('orders', [{ value: 'good', partition: 0 }])
     await picture(page, /orders-0, .*1 acked/).waitFor()
-    /** How often the lane's image changes within 12 frames, and how long those took, ms. */
+    /** How often the image of the lane changes within 12 frames, and how long these frames took, ms. */
     const moves = () =>
       page.evaluate<{ changes: number; took: number }>(`(async () => {
         const [canvas, began] = [document.querySelector('#rows canvas'), performance.now()]

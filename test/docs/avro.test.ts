@@ -71,7 +71,7 @@ describe('Avro with a schema registry that is stopped and started again', () => 
     await registry.start()
     expect((await handled).sort()).toEqual(orders.map(({ id }) => id).sort())
     expect(broker.records('dlq')).toEqual([])
-    // One request for all that waited for the schema, or a few where retries were due at different times.
+    // One request for all records that waited for the schema, or a few if retries were due at different times.
     expect(new Set(registry.asked)).toEqual(new Set(['/schemas/ids/7']))
     expect(registry.asked.length).toBeLessThan(orders.length)
   })
@@ -115,7 +115,7 @@ describe('Avro with a schema registry that is stopped and started again', () => 
     for (const letter of broker.records('dlq')) {
       expect(deadLetterOf(letter)).toMatchObject({ stage: 'decode', disposition: 'undecodable', retries: 0 })
     }
-    // Its schema is not known yet when the registry is away.
+    // The registry stops before its schema is known.
     registry.schemas.set(9, orderSchema)
     await registry.stop()
     const exhausted = events('dead-lettered', 1)

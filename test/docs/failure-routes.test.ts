@@ -12,7 +12,7 @@ const recipes = codeBlocks('docs/failure-routes.md')
 const clients: Client[] = []
 afterEach(() => Promise.all(clients.splice(0).map(client => client.close())))
 
-/** The recipe in a client on a broker whose time passes at once where something waits. */
+/** The recipe in a client, on a broker whose time advances at once when everything waits. */
 function play(beginning: string) {
   const broker = memoryBroker()
   const client = createClient({
@@ -39,7 +39,7 @@ function play(beginning: string) {
   const code = recipes.find(recipe => recipe.includes(beginning))!
   runBlock(code, { rxjs, rxmika: { ...rxmika, ...soon } }, { client: recording, OutOfStock, console: { warn() {} } })
 
-  /** What the attempts of each record were, and how it ended. */
+  /** The attempts of each record, and its outcome. */
   const told: string[] = []
   client.events.subscribe(event => {
     if (event.type === 'retried' || event.type === 'dead-lettered' || event.type === 'discarded') told.push(event.type)

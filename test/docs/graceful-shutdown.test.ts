@@ -3,7 +3,7 @@ import { Example } from './run-example'
 
 describe('a service that gets SIGTERM', () => {
   const service = (env: Readonly<Record<string, string>>) => new Example('graceful-shutdown', env)
-  /** The orders in the lines that begin so. */
+  /** The orders in the lines that begin with this text. */
   const orders = ({ lines }: Example, what: string) =>
     lines.filter(line => line.startsWith(`${what} order`)).map(line => line.slice(what.length + 1))
 

@@ -12,7 +12,7 @@ afterEach(async () => {
   await Promise.all(clients.splice(0).map(client => client.close()))
 })
 
-/** Runs one block of a guide: what it takes for given is a client on a broker in memory, and functions of the reader that are recorded. */
+/** Runs one block of a guide with the names that it assumes: a client on a memory broker, and recorded functions. */
 function run(guide: string, part: string) {
   const broker = memoryBroker()
   const onBroker = (options: ClientOptions = {}) => {

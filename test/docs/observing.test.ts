@@ -15,7 +15,7 @@ const root = new URL('../../', import.meta.url)
 const read = (file: string) => readFileSync(fileURLToPath(new URL(file, root)), 'utf8')
 const text = read('docs/observing.md')
 
-/** The first cells of a table: what stands in code quotes there, row by row. */
+/** The names in code quotes in the first cells of a table, row by row. */
 function column(of: string, heading: string, at = 0): string[][] {
   const table = of.slice(of.indexOf(heading)).split('\n').slice(2)
   const rows = table.slice(
@@ -25,7 +25,7 @@ function column(of: string, heading: string, at = 0): string[][] {
   return rows.map(row => [...row.split('|')[at + 1]!.matchAll(/`([^`]+)`/g)].map(([, code]) => code!))
 }
 
-/** The fields of an interface in a source file, those of what it extends included. */
+/** The fields of an interface in a source file, including those of interfaces that it extends. */
 function fieldsOf(source: string, name: string): string[] {
   const found = new RegExp(`interface ${name}( extends [^{]+)? \\{([^}]*(?:\\{[^}]*\\}[^}]*)*?)\\n\\}`).exec(source)!
   const inherited = (found[1] ?? '')

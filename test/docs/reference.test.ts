@@ -14,7 +14,7 @@ const codes = [
   ),
 ].sort()
 
-/** What the table rows of a section begin with: the names in code quotes in their first cells, without arguments. */
+/** The names in code quotes in the first cells of a section's table, without arguments. */
 function named(heading: string): string[] {
   const section = reference.slice(reference.indexOf(`\n## ${heading}\n`) + 1)
   const rows = section
@@ -24,7 +24,7 @@ function named(heading: string): string[] {
   return rows.flatMap(row => [...row.split('|')[1]!.matchAll(/`([^`(]+)[^`]*`/g)].map(([, name]) => name!))
 }
 
-/** The members that an interface of a source file declares itself. */
+/** The members that an interface of a source file declares itself, not those that it inherits. */
 function membersOf(file: string, name: string): string[] {
   const [, body] = new RegExp(`interface ${name}\\b[^{]*\\{\\n(.*?)\\n\\}`, 's').exec(read(file))!
   return [

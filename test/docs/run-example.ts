@@ -6,18 +6,18 @@ import { expect, onTestFinished } from 'vitest'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const tsx = new URL('../../node_modules/tsx/dist/loader.mjs', import.meta.url).href
 
-/** A program of `examples`, run in its own process as a user runs it. It ends with the test at the latest. */
+/** A program of `examples`, run in its own process as a user runs it. It is killed at the end of the test. */
 export class Example {
   output = ''
-  /** Part of the output: an error, a warning of Node's own. A test fails by it, but for what it expects. */
+  /** Matches errors and Node's warnings in the output. A test fails by a match that it does not expect. */
   stderr = ''
-  /** Lines on stderr that the test provokes. */
+  /** Matches the lines on stderr that the test provokes. */
   expected: RegExp | undefined
   readonly #process: ChildProcess
   readonly #ended: Promise<unknown>
   readonly #looks = new Set<() => void>()
 
-  /** @param folder Where `examples/<name>.ts` is, or a package that has `src/<name>.ts`, or `src/<name>` where it is no TypeScript. */
+  /** @param folder The folder of `examples/<name>.ts`, or a package with `src/<name>.ts` or another `src/<name>`. */
   constructor(name: string, env: Readonly<Record<string, string>> = {}, folder = root) {
     const { KAFKA_BROKERS: _, ...others } = process.env
     const file = name.endsWith('.mjs') ? name : `${name}.ts`

@@ -14,7 +14,7 @@ describe('the examples', () => {
 
   it('compile, each with the options of its own tsconfig.json', { timeout: 180_000 }, async () => {
     const folder = inject('examples')
-    // Among them a mistake, which is found: otherwise no error would say nothing.
+    // One of them has a mistake that must be found, so an empty list of errors means something.
     const wrong = join(folder, 'orders/src/wrong.ts')
     await writeFile(wrong, "import { createClient } from 'rxmika'\ncreateClient({ groupId: 'billing' })\n")
     const errors = await compileAll(folder)

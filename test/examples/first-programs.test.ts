@@ -7,7 +7,7 @@ import { Example } from '../docs/run-example'
 import { createTopic } from '../kafka/create-topic'
 import { kafkaBrokers } from '../kafka/describe-kafka'
 
-/** The programs of the texts as files beside the packed package, by plain Node, as a reader pastes them; only the broker is another one. */
+/** The programs of the texts as files beside the packed package, run by plain Node. Only the broker is another one. */
 describe('the first programs', () => {
   const folder = join(inject('examples'), 'first-programs')
   const program = (text: string, part: string) => {
@@ -25,7 +25,7 @@ describe('the first programs', () => {
   const run = (name: string) => new Example(`${name}.mjs`, { KAFKA_GLOBAL_SUFFIX: suffix }, folder)
 
   it('charge, retry, dead-letter and end by SIGTERM', async () => {
-    // Both programs are of one group, as they are for a reader.
+    // Both programs use one group, as a reader's would.
     const topics = ['orders', 'billing-retry', 'billing-dlq'].map(name => ({ topic: name + suffix, numPartitions: 1 }))
     await Promise.all(topics.map(topic => createTopic({ brokers: kafkaBrokers }, topic)))
 

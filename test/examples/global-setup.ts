@@ -8,7 +8,7 @@ declare module 'vitest' {
   }
 }
 
-/** Installs the examples once for all files. Runs behind the setup that builds the package. */
+/** Installs the examples once for all files. Runs after the setup that builds the package. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const installed = await InstalledExamples.make(project.getProvidedContext().tarball)
   project.provide('examples', installed.folder)

@@ -40,8 +40,8 @@ export async function exampleNames(): Promise<string[]> {
 }
 
 /**
- * Compiles all examples, each with the compiler options of its own tsconfig.json; resolves with the errors. Those with the same options are one
- * program, so what they import is checked once.
+ * Compiles all examples, each with the compiler options of its own tsconfig.json. Resolves with the errors.
+ * Examples with the same options are one program, so what they import is checked once.
  */
 export async function compileAll(folder: string): Promise<string[]> {
   const programs = new Map<string, string[]>()
@@ -61,7 +61,7 @@ export async function compileAll(folder: string): Promise<string[]> {
   return errors
 }
 
-/** Runs a test of an example by Node's own runner; resolves with what it printed. */
+/** Runs a test of an example by Node's test runner. Resolves with its output. */
 export async function runTest(folder: string, file: string): Promise<string> {
   const tsx = new URL('../../node_modules/tsx/dist/loader.mjs', import.meta.url).href
   return run(folder, process.execPath, ['--import', tsx, '--test', '--test-reporter=tap', file])
@@ -78,7 +78,7 @@ async function copyExample(name: string, folder: string, tarball: string): Promi
 }
 
 async function run(folder: string, program: string, args: readonly string[]): Promise<string> {
-  // Vitest's environment makes Node's test runner think that another one runs it.
+  // With Vitest's environment variables, Node's test runner would assume that another runner runs it.
   const { NODE_TEST_CONTEXT: _, NODE_OPTIONS: __, ...env } = process.env
   try {
     const { stdout } = await promisify(execFile)(program, args, { cwd: folder, env })

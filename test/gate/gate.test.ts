@@ -6,7 +6,7 @@ import { ESLint, type Linter } from 'eslint'
 import { describe, expect, it } from 'vitest'
 import vitestConfig from '../../vitest.config'
 
-// The checks of the project fail when they should: these tests plant mistakes, and the checks must detect them.
+// The checks of the project must fail on mistakes. These tests plant mistakes, and expect that the checks detect them.
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const specimens = fileURLToPath(new URL('specimens', import.meta.url))

@@ -1,4 +1,4 @@
-// The projects as they are, with specimens for suites: what must make each of them fail.
+// The projects of vitest.config.ts, with specimens in place of their suites. Each specimen must make its project fail.
 import { defineConfig, mergeConfig, type TestProjectInlineConfiguration } from 'vitest/config'
 import config from '../../vitest.config'
 

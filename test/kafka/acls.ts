@@ -19,15 +19,15 @@ const operations = {
   describe: AclOperationTypes.DESCRIBE,
 }
 
-/** One operation on one resource, as `kafka-acls --allow-principal` has them. */
+/** One operation on one resource, with the names of `kafka-acls`. */
 export type Right = readonly [
   operation: keyof typeof operations,
   resource: keyof typeof resources,
-  /** Its name. */
+  /** The resource's name. */
   name: string,
 ]
 
-/** Who may do what on a Kafka with an authorizer; asks as a super user. */
+/** The ACLs of a Kafka with an authorizer, changed as a super user. */
 export class Acls {
   readonly #admin: Admin
 
@@ -43,13 +43,13 @@ export class Acls {
     return this.#admin.disconnect()
   }
 
-  /** Resolves once the broker goes by it. */
+  /** Resolves once the broker applies it. */
   async grant(user: string, rights: readonly Right[]): Promise<void> {
     await this.#admin.createAcls({ acl: rights.map(right => ({ ...entry(user, right) })) })
     for (const right of rights) while (!(await this.#has(user, right))) {}
   }
 
-  /** Resolves once the broker goes by it. */
+  /** Resolves once the broker applies it. */
   async revoke(user: string, rights: readonly Right[]): Promise<void> {
     await this.#admin.deleteAcls({ filters: rights.map(right => entry(user, right)) })
     for (const right of rights) while (await this.#has(user, right)) {}

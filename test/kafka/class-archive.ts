@@ -32,7 +32,7 @@ export async function classArchive(classPath: string, clusterId: string): Promis
     await Promise.race([answers({ brokers: [address] }, { signal: started.signal }), node.failure()])
     started.abort()
     await node.terminate()
-    // At once, for another run may be about to use it, and from beside it: folders may be on several disks.
+    // Replaced by a rename, because another run may use it; and from the same folder, because folders may be on several disks.
     const beside = `${archive}-${process.pid}`
     await copyFile(fresh, beside)
     await rename(beside, archive)

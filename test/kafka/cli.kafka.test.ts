@@ -22,7 +22,7 @@ function rxmika(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<E
   return command(args, { env: { ...brokers, ...env } })
 }
 
-/** The table of `lag` has this row alone: one line in a pipe and in a terminal of 80 columns. */
+/** Expects that the table of `lag` has only this row: one line, in a pipe and in a terminal of 80 columns. */
 async function expectTables(group: string, row: readonly (string | number)[]): Promise<void> {
   const names = ['PARTITION', 'COMMITTED', 'END', 'LAG', 'FINISHED BEHIND']
   for (const columns of [undefined, 80]) {
@@ -46,7 +46,7 @@ class Service {
   readonly #clients: Client[] = []
   readonly topics: { readonly work: string; readonly retry: string; readonly dlq: string }
   readonly group: string
-  /** By value: fails once it is delivered. */
+  /** Values whose records fail when they are delivered. */
   readonly failing = new Set<string>()
   readonly delivered = new ReplaySubject<string>()
   readonly dead = new ReplaySubject<void>()
@@ -96,12 +96,12 @@ class Service {
     await lastValueFrom(client.publish(values.map(value => ({ topic: this.topics.work, key: value, value }))))
   }
 
-  /** Resolves once so many dead letters are written. */
+  /** Resolves once this many dead letters are written. */
   async deadLetters(count: number): Promise<void> {
     await lastValueFrom(this.dead.pipe(take(count)))
   }
 
-  /** Resolves with the first deliveries. */
+  /** Resolves with the first `count` deliveries. */
   deliveries(count: number): Promise<string[]> {
     return lastValueFrom(this.delivered.pipe(take(count), toArray()))
   }
@@ -123,7 +123,7 @@ describeKafka('the command line', { concurrent: true }, () => {
       }
     })
 
-  /** A service that has given up these. */
+  /** A service that has dead-lettered these values. */
   async function withDeadLetters(service: Service, ...values: string[]): Promise<Client> {
     for (const value of values) service.failing.add(value)
     const client = service.start()
@@ -184,7 +184,7 @@ describeKafka('the command line', { concurrent: true }, () => {
       const [row, ...others] = documents(out)
       expect(others).toEqual([])
       expect(row).toMatchObject({ topic, partition: 0, end: 5, lag: 2 })
-      // The broker moves the position when it likes.
+      // The broker decides when it moves the position.
       expect(row.committed + row.finishedBehind).toBe(3)
       await expectTables(group, [`${topic}-0`, row.committed, 5, 2, row.finishedBehind])
     })
@@ -269,7 +269,7 @@ describeKafka('the command line', { concurrent: true }, () => {
       expect(again).toMatchObject({ code: 0, out: '' })
       const seen = await service.deliveries(6)
       expect(seen.slice(4).sort()).toEqual(['a retry 1', 'b retry 1'])
-      // What comes behind shows that nothing else came before.
+      // Later deliveries show that there were no others before them.
       await lastValueFrom(client.replayDlq(), { defaultValue: undefined })
       await service.publish(client, 'last')
       const all = await service.deliveries(8)
@@ -295,7 +295,7 @@ describeKafka('the command line', { concurrent: true }, () => {
       const outcomes = await Promise.all(
         [1, 2, 3].map(() => rxmika(['dlq', 'redrive', '--yes', '--json', '--rate', '40', ...service.flags])),
       )
-      // Who was fenced says so; what was left is done by the next.
+      // A fenced command reports that, and the next command does the rest.
       for (const { code, err } of outcomes) if (code !== 0) expect(err).toContain('another producer has taken over')
       await rxmika(['dlq', 'redrive', '--yes', ...service.flags])
       await service.publish(client, 'last')
@@ -482,7 +482,7 @@ describeKafka('the command line', { concurrent: true }, () => {
       value: 'v',
       headers,
     }))
-    // A coordinator answers a commit before its end stands in the partitions: one in ten was read too early.
+    // The coordinator answers a commit before its end marker is in the partitions: one read in ten came too early.
     for (let round = 0; round < 8; round++) {
       await lastValueFrom(client.publish(deadLetters))
       const { out } = await rxmika(['dlq', 'discard', '--yes', '--json', '--dlq-topic', topic])
@@ -527,7 +527,7 @@ describeKafka('the command line', { concurrent: true }, () => {
           await service.publish(client, 'a', 'b', 'c', 'd', 'e')
           await delivered
           const first = committed(1n)
-          // The position last, so that its commit has all of them.
+          // The first record last, so that its commit includes the others.
           for (const at of [3, 2, 0]) records[at]!.ack()
           await first
           const isConsumer = (await consumerGroupState(kafkaBrokers, group)) !== undefined
@@ -543,7 +543,7 @@ describeKafka('the command line', { concurrent: true }, () => {
           for (const at of [1, 4]) records[at]!.ack()
           await last
           await expectTables(group, [`${topics.work}-0`, 5, 5, 0, 0])
-          // It was only read, so the group is as before.
+          // The command only read, so the group is unchanged.
           const types = new Set(events.map(({ type }) => type))
           for (const type of ['revoked', 'lost', 'moved', 'restarted'] as const) expect(types).not.toContain(type)
         } finally {

@@ -8,11 +8,11 @@ import { describeOwnKafka } from './describe-kafka'
 import { freePorts } from './free-ports'
 import { ownKafka } from './own-kafka'
 
-/** What closing may take beyond the patience of its caller, ms. */
+/** The maximum time of a close beyond the time-out of its caller, ms. */
 const longestClose = 6_000
-/** From the end of a time-out to that of the process, ms: nothing is left that the event loop waits for. */
+/** The maximum time from the end of a time-out to the end of the process, ms: nothing keeps the event loop alive. */
 const afterTimeout = 2_000
-/** Between the end of the client and that of its process, ms. */
+/** The maximum time from the end of the client to the end of its process, ms. */
 const linger = 1_000
 
 describeOwnKafka('a process whose client closes', () => {
@@ -34,7 +34,7 @@ describeOwnKafka('a process whose client closes', () => {
     return client
   }
 
-  /** The process has ended, by itself and soon after its client, which took no longer than it may. */
+  /** Expects that the client closes in time, and that its process ends by itself soon after. */
   async function endsByItself(client: ClientProcess, since: number, within: number) {
     await client.told.until(() => client.all('closed').length > 0)
     const closed = Date.now()
@@ -97,7 +97,7 @@ describeOwnKafka('a process whose client closes', () => {
     joining.order({ do: 'close' })
     expect(await endsByItself(joining, since, 5_000)).toEqual({ drained: true, unsettled: 0, left: [] })
 
-    // And so does the one that is waited for.
+    // The other client closes too.
     const later = Date.now()
     staying.order({ do: 'close' })
     expect(await endsByItself(staying, later, 5_000)).toMatchObject({ drained: false, unsettled: 4 })
@@ -152,7 +152,7 @@ describeOwnKafka('a process whose client closes', () => {
     }
   })
 
-  // The last, for it leaves no broker behind.
+  // The last test, because it kills all brokers.
   scenario(
     'ends by itself when its brokers were killed, however it is closed, and reports unsettled records',
     async world => {
@@ -164,7 +164,7 @@ describeOwnKafka('a process whose client closes', () => {
         await client.delivered(4)
         return client
       }
-      // What is completed cannot be committed, and will be delivered again.
+      // Completed records cannot be committed any more, and will be delivered again.
       const ends: { order: ClientOrder; acked: number[]; report: Partial<CloseReport> }[] = [
         { order: { do: 'close' }, acked: [0], report: { drained: false, unsettled: 3 } },
         { order: { do: 'closeGracefully', timeout: 1_000 }, acked: [0, 2], report: { drained: false, unsettled: 2 } },
@@ -181,11 +181,11 @@ describeOwnKafka('a process whose client closes', () => {
       const example = new Example('graceful-shutdown', env)
       await example.printed(/^charging/)
 
-      // It prints what its client reports.
+      // The program prints the report of its client.
       example.expected = /^(Connection|Commit)Error: /
       await kafka.server.kill(1)
       const killed = Date.now()
-      // Before it can notice.
+      // Before the client can notice that the brokers are away.
       unsuspecting.order({ do: 'ack', partition: 0, offset: 0 })
       unsuspecting.order({ do: 'close' })
       example.kill('SIGTERM')

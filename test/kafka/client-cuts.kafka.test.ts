@@ -85,7 +85,7 @@ describeOwnKafka('a client whose connections are cut', () => {
   }
 })
 
-/** Names stand as they are in requests and answers of the versions in use. */
+/** Topic names are plain text in the requests and answers of the versions in use. */
 function ofTopic(topic: string): (frame: Buffer) => boolean {
   return frame => frame.includes(topic)
 }

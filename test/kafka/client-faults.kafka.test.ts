@@ -9,7 +9,7 @@ import { describeOwnKafka } from './describe-kafka'
 import { ownKafka } from './own-kafka'
 import { portOpens } from './port-opens'
 
-/** Within which a client delivers again once the ports of all brokers are open, ms. */
+/** The maximum time until a client delivers again once the ports of all brokers are open, ms. */
 const recovery = 5_000
 
 describeOwnKafka('a client whose brokers die', () => {
@@ -18,7 +18,7 @@ describeOwnKafka('a client whose brokers die', () => {
   const nodes = [1, 2, 3] as const
 
   const allDown = () => Promise.all(nodes.map(node => kafka.server.kill(node)))
-  /** Starts all; resolves when the last of their ports is open, with the time of that. */
+  /** Starts all brokers. Resolves when the last of their ports is open, with the time of that. */
   const allUp = async () => {
     const restarted = Promise.all(nodes.map(node => kafka.server.restart(node)))
     await Promise.all(kafka.server.brokers.map(portOpens))
@@ -39,7 +39,7 @@ describeOwnKafka('a client whose brokers die', () => {
 
     await allDown()
     await run.event('disconnected')
-    // Of what is published now nothing is lost either: it waits for the brokers.
+    // Records published during the outage are not lost either: they wait for the brokers.
     const published = lastValueFrom(
       run.client.publish(
         three(1).map(record => ({ topic, ...record })),
@@ -115,7 +115,7 @@ describeOwnKafka('a client whose brokers die', () => {
       run.client.start()
       await begun.count(3 * each)
       for (const record of [...failed]) record.fail(new Error('no'))
-      // While copies are written. Records with a copy are reported as retried; no others may be committed.
+      // The brokers are killed while copies are written. Only records with a `retried` event may be committed.
       await run.event('retried')
       await allDown()
       const { restarted } = await allUp()
@@ -148,7 +148,7 @@ describeOwnKafka('a client whose brokers die', () => {
         `${originals.length} records: ${retried.length} copies on the retry topic, ${dead.length} dead letters`,
       )
       expect([...new Set(dead)]).toEqual([...new Set(originals)])
-      // Each has a copy at least; a copy may be there twice when its acknowledgement was lost with the broker.
+      // Each record has at least one copy. There may be two if an acknowledgement was lost with its broker.
       for (const [copies, of] of [
         [retried, originals],
         [dead, originals],
@@ -156,7 +156,7 @@ describeOwnKafka('a client whose brokers die', () => {
         expect(copies.length).toBeGreaterThanOrEqual(of.length)
         expect(copies.length - of.length).toBeLessThan(each)
       }
-      // Every committed position was at or below what had a copy then.
+      // No committed position was above a record that had no copy by then.
       const copied = new Map<number, Set<number>>([0, 1, 2].map(partition => [partition, new Set()]))
       const early: string[] = []
       for (const event of run.events.values) {
@@ -171,7 +171,7 @@ describeOwnKafka('a client whose brokers die', () => {
   )
 })
 
-/** Asks again and again. */
+/** Polls the condition. */
 async function until(condition: () => Promise<boolean>): Promise<void> {
   while (!(await condition())) await setImmediate()
 }

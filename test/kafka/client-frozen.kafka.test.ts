@@ -20,7 +20,7 @@ describeOwnKafka('a client whose process is frozen', () => {
         const topic = await world.topic('orders')
         const all = 4_000
         await backend.publish(topic, numbered(0, all))
-        // More than its window holds waits in the client, and more than that in Kafka: all of it could be handed out.
+        // More records than its window holds, in the client and in Kafka, so that it could deliver after the freeze.
         const frozen = new ClientProcess({
           ...{ topic, acks: 3, maxInFlight: 20 },
           options: { brokers: kafka.server.brokers, group, groupProtocol, ...timeouts },
@@ -42,14 +42,14 @@ describeOwnKafka('a client whose process is frozen', () => {
         const late = frozen.all('delivered').filter(({ time }) => time >= woken)
         console.info(`${late.length} records delivered between waking up and \`lost\``)
         expect(late).toEqual([])
-        // The signals of all that it had were aborted, and what it settles from now on counts for nothing.
+        // The signals of all its records were aborted, and later settlements do not count.
         expect(frozen.all('aborted').length).toBeGreaterThanOrEqual(20)
         await frozen.event('late-settlement')
-        // The event comes from within `ack()`, which says what it did after that.
+        // The event is emitted during `ack()`, whose result is reported after it.
         await frozen.told.until(() => frozen.all('acked').at(-1)?.counted === false)
         expect(await backend.committed(group, topic, 0)).toBe(position)
 
-        // It is one of the group again, and gets what the other leaves.
+        // It is a member again, and gets the records that the other one leaves.
         expect(await heir.client.close()).toMatchObject({ drained: false, unsettled: inherited.values.length - 1_000 })
         const before = frozen.all('delivered').length
         await frozen.delivered(before + 20)

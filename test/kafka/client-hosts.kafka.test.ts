@@ -12,7 +12,7 @@ import { ownKafka } from './own-kafka'
 describeOwnKafka('a client of brokers with IPv6 addresses', () => {
   let relay: Server | undefined
   const kafka = ownKafka({
-    // It advertises that address, too, which is what kafkajs cannot be given: the suite looks past it.
+    // The advertised address is one that kafkajs cannot connect to, so the suite bypasses it.
     unreachable: true,
     advertise: async address => {
       const [host, port] = address.split(':')

@@ -23,11 +23,11 @@ describeKafka('a client’s positions on Kafka', () => {
 
   const logEnd = async (topic: string) => Number((await admin.fetchTopicOffsets(topic))[0]!.offset)
   const deleteBefore = async (topic: string, offset: number) => {
-    // kafkajs knows the leader only of what it has asked about.
+    // kafkajs knows the leaders of topics that it has requested something of.
     await admin.fetchTopicOffsets(topic)
     await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: String(offset) }] })
   }
-  /** Of the group on the only partition: what a lag monitor shows. */
+  /** The group's lag on the only partition, as a lag monitor shows it. */
   const lag = async (world: World, topic: string) =>
     (await logEnd(topic)) - Number(await backend.committed(world.name('group'), topic, 0))
   const acking = (run: Run, topic: string) => new Collected(run.client.topic(topic).pipe(tap(record => record.ack())))
@@ -55,7 +55,7 @@ describeKafka('a client’s positions on Kafka', () => {
       expect(texts(seen)).toEqual(['0', '1'])
       await run.client.close()
 
-      // And for who begins with all of that behind it.
+      // A client that starts after these transactions has no lag either.
       await send('commit', '2')
       await send('abort', 'z')
       const next = world.client({ group: world.name('group') })
@@ -79,7 +79,7 @@ describeKafka('a client’s positions on Kafka', () => {
     )
     const round = (value: string) => ['a', 'b', 'c'].map(key => ({ key, value: `${key}${value}` }))
     await backend.publish(topic, [...round('0'), ...round('1')])
-    // What is in the newest segment is not compacted, and a record makes a new one if the last is old enough.
+    // Kafka does not compact the newest segment. A record begins a new one if that is old enough.
     let more = 0
     while ((await backend.records(topic)).some(({ offset }) => offset < 3n)) {
       await backend.publish(topic, [{ key: `more ${more}`, value: `more ${more++}` }])

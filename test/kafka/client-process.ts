@@ -12,7 +12,7 @@ import { watchdog } from './watchdog'
 
 export interface ClientTask {
   readonly topic: string
-  /** What goes into a text. */
+  /** The options that can be sent as text. */
   readonly options: Pick<
     ClientOptions,
     | 'brokers'
@@ -26,8 +26,8 @@ export interface ClientTask {
   >
   readonly maxInFlight?: number
   /**
-   * What it acks by itself, as soon as it is delivered: everything, nothing, or all but the first of each partition.
-   * A number: everything, one after the other, so many ms after the one before.
+   * Which records it acks as soon as they are delivered: all, none, or all but the first of each partition.
+   * A number: all, one after the other, this many ms apart.
    */
   readonly acks: 'all' | 'none' | 'all-but-first' | number
 }
@@ -36,13 +36,13 @@ export interface ClientTask {
 export type ClientOrder =
   | { readonly do: 'ack'; readonly partition: number; readonly offset: number }
   | { readonly do: 'close' | 'abort' }
-  /** Stops the process between two turns of its event loop, until SIGCONT. A signal from outside may stop it amid a delivery. */
+  /** Stops the process between two turns of its event loop, until SIGCONT. A signal could stop it during a delivery. */
   | { readonly do: 'freeze' }
   | { readonly do: 'closeGracefully'; readonly timeout: number }
 
 export type ClientTold =
   | { readonly type: 'delivered'; readonly partition: number; readonly offset: number; readonly time: number }
-  /** `ack` was called; whether it counted. */
+  /** The result of `ack`. */
   | { readonly type: 'acked'; readonly partition: number; readonly offset: number; readonly counted: boolean }
   /** A record's signal was aborted. */
   | { readonly type: 'aborted'; readonly partition: number; readonly offset: number }
@@ -67,7 +67,7 @@ export class ClientProcess {
 
   constructor(task: ClientTask) {
     const told = new Subject<ClientTold>()
-    // Before who waits for it is asked. Counting all again at each of 10,000 would take longer than delivering them.
+    // Counted here, because counting again at each of 10,000 deliveries would take longer than delivering.
     told.subscribe(({ type }) => {
       if (type === 'delivered') this.#delivered++
     })
@@ -76,7 +76,7 @@ export class ClientProcess {
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
     })
     this.#process = child
-    // Frozen, it would not notice that we are gone; and once it has ended, its number may be another's.
+    // A watchdog kills it, because a frozen process does not notice that this one has ended. The process id may be reused later.
     const home = mkdtempSync(join(tmpdir(), 'rxmika-client-'))
     const pid = join(home, 'pid')
     writeFileSync(pid, `${this.#process.pid}`)

@@ -5,7 +5,7 @@ import { type ConsumeRecord, createClient } from 'rxmika'
 import '../strict'
 import type { ClientOrder, ClientTask, ClientTold } from './client-process'
 
-// What a `ClientProcess` runs. Nothing here ends the process: it is to end by itself once its client is closed.
+// The program of a `ClientProcess`. It must end by itself once its client is closed.
 
 const { topic, options, maxInFlight, acks }: ClientTask = JSON.parse(process.argv[2]!)
 
@@ -53,7 +53,7 @@ client
       tell({ type: 'delivered', partition, offset, time: Date.now() })
       if (acksAtOnce(record)) return ack(record)
       records.set(placeOf(record), record)
-      // Those of a partition share one.
+      // The records of a partition share one signal.
       setMaxListeners(0, record.signal)
       record.signal.addEventListener('abort', () => tell({ type: 'aborted', partition, offset }))
     }),
@@ -80,7 +80,7 @@ process.on('message', (order: ClientOrder) => {
   else if (order.do === 'closeGracefully') client.closeGracefully({ timeout: order.timeout })
   else aborting.abort(new Error('told to'))
 })
-// Listening to orders keeps nothing alive.
+// Waiting for orders must not keep the process alive.
 process.channel!.unref()
 
 tell({ type: 'closed', report: await client.closed })

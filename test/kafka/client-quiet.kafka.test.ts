@@ -8,7 +8,7 @@ import { ownKafka } from './own-kafka'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const script = fileURLToPath(new URL('./quiet-program.ts', import.meta.url))
-/** Of RXMIKA_NODE, where another Node is to be tried: what warns is not the same in all of them. */
+/** Another Node by RXMIKA_NODE, because versions differ in their warnings. */
 const node = process.env.RXMIKA_NODE || process.execPath
 
 interface Told {
@@ -59,7 +59,7 @@ describeOwnKafka('a client’s process', () => {
       await kafka.proxy.open()
       await more('reconnected')
     }
-    // For as long as it takes to be an error: requests of all kinds fail meanwhile.
+    // For so long that the outage is reported as an error. Requests of all kinds fail meanwhile.
     await more('committed')
     kafka.proxy.close()
     await told.until(values => values.some(({ error }) => error === 'RXMIKA_CONNECTION'))

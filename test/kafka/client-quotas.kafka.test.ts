@@ -9,11 +9,11 @@ import { runOnKafkaClasses } from './protocol/java-program'
 /** Bytes a second. */
 const writing = 20_000
 /**
- * As for writing, a broker counts over some ten seconds. A batch that is larger than what it lets through in that time it
- * answers with nothing, again and again: no consumer can read it.
+ * For writes, a broker counts over some ten seconds. It always answers a fetch of a larger batch without records, so no
+ * consumer can read that batch.
  */
 const reading = 50_000
-/** Longer than any request may take to be answered, ms. */
+/** Longer than the time-out of any request, ms. */
 const longThrottle = 10_500
 
 describeOwnKafka('a client that its brokers throttle', () => {
@@ -34,7 +34,7 @@ describeOwnKafka('a client that its brokers throttle', () => {
     const quotas = [`producer_byte_rate ${writing}`, `consumer_byte_rate ${reading}`]
     await runOnKafkaClasses('KafkaQuotas.java', [kafka.server.brokers[0]!, clientId, ...quotas].join('\n'))
 
-    // Far more than the rate: the answer to it says how long the connection is muted, and what comes next waits for that.
+    // Far more than the rate: the answer says for how long the connection is muted, and later requests wait for that.
     const publish = (from: number, to: number) =>
       lastValueFrom(run.client.publish(publishing(world, from, to), { timeout: 55_000 }))
     const first = await publish(0, 420)

@@ -26,7 +26,7 @@ describeOwnKafka('a bounded read of a real Kafka', () => {
   })
   afterAll(() => admin?.disconnect())
 
-  /** kafkajs's admin client deletes only where it has the topic's metadata, which asking for its offsets gets. */
+  /** kafkajs's admin client needs a topic's metadata to delete records, and gets them by requesting its offsets. */
   async function deleteBefore(topic: string, offset: number): Promise<void> {
     await admin.fetchTopicOffsets(topic)
     await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: String(offset) }] })
@@ -50,14 +50,14 @@ describeOwnKafka('a bounded read of a real Kafka', () => {
       expect(await first.ended()).toEqual({})
       expect(texts(first.values)).toEqual(['0', '1'])
 
-      // From a marker, and from within what was rolled back: there is nothing left, and it is done.
+      // From a marker, and from inside an aborted transaction: no records are left, so the read completes.
       for (const offset of [4n, 5n, 6n]) {
         const nothing = new Collected(run.client.read(topic, { from: new Map([[0, offset]]) }))
         expect(await nothing.ended()).toEqual({})
         expect(nothing.values).toEqual([])
       }
 
-      // An open transaction ends the log; what comes after it is not to be seen before it ends.
+      // An open transaction ends the log: later records are not visible before it ends.
       const open = await producer.transaction()
       await open.send({ topic, messages: [{ value: '2', partition: 0 }] })
       await backend.publish(topic, numbered(3, 4))
@@ -65,7 +65,7 @@ describeOwnKafka('a bounded read of a real Kafka', () => {
       expect(await second.ended()).toEqual({})
       expect(texts(second.values)).toEqual(['0', '1'])
       await open.commit()
-      // A commit is acknowledged before its marker stands in the log, up to which a read goes.
+      // A commit is acknowledged before its marker is in the log, and a read ends there.
       const read = async () => {
         const third = new Collected(run.client.read(topic))
         expect(await third.ended()).toEqual({})
@@ -103,7 +103,7 @@ describeOwnKafka('a bounded read of a real Kafka', () => {
 
   scenario('continues at the new log start when retention deletes the next records, and reports that', async world => {
     const topic = await world.topic('orders')
-    // Of a size that no answer has all of it.
+    // Too large for one answer.
     const large = Array.from({ length: 12 }, (_, at) => ({ value: String(at).padEnd(900_000, '.'), partition: 0 }))
     for (const record of large) await backend.publish(topic, [record])
     const run = world.client()
@@ -126,7 +126,7 @@ describeOwnKafka('a bounded read of a real Kafka', () => {
     expect(run.errors.values[0]!.message).toContain(`${topic}-0@${from}`)
     expect(run.errors.values[0]!.message).toContain('reading goes on at 11')
 
-    // All that was to be read is gone: there is nothing to wait for.
+    // All records of the read are deleted, so there is nothing to wait for.
     const gone = run.client.read(topic)[Symbol.asyncIterator]()
     await deleteBefore(topic, 12)
     expect(await gone.next()).toEqual({ done: true, value: undefined })
@@ -140,13 +140,13 @@ describeOwnKafka('a bounded read of a real Kafka', () => {
     await read.count(1)
     await addPartitions({ brokers: own.server.brokers }, topic, 2)
     const since = performance.now()
-    // A backend of its own: the producer of the other does not know the new partition yet.
+    // A separate backend, because the producer of the other one does not know the new partition yet.
     const writing = kafkaBackend(() => own.server.brokers)
     await writing.open()
     await writing.publish(topic, numbered(1, 2, 1))
     await writing.close()
     await read.count(2)
-    // Well below the default of 30 s: the client's own `metadataMaxAge` counts without a topic stream, too.
+    // Well below the default of 30 s: the client's `metadataMaxAge` applies without a topic stream too.
     expect(performance.now() - since).toBeLessThan(10_000)
     expect(texts(read.values)).toEqual(['0', '1'])
     read.unsubscribe()
@@ -165,13 +165,13 @@ describeOwnKafka('a bounded read of a real Kafka', () => {
       events.push(event)
       paused.next(true)
     })
-    // While it is held another read of the same driver reads all.
+    // While it is held, another read of the same driver reads everything.
     const other = new Collected(driver.read(request))
     expect(await other.ended()).toEqual({})
     const records = (those: readonly ReadEvent[]) =>
       those.reduce((all, event) => all + (event.type === 'batch' ? event.to - event.from : 0), 0)
     expect(records(other.values)).toBe(24)
-    // An answer of a megabyte, and one that was asked for before it came.
+    // One answer of a megabyte, and one that was requested before it arrived.
     expect(records(events)).toBeLessThanOrEqual(4)
     held.unsubscribe()
 
@@ -207,7 +207,7 @@ describeOwnKafka('a bounded read of a real Kafka', () => {
     await own.server.restart(3)
     expect(await read.ended()).toEqual({})
     expect(texts(read.values).slice(5)).toEqual(['5', '6', '7', '8', '9'])
-    // That a broker cannot be reached is reported, and no error of the read.
+    // The client reports a broker that cannot be reached, and the read does not fail by it.
     run.expected = [FetchError, ...new Set(run.errors.values.map(error => error.constructor as never))]
     expect(run.errors.values.every(({ message }) => /cannot be reached|not known yet/.test(message))).toBe(true)
   })

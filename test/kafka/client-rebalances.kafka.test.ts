@@ -8,7 +8,7 @@ import { kafkaBackend } from '../contract/kafka-backend'
 import { numbered, type Run, scenarios } from '../contract/world'
 import { describeKafka, kafkaBrokers } from './describe-kafka'
 
-/** Shorter than work and rebalances take here; a broker allows no shorter one. */
+/** Shorter than the handlers and rebalances of these tests. Brokers do not allow a shorter one. */
 const shortSession = { sessionTimeout: 6_000, heartbeatInterval: 200 }
 
 describeKafka('clients of one group on Kafka', () => {
@@ -28,7 +28,7 @@ describeKafka('clients of one group on Kafka', () => {
     }
     return partitions
   }
-  /** Resolves when the members hold so many partitions each. */
+  /** Resolves when the members have this many partitions each. */
   const shared = (runs: readonly Run[], topic: string, counts: readonly number[]) =>
     Promise.race(
       runs.map(run =>
@@ -46,7 +46,7 @@ describeKafka('clients of one group on Kafka', () => {
       const [topic, retryTopic] = await Promise.all([world.topic('orders', 6), world.topic('retries', 2)])
       const keys = 24
       const begun = new Map<string, ConsumeRecord>()
-      /** By key: what is worked on now, and what was done, in order. */
+      /** By key: the records in progress, and those that are done, in order. */
       const working = new Map<string, string>()
       const done = new Map<string, number[]>()
       const settled: string[] = []
@@ -97,7 +97,7 @@ describeKafka('clients of one group on Kafka', () => {
         }
       })()
 
-      // Two that stay in turn: one joins, the other leaves, and so on, while records come in and some fail.
+      // Two members at a time. One joins, then the older one leaves, and so on, while records arrive and some fail.
       let staying = member()
       staying.run.client.start()
       await staying.outcomes.count(50)
@@ -152,7 +152,7 @@ describeKafka('clients of one group on Kafka', () => {
         topic,
         [6, 6],
       )
-      // Whatever the two gave each other when they joined: each record is with whom its partition is.
+      // Each record is delivered by the owner of its partition, however the two shared the partitions when they joined.
       await Promise.race(
         two.map(({ seen }) =>
           seen.until(() => new Set(two.flatMap(each => each.seen.values.map(placeOf))).size === 12),
@@ -168,7 +168,7 @@ describeKafka('clients of one group on Kafka', () => {
         [4, 4, 4],
       )
       const revoked = two.flatMap(({ run }) => run.events.values.filter(({ type }) => type === 'revoked'))
-      // What the first two had shared between themselves before does not count.
+      // Rebalances among the first two members do not count.
       const moved = held(third.run, topic)
       expect(moved.size).toBe(4)
       expect(revoked.length).toBeGreaterThanOrEqual(4)
@@ -235,7 +235,7 @@ describeKafka('clients of one group on Kafka', () => {
     const theirs = new Collected(other.client.topic(topic).pipe(tap(record => record.ack())))
     other.client.start()
     await shared([run, other], topic, [1, 1])
-    // Nobody was given a part before the work on it was done, and none of it was done twice.
+    // No partition moved before the work on it was done, and no work was done twice.
     expect(ended.sort()).toEqual(['0@0', '1@0'])
     expect(slow.values.map(({ status }) => status)).toEqual(['acked', 'acked'])
     expect(run.events.values.some(({ type }) => type === 'lost')).toBe(false)
@@ -273,7 +273,7 @@ describeKafka('clients of one group on Kafka', () => {
       expect(cancelled).toBe(2)
       await shared([run, other], topic, [1, 1])
       await theirs.count(1)
-      // Nothing of it was settled: the half that went is the other's, and the half that stayed waits for a subscriber.
+      // Nothing was settled. The other member has the partition that moved, and the one that stayed waits for a subscriber.
       expect(run.client.stalls()).toMatchObject([{ topic, offset: 0n, why: 'no-subscriber' }])
     },
   )

@@ -12,7 +12,7 @@ import { describeOwnKafka } from './describe-kafka'
 import { type KafkaServer, startKafka } from './kafka-server'
 import { RawConnection } from './protocol/raw-connection'
 
-/** The group goes on without a killed member after this, ms. */
+/** The session time-out, after which the group continues without a killed member, ms. */
 const timeouts = { sessionTimeout: 1_500, heartbeatInterval: 200 }
 
 describeOwnKafka('work that is finished behind the position, on Kafka', () => {
@@ -32,13 +32,13 @@ describeOwnKafka('work that is finished behind the position, on Kafka', () => {
   const scenario = scenarios(backend)
   const count = 10_001
 
-  /** What is committed beside the position of the topic's only partition. */
+  /** The metadata of the committed position of the topic's only partition. */
   async function metadata(groupId: string, topic: string): Promise<string> {
     const [fetched] = await admin.fetchOffsets({ groupId, topics: [topic] })
     return fetched!.partitions[0]!.metadata ?? ''
   }
 
-  /** As another client of the group, which has no members then. */
+  /** Commits as another client of the group, which has no members then. */
   async function commitAsAnother(groupId: string, topic: string, text: string): Promise<void> {
     const connection = await RawConnection.to(server.brokers[0]!)
     try {
@@ -50,7 +50,7 @@ describeOwnKafka('work that is finished behind the position, on Kafka', () => {
     }
   }
 
-  /** A client in its own process, for which one record is stuck at the front, and all behind it are done and committed. */
+  /** A client in its own process. One record is stuck at the front, and all records behind it are completed and committed. */
   async function stuckInFront(world: World): Promise<ClientProcess> {
     const group = world.name('group')
     const topic = await world.topic('orders')
@@ -60,14 +60,14 @@ describeOwnKafka('work that is finished behind the position, on Kafka', () => {
       options: { brokers: server.brokers, group, ...timeouts },
     })
     await client.delivered(count)
-    // Were its session over, all would be delivered again, and the first be acked, too.
+    // If its session had ended, all records would be delivered again, and the first one would be acked.
     expect(client.all('event').filter(({ event }) => event === 'lost')).toEqual([])
-    // Told of every commit: the newest metadata names all that is done.
+    // Waits until the committed metadata list everything that is completed.
     await allFinished(world)
     return client
   }
 
-  /** Resolves when what is committed beside the position covers everything from the second record on. */
+  /** Resolves when the commit's metadata cover everything from the second record on. */
   async function allFinished(world: World): Promise<void> {
     for (;;) {
       const beside = await metadata(world.name('group'), world.name('orders'))

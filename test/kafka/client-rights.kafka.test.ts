@@ -19,11 +19,11 @@ import { type KafkaServer, startKafka } from './kafka-server'
 import type { Sasl } from './security'
 
 const password = 'correct-horse'
-/** Each of a scenario's own: some rights hold for all topics of a user. */
+/** One user for each scenario, because some rights hold for all topics of a user. */
 const users = Array.from({ length: 20 }, (_, at): Sasl => ({ mechanism: 'PLAIN', username: `service-${at}`, password }))
 const admin: Sasl = { mechanism: 'PLAIN', username: 'admin', password }
 
-/** How soon a client tells of a right that is missing, ms. */
+/** The maximum time until a client reports a missing right, ms. */
 const soon = 5_000
 
 describeOwnKafka('a client on a Kafka with an authorizer', () => {
@@ -38,7 +38,7 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
       sasl: [admin, ...users],
       config: {
         'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
-        // The listener past the login is of those nodes and of this test.
+        // ANONYMOUS uses the listener without a login, which is for the nodes and this test.
         'super.users': 'User:ANONYMOUS;User:admin',
         'auto.create.topics.enable': false,
       },
@@ -68,7 +68,7 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
     readonly options: ClientOptions
   }
 
-  /** A service account that has all the rights a service needs, but for those that are left out. */
+  /** A service account with all rights that a service needs, except those that are left out. */
   async function service(world: World, without: readonly string[] = [], more: (of: Service) => Right[] = () => []) {
     const names = ['orders', 'retries', 'dead'].map(name => world.topic(name))
     const [topic, retryTopic, dlqTopic] = (await Promise.all(names)) as [string, string, string]
@@ -94,7 +94,7 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
     return made
   }
 
-  /** A client whose errors name what is missing, and which is closed by that, soon. */
+  /** A client that closes soon, by an error that names the missing right. */
   async function closes(run: Run, ...names: readonly (string | RegExp)[]): Promise<RxMikaError> {
     const begun = performance.now()
     run.client.start()
@@ -127,7 +127,7 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
     await lastValueFrom(run.client.replayDlq())
     await run.committed(dlqTopic, 0, 1)
     expect(texts(attempts)).toEqual(['good', 'bad', 'bad', 'bad'])
-    // What it may write, it may publish.
+    // The right to write the topic is enough to publish to it.
     const [place] = await lastValueFrom(run.client.publish({ topic: retryTopic, value: 'of nobody' }))
     expect(place).toMatchObject({ topic: retryTopic, partition: 0, offset: 1n })
     expect(await run.client.closeGracefully()).toMatchObject({ drained: true, unsettled: 0 })
@@ -148,7 +148,7 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
     const { error } = await new Collected(run.client.read(other)).ended()
     expect(error).toBeInstanceOf(RxMikaError)
     expect(String(error)).toMatch(new RegExp(`'${other}'.*READ`))
-    // It closes nothing, and creates nothing.
+    // The refused read closes no client, and creates no topic.
     expect(run.client.currentState).toBe('idle')
   })
 
@@ -293,7 +293,7 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
     expect(run.client.currentState).toBe('running')
   })
 
-  // Without a group there should be none; the consumer of today is a group of a random name all the same.
+  // A client without a group is no group for the broker, so it needs no right to one.
   scenario('needs only READ on the topic, without a group', async world => {
     const { topic, options } = await service(world, ['read billing'])
     await backend.publish(topic, [{ value: 'bill' }])
@@ -394,7 +394,7 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
   )
 })
 
-/** What there is of an error and of what caused it. */
+/** The messages of an error and of its causes. */
 function allOf(error: unknown): string {
   return error instanceof Error ? `${error.message}\n${allOf(error.cause)}` : ''
 }

@@ -9,10 +9,10 @@ import { type KafkaServer, startKafka } from './kafka-server'
 import { ownKafka } from './own-kafka'
 import type { Sasl } from './security'
 
-/** Within which a client reports a broker that cannot be reached, ms. */
+/** The maximum time until a client reports a broker that cannot be reached, ms. */
 const within = 5_000
 
-/** A client that subscribes to a topic, and its first error, which came in time and names the address. */
+/** A client that subscribes to a topic, and its first error. Expects that the error comes in time and names the address. */
 async function firstError(world: World, address: string, options: ClientOptions) {
   const run = world.client({ group: world.name('group'), ...options })
   run.expected = [ConnectionError]
@@ -26,13 +26,13 @@ async function firstError(world: World, address: string, options: ClientOptions)
   return { run, error: error! }
 }
 
-/** It goes on trying, and says nothing more. */
+/** The client keeps trying, and reports nothing more. */
 function goesOn(run: Run) {
   expect(run.client.currentState).toBe('starting')
   expect(run.errors.values).toHaveLength(1)
 }
 
-/** No other attempt would end differently. */
+/** The client closes, because another attempt would fail in the same way. */
 async function closes(run: Run) {
   await run.client.closed
   expect(run.errors.values).toHaveLength(1)
@@ -105,7 +105,7 @@ describeOwnKafka('a client that its group refuses', () => {
   )
 })
 
-/** A protocol of the group that no other client of these tests speaks. */
+/** A group protocol that no other client of these tests has. */
 function named(name: string) {
   const metadata = AssignerProtocol.MemberMetadata.encode({ version: 1, topics: [], userData: Buffer.alloc(0) })
   return { name, protocol: () => ({ name, metadata }) }
@@ -195,7 +195,7 @@ describeOwnKafka('a client whose bootstrap broker advertises an unreachable addr
   })
 })
 
-/** The server is known once the suite has begun. */
+/** A getter, because the server starts with the suite. */
 function lazily(kafka: ReturnType<typeof ownKafka>) {
   return { server: () => kafka.server, scenario: kafka.scenario }
 }

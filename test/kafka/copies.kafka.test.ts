@@ -46,7 +46,7 @@ describeKafka('copies on a real Kafka', () => {
     )
     run.client.start()
     await seen.count(400)
-    // The first replay leaves out a half: what it writes back is replayed by the second.
+    // The first replay skips half of them, and writes these back. The second replay delivers them.
     const even = ({ timestamp }: { readonly timestamp: number }) => timestamp % 2 === 0
     await run.events.until(events => events.filter(({ type }) => type === 'dead-lettered').length === 200)
     expect(await lastValueFrom(run.client.replayDlq({ filter: even }))).toEqual({
@@ -80,7 +80,7 @@ describeKafka('copies on a real Kafka', () => {
       const records = anyRecords(220, base).map((record, at) => {
         return { ...record, headers: [...record.headers, ...(at % 11 === 0 ? good : hostile[at % 200]!)] }
       })
-      // What asks for a delay has its own tests.
+      // Records with a delay have their own tests.
       const prompt = records.filter(({ headers }) => !headers.some(([name]) => name.endsWith('_not_before')))
       const run = world.client(options)
       const seen = new Collected(run.client.topic(topic, { retries: 1, dlq: true }).pipe(tap(record => record.ack())))

@@ -46,7 +46,7 @@ const requireImage = async (image: string): Promise<void> => {
     .catch(because(`the image ${image} could not be pulled`))
 }
 
-/** The image creates its server.properties from environment variables: `log.dirs` is KAFKA_LOG_DIRS. */
+/** The image makes its server.properties from environment variables: KAFKA_LOG_DIRS for `log.dirs`. */
 const settings = (properties: Properties): string[] =>
   Object.entries(properties).flatMap(([key, value]) => [
     '-e',

@@ -34,7 +34,7 @@ describeKafka('what a driver reads and writes', () => {
 
   // ── Compression ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-  // Newer versions of Node.js bring it along.
+  // Node has zstd from 22.15 on.
   const zstdIsBuiltIn = 'zstdDecompressSync' in zlib
   const readable: readonly (readonly [string, Codecs])[] = [
     ['gzip', {}],
@@ -113,7 +113,7 @@ describeKafka('what a driver reads and writes', () => {
     const written = records.filter((_, at) => at !== 17).map(({ value }) => value)
     expect(results.filter(result => result.ok)).toHaveLength(29)
     expect(texts(await backend.records(topic))).toEqual(written)
-    // Nor what comes after: the sequence of the partition goes on.
+    // The next record is accepted too: the sequence of the partition continues.
     const [next] = (await done(produced(driver, [{ topic, value: 'next' }]))) as readonly ProduceResult[]
     expect(next).toEqual({ ok: true, topic, partition: 0, offset: 29n })
   })

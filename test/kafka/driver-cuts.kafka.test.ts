@@ -122,7 +122,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
       scenario(`joins long before a session is over when a ${name} is cut (${at})`, async world => {
         const topic = await world.topic('orders')
         await backend.publish(topic, numbered(0, 1))
-        // Of a newcomer's two requests to join the second: by then the group counts on it.
+        // The second of a new member's two JoinGroup requests: from then on the group waits for the member.
         const cut = kafka.proxy.interfere({ api: key, at, when: memberIsNamed(key, at) })
         const since = Date.now()
         const member = await joined(world, topic, groupProtocol)
@@ -149,13 +149,13 @@ describeOwnKafka('a driver whose connections are cut', () => {
       expect(types(member).filter(type => type !== 'batch')).toEqual(['assigned'])
       await member.commit(member.owned.get(`${topic}/0`)!, 1)
 
-      // With a generation behind it, too; whichever of the two is hit.
+      // The same for a member of an existing generation, whichever of the two members is affected.
       const spoiltAgain = kafka.proxy.interfere({ api: asked.key, at: withUnknownServerError(asked) })
       const other = new Member(await connected(world), request)
       await spoiltAgain
       const shared = () => member.owned.size === 1 && other.owned.size === 1
       await Promise.race([member, other].map(each => each.events.until(shared)))
-      // Nobody waits for what it was before.
+      // The group does not wait for the former member id.
       expect(Date.now() - since).toBeLessThan(5_000)
     })
   }
@@ -194,7 +194,7 @@ describeOwnKafka('a driver whose connections are cut', () => {
     } finally {
       kafka.proxy.fate = undefined
     }
-    // The broker had written it: the same sequence is not written twice.
+    // The broker had appended the batch, and recognizes its sequence number.
     expect(attempts.filter(each => each === 1)).toHaveLength(2)
     expect(texts(await backend.records(topic))).toEqual(['0', '1', '2', '3', '4', '5'])
   })
@@ -244,11 +244,11 @@ const valuesOf = async (records: readonly { value: string }[]) =>
 /** The request of a member that has its id already, and the answer to that. */
 function memberIsNamed(key: number, at: Interference['at']): Interference['when'] {
   if (key !== api.joinGroup) return undefined
-  // A request names the member after the group; an answer that refuses for want of an id is short.
+  // A request has the member id after the group. An answer that refuses because of a missing id is short.
   return frame => (at === 'request' ? frame.includes('cut-') : frame.length > 200)
 }
 
-/** Of a Fetch response that has this value in it, one byte of that. */
+/** Changes one byte of this value in a Fetch response. */
 function withAnother(value: string): (answer: Buffer) => Buffer {
   return answer => {
     const spoilt = Buffer.from(answer)

@@ -20,7 +20,7 @@ import { describeOwnKafka } from './describe-kafka'
 import { ownKafka } from './own-kafka'
 import { portOpens } from './port-opens'
 
-/** Within which delivery goes on once the brokers' ports are open again, ms. */
+/** The maximum time until delivery continues once the brokers' ports are open again, ms. */
 const recovery = 5_000
 
 describeOwnKafka('a driver whose brokers die', () => {
@@ -49,7 +49,7 @@ describeOwnKafka('a driver whose brokers die', () => {
     return member
   }
 
-  /** Writes numbers to all partitions, one send after the other, until it is stopped. */
+  /** Writes numbers to all partitions, one send after the other, until the test stops it. */
   function writing(driver: Driver, topic: string, partitions: number) {
     const written: string[] = []
     let stopped = false
@@ -88,7 +88,7 @@ describeOwnKafka('a driver whose brokers die', () => {
       const topic = await world.topic('orders', 6)
       const member = await joined(world, topic, groupProtocol)
       const coordinator = await coordinatorOf(kafka.server.brokers, world.name('group'))
-      // Of two partitions one stands on that broker alone.
+      // One of two partitions has its only replica on that broker.
       const split = world.name('split')
       const other = nodes.find(node => node !== coordinator)!
       const replicaAssignment = [coordinator, other].map((node, partition) => ({ partition, replicas: [node] }))
@@ -122,7 +122,7 @@ describeOwnKafka('a driver whose brokers die', () => {
       expect([...joining.owned.keys()]).toEqual([`${split}/1`])
       console.info(`read beside a partition without a leader, ${Date.now() - died} ms after its death`)
 
-      // What waits for that broker is reported by name.
+      // The partition that waits for that broker is reported by name.
       for (const each of [reader, joining]) {
         await each.seen('trouble')
         expect(troubles(each)).toMatchObject([{ code: 'RXMIKA_FETCH', topic: split, partition: 0 }])
@@ -170,7 +170,7 @@ describeOwnKafka('a driver whose brokers die', () => {
     await expect(member.commit(assignment!, 1)).rejects.toMatchObject({ code: 'RXMIKA_COMMIT', retriable: true })
     expect(Date.now() - died).toBeLessThan(4_000)
 
-    // One that connects for the first time waits, and says so; as does a client.
+    // A driver or client that connects for the first time waits, and reports that.
     const newcomer = new Collected<DriverEvent>(opened(world).connect({ clientId: 'new', logger: silent }))
     const lines: string[] = []
     const logger = pino({ level: 'warn' }, { write: line => void lines.push(line) })
@@ -185,7 +185,7 @@ describeOwnKafka('a driver whose brokers die', () => {
     expect(Date.now() - started).toBeLessThan(4_000)
     expect(lines.join('')).toContain('"level":40')
     expect(lines.join('')).toContain('the brokers cannot be reached')
-    // A send waits as long as it may.
+    // A send waits until its time-out.
     const sent = acknowledged(driver, { topic, value: 'meanwhile', partition: 0 })
 
     const restarting = Promise.all(nodes.map(node => kafka.server.restart(node)))
@@ -206,14 +206,14 @@ describeOwnKafka('a driver whose brokers die', () => {
         `after ${again - opens} ms reconnected, after ${delivered - opens} ms delivered`,
     )
     expect(delivered - answering).toBeLessThan(recovery)
-    // What was sent again after its time was over may stand there twice.
+    // A record that was published again after its time-out may be in the log twice.
     expect(new Set(texts(member.reads))).toEqual(new Set(['before 1', 'before 2', 'before 3', 'meanwhile']))
     await persistently(() => member.commit(assignment!, 1))
-    // Where brokers take longer to start than a session lasts, the group is asked first, and confirms it.
+    // If the brokers' start took longer than a session, the driver asked the group first, and was confirmed.
     const told = types(member).filter(type => type !== 'confirmed')
     expect(told).toEqual(['assigned', 'disconnected', 'reconnected'])
     await client.client.close()
-    // Each of the three by its address, once in this minute.
+    // Each of the three brokers is reported by its address, once in this minute.
     const reported = client.errors.values.map(({ message }) => message)
     for (const { code, message } of client.errors.values) expect(code, message).toBe('RXMIKA_CONNECTION')
     for (const message of reported)
@@ -221,7 +221,7 @@ describeOwnKafka('a driver whose brokers die', () => {
   })
 })
 
-/** Writes a record, again when its time is over: a slow machine needs longer than that for a broker. */
+/** Writes a record, and again after each time-out, because a broker may start more slowly on a slow machine. */
 async function acknowledged(driver: Driver, record: PublishRecord): Promise<ProduceResult> {
   for (;;) {
     const [result] = (await done(produced(driver, [record]))) as readonly [ProduceResult]
@@ -244,7 +244,7 @@ function firstOfEach(written: readonly string[]): string[] {
   return [...found.values()]
 }
 
-/** Of each partition the rounds ascend. */
+/** Whether the rounds of each partition ascend. */
 function inOrder(values: readonly string[]): boolean {
   const last = new Map<string, number>()
   return values.every(value => {
@@ -255,7 +255,7 @@ function inOrder(values: readonly string[]): boolean {
   })
 }
 
-/** Again and again, each time after the event loop has had its turn: a refusal may be immediate. */
+/** Polls, with a turn of the event loop in between, because a refusal may be immediate. */
 async function persistently(attempt: () => Promise<unknown>): Promise<void> {
   for (;;) {
     try {

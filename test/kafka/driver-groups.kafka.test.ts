@@ -25,7 +25,7 @@ describeKafka('a driver in a group', () => {
     return new Member(await connected(world), { group: world.name('group'), topics: [topic] })
   }
 
-  /** Resolves when the members have so many partitions each. */
+  /** Resolves when the members have this many partitions each. */
   async function shared(members: readonly Member[], counts: readonly number[]): Promise<void> {
     const sizes = () => members.map(({ owned }) => owned.size).sort()
     await Promise.race(members.map(({ events }) => events.until(() => String(sizes()) === String(counts))))
@@ -41,7 +41,7 @@ describeKafka('a driver in a group', () => {
     const three = [...two, third]
     await shared(three, [4, 4, 4])
     for (const [at, { owned }] of two.entries()) {
-      // The very objects: nothing of what stays is taken up again.
+      // The same objects: a retained partition is not taken up again.
       for (const [name, assignment] of owned) expect(before[at]!.get(name)).toBe(assignment)
     }
     const gone = [...before[0]!.values(), ...before[1]!.values()].filter(({ ended }) => ended)
@@ -95,7 +95,7 @@ describeKafka('a driver in a group', () => {
       })
       expect(ours.reads).toHaveLength(2)
 
-      // What the other has committed is where we go on.
+      // Reading continues at the position that the other member committed.
       await done(ours.driver.leave())
       const newcomer = await member(world, topic)
       await shared([newcomer], [2])

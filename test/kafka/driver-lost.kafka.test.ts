@@ -50,7 +50,7 @@ describeOwnKafka('a driver whose group continues without it', () => {
           expect(texts(heir.reads)[0]).toBe('2')
           await heir.commit(heir.owned.get(`${topic}/0`)!, 7)
 
-          // The first it does is to commit: it does not know yet that its session is over.
+          // Its first action is a commit. It does not know yet that its session is over.
           process.commit({ partition: 0, offset: 4 })
           process.wake()
           await process.reports.until(reports => reports.some(({ type }) => type === 'lost'))
@@ -107,7 +107,7 @@ describeOwnKafka('a driver whose group continues without it', () => {
     const group = world.name('group')
     const topic = await world.topic('orders')
     await backend.publish(topic, numbered(0, 10))
-    // Frozen with the answer in its hands, until its session is over.
+    // Frozen when the answer has arrived, until its session is over.
     const frozen = kafka.proxy.interfere({
       api: api.offsetFetch,
       at: answer => {

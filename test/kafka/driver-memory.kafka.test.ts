@@ -13,13 +13,13 @@ setFlagsFromString('--expose-gc')
 const collectGarbage: () => void = runInNewContext('gc')
 
 const cycles = 12
-/** The last one may be held by what has just ended. */
+/** Objects that have just ended may still be referenced. */
 const kept = 2
 
-/** How many of them are still there once everything that can be collected is. */
+/** How many of them are left after garbage collection. */
 async function alive(refs: readonly WeakRef<object>[]): Promise<number> {
   let count = refs.length
-  // An answer to the last long poll may be in flight.
+  // Repeated, because the answer to the last long poll may be in flight.
   for (let round = 0; round < 50 && count > kept; round++) {
     await setImmediate()
     collectGarbage()
@@ -76,7 +76,7 @@ describeOwnKafka('the memory of a driver', () => {
       await member.events.until(() => member.owned.size === 1)
       await done(comes.leave())
       await stays.events.until(() => stays.owned.size === 2)
-      // Sticky: the one that comes back is a new assignment each time.
+      // The assignor is sticky: the partition that comes back is a new assignment each time.
       for (const assignment of stays.owned.values()) given.push(new WeakRef(assignment))
       stays.events.values.length = 0
       stays.reads.length = 0

@@ -35,13 +35,13 @@ describeOwnKafka('where a driver reads', () => {
     return driver
   }
 
-  /** kafkajs's admin client deletes only where it has the topic's metadata, which asking for its offsets gets. */
+  /** kafkajs's admin client needs a topic's metadata to delete records, and gets them by requesting its offsets. */
   async function deleteBefore(topic: string, offset: number): Promise<void> {
     await admin.fetchTopicOffsets(topic)
     await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: String(offset) }] })
   }
 
-  /** Has the group commit this before anybody reads. */
+  /** Commits this position of the group before any member reads. */
   async function commit(world: World, group: string, topic: string, offset: number): Promise<void> {
     const member = new Member(await connected(world), { group, topics: [topic] }, { paused: true })
     await member.seen('assigned')
@@ -98,7 +98,7 @@ describeOwnKafka('where a driver reads', () => {
     const group = world.name('group')
     const topic = await world.topic('orders')
     await backend.publish(topic, numbered(0, 3))
-    // As another client leaves it, which does not say to which log the position belongs.
+    // Without the identity of the log, as another client would commit it.
     await admin.setOffsets({ groupId: group, topic, partitions: [{ partition: 0, offset: '100' }] })
     const member = new Member(await connected(world), { group, topics: [topic] })
     await member.read(3)
@@ -134,10 +134,10 @@ describeOwnKafka('where a driver reads', () => {
     await backend.publish(topic, round('0'))
     await backend.publish(topic, round('1'))
     await commit(world, group, topic, 1)
-    // What is in the newest segment is not compacted, and a record makes a new one if the last is old enough.
+    // Kafka does not compact the newest segment. A record begins a new one if that is old enough.
     let written = 6
     while ((await backend.records(topic)).some(({ offset }) => offset < 3n)) {
-      // Of keys of their own: what is read below stays.
+      // With new keys, so that the records that are read below stay.
       await backend.publish(topic, [{ key: String(written), value: String(written++) }])
     }
     const left = await backend.records(topic)
@@ -175,7 +175,7 @@ describeOwnKafka('where a driver reads', () => {
       const open = await producer.transaction()
       await open.send({ topic, messages: [{ value: '4' }] })
       await backend.publish(topic, [{ value: '5' }])
-      // Another partition's record would be read now; of this one nothing before the transaction ends.
+      // Reads the records before the open transaction, and none after it until it ends.
       const other = new Member(await connected(world), { topics: [topic] })
       await other.read(3)
       await open.commit()
@@ -186,7 +186,7 @@ describeOwnKafka('where a driver reads', () => {
       expect(member.reads).toHaveLength(5)
       await member.commit(member.owned.get(`${topic}/0`)!, await end())
 
-      // From a position inside what was rolled back, too.
+      // The same from a position inside an aborted transaction.
       await done(member.driver.leave())
       await commit(world, group, topic, 1)
       const again = new Member(await connected(world), { group, topics: [topic] })
@@ -197,7 +197,7 @@ describeOwnKafka('where a driver reads', () => {
       await producer.disconnect()
     }
 
-    // The client's position follows, so that there is no lag where there is no record.
+    // The client's position follows, so there is no lag.
     const run = world.client({ group: world.name('lag') })
     run.client.topic(topic).subscribe(record => record.ack())
     await run.start()
@@ -234,7 +234,7 @@ describeOwnKafka('where a driver reads', () => {
   })
 })
 
-/** The position after everything that was handed out, which batches without records move too. */
+/** The position after all batches, including those without records. */
 function endOf(events: readonly DriverEvent[]): number {
   return events.reduce((end, event) => (event.type === 'batch' ? Math.max(end, event.batch.lastOffset + 1) : end), 0)
 }

@@ -38,13 +38,13 @@ function login({ mechanism, username, password }: Sasl): NonNullable<KafkaOption
   return { mechanism: mechanism.toLowerCase() as 'plain', username, password }
 }
 
-/** Everything there is of an error and of what it was caused by. */
+/** All texts of an error and of its causes. */
 function allOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   return [String(error), error.stack, JSON.stringify(error), allOf(error.cause)].join('\n')
 }
 
-/** A record by way of the driver, and one by way of a client, to the broker and back. */
+/** Sends one record by a driver and one by a client, and reads both back. */
 async function letsIn(world: World, brokers: readonly string[], security: Security): Promise<void> {
   const topic = await world.topic('orders')
   const driver = kafkaDriver({ brokers, ...security })
@@ -69,7 +69,7 @@ async function letsIn(world: World, brokers: readonly string[], security: Securi
 
 const backendCommitted = (world: World, group: string, topic: string) => world.backend.committed(group, topic, 0)
 
-/** Neither waits for what will not be; what they say, at all levels, names the cause and keeps the password to itself. */
+/** Both a driver and a client fail at once. Their messages, at all log levels, name the cause and not the password. */
 async function refuses(world: World, options: Security & Pick<KafkaOptions, 'brokers'>, cause: RegExp): Promise<void> {
   const lines: string[] = []
   const logger = pino({ level: 'trace' }, { write: line => void lines.push(line) })
@@ -153,7 +153,7 @@ for (const tls of [false, true]) {
       expect(lines.filter(line => line.includes('the tokens are out'))).not.toHaveLength(0)
     })
 
-    // kafkajs takes the broker's refusal of a token for its consent; what is asked next tells.
+    // kafkajs ignores that the broker refuses a token. The next request shows it.
     scenario('closes its client if the token is invalid', async world => {
       const oauthBearerProvider = async () => ({ value: 'x.y.' })
       const sasl = { mechanism: 'oauthbearer', oauthBearerProvider } as const

@@ -19,7 +19,7 @@ import { describeOwnKafka } from './describe-kafka'
 import { ownKafka } from './own-kafka'
 
 const protocols = ['classic', 'consumer'] as const
-/** Soon enough to be waited for; a heartbeat is what a rebalance is noticed by. */
+/** Short intervals, so that tests can wait for them. A rebalance is noticed by a heartbeat. */
 const short = { metadataMaxAge: 1_000, heartbeatInterval: 200, sessionTimeout: 6_000 }
 
 describeOwnKafka('topics on a Kafka that does not create topics', () => {
@@ -45,14 +45,14 @@ describeOwnKafka('topics on a Kafka that does not create topics', () => {
     return new Member(driver, { ...short, ...request })
   }
 
-  /** Resolves when the members have so many partitions of these topics each. */
+  /** Resolves when the members have this many partitions of these topics each. */
   const shared = (members: readonly Member[], topics: readonly string[], counts: readonly number[]) => {
     const sizes = () =>
       members.map(({ owned }) => [...owned.values()].filter(({ topic }) => topics.includes(topic)).length)
     return Promise.race(members.map(({ events }) => events.until(() => String(sizes().sort()) === String(counts))))
   }
 
-  /** By a producer of its own: kafkajs would leave out partitions that the topic did not have before, and fail while it is gone. */
+  /** Uses a new producer: kafkajs omits partitions that it does not know, and fails for a topic that was deleted. */
   const write = async (topic: string, records: ReturnType<typeof numbered>) => {
     const writing = kafkaBackend(() => kafka.server.brokers)
     await writing.open()

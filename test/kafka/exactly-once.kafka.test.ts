@@ -39,7 +39,7 @@ describeOwnKafka('a database that stores the positions with the rows', () => {
     await postgres?.stop()
   })
 
-  /** A member in a process of its own; it is killed at the test's end. */
+  /** A member in its own process, which is killed at the test's end. */
   class Member {
     frozen = false
     readonly #strict
@@ -66,7 +66,7 @@ describeOwnKafka('a database that stores the positions with the rows', () => {
   }
 
   const draws = (seed: number) => () => {
-    // A linear congruential generator: a run that fails can be made again by its seed.
+    // A linear congruential generator, so that a failed run can be repeated by its seed.
     seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31
     return seed / 2 ** 31
   }
@@ -92,7 +92,7 @@ describeOwnKafka('a database that stores the positions with the rows', () => {
           while ((await stored().catch(() => 0)) < count) await sleep(20)
         }
 
-        // What is published, in the order of each partition.
+        // The published values, in the order of each partition.
         const published: string[][] = Array.from({ length: partitions }, () => [])
         const producer = createClient({ env: {}, logger: false, brokers: own.server.brokers })
         onTestFinished(() => producer.close().then(() => undefined))
@@ -124,7 +124,7 @@ describeOwnKafka('a database that stores the positions with the rows', () => {
             await member.close()
             members.splice(members.indexOf(member), 1)
           } else if (drawn < 0.8) {
-            // Others take over, and then it wakes in the middle of what it did.
+            // Others take over its partitions. Then it continues in the middle of its work.
             member.signal('SIGSTOP')
             members.push(new Member(task))
             await publish(50)
@@ -133,7 +133,7 @@ describeOwnKafka('a database that stores the positions with the rows', () => {
           } else members.push(new Member(task))
         }
         await reaches(count)
-        // Everybody who may still store something has ended, before it is counted.
+        // Counted when every process that could still store something has ended.
         await Promise.all(members.map(member => member.close()))
 
         expect(await stored()).toBe(count)

@@ -20,12 +20,12 @@ const backend = kafkaBackend(() => kafkaBrokers)
 const scenario = scenarios(backend)
 
 const hour = 3_600_000
-/** Largest timestamp that a broker's setting can ask for: any is taken. */
+/** The largest value of the brokers' timestamp settings: every timestamp is accepted. */
 const anyTime = '9223372036854775807'
 
 type Settings = Readonly<Record<string, string>>
 
-/** A topic of one partition with Kafka's own defaults, but for retention, which counts from timestamps. */
+/** A topic with one partition and Kafka's defaults, without retention, which would count from the records' timestamps. */
 async function topicWith(world: World, base: string, settings: Settings = {}): Promise<string> {
   const topic = world.name(base)
   const configEntries = Object.entries({ 'retention.ms': '-1', ...settings }).map(([name, value]) => ({ name, value }))
@@ -33,7 +33,7 @@ async function topicWith(world: World, base: string, settings: Settings = {}): P
   return topic
 }
 
-/** Writes the records one by one, as a broker takes them: none may be refused. */
+/** Writes the records one by one, and expects that the broker accepts each. */
 async function write(world: World, topic: string, records: readonly AnyRecord[]): Promise<void> {
   const driver = backend.driver()
   world.drivers.push(driver)
@@ -128,7 +128,7 @@ describeKafka('the last resort accepts every record that Kafka accepted', () => 
           else expect(Math.abs(copy.timestamp - now)).toBeLessThan(hour)
         }
       })
-      // What was refused and went on at another time is no error.
+      // A copy that was refused and then written with another timestamp is no error.
       expect(run.errors.values).toEqual([])
     },
   )
@@ -142,7 +142,7 @@ describeKafka('the last resort accepts every record that Kafka accepted', () => 
     const identity = { producerId: 0n, epoch: 0, first: 0 }
     const room =
       limit - encodeRecordBatch([{ key: null, value: randomBytes(limit), headers: [], timestamp: 0 }], identity).length
-    // The exact limit, and ever smaller ones; every second one is text, which gzip makes small.
+    // The exact limit and smaller sizes. Every second value is text, which gzip compresses well.
     const sizes = [0, 0, 1, 100, 400, 700, 1_000, 1_500, 3_000, 6_000].map(less => limit + room - less)
     const records = sizes.map((size, at): AnyRecord => {
       const value = at % 2 === 0 ? randomBytes(size) : Buffer.alloc(size, 'text ')
@@ -164,7 +164,7 @@ describeKafka('the last resort accepts every record that Kafka accepted', () => 
       expect([retries.length, dead.length, held.includes(BigInt(at))]).toEqual([1, 1, false])
       for (const copy of [...retries, ...dead]) expect(fates.content(copy)).toEqual(fates.content(record))
     })
-    // All of them where there is room, the least where there is not.
+    // All headers if there is room, the fewest if there is not.
     const [[, [full]], [, [least]]] = [fates.at(9), fates.at(4)]
     expect([fates.own(full!, 'error_name'), fates.own(full!, 'error_stack') !== undefined]).toEqual([
       'ChargeError',
@@ -192,10 +192,10 @@ describeKafka('the last resort accepts every record that Kafka accepted', () => 
     const fates = await Fates.of(group, retryTopic, dlqTopic)
     const [retries, dead] = fates.at(0)
     expect([...retries, ...dead].map(copy => String(copy.value) === value)).toEqual([true, true])
-    // Nothing of its headers had to go.
+    // No header was left out.
     expect(fates.own(dead[0]!, 'error_stack')).toBeDefined()
 
-    // A replay that leaves it out writes it back.
+    // A replay that skips it writes it back.
     expect(await lastValueFrom(run.client.replayDlq({ filter: () => false }))).toMatchObject({
       skipped: 1,
       remaining: 0,

@@ -91,7 +91,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
       )
       run.client.start()
       await run.committed(retryTopic, 0, 2)
-      // Nothing of the topic itself: Go had committed it, and both are the same group.
+      // No record of `orders` itself: Go had committed them, and both are one group.
       expect(seen.values).toHaveLength(2)
       for (const [index, record] of seen.values.entries()) {
         expect(record).toMatchObject({ topic: orders, partition: 0, attempt: 2, timestamp: at + index })
@@ -128,7 +128,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
         const run = world.client({ group, retryTopic, dlqTopic, suffix })
         const { client } = run
         client.topic(orders, { retries: 2, dlq: true }).subscribe(record => {
-          // Paused, it leaves its own retry to Go.
+          // Paused, so that it leaves its retry to Go.
           client.pause(orders)
           record.fail(new Error('rxmika says no'))
         })
@@ -149,7 +149,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
           expect(others(record, fullGroup)).toEqual(odd)
           expect(record.headers.map(([name]) => name)).toEqual(first!.record.headers.map(([name]) => name))
         }
-        // What this library adds to MiKa's three is kept by Go as any other header.
+        // Go keeps the headers that this library adds to MiKa's three, like any others.
         const { org_topic, retries, msg, ...rest } = own(first!.record, fullGroup)
         expect({ org_topic, retries, msg }).toEqual({ org_topic: orders + suffix, retries: '1', msg: 'rxmika says no' })
         expect(own(second!.record, fullGroup)).toEqual({ org_topic, retries: '2', msg, ...rest })
@@ -193,7 +193,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
       expect(seen.values.map(({ value }) => value)).toEqual([long('v'), long('v')])
       await run.client.close()
 
-      // Both are completed for the group: Go finds nothing, but what the group dead-letters from now on.
+      // Both are completed for the group. Go finds only what the group dead-letters later.
       const later = await go({ group, retryTopic, dlqTopic, suffix, topics })
       await later.consumeDlq()
       await later.fail({ times: 1, message: 'Go says no', retryable: false })
@@ -248,7 +248,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
       const seen = new Collected(run.client.topic(orders, { retries: 1, dlq: true }).pipe(tap(record => record.ack())))
       run.client.start()
       await run.event('state', ({ state }) => state === 'running')
-      // Whoever of the two has the partition by now.
+      // Either of the two may have the partition now.
       await mika.produce(orders, [record('c')])
       await mika.stop()
       await lastValueFrom(run.client.publish({ topic: orders, value: 'd' }))
@@ -333,9 +333,9 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
       expect(others(copy!, ours)).toEqual([...odd, ...marks(theirs, 1)])
       expect(own(copy!, ours)).toMatchObject({ org_topic: orders, retries: '3', msg: 'rxmika says no' })
 
-      // Running on, it would have what Go writes now as well, for both are marked in it.
+      // Closed, because it would also get the records that Go writes now: they have the headers of both groups.
       await run.client.close()
-      // Both records are Go's too. It counts on in its own place, and that alone.
+      // Both records have Go's headers too. Go counts retries in its own headers only.
       const mika = await go({
         ...{ group: theirs, retryTopic, dlqTopic },
         topics: [{ name: orders, retries: 2, dlq: true }],

@@ -11,7 +11,7 @@ import { JavaMember } from './java-member'
 
 type Lost = Extract<ClientEvent, { type: 'lost' }>
 
-/** By the consumer protocol a broker gives a new owner what is free with that owner's next heartbeat. */
+/** With the consumer protocol a broker assigns free partitions by the answer to the new owner's next heartbeat. */
 const partitions = 6
 const all = Array.from({ length: partitions }, (_, partition) => partition)
 
@@ -173,7 +173,7 @@ describeKafka('groups whose members use different protocols', () => {
       } finally {
         await theirs.end()
       }
-      // What it has committed is where we go on.
+      // Reading continues at the position that the other member committed.
       await ours.run.events.until(() => held(ours.run).size === partitions)
       await publish(topic, 5, 6)
       await ours.outcomes.until(() => settled.length + theirs.read.length >= 6 * partitions)

@@ -18,7 +18,7 @@ export interface ProxiedBatch {
   readonly records: Buffer
 }
 
-/** What the proxy does with a batch of a producer. */
+/** The fate of a producer's batch at the proxy. */
 export interface ProduceFate {
   /**
    * `true`: the broker gets the batch. `false`: it does not. `'late'`: it gets the batch when `BrokerProxy.arriveLate` is called;

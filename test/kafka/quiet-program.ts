@@ -11,7 +11,7 @@ interface Task {
   readonly retryTopic: string
 }
 
-// Node 24 warns of such timers, and Node 20 is silent.
+// Node 24 warns of such timers, Node 20 does not.
 const setTimer = globalThis.setTimeout
 globalThis.setTimeout = Object.assign((work: () => void, ms?: number, ...rest: []) => {
   if (ms !== undefined && !(ms >= 0 && ms < 2 ** 31)) console.error(new Error(`a timer of ${ms} ms`).stack)
@@ -37,7 +37,7 @@ client.errors.subscribe(({ code }) => process.send!({ error: code }))
 client.start()
 
 const publishing = setInterval(() => {
-  // What times out during the outage is of no interest.
+  // Time-outs during the outage are expected.
   for (const partition of [0, 1]) {
     client.publish({ topic, partition, value: 'x' }, { timeout: 2_000 }).subscribe({ error: () => {} })
   }

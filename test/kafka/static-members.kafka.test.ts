@@ -8,7 +8,7 @@ import { ClientProcess } from './client-process'
 import { describeOwnKafka } from './describe-kafka'
 import { type KafkaServer, startKafka } from './kafka-server'
 
-/** Of the brokers for the consumer protocol, of the members for the classic one. */
+/** Set at the brokers for the consumer protocol, and at the members for the classic one. */
 const sessionTimeout = 6_000
 
 describeOwnKafka('static members', () => {
@@ -90,10 +90,10 @@ describeOwnKafka('static members', () => {
         const back = member(world, topic, 'one')
         back.run.expected = [ConnectionError]
         await has(back.run, 1)
-        // The broker looks at sessions by a timer, and this member asks every 2 s at the latest.
+        // The broker checks sessions by a timer, and this member tries at least every 2 s.
         expect(performance.now() - began).toBeLessThan(sessionTimeout + 4_000)
         const reports = back.run.errors.values.map(({ message }) => message)
-        // By the classic protocol a newcomer has the place at once.
+        // With the classic protocol the new member replaces the former one at once.
         expect(reports).toEqual(groupProtocol === 'classic' ? [] : [expect.stringContaining("instanceId 'one'")])
         await backend.publish(topic, numbered(1, 2))
         await back.seen.count(1)
@@ -118,7 +118,7 @@ describeOwnKafka('static members', () => {
         if (groupProtocol === 'classic') {
           expect(await first.run.client.closed).toMatchObject({ error: { code: 'RXMIKA_CONFIGURATION' } })
         } else {
-          // It waits, and has the place once that is free.
+          // It waits until the place is free.
           await first.run.client.closeGracefully()
           await has(second.run, 1)
         }

@@ -161,7 +161,7 @@ describeOwnKafka('the health of a client', () => {
 
   scenario('shows within 10 s that a broker hangs, that it is down, and that it is back', async world => {
     const topic = await world.topic('orders')
-    // One reads, one has all it needs and asks for nothing: it is no member, and publishes now and then.
+    // One client reads. The other has everything it needs and is no member; it publishes from time to time.
     const reading = world.client({ group: world.name('group') })
     const idle = world.client()
     for (const run of [reading, idle]) run.expected = [ConnectionError]

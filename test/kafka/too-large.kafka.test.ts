@@ -18,7 +18,7 @@ describeKafka('a copy that the broker refuses as too large', () => {
     const retryTopic = world.name('retries')
     const configEntries = [{ name: 'max.message.bytes', value: '20000' }]
     await createTopic({ brokers: [...kafkaBrokers] }, { topic: retryTopic, numPartitions: 1, configEntries })
-    // Compressed it is too large, too.
+    // Too large when compressed, too.
     const large = randomBytes(25_000).toString('hex')
     await backend.publish(topic, [...numbered(0, 50), { value: large }, ...numbered(50, 100)])
     const run = world.client({ group: world.name('group'), retryTopic, dlqTopic })

@@ -46,7 +46,7 @@ describeOwnKafka('a log that an unclean election truncated', () => {
 
   scenario('is read again from the offset where it diverges, and that is reported', async world => {
     const topic = world.name('orders')
-    // Whoever coordinates the group stays, and so do two of the three that elect.
+    // The node that coordinates the group stays, and so do two of the three controllers.
     await world.topic('any')
     const group = world.name('group')
     const starting = new Member(await connected(world), { group, topics: [world.name('any')] })
@@ -79,7 +79,7 @@ describeOwnKafka('a log that an unclean election truncated', () => {
     await member.commit([...member.owned.values()][0]!, 40)
     await done(member.driver.leave())
 
-    // The one that has all of it dies, and the other is made leader though it has half.
+    // The node with the complete log is killed, and the other one becomes leader with half of it.
     await kafka.server.kill(leads)
     await kafka.server.restart(lags)
     await led(topic, lags, [lags])

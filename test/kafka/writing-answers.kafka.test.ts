@@ -24,7 +24,7 @@ describeOwnKafka('every answer of a real leader to a batch', () => {
     kafka.proxy.fate = undefined
   })
 
-  /** Deals fates to the batches of a partition, and tells of every attempt. */
+  /** Draws the fates of a partition's batches, and reports every attempt. */
   function attemptsAt(topic: string, partition: number, next: () => ProduceFate): Collected<ProxiedBatch> {
     const attempts = new Subject<ProxiedBatch>()
     const seen = new Collected(attempts)
@@ -45,7 +45,7 @@ describeOwnKafka('every answer of a real leader to a batch', () => {
   interface Specimen {
     readonly title: string
     readonly first: ProduceFate
-    /** What stands between `warm` and what is published afterwards. */
+    /** Whether the first attempt is in the log, between `warm` and the later records. */
     readonly appended: boolean
   }
 
@@ -111,10 +111,10 @@ describeOwnKafka('every answer of a real leader to a batch', () => {
         const before = appended ? ['warm', ...xs] : ['warm']
         expect(await valuesOf(topic, 0)).toEqual([...before, ...ys])
         expect(told.map(({ offset }) => Number(offset))).toEqual(ys.map((_, at) => before.length + at))
-        // The broker took the next epoch from sequence 0.
+        // The broker accepted the next epoch, from sequence 0 on.
         const [abandoned, taken] = [attempts.values[0]!, attempts.values.at(-1)!]
         expect(taken).toMatchObject({ producerId: abandoned.producerId, epoch: abandoned.epoch + 1, first: 0 })
-        // And goes on with it.
+        // The broker accepts more batches of that epoch.
         expect(await publishing(run, topic, ['z'], 0)).toMatchObject([{ offset: BigInt(before.length + ys.length) }])
       })
     }
@@ -130,7 +130,7 @@ describeOwnKafka('every answer of a real leader to a batch', () => {
       const fates: ProduceFate[] = [{ append: 'late', answer: 'cut' }]
       let healed = false
       const attempts = attemptsAt(topic, 0, () => fates.shift() ?? (healed ? passes : refuses))
-      // A process that had no turn for so long gives up what it has not sent: then there is nothing that can be late.
+      // A process without a turn for that long gives up unsent records. No batch is late then, and it is tried again.
       do await expect(publishing(run, topic, ['x'], 0, 700)).rejects.toBeInstanceOf(PublishError)
       while (attempts.values.length === 0)
       if (arrives === 'before') expect(await kafka.proxy.arriveLate()).toEqual([0])
@@ -255,7 +255,7 @@ describeOwnKafka('every answer of a real leader to a batch', () => {
     fc.record({ do: fc.constant('await' as const), attempts }).map(wait => [wait]),
     fc.record({ do: fc.constant('give up' as const), send: fc.nat({ max: 3 }) }).map(giveUp => [giveUp]),
     fc.constant([{ do: 'arrive late' as const }]),
-    // What the next batch must not be taken for.
+    // A batch for which the broker must not mistake the next one.
     fc.record({ count, partition, attempts }).map(({ count, partition, attempts }): Step[] => [
       { do: 'send', count, partition },
       { do: 'await', attempts },
@@ -277,13 +277,13 @@ describeOwnKafka('every answer of a real leader to a batch', () => {
     result: ProduceResult | undefined
   }
 
-  /** One driver's records, through every schedule. */
+  /** The records of one driver, through all schedules. */
   class Schedules {
     readonly sent: Sent[] = []
-    /** Attempts and ends. */
+    /** Emits at every attempt and at every end. */
     readonly #changes = new Subject<void>()
     #attempts = 0
-    /** Partitions where a broker said that it does not go on with the producer: a second copy is let pass. */
+    /** Partitions where a broker refused to continue with the producer: a second copy is accepted there. */
     readonly #unknown = new Set<number>()
 
     constructor(
@@ -330,7 +330,7 @@ describeOwnKafka('every answer of a real leader to a batch', () => {
       return sent
     }
 
-    /** So many attempts were made, or nothing is left to try. */
+    /** Resolves after this many attempts, or when nothing is left to try. */
     #until(attempts: number): Promise<void> {
       return new Promise(resolve => {
         const look = () => {
@@ -378,7 +378,7 @@ describeOwnKafka('every answer of a real leader to a batch', () => {
       fc.asyncProperty(schedule, async each => {
         const topic = await world.topic(`schedule-${++played}`, partitions)
         const schedules = new Schedules(driver, topic)
-        // A new leader is not ready at once, and until then refuses requests for its log.
+        // A new leader refuses requests until it is ready.
         const warm = Array.from({ length: partitions }, (_, partition) => ({ topic, partition, value: 'warm' }))
         expect(await lastValueFrom(produced(driver, warm))).toMatchObject(warm.map(() => ({ ok: true, offset: 0n })))
         await schedules.play(each)
@@ -388,7 +388,7 @@ describeOwnKafka('every answer of a real leader to a batch', () => {
       { seed, numRuns: 30, interruptAfterTimeLimit: 45_000, endOnFailure: true },
     )
     console.info(`${acknowledged} records acknowledged, ${givenUp} given up`)
-    // Otherwise nothing was tried.
+    // Otherwise the test has tried nothing.
     expect(acknowledged).toBeGreaterThan(20)
     expect(givenUp).toBeGreaterThan(0)
   })

@@ -7,12 +7,12 @@ import { compiler, installCompilers, type Version, versions } from './compilers'
 
 const fixture = (name: string) => fileURLToPath(new URL(`../package/fixtures/${name}.ts`, import.meta.url))
 
-/** How TypeScript finds packages, by `moduleResolution`: what else has to be said, and the formats there are. */
+/** How TypeScript finds packages, by `moduleResolution`: the other options that it needs, and the possible formats. */
 const resolutions = {
   node16: { options: ['--module', 'node16'], formats: ['mts', 'cts'] },
   nodenext: { options: ['--module', 'nodenext'], formats: ['mts', 'cts'] },
   bundler: { options: ['--module', 'esnext'], formats: ['ts'] },
-  // Pino's declarations need the interop.
+  // Pino's declarations need `esModuleInterop`.
   node10: { options: ['--module', 'commonjs', '--esModuleInterop'], formats: ['ts'] },
 } as const
 type Resolution = keyof typeof resolutions
@@ -20,7 +20,7 @@ type Resolution = keyof typeof resolutions
 const strictly = ['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess', '--skipLibCheck', 'false']
 const target = ['--target', 'es2022', '--lib', 'es2022,esnext.disposable', '--types', 'node', '--noEmit']
 
-/** Node10 goes by TypeScript 6 with a word more, and not by 7, which has not got it. */
+/** TypeScript 6 needs another option for node10, and TypeScript 7 does not have it. */
 function optionsOf(version: Version, resolution: Resolution): readonly string[] {
   const deprecated = version === '6.0' && resolution === 'node10' ? ['--ignoreDeprecations', '6.0'] : []
   return ['--moduleResolution', resolution, ...resolutions[resolution].options, ...deprecated, ...strictly, ...target]

@@ -12,7 +12,7 @@ let packed: PackedPackage
 beforeAll(async () => {
   packed = await PackedPackage.make(inject('tarball'))
   await cp(program, join(packed.project, 'copies.mjs'))
-  // Bundled as by a third party: this whole library in one file, with shortened names.
+  // Bundled like a third party's bundle: the whole library in one file, with shortened names.
   await build({
     absWorkingDir: packed.project,
     stdin: {
@@ -66,7 +66,7 @@ describe('two copies of the package in one program', { timeout: 60_000 }, () => 
           message: expect.stringContaining('createClient'),
         },
       })
-      // What was imported and what was required is one; a bundle is another, or nothing was tried.
+      // The imported and the required copy are the same; the bundle is another one, or the test has tried nothing.
       const { foreign } = results['a dead letter that is refused for now']
       expect(foreign).toBe((client === 'bundled') !== (other === 'bundled'))
     })

@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterAll(() => packed?.remove())
 
 describe('the packed package', { timeout: 60_000 }, () => {
-  // First of all, for these make the program that the next ones run.
+  // These come first, because they make the program that the next ones run.
   it.each(['node16', 'nodenext'] as const)('has types for both formats, under %s', module => packed.compile(module))
 
   it.each(['esm', 'cjs'] as const)('runs in a program of the format %s', async format => {

@@ -11,7 +11,7 @@ const modules = join(root, 'node_modules')
 const fixtures = fileURLToPath(new URL('fixtures', import.meta.url))
 
 export type Format = 'esm' | 'cjs'
-/** What the user's program prints, on any broker. */
+/** The output of the user's program, on any broker. */
 export const toldByProgram = [
   'topic 1: v at 0, traced by t',
   'retry 2: v at 0, traced by t',
@@ -28,7 +28,7 @@ interface Printed {
   readonly stderr: string
 }
 
-/** Runs a program of this project's own tools in a folder; rejects with what it printed. */
+/** Runs a tool of this project in a folder. Rejects with its output if it fails. */
 async function tool(cwd: string, program: string, args: readonly string[], env = process.env): Promise<Printed> {
   try {
     return await run(program, args, { cwd, env, maxBuffer: 2 ** 26 })
@@ -39,8 +39,8 @@ async function tool(cwd: string, program: string, args: readonly string[], env =
 }
 
 /**
- * Builds the package from the sources of now, in a folder of its own; resolves with the path of its file. With `RXMIKA_BUILT=true`, as in
- * CI, it packs what `npm run build` has left in dist/.
+ * Builds the package from the present sources, in its own folder. Resolves with the path of its file. With
+ * `RXMIKA_BUILT=true`, as in CI, it packs the files in dist/ that `npm run build` has written.
  */
 export async function pack(folder: string): Promise<string> {
   if (process.env.RXMIKA_BUILT === 'true') return packBuilt(root, folder)
@@ -61,7 +61,7 @@ async function packBuilt(source: string, folder: string): Promise<string> {
 }
 
 /**
- * The package as it is published, and a project of a user's who has installed it.
+ * The package as published, and a user's project that has it installed.
  *
  * Uses temporary folders only, so that a concurrent build has no effect.
  */
@@ -72,7 +72,7 @@ export class PackedPackage {
     readonly project: string,
   ) {}
 
-  /** @param built The package's file, where it is built already. */
+  /** @param built The package's file, if it is built already. */
   static async make(built?: string): Promise<PackedPackage> {
     const folder = await mkdtemp(join(tmpdir(), 'rxmika-package-'))
     try {
@@ -82,7 +82,7 @@ export class PackedPackage {
       const { version: rxjs } = JSON.parse(await readFile(join(modules, 'rxjs', 'package.json'), 'utf8'))
       await writeFile(join(project, 'package.json'), '{ "name": "user", "private": true }\n')
       await tool(project, 'npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', tarball, `rxjs@${rxjs}`])
-      // Only for the compiler; after the installation, which removes what it does not know.
+      // Only for the compiler. Added after the installation, which removes packages that it does not know.
       await mkdir(join(project, 'node_modules', '@types'), { recursive: true })
       await symlink(join(modules, '@types', 'node'), join(project, 'node_modules', '@types', 'node'))
       for (const program of Object.values(programs)) {
@@ -109,14 +109,14 @@ export class PackedPackage {
       .sort()
   }
 
-  /** Has the user install one more package: the one that this project has. */
+  /** Installs one more package in the user's project: the version that this project has. */
   async add(name: string): Promise<void> {
     const target = join(this.project, 'node_modules', name)
     await mkdir(dirname(target), { recursive: true })
     await symlink(join(modules, name), target)
   }
 
-  /** Compiles one more program of the user's, in both formats. */
+  /** Compiles one more program of the user, in both formats. */
   async compileText(text: string): Promise<void> {
     const files = ['extra.mts', 'extra.cts']
     await Promise.all(files.map(file => writeFile(join(this.project, file), text)))
@@ -126,7 +126,7 @@ export class PackedPackage {
     await tool(this.project, process.execPath, [tsc, ...options, ...strictly, ...files])
   }
 
-  /** Compiles the user's program in both formats, its libraries' types checked too. */
+  /** Compiles the user's program in both formats, and checks the types of its libraries too. */
   async compile(module: 'node16' | 'nodenext'): Promise<void> {
     const options = ['--module', module, '--moduleResolution', module, '--target', 'es2022', '--lib', 'es2022']
     const strictly = ['--strict', '--skipLibCheck', 'false', '--noUncheckedIndexedAccess', '--types', 'node']
@@ -134,7 +134,7 @@ export class PackedPackage {
     await tool(this.project, process.execPath, [tsc, ...options, ...strictly, ...Object.values(programs)])
   }
 
-  /** Runs a compiler in the user's project; rejects with what it says. */
+  /** Runs a compiler in the user's project. Rejects with its output if it fails. */
   async compileBy(compiler: string, args: readonly string[]): Promise<void> {
     await tool(this.project, process.execPath, [compiler, ...args])
   }
@@ -147,7 +147,7 @@ export class PackedPackage {
     return output.trim().split('\n')
   }
 
-  /** Runs a program that lies in the user's project; resolves with what it printed. */
+  /** Runs a program in the user's project. Resolves with its output. */
   evaluateFile(file: string, args: readonly string[]): Promise<string> {
     return this.#node([file, ...args])
   }
@@ -158,7 +158,7 @@ export class PackedPackage {
     return this.#node([...options, `--input-type=${type}`, '--eval', code])
   }
 
-  /** What the installed packages occupy on the disk, without these, bytes. */
+  /** The size of the installed packages on the disk, without the named ones, bytes. */
   async installedSize(without: readonly string[]): Promise<number> {
     const modules = join(this.project, 'node_modules')
     const entries = await readdir(modules, { recursive: true, withFileTypes: true })
@@ -168,7 +168,7 @@ export class PackedPackage {
     return sizes.reduce((sum, size) => sum + size, 0)
   }
 
-  /** Rejects if there is output on stderr, too: a warning, an unhandled error. */
+  /** Also rejects if there is output on stderr: a warning, an unhandled error. */
   async #node(args: readonly string[], env = process.env): Promise<string> {
     const { stdout, stderr } = await tool(this.project, process.execPath, args, env)
     if (stderr !== '') throw new Error(`node ${args.join(' ')}\n${stderr}`)

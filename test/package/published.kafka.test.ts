@@ -12,8 +12,8 @@ import { hasConsumerProtocol } from '../kafka/group-protocols'
 import { PseudoTerminal, visibleOf } from '../pseudo-terminal'
 import { PackedPackage, toldByProgram } from './packed'
 
-// A bundler once moved a read past the call that it depends on: sources and tests were right, and what was published
-// lost every header, by which retry copies are recognised.
+// A bundler once moved a read past a call that it depends on. Sources and tests were right, but the published package
+// lost every header, by which retry copies are recognized.
 describeKafka('the packed package on Kafka', () => {
   let packed: PackedPackage
   beforeAll(async () => {
@@ -34,7 +34,7 @@ describeKafka('the packed package on Kafka', () => {
     },
   )
 
-  // The command line as a user has it: from the package that was installed, in a terminal and in a pipe.
+  // The command line of the installed package, in a terminal and in a pipe.
   describe('rxmika', () => {
     const id = randomUUID().slice(0, 8)
     const names = { orders: `orders-${id}`, dlq: `dlq-${id}`, retry: `retry-${id}` }
@@ -47,7 +47,7 @@ describeKafka('the packed package on Kafka', () => {
     const client = createClient({ brokers: kafkaBrokers, logger: false })
     const bin = () => join(packed.project, 'node_modules', '.bin', 'rxmika')
 
-    /** One dead letter each, in the words that this library writes. */
+    /** One dead letter each, as this library writes it. */
     const write = (...groups: readonly string[]) => {
       const deadLetters = groups.map(of => {
         const fields = { org_topic: names.orders, retries: '2', msg: 'declined\u001b[31m', error_name: 'RangeError' }
@@ -64,7 +64,7 @@ describeKafka('the packed package on Kafka', () => {
       )
     const inTerminal = (...args: string[]) => new PseudoTerminal(bin(), args, { columns: 80, rows: 24, env })
 
-    /** What a terminal of 80 columns shows: nothing of it is wrapped. */
+    /** The text as a terminal of 80 columns shows it. Expects that no line is wrapped. */
     function shownBy({ text }: PseudoTerminal): string {
       const shown = visibleOf(text)
       for (const line of shown.split('\n')) expect(line.length, line).toBeLessThanOrEqual(80)
@@ -116,7 +116,7 @@ describeKafka('the packed package on Kafka', () => {
       const shown = shownBy(terminal)
       expect(shown).toMatch(/redriving \[?=*-* *\]? *\d\/3/)
       expect(shown.trimEnd().split('\n').at(-1)).toBe(`3 dead letters of group ${group} redriven to ${names.retry}`)
-      // The cursor, and the wrapping of lines, are as they were.
+      // The cursor and line wrapping are restored.
       expect(terminal.text.lastIndexOf('\u001b[?25h')).toBeGreaterThan(terminal.text.lastIndexOf('\u001b[?25l'))
       expect(terminal.text.lastIndexOf('\u001b[?7h')).toBeGreaterThan(terminal.text.lastIndexOf('\u001b[?7l'))
     })

@@ -208,7 +208,7 @@ it("types the records of a loop over a topic by the topic's decoder", () => {
     // @ts-expect-error one record at a time is taken, and awaited
     for (const record of client.topic('orders')) void record
   })
-  // It stays what RxJS takes, with one type of value.
+  // The type is the one that RxJS's operators take.
   expectTypeOf(of(1).pipe(mergeMap(() => client.topic('orders')))).toEqualTypeOf<Observable<ConsumeRecord>>()
   const observed = () => from(client.topic('orders', { decode: schema }))
   expectTypeOf(observed).returns.toEqualTypeOf<Observable<ConsumeRecord<{ id: string; cents: number } | null>>>()

@@ -58,7 +58,7 @@ it('a topic is a name, several names or a pattern, and the stream has the type o
 
 it('an unknown option does not compile', () => {
   const client: Client = undefined as never
-  // Each line alone: the check is of the compiler, and none of it is called.
+  // Each line is only compiled; none is called.
   return () => [
     // @ts-expect-error groupId is group
     createClient({ groupId: 'billing' }),

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 const here = dirname(fileURLToPath(import.meta.url))
 const root = join(here, '../..')
 
-/** What the compiler prints of a program that was never written to disk, each error apart. */
+/** The compiler's output for a program that exists only in memory, one entry per error. */
 function printed(program: string): string[] {
   const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile)
   const { options } = ts.parseJsonConfigFileContent({ ...config, include: [], files: [] }, ts.sys, root)
@@ -50,6 +50,6 @@ describe("the compiler's message for a route that may leave a record failed", ()
       expect(error).not.toMatch(/opaque|source|lift/)
       expect(error.split('\n').length).toBeLessThanOrEqual(1 + 5 * Math.max(1, overloads.length))
     }
-    // A compiler's start takes seconds.
+    // Starting a compiler takes seconds.
   }, 60_000)
 })

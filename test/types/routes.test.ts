@@ -15,7 +15,7 @@ import {
 } from '../../src/retry/index.js'
 import { StubClient } from '../marbles/stub-routing.js'
 
-// What must not compile is marked; the type check of the project fails where such a line does compile.
+// Lines that must not compile are marked. The project's type check fails if such a line compiles.
 
 type Route = OperatorFunction<Failed, Completed>
 const client = new StubClient()
@@ -30,7 +30,7 @@ it('accepts routes that account for every record', () => {
     pipe(retryTopic(client, { retries: 1 }), redeliver(client, { attempts: 2 }), halt(client)),
     pipe(breaker(client, { failures: 1, within: 1 }), deadLetter(client)),
     pipe(retryTopic(client, { retries: 3 }), breaker(client, { failures: 1, within: 1 }), discard()),
-    // One's own step before, and steps after the record is completed.
+    // A step of one's own comes first, and steps follow that no longer see a failure.
     pipe(
       map(failed => new Failed(failed.record, 'hidden', failed.attempt, failed.retryable)),
       deadLetter(client),

@@ -1,4 +1,4 @@
-// Each of these lines is an error of the lint rules; the comment says of which.
+// Each line violates the lint rule that its comment names.
 class Client {
   #work: Promise<number> | undefined = Promise.resolve(1)
   retire(): void {

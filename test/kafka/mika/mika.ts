@@ -172,7 +172,7 @@ function fromBase64(name: string, value: unknown): unknown {
   const bytes = (text: Base64) => (text === null ? null : Buffer.from(text, 'base64'))
   if (name === 'key' || name === 'value') return bytes(value as Base64)
   if (name !== 'headers') return value
-  // The innermost are made first: values are bytes by now.
+  // The reviver is called for inner values first, so header values are bytes by now.
   return (value as { name: Base64; value: Buffer | null }[]).map(pair => [String(bytes(pair.name)), pair.value])
 }
 

@@ -66,7 +66,7 @@ describeOwnKafka('a broker understands', () => {
   async function groupId(): Promise<string> {
     const group = `group-${randomUUID()}`
     const version = broker.newest(findCoordinator)
-    // The offsets topic is made when a coordinator is first asked for.
+    // The broker creates the offsets topic at the first request for a coordinator.
     for (;;) {
       const request = findOneCoordinator(group, coordinatorType.group, version)
       const found = foundCoordinator(await broker.ask(findCoordinator, request, version), group, version)!
@@ -77,7 +77,7 @@ describeOwnKafka('a broker understands', () => {
     }
   }
 
-  /** A broker that has just started answers first that it is loading. */
+  /** A broker that has just started answers that it is loading. */
   async function newProducer(version: number): Promise<InitProducerIdResponse> {
     for (;;) {
       const response = await broker.ask(initProducerId, {}, version)
@@ -136,7 +136,7 @@ describeOwnKafka('a broker understands', () => {
     let identity = await newProducer(broker.newest(initProducerId))
     for (const version of broker.versionsOf(initProducerId)) identity = await newProducer(version)
     const { producerId, producerEpoch } = identity
-    // None, and before 1970: as a producer of another language may write.
+    // No timestamp, and one before 1970, as producers in other languages may write them.
     const timestamps = [1_700_000_000_000, -1, 0, -5]
     let written = 0
     for (const version of broker.versionsOf(produce)) {
@@ -344,7 +344,7 @@ describeOwnKafka('a broker understands', () => {
       const { groups } = await broker.ask(consumerGroupDescribe, { groupIds: [group] }, describe)
       expect(groups[0]).toMatchObject({ errorCode: 0, members: [{ memberId, subscribedTopicNames: [topic] }] })
     }
-    // Read with the member's epoch, and refused with another: the answer says nothing of positions then.
+    // Accepted with the member's epoch, and refused with another: such an answer has no positions.
     const query = {
       groupId: group,
       memberId,

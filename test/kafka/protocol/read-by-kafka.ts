@@ -8,12 +8,12 @@ export interface MessageBytes {
 }
 
 export interface ReadMessage {
-  /** What Kafka's class writes for what it read. */
+  /** The bytes that Kafka's class writes for the message that it has read. */
   readonly hex: string
   readonly json: unknown
 }
 
-/** Has Kafka's own classes read messages; rejects with why if they refuse one. */
+/** Has Kafka's own classes read messages. Rejects with the reason if they refuse one. */
 export async function readByKafka(messages: readonly MessageBytes[]): Promise<ReadMessage[]> {
   const input = messages.map(({ name, version, hex }) => `${name} ${version} ${hex}`).join('\n')
   const lines = await runOnKafkaClasses('KafkaMessages.java', `${input}\n`)
