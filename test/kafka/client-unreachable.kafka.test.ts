@@ -44,14 +44,14 @@ describeOwnKafka('a client whose options do not fit a plain listener', () => {
 
   scenario('reports that the port may not use TLS, and keeps trying', async world => {
     const { run, error } = await firstError(world, address(), { brokers: server().brokers, ssl: true })
-    expect(error.message).toMatch(/TLS/)
+    expect(error.message).toContain('closed during the TLS handshake; the port may not use TLS')
     goesOn(run)
   })
 
   scenario('reports that the listener accepts no login, and closes', async world => {
     const sasl = { mechanism: 'plain', username: 'billing', password: 'correct-horse' } as const
     const { run, error } = await firstError(world, address(), { brokers: server().brokers, sasl })
-    expect(error.message).toMatch(/sasl/)
+    expect(error.message).toContain('this port of the broker has no SASL')
     expect(error.message).not.toContain(sasl.password)
     await closes(run)
   })

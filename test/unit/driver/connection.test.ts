@@ -234,6 +234,21 @@ describe.concurrent('unreachable brokers are reported within 5 s, with address a
     expect(message).not.toContain('a secret')
   })
 
+  it.for(['end', 'resetAndDestroy'] as const)(
+    'a port without TLS, which closes the connection by %s, with that hint',
+    { timeout: 10_000 },
+    async (close, { onTestFinished, expect }) => {
+      const server = createServer(socket => socket.on('error', () => {}).once('data', () => socket[close]()))
+      server.listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      onTestFinished(() => void server.close())
+      const address = `127.0.0.1:${(server.address() as AddressInfo).port}`
+      const { message } = await report(address, onTestFinished, {})
+      expect(message).toContain(address)
+      expect(message).toContain('closed during the TLS handshake; the port may not use TLS (see the option ssl)')
+    },
+  )
+
   it('a port with another protocol, which closes the client', async ({ onTestFinished, expect }) => {
     const server = createServer(socket => socket.on('error', () => {}).end('HTTP/1.1 400 Bad Request\r\n\r\n'))
     server.listen(0, '127.0.0.1')

@@ -12,7 +12,7 @@ import { Writer } from '../../../src/protocol/wire/writer'
 const api = { metadata: 3, apiVersions: 18, handshake: 17, authenticate: 36 } as const
 
 /** A broker that wants a login by PLAIN, and answers nothing else before it. Its messages are those of kafkajs, and so made by hand. */
-async function broker({ onTestFinished }: TestContext, password: string): Promise<string> {
+async function broker({ onTestFinished }: TestContext, password: string, refusal = 0): Promise<string> {
   const server = createServer(socket => {
     let loggedIn = false
     socket.on('error', () => {})
@@ -27,7 +27,7 @@ async function broker({ onTestFinished }: TestContext, password: string): Promis
         ]
         const body = apiVersions.encodeResponse({ errorCode: 0, apiKeys: served }, version)
         socket.write(encodeResponseFrame(apiVersions, version, correlationId, body))
-      } else if (key === api.handshake) socket.write(answer(correlationId, handshaken()))
+      } else if (key === api.handshake) socket.write(answer(correlationId, handshaken(refusal)))
       else if (key === api.authenticate) {
         loggedIn = frame.includes(`\0service\0${password}`)
         socket.write(answer(correlationId, authenticated(loggedIn, version)))
@@ -50,9 +50,9 @@ function answer(correlationId: number, body: Buffer): Buffer {
 
 const plain = { hasFlexibleResponseHeader: () => false } as never
 
-function handshaken(): Buffer {
+function handshaken(code: number): Buffer {
   const writer = new Writer()
-  writer.int16(0)
+  writer.int16(code)
   writer.int32(1)
   writer.nullableString('PLAIN')
   return writer.toBuffer()
@@ -67,9 +67,9 @@ function authenticated(isRight: boolean, version: number): Buffer {
   return version === 0 ? body : Buffer.concat([body, Buffer.alloc(8)])
 }
 
-async function connect(test: TestContext, password: string): Promise<unknown> {
+async function connect(test: TestContext, password: string, refusal = 0): Promise<unknown> {
   const sasl = { mechanism: 'plain', username: 'service', password } as const
-  const driver = new KafkaDriver({ brokers: [await broker(test, 'right')], sasl })
+  const driver = new KafkaDriver({ brokers: [await broker(test, 'right', refusal)], sasl })
   test.onTestFinished(async () => void (await lastValueFrom(driver.close(), { defaultValue: undefined })))
   const context = { clientId: 'c', logger: pino({ enabled: false }) }
   return lastValueFrom(driver.connect(context), { defaultValue: 'connected' })
@@ -82,4 +82,9 @@ it('logs in by a mechanism of kafkajs over a connection of this library', async 
 it('reports why a login is refused, and does not retry', async test => {
   const message = expect.stringMatching(/the login is refused: .*no such user, or another password/)
   await expect(connect(test, 'wrong')).rejects.toMatchObject({ code: 'RXMIKA_CONNECTION', message })
+})
+
+it('reports that the port has no SASL, and does not retry', async test => {
+  const message = expect.stringContaining('the login is refused: this port of the broker has no SASL')
+  await expect(connect(test, 'right', 34)).rejects.toMatchObject({ code: 'RXMIKA_CONNECTION', message })
 })

@@ -1,5 +1,6 @@
 // The only file that uses kafkajs: its SASL mechanisms log in over this driver's connection.
 import type { Logger } from 'pino'
+import { errorCode } from '../../../protocol/errors.js'
 import type { SaslOptions } from '../../../sasl.js'
 import type { Connection } from './connection.js'
 import { RefusedConnectionError, UnansweredError } from './failures.js'
@@ -62,14 +63,16 @@ export async function logIn(
   } catch (cause) {
     // kafkajs reports every failure as a refusal. The failure noted here says more.
     if (carrier.failure !== undefined) throw carrier.failure
-    throw new RefusedConnectionError(
-      `the login is refused: ${(cause as Error).message}; see the option sasl`,
-      address,
-      {
-        cause,
-      },
-    )
+    throw new RefusedConnectionError(`the login is refused: ${refusalOf(cause as KafkajsError)}`, address, { cause })
   }
+}
+
+type KafkajsError = Error & { readonly code?: number }
+
+function refusalOf({ code, message }: KafkajsError): string {
+  if (code !== errorCode.ILLEGAL_SASL_STATE) return `${message}; see the option sasl`
+  // The message of this code is about the state of a login. Brokers answer with it on listeners without SASL.
+  return 'this port of the broker has no SASL; leave out the option sasl, or connect to a port that has it (ILLEGAL_SASL_STATE)'
 }
 
 const silentLogger = { namespace: () => silentLogger, debug() {}, info() {}, warn() {}, error() {} }

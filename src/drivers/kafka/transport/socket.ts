@@ -60,7 +60,7 @@ export function openSocket(
     socket.once('error', (cause: NodeJS.ErrnoException) => fail(connectionFailure(address, cause, encrypted)))
     // A peer that closes during the handshake may not speak TLS, or may be shutting down.
     socket.once('close', () =>
-      fail(new UnansweredError('closed the connection while it was opened', address, { sent: false })),
+      fail(new UnansweredError(encrypted ? closedInHandshake : closedEarly, address, { sent: false })),
     )
     socket.once(encrypted ? 'secureConnect' : 'connect', () => {
       clearTimeout(timer)
@@ -126,8 +126,14 @@ function connectionFailure(address: Address, cause: NodeJS.ErrnoException, encry
       cause: Object.assign(new Error(cause.message), { code }),
     })
   }
-  return new UnansweredError(reasonOf(cause, address), address, { sent: false, cause })
+  const why = encrypted && cause.code === 'ECONNRESET' ? closedInHandshake : reasonOf(cause, address)
+  return new UnansweredError(why, address, { sent: false, cause })
 }
+
+const closedEarly = 'the broker closed the connection while it was opened'
+/** It is no refusal, because a broker that is shutting down closes connections too. */
+const closedInHandshake =
+  'the connection was closed during the TLS handshake; the port may not use TLS (see the option ssl)'
 
 function reasonOf(cause: NodeJS.ErrnoException, address: Address): string {
   switch (cause.code) {
