@@ -127,7 +127,7 @@ export class Reachability {
     const origin = this.isBootstrap(address) ? "of the option 'brokers'" : 'as the brokers advertise it'
     const why = error === undefined ? 'it does not answer' : reasonOf(error)
     return new ConnectionError(
-      `broker ${shownAddress(address)} (${origin}) cannot be reached: ${why}; it is tried again`,
+      `broker ${shownAddress(address)} (${origin}) cannot be reached: ${why}; the client keeps trying`,
       {
         cause: error,
       },

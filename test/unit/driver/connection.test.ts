@@ -199,7 +199,7 @@ describe.concurrent('unreachable brokers are reported within 5 s, with address a
     const { message, took } = await report(address!, onTestFinished)
     expect(message).toBe(
       `broker ${address} (of the option 'brokers') cannot be reached: ` +
-        'the connection is refused (ECONNREFUSED); nothing listens on that port; it is tried again',
+        'the connection is refused (ECONNREFUSED); nothing listens on that port; the client keeps trying',
     )
     expect(took).toBeLessThan(5_000)
   }, 10_000)
