@@ -234,7 +234,7 @@ describe.skipIf(path === undefined)('the page of the inspector', { timeout: 60_0
     publishing.unsubscribe()
     viewer.close()
     await page.close()
-    // Nobody looks any more: nothing is done for a record.
+    // No viewer is connected, so the inspector does nothing for a record.
     const start = channel('tracing:rxmika:receive:start')
     while (start.hasSubscribers) await new Promise(resolve => setImmediate(resolve))
   })

@@ -11,8 +11,8 @@ import org.apache.kafka.common.errors.WakeupException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /**
- * Kafka's own consumer as a member of a group: brokers, group, topic and protocol are its arguments. Commits what it reads,
- * prints a line for each record and each change of what it has, and leaves when its input ends.
+ * Kafka's own consumer as a member of a group: brokers, group, topic and protocol are its arguments. It commits what it
+ * reads, prints a line for each record and each change of its assignment, and leaves when its input ends.
  */
 public class JavaMember {
     public static void main(String[] args) {

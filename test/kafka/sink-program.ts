@@ -3,7 +3,7 @@ import { type ClientOptions, createClient, handle } from 'rxmika'
 import { DatabaseSink } from '../../examples/postgres/src/database-sink'
 import '../strict'
 
-// A member that stores records exactly once, in a process of its own: killed, frozen, or closed by a message.
+// A member that stores records exactly once, in its own process. It is killed, frozen, or closed by a message.
 
 export interface SinkTask {
   readonly topic: string

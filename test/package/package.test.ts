@@ -106,7 +106,7 @@ describe('the packed package', { timeout: 60_000 }, () => {
   it('takes at most 1.3 times the import time of kafkajs, RxJS and pino', async () => {
     const imports = { own: ['rxmika'], theirs: ['kafkajs', 'rxjs', 'pino'] }
     const times = { own: [] as number[], theirs: [] as number[] }
-    // Processor time, in turns, and the least of each: what else the machine does counts for little.
+    // Processor time in alternating runs, and the minimum of each, so that other work on the machine matters little.
     for (let round = 0; round < 7; round++) {
       for (const which of ['own', 'theirs'] as const) {
         const code = `const before = process.cpuUsage()
@@ -156,7 +156,7 @@ describe('the packed package', { timeout: 60_000 }, () => {
       const lines = (await text(file.replace(/\.map$/, ''))).split('\n')
       const named = lines.flatMap((line, at) => {
         const name = /^ *(?:async |get |set |static |#)*(?:function |class )?(\w{4,})\b/.exec(line)?.[1]
-        // What a file exports again of the files that entry points share is written by Rollup.
+        // Rollup writes the re-exports of files that entry points share.
         return name === undefined || name === 'exports'
           ? []
           : [{ name, at, column: line.length - line.trimStart().length }]
@@ -168,7 +168,7 @@ describe('the packed package', { timeout: 60_000 }, () => {
         const path = relative(packed.installed, join(packed.installed, dirname(file), entry.originalSource))
         if ((await source(path))[entry.originalLine]?.includes(name)) found++
       }
-      // The others are what Rollup and esbuild write themselves, such as imports. Off by one line it would be a fifth.
+      // Rollup and esbuild write the other lines, such as imports. If the map were off by one line, a fifth would be found.
       expect(found / named.length, file).toBeGreaterThan(0.9)
     }
     expect(maps.length).toBeGreaterThan(3)
@@ -183,7 +183,7 @@ describe('the packed package', { timeout: 60_000 }, () => {
       const stack = await packed.evaluate(format, code, '--enable-source-maps')
       const frames = [...stack.matchAll(/at (?:new )?(\w+) \(.*rxmika\/(src\/.*\.ts):(\d+):\d+\)/g)]
       expect(frames.map(([, name]) => name)).toContain('configure')
-      // Each line but the last calls what stands above it in the stack.
+      // Each line except the last calls the function above it in the stack.
       for (const [at, [, , file, line]] of frames.entries()) {
         const called = frames[at - 1]?.[1]
         if (called === undefined) continue
@@ -308,7 +308,7 @@ function source(path: string): Promise<string[]> {
 
 const text = (file: string) => readFile(join(packed.installed, file), 'utf8')
 
-/** What a file imports, by any of the ways there are; comments are no code. */
+/** The imports of a file in every form of import. Comments do not count. */
 function imports(code: string): string[] {
   const bare = code.replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '')
   return [...bare.matchAll(/\b(?:from\s+|import\s+|require\(\s*|import\(\s*)['"]([^'"]+)['"]/g)].map(

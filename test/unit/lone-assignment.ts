@@ -29,8 +29,8 @@ export function batchOf(count: number, first = 0): RecordBatch {
 }
 
 /**
- * An assignment without a client, that reads a topic of its own or a retry topic: there the first record is due in an hour,
- * and the others are of another group.
+ * An assignment without a client. It reads a registered topic, or a retry topic whose first record is due in an hour and
+ * whose other records belong to another group.
  */
 export function setUp({ kind = 'topic' as 'topic' | 'retry', group = false } = {}) {
   const clock = new Clock()

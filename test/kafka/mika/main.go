@@ -1,21 +1,22 @@
-// A member of a consumer group that treats failed records as MiKa does, for tests that both can read each other's.
+// A member of a consumer group that treats failed records as MiKa does. Tests use it to show that both can read each other's
+// copies.
 //
-// MiKa's wire format are three headers, with the full name of the group in theirs: mika_err_{group}_org_topic,
-// mika_err_{group}_retries and mika_err_{group}_msg. Seen in its sources, and done here alike:
+// MiKa's wire format is three headers, whose names contain the full name of the group: mika_err_{group}_org_topic,
+// mika_err_{group}_retries and mika_err_{group}_msg. Its sources have these rules, and this program follows them:
 //
-//   - A header of its own that is there is overwritten where it stands; one that is not is appended. The last of a name
-//     counts. All other headers, key, value and timestamp stay.
-//   - org_topic and msg are written once; only retries changes. So msg is the message of the first failure.
-//   - A record on the retry or DLQ topic is its own when org_topic is present; one without is passed over.
-//   - A failed record goes to the retry topic while its count of retries is below its topic's, wherever it was read;
-//     after that, or when its error is not retryable, to the DLQ topic with its count as it is.
-//   - The next records are polled when all of the last poll are completed; then offsets are committed.
+//   - An existing header of the group is overwritten in its place, and a missing one is appended. If a name occurs several
+//     times, the last one counts. All other headers, the key, the value and the timestamp are kept.
+//   - org_topic and msg are written once, and only retries changes. So msg is the message of the first failure.
+//   - A record on the retry or DLQ topic belongs to the group if it has org_topic. Records without it are skipped.
+//   - A failed record goes to the retry topic while its count of retries is below its topic's, wherever it was read. After
+//     that, or if its error is not retryable, it goes to the DLQ topic with its count unchanged.
+//   - Records are polled again when all records of the last poll are completed. Then offsets are committed.
 //
-// One thing is not done alike: the MiKa that was looked at (on franz-go 1.20.6) appends KAFKA_GLOBAL_SUFFIX to the names
-// of its retry and DLQ topics once more when it publishes a copy, so that nobody ever reads it. Here it is appended once.
+// One thing differs: the MiKa that was read (on franz-go 1.20.6) appends KAFKA_GLOBAL_SUFFIX twice to the names of its retry
+// and DLQ topics when it publishes a copy, so no member reads the copy. This program appends it once.
 //
-// It is told what to do by lines of JSON on its input, and tells what happens by lines of JSON on its output. Bytes are
-// base64, and null where there are none.
+// It reads commands as lines of JSON from its input, and writes events as lines of JSON to its output. Bytes are base64, or
+// null if there are none.
 package main
 
 import (
@@ -43,10 +44,10 @@ type command struct {
 	RetryTopic string   `json:"retryTopic"`
 	DlqTopic   string   `json:"dlqTopic"`
 	Topics     []topic  `json:"topics"`
-	// The retry topic is not read.
+	// Do not read the retry topic.
 	PauseRetries bool `json:"pauseRetries"`
 
-	// fail, and start: so many deliveries from now on, with this message
+	// fail, and start: fails this many deliveries from now on, with this message
 	Times     int    `json:"times"`
 	Message   string `json:"message"`
 	Retryable bool   `json:"retryable"`
@@ -123,7 +124,7 @@ func main() {
 	for {
 		line, err := lines.ReadBytes('\n')
 		if err != nil {
-			return // the test is gone
+			return // the test has ended
 		}
 		var c command
 		if err := json.Unmarshal(line, &c); err != nil {
@@ -306,7 +307,7 @@ func (m *member) name(field string) string {
 	return fmt.Sprintf("mika_err_%s_%s", m.group, field)
 }
 
-// What a record's own headers say, and what holds where there are none.
+// The group's headers of a record, with defaults for missing ones.
 type state struct {
 	owned         bool
 	originalTopic string

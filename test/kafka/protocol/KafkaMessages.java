@@ -10,7 +10,7 @@ import org.apache.kafka.common.protocol.ObjectSerializationCache;
 
 /**
  * Reads messages with Kafka's own classes and writes them again. A line in: class, version, hexadecimal bytes. A line
- * out: the bytes that Kafka's class writes for what it read, and what it read, as JSON; or "error" and why.
+ * out: the bytes that Kafka's class writes for the message, and the message as JSON; or "error" and the reason.
  */
 public class KafkaMessages {
     public static void main(String[] args) throws Exception {

@@ -12,8 +12,8 @@ import org.apache.kafka.common.record.internal.MutableRecordBatch;
 import org.apache.kafka.common.record.internal.Record;
 
 /**
- * Reads record batches with Kafka's own classes. A line in: hexadecimal bytes. A line out: what they read, as JSON; or
- * "error" and why.
+ * Reads record batches with Kafka's own classes. A line in: hexadecimal bytes. A line out: the records as JSON; or
+ * "error" and the reason.
  */
 public class KafkaRecords {
     public static void main(String[] args) throws Exception {
