@@ -383,7 +383,7 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
       await acls.grant(user, [['write', 'topic', retryTopic]])
       await refuses(redrive, new RegExp(`needs WRITE on transactional id 'rxmika-redrive.${group}'`))
       await acls.grant(user, [['write', 'transaction', `rxmika-redrive.${group}`]])
-      await refuses(redrive, new RegExp(`0 of 1 letter .*untouched.*needs WRITE on '${retryTopic}' and '${dlqTopic}'`))
+      await refuses(redrive, new RegExp(`0 of 1 dead letter .*untouched.*needs WRITE on '${retryTopic}' and '${dlqTopic}'`))
       await acls.grant(user, [['write', 'topic', dlqTopic]])
       const redriven = await command(['dlq', ...redrive, ...flags], { env })
       expect(redriven.code).toBe(0)
