@@ -64,8 +64,11 @@ async function rowsOf({ connection }: Context, name: string): Promise<readonly R
   const group = names.full(name)
   const consumed = await admin.positions(group)
   const positions = consumed.length > 0 ? consumed : ((await admin.sharePositions(group)) ?? [])
-  if (positions.length === 0)
-    throw new CommandFailure(`group '${name}' has committed nothing, or does not exist`, exitCode.failed)
+  if (positions.length === 0) {
+    // A broker leaves out what the user may not see, and says nothing.
+    const message = `group '${name}' has committed nothing, or does not exist, or the user needs DESCRIBE on its topics`
+    throw new CommandFailure(message, exitCode.failed)
+  }
   const ends = await admin.ends(positions)
   return positions
     .map((position): Row => {

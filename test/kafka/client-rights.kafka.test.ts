@@ -51,6 +51,13 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
     await server?.stop()
   })
 
+  async function commitAt(groupId: string, topic: string, offset: number): Promise<void> {
+    const admin = new Kafka({ brokers: server.internal, logLevel: logLevel.NOTHING }).admin()
+    await admin.connect()
+    await admin.setOffsets({ groupId, topic, partitions: [{ partition: 0, offset: String(offset) }] })
+    await admin.disconnect()
+  }
+
   async function deleteTopic(topic: string): Promise<void> {
     const admin = new Kafka({ brokers: server.internal, logLevel: logLevel.NOTHING }).admin()
     await admin.connect()
@@ -354,7 +361,8 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
     'runs the commands for dead letters with the rights that the docs name, and names the one that is missing',
     async world => {
       const names = ['read billing', 'read orders', 'read retries', 'write retries', 'read dead', 'write dead']
-      const { user, group, retryTopic, dlqTopic } = await service(world, names)
+      const made = await service(world, names)
+      const { user, group, retryTopic, dlqTopic } = made
       const headers = { [`mika_err_${group}_org_topic`]: 'orders', [`mika_err_${group}_retries`]: '0' }
       await backend.publish(dlqTopic, [{ value: 'v', headers }])
       const env = {
@@ -383,13 +391,29 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
       await acls.grant(user, [['write', 'topic', retryTopic]])
       await refuses(redrive, new RegExp(`needs WRITE on transactional id 'rxmika-redrive.${group}'`))
       await acls.grant(user, [['write', 'transaction', `rxmika-redrive.${group}`]])
-      await refuses(redrive, new RegExp(`0 of 1 dead letter .*untouched.*needs WRITE on '${retryTopic}' and '${dlqTopic}'`))
+      await refuses(
+        redrive,
+        new RegExp(`0 of 1 dead letter .*untouched.*needs WRITE on '${retryTopic}' and '${dlqTopic}'`),
+      )
       await acls.grant(user, [['write', 'topic', dlqTopic]])
       const redriven = await command(['dlq', ...redrive, ...flags], { env })
       expect(redriven.code).toBe(0)
       expect(JSON.parse(redriven.out)).toEqual({ group, redriven: 1, skipped: 0 })
       expect(texts(await backend.records(retryTopic))[0]).toBe('v')
       expect(await command(['dlq', 'ls', ...flags], { env })).toEqual({ code: 0, out: '', err: '' })
+
+      // A broker leaves topics out that a user may not see.
+      const { topic } = made
+      await commitAt(group, topic, 1)
+      const lag = ['lag', group, '--json']
+      expect(await command(lag, { env })).toMatchObject({
+        code: 1,
+        err: expect.stringMatching(new RegExp(`group '${group}' has committed nothing.*DESCRIBE on its topics`)),
+      })
+      await acls.grant(user, [['describe', 'topic', topic]])
+      const shown = await command(lag, { env })
+      expect(shown).toMatchObject({ code: 0, err: '' })
+      expect(JSON.parse(shown.out)).toMatchObject({ topic, partition: 0, committed: 1 })
     },
   )
 })
