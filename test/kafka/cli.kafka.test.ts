@@ -198,6 +198,9 @@ describeKafka('the command line', { concurrent: true }, () => {
       expect(documents(listed.out)).toEqual([
         expect.objectContaining({ group: service.group, topic: service.topics.work, error: 'RangeError', count: 2 }),
       ])
+      // As docs/dead-letters.md lists them.
+      const fields = ['group', 'topic', 'error', 'count', 'oldest', 'newest']
+      expect(Object.keys(documents(listed.out)[0])).toEqual(fields)
       const table = await rxmika(['dlq', 'ls', ...service.flags])
       expect(table.out).toMatch(/^GROUP +TOPIC +ERROR +COUNT +OLDEST +NEWEST\n/)
       const shown = await rxmika(['dlq', 'show', '--json', '--offsets', '0:1', ...service.flags])
@@ -209,6 +212,7 @@ describeKafka('the command line', { concurrent: true }, () => {
           deadLetter: expect.objectContaining({ group: service.group, reason: 'no b', offset: '1', retries: 0 }),
         }),
       ])
+      expect(Object.keys(documents(shown.out)[0])).toEqual(['place', 'deadLetter', 'key', 'value', 'headers'])
     })
   })
 
@@ -432,11 +436,15 @@ describeKafka('the command line', { concurrent: true }, () => {
       await rxmika(['dlq', 'redrive', '--yes', '--by', 'ada', '--audit-topic', audit, ...service.flags])
       const client = service.start()
       const [record] = await lastValueFrom(client.read(audit).pipe(toArray()))
-      expect(JSON.parse(String(record!.value))).toMatchObject({
+      expect(String(record!.key)).toBe(service.group)
+      expect(JSON.parse(String(record!.value))).toEqual({
         command: 'dlq redrive',
         group: service.group,
         by: 'ada',
+        at: expect.stringMatching(/^\d{4}-.*Z$/),
+        dlqTopic: service.topics.dlq,
         deadLetters: [`${service.topics.dlq}-0@0`],
+        count: 1,
       })
       const [copy] = await lastValueFrom(client.read(service.topics.retry).pipe(toArray()))
       expect(String(copy!.header(`mika_err_${service.group}_redriven_by`))).toBe('ada')
