@@ -236,7 +236,9 @@ export class TransactionalProducer {
         { cause, retriable: false },
       )
     }
-    return new PublishError(`${what}: ${cause.message}${this.#needs(code?.name)}`, { cause, retriable: false })
+    // A `ProtocolFailure` has `what` in its message already.
+    const why = code === undefined ? `${what}: ${cause.message}` : cause.message
+    return new PublishError(`${why}${this.#needs(code?.name)}`, { cause, retriable: false })
   }
 
   #needs(code: string | undefined): string {
