@@ -393,7 +393,10 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
       await acls.grant(user, [['write', 'transaction', `rxmika-redrive.${group}`]])
       await refuses(
         redrive,
-        new RegExp(`0 of 1 dead letter .*untouched.*needs WRITE on '${retryTopic}' and '${dlqTopic}'`),
+        new RegExp(
+          '0 of 1 dead letter .*untouched: its partitions could not be added to the transaction: TOPIC_AUTHORIZATION_FAILED.*' +
+            `needs WRITE on '${retryTopic}' and '${dlqTopic}'`,
+        ),
       )
       await acls.grant(user, [['write', 'topic', dlqTopic]])
       const redriven = await command(['dlq', ...redrive, ...flags], { env })
