@@ -8,7 +8,6 @@ import { FetchError, KeyFenceError } from '../errors.js'
 import type { StallReason } from '../events.js'
 import { type Disposition, Failed } from '../failure.js'
 import type { PartitionMetrics } from '../metrics.js'
-import type { BarrierSignal } from '../operators/completion-barrier.js'
 import { partitionName, placeName } from '../place.js'
 import { DeliveredRecord, type Outrun, type Rebalances, type RecordOwner, type RecordSource } from '../record.js'
 import type { RecordBatch } from '../record-batch.js'
@@ -49,6 +48,8 @@ export interface AssignmentHost {
   resumeFetching(assignment: Assignment): void
   /** Emits the batch with the record at `offset`; if that record was deleted, the batch with the next one. */
   readAt(assignment: Assignment, offset: number): Observable<RecordBatch>
+  /** The driver delivered the record at `offset` where only `expected` or a later one may follow. Ends the client. */
+  outOfOrder(assignment: Assignment, offset: number, expected: number): void
   /** The completed prefix grew. */
   commitDue(assignment: Assignment): void
   /** A record was completed or held, so a rebalance or a close need not wait for it. */
@@ -105,8 +106,6 @@ function above(ranges: readonly FinishedRange[], position: number): FinishedRang
   )
 }
 
-const nobody = undefined as unknown as DeliveredRecord
-
 const nothingToRemember: Remembered = { metadata: '', leftOut: 0 }
 
 /**
@@ -128,8 +127,6 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   #wasMoved = false
   /** A rebalance may revoke it. Nothing is delivered until that is decided. */
   givingUp = false
-  /** Everything below this offset is completed, or is not a record to deliver. */
-  position: number
   /** The latest position that was requested to be committed. */
   requested: bigint
   /** The metadata that was requested with it. */
@@ -139,7 +136,6 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   #committedMetadata: string
   /** True after a seek, until the broker has confirmed the new position: `committed` does not count meanwhile. */
   #isUncertain = false
-  readonly #signals: { next(signal: BarrierSignal): void } | undefined
   readonly #queue: QueuedBatch[] = []
   /** Bytes of all batches in the queue, delivered records included. */
   #queuedBytes = 0
@@ -171,13 +167,8 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   /** The position once everything in the window is completed. */
   #readTo: number
   #abort: AbortController | undefined
-  /** The slot of the record in delivery, if the barrier knows nothing of it yet; -1: there is none. */
-  #unsignalled = -1
-  /** The position after records that were completed while they were delivered, if the barrier knows nothing of them; or -1. */
-  #passedUnsignalled = -1
-  // One object each, reused for every record. The barrier reads them synchronously and does not keep them.
-  readonly #delivered = { type: 'delivered' as const, record: nobody }
-  readonly #completed = { type: 'completed' as const, record: nobody }
+  /** The position moved during `drain`. What follows from that is done once, at its end. */
+  #hasAdvanced = false
 
   constructor(
     readonly handle: PartitionAssignment,
@@ -185,13 +176,13 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     readonly topic: string,
     readonly reading: Reading,
     readonly host: AssignmentHost,
-    signals: ((assignment: Assignment) => { next(signal: BarrierSignal): void }) | undefined,
+    /** Whether its positions are committed: the client has a group. */
+    readonly committing: boolean,
   ) {
-    this.position = this.#readTo = handle.position
+    this.#readTo = handle.position
     this.requested = this.committed = BigInt(handle.position)
     this.requestedMetadata = this.#committedMetadata = handle.metadata
-    this.#finished = signals === undefined ? [] : decodeFinished(handle.position, handle.metadata)
-    this.#signals = signals?.(this)
+    this.#finished = committing ? decodeFinished(handle.position, handle.metadata) : []
     this.#counts = reading.kind === 'topic' ? host.counters.of(topic) : undefined
     this.watch = new StallWatch(this, host.clock, host.reports, host.stallAfter)
     this.#fence = reading.keyFence && new KeyFence(reading.keyFence)
@@ -218,6 +209,12 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
 
   get partition(): number {
     return this.handle.partition
+  }
+
+  /** Everything below this offset is completed, or is not a record to deliver. */
+  get position(): number {
+    const head = this.window.at(this.window.head)
+    return head === undefined ? this.#readTo : head.batch.offset(head.index)
   }
 
   get ownHeaders() {
@@ -288,7 +285,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
       }
     } finally {
       this.#draining = false
-      this.signalPassed()
+      if (this.#hasAdvanced) this.#advanced()
     }
     this.#regulate()
     this.#drainAgain()
@@ -353,7 +350,9 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
       if (queued.index < batch.count) {
         if (queued.index % doubtLookedAtEvery === doubtLookedAtEvery - 1 && this.host.doubtful) return
         if (!this.#hasRoom() || !this.#gateIsOpen()) return
-        if (!this.reading.accepts(this, batch.offset(queued.index))) {
+        const offset = batch.offset(queued.index)
+        if (offset < this.#readTo) return this.host.outOfOrder(this, offset, this.#readTo)
+        if (!this.reading.accepts(this, offset)) {
           this.#isHeldBack = this.reading.kind === 'topic'
           return
         }
@@ -364,7 +363,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
         const index = queued.index++
         const last = queued.index === batch.count
         if (last) this.#dequeue()
-        this.#take(batch, index, last)
+        this.#take(batch, index, last ? batch.lastOffset : offset)
       } else {
         this.#dequeue()
         this.#pass(batch.lastOffset + 1)
@@ -385,60 +384,26 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     return this.#queuedBytes - (batch.count === 0 ? 0 : (batch.byteLength * index) / batch.count)
   }
 
-  /** Puts the record into the window, and delivers it to its stream or lets it wait. */
-  #take(batch: RecordBatch, index: number, last: boolean): void {
-    // A subscriber threw during the previous delivery, so its record was not signalled.
-    if (this.#unsignalled !== -1) this.#signalLate()
-    const { tail: slot, span } = this.window
-    const record = this.#enter(batch, index, slot)
-    this.#readTo = (last ? batch.lastOffset : batch.offset(index)) + 1
-    if (last && this.reading.strict) this.#gate = this.#readTo
-    if (span > 0) this.#signalDelivered(record)
-    else this.#unsignalled = slot
+  /**
+   * Puts the record into the window, and delivers it to its stream or lets it wait.
+   *
+   * @param last The offset up to which nothing follows it: of the record, or of its batch if it is the last one.
+   */
+  #take(batch: RecordBatch, index: number, last: number): void {
+    const record = this.#enter(batch, index)
+    this.#readTo = last + 1
+    if (index === batch.count - 1 && this.reading.strict) this.#gate = this.#readTo
     this.#admit(record)
-    if (this.#unsignalled !== -1) this.#signalLate()
   }
 
   /**
    * Puts a new record into the window. A function of its own, because V8 inlines the constructor here, and does not in the
    * longer `#take`. Not inlined, a constructor takes 130 instructions more, and a write barrier for every field.
    */
-  #enter(batch: RecordBatch, index: number, slot: number): DeliveredRecord {
-    const record = new DeliveredRecord(this, batch, index, slot, undefined, 0)
+  #enter(batch: RecordBatch, index: number): DeliveredRecord {
+    const record = new DeliveredRecord(this, batch, index, this.window.tail, undefined, 0)
     this.window.push(record)
     return record
-  }
-
-  /**
-   * Signals the record in delivery to the barrier. If all records before it are completed, that waits until its delivery has
-   * returned. Most records are completed by then, and one `passed` signal covers a whole run of them.
-   */
-  #signalLate(): void {
-    const record = this.window.at(this.#unsignalled)!
-    this.#unsignalled = -1
-    if (!this.ended) this.#signalDelivered(record)
-  }
-
-  /** Signals to the barrier that the record is delivered, and how far the records before it were completed. */
-  #signalDelivered(record: DeliveredRecord): void {
-    if (this.#signals === undefined) return
-    if (this.#passedUnsignalled !== -1) this.signalPassed()
-    this.#delivered.record = record
-    this.#signals.next(this.#delivered)
-    this.#delivered.record = nobody
-    if (this.#readTo > record.batch.offset(record.index) + 1) this.#signalPassed(this.#readTo)
-  }
-
-  /** Signals to the barrier how far records were completed during their delivery. Call it before the barrier is flushed. */
-  signalPassed(): void {
-    const position = this.#passedUnsignalled
-    if (position === -1) return
-    this.#passedUnsignalled = -1
-    if (!this.ended) this.#signalPassed(position)
-  }
-
-  #signalPassed(offset: number): void {
-    this.#signals?.next({ type: 'passed', topic: this.topic, partition: this.partition, offset })
   }
 
   #admit(record: DeliveredRecord): void {
@@ -520,9 +485,8 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   }
 
   #pass(position: number): void {
-    this.#readTo = position
-    if (this.reading.strict) this.#gate = position
-    this.#signalPassed(position)
+    this.#readTo = Math.max(this.#readTo, position)
+    if (this.reading.strict) this.#gate = this.#readTo
     if (this.window.span === 0) this.#advance()
   }
 
@@ -546,29 +510,27 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   #gateIsOpen(): boolean {
     if (this.#gate === undefined) return true
     if (this.window.span > 0) return false
-    if (this.#signals !== undefined && !this.isCommittedTo(this.#gate)) return false
+    if (this.committing && !this.isCommittedTo(this.#gate)) return false
     this.#gate = undefined
     return true
   }
 
   /**
-   * Pauses fetching while batches wait, and resumes it before the last of them is delivered, so that the broker works
-   * meanwhile. At that time at most half of the bytes of the previous fetches is still in memory.
+   * Pauses fetching while more than half of the bytes of the previous fetches waits, so that the broker works while the rest
+   * is delivered. One fetch beyond that may be in memory.
    */
   #regulate(): void {
     if (this.ended) return
-    const isEmpty = this.#queue.length === 0
-    if (this.#fetching) {
-      if (this.reading.active && (isEmpty || this.#broughtBytes === 0)) {
-        if (isEmpty) this.#broughtBytes = 0
-        return
-      }
+    const isSoonEmpty = this.reading.active && this.#leftBytes <= this.#broughtBytes / 2
+    const hasRoom = (this.#fetching && this.#queue.length === 0) || this.#hasRoom()
+    if (isSoonEmpty && hasRoom) {
+      this.#broughtBytes = 0
+      if (this.#fetching) return
+      this.#fetching = true
+      this.host.resumeFetching(this)
+    } else if (this.#fetching && !(this.reading.active && this.#broughtBytes === 0)) {
       this.#fetching = false
       this.host.pauseFetching(this)
-    } else if (this.reading.active && this.#leftBytes <= this.#broughtBytes / 2 && this.#hasRoom()) {
-      this.#fetching = true
-      this.#broughtBytes = 0
-      this.host.resumeFetching(this)
     }
   }
 
@@ -617,19 +579,8 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   complete(record: DeliveredRecord): void {
     this.phases.end(record)
     record.conclude()
-    let isInRun = false
-    if (record.slot === this.#unsignalled) {
-      isInRun = this.#passedUnsignalled !== -1
-      this.#unsignalled = -1
-      this.#passedUnsignalled = this.#readTo
-    } else if (this.#signals !== undefined) {
-      this.#completed.record = record
-      this.#signals.next(this.#completed)
-      this.#completed.record = nobody
-    }
-    if (!this.window.complete(record.slot)) this.host.commitDue(this)
-    else if (isInRun) this.#advanceInRun()
-    else this.#advance()
+    if (this.window.complete(record.slot)) this.#advance()
+    else this.host.commitDue(this)
     if (this.#fence !== undefined) this.#letNextOut(this.#fence, record)
     if (this.#whenDone.size > 0) this.#tellDone(record.slot)
     this.#roomMade()
@@ -792,10 +743,10 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
    */
   follows({ committed, givingUp, endOffset }: Assignment): void {
     this.committed = committed
-    this.#isUncertain = this.#signals !== undefined
+    this.#isUncertain = this.committing
     this.givingUp = givingUp
     this.endOffset = endOffset
-    if (this.#signals !== undefined) this.watch.fallBehind()
+    if (this.committing) this.watch.fallBehind()
   }
 
   /**
@@ -822,23 +773,22 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   }
 
   #advance(): void {
-    const head = this.window.at(this.window.head)
-    this.position = head === undefined ? this.#readTo : head.batch.offset(head.index)
-    this.watch.advanced()
-    this.host.commitDue(this)
+    if (this.#draining) this.#hasAdvanced = true
+    else this.#advanced()
     this.reading.progressed?.(this)
   }
 
-  /** As `#advance`, within a run of records completed during their delivery. Watch and commits were notified by its first record. */
-  #advanceInRun(): void {
-    this.position = this.#readTo
-    this.reading.progressed?.(this)
+  #advanced(): void {
+    this.#hasAdvanced = false
+    if (this.ended) return
+    this.watch.advanced()
+    this.host.commitDue(this)
   }
 
   // ── Why it waits ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   get confirmed(): bigint | undefined {
-    return this.#signals === undefined ? undefined : this.committed
+    return this.committing ? this.committed : undefined
   }
 
   get queuedSince(): number | undefined {

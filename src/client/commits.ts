@@ -1,11 +1,10 @@
-import { Observable, Subject, type Subscriber, type Subscription, tap } from 'rxjs'
+import { Observable, Subject, type Subscription, tap } from 'rxjs'
 import { type ClientMessage, type CommitMessage, commitChannel, Operation } from '../channels.js'
 import type { Clock } from '../clock.js'
 import type { CommitPoint, Committed } from '../commit-point.js'
 import type { Driver, PartitionAssignment } from '../driver.js'
 import type { CommitError } from '../errors.js'
 import { commitOffsets } from '../operators/commit-offsets.js'
-import { type BarrierSignal, completionBarrier } from '../operators/completion-barrier.js'
 import type { Assignment } from './assignment.js'
 import type { TopicNames } from './topic-names.js'
 
@@ -14,25 +13,17 @@ export interface CommitsListener {
   refused(error: CommitError): void
   /** This many ranges of finished offsets did not fit into the metadata. */
   forgotten(assignment: Assignment, ranges: number): void
-  /** The driver delivered out of order, so no position can be trusted any more. */
-  broken(error: unknown): void
-}
-
-interface Tracked {
-  readonly assignment: Assignment
-  readonly barrier: Subscription
 }
 
 /**
- * Turns completions into commits. Each assignment has a `completionBarrier`; all are flushed together, at most once per
- * interval, into one `commitOffsets`. So even a busy client sends at most ten commits per second by default, and not one per batch.
+ * Turns completions into commits. The positions of all assignments go together, at most once per interval, into one
+ * `commitOffsets`. So even a busy client sends at most ten commits per second by default, and not one per batch.
  */
 export class Commits {
   readonly #points = new Subject<readonly CommitPoint[]>()
   /** The points of the current flush, which are sent in one request. */
   #requested: CommitPoint[] = []
-  readonly #flush = new Subject<void>()
-  readonly #tracked = new Map<PartitionAssignment, Tracked>()
+  readonly #tracked = new Map<PartitionAssignment, Assignment>()
   #timer: Subscription | undefined
   #lastFlush = Number.NEGATIVE_INFINITY
   #stopped = false
@@ -79,23 +70,9 @@ export class Commits {
     })
   }
 
-  /** Makes the barrier of a new assignment. Returns where to send its signals. */
-  readonly barrier = (assignment: Assignment): Subscriber<BarrierSignal> => {
-    const { handle } = assignment
-    let signals!: Subscriber<BarrierSignal>
-    // The bare subscriber instead of a Subject saves two calls per record.
-    const barrier = new Observable<BarrierSignal>(subscriber => {
-      signals = subscriber
-    })
-      .pipe(completionBarrier(Number.POSITIVE_INFINITY, { flush: this.#flush }))
-      .subscribe({
-        next: ({ offset }) => {
-          if (!assignment.ended && offset > assignment.requested) this.#request(assignment, offset)
-        },
-        error: error => this.listener.broken(error),
-      })
-    this.#tracked.set(handle, { assignment, barrier })
-    return signals
+  /** Commits the positions of a new assignment from now on. */
+  track(assignment: Assignment): void {
+    this.#tracked.set(assignment.handle, assignment)
   }
 
   /** The completed prefix of an assignment has grown. It is committed at the end of the interval. */
@@ -110,17 +87,17 @@ export class Commits {
     this.#timer?.unsubscribe()
     this.#timer = undefined
     this.#lastFlush = this.clock.monotonic()
-    // A flush may happen during a delivery: a handler may close the client.
-    for (const { assignment } of this.#tracked.values()) assignment.signalPassed()
-    this.#flush.next()
     // The position may be unchanged while more records are completed behind it, which changes the metadata.
-    for (const { assignment } of this.#tracked.values()) this.#request(assignment, assignment.requested)
+    for (const assignment of this.#tracked.values()) this.#request(assignment)
     const requested = this.#requested
     this.#requested = []
     if (requested.length > 0) this.#points.next(requested)
   }
 
-  #request(assignment: Assignment, offset: bigint): void {
+  #request(assignment: Assignment): void {
+    // Never a lower position than before: it may have begun below the group's (`positions`).
+    const position = BigInt(assignment.position)
+    const offset = position > assignment.requested ? position : assignment.requested
     const { metadata, leftOut } = assignment.remember(offset, this.driver.maxCommitMetadata)
     if (offset === assignment.requested && metadata === assignment.requestedMetadata) return
     if (leftOut > 0) this.listener.forgotten(assignment, leftOut)
@@ -141,18 +118,17 @@ export class Commits {
 
   /** True if the broker has confirmed everything that was requested. */
   get settled(): boolean {
-    for (const { assignment } of this.#tracked.values()) if (!assignment.isCommitted) return false
+    for (const assignment of this.#tracked.values()) if (!assignment.isCommitted) return false
     return true
   }
 
   confirm({ assignment, offset, metadata }: Committed): Assignment | undefined {
-    const confirmed = this.#tracked.get(assignment as PartitionAssignment)?.assignment
+    const confirmed = this.#tracked.get(assignment as PartitionAssignment)
     confirmed?.onCommitted(offset, metadata ?? '')
     return confirmed
   }
 
   forget(handle: PartitionAssignment): void {
-    this.#tracked.get(handle)?.barrier.unsubscribe()
     this.#tracked.delete(handle)
   }
 

@@ -11,6 +11,7 @@ import type { Committed } from '../commit-point.js'
 import type { Driver, DriverEvent, Moved, PartitionAssignment } from '../driver.js'
 import { CommitError, FetchError } from '../errors.js'
 import type { Stall } from '../events.js'
+import { placeName } from '../place.js'
 import type { RecordBatch } from '../record-batch.js'
 import { Assignment, type AssignmentHost } from './assignment.js'
 import type { CloseReport, PositionsOption } from './client.js'
@@ -100,7 +101,6 @@ export class Consuming implements AssignmentHost {
       },
       forgotten: (assignment, ranges) =>
         reports.event({ type: 'forgotten', ...placeOf(assignment, assignment.requested), ranges }),
-      broken: error => host.life.closeBy(new FetchError('the driver delivered records out of order', { cause: error })),
     }
     this.commits = new Commits(driver, clock, config.commitInterval, listener, host.names, host.identity)
   }
@@ -200,8 +200,9 @@ export class Consuming implements AssignmentHost {
     const { config, topics } = this.host
     const reading = topics.reading(handle.topic)
     if (reading === undefined || handle.ended) return undefined
-    const signals = config.group === undefined ? undefined : this.commits.barrier
-    const assignment = new Assignment(handle, topics.host.names.user(handle.topic), reading, this, signals)
+    const committing = config.group !== undefined
+    const assignment = new Assignment(handle, topics.host.names.user(handle.topic), reading, this, committing)
+    if (committing) this.commits.track(assignment)
     this.#assignments.set(handle, assignment)
     return assignment
   }
@@ -356,6 +357,16 @@ export class Consuming implements AssignmentHost {
 
   readAt({ handle }: Assignment, offset: number): Observable<RecordBatch> {
     return this.host.driver.readAt(handle, offset)
+  }
+
+  outOfOrder(assignment: Assignment, offset: number, expected: number): void {
+    const place = placeName({ topic: assignment.topic, partition: assignment.partition, offset })
+    // No position can be trusted any more.
+    this.host.life.closeBy(
+      new FetchError(`the driver delivered records out of order: ${place} came where offset ${expected} was next`, {
+        ...placeOf(assignment, offset),
+      }),
+    )
   }
 
   commitDue(): void {

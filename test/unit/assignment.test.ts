@@ -51,16 +51,47 @@ describe('an assignment', () => {
     assignment.letGo()
   })
 
-  it('has a barrier that ends with it', () => {
+  it('is committed until it is forgotten', () => {
     const { assignment, commits, handle, seen, subscribe } = setUp({ group: true })
-    const signals = commits.barrier(assignment)
     subscribe()
-    assignment.accept(batchOf(1), 0)
+    assignment.accept(batchOf(2), 0)
     seen[0]!.ack()
-    expect(signals.closed).toBe(false)
+    commits.flush()
+    expect(assignment.requested).toBe(1n)
     commits.forget(handle)
-    expect(signals.closed).toBe(true)
+    seen[1]!.ack()
+    commits.flush()
+    expect(assignment.position).toBe(2)
+    expect(assignment.requested).toBe(1n)
     commits.stop()
+  })
+
+  it.each([
+    ['a record again', [batchOf(3), batchOf(1, 2)], [2, 3]],
+    ['a record below those of the previous batch', [batchOf(3, 10), batchOf(3, 5)], [5, 13]],
+    ['a record below another of its batch', [{ ...batchOf(3), offset: (index: number) => [0, 2, 1][index]! }], [1, 3]],
+  ])('refuses a driver that delivers %s, and neither delivers nor passes it', (_, batches, wrong) => {
+    const { assignment, outOfOrder, seen, subscribe } = setUp({ group: true })
+    subscribe()
+    for (const batch of batches) assignment.accept(batch, 0)
+    expect(outOfOrder.at(-1)).toEqual(wrong)
+    const offsets = seen.map(({ batch, index }) => batch.offset(index))
+    expect(offsets).toEqual([...new Set(offsets)].sort((one, other) => one - other))
+    for (const record of seen) record.ack()
+    expect(assignment.position).toBe(wrong[1])
+    assignment.end()
+    assignment.letGo()
+  })
+
+  it('does not go back if a driver passes less than it did before', () => {
+    const { assignment, seen, subscribe } = setUp({ group: true })
+    subscribe()
+    assignment.accept(batchOf(3), 0)
+    assignment.accept({ ...batchOf(0), lastOffset: 1 }, 0)
+    for (const record of seen) record.ack()
+    expect(assignment.position).toBe(3)
+    assignment.end()
+    assignment.letGo()
   })
 })
 

@@ -55,6 +55,19 @@ describe('a partition whose pipeline is slow', () => {
     expect(partition).toMatchObject({ left: 30, isFetching: true })
   })
 
+  it('is not paused at all if half of what came is taken at once', () => {
+    const { assignment, fetching, reading, seen, subscribe } = setUp()
+    Object.assign(reading, { accepts: () => seen.length < 60 })
+    subscribe()
+    assignment.drain()
+    assignment.accept(bytes(100, 0), 0)
+    expect(seen).toHaveLength(60)
+    expect(fetching).toEqual({ resumed: 1, paused: 0 })
+    // The next answer finds 40 records waiting: now more than half of what came since waits.
+    assignment.accept(bytes(60, 100), 0)
+    expect(fetching).toEqual({ resumed: 1, paused: 1 })
+  })
+
   it('does not count records that a fast pipeline has taken long ago', () => {
     const partition = heldBack()
     partition.take(5_000)

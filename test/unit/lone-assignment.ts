@@ -36,6 +36,7 @@ export function setUp({ kind = 'topic' as 'topic' | 'retry', group = false } = {
   const clock = new Clock()
   const seen: DeliveredRecord[] = []
   const fetching = { paused: 0, resumed: 0 }
+  const outOfOrder: [offset: number, expected: number][] = []
   const handle: PartitionAssignment = { topic: 'orders', partition: 0, position: 0, metadata: '', ended: false }
   const host: AssignmentHost = {
     clock: clockOf({ scheduler: clock }),
@@ -46,6 +47,7 @@ export function setUp({ kind = 'topic' as 'topic' | 'retry', group = false } = {
     pauseFetching: () => fetching.paused++,
     resumeFetching: () => fetching.resumed++,
     readAt: (): Observable<RecordBatch> => NEVER,
+    outOfOrder: (_, offset, expected) => outOfOrder.push([offset, expected]),
     commitDue: () => {},
     deliveryEnded: () => {},
   }
@@ -69,10 +71,11 @@ export function setUp({ kind = 'topic' as 'topic' | 'retry', group = false } = {
     streamOf: () => topic,
     routeOf: () => route,
   }
-  const told = { refused() {}, forgotten() {}, broken() {} }
+  const told = { refused() {}, forgotten() {} }
   const driver = { commit: () => NEVER } as unknown as Driver
   const commits = new Commits(driver, host.clock, 100, told, new TopicNames(''), noClient)
-  const assignment: Assignment = new Assignment(handle, 'orders', reading, host, group ? commits.barrier : undefined)
+  const assignment: Assignment = new Assignment(handle, 'orders', reading, host, group)
+  if (group) commits.track(assignment)
   const subscribe = () => stream.records.subscribe(record => seen.push(record as DeliveredRecord))
-  return { clock, assignment, commits, fetching, handle, reading, seen, stream, subscribe }
+  return { clock, assignment, commits, fetching, handle, outOfOrder, reading, seen, stream, subscribe }
 }

@@ -16,13 +16,17 @@ async function inUse(): Promise<number> {
   return heapUsed + external + arrayBuffers
 }
 
-/** A leak is in every measurement. The memory of the compiler is not, so the minimum of several counts. */
+/**
+ * A leak is in every measurement. The memory of the compiler is not, and weighs less in a longer one: each measurement has
+ * twice the cycles of the one before.
+ */
 const measurements = 6
 
 /**
  * How many bytes each cycle leaves behind, after enough cycles to fill all caches: the minimum of several
  * measurements, which end as soon as one of them finds less than `enough`.
  *
+ * @param cycles The cycles of the first measurement.
  * @param enough Bytes that a cycle may leave behind: less than the smallest object that could leak in each cycle.
  */
 export async function leftPerCycle(
@@ -31,16 +35,17 @@ export async function leftPerCycle(
   cycle: (at: number) => Promise<void>,
 ): Promise<number> {
   let at = 0
-  const run = async () => {
-    for (let end = at + cycles; at < end; at++) await cycle(at)
+  const run = async (count: number) => {
+    for (let end = at + count; at < end; at++) await cycle(at)
   }
-  await run()
+  await run(cycles)
   let before = await inUse()
   let least = Number.POSITIVE_INFINITY
   for (let measured = 0; measured < measurements && least >= enough; measured++) {
-    await run()
+    const count = cycles * 2 ** measured
+    await run(count)
     const after = await inUse()
-    least = Math.min(least, (after - before) / cycles)
+    least = Math.min(least, (after - before) / count)
     before = after
   }
   return least
