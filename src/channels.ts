@@ -246,7 +246,7 @@ function surrounded<T>(message: SurroundingMessage, work: () => T): T {
  */
 export const onlooker: unique symbol = Symbol.for('rxmika.onlooker') as never
 
-/** What a tool that looks on is given. */
+/** The data that such a tool gets from a client. */
 export interface Onlooker {
   readonly clientId: string
   /** Full name, suffix included. */
@@ -254,6 +254,6 @@ export interface Onlooker {
   /** As users name them. */
   readonly retryTopic: string | undefined
   readonly dlqTopic: string | undefined
-  /** As `client.errors`, without those of before. What is kept there for the first subscriber stays kept for the user. */
+  /** As `client.errors`, but only later ones. Errors that are kept for the first subscriber of `client.errors` stay kept for it. */
   readonly errors: Observable<RxMikaError>
 }

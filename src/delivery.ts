@@ -148,7 +148,7 @@ export interface FailOptions {
 
 const knownOfFail: KnownOptions<FailOptions> = { retry: true }
 
-/** @throws ConfigurationError. With a misspelled `retry: false`, a record would be tried again without a word. */
+/** @throws ConfigurationError. Without this check, a misspelled `retry: false` would silently retry the record. */
 export function checkFail(options: FailOptions | undefined): void {
   if (options === undefined || options === failedByHandle) return
   checkOptions('fail', options, knownOfFail)
@@ -159,7 +159,7 @@ export function checkFail(options: FailOptions | undefined): void {
 /** The same symbol in every copy of this package in the process. */
 const byHandle: unique symbol = Symbol.for('rxmika.handle') as never
 
-/** The options that `handle` passes to `fail`. They tell a handler that threw from one that called `fail` itself. */
+/** The options that `handle` passes to `fail`. They distinguish a handler that threw from one that called `fail` itself. */
 export const failedByHandle: FailOptions = Object.freeze({ retry: true, [byHandle]: true })
 
 export function isByHandle(
@@ -189,6 +189,6 @@ export const failedByLeak: FailOptions = Object.freeze({
 export function failureStage(
   options: { readonly retry?: boolean | undefined; readonly [stage]?: unknown } | undefined,
 ): FailureStage {
-  const of = options?.[stage]
-  return of === 'decode' || of === 'pipeline' ? of : 'handle'
+  const given = options?.[stage]
+  return given === 'decode' || given === 'pipeline' ? given : 'handle'
 }

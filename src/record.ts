@@ -383,7 +383,7 @@ export class DeliveredRecord implements ConsumeRecord, Delivery {
     return false
   }
 
-  /** A second settlement. In the same way it is harmless; in the other way, the work or the failure it reports is ignored. */
+  /** A second settlement. One of the same kind is harmless. With one of the other kind, work or a failure is ignored. */
   #again(then: 'ack' | 'fail', reason: unknown): boolean {
     const settlement = this.#settlement
     if (settlement === 'acked' && then === 'fail') this.outrun({ first: 'ack', then, reason })

@@ -23,7 +23,7 @@ import type { Reports } from './reports.js'
 import { StallWatch, type StallWatchHost } from './stall-watch.js'
 import type { StreamTopic } from './stream-topic.js'
 import type { StreamFeed, TopicStream } from './topic-stream.js'
-import { doubtLookedAtEvery, Waiting, type WaitingHost } from './waiting.js'
+import { recheckDoubtEvery, Waiting, type WaitingHost } from './waiting.js'
 
 /** The stream that a fetched record is delivered to, and the time until then in ms. */
 export type Admission = { readonly stream: StreamTopic; readonly dueIn: number }
@@ -91,7 +91,7 @@ interface QueuedBatch {
   readonly at: number
 }
 
-/** The maximum of records of one partition that wait, or are completed behind one that waits: some 20 MB. The rest stays in Kafka. */
+/** The maximum number of records of one partition that wait, or are completed behind one that waits: some 20 MB. The rest stays in Kafka. */
 const maxHeldRecords = 200_000
 
 /** At least 0: the known end may be older than the position, and the log may have been truncated. */
@@ -114,7 +114,7 @@ const nothingToRemember: Remembered = { metadata: '', leftOut: 0 }
  */
 export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, WaitingHost {
   readonly window = new DeliveryWindow()
-  /** Counts its records by who waits for them. */
+  /** Counts its records by whether a rebalance or a close waits for them. */
   readonly phases = new Phases()
   readonly watch: StallWatch
   /** The end of the log as last reported by the broker. */
@@ -140,7 +140,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   /** Bytes of all batches in the queue, delivered records included. */
   #queuedBytes = 0
   /** Bytes fetched since fetching was last resumed, or since the queue was last empty. */
-  #broughtBytes = 0
+  #fetchedBytes = 0
   readonly #waiting = new Waiting(this)
   /** Offsets completed under an earlier assignment. They are not delivered again. */
   readonly #finished: FinishedRange[]
@@ -262,7 +262,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     if (this.ended) return
     this.#queue.push({ batch, index: from, at: this.host.clock.monotonic() })
     this.#queuedBytes += batch.byteLength
-    this.#broughtBytes += batch.byteLength
+    this.#fetchedBytes += batch.byteLength
     this.drain()
     if (this.#queue.length > 0) this.watch.look()
   }
@@ -348,7 +348,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
     while (queued !== undefined && !this.ended && this.#delivering) {
       const { batch } = queued
       if (queued.index < batch.count) {
-        if (queued.index % doubtLookedAtEvery === doubtLookedAtEvery - 1 && this.host.doubtful) return
+        if (queued.index % recheckDoubtEvery === recheckDoubtEvery - 1 && this.host.doubtful) return
         if (!this.#hasRoom() || !this.#gateIsOpen()) return
         const offset = batch.offset(queued.index)
         if (offset < this.#readTo) return this.host.outOfOrder(this, offset, this.#readTo)
@@ -521,14 +521,14 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
    */
   #regulate(): void {
     if (this.ended) return
-    const isSoonEmpty = this.reading.active && this.#leftBytes <= this.#broughtBytes / 2
+    const isSoonEmpty = this.reading.active && this.#leftBytes <= this.#fetchedBytes / 2
     const hasRoom = (this.#fetching && this.#queue.length === 0) || this.#hasRoom()
     if (isSoonEmpty && hasRoom) {
-      this.#broughtBytes = 0
+      this.#fetchedBytes = 0
       if (this.#fetching) return
       this.#fetching = true
       this.host.resumeFetching(this)
-    } else if (this.#fetching && !(this.reading.active && this.#broughtBytes === 0)) {
+    } else if (this.#fetching && !(this.reading.active && this.#fetchedBytes === 0)) {
       this.#fetching = false
       this.host.pauseFetching(this)
     }
@@ -837,7 +837,7 @@ export class Assignment implements RecordOwner, StreamFeed, StallWatchHost, Wait
   }
 
   /** Releases everything. Called once all assignments that end together have ended, because it runs callbacks of waiting code. */
-  letGo(): void {
+  dispose(): void {
     this.phases.clear()
     this.#queue.length = 0
     this.#queuedBytes = 0

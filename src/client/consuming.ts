@@ -235,7 +235,7 @@ export class Consuming implements AssignmentHost {
     // Before user code runs, so that what it does concerns the new assignments.
     if (this.host.config.group !== undefined) this.commits.begin(pairs.map(({ after }) => after))
     for (const { before, after } of pairs) {
-      before.letGo()
+      before.dispose()
       this.ended.next(before)
       const from = BigInt(before.position)
       this.reports.event({ type: 'moved', ...placeOf(after, after.handle.position), from })
@@ -313,7 +313,7 @@ export class Consuming implements AssignmentHost {
       assignment.end()
     }
     for (const assignment of over) {
-      assignment.letGo()
+      assignment.dispose()
       this.ended.next(assignment)
       this.reports.event({ type: why, ...placeOf(assignment, assignment.committed) })
     }

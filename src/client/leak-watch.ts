@@ -39,7 +39,7 @@ interface Leaks {
  */
 export class LeakWatch {
   readonly #timer: NodeJS.Timeout
-  /** The rest of a check that one turn was too short for. */
+  /** The continuation of a check that has reached `maxInTurn`. */
   #rest: NodeJS.Immediate | undefined
   /** By slot. Entries of completed records are removed at the next check. */
   readonly #leaks = new WeakMap<Assignment, Map<number, Leaks>>()

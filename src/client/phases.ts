@@ -16,7 +16,7 @@ export const nextPhases: { readonly [phase in DeliveryPhase]: readonly DeliveryP
   done: [],
 }
 
-/** Counts the records of one assignment by what a rebalance and a close do about their phases. Other phases are not counted. */
+/** Counts the records of one assignment by whether a rebalance and a close wait for their phases. Other phases are not counted. */
 export class Phases {
   /** In a pipeline or on a failure route: a rebalance and a graceful close wait for them. */
   inFlight = 0
@@ -31,14 +31,14 @@ export class Phases {
   /** Left by a subscription that ended, waiting for the next one: nothing waits for them. */
   left = 0
 
-  /** To its pipeline: `move`, for the phase that nearly all records come from. */
+  /** Moves a record to its pipeline. A fast path of `move` for the phase that nearly all records come from. */
   give(record: DeliveredRecord): void {
     if (record.phase !== 'waiting') return this.move(record, 'unsettled')
     record.phase = 'unsettled'
     this.inFlight++
   }
 
-  /** Its work is over: `move`, for the phase that nearly all records come from. */
+  /** Moves a record to `done`. A fast path of `move` for the phase that nearly all records come from. */
   end(record: DeliveredRecord): void {
     if (record.phase !== 'unsettled') return this.move(record, 'done')
     record.phase = 'done'

@@ -13,7 +13,7 @@ export interface WaitingHost {
 }
 
 /** After this many records, `doubtful` is checked again: the process may be suspended at any point of the loop. */
-export const doubtLookedAtEvery = 64
+export const recheckDoubtEvery = 64
 
 /** The records of one assignment that wait until their stream is open, per stream in delivery order. */
 export class Waiting {
@@ -46,7 +46,7 @@ export class Waiting {
     for (const [stream, records] of this.#lists) {
       let at = 0
       while (at < records.length && stream.open && host.mayHandOut) {
-        if (at % doubtLookedAtEvery === doubtLookedAtEvery - 1 && host.doubtful) break
+        if (at % recheckDoubtEvery === recheckDoubtEvery - 1 && host.doubtful) break
         const record = records[at]!
         const past = record.settled ? at + 1 : host.recall(records, at)
         if (past > at) {

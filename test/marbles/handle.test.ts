@@ -189,7 +189,7 @@ describe('handle: order', () => {
         places: undefined,
         waitsFor: 0,
         blockedIn: 0,
-        standsFor: () => false,
+        hasDeliveryOf: () => false,
         follows: () => false,
         blocked() {},
         unblocked() {},

@@ -48,7 +48,7 @@ describe('an assignment', () => {
     expect(fetching).toEqual({ paused: 1, resumed: 1 })
     expect(seen).toEqual([])
     assignment.end()
-    assignment.letGo()
+    assignment.dispose()
   })
 
   it('is committed until it is forgotten', () => {
@@ -80,7 +80,7 @@ describe('an assignment', () => {
     for (const record of seen) record.ack()
     expect(assignment.position).toBe(wrong[1])
     assignment.end()
-    assignment.letGo()
+    assignment.dispose()
   })
 
   it('does not go back if a driver passes less than it did before', () => {
@@ -91,7 +91,7 @@ describe('an assignment', () => {
     for (const record of seen) record.ack()
     expect(assignment.position).toBe(3)
     assignment.end()
-    assignment.letGo()
+    assignment.dispose()
   })
 })
 

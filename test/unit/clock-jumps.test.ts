@@ -251,12 +251,12 @@ describe('the driver, when the wall clock is set', () => {
 
       const released = new Subject<void>()
       ended = undefined
-      const letGo = hold(released)
+      const dispose = hold(released)
       setWallClock(by)
       await pass(4_000)
       expect(ended).toBeUndefined()
       released.complete()
-      await letGo
+      await dispose
       expect(ended).toBe(14_000)
       consumption.abandon()
     }

@@ -82,7 +82,7 @@ export class Call<I> implements LaneUser<Call<I>> {
     return this.attached
   }
 
-  standsFor(record: Delivery): boolean {
+  hasDeliveryOf(record: Delivery): boolean {
     return someDelivery(this.input, one => one.isSameRecord(record))
   }
 

@@ -18,7 +18,7 @@ import type { Handled } from './result.js'
 /** The options of `handle`. */
 export interface HandleOptions {
   /**
-   * The maximum of calls of `project` in flight; further records wait. An integer ≥ 1 or `Infinity`. Default: unlimited with
+   * The maximum number of calls of `project` in flight; further records wait. An integer ≥ 1 or `Infinity`. Default: unlimited with
    * order `'partition'` (which allows one call per partition), otherwise 64.
    *
    * An Observable of numbers changes it at run time. No call begins before its first number; 0 pauses; its completion keeps

@@ -25,7 +25,7 @@ export interface HandlerContext {
 }
 
 /**
- * The source is suspended once this many records, or `concurrency` if that is more, could begin but for the limit. Records
+ * The source is suspended once this many records, or `concurrency` if that is more, wait only for the limit. Records
  * that wait here occupy memory beyond the young generation; records that wait in Kafka occupy none.
  */
 const minEnough = 256
@@ -202,7 +202,7 @@ export class Handling<I> implements Signals<I> {
     this.#pump()
   }
 
-  /** Called after the source was left. Its teardown may have returned waiting records, to be delivered to the next subscriber. */
+  /** Called after the source was unsubscribed. Its teardown may have returned waiting records, for the next subscriber. */
   sourceLeft(): void {
     if (this.#sourceCompleted) this.#pump()
   }

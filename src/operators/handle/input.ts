@@ -10,7 +10,7 @@ export function deliveries(input: unknown): readonly Delivery[] {
   return (Array.isArray(input) ? input : [input]).map(deliveryBehind).filter(delivery => delivery !== undefined)
 }
 
-/** Like `deliveries(input).forEach(act)`. Allocates nothing for a single record: a rebalance asks this of every waiting call in one turn. */
+/** Like `deliveries(input).forEach(act)`. Allocates nothing for a single record: a rebalance visits every waiting call in one turn. */
 export function eachDelivery(input: unknown, act: (delivery: Delivery) => void): void {
   if (Array.isArray(input)) return deliveries(input).forEach(act)
   const delivery = deliveryBehind(input)

@@ -13,7 +13,7 @@ export interface LaneUser<U extends LaneUser<U>> {
   /** In how many of its lanes the users before it wait for a redelivery. */
   blockedIn: number
   /** True: one of its records is a delivery of the same record. */
-  standsFor(record: Delivery): boolean
+  hasDeliveryOf(record: Delivery): boolean
   /** True: one of its records was read after this record. */
   follows(record: Delivery): boolean
   /** Its wait may be long: rebalances and graceful closes must not wait for it until `unblocked`. */
@@ -54,7 +54,7 @@ export class Lane<U extends LaneUser<U>> {
 }
 
 /**
- * Keeps the records of one partition or key apart from each other.
+ * Starts the records of one partition or key one after the other.
  *
  * A user with several lanes, such as an array of records, starts once it is first in all of them. All users queue in the
  * order in which they came, so two of them never wait for each other. The lane of a key is removed with its last record,
@@ -109,7 +109,7 @@ export class Lanes<U extends LaneUser<U>> {
   #placeForAgain(delivery: Delivery): Place<U> | undefined {
     const key = delivery.key?.toString('latin1')
     const head = key === undefined ? undefined : this.#byKey.get(key)?.head
-    const place = first(head, user => user.standsFor(delivery))
+    const place = first(head, user => user.hasDeliveryOf(delivery))
     if (place !== undefined || !delivery.shared) return place
     // A branch that acked an earlier delivery before this operator (`keep`) has no place for the record. It goes before the
     // records read after it: their places are kept until other branches complete them, which may depend on this record.
