@@ -18,7 +18,7 @@ const counted =
 
 export const commits: Row = {
   title: 'commit requests a second while records of 100 B are consumed at full speed',
-  records: 2_000_000,
+  records: 5_000_000,
   filled: bytes100,
   figure: 'commits/s',
   base: 'kafkajs eachBatch',
