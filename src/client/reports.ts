@@ -243,7 +243,9 @@ function summaryOf(event: Counted): Summary {
 
 /** What a position that is held back waits for, and what ends that. */
 const waitsFor: Readonly<Record<StallReason, string>> = {
-  unsettled: 'the record was neither acked nor failed; a timeout of handle() ends a call that hangs',
+  unsettled:
+    'the record was neither acked nor failed; a timeout of handle() ends a call that hangs; an operator that waits for more than ' +
+    'maxInFlight records, such as bufferCount, waits for ever',
   routing: 'the record failed; its copy is not acknowledged, or a step of its route holds it',
   unroutable: 'no step of its route took the failed record; resume() tries the route again',
   'not-due': 'the record waits for its retry',

@@ -279,7 +279,8 @@ describe('the log of positions that are held back', () => {
     clock.runTo(60_200)
     expect(messages(lines)).toEqual([
       'the committed position is held back at orders-0@0: unsettled (the record was neither acked nor failed; a timeout of ' +
-        'handle() ends a call that hangs); see stalls()',
+        'handle() ends a call that hangs; an operator that waits for more than maxInFlight records, such as bufferCount, waits for ' +
+        'ever); see stalls()',
     ])
     client.close()
     clock.runTo(70_000)
