@@ -13,8 +13,8 @@ export const alias = [
   { find: /^rxmika\/testing$/, replacement: source('./src/testing/index.ts') },
 ]
 
-// A warning is an error.
-export const setupFiles = [source('./test/strict.ts')]
+// A warning is an error, and so is a subscriber that is left on a tracing channel.
+export const setupFiles = [source('./test/strict.ts'), source('./test/channels-left.ts')]
 
 /** By their path: these take a minute or more. Begun last, they would run alone at the end, beside an idle core. */
 const long = ['test/kafka/chaos', 'test/contract/', 'test/properties/histories']

@@ -69,7 +69,8 @@ const schema = { schemaUrl: 'https://opentelemetry.io/schemas/1.44.0' }
  * keep the context that the record came with, byte for byte. So publish, process, retries, dead letter and replay are one
  * trace.
  *
- * Returns a Subscription; unsubscribing removes the instrumentation. Closing the client needs no further call.
+ * Returns a Subscription; unsubscribing removes the instrumentation. A process that ends with its client needs no call of it. One that
+ * makes clients again and again unsubscribes after each is closed, or the closed clients stay in memory.
  *
  * @example
  * instrument(client)

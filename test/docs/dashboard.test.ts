@@ -92,7 +92,7 @@ async function scrapes() {
   const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
   const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 })
   const meterProvider = new MeterProvider({ readers: [reader] })
-  instrument(client, { meterProvider })
+  const instrumented = instrument(client, { meterProvider })
   const registry = new Registry()
   register(client, registry)
   try {
@@ -117,6 +117,7 @@ async function scrapes() {
     return { resourceMetrics, recipe: await registry.metrics() }
   } finally {
     await client.close()
+    instrumented.unsubscribe()
     await meterProvider.shutdown()
   }
 }

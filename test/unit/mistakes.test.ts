@@ -245,7 +245,7 @@ const takers: Record<
     },
   },
   instrument: {
-    call: (options: never) => instrument(client(), options),
+    call: (options: never) => instrument(client(), options).unsubscribe(),
     has: { tracerProvider: 'word', meterProvider: 'word', propagator: 'word', parent: 'word' },
   },
   recordMarbles: {

@@ -16,7 +16,7 @@ import {
 } from 'rxmika'
 import { instrument } from 'rxmika/opentelemetry'
 import { memoryBroker } from 'rxmika/testing'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { anyReasons } from '../properties/any-reason'
 
 // User code may throw anything: a proxy, an object whose getters throw. Only the record fails, wherever the throw happens.
@@ -107,7 +107,8 @@ describe.each(Object.entries(readers))(
       const tracerProvider = new BasicTracerProvider({
         spanProcessors: [new SimpleSpanProcessor(new InMemorySpanExporter())],
       })
-      watch?.(client, { tracerProvider })
+      const instrumented = watch?.(client, { tracerProvider })
+      onTestFinished(() => instrumented?.unsubscribe())
       const dead = firstValueFrom(
         broker.written.pipe(
           filter(({ topic }) => topic === 'dlq'),
