@@ -360,13 +360,10 @@ export class Consuming implements AssignmentHost {
   }
 
   outOfOrder(assignment: Assignment, offset: number, expected: number): void {
-    const place = placeName({ topic: assignment.topic, partition: assignment.partition, offset })
+    const place = placeOf(assignment, offset)
+    const message = `the driver delivered records out of order: ${placeName(place)} came where offset ${expected} was next`
     // No position can be trusted any more.
-    this.host.life.closeBy(
-      new FetchError(`the driver delivered records out of order: ${place} came where offset ${expected} was next`, {
-        ...placeOf(assignment, offset),
-      }),
-    )
+    this.host.life.closeBy(new FetchError(message, place))
   }
 
   commitDue(): void {

@@ -68,8 +68,6 @@ export class StallWatch {
   /** When the completed position got ahead of the confirmed one, by the monotonic clock. */
   #behindSince: number | undefined
   #timer: Subscription | undefined
-  /** `advanced` has nothing to do below this head of the window. */
-  #quietUntil = 0
   /** What was reported as stalled. `slot` is undefined if it waits for a commit. */
   #stalled: { readonly place: RecordPlace; readonly slot: number | undefined } | undefined
 
@@ -87,28 +85,23 @@ export class StallWatch {
     const at = this.clock.monotonic()
     const last = this.#deliveredAt.at(-1)
     if (last === undefined || last.at !== at) this.#deliveredAt.push({ slot: this.host.window.tail, at })
-    this.#quietUntil = 0
     this.look()
   }
 
   /** The position has moved. */
   advanced(): void {
     const { head } = this.host.window
-    if (head < this.#quietUntil) return
     if (this.host.confirmed !== undefined && this.#behindSince === undefined) this.fallBehind()
     while (this.#deliveredAt.length > 1 && this.#deliveredAt[1]!.slot <= head) this.#deliveredAt.shift()
     if (this.#stalled?.slot !== undefined && head > this.#stalled.slot) {
       this.#unstall()
       this.look()
     }
-    // A record that is reported as stalled is the head, so the next move of the head is of interest.
-    this.#quietUntil = this.#stalled === undefined ? (this.#deliveredAt[1]?.slot ?? Number.POSITIVE_INFINITY) : 0
   }
 
   /** The broker confirmed a commit. */
   committed(offset: bigint): void {
     this.#behindSince = undefined
-    this.#quietUntil = 0
     if (this.#stalled?.slot === undefined && this.#stalled !== undefined && offset > this.#stalled.place.offset) {
       this.#unstall()
     }
@@ -147,7 +140,6 @@ export class StallWatch {
   #report(stall: Held): void {
     const { topic, partition, offset, key, origin, why } = stall
     const place = { topic, partition, offset, key: ownCopy(key), ...(origin && { origin }) }
-    this.#quietUntil = 0
     this.#stalled = { place, slot: why === 'committing' ? undefined : this.host.window.head }
     this.reports.event({ type: 'stalled', ...this.#shown(stall) })
   }

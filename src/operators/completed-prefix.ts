@@ -56,10 +56,6 @@ export class CompletedPrefix {
   /** @throws RangeError if the record is of another partition, or out of order. */
   deliver(record: BarrierRecord): void {
     const delivery = deliveryOf(record)
-    // Its owner may leave out deliveries that are completed before the next: it passes over them instead.
-    if (this.#aligned && this.#head === this.#tail && delivery?.owner === this.#owner) {
-      this.#shift = this.#tail - delivery!.slot
-    }
     if (delivery !== undefined && this.#slotOf(delivery) === this.#tail) {
       const offset = delivery.batch.offset(delivery.index) - this.#baseNumber
       if (offset >= this.#readTo) return this.#push(offset)
