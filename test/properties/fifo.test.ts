@@ -1,6 +1,8 @@
+import { setImmediate } from 'node:timers/promises'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Fifo } from '../../src/fifo.js'
+import { collectGarbage } from '../collect-garbage.js'
 
 type Step =
   | { readonly type: 'push' | 'shift'; readonly count: number }
@@ -58,16 +60,9 @@ describe('a queue', () => {
       return new WeakRef(item)
     })
     while (queue.size > 1) queue.shift()
-    const gc = await collector()
-    gc()
+    // References that were made in a turn hold until its end.
+    await setImmediate()
+    collectGarbage()
     expect(weak.filter(ref => ref.deref() !== undefined)).toHaveLength(1)
   })
 })
-
-async function collector(): Promise<() => void> {
-  const [{ setFlagsFromString }, { runInNewContext }] = await Promise.all([import('node:v8'), import('node:vm')])
-  setFlagsFromString('--expose-gc')
-  // References that were made or read in a turn hold until its end.
-  await new Promise(resolve => setImmediate(resolve))
-  return runInNewContext('gc')
-}

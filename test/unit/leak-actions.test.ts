@@ -1,5 +1,3 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { bufferTime, delay, filter, type Observable, Subject, switchMap, takeUntil, tap, timer } from 'rxjs'
 import {
@@ -18,9 +16,7 @@ import {
 } from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-
-setFlagsFromString('--expose-gc')
-const collectGarbage: () => void = runInNewContext('gc')
+import { collectGarbage } from '../collect-garbage'
 
 const realTurn = setImmediate
 

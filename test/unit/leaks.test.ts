@@ -1,12 +1,8 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { filter, firstValueFrom, type Observable, Subject, take, takeUntil, tap, timer, toArray } from 'rxjs'
 import { type ClientEvent, type ConsumeRecord, createClient, fork, handle } from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
-
-setFlagsFromString('--expose-gc')
-const collectGarbage: () => void = runInNewContext('gc')
+import { collectGarbage } from '../collect-garbage'
 
 /** Runs a pipeline over ten records. The pipeline must settle or keep those that it does not leak. */
 function run(pipeline: (records: Observable<ConsumeRecord>) => Observable<unknown>) {

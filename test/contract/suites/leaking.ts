@@ -1,14 +1,10 @@
 import { setTimeout } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { filter, tap } from 'rxjs'
 import { deadLetterOf } from 'rxmika'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
+import { collectGarbage } from '../../collect-garbage'
 import type { Backend } from '../backend'
 import { numbered, scenarios } from '../world'
-
-setFlagsFromString('--expose-gc')
-const collectGarbage: () => void = runInNewContext('gc')
 
 /** The option `leaks`: what becomes of a record that a pipeline dropped unsettled. */
 export function leaking(backend: Backend): void {

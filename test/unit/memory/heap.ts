@@ -1,9 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
-
-setFlagsFromString('--expose-gc')
-const collectGarbage: () => void = runInNewContext('gc')
+import { collectGarbage } from '../../collect-garbage'
 
 /** Bytes of objects and buffers that are in use after garbage collection. */
 async function inUse(): Promise<number> {
