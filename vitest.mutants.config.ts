@@ -8,6 +8,8 @@ import { alias, setupFiles } from './vitest.config.js'
 export default defineConfig({
   resolve: { alias },
   test: {
+    // Most of the time of a mutant is the loading of files, so they share a process.
+    isolate: false,
     setupFiles,
     // `MUTANTS_TESTS=test/unit/a.test.ts,test/properties/b.test.ts` for a file whose tests one knows: minutes instead of an hour.
     include: process.env.MUTANTS_TESTS?.split(',') ?? ['test/{marbles,properties,unit,contract}/**/*.test.ts'],
