@@ -1,6 +1,5 @@
-// Prints how many tests passed and failed, from the JSON reports of Vitest. A file that broke before its tests began
-// counts as one that failed. So does a step that failed without a test that did: lint, types, or an error that no test
-// caught, such as an unhandled rejection.
+// Prints how many tests passed and failed, from Vitest's JSON reports. A file that throws before its first test counts as one
+// failed test. If no test failed but steps did (lint, types, or an unhandled rejection), each failed step counts as one.
 import { existsSync, readFileSync } from 'node:fs'
 
 let passed = 0

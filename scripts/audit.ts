@@ -1,5 +1,5 @@
-// Lists known vulnerabilities of all installed packages, tools included. If the registry does not answer `npm audit`, the last
-// line says "not run", which is not a pass. The command still succeeds, because nothing in this project could be fixed.
+// Lists known vulnerabilities of all installed packages, development tools included. If the registry does not answer `npm audit`,
+// the last line says "not run", which is not a pass. The command still succeeds, because no change to this project would help.
 import { spawnSync } from 'node:child_process'
 
 const { stdout } = spawnSync('npm', ['audit', '--json', ...process.argv.slice(2)], {

@@ -1,6 +1,6 @@
-// `npm run matrix` runs the driver's contract and codecs on each supported Node and each supported Kafka, with
-// `-- --node 22 --kafka 4.1` on one combination. `-- --write` writes the results to docs/versions.md. Needs Java 17 and Maven. The
-// versions of Node are installed from npm, once.
+// `npm run matrix` runs the suites of the driver's contract and of its codecs with each supported Node on each supported Kafka.
+// `-- --node 22 --kafka 4.1` runs one combination, `-- --write` writes the results to docs/versions.md. Needs Java 17 and Maven.
+// The versions of Node are installed from npm, once.
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -31,7 +31,7 @@ const programs = installNodes()
 const outcomes: Outcome[] = []
 for (const kafka of chosenKafkas) {
   for (const node of chosenNodes) {
-    const outcome = await tried(programs.get(node)!, kafkas[kafka])
+    const outcome = await runSuites(programs.get(node)!, kafkas[kafka])
     outcomes.push(outcome)
     console.log(`Node ${outcome.node} on Kafka ${outcome.kafka}: ${textOf(outcome)}`)
   }
@@ -46,7 +46,7 @@ function chosen<T extends string>(name: string, all: readonly T[], one: string |
   return found
 }
 
-/** The paths of Node, by major version, in the packages that the package `node` depends on. */
+/** Installs each version of Node as an npm package. Returns the path of its program by major version. */
 function installNodes(): ReadonlyMap<string, string> {
   const folder = join(root, 'node_modules/.cache/rxmika-nodes')
   const source = `node-${process.platform}-${process.arch}`
@@ -58,7 +58,8 @@ function installNodes(): ReadonlyMap<string, string> {
   return new Map(nodes.map(version => [version, join(folder, 'node_modules', `node-${version}`, 'bin/node')]))
 }
 
-async function tried(program: string, kafka: string): Promise<Outcome> {
+/** @param program The path of Node. */
+async function runSuites(program: string, kafka: string): Promise<Outcome> {
   const folder = mkdtempSync(join(tmpdir(), 'rxmika-matrix-'))
   const report = join(folder, 'report.json')
   const { KAFKA_BROKERS: _, ...env } = process.env
@@ -72,13 +73,14 @@ async function tried(program: string, kafka: string): Promise<Outcome> {
     '--reporter=json',
     `--outputFile.json=${report}`,
   ]
-  const own = { RXMIKA_KAFKA: 'required', RXMIKA_KAFKA_SUITES: 'all', RXMIKA_KAFKA_VERSION: kafka }
+  const settings = { RXMIKA_KAFKA: 'required', RXMIKA_KAFKA_SUITES: 'all', RXMIKA_KAFKA_VERSION: kafka }
   await new Promise(resolve => {
-    spawn(program, [...args, ...suites], { cwd: root, env: { ...env, ...own }, stdio: 'inherit' }).on('close', resolve)
+    const options = { cwd: root, env: { ...env, ...settings }, stdio: 'inherit' } as const
+    spawn(program, [...args, ...suites], options).on('close', resolve)
   })
   const { version } = JSON.parse(readFileSync(join(program, '../../package.json'), 'utf8'))
-  const empty = { numPassedTests: 0, numFailedTests: 1, numPendingTests: 0 }
-  const result = existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')) : empty
+  const noReport = { numPassedTests: 0, numFailedTests: 1, numPendingTests: 0 }
+  const result = existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')) : noReport
   rmSync(folder, { recursive: true })
   // A file that throws before its first test has no failed tests.
   const failed = result.numFailedTests + (result.success === false && result.numFailedTests === 0 ? 1 : 0)
