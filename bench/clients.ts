@@ -4,16 +4,17 @@ import { Meter } from './meter.js'
 import type { Task, Work } from './row.js'
 import './snappy.js'
 
-export const quiet = (brokers: string[]) => new Kafka({ brokers, logLevel: logLevel.NOTHING })
+/** A kafkajs instance that logs nothing. */
+export const quietKafka = (brokers: string[]) => new Kafka({ brokers, logLevel: logLevel.NOTHING })
 
 /**
- * A run with a kafkajs consumer, until the meter has counted all records.
+ * Consumes with kafkajs until the meter has counted all records.
  *
  * @param part The share of the records that is consumed, from 0 to 1.
  */
 export function kafkajs(run: (meter: Meter) => Parameters<Consumer['run']>[0], part = 1): Work {
   return async ({ brokers, topic, group, records }) => {
-    const consumer = quiet(brokers).consumer({ groupId: group })
+    const consumer = quietKafka(brokers).consumer({ groupId: group })
     const meter = new Meter(Math.ceil(records * part))
     consumer.on(consumer.events.GROUP_JOIN, () => meter.start())
     await consumer.connect()
@@ -25,7 +26,7 @@ export function kafkajs(run: (meter: Meter) => Parameters<Consumer['run']>[0], p
   }
 }
 
-/** A run with a client of this library, until the meter has counted all records and all are committed. */
+/** Consumes with this library until the meter has counted all records and all are committed. */
 export function rxmika(
   attach: (client: Client, meter: Meter, task: Task) => void,
   options: (task: Task) => ClientOptions = () => ({}),

@@ -2,8 +2,8 @@ import { build } from 'esbuild'
 import { here, scripts } from './scripts.js'
 
 /**
- * Compiles the scripts to JavaScript beforehand: compiling at run time would add some 35 MiB and threads to a measured process.
- * Packages are not bundled, this library's build included.
+ * Compiles the scripts to JavaScript before any of them runs. Compiling at run time would add some 35 MiB and threads to a
+ * measured process. Packages are not bundled, and neither is this library's build.
  */
 export async function compile(): Promise<void> {
   await build({

@@ -3,7 +3,7 @@ import { pathToFileURL } from 'node:url'
 import { Observable, Subject, type Subscriber } from 'rxjs'
 import type { BarrierSignal, ConsumeRecord } from 'rxmika'
 
-/** The compiled modules of one commit, in a folder. */
+/** A folder with the compiled modules of one commit. */
 export class Build {
   constructor(readonly folder: string) {}
 
@@ -19,7 +19,7 @@ export class Build {
 /** Resolves to the time per record, ns. */
 export type Case = (build: Build) => Promise<number>
 
-/** Records that complete in random order within a window, as with slow handlers. */
+/** Completes records in random order within a window, as slow handlers do. */
 function barrier(window: number): Case {
   return async build => {
     const { completionBarrier, DeliveredRecord } = await build.load()
@@ -55,7 +55,7 @@ function barrier(window: number): Case {
   }
 }
 
-/** The time to read one field of each record in the same random order: a lower bound for any barrier. */
+/** Only reads one field of each record in the same random order: a lower bound for any barrier. */
 function readOnly(window: number): Case {
   return async build => {
     const { DeliveredRecord } = await build.load()
@@ -77,7 +77,7 @@ function readOnly(window: number): Case {
 
 const consumed = 500_000
 
-/** A whole client on the memory broker, until all records are acked. */
+/** Runs a whole client on the memory broker until it has handled all records. */
 function client(work: 'tap' | 'none' | 'key' | 'partition'): Case {
   return async build => {
     const { createClient, handle, memoryBroker } = await build.load()

@@ -1,5 +1,5 @@
-// Measures the library alone, without a broker. With `--against <commit>` another commit is built too, and both run in
-// alternating order: only such a comparison is valid on a busy machine.
+// Measures the library alone, without a Kafka. With `--against <commit>` it builds another commit too, and runs both in
+// alternating order. On a busy machine only such a comparison is valid.
 import { execFile, execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -24,10 +24,10 @@ const here = fileURLToPath(new URL('..', import.meta.url))
 const run = promisify(execFile)
 
 await compile()
-const other = options.against === undefined ? undefined : treeOf(options.against)
+const other = options.against === undefined ? undefined : checkOut(options.against)
 try {
-  const builds = new Map([['this', modulesOf(here)]])
-  if (other !== undefined) builds.set(options.against!, modulesOf(other))
+  const builds = new Map([['this', compileModules(here)]])
+  if (other !== undefined) builds.set(options.against!, compileModules(other))
   const times = new Map(names.map(name => [name, new Map([...builds.keys()].map(build => [build, [] as number[]]))]))
   for (let round = 0; round < rounds; round++) {
     for (const name of names) {
@@ -65,15 +65,15 @@ function row(name: string, byBuild: ReadonlyMap<string, readonly number[]>) {
 }
 
 /** Checks out the commit in a temporary worktree, which uses this worktree's node_modules. */
-function treeOf(commit: string): string {
+function checkOut(commit: string): string {
   const folder = join(mkdtempSync(join(tmpdir(), 'rxmika-')), 'tree')
   execFileSync('git', ['worktree', 'add', '--detach', folder, commit], { cwd: here, stdio: 'ignore' })
   symlinkSync(join(here, 'node_modules'), join(folder, 'node_modules'))
   return folder
 }
 
-/** Compiles a worktree's modules one by one, without bundling: the cases import some that the package does not export. */
-function modulesOf(tree: string): string {
+/** Compiles a worktree's modules without bundling them, because the cases import some that the package does not export. */
+function compileModules(tree: string): string {
   const folder = join(tree, '.compiled', 'modules')
   const options = ['--noCheck', '--declaration', 'false', '--outDir', folder]
   execFileSync('npx', ['tsc', '-p', 'tsconfig.build.json', ...options], { cwd: tree, stdio: 'inherit' })

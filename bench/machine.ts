@@ -6,7 +6,7 @@ import { run } from '../test/kafka/run.js'
 
 const versionOf = (name: string): string => createRequire(import.meta.url)(`${name}/package.json`).version
 
-/** Describes the machine and the versions, as text below the tables. */
+/** The text below the tables: the date, the machine and all versions. */
 export async function circumstances(ownKafka: boolean): Promise<string> {
   const [cpu] = cpus()
   const memory = `${Math.round(totalmem() / 2 ** 30)} GiB`
@@ -19,7 +19,7 @@ export async function circumstances(ownKafka: boolean): Promise<string> {
   ].join('\n')
 }
 
-/** The versions of the other clients, as far as they are installed. */
+/** The versions of the other clients that are installed. */
 async function peersLine(): Promise<string> {
   const packages = ['platformatic-kafka-1', 'platformatic-kafka-2', `node-${process.platform}-${process.arch}`]
   const npm = packages.map(name => {

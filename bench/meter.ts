@@ -32,7 +32,7 @@ export class Meter {
     if (this.#began === 0) this.#began = performance.now()
   }
 
-  see(value: Buffer | null): void {
+  count(value: Buffer | null): void {
     if (this.#seen === 0) {
       this.start()
       this.#first = performance.now()

@@ -1,7 +1,7 @@
 import { nodeNewer, peers } from './peers/install.js'
 import { type Program, script } from './program.js'
 
-/** @platformatic/kafka in two major versions, with the name of a row. Version 1 is the last one for Node 20. */
+/** @platformatic/kafka in two major versions. Version 1 is the last one for Node 20. `row` selects the work. */
 export const platformatic = (row: string): { readonly [name: string]: Program } => ({
   '@platformatic/kafka 1': {
     command: async () => {

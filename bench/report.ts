@@ -3,7 +3,7 @@ import { median } from './median.js'
 import type { Row } from './row.js'
 import { formatted, judged } from './target.js'
 
-/** Formats the figures of a row as a Markdown table for docs/benchmarks.md, with failures listed below it. */
+/** Formats the figures of a row as a Markdown table for docs/benchmarks.md, with its failures below. */
 export function report(name: string, row: Row, figures: Figures, rounds: number, records: number): string {
   const columns = [row.figure, ...figures.columns.filter(column => column !== row.figure)]
   const head = [`\`${name}\``, ...columns, `to ${row.base}`, 'target']
@@ -25,7 +25,7 @@ export function report(name: string, row: Row, figures: Figures, rounds: number,
   ].join('\n')
 }
 
-/** The median, and the lowest and highest of the rounds. */
+/** The median of the rounds, with the lowest and the highest in brackets. */
 function spread(values: readonly number[]): string {
   if (values.length === 0) return ''
   const sorted = [...values].sort((one, other) => one - other)

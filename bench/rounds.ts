@@ -1,5 +1,5 @@
 import { createTopic } from '../test/kafka/create-topic.js'
-import { quiet } from './clients.js'
+import { quietKafka } from './clients.js'
 import { Figures } from './figures.js'
 import { fill, partitions } from './fill.js'
 import { measured, script } from './program.js'
@@ -17,7 +17,7 @@ export interface Rounds {
   readonly keep: boolean
 }
 
-/** Measures a row. Its contenders alternate. A failed run loses only its own figure. */
+/** Measures a row. A run that fails is reported, and the others go on. */
 export async function measureRow(
   name: string,
   row: Row,
@@ -43,10 +43,10 @@ export async function measureRow(
       if (keep) topics.splice(0)
     }
     for (let round = 0; round < rounds; round++) {
-      // Contenders alternate, and each round begins with another one, so that changes of the machine's speed affect all alike.
+      // Contenders alternate, and each round starts with another one, so that a change of the machine's speed affects all alike.
       for (let turn = 0; turn < contenders.length; turn++) {
         const contender = contenders[(turn + round) % contenders.length]!
-        // As short as real group names, because the names of headers contain it.
+        // As short as real group names, because the headers of a copy have it in their names.
         const group = `${Date.now().toString(36)}-${turn}`
         const topic = row.filled === undefined ? await created(`${id}-${group}`) : filled
         const task = { brokers, topic, scratch: await created(`${id}-${group}-scratch`), records, group }
@@ -68,20 +68,20 @@ export async function measureRow(
   return figures
 }
 
-/** The name of a topic with such records, by which a later run finds it. */
+/** The name of a kept topic. A later run finds the topic by it. */
 function nameOf({ bytes, headers = [], compression }: Shape, records: number): string {
   return `bench-${bytes}-bytes-${headers.length}-headers-${compression ?? 'none'}-${records}`
 }
 
 async function exists(brokers: string[], topic: string): Promise<boolean> {
-  const admin = quiet(brokers).admin()
+  const admin = quietKafka(brokers).admin()
   await admin.connect()
   const topics = await admin.listTopics()
   await admin.disconnect()
   return topics.includes(topic)
 }
 
-/** The command of each contender. One that is unavailable is left out, and reported with the row's failures. */
+/** The command of each contender. A contender that cannot run on this machine is left out and reported as a failure of the row. */
 async function commandsOf(name: string, row: Row, contenders: readonly string[], figures: Figures) {
   const commands = new Map<string, readonly string[]>()
   for (const contender of contenders) {
@@ -104,7 +104,7 @@ async function committed(task: Task): Promise<void> {
 
 /** Deletes the topics of a row, so that all rows together need no more disk space than the largest one. */
 async function remove(brokers: string[], topics: string[]): Promise<void> {
-  const admin = quiet(brokers).admin()
+  const admin = quietKafka(brokers).admin()
   await admin.connect()
   await admin.deleteTopics({ topics })
   await admin.disconnect()

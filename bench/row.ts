@@ -1,7 +1,7 @@
 import type { Program } from './program.js'
 import type { Target } from './target.js'
 
-/** The input of one run: a topic that the row prepared, and unique names. */
+/** The input of one run. The group and the scratch topic are new in every run. */
 export interface Task {
   readonly brokers: string[]
   readonly topic: string
@@ -19,7 +19,7 @@ export interface Measurement {
 /** One run of a contender, in its own process. */
 export type Work = (task: Task) => Promise<Measurement>
 
-/** `Work` is run by this version of Node. Contenders in another version or language are a `Program`. */
+/** A `Work` runs in this version of Node. A contender that needs another version or language is a `Program`. */
 export type Contender = Work | Program
 
 /** The size, headers and compression of records. */

@@ -20,7 +20,7 @@ const { values: options } = parseArgs({
   },
 })
 const rounds = Number(options.rounds)
-const given = options.records === undefined ? undefined : Number(options.records)
+const records = options.records === undefined ? undefined : Number(options.records)
 
 const chosen = options.row === 'all' ? Object.keys(rows) : options.row.split(',')
 for (const name of chosen) {
@@ -28,9 +28,9 @@ for (const name of chosen) {
     throw new Error(`--row must be 'all', or one or more of ${Object.keys(rows).join(',')} (got ${name})`)
 }
 await compile()
-const named = process.env.KAFKA_BROKERS?.split(',')
-const server = named === undefined ? await startKafka({ longLived: true }) : undefined
-const brokers = named ?? server!.brokers
+const namedBrokers = process.env.KAFKA_BROKERS?.split(',')
+const server = namedBrokers === undefined ? await startKafka({ longLived: true }) : undefined
+const brokers = namedBrokers ?? server!.brokers
 try {
   // Each table is printed as soon as it is complete, so that an interrupted run still has results.
   for (const name of chosen) {
@@ -39,11 +39,11 @@ try {
       const figures = await measureRow(name, row, {
         brokers,
         rounds,
-        records: given,
+        records,
         only: options.only,
         keep: options.keep,
       })
-      console.log(report(name, row, figures, rounds, given ?? row.records))
+      console.log(report(name, row, figures, rounds, records ?? row.records))
     } catch (error) {
       console.error(`the row ${name} FAILED:`, error)
       process.exitCode = 1

@@ -22,7 +22,7 @@ export const atMost = (value: number, rest: Omit<Target, 'bound' | 'value'> = {}
   ...rest,
 })
 
-/** `≥ 2.5 × kafkajs eachBatch: reached, 2.61`. Medians are compared. */
+/** Compares the medians with the target. Returns the cell of the table: `≥ 2.5 × kafkajs eachBatch: reached, 2.61`. */
 export function judged(target: Target, contender: string, figure: string, figures: Figures): string {
   const { bound, value, times, over } = target
   const column = target.column ?? figure

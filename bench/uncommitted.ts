@@ -1,9 +1,9 @@
-import { quiet } from './clients.js'
+import { quietKafka } from './clients.js'
 import type { Task } from './row.js'
 
 /** Counts the records that the group has not committed, on both topics of the task. */
 export async function uncommitted({ brokers, topic, scratch, group }: Task): Promise<number> {
-  const admin = quiet(brokers).admin()
+  const admin = quietKafka(brokers).admin()
   await admin.connect()
   try {
     const committed = await admin.fetchOffsets({ groupId: group, topics: [topic, scratch] })

@@ -10,15 +10,15 @@ import (
 )
 
 const (
-	// How long the program works on the backlog, and how many handlers run at once.
-	watched = 20 * time.Second
-	atOnce  = 100
+	// For how long the program works on the backlog, and how many handlers run at once.
+	duration    = 20 * time.Second
+	concurrency = 100
 )
 
-// A handler takes 10 ms. Memory is sampled ten times a second; `growth` compares the last quarter with the second.
+// A handler takes 10 ms. Memory is sampled ten times a second. `growth` is the median of the last quarter minus that of the second.
 func backlog(t task) (measurement, error) {
 	var handled atomic.Int64
-	free := make(chan struct{}, atOnce)
+	free := make(chan struct{}, concurrency)
 	m, err := join(t, "", func(d *delivery) {
 		free <- struct{}{}
 		go func() {
@@ -33,25 +33,25 @@ func backlog(t task) (measurement, error) {
 		return nil, err
 	}
 	<-m.assigned
-	var seen []float64
-	for began := time.Now(); time.Since(began) < watched; {
+	var samples []float64
+	for began := time.Now(); time.Since(began) < duration; {
 		time.Sleep(100 * time.Millisecond)
-		seen = append(seen, resident())
+		samples = append(samples, resident())
 	}
-	quarter := len(seen) / 4
-	growth := median(seen[3*quarter:]) - median(seen[quarter:2*quarter])
+	quarter := len(samples) / 4
+	growth := median(samples[3*quarter:]) - median(samples[quarter:2*quarter])
 	return measurement{
-		"RSS, MiB":     slices.Max(seen),
+		"RSS, MiB":     slices.Max(samples),
 		"growth, MiB":  growth,
-		"handled, 1/s": float64(handled.Load()) / watched.Seconds(),
+		"handled, 1/s": float64(handled.Load()) / duration.Seconds(),
 	}, nil
 }
 
-// The present resident set, MiB. If the system does not provide it, the largest so far.
+// The current resident set, MiB. On systems without /proc, the largest so far.
 func resident() float64 {
 	text, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
-		return mostResident()
+		return peakResident()
 	}
 	pages, _ := strconv.Atoi(strings.Fields(string(text))[1])
 	return float64(pages*os.Getpagesize()) / (1 << 20)

@@ -8,14 +8,14 @@ import (
 
 func consume(headers bool) func(task) (measurement, error) {
 	return func(t task) (measurement, error) {
-		seen := newMeter(t.Records)
-		return seen.until(t, "", func(d *delivery) {
+		counter := newMeter(t.Records)
+		return counter.until(t, "", func(d *delivery) {
 			if headers {
 				for _, header := range d.Headers {
 					touched.Add(touch(header.Value))
 				}
 			}
-			seen.see(d.Value)
+			counter.count(d.Value)
 			d.ack()
 		})
 	}
@@ -26,15 +26,15 @@ var touched atomic.Int64
 
 // The same work as the other contenders: 1 ms, and 100 ms for one record in a hundred. One goroutine per record.
 func slow(t task) (measurement, error) {
-	seen := newMeter(t.Records)
-	return seen.until(t, "", func(d *delivery) {
+	counter := newMeter(t.Records)
+	return counter.until(t, "", func(d *delivery) {
 		go func() {
 			wait := time.Millisecond
 			if d.Offset%100 == 0 {
 				wait = 100 * time.Millisecond
 			}
 			time.Sleep(wait)
-			seen.see(d.Value)
+			counter.count(d.Value)
 			d.ack()
 		}()
 	})
@@ -42,34 +42,34 @@ func slow(t task) (measurement, error) {
 
 // Each record fails once, in its own goroutine, and is acked when it is delivered from the retry topic.
 func retry(t task) (measurement, error) {
-	seen := newMeter(t.Records)
+	counter := newMeter(t.Records)
 	reason := errors.New("not now")
-	return seen.until(t, t.Scratch, func(d *delivery) {
+	return counter.until(t, t.Scratch, func(d *delivery) {
 		if d.member.retries(d.Record) == 0 {
 			go d.fail(reason)
 			return
 		}
-		seen.see(d.Value)
+		counter.count(d.Value)
 		d.ack()
 	})
 }
 
 // Runs until the meter has counted all records, and all are committed.
-func (seen *meter) until(t task, retryTopic string, handle func(*delivery)) (measurement, error) {
+func (counter *meter) until(t task, retryTopic string, handle func(*delivery)) (measurement, error) {
 	m, err := join(t, retryTopic, handle)
 	if err != nil {
 		return nil, err
 	}
 	select {
 	case <-m.assigned:
-		seen.start()
+		counter.start()
 	case err := <-m.stopped:
 		return nil, err
 	}
 	select {
-	case <-seen.done:
+	case <-counter.done:
 	case err := <-m.stopped:
 		return nil, err
 	}
-	return seen.measurement(), m.close()
+	return counter.measurement(), m.close()
 }

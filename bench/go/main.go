@@ -2,8 +2,8 @@
 //
 // It polls, passes each record to a handler, waits until all records of the poll are completed, commits, and polls again. A
 // failed record is completed when its copy on the retry topic is acknowledged. franz-go has its default settings, as in MiKa.
-// Nothing here is MiKa's code. MiKa's other work per record (tracing, look-ups) is left out, so MiKa itself can be a little
-// slower than this program, but not faster.
+// None of this is MiKa's code. MiKa does more per record (tracing, look-ups), so it can be a little slower than this program,
+// but not faster.
 //
 // The arguments are the name of a row and a task as JSON. The program prints its measurement as JSON.
 package main

@@ -11,7 +11,7 @@ import (
 // Counts records and reads from each value. One clock starts when the member is assigned its partitions, one with the first record.
 type meter struct {
 	records int64
-	seen    atomic.Int64
+	counted atomic.Int64
 	bytes   atomic.Int64
 	once    sync.Once
 	began   time.Time
@@ -28,14 +28,14 @@ func (m *meter) start() {
 	m.once.Do(func() { m.began = time.Now() })
 }
 
-func (m *meter) see(value []byte) {
+func (m *meter) count(value []byte) {
 	m.start()
 	m.bytes.Add(touch(value))
-	seen := m.seen.Add(1)
-	if seen == 1 {
+	counted := m.counted.Add(1)
+	if counted == 1 {
 		m.first = time.Now()
 	}
-	if seen == m.records {
+	if counted == m.records {
 		m.ended = time.Now()
 		close(m.done)
 	}
@@ -53,12 +53,12 @@ func (m *meter) measurement() measurement {
 	return measurement{
 		"1000/s":                       perSecond(m.began),
 		"1000/s from the first record": perSecond(m.first),
-		"RSS, MiB":                     mostResident(),
+		"RSS, MiB":                     peakResident(),
 	}
 }
 
 // The largest resident set so far, MiB.
-func mostResident() float64 {
+func peakResident() float64 {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
 		return 0

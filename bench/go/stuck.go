@@ -10,7 +10,7 @@ const standstill = 3 * time.Second
 
 const partitions = 4
 
-// The first record is never settled. Counts the records that are delivered nevertheless.
+// Never settles the first record, and counts the records that are delivered nevertheless.
 func stuck(t task) (measurement, error) {
 	var own, others atomic.Int64
 	if _, err := join(t, "", func(d *delivery) {
@@ -31,9 +31,9 @@ func stuck(t task) (measurement, error) {
 		time.Sleep(standstill)
 	}
 	return measurement{
-		"others, %": 100 * float64(others.Load()) / (float64(t.Records) * (1 - 1.0/partitions)),
-		"own":       float64(own.Load()),
-		"together":  float64(own.Load() + others.Load()),
+		"other partitions, %": 100 * float64(others.Load()) / (float64(t.Records) * (1 - 1.0/partitions)),
+		"own partition":       float64(own.Load()),
+		"all partitions":      float64(own.Load() + others.Load()),
 	}, nil
 }
 

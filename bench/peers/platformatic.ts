@@ -1,9 +1,9 @@
 // @platformatic/kafka in its fast configuration: values as buffers, `data` events, offsets committed at an interval.
 import { setTimeout as sleep } from 'node:timers/promises'
+import { measureMemory } from '../memory.js'
 import { Meter } from '../meter.js'
 import type { Measurement, Task } from '../row.js'
 import { touch } from '../touch.js'
-import { watched } from '../watched.js'
 
 interface Message {
   readonly value: Buffer | null
@@ -25,7 +25,7 @@ async function open(joined = () => {}) {
   consumer.on('consumer:group:join', joined)
   const stream = await consumer.consume({
     topics: [task.topic],
-    // Start at the committed offset, or at the beginning if there is none. Commit as often as rxmika does.
+    // Starts at the committed offset, or at the beginning if there is none. Commits as often as rxmika does.
     ...{ mode: 'committed', fallbackMode: 'earliest', autocommit: 100 },
   })
   return { consumer, stream }
@@ -56,9 +56,9 @@ async function backlog(): Promise<Measurement> {
     }
   }
   const workers = Promise.all(Array.from({ length: 100 }, worker))
-  // The workers run until the process ends; if they end earlier, that is an error.
+  // The workers run until the process ends. If they end earlier, the stream has ended, which is an error.
   return Promise.race([
-    watched(() => handled),
+    measureMemory(() => handled),
     workers.then((): never => {
       throw new Error('the stream ended')
     }),
@@ -66,11 +66,11 @@ async function backlog(): Promise<Measurement> {
 }
 
 const works: { readonly [row: string]: () => Promise<Measurement> } = {
-  consume: () => consume((meter, { value }) => meter.see(value)),
+  consume: () => consume((meter, { value }) => meter.count(value)),
   'headers-read': () =>
     consume((meter, { headers, value }) => {
       for (const header of headers.values()) touch(header as Buffer)
-      meter.see(value)
+      meter.count(value)
     }),
   backlog,
 }

@@ -1,16 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient, handle } from 'rxmika'
-import { quiet } from '../clients.js'
+import { quietKafka } from '../clients.js'
 import { go, goName } from '../go.js'
+import { measureMemory, seconds } from '../memory.js'
 import { platformatic } from '../platformatic.js'
 import { bytes100, type Row } from '../row.js'
 import { atMost } from '../target.js'
 import { touch } from '../touch.js'
-import { seconds, watched } from '../watched.js'
 
 const own = 'rxmika handle, 100 at once'
-/** Growth up to this counts as none, MiB: it depends on when garbage is collected. */
-const flat = 5
+/** Growth up to this counts as none, MiB, because the moment of a garbage collection decides about it. */
+const maxGrowth = 5
 
 export const backlog: Row = {
   title: `memory while slow handlers (10 ms, 100 at once) work on a backlog for ${seconds} s`,
@@ -20,7 +20,7 @@ export const backlog: Row = {
   base: 'kafkajs eachMessage',
   contenders: {
     'kafkajs eachMessage': async ({ brokers, topic, group }) => {
-      const consumer = quiet(brokers).consumer({ groupId: group })
+      const consumer = quietKafka(brokers).consumer({ groupId: group })
       let handled = 0
       await consumer.connect()
       await consumer.subscribe({ topic, fromBeginning: true })
@@ -32,7 +32,7 @@ export const backlog: Row = {
           handled++
         },
       })
-      return watched(() => handled)
+      return measureMemory(() => handled)
     },
     [own]: async ({ brokers, topic, group }) => {
       const client = createClient({ brokers, group, logger: false })
@@ -52,10 +52,10 @@ export const backlog: Row = {
           handled++
         })
       client.start()
-      return watched(() => handled)
+      return measureMemory(() => handled)
     },
     [goName]: go('backlog'),
     ...platformatic('backlog'),
   },
-  targets: { [own]: [atMost(120), atMost(flat, { column: 'growth, MiB' })] },
+  targets: { [own]: [atMost(120), atMost(maxGrowth, { column: 'growth, MiB' })] },
 }

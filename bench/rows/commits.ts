@@ -5,8 +5,8 @@ import { CommitRequests } from '../commit-requests.js'
 import { bytes100, type Row, type Work } from '../row.js'
 import { atMost } from '../target.js'
 
-/** The allowed requests a second: one per `commitInterval`, which defaults to 100 ms. */
-const perSecond = 1_000 / 100
+/** One request per `commitInterval`, which defaults to 100 ms. */
+const maxPerSecond = 1_000 / 100
 
 const counted =
   (work: Work): Work =>
@@ -27,7 +27,7 @@ export const commits: Row = {
     'kafkajs eachBatch': counted(
       kafkajs(meter => ({
         eachBatch: async ({ batch }) => {
-          for (const { value } of batch.messages) meter.see(value)
+          for (const { value } of batch.messages) meter.count(value)
         },
       })),
     ),
@@ -37,7 +37,7 @@ export const commits: Row = {
           .topic(topic)
           .pipe(
             tap(record => {
-              meter.see(record.value)
+              meter.count(record.value)
               record.ack()
             }),
           )
@@ -48,13 +48,13 @@ export const commits: Row = {
       rxmika((client, meter, { topic }) => {
         client
           .topic(topic)
-          .pipe(handle(async record => meter.see(record.value), { concurrency: 64, order: 'none' }))
+          .pipe(handle(async record => meter.count(record.value), { concurrency: 64, order: 'none' }))
           .subscribe()
       }),
     ),
   },
   targets: {
-    'rxmika tap(ack)': [atMost(perSecond)],
-    "rxmika handle, order 'none'": [atMost(perSecond)],
+    'rxmika tap(ack)': [atMost(maxPerSecond)],
+    "rxmika handle, order 'none'": [atMost(maxPerSecond)],
   },
 }

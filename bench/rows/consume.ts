@@ -10,14 +10,14 @@ import { touch } from '../touch.js'
 
 const eachBatch = kafkajs(meter => ({
   eachBatch: async ({ batch }) => {
-    for (const { value } of batch.messages) meter.see(value)
+    for (const { value } of batch.messages) meter.count(value)
   },
 }))
 
 const eachBatchNoCommits = kafkajs(meter => ({
   autoCommit: false,
   eachBatch: async ({ batch }) => {
-    for (const { value } of batch.messages) meter.see(value)
+    for (const { value } of batch.messages) meter.count(value)
   },
 }))
 
@@ -42,11 +42,11 @@ const tapAck = 'rxmika tap(ack)'
 const contenders = {
   [batch]: eachBatch,
   [batchNoCommits]: eachBatchNoCommits,
-  [tapAck]: acked((meter, record) => meter.see(record.value)),
+  [tapAck]: acked((meter, record) => meter.count(record.value)),
   [goName]: go('consume'),
 }
 
-/** `value` times as fast as Go, by the clock that starts with the assignment and by the one that starts with the first record. */
+/** At least `value` times as fast as Go, by both clocks of {@link Meter}. */
 const timesGo = (value: number): readonly Target[] => [
   atLeast(value, { times: goName }),
   atLeast(value, { times: goName, column: fromFirst }),
@@ -64,7 +64,7 @@ function row(title: string, records: number, filled: Shape, target: number, more
 export const consume = row('records of 100 B', 1_000_000, bytes100, 2.5, {
   contenders: {
     ...contenders,
-    'kafkajs eachMessage': kafkajs(meter => ({ eachMessage: async ({ message }) => meter.see(message.value) })),
+    'kafkajs eachMessage': kafkajs(meter => ({ eachMessage: async ({ message }) => meter.count(message.value) })),
     ...platformatic('consume'),
   },
   targets: {
@@ -72,7 +72,7 @@ export const consume = row('records of 100 B', 1_000_000, bytes100, 2.5, {
   },
 })
 
-/** A longer run: joining and the first fetch are a small part of it, and the code is compiled for most of it. */
+/** A longer run: joining and the first fetch are a small part of it, and most of it runs compiled code. */
 export const consume5m = row('records of 100 B', 5_000_000, bytes100, 2.5, {
   targets: { [tapAck]: [atLeast(2.5, { times: batch }), ...timesGo(1.5)] },
 })
@@ -89,12 +89,11 @@ export const headersUnread = row('records of 100 B with 5 headers, not read', 40
   targets: { [tapAck]: [atLeast(6, { times: batch }), ...timesGo(1.5)] },
 })
 
-const all = 'rxmika tap(ack), all five'
-const one = 'rxmika tap(ack), one by its name'
+const allHeaders = 'rxmika tap(ack), all five'
+const oneHeader = 'rxmika tap(ack), one by its name'
 
-/** Reads the value of each header. */
-function touchEach(read: { readonly [name: string]: unknown }): void {
-  for (const name of headers) touch(read[name] as Buffer)
+function touchEach(values: { readonly [name: string]: unknown }): void {
+  for (const name of headers) touch(values[name] as Buffer)
 }
 
 const eachBatchRead = (autoCommit: boolean): Work =>
@@ -103,7 +102,7 @@ const eachBatchRead = (autoCommit: boolean): Work =>
     eachBatch: async ({ batch }) => {
       for (const { headers, value } of batch.messages) {
         touchEach(headers!)
-        meter.see(value)
+        meter.count(value)
       }
     },
   }))
@@ -112,18 +111,18 @@ export const headersRead = row('records of 100 B with 5 headers, read', 400_000,
   contenders: {
     [batch]: eachBatchRead(true),
     [batchNoCommits]: eachBatchRead(false),
-    [all]: acked((meter, record) => {
+    [allHeaders]: acked((meter, record) => {
       touchEach(record.headers)
-      meter.see(record.value)
+      meter.count(record.value)
     }),
-    [one]: acked((meter, record) => {
+    [oneHeader]: acked((meter, record) => {
       touch(record.header('header-0'))
-      meter.see(record.value)
+      meter.count(record.value)
     }),
     [goName]: go('headers-read'),
     ...platformatic('headers-read'),
   },
-  targets: { [all]: [atLeast(2, { times: batch })], [one]: [atLeast(2, { times: batch })] },
+  targets: { [allHeaders]: [atLeast(2, { times: batch })], [oneHeader]: [atLeast(2, { times: batch })] },
 })
 
 export const gzip = row('records of 100 B, gzip', 400_000, { bytes: 100, compression: 'gzip' }, 2)

@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { lastValueFrom } from 'rxjs'
 import { createClient } from 'rxmika'
-import { quiet } from '../clients.js'
+import { quietKafka } from '../clients.js'
 import { go, goName } from '../go.js'
 import type { Measurement, Row, Task, Work } from '../row.js'
 import { atMost } from '../target.js'
 
 const perSecond = 1_000
 
-/** Publishes records at a steady rate, each with the present time as its value, and measures the time until its handler. */
+/** Publishes records at a steady rate, each with the current time as its value, and measures how long each takes to its handler. */
 async function paced(
   { brokers, topic, records }: Task,
   take: (seen: (value: Buffer | null) => void) => void,
@@ -38,7 +38,7 @@ async function paced(
 const eachMessage =
   (autoCommit: boolean): Work =>
   async task => {
-    const consumer = quiet(task.brokers).consumer({ groupId: task.group })
+    const consumer = quietKafka(task.brokers).consumer({ groupId: task.group })
     await consumer.connect()
     await consumer.subscribe({ topic: task.topic, fromBeginning: true })
     const joined = new Promise(resolve => consumer.on(consumer.events.GROUP_JOIN, resolve))
@@ -79,7 +79,7 @@ export const latency: Row = {
       await client.close()
       return measurement
     },
-    // The Go program also publishes by franz-go, which by default waits 10 ms for more records.
+    // The Go program publishes with franz-go, which by default waits 10 ms for more records.
     [goName]: go('latency'),
   },
   targets: {

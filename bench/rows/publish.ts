@@ -1,6 +1,6 @@
 import { lastValueFrom } from 'rxjs'
 import { createClient } from 'rxmika'
-import { quiet } from '../clients.js'
+import { quietKafka } from '../clients.js'
 import { Meter } from '../meter.js'
 import type { Row } from '../row.js'
 import { atLeast } from '../target.js'
@@ -17,7 +17,7 @@ export const publish: Row = {
   base,
   contenders: {
     [base]: async ({ brokers, scratch, records }) => {
-      const producer = quiet(brokers).producer()
+      const producer = quietKafka(brokers).producer()
       await producer.connect()
       const meter = new Meter(records)
       meter.start()
@@ -27,7 +27,7 @@ export const publish: Row = {
           const messages = Array.from({ length: 1_000 }, (_, at) => ({ key: String(sent + at), value }))
           sent += messages.length
           await producer.send({ topic: scratch, messages })
-          for (const message of messages) meter.see(message.value)
+          for (const message of messages) meter.count(message.value)
         }
       }
       await Promise.all(Array.from({ length: 4 }, sender))
@@ -43,7 +43,7 @@ export const publish: Row = {
       const caller = async () => {
         while (sent < records) {
           await lastValueFrom(client.publish({ topic: scratch, key: String(sent++), value }))
-          meter.see(value)
+          meter.count(value)
         }
       }
       await Promise.all(Array.from({ length: 10_000 }, caller))
@@ -67,7 +67,7 @@ export const publish: Row = {
             value,
           }))
           await lastValueFrom(client.publish(messages))
-          for (const message of messages) meter.see(message.value)
+          for (const message of messages) meter.count(message.value)
         }
       }
       await Promise.all(Array.from({ length: 4 }, sender))

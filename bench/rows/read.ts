@@ -26,7 +26,7 @@ function reading(take: (client: Client, topic: string, see: (record: ReadRecord)
     let seen = 0
     await take(client, topic, ({ value }) => {
       seen++
-      meter.see(value)
+      meter.count(value)
     })
     if (seen !== records) throw new Error(`it ended after ${seen} of ${records} records`)
     await meter.done
@@ -43,7 +43,7 @@ export const read: Row = {
     [topicStream]: withCpu(
       rxmika((client, meter, { topic }) => {
         client.topic(topic).subscribe(record => {
-          meter.see(record.value)
+          meter.count(record.value)
           record.ack()
         })
       }),

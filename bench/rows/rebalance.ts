@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { filter, firstValueFrom } from 'rxjs'
 import { type Client, createClient, handle } from 'rxmika'
-import { quiet } from '../clients.js'
+import { quietKafka } from '../clients.js'
 import { bytes100, type Measurement, type Row, type Task, type Work } from '../row.js'
 import { atMost } from '../target.js'
 
-/** The time that a handler takes, ms. Every partition is busy all the time. */
+/** How long a handler takes, ms. The backlog is larger than what is handled, so every partition is always busy. */
 const work = 1
-/** How long nothing changes before a member joins, and before and after it leaves, ms. */
+/** How long the members stay unchanged before each join and leave, and after the last one, ms. */
 const steadyTime = 2_000
 
 /** Measures, for each partition, the longest time between two handled records. */
@@ -42,7 +42,7 @@ class Pauses {
   }
 }
 
-/** One member handles records all the time; a second one joins and leaves. */
+/** Measures the pauses of a member while a second one joins and leaves. `join` resolves with the function that leaves. */
 async function measure(pauses: Pauses, join: () => Promise<() => Promise<unknown>>): Promise<Measurement> {
   await sleep(steadyTime)
   pauses.take()
@@ -94,7 +94,7 @@ function rxmika(groupProtocol: 'classic' | 'consumer'): Work {
 const kafkajs: Work = async ({ brokers, topic, group }) => {
   const pauses = new Pauses()
   const member = async (see: (partition: number) => void) => {
-    const consumer = quiet(brokers).consumer({ groupId: group })
+    const consumer = quietKafka(brokers).consumer({ groupId: group })
     await consumer.connect()
     await consumer.subscribe({ topic, fromBeginning: true })
     const assigned = new Promise<void>(resolve => consumer.on(consumer.events.GROUP_JOIN, () => resolve()))

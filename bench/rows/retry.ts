@@ -1,5 +1,5 @@
 import type { IHeaders } from 'kafkajs'
-import { quiet, rxmika } from '../clients.js'
+import { quietKafka, rxmika } from '../clients.js'
 import { go, goName } from '../go.js'
 import { Meter } from '../meter.js'
 import { bytes100, type Row } from '../row.js'
@@ -15,7 +15,7 @@ export const retry: Row = {
   contenders: {
     /** What a team might write by hand: copies whole batches with two headers, and no failure metadata. */
     'kafkajs, by hand': async ({ brokers, topic, scratch, group, records }) => {
-      const kafka = quiet(brokers)
+      const kafka = quietKafka(brokers)
       const producer = kafka.producer()
       const consumer = kafka.consumer({ groupId: group })
       const meter = new Meter(records)
@@ -24,7 +24,7 @@ export const retry: Row = {
       await consumer.subscribe({ topics: [topic, scratch], fromBeginning: true })
       await consumer.run({
         eachBatch: async ({ batch }) => {
-          if (batch.topic === scratch) for (const { value } of batch.messages) meter.see(value)
+          if (batch.topic === scratch) for (const { value } of batch.messages) meter.count(value)
           else {
             const messages = batch.messages.map(({ key, value, timestamp, headers }) => ({
               ...{ key, value, timestamp },
@@ -45,7 +45,7 @@ export const retry: Row = {
         client.topic(topic, { retries: 1 }).subscribe(record => {
           if (record.attempt === 1) setImmediate(() => record.fail(reason))
           else {
-            meter.see(record.value)
+            meter.count(record.value)
             record.ack()
           }
         })

@@ -25,7 +25,7 @@ export const slow: Row = {
         await Promise.all(
           batch.messages.map(async ({ offset, value }) => {
             await work(offset)
-            meter.see(value)
+            meter.count(value)
           }),
         )
       },
@@ -36,7 +36,7 @@ export const slow: Row = {
         partitionsConsumedConcurrently: 4,
         eachMessage: async ({ message: { offset, value } }) => {
           await work(offset)
-          meter.see(value)
+          meter.count(value)
         },
       }),
       1 / 40,
@@ -48,7 +48,7 @@ export const slow: Row = {
           handle(
             async record => {
               await work(record.offset)
-              meter.see(record.value)
+              meter.count(record.value)
             },
             { concurrency: 10_000, order: 'none' },
           ),

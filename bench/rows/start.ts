@@ -1,23 +1,23 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from 'rxmika'
-import { quiet } from '../clients.js'
+import { quietKafka } from '../clients.js'
 import { bytes100, type Row } from '../row.js'
 import { atMost } from '../target.js'
 import { touch } from '../touch.js'
 
-/** Wait after the last record, ms. Then everything is committed, and nothing is in flight. */
+/** Wait after the last record, ms, so that everything is committed and nothing is in flight at the close. */
 const idle = 1_000
 
 /** Resolves when the first record has arrived, and when all have. */
 class Arrivals {
   #left: number
-  #saw!: () => void
-  #sawAll!: () => void
+  #resolveFirst!: () => void
+  #resolveAll!: () => void
   readonly first = new Promise<void>(resolve => {
-    this.#saw = resolve
+    this.#resolveFirst = resolve
   })
   readonly all = new Promise<void>(resolve => {
-    this.#sawAll = resolve
+    this.#resolveAll = resolve
   })
 
   constructor(records: number) {
@@ -26,8 +26,8 @@ class Arrivals {
 
   see(value: Buffer | null): void {
     touch(value)
-    this.#saw()
-    if (--this.#left === 0) this.#sawAll()
+    this.#resolveFirst()
+    if (--this.#left === 0) this.#resolveAll()
   }
 }
 
@@ -49,7 +49,7 @@ export const start: Row = {
   contenders: {
     [base]: async ({ brokers, topic, group, records }) => {
       const arrivals = new Arrivals(records)
-      const consumer = quiet(brokers).consumer({ groupId: group })
+      const consumer = quietKafka(brokers).consumer({ groupId: group })
       const started = await timed(async () => {
         await consumer.connect()
         await consumer.subscribe({ topic, fromBeginning: true })

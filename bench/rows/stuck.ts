@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from 'rxmika'
-import { quiet } from '../clients.js'
+import { quietKafka } from '../clients.js'
 import { partitions } from '../fill.js'
 import { go, goName } from '../go.js'
 import { bytes100, type Measurement, type Row } from '../row.js'
@@ -12,8 +12,8 @@ const standstill = 3_000
 /** The default of `maxInFlight`, which includes the stuck record. */
 const maxInFlight = 10_000
 
-/** Counts the records other than the stuck one: on its partition, which is 0, and on the other partitions. */
-class Handled {
+/** Counts handled records, on the partition of the stuck record (0) and on the other partitions. */
+class HandledCounts {
   #own = 0
   #others = 0
 
@@ -26,15 +26,15 @@ class Handled {
   }
 
   /** Resolves once delivery has stopped. */
-  async counts(): Promise<Measurement> {
+  async measurement(): Promise<Measurement> {
     for (let before = -1; this.#own + this.#others !== before; ) {
       before = this.#own + this.#others
       await sleep(standstill)
     }
     return {
-      'others, %': (100 * this.#others) / (this.records * (1 - 1 / partitions)),
-      own: this.#own,
-      together: this.#others + this.#own,
+      'other partitions, %': (100 * this.#others) / (this.records * (1 - 1 / partitions)),
+      'own partition': this.#own,
+      'all partitions': this.#others + this.#own,
     }
   }
 }
@@ -43,12 +43,12 @@ export const stuck: Row = {
   title: 'records handled while the handler of one record never returns: on other partitions, and on that record’s own',
   records: 200_000,
   filled: bytes100,
-  figure: 'others, %',
+  figure: 'other partitions, %',
   base: 'kafkajs eachMessage, 4 partitions at once',
   contenders: {
     'kafkajs eachMessage, 4 partitions at once': async ({ brokers, topic, group, records }) => {
-      const consumer = quiet(brokers).consumer({ groupId: group })
-      const handled = new Handled(records)
+      const consumer = quietKafka(brokers).consumer({ groupId: group })
+      const handled = new HandledCounts(records)
       await consumer.connect()
       await consumer.subscribe({ topic, fromBeginning: true })
       await consumer.run({
@@ -58,20 +58,20 @@ export const stuck: Row = {
           handled.see(partition, value)
         },
       })
-      return handled.counts()
+      return handled.measurement()
     },
     rxmika: async ({ brokers, topic, group, records }) => {
       const client = createClient({ brokers, group, logger: false })
-      const handled = new Handled(records)
+      const handled = new HandledCounts(records)
       client.topic(topic).subscribe(record => {
         if (record.partition === 0 && record.offset === 0n) return
         handled.see(record.partition, record.value)
         record.ack()
       })
       client.start()
-      return handled.counts()
+      return handled.measurement()
     },
     [goName]: go('stuck'),
   },
-  targets: { rxmika: [atLeast(100), atLeast(maxInFlight - 1, { column: 'own' })] },
+  targets: { rxmika: [atLeast(100), atLeast(maxInFlight - 1, { column: 'own partition' })] },
 }

@@ -2,11 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { median } from './median.js'
 import type { Measurement } from './row.js'
 
-/** How long each contender works on the backlog, in seconds. */
+/** For how long each contender works on the backlog, s. */
 export const seconds = 20
 
-/** Samples the memory ten times a second. `growth` compares the last quarter of the samples with the second. */
-export async function watched(handled: () => number): Promise<Measurement> {
+/** Samples the memory ten times a second for `seconds`. `growth` is the median of the last quarter minus that of the second. */
+export async function measureMemory(handled: () => number): Promise<Measurement> {
   const rss: number[] = []
   const began = performance.now()
   while (performance.now() - began < seconds * 1_000) {
