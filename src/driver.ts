@@ -236,6 +236,11 @@ export interface Driver {
    * Emits `disconnected` if no broker answers meanwhile, and `reconnected` after that.
    */
   connect(context: DriverContext): Observable<ConnectionEvent>
+  /**
+   * Announces that `consume` will join this group, so that its coordinator can be looked up and connected while the topics
+   * are looked up. `consume` meets a failure again. Absent: nothing is done early.
+   */
+  willJoin?(group: string): void
   /** Partition counts by full name. Creates topics if the broker does so. A topic missing from the result does not exist. */
   topics(names: readonly string[]): Observable<ReadonlyMap<string, number>>
   /**

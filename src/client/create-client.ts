@@ -200,7 +200,12 @@ class KafkaClient implements Client {
     consuming.begin()
     life.work(EMPTY, () => consuming.commits.committed.pipe(tap(committed => consuming.onCommitted(committed))))
     const cameLater = (topic: string) => topics.cameLater(topic)
-    life.work(concat(life.connected, topics.begin()), () =>
+    const { group } = this.#config
+    const announced = defer(() => {
+      if (group !== undefined) driver.willJoin?.(group)
+      return EMPTY
+    })
+    life.work(concat(life.connected, announced, topics.begin()), () =>
       driver.consume(consumeRequest(this.#config, topics.read, cameLater)).pipe(tap(event => consuming.onEvent(event))),
     )
   }

@@ -197,7 +197,16 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     )
     this.#resumed = [...this.#fetching.assignments.values()].filter(({ resting }) => resting)
     this.#pending = PartitionMap.of(share.filter(place => !this.#fetching.assignments.has(place)))
+    this.#approachLeaders()
     this.#takeUp()
+  }
+
+  /** Opens the connections for fetches while positions are looked up. The first fetch meets a failure again. */
+  #approachLeaders(): void {
+    const leaders = [...this.#pending.values()].map(({ topic, partition }) => this.cluster.leaderOf(topic, partition))
+    for (const leader of new Set(leaders)) {
+      if (leader !== undefined) this.cluster.reach(leader, this.lane).catch(() => {})
+    }
   }
 
   /** Looks up the positions of all pending partitions, from the start. */

@@ -21,6 +21,7 @@ import type { RecordBatch } from '../../record-batch.js'
 import type { SaslOptions } from '../../sasl.js'
 import { pause } from './backoff.js'
 import { Cluster } from './cluster/cluster.js'
+import { Coordinator } from './cluster/coordinator.js'
 import { Consumption } from './consumption.js'
 import { refusedConnection } from './fatal-error.js'
 import { readAt } from './fetching/single-read.js'
@@ -192,6 +193,10 @@ export class KafkaDriver implements Driver {
       soon: work => void setImmediate(work),
     })
     return cluster
+  }
+
+  willJoin(group: string): void {
+    if (this.#cluster !== undefined && !this.#closed) new Coordinator(this.#cluster, group).approach('group')
   }
 
   topics(names: readonly string[]): Observable<ReadonlyMap<string, number>> {

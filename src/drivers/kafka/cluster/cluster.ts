@@ -153,6 +153,12 @@ export class Cluster {
     return this.transport.send(address, lane, message, request, { timeout, maxVersion, quiet })
   }
 
+  /** Opens a connection to one broker, if it is known. */
+  async reach(node: number, lane: Lane): Promise<void> {
+    const address = this.#brokers.get(node)
+    if (address !== undefined) await this.transport.connection(address, lane)
+  }
+
   /** Sends a request to any broker: the known ones in random order, then the bootstrap addresses, until one answers. */
   async askAny<M extends AnyMessage>(message: M, request: RequestFor<M>): Promise<ResponseOf<M>> {
     const failures: Error[] = []

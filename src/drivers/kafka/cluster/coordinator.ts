@@ -33,6 +33,14 @@ export class Coordinator {
     }
   }
 
+  /** Finds the coordinator and opens a connection to it, ahead of the first request. That request meets a failure again. */
+  approach(lane: Lane): void {
+    this.cluster
+      .coordinator(this.key, this.type)
+      .then(node => this.cluster.reach(node, lane))
+      .catch(() => {})
+  }
+
   /** Another broker is the coordinator now. */
   moved(): void {
     this.cluster.forgetCoordinator(this.key, this.type)
