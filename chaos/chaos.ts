@@ -17,7 +17,7 @@ import { dlqTopic, group, retryTopic, workTopics } from './workload'
 
 export interface ChaosOptions {
   readonly seed: number
-  /** For how long faults happen. Starting, finishing the remaining work and checking take about a minute more. */
+  /** How long faults happen. Starting, finishing the remaining work and checking take about a minute more. */
   readonly minutes: number
   readonly members?: number
   readonly brokers?: number
@@ -27,7 +27,7 @@ export interface ChaosOptions {
   readonly kafka?: string | undefined
   /** The kinds of faults. Defaults to all. */
   readonly kinds?: readonly FaultKind[]
-  /** Called with a line of text for each thing that happens. */
+  /** Called with each line of progress. Defaults to printing nothing. */
   readonly say?: (text: string) => void
 }
 
@@ -90,7 +90,7 @@ export async function chaos({
 /** The topics that the group commits. The DLQ topic is read only in replays. */
 const committedTopics = [...workTopics.map(({ name }) => name), retryTopic]
 
-/** Resolves when everything is committed, or after `drainTimeout`. The check detects the second case. */
+/** Resolves when everything is committed, or after `drainTimeout`. In the second case the check finds what is not committed. */
 async function drained(wire: Wire): Promise<void> {
   const deadline = Date.now() + drainTimeout
   for (;;) {

@@ -17,15 +17,15 @@ export interface Verdict {
   readonly violations: readonly Violation[]
 }
 
-/** The rules that hold in every run. */
+/** The rules that every run must keep. Lane: the records of one key, or of one partition, by the order of their topic. */
 const rules: Readonly<Record<string, (evidence: Evidence) => Iterable<Omit<Violation, 'rule'>>>> = {
   'Kafka keeps what it acknowledged': keptByKafka,
   'every record is settled, or dead-lettered': settledOrDead,
   'records of a key, or of a partition, are handled in order': inOrder,
   'records of a lane are handled one at a time': oneAtATime,
-  'within one assignment, records of a lane are handled in order': inOrderAgain,
+  'within one assignment, records of a lane are handled in order': inOrderPerAssignment,
   'a retry is never early': neverEarly,
-  'a copy equals its record': copiesAreTheRecord,
+  'a copy equals its record': copiesEqualRecords,
   'a failed record has one dead letter': oneDeadLetterEach,
   'a position never falls back': noRewinds,
   'everything is committed at the end': allCommitted,
@@ -105,7 +105,7 @@ function* inOrder(evidence: Evidence) {
  * Within one assignment, the first attempts of a lane begin in the order of the log. That includes redelivered records, which
  * the former owner had handled but not committed.
  */
-function* inOrderAgain(evidence: Evidence) {
+function* inOrderPerAssignment(evidence: Evidence) {
   const keys = new Map(evidence.records.map(({ work, key }) => [work.id, key]))
   const held = holds(evidence)
   const topics = new Map(workTopics.map(topic => [topic.name, topic]))
@@ -134,7 +134,7 @@ function* oneAtATime(evidence: Evidence) {
   for (const line of recordLines(evidence)) {
     const { member, id, what } = line
     const topic = topics.get(id.slice(0, id.lastIndexOf('-')))!
-    // Order 'partition' refers to the partition that a record was read from, which is another one for a retry.
+    // Order 'partition' is by the partition that a record was read from. A retry is read from a partition of the retry topic.
     if (topic.order === 'none' || (topic.order === 'partition' && line.topic !== topic.name)) continue
     const { key, partition } = keys.get(id) ?? { key: '', partition: -1 }
     const lane = `${member} ${laneOf(topic, partition, key)}`
@@ -162,10 +162,10 @@ function settledLate({ lines }: Evidence, { member, topic, partition, offset }: 
   )
 }
 
-/** Delays are measured by timers and the wall clock, which count whole ms. */
+/** Tolerance, ms: delays are measured by timers and the wall clock, which count whole ms. */
 const clockError = 5
 
-/** Measured from the end of the handler that failed, because the delay has begun before the failure is written down. */
+/** Delays are measured from the planned end of the failing handler, because the failure is written to the journal after they began. */
 function* neverEarly(evidence: Evidence) {
   const works = new Map(evidence.records.map(({ work }) => [work.id, work]))
   const over = new Map<string, number>()
@@ -186,7 +186,7 @@ function* neverEarly(evidence: Evidence) {
   }
 }
 
-function* copiesAreTheRecord({ records, retried, dead }: Evidence) {
+function* copiesEqualRecords({ records, retried, dead }: Evidence) {
   const originals = new Map(records.map(record => [record.work.id, record]))
   for (const { work, key, value, ...at } of [...retried, ...dead]) {
     const original = originals.get(work.id)
@@ -220,7 +220,7 @@ function* noRewinds(evidence: Evidence) {
     const name = partitionOf(line)
     const { offset, member } = line
     const last = committed.get(name)
-    // A member that was frozen may write down an earlier commit only when it wakes.
+    // A frozen member may write a commit to its journal after it wakes, when other members have committed more.
     const wasFrozen = incidents.some(({ kind, target }) => kind === 'freeze' && target === member)
     if (line.what === 'committed' && last !== undefined && offset < last.offset && !wasFrozen) {
       yield { text: `${member} committed ${offset} of ${name}, after ${last.member} had committed ${last.offset}` }

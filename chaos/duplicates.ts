@@ -29,9 +29,9 @@ export interface Duplicates {
   readonly violations: readonly Violation[]
 }
 
-/** Within this time after it wakes, a frozen member learns by a heartbeat that it has been removed from the group, ms. */
+/** A frozen member learns by a heartbeat that the group has removed it, at most this long after it wakes, ms. */
 const wakingUp = 5_000
-/** The longest time without commits if no broker is away: revoking partitions, and a join that waits for a session to end, ms. */
+/** The longest time without commits while all brokers run, ms: revoking partitions, and a join that waits until a session ends. */
 const longestRebalance = 16_000
 
 export function duplicates(evidence: Evidence): Duplicates {
@@ -80,7 +80,8 @@ function explain(evidence: Evidence, one: Settled, other: Settled): Explanation 
   if (one.hold === undefined || other.hold === undefined) {
     return { unexplained: 'one of them was not assigned its partition' }
   }
-  // The earlier assignment should have committed it. A frozen member may settle later than the next owner.
+  // Compared by the starts of their assignments, because a frozen member may settle later than the next owner. The earlier
+  // assignment should have committed the record.
   const [line, hold] =
     one.hold.from <= other.hold.from ? ([one.line, one.hold] as const) : ([other.line, other.hold] as const)
   if (one.hold === other.hold) return { unexplained: 'it was delivered twice within one assignment' }
@@ -106,15 +107,15 @@ function explain(evidence: Evidence, one: Settled, other: Settled): Explanation 
 /** True if the rebalance that took the partition waited for `rebalanceTimeout`, and the record was not completed by then. */
 function outlasted(evidence: Evidence, line: RecordLine, { until }: Hold): boolean {
   const begun = partitionLines(evidence).findLast(({ member, what, time, ...at }) => {
-    const isTurn = what === 'giving-up' || what === 'kept' || what === 'assigned'
-    return isTurn && member === line.member && partitionOf(at) === partitionOf(line) && time <= until
+    const isRebalance = what === 'giving-up' || what === 'kept' || what === 'assigned'
+    return isRebalance && member === line.member && partitionOf(at) === partitionOf(line) && time <= until
   })
-  // A rebalance in which the partition was kept does not explain a later one.
+  // If the partition was kept in that rebalance, that rebalance does not explain what was revoked in a later one.
   if (begun?.what !== 'giving-up' || until - begun.time >= longestRebalance) return false
   return Math.min(completed(evidence, line), until) >= begun.time + rebalanceTimeout
 }
 
-/** The time of completion. A failed record is completed once its copy is confirmed; Infinity if that was never reported. */
+/** When the record was completed: for a failed record, when its copy was confirmed. Infinity if that was never reported. */
 function completed(evidence: Evidence, { member, what, time, ...at }: RecordLine): number {
   if (what !== 'failed') return time
   const copied = partitionLines(evidence).find(line => {
@@ -125,7 +126,7 @@ function completed(evidence: Evidence, { member, what, time, ...at }: RecordLine
 }
 
 /**
- * True if the record was certainly committed, in which case no fault explains a duplicate.
+ * True if the record was certainly committed. Then no fault explains a duplicate.
  *
  * Each commit contains all finished work, in its position or in its metadata. When a record is acked, one commit may be in
  * flight and one may wait for it. So the third commit that is confirmed after the ack contains the record, at the latest.
@@ -133,8 +134,8 @@ function completed(evidence: Evidence, { member, what, time, ...at }: RecordLine
 function isCommitted(evidence: Evidence, { what, time, ...at }: RecordLine, hold: Hold): boolean {
   if (what !== 'acked') return false
   const after = partitionLines(evidence).filter(line => {
-    const mine = line.member === hold.member && partitionOf(line) === partitionOf(at)
-    return mine && hold.from <= line.time && line.time <= hold.until
+    const isSame = line.member === hold.member && partitionOf(line) === partitionOf(at)
+    return isSame && hold.from <= line.time && line.time <= hold.until
   })
   if (after.some(line => line.what === 'forgotten')) return false
   return after.filter(line => line.what === 'committed' && line.time > time).length > 2

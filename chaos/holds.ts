@@ -1,7 +1,7 @@
 import { type Evidence, partitionLines } from './evidence'
 import { partitionOf, type RecordLine } from './journal'
 
-/** How an assignment ended. `held`: it has not ended. */
+/** How an assignment ended. `held`: it had not ended at the end of the run. */
 export type HoldEnd = 'revoked' | 'lost' | 'closed' | 'killed' | 'held'
 
 /** One assignment of a partition to a member, according to the member's journal. */
@@ -25,16 +25,16 @@ export function holds(evidence: Evidence): Map<string, Hold[]> {
   const open = new Map<string, Hold>()
   for (const line of partitionLines(evidence)) {
     const name = partitionOf(line)
-    const mine = `${line.member} ${name}`
+    const owned = `${line.member} ${name}`
     if (line.what === 'assigned') {
       const hold: Hold = { member: line.member, from: line.time, until: Number.POSITIVE_INFINITY, end: 'held' }
-      open.set(mine, hold)
+      open.set(owned, hold)
       const before = all.get(name) ?? []
       all.set(name, before)
       before.push(hold)
     } else if (line.what === 'revoked' || line.what === 'lost') {
-      const hold = open.get(mine)
-      open.delete(mine)
+      const hold = open.get(owned)
+      open.delete(owned)
       if (hold !== undefined) Object.assign(hold, { until: line.time, end: line.what })
     }
   }

@@ -13,7 +13,7 @@ export interface At {
   readonly offset: number
 }
 
-/** A handler began, or it settled its record and that settlement counted. The place is where the record was read. */
+/** A handler began, or settled its record. Settlements that changed nothing have no line. The place is where the record was read. */
 export interface RecordLine extends Written, At {
   readonly what: 'begun' | 'acked' | 'failed'
   readonly id: string
@@ -23,8 +23,8 @@ export interface RecordLine extends Written, At {
 /**
  * An event of the client about a partition or a record. `retried` and `dead-lettered` mean that the copy is confirmed.
  *
- * Two lines are no events, and have the offset -1. `giving-up`: a rebalance may take the partition, and records in flight may
- * settle until then. `kept`: the rebalance did not take the partition.
+ * Two kinds of lines are not events, and have the offset -1. `giving-up`: a rebalance has begun that may revoke the partition;
+ * it waits for the records in flight. `kept`: that rebalance has ended and did not revoke the partition.
  */
 export interface PartitionLine extends Written, At {
   readonly what:

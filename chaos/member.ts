@@ -52,9 +52,9 @@ rebalances.start.subscribe(message => {
 })
 rebalances.asyncEnd.subscribe(message => {
   const { revoking, retained } = message as RebalanceMessage
-  const kept = ({ topic, partition }: (typeof retained)[number]) =>
+  const wasRevoking = ({ topic, partition }: (typeof retained)[number]) =>
     revoking.some(place => place.topic === topic && place.partition === partition)
-  noteAll('kept', retained.filter(kept))
+  noteAll('kept', retained.filter(wasRevoking))
 })
 
 const client = createClient({
@@ -73,7 +73,7 @@ const client = createClient({
     {
       hooks: {
         logMethod(message, log) {
-          // No event reports the beginning of a rebalance. The log line does, and the channel's message has the partitions.
+          // No event reports the start of a rebalance. The log has a line for it, and the channel's message has the partitions.
           if (String(message[1]).startsWith('a rebalance begins')) noteAll('giving-up', rebalance?.revoking ?? [])
           log.apply(this, message)
         },
@@ -99,7 +99,7 @@ async function work(record: ConsumeRecord): Promise<void> {
   if (record.attempt <= failures) throw new PlannedFailure(`failure ${record.attempt} of ${failures}`)
 }
 
-/** A pipeline that settles by hand, in any order. */
+/** Settles a record by `ack` and `fail`, without `handle`, in any order. */
 function byHand(record: ConsumeRecord): Observable<unknown> {
   const { ms, failures, hopeless } = workOf(record)
   return defer(() => {
@@ -164,7 +164,7 @@ process.once('SIGTERM', () => {
   client.closeGracefully({ timeout: 10_000 })
 })
 process.send?.('up')
-// The parent process has ended.
+// When the parent process has ended.
 process.once('disconnect', () => process.exit(1))
 
 const { drained, unsettled } = await client.closed

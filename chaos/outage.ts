@@ -1,6 +1,6 @@
 import type { Incident } from './stage'
 
-/** For this time after its restart, a broker may prevent commits while it loads the group or hands it over, ms. */
+/** A restarted broker may prevent commits for this long, while it loads the group or hands it over, ms. */
 const recovery = 8_000
 
 /**

@@ -1,19 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Kafka, logLevel, type Producer } from 'kafkajs'
-import type { At } from './journal'
+import { type At, partitionOf } from './journal'
 import { Random } from './random'
 import { someWork, type WorkTopic, workTopics } from './workload'
 
 /** Interval between two requests, ms. */
 const sendEvery = 100
-/** Limit on requests in flight per partition, so that they do not pile up while a broker is away. */
+/** Limit on requests in flight per partition. Beyond it, records are not published, so that requests do not pile up in an outage. */
 const maxInFlight = 3
 
 /**
- * Publishes known records by plain kafkajs, and remembers which of them Kafka has acknowledged.
+ * Publishes known records with plain kafkajs, and keeps which of them Kafka has acknowledged.
  *
  * A request contains records of one partition only, so its answer is unambiguous. No request is sent twice. Records whose
- * request failed may be in the log or not; the check looks for them there.
+ * request failed may be in the log or not; the check reads the log.
  */
 export class Publishing {
   /** By record id: the place that Kafka acknowledged. */
@@ -21,6 +21,7 @@ export class Publishing {
   attempted = 0
   readonly #random: Random
   readonly #producer: Producer
+  /** Requests in flight by partition. */
   readonly #inFlight = new Map<string, number>()
   readonly #requests = new Set<Promise<void>>()
   #stopped = false
@@ -71,7 +72,7 @@ export class Publishing {
       batch.push({ id, key: `key-${key}`, value })
     }
     for (const [partition, batch] of batches) {
-      const name = `${topic.name}/${partition}`
+      const name = partitionOf({ topic: topic.name, partition })
       const inFlight = this.#inFlight.get(name) ?? 0
       if (inFlight >= maxInFlight) continue
       this.#inFlight.set(name, inFlight + 1)

@@ -29,8 +29,8 @@ export function summary(
   }
 }
 
-/** The same as one line of text, for a series of runs. */
-export function line(
+/** The same figures as one line of text, to compare a series of runs. */
+export function summaryLine(
   run: { readonly seed: number; readonly minutes: number; readonly groupProtocol: string; readonly kafka: string },
   { violations, ...counts }: ReturnType<typeof summary>,
 ): string {
@@ -44,7 +44,7 @@ export function line(
 }
 
 /** A pause of a partition is attributed to a fault if it begins at most this long after the fault's end, ms. */
-const aftermath = 3_000
+const attributedAfter = 3_000
 
 /** For each kind of fault: how often it happened, and the longest pause of a partition around it. */
 export function recoveries(evidence: Evidence) {
@@ -59,7 +59,7 @@ export function recoveries(evidence: Evidence) {
         Math.max(
           0,
           ...gaps
-            .filter(gap => gap.from <= until + aftermath && gap.from + gap.length >= from)
+            .filter(gap => gap.from <= until + attributedAfter && gap.from + gap.length >= from)
             .map(({ length }) => length),
         ),
       )
@@ -75,7 +75,7 @@ export function recoveries(evidence: Evidence) {
 
 const seconds = (ms: number) => Math.round(ms / 100) / 10
 
-/** How often each kind of journal line occurs, without the ordinary ones. */
+/** How often each kind of journal line occurs. Leaves out the kinds that every run has. */
 export function unusualLines({ lines }: Evidence) {
   const life = ['assigned', 'committed', 'running', 'closing', 'closed']
   const ordinary = new Set(['begun', 'acked', 'failed', 'retried', 'dead-lettered', ...life])
@@ -89,13 +89,13 @@ function nameOf(line: Line): string {
   return line.what === 'error' ? (line.detail ?? '').split(':')[0]! : line.what
 }
 
-/** Everything about a record, and the events of its partitions and the faults around it, by time. */
+/** The history of a record by time: its own lines and copies, and the events of its partitions and the faults around them. */
 export function history(evidence: Evidence, id: string): string[] {
   const own = recordLines(evidence).filter(line => line.id === id)
   const copies = [...evidence.records, ...evidence.retried, ...evidence.dead].filter(({ work }) => work.id === id)
   const partitions = new Set([...own, ...copies].map(partitionOf))
-  const began = (own[0]?.time ?? 0) - before
-  const ended = (own.at(-1)?.time ?? Number.POSITIVE_INFINITY) + after
+  const began = (own[0]?.time ?? 0) - historyBefore
+  const ended = (own.at(-1)?.time ?? Number.POSITIVE_INFINITY) + historyAfter
   const events = partitionLines(evidence).filter(line => partitions.has(partitionOf(line)))
   const moments: Moment[] = [
     ...own.map(line => ({
@@ -126,9 +126,9 @@ interface Moment {
   readonly text: string
 }
 
-/** The history includes this time before and after the record's own lines, ms. */
-const before = 15_000
-const after = 3_000
+/** How long before and after the record's own lines its history reaches, ms. */
+const historyBefore = 15_000
+const historyAfter = 3_000
 
 /** Keeps only the last of consecutive commits: there are ten a second. */
 function withoutSteadyCommits(lines: readonly PartitionLine[]): PartitionLine[] {

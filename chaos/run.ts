@@ -1,9 +1,9 @@
 // npm run chaos -- --seed 1 --minutes 5 --group-protocol consumer --kafka 4.1.0
-// Exits with 0 if no rule is violated. The last line of the output summarises the run.
+// Exits with 0 if no rule is violated. The last line of the output has the figures of the run.
 import { parseArgs } from 'node:util'
 import type { GroupProtocol } from 'rxmika'
 import { chaos, forget } from './chaos'
-import { history, line, recoveries, summary, unusualLines } from './report'
+import { history, recoveries, summary, summaryLine, unusualLines } from './report'
 import { faultKinds } from './schedule'
 
 /** The newest patch release of each minor version. */
@@ -66,4 +66,4 @@ if (verdict.violations.length > 0) {
   process.exitCode = 1
 } else if (values.keep) console.log(report.folder)
 else await forget(report)
-console.log(line({ seed, minutes, groupProtocol, kafka }, summary(evidence, verdict, { seed, minutes })))
+console.log(summaryLine({ seed, minutes, groupProtocol, kafka }, summary(evidence, verdict, { seed, minutes })))

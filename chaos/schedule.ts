@@ -33,7 +33,7 @@ export interface ScheduleOptions {
   readonly kinds?: readonly FaultKind[]
 }
 
-/** A deck of kinds. Connections are cut twice as often as the other faults happen. */
+/** The deck that kinds are drawn from. Cuts are in it twice, so they are twice as frequent. */
 const deckOfKinds: readonly FaultKind[] = [...faultKinds, 'cut']
 
 /** How long each kind lasts, ms. */
@@ -47,7 +47,7 @@ const lengths: Record<FaultKind, readonly [min: number, max: number]> = {
   cut: [0, 0],
 }
 
-/** How long the target needs to recover, ms: a broker to start and catch up, a member to join. */
+/** How long the target gets to recover, ms: a broker to start and catch up, a member to join. */
 const recovery: Record<FaultKind, number> = {
   join: 5_000,
   leave: 8_000,

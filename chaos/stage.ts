@@ -15,17 +15,18 @@ export interface Incident {
   readonly until: number
 }
 
-/** A member that was asked to leave is killed after this time, ms. Members wait 10 s for their records; closing takes 1.5 s more. */
+/** A member that was asked to leave is killed after this time, ms. It waits 10 s for its records, and closing takes 1.5 s more. */
 const leaveTimeout = 40_000
 
 /** Starts the members, and carries out the faults. */
 export class Stage {
   readonly incidents: Incident[] = []
-  /** All members of the run, also those that have ended. */
+  /** All members of the run, including those that have ended. */
   readonly members: MemberProcess[] = []
   /** The names of members that were asked to leave and did not end in time. */
   readonly overdue: string[] = []
   readonly #slots = new Map<number, MemberProcess>()
+  /** How many members each slot has had. */
   readonly #lives = new Map<number, number>()
   /** Faults of the same target are carried out one after the other. */
   readonly #queues = new Map<string, Promise<void>>()
@@ -143,7 +144,7 @@ export class Stage {
   }
 }
 
-/** All brokers share one queue, so that never two are away: the others have the acknowledged records. */
+/** All brokers share one queue, so that at most one is away at a time, and the others have the acknowledged records. */
 function queueOf({ kind, target }: Fault): string {
   return kind === 'broker' || kind === 'cut' ? kind : `slot ${target}`
 }

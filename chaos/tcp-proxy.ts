@@ -68,7 +68,7 @@ export class TcpProxy {
 
 /** A client's connection to the proxy, and the proxy's connection to the broker. */
 class Link {
-  /** True: the next answer is cut in the middle. */
+  /** True: the next answer is cut in the middle, and then both connections are closed. */
   doomed = false
 
   constructor(

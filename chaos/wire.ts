@@ -13,7 +13,7 @@ export interface Progress extends At {
   readonly end: number
 }
 
-/** Reads the logs and the committed positions by plain kafkajs, without the proxies. */
+/** Reads the logs and the committed positions with plain kafkajs, not through the proxies. */
 export class Wire {
   readonly #kafka: Kafka
   readonly #admin: Admin
@@ -49,7 +49,7 @@ export class Wire {
     return all.flat()
   }
 
-  /** All records of a topic, up to its present end. */
+  /** All records of a topic, up to its current end. */
   async records(topic: string): Promise<Stored[]> {
     const missing = new Map<string, number>()
     for (const { partition, high, low } of await this.#admin.fetchTopicOffsets(topic)) {

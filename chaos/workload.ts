@@ -10,10 +10,10 @@ export const retries = 2
 /** The delay before each retry, ms. */
 export const retryDelays = [300, 1_500]
 
-/** The minimum that brokers allow. The sooner a dead member's partitions move, the more happens in a minute. */
+/** The minimum that brokers allow, ms. The sooner a dead member's partitions move, the more happens in a minute. */
 export const sessionTimeout = 6_000
 export const heartbeatInterval = 500
-/** Shorter than the longest handler, so that some rebalances do not wait for a handler to finish. */
+/** Shorter than the longest handler, so that in some rebalances a handler outlasts it, ms. */
 export const rebalanceTimeout = 3_000
 
 export interface WorkTopic {
@@ -38,7 +38,7 @@ export interface Work {
   readonly id: string
   /** How long the handler takes, ms. */
   readonly ms: number
-  /** The first attempts that fail. */
+  /** How many of its first attempts fail. */
   readonly failures: number
   /** True: the record fails with `retry: false`. */
   readonly hopeless: boolean
@@ -47,7 +47,7 @@ export interface Work {
 export function someWork(id: string, topic: WorkTopic, random: Random): Work {
   const luck = random.next()
   const failures = luck < 0.9 ? 0 : luck < 0.95 ? 1 : luck < 0.98 ? 2 : retries + 1
-  // Only `fail()` can refuse retries. Topics without order settle by hand, and so can call it.
+  // Only `fail()` can refuse retries, and only the topic without order calls it: the others use `handle`.
   const hopeless = topic.order === 'none' && failures > 0 && random.chance(0.2)
   return { id, ms: duration(topic, random), failures, hopeless }
 }
