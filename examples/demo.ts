@@ -1,7 +1,7 @@
 /**
- * Orders over three partitions: one fails twice and succeeds, one ends in the DLQ and is replayed from there.
+ * Handles orders on three partitions. One fails twice and then succeeds. One goes to the DLQ topic and is replayed from there.
  *
- * Runs on a small Kafka inside this process, or on the Kafka that KAFKA_BROKERS names.
+ * Runs on a memory broker in this process, or on the Kafka that KAFKA_BROKERS names.
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -28,7 +28,7 @@ const story = new Story(client)
 // ── The service ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const customers = new Set(['Ada', 'Bob', 'Cleo', 'Dan', 'Eve', 'Gil', 'Hal', 'Ida', 'Jo'])
-/** The first order is slow, so that later ones on its partition are acked before it. */
+/** How long an order takes, ms. The first one is slow, so that later ones on its partition are acked before it. */
 const duration = (name: string) => (name === 'a' ? 700 : name === 'j' ? 300 : 130)
 const begun = new Subject<string>()
 
@@ -59,7 +59,7 @@ const order = (name: string, customer: string, partition: number) => ({
 })
 
 story.title(onKafka ? `rxmika on the Kafka at ${process.env.KAFKA_BROKERS}` : 'rxmika on a Kafka in this process')
-const patience = setTimeout(() => {
+const timeout = setTimeout(() => {
   story.fail('the demo did not end within 20 s; is Kafka reachable?')
   process.exit()
 }, 20_000)
@@ -78,7 +78,7 @@ await deadLettered
 
 await sleep(200)
 customers.add('Fox')
-story.tell('replaying', 'customer Fox is registered by now, so the DLQ topic is read')
+story.tell('replaying', 'customer Fox is registered now, so the DLQ topic is read')
 await lastValueFrom(client.replayDlq())
 
 const begins = firstValueFrom(begun.pipe(filter(name => name === 'j')))
@@ -91,5 +91,6 @@ if (!drained) story.fail(`${unsettled} records are not settled`)
 story.tell('closed', `drained: ${drained}, unsettled: ${unsettled}; everything is committed`)
 
 story.draw()
-if (onKafka) console.log(` On the broker remain orders, orders-retry and orders-dlq, each with the suffix ${suffix}\n`)
-clearTimeout(patience)
+if (onKafka)
+  console.log(` These topics remain on the broker: orders, orders-retry and orders-dlq, with the suffix ${suffix}\n`)
+clearTimeout(timeout)

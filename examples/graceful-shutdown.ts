@@ -15,7 +15,7 @@ const client = createClient({ driver: broker?.driver(), group: 'billing', logger
 
 async function charge({ value, signal }: ConsumeRecord): Promise<void> {
   console.log(`charging ${value}`)
-  // The signal aborts work that no longer counts, because the partition has moved to another member.
+  // The signal aborts when the partition moves to another member: then the result no longer counts.
   await sleep(workTime, undefined, { signal })
   console.log(`charged ${value}`)
 }
@@ -34,12 +34,12 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 }
 
 let published = 0
-const filling = setInterval(() => {
+const publishing = setInterval(() => {
   const order = `order ${++published}`
   broker?.publish('orders', { key: order, value: order })
 }, 20)
 
 const { drained, unsettled } = await client.closed
-clearInterval(filling)
+clearInterval(publishing)
 console.log(`closed, drained: ${drained}, unsettled: ${unsettled}`)
 process.exitCode = drained ? 0 : 1

@@ -1,4 +1,4 @@
-// Exposes client.metrics() by prom-client. The names are those that rxmika/opentelemetry has in Prometheus.
+// Exposes client.metrics() with prom-client. The metrics have the names that those of rxmika/opentelemetry get in Prometheus.
 import { Counter, Gauge, type Registry } from 'prom-client'
 import type { Client, Stall, StallReason, TopicMetrics } from 'rxmika'
 
@@ -26,10 +26,10 @@ const partitionOf = ({ topic, partition }: Pick<Stall, 'topic' | 'partition'>) =
 
 /** Registers the metrics of a client. Each scrape takes one snapshot. */
 export function register(client: Client, registry: Registry): void {
-  const of = { registers: [registry] }
+  const into = { registers: [registry] }
   const deadLetters = new Counter({
     ...{ name: 'rxmika_dead_letters_total', help: 'Records copied to the DLQ topic, by error' },
-    ...{ labelNames: ['messaging_destination_name', 'error_type'] as const, ...of },
+    ...{ labelNames: ['messaging_destination_name', 'error_type'] as const, ...into },
   })
   /** The partitions that were reported as stalled. */
   const stalled = new Map<string, Stall>()
@@ -44,7 +44,7 @@ export function register(client: Client, registry: Registry): void {
   const place = ['messaging_destination_name', 'messaging_destination_partition_id'] as const
   new Counter({
     ...{ name: 'rxmika_records_total', help: 'Records by outcome, under the topic first published to' },
-    ...{ labelNames: ['messaging_destination_name', 'rxmika_outcome'] as const, ...of },
+    ...{ labelNames: ['messaging_destination_name', 'rxmika_outcome'] as const, ...into },
     // This metric is registered first, so a scrape collects it first. It takes one snapshot and sets all other metrics.
     collect() {
       const metrics = client.metrics()
@@ -69,7 +69,8 @@ export function register(client: Client, registry: Registry): void {
         delayed.set(labels, partition.delayed)
         held.set(labels, partition.held)
       }
-      // A reason may change while its partition stays stalled. One that is over is 0, so that its line ends.
+      // A reason may change while its partition stays stalled. A reason without stalls is set to 0, so that its series does not
+      // keep its last value.
       for (const reason of reasons) stalls.set({ rxmika_stall_reason: reason }, 0)
       const now = new Map(client.stalls().map(stall => [partitionOf(stall), stall]))
       for (const [place, stall] of stalled) stalls.inc({ rxmika_stall_reason: (now.get(place) ?? stall).why })
@@ -84,39 +85,39 @@ export function register(client: Client, registry: Registry): void {
     name: 'rxmika_partition_lag',
     help: 'End of the log minus committed position',
     labelNames: place,
-    ...of,
+    ...into,
   })
   const unfinished = new Gauge({
-    ...{ name: 'rxmika_partition_unfinished', help: 'Lag behind finished work', labelNames: place, ...of },
+    ...{ name: 'rxmika_partition_unfinished', help: 'Lag behind finished work', labelNames: place, ...into },
   })
   const inFlight = new Gauge({
     name: 'rxmika_partition_in_flight',
     help: 'Records in flight',
     labelNames: place,
-    ...of,
+    ...into,
   })
   const oldest = new Gauge({
     ...{ name: 'rxmika_partition_oldest_unsettled_seconds', help: 'Age of the oldest record in a pipeline' },
-    ...{ labelNames: place, ...of },
+    ...{ labelNames: place, ...into },
   })
   const delayed = new Gauge({
     name: 'rxmika_partition_delayed',
     help: 'Retries that are not due',
     labelNames: place,
-    ...of,
+    ...into,
   })
   const held = new Gauge({
     name: 'rxmika_partition_held',
     help: 'Records that are unroutable, or held by a step',
     labelNames: place,
-    ...of,
+    ...into,
   })
   const stalls = new Gauge({
     ...{ name: 'rxmika_stalls', help: 'Partitions reported as stalled, by reason' },
-    ...{ labelNames: ['rxmika_stall_reason'] as const, ...of },
+    ...{ labelNames: ['rxmika_stall_reason'] as const, ...into },
   })
-  const ready = new Gauge({ name: 'rxmika_ready', help: '1 while the client is ready', ...of })
-  const published = new Counter({ name: 'rxmika_published_total', help: 'Records acknowledged by the broker', ...of })
-  const commits = new Counter({ name: 'rxmika_commits_total', help: 'OffsetCommit requests confirmed', ...of })
-  const rebalances = new Counter({ name: 'rxmika_rebalances_total', help: 'Rebalances of this member', ...of })
+  const ready = new Gauge({ name: 'rxmika_ready', help: '1 while the client is ready', ...into })
+  const published = new Counter({ name: 'rxmika_published_total', help: 'Records acknowledged by the broker', ...into })
+  const commits = new Counter({ name: 'rxmika_commits_total', help: 'OffsetCommit requests confirmed', ...into })
+  const rebalances = new Counter({ name: 'rxmika_rebalances_total', help: 'Rebalances of this member', ...into })
 }

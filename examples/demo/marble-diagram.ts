@@ -21,8 +21,8 @@ interface Layout {
 }
 
 /**
- * Rows of marks over one time axis. Marks of the same time are in the same column, and no mark is left of an earlier one. Apart
- * from that, distances are proportional to time as far as the width allows.
+ * Rows of marks over one time axis. Marks of the same time share a column, and no mark is left of an earlier one. Within these
+ * rules, and as far as the width allows, distances are proportional to time.
  */
 export class MarbleDiagram {
   readonly #rows = new Map<string, Row>()
@@ -60,13 +60,14 @@ export class MarbleDiagram {
   }
 }
 
-/** Groups marks by time, earliest first. */
+/** The marks grouped by time, earliest first. */
 function moments(marks: readonly Mark[]): readonly (readonly Mark[])[] {
   const byTime = new Map<number, Mark[]>()
   for (const mark of marks) byTime.set(mark.at, [...(byTime.get(mark.at) ?? []), mark])
   return [...byTime].sort(([one], [other]) => one - other).map(([, moment]) => moment)
 }
 
+/** The layout with the largest scale that fits into the width. */
 function widest(moments: readonly (readonly Mark[])[], width: number): Layout {
   let best = layOut(moments, 0)
   let [fits, tooWide] = [0, width]

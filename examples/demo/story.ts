@@ -2,7 +2,7 @@ import type { Client, ClientEvent, ConsumeRecord, Outcome, Place, RecordSource }
 import colors from 'yoctocolors'
 import { MarbleDiagram, type Paint } from './marble-diagram'
 
-/** The value of a record. The name is one letter, the order's marble. */
+/** The value of a record. The name is one letter, by which the diagram shows the order. */
 export interface Order {
   readonly name: string
   readonly customer: string
@@ -69,13 +69,13 @@ export class Story {
     const { name } = record.value!
     if (status === 'failed') return this.#mark(rowOf(source), `${name}✗`, red)
     this.#mark(rowOf(source), name.toUpperCase(), green)
-    entry(this.#acked, partitionOf(source), () => []).push({ name, offset: source.offset })
+    getOrAdd(this.#acked, partitionOf(source), () => []).push({ name, offset: source.offset })
     if (source.kind === 'retry') this.tell('acked', `${name}: attempt ${attempt} succeeds`, green)
-    if (source.kind === 'dlq') this.tell('acked', `${name}: read again from the DLQ topic, it succeeds`, green)
+    if (source.kind === 'dlq') this.tell('acked', `${name}: succeeds when it is read from the DLQ topic`, green)
   }
 
   draw(): void {
-    this.title('The same as a picture, time going from left to right')
+    this.title('The same as a diagram; time goes from left to right')
     for (const line of this.#diagram.render(width, dim)) console.log(` ${line}`)
     const legend = [
       ['a', plain, 'delivered'],
@@ -121,7 +121,7 @@ export class Story {
   #seeCommit(to: Place): void {
     const partition = partitionOf(to)
     const from = this.#committed.get(partition) ?? 0n
-    // The same position again: only the commit's metadata has changed.
+    // The position is the same: only the commit's metadata has changed.
     if (to.offset === from) return
     this.#committed.set(partition, to.offset)
     this.#mark(`${rowOf(to)} committed`, String(this.#positionOf(to)), blue)
@@ -149,7 +149,7 @@ export class Story {
     for (const row of this.#rows) this.#diagram.mark(row, now, '|', plain)
   }
 
-  /** For the retry and the DLQ topic, which have one row each: the sum over the partitions, which is the number of completed copies. */
+  /** The retry and the DLQ topic have one row each. It shows the sum over their partitions: the number of completed copies. */
   #positionOf({ topic, offset }: Place): bigint {
     if (topic === 'orders') return offset
     let sum = 0n
@@ -179,7 +179,7 @@ function rowOf({ topic, partition }: Partition): string {
   return topic === 'orders-dlq' ? 'DLQ' : `${topic}-${partition}`
 }
 
-function entry<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+function getOrAdd<K, V>(map: Map<K, V>, key: K, make: () => V): V {
   const value = map.get(key) ?? make()
   map.set(key, value)
   return value

@@ -18,13 +18,13 @@ export function expectStory(output: string): void {
     /f: attempt 2 failed/,
     /to DLQ .*f: attempt 3 failed/,
     /replaying/,
-    /f: read again from the DLQ topic, it succeeds/,
+    /f: succeeds when it is read from the DLQ topic/,
     /published .*j/,
     /closing/,
     /closed .*drained: true, unsettled: 0/,
-    /The same as a picture/,
+    /The same as a diagram/,
   ])
-  const picture = lines.slice(lines.findIndex(line => line.includes('The same as a picture')))
+  const picture = lines.slice(lines.findIndex(line => line.includes('The same as a diagram')))
   expect(Math.max(...picture.map(line => line.length))).toBeLessThanOrEqual(100)
   expectPicture(picture)
 }

@@ -28,7 +28,7 @@ describe('server-sent events', () => {
       await example.publish('prices', { value: `${n} ${large}` })
       await expect.poll(() => received.includes(`data: ${n} ${large}\n\n`), { timeout: 30_000 }).toBe(true)
     }
-    await program.printed(/^a slow client is disconnected/)
+    await program.printed(/^a slow browser is disconnected/)
     slow.resume()
     await cutOff
     expect(received.match(/^data: \d+/gm)).toEqual(Array.from({ length: count }, (_, n) => `data: ${n}`))

@@ -1,5 +1,5 @@
-// Reads `orders` and writes `invoices`. `handle` acks an order when `publish` emits, that is, when the broker has acknowledged the
-// invoice. So no invoice is lost. After a crash between the two, an invoice may be published twice; its `order` identifies it.
+// Reads `orders` and writes `invoices`. `handle` acks an order when `publish` completes, that is, when the broker has acknowledged
+// the invoice. So no invoice is lost. A crash between the two publishes an invoice twice; its `order` shows that they are the same.
 import { createClient, handle } from 'rxmika'
 
 interface Order {
@@ -19,7 +19,7 @@ client
         // The headers are copied, so that a trace continues.
         return client.publish({ topic: 'invoices', key, value: JSON.stringify(invoice), headers })
       },
-      // Publishing waits for the broker, so many orders are handled at a time. Those of one key keep their order.
+      // Publishing waits for the broker, so many orders are handled at once. Orders of one key stay in order.
       { order: 'key', concurrency: 500 },
     ),
   )

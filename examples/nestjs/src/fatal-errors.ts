@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common'
 
-/** Receives the error that ends the application. `main.ts` sets the reaction. */
+/** Receives the error that ends the application. `main.ts` sets `onFatal`. */
 @Injectable()
 export class FatalErrors {
   onFatal: (error: Error) => void = () => {}

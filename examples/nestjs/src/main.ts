@@ -6,7 +6,7 @@ import { OrdersModule } from './orders.module.js'
 const app = await NestFactory.createApplicationContext(OrdersModule)
 // SIGTERM runs the shutdown hooks: KafkaModule closes the client gracefully.
 app.enableShutdownHooks()
-// On an error that closes the client, the application shuts down in order, and its supervisor restarts it.
+// If an error closes the client, the application shuts down gracefully and exits with code 1, so that it is restarted.
 app.get(FatalErrors, { strict: false }).onFatal = async error => {
   console.error(`fatal: ${error.message}`)
   process.exitCode = 1

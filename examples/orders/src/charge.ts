@@ -5,7 +5,7 @@ interface Order {
   readonly cents: number
 }
 
-/** Replaces a payment service. It always declines a negative amount, and declines an order named `later` once. */
+/** Stands in for a payment service. A negative amount always fails. An order with the id `later` fails once. */
 export async function charge({ value, attempt }: ConsumeRecord): Promise<void> {
   const { id, cents } = JSON.parse(String(value)) as Order
   if (cents < 0) throw new Error(`order ${id}: the amount is negative`)

@@ -1,6 +1,6 @@
 import type { Client } from 'rxmika'
 
-/** A snapshot in Prometheus's text format. Alert on the lag; `held` may explain it. */
+/** A snapshot in Prometheus's text format. Alert on the lag. If `held` is above 0, a failure route holds records. */
 export function exposition({ topics, partitions }: ReturnType<Client['metrics']>): string {
   const lines: string[] = []
   for (const [topic, counts] of Object.entries(topics)) {

@@ -1,6 +1,6 @@
-// An order service. `KAFKA_BROKERS` names the brokers, `PORT` is the port for probes and metrics.
+// An order service. `KAFKA_BROKERS` names the brokers. `PORT` is the port for probes and metrics, 8080 by default.
 //
-//   GET /live      200, or 503 once an error closed the client: restart the process
+//   GET /live      200, or 503 once an error has closed the client: restart the process
 //   GET /ready     200, or 503 with the reasons: no assignment yet, or no broker answers
 //   GET /metrics   for Prometheus
 import { createServer } from 'node:http'
@@ -43,12 +43,12 @@ server.listen(Number(process.env.PORT ?? 8080), '127.0.0.1', () => {
 
 client.start()
 
-// Kubernetes sends SIGTERM and waits 30 s. What is in flight is finished and committed, within 15 s.
+// Kubernetes sends SIGTERM and waits 30 s by default. Records in flight get 15 s to be finished and committed.
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   process.once(signal, () => client.closeGracefully({ timeout: 15_000 }))
 }
 
-// However the client closed, the process ends. After an error it ends with code 1, so that it is restarted.
+// The process ends when the client has closed. After an error the exit code is 1, so that it is restarted.
 client.closed.then(({ drained, unsettled, error }) => {
   console.log(`closed: drained ${drained}, unsettled ${unsettled}`)
   process.exitCode = error === undefined ? 0 : 1

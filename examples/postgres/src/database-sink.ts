@@ -11,10 +11,10 @@ import { defer, type Observable, retry, timer } from 'rxjs'
 import type { AssignedPartition, ConsumeRecord, KeptPosition } from 'rxmika'
 
 export class DatabaseSink {
-  /** @param again How long to wait before a statement that failed is tried again, ms. */
+  /** @param retryDelay How long to wait before a failed statement is repeated, ms. */
   constructor(
     readonly pool: Pool,
-    readonly again = 1_000,
+    readonly retryDelay = 1_000,
   ) {}
 
   async createTables(): Promise<void> {
@@ -24,7 +24,7 @@ export class DatabaseSink {
       CREATE TABLE IF NOT EXISTS orders (topic text, partition int, record bigint, key text, value text)`)
   }
 
-  /** For the client's option `positions`. While it rejects, these partitions are not read. */
+  /** The client's option `positions`. If it rejects, these partitions are not read, and the client calls it again. */
   readonly positions = async (assigned: readonly AssignedPartition[]): Promise<readonly KeptPosition[]> => {
     const { rows } = await this.pool.query<{ topic: string; partition: number; next: string }>(
       `SELECT topic, partition, next FROM positions
@@ -35,9 +35,9 @@ export class DatabaseSink {
   }
 
   /**
-   * A handler for `order: 'partition'`. It uses one statement, and so one transaction. The position moves only if it is not yet
-   * past this record, and the row is written only if the position moved. So a record that this member or a former owner of the
-   * partition has stored is not stored again.
+   * A handler for `order: 'partition'`. Its one statement is one transaction. The position moves only if it is not yet past this
+   * record, and the row is written only if the position moved. So a record is not stored again if this member or a former owner
+   * of the partition has already stored it.
    *
    * It retries until the database accepts the record. If it gave up, the next record would move the position past this one.
    */
@@ -52,6 +52,6 @@ export class DatabaseSink {
          INSERT INTO orders (topic, partition, record, key, value) SELECT $1, $2, $3, $4, $5 FROM moved`,
         [topic, partition, String(offset), key?.toString(), value?.toString()],
       ),
-    ).pipe(retry({ delay: () => timer(this.again) }))
+    ).pipe(retry({ delay: () => timer(this.retryDelay) }))
   }
 }

@@ -1,13 +1,13 @@
 // Stores each record of `orders` exactly once in PostgreSQL. `DATABASE_URL` names the database, `KAFKA_BROKERS` the brokers.
 //
-// Kill it at any moment, even by `kill -9`, and start it again: every record has one row, in the order of its partition.
-// `INSTANCE`, a different name for each process, makes it a static member, which gets its partitions at once after a restart.
+// Kill it at any moment, even with `kill -9`, and start it again: every record has one row, in the order of its partition.
+// `INSTANCE` makes the process a static member, which gets its partitions at once after a restart. Each process needs its own name.
 import pg from 'pg'
 import { createClient, handle } from 'rxmika'
 import { DatabaseSink } from './database-sink.js'
 
 const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 8 })
-// If an idle connection breaks, the next statement opens another one.
+// Reported if an idle connection breaks. The next statement opens another one.
 pool.on('error', error => console.error(`PostgreSQL: ${error.message}`))
 const sink = new DatabaseSink(pool)
 await sink.createTables()

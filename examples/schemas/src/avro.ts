@@ -4,8 +4,8 @@
  *     client.topic('orders', { retries: 10, backoff: exponential({ initial: 1_000, max: 60_000 }), dlq: true,
  *       decode: avro<Order>('http://registry:8081'), tombstones: 'ack' })
  *
- * If the registry does not answer, the promise rejects, and the record is retried like any failure. If the registry has no such
- * schema, or the bytes do not match it, that is a `DecodeError`, because a retry would not help.
+ * If the registry does not answer, the promise rejects, and the record is retried like any failure. If the registry does not have
+ * the schema, or the bytes do not match it, the record fails with a `DecodeError` and is not retried.
  */
 import avsc, { type Type } from 'avsc'
 import { DecodeError } from 'rxmika'

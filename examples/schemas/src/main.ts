@@ -1,6 +1,6 @@
-// Two typed topics. `orders` is JSON, checked by a zod schema. `payments` is Avro in the wire format of the schema registry that
-// SCHEMA_REGISTRY names. Values that do not match go to the DLQ unchanged, without retries. If the registry does not answer,
-// records are retried.
+// Two typed topics. `orders` is JSON, checked by a zod schema. `payments` is Avro, with schemas from the registry at
+// SCHEMA_REGISTRY. A value that does not match goes to the DLQ topic unchanged, without retries. If the registry does not answer,
+// the record is retried.
 import { createClient, exponential, handle, json } from 'rxmika'
 import { z } from 'zod'
 import { avro } from './avro.js'

@@ -1,8 +1,8 @@
 // Sends prices to browsers. Without a group, every instance reads every partition from its end, and commits nothing. A browser
 // gets the prices that are published after it has connected.
 //
-// If a browser reads too slowly, prices pile up in memory. Its connection is closed when more than MAX_BUFFERED bytes wait, and
-// the browser reconnects by itself. The topic and the other browsers do not wait for it.
+// If a browser reads too slowly, prices pile up in memory. When more than MAX_BUFFERED bytes wait, its connection is closed, and
+// the browser reconnects by itself. The topic and the other browsers never wait for it.
 import { createServer, type ServerResponse } from 'node:http'
 import { Subject } from 'rxjs'
 import { createClient } from 'rxmika'
@@ -15,7 +15,7 @@ const prices = new Subject<string>()
 client.topic('prices').subscribe({
   next: record => {
     prices.next(`id: ${record.partition}-${record.offset}\ndata: ${record.value}\n\n`)
-    // Acked as soon as it is sent. Nothing is committed without a group, but unsettled records would fill the window.
+    // Acked at once. Without a group nothing is committed, but unsettled records would fill `maxInFlight` and stop the delivery.
     record.ack()
   },
   error: () => {},
@@ -32,7 +32,7 @@ const server = createServer((request, response) => {
 function send(response: ServerResponse, text: string): void {
   response.write(text)
   if (response.writableLength <= maxBuffered) return
-  console.log(`a slow client is disconnected: ${response.writableLength} bytes wait`)
+  console.log(`a slow browser is disconnected: ${response.writableLength} bytes wait`)
   response.destroy()
 }
 
