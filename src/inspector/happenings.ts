@@ -24,7 +24,7 @@ export class HappeningLog implements HappeningList {
   }
 }
 
-/** Returns an event as it is listed, without its record. Undefined: events of this type are not listed. */
+/** Describes an event for the lists of the page. Undefined if events of this type are not listed. */
 export function happeningOf(event: ClientEvent, at: number): Happening | undefined {
   switch (event.type) {
     case 'retried':
@@ -48,7 +48,7 @@ export function happeningOf(event: ClientEvent, at: number): Happening | undefin
     case 'moved':
       return { ...placed(event, at), text: `moved from ${event.from}` }
     case 'forgotten':
-      return { ...placed(event, at), text: `${event.ranges} ranges of finished records do not fit into the commit` }
+      return { ...placed(event, at), text: `${event.ranges} ranges of finished records did not fit into the commit` }
     case 'paused':
     case 'resumed':
       return { at, type: event.type, place: event.topic, text: event.type }

@@ -34,7 +34,7 @@ export interface Inspector {
 
 const known: KnownOptions<InspectOptions> = { port: true, host: true }
 
-/** Limit on open connections, viewers included. */
+/** Limit on open connections, including those of viewers. */
 const maxConnections = 64
 
 /**
@@ -42,8 +42,8 @@ const maxConnections = 64
  * positions held back and why, retries and when they are due, and dead letters, rebalances and errors since this call.
  *
  * The page is read-only. By default the server listens on 127.0.0.1. A request with a foreign `Host` or `Origin` is refused.
- * While no viewer is connected, the inspector does no work per record. It closes with the client, and does not keep the
- * process alive.
+ * While no viewer is connected, a record that succeeds costs nothing. The inspector closes with the client, and does not keep
+ * the process alive.
  *
  * Rejects with a `ConfigurationError` if an option is invalid or unknown, if `client` is not a client, or if the server
  * cannot listen on the port. Rejects with a `ClientClosedError` if the client is closed.

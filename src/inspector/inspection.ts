@@ -15,9 +15,9 @@ import { Watching } from './watching.js'
 
 /** Interval between frames, ms. */
 const frameEvery = 250
-/** Every fourth frame carries the current state (`standing`). */
+/** One of this many frames carries the current state (`standing`). */
 const standingEvery = 4
-/** How long `end` waits for viewers to receive the last frame, ms. */
+/** How long `end` waits until the last frame is sent to every viewer, ms. */
 const lastFrameTimeout = 500
 /** Limit on viewers that are connected at the same time. */
 export const maxViewers = 8
@@ -27,8 +27,8 @@ const maxStalls = 1_000
 /**
  * Observes one client and sends what it sees to the viewers.
  *
- * While no viewer is connected, it only keeps dead letters, errors and rebalances, and does no work for a record that
- * succeeds. It subscribes to the tracing channels when the first viewer connects, and unsubscribes when the last one leaves.
+ * While no viewer is connected, it only keeps dead letters, errors and rebalances, and does nothing for a record that succeeds.
+ * It subscribes to the tracing channels of records when the first viewer connects, and unsubscribes when the last one leaves.
  */
 export class Inspection {
   readonly #since = systemClock.wall()
@@ -45,15 +45,15 @@ export class Inspection {
   readonly identity: Identity
 
   constructor(readonly client: Client) {
-    // Undefined for a client of an earlier version of this package.
-    const onlookers = (client as Client & { readonly [onlooker]?: Onlooker })[onlooker]
-    const { clientId = null, group = null, retryTopic = null, dlqTopic = null } = onlookers ?? {}
+    // Undefined if the client is of an earlier version of this package.
+    const internals = (client as Client & { readonly [onlooker]?: Onlooker })[onlooker]
+    const { clientId = null, group = null, retryTopic = null, dlqTopic = null } = internals ?? {}
     this.identity = { clientId, group, retryTopic, dlqTopic, pid: process.pid, version: 1 }
     this.#standings = new Standings(client, this.identity, systemClock)
     const rebalances = new RebalanceWatch(client, systemClock, rebalance => this.#rebalance(rebalance))
     this.#listening.add(() => rebalances.end())
     this.#listening.add(client.events.subscribe(event => this.#event(event)))
-    this.#listening.add((onlookers?.errors ?? client.errors).subscribe(error => this.#error(error)))
+    this.#listening.add((internals?.errors ?? client.errors).subscribe(error => this.#error(error)))
   }
 
   get hasRoom(): boolean {
@@ -62,8 +62,8 @@ export class Inspection {
 
   /** Makes the response a viewer: it gets a snapshot now, and frames until it closes. */
   join(response: ServerResponse): void {
-    // The snapshot contains what happened until now. The pending frame goes to the earlier viewers alone, so that the new
-    // viewer does not get the same events twice.
+    // The snapshot contains everything until now. So the pending frame is sent first, and only to the viewers that are there
+    // already: the new viewer would get its events twice.
     if (this.#watching !== undefined) this.#frame(false)
     const viewer = new Viewer(response)
     this.#watching ??= this.#watch()
@@ -98,7 +98,7 @@ export class Inspection {
     }
   }
 
-  /** @param done Called once every viewer has received the last frame, at the latest after `lastFrameTimeout`. */
+  /** @param done Called once the last frame is sent to every viewer, at the latest after `lastFrameTimeout`. */
   end(done: () => void = () => {}): void {
     this.#listening.unsubscribe()
     if (this.#viewers.size > 0) this.#frame(true)
@@ -113,7 +113,7 @@ export class Inspection {
     for (const viewer of this.#viewers) viewer.response.end(() => left(viewer))
     if (open.size === 0) {
       clearTimeout(timeout)
-      // Not at once, so that requests in progress are still answered.
+      // In a later turn, so that requests in progress are still answered.
       setImmediate(done)
     }
     this.#unwatch()

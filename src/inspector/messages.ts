@@ -21,13 +21,13 @@ export interface PartitionState {
   readonly finishedBehind: number
 }
 
-/** A record that holds a position back, or a retry that is not due yet. */
+/** A record that holds a position back; one with `why: 'not-due'` is a retry that waits. See `Stall`. */
 export interface StallState {
   readonly place: string
   readonly topic: string
   readonly partition: number
   readonly offset: string
-  /** Where the record was first published, if this client read a copy from another topic. */
+  /** Where the record was first published. Null if it was read there, or if that is not known. */
   readonly origin: string | null
   /** The record's key as text, at most its first 1,024 bytes. */
   readonly key: string | null
@@ -65,7 +65,7 @@ export interface Happening {
   readonly type: ClientEvent['type'] | 'error' | 'rebalance'
   /** Where it happened: a record, a partition or a topic. Omitted if it concerns the whole client. */
   readonly place?: string
-  /** Where the record was first published, if the client read a copy from another topic. */
+  /** Where the record was first published. Omitted if it was read there, or if that is not known. */
   readonly origin?: string
   /** What happened and why. */
   readonly text: string
@@ -97,7 +97,7 @@ export interface HappeningCounts {
   readonly rebalances: number
 }
 
-/** The current state of the client. It changes slowly, and is sent as a whole. */
+/** The current state of the client, sent as a whole once a second. */
 export interface Standing {
   readonly happened: HappeningCounts
   readonly state: ClientState
@@ -145,7 +145,7 @@ export interface Frame {
   readonly from: number
   readonly marks: readonly Mark[]
   readonly counts: readonly RowCounts[]
-  /** `shown` of `of` deliveries have a mark. */
+  /** How many of the deliveries since the previous frame have a mark: `shown` of `of`. */
   readonly sampled: { readonly shown: number; readonly of: number }
   /** Dead letters, retries, stalls, rebalances, errors and other events. At most 100; `more` counts those left out. */
   readonly happenings: readonly Happening[]
@@ -171,7 +171,7 @@ export interface StallsAnswer {
 
 /** The answer of `/test`. */
 export interface TestAnswer {
-  /** The source of a test that calls `runMarbles`. Null if there is none; then `why` has the reason. */
+  /** The source of a test that calls `runMarbles`. Null if none can be written; then `why` has the reason. */
   readonly test: string | null
   readonly diagram: string | null
   readonly why: string | null

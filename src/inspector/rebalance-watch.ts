@@ -4,10 +4,10 @@ import type { Clock } from '../clock.js'
 import { partitionName } from '../place.js'
 import type { Happening } from './messages.js'
 
-/** How many partitions of each list are named. */
+/** Limit on the partitions of each list that are named. */
 const maxNamed = 8
 
-/** Reports each rebalance of one client once it has ended. Always on: rebalances are rare, and a viewer may connect later. */
+/** Reports each rebalance of one client when it has ended. Works without a viewer too: rebalances are rare, and viewers come later. */
 export class RebalanceWatch {
   readonly #began = new WeakMap<object, number>()
 
@@ -51,7 +51,7 @@ function textOf({ added, revoked, lost, retained, cancelled }: RebalanceMessage)
     .filter(([, partitions]) => partitions.length > 0)
     .map(([what, partitions]) => `${partitions.length} ${what} (${namesOf(partitions)})`)
   if (cancelled === true) parts.push('interrupted by close()')
-  return parts.length === 0 ? 'no partition' : parts.join(', ')
+  return parts.length === 0 ? 'no partitions' : parts.join(', ')
 }
 
 function namesOf(partitions: readonly PartitionPlace[]): string {

@@ -8,7 +8,7 @@ import type { TestAnswer } from './messages.js'
 
 /** Entries kept for a marble test: at least one second of 5,000 records, each with its delivery and its settlement. */
 const maxKept = 10_000
-/** Limit on the entries of one test. A longer one is not readable, and writing it takes time from the inspected process. */
+/** Limit on the entries of one test. A longer test is not readable, and writing it takes time in the inspected process. */
 const maxWritten = 200
 
 /** The part of the recorded entries that a test is written from. */
@@ -21,7 +21,7 @@ export interface RecentWindow {
   readonly partition?: { readonly topic: string; readonly partition: number } | undefined
 }
 
-/** The newest deliveries, settlements and events, from which marble tests are written. Records and their bytes are not kept. */
+/** Keeps the newest deliveries, settlements and events, from which marble tests are written. Keeps no records and no bytes of them. */
 export class Recent {
   readonly #kept: RecordedEntry[] = []
   readonly #details = new WeakMap<RecordedEntry, Delivered>()
@@ -71,7 +71,7 @@ export class Recent {
   }
 }
 
-/** A hash of a key: equal keys can be recognised, and the key is not kept. */
+/** A hash of a key. Shows which keys are equal, without keeping them. */
 function digest(key: Buffer): string {
   return createHash('sha256').update(key).digest('base64')
 }

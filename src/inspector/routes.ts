@@ -51,7 +51,7 @@ export async function answer(
   }
 }
 
-/** Undefined if the request target is not a path: a target with a host is meant for a proxy. */
+/** Undefined if the request target is not a path. A target with a host would be for a proxy. */
 function parsed(path = ''): URL | undefined {
   return path.startsWith('/') && URL.canParse(`http://localhost${path}`)
     ? new URL(`http://localhost${path}`)
@@ -83,8 +83,8 @@ async function test(
   const partition = Number(number)
   const isPlace = topic === null ? number === null : number !== null && Number.isSafeInteger(partition)
   if (!(last > 0 && last <= maxWindow) || Number.isNaN(until) || !isPlace) {
-    const rule = `last must be above 0 and at most ${maxWindow} ms, until in ms since 1970; topic and partition go together`
-    return refuse(response, 400, rule)
+    const rules = `last must be > 0 and ≤ ${maxWindow} (ms), until must be ms since 1970, and topic and partition must be given together`
+    return refuse(response, 400, rules)
   }
   const window = topic === null ? { last, until } : { last, until, partition: { topic, partition } }
   json(response, await inspection.test(window), isHead)

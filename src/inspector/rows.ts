@@ -4,8 +4,8 @@ import { partitionName } from '../place.js'
 const maxRows = 10_000
 
 /**
- * Numbers partitions, so that a mark on the wire is a few digits. The look-up is by topic and partition, so that no name is
- * built per record.
+ * Numbers partitions, so that a mark in a message is a few digits. The look-up is by topic and partition, because building the
+ * partition's name would cost time per record.
  */
 export class Rows {
   readonly names: string[] = []

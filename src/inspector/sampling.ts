@@ -1,10 +1,10 @@
 import { type Mark, type MarkKind, markKinds, type RowCounts } from './messages.js'
 
-/** Deliveries with a mark in one frame. About 1,000 a second are as many as an eye follows and a browser draws. */
+/** Limit on deliveries with a mark in one frame. An eye does not follow more than some 1,000 a second. */
 const maxSampled = 240
-/** Marks of failures and of events in one frame. They are shown even if the record's delivery has no mark. */
+/** Limit on marks of failures and of events in one frame. They are shown even if the record's delivery has no mark. */
 const maxSpecial = 240
-/** Sampled records whose settlement is awaited. Beyond this the oldest are dropped: their settlement gets no mark. */
+/** Limit on deliveries with a mark that wait for their settlement. Beyond it, the settlements of the oldest get no mark. */
 const maxOpen = 1_000
 
 interface Row {
@@ -31,9 +31,9 @@ const kinds = Object.fromEntries(markKinds.map((kind, at) => [kind, at])) as Rea
 /**
  * Selects the records that get marks.
  *
- * Every record is counted. The marks of a frame are shared equally among the active rows; within a row they are spread evenly
- * over its deliveries. If the delivery of a record has a mark, its settlement gets one too. Failures, and the retries and
- * dead letters that follow them, always get a mark, up to `maxSpecial` per frame.
+ * Every record is counted. The marks of a frame are shared equally among the rows that were active in the previous frame; within
+ * a row they are spread evenly over its deliveries. If the delivery of a record has a mark, its settlement gets one too.
+ * Failures, and the retries and dead letters that follow them, get a mark in any case, up to `maxSpecial` per frame.
  */
 export class Sampling {
   readonly #rows = new Map<number, Row>()
@@ -64,7 +64,7 @@ export class Sampling {
     if (this.#special++ < maxSpecial) this.#marks.push([kinds[kind], row, at, offset, attempt])
   }
 
-  /** Returns what was added since the last call. */
+  /** Returns the marks and counts since the last call. */
   take(at: number): Sample {
     let all = 0
     const shown = this.#shown

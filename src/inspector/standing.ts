@@ -6,9 +6,9 @@ import { partitionName, placeName } from '../place.js'
 import { readableBytes } from '../readable.js'
 import type { HappeningCounts, Identity, PartitionState, StallState, Standing } from './messages.js'
 
-/** How many of the next due retries are listed. */
+/** How many of the retries that are due next are listed. */
 const maxRetries = 50
-/** After a scan of all held records, the next one waits 50 times as long as the scan took: scans use at most 2 % of the time. */
+/** The next scan of all held records waits this many times as long as the last one took, so scans use at most 2 % of the time. */
 const restFactor = 50
 
 /** Reads the current state of a client. */
@@ -53,13 +53,13 @@ export class Standings {
     }
   }
 
-  /** The user's own topics come first, then the retry topic, then the DLQ topic. */
+  /** Sorts the registered topics first, then the retry topic, then the DLQ topic. */
   #rank({ topic }: PartitionState): number {
     const { retryTopic, dlqTopic } = this.identity
     return topic === dlqTopic ? 2 : topic === retryTopic ? 1 : 0
   }
 
-  /** Hundreds of thousands of retries may wait. Scans are rare enough to leave the time to the pipeline. */
+  /** Hundreds of thousands of retries may wait, so scans are limited by `restFactor`. Returns the last result in between. */
   #nextRetries(waiting: number): readonly StallState[] {
     const began = this.clock.monotonic()
     if (waiting === 0) this.#retries = []

@@ -1,16 +1,16 @@
 import type { ServerResponse } from 'node:http'
 
-/** While more than this is unread, a viewer gets no further frames, bytes. */
+/** While more bytes than this are unread, a viewer gets no frames. */
 const maxUnread = 512 * 1024
-/** A viewer that has been over `maxUnread` for this long is disconnected, ms. */
+/** A viewer that stays above `maxUnread` for this long is disconnected, ms. */
 const maxSlowTime = 30_000
 
-/** One connection of `/events`. A viewer that is too slow misses frames; they are not queued. */
+/** One connection of `/events`. A viewer that reads too slowly misses frames: they are skipped, not queued. */
 export class Viewer {
   #missed = 0
   /** How many names of rows have been sent. */
   #rows = 0
-  /** Since when more than `maxUnread` has been unread. */
+  /** When the viewer first was above `maxUnread`. Undefined while it is below. */
   #slowSince: number | undefined
 
   constructor(readonly response: ServerResponse) {}

@@ -12,10 +12,10 @@ import { Sampling } from './sampling.js'
 /** Limit on the happenings in one frame. Further ones are only counted. */
 const maxHappenings = 100
 
-/** The kinds of marks. Some of them, such as `acked`, are not events. */
+/** The kinds of marks, as a set of event types. `delivered`, `acked` and `failed` are in it, but are not events. */
 const marked: ReadonlySet<string> = new Set(markKinds)
 
-/** Observes every record by the tracing channels, while at least one viewer is connected. */
+/** Observes every record through the tracing channels. Exists only while a viewer is connected. */
 export class Watching {
   readonly rows = new Rows()
   readonly recent = new Recent()

@@ -7,7 +7,7 @@ export class Copying {
   readonly #dialog = byId<HTMLDialogElement>('test')
   readonly #text = byId<HTMLTextAreaElement>('test-text')
   readonly #note = byId('test-note')
-  /** Fetched when the page is paused: the inspected process keeps records for seconds only. */
+  /** Fetched as soon as the page is paused, because the inspected process keeps only the records of the last seconds. */
   #fetched: { readonly path: string; readonly answer: Promise<TestAnswer> } | undefined
 
   constructor(readonly say: (text: string) => void) {
@@ -27,12 +27,12 @@ export class Copying {
     const answer = await this.#fetched!.answer
     this.#text.value = textOf(answer)
     this.#text.setSelectionRange(0, 0)
-    const of =
+    const extent =
       answer.written < answer.of ? `the newest ${answer.written} of ${answer.of} entries` : `all ${answer.of} entries`
     setText(
       this.#note,
       answer.why ??
-        `A test for runMarbles of rxmika/testing, written from recorded deliveries, settlements and commits: ${of}.`,
+        `A test for runMarbles of rxmika/testing, written from recorded deliveries, settlements and commits: ${extent}.`,
     )
     this.#dialog.showModal()
     this.#text.scrollTop = 0
@@ -45,7 +45,7 @@ export class Copying {
       this.say('The marble test is copied.')
       setText(byId('test-copy'), 'Copied')
     } catch {
-      // The browser does not allow it. The text is selected, so that the user can copy it.
+      // The browser refused. The text is selected instead, so that the user can copy it.
       this.#text.select()
       setText(byId('test-copy'), 'Copy')
     }

@@ -1,9 +1,9 @@
-/** An element of the page's own HTML. */
+/** An element of index.html. */
 export function byId<T extends HTMLElement = HTMLElement>(id: string): T {
   return document.getElementById(id) as T
 }
 
-/** Creates an element with text. Never HTML, because names and messages come from outside. */
+/** Creates an element with text. The text is never parsed as HTML, because names and messages come from outside. */
 export function element<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   text = '',

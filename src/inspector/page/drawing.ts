@@ -1,25 +1,6 @@
 import type { MarkKind, StallState } from '../messages.js'
 import { type Lane, shownFor } from './store.js'
 
-/** The colours by purpose. The style sheet defines them for light and dark. */
-export type Palette = Readonly<
-  Record<
-    | 'line'
-    | 'grid'
-    | 'text'
-    | 'muted'
-    | 'delivered'
-    | 'acked'
-    | 'failed'
-    | 'retried'
-    | 'dead'
-    | 'held'
-    | 'wash'
-    | 'panel',
-    string
-  >
->
-
 const names = [
   'line',
   'grid',
@@ -35,7 +16,10 @@ const names = [
   'panel',
 ] as const
 
-/** Reads the colours. A variable that contains `light-dark(…)` is resolved only where a property uses it, hence the probe. */
+/** The colours by purpose. page.css defines them, for light and dark. */
+export type Palette = Readonly<Record<(typeof names)[number], string>>
+
+/** Reads the colours. A probe is needed, because a variable with `light-dark(…)` is resolved only where a property uses it. */
 export function palette(): Palette {
   const probe = document.createElement('span')
   document.body.append(probe)
@@ -47,8 +31,8 @@ export function palette(): Palette {
   return Object.fromEntries(colours) as Palette
 }
 
-/** Clears a canvas and matches its resolution to the screen. Returns its size in CSS pixels. */
-export function sized(canvas: HTMLCanvasElement): {
+/** Clears a canvas and matches its resolution to the screen. Returns its size in CSS pixels, and its context. */
+export function cleared(canvas: HTMLCanvasElement): {
   readonly width: number
   readonly height: number
   readonly context: CanvasRenderingContext2D
@@ -68,12 +52,12 @@ export function sized(canvas: HTMLCanvasElement): {
 
 const followsFailure: ReadonlySet<MarkKind> = new Set(['retried', 'dead-lettered', 'discarded'] as const)
 
-/** Distance of the present from the right edge, px. */
+/** Distance between the right end of the time axis and the right edge of the canvas, px. */
 const edge = 6
 
 /** Draws the time axis above the lanes. */
 export function drawAxis(canvas: HTMLCanvasElement, colours: Palette): void {
-  const { width, height, context } = sized(canvas)
+  const { width, height, context } = cleared(canvas)
   context.font = '11px system-ui, sans-serif'
   context.fillStyle = colours.muted
   context.textBaseline = 'middle'
@@ -100,14 +84,14 @@ export interface Scene {
 
 /**
  * Draws one partition: deliveries on the upper line, settlements on the lower line, a curve between the two marks of a
- * record, and commits at the bottom. The shaded background shows the number of deliveries, of which the marks may be a sample.
+ * record, and commits at the bottom. The marks may be a sample of the deliveries; the shaded background shows their full number.
  */
 export function drawLane(
   canvas: HTMLCanvasElement,
   lane: Lane | undefined,
   { colours, now, stall, position, heldAfter }: Scene,
 ): void {
-  const { width, height, context } = sized(canvas)
+  const { width, height, context } = cleared(canvas)
   const dense = height < 28
   const [upper, lower] = dense ? [height * 0.32, height * 0.7] : [height * 0.28, height * 0.6]
   const size = dense ? 2.6 : 4
@@ -127,7 +111,7 @@ export function drawLane(
 
   context.fillStyle = colours.wash
   for (const { at, delivered } of lane?.counts ?? []) {
-    // Fewer than three deliveries are visible by their marks.
+    // One or two deliveries need no shade: their marks show them.
     if (delivered < 3 || at > now + 250) continue
     const tall = Math.min(1, Math.log10(1 + delivered) / 3) * (height - 2)
     const [from, to] = [x(at - 250), Math.min(x(at), width - edge)]
@@ -167,7 +151,7 @@ export function drawLane(
       curve(context, x(from), upper, x(at), lower, kind === 'acked' ? colours.acked : colours.failed)
     }
   }
-  // Records in flight: a line from the delivery to the present.
+  // Records in flight: a line from the delivery to the right end.
   context.strokeStyle = colours.delivered
   context.beginPath()
   for (const [offset, at] of delivered) {
@@ -284,7 +268,7 @@ export function drawMark(
       return kind === 'discarded' ? context.stroke() : context.fill()
     }
     default: {
-      // Assigned, revoked or lost: a bracket over the whole height, which opens towards the time of the assignment.
+      // Assigned, revoked or lost: a bracket over the whole height. It opens towards the time when the partition was assigned.
       const foot = kind === 'assigned' ? size + 1 : -size - 1
       context.strokeStyle = kind === 'lost' ? colours.failed : colours.muted
       context.moveTo(x + foot, 1)

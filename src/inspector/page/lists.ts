@@ -15,7 +15,7 @@ interface Entry {
 
 /** The lists beside the diagrams. */
 export class Lists {
-  /** The content of each list, as text. A list whose content did not change is not replaced, so that text can be selected. */
+  /** The content of each list, as text. A list is not replaced while its content is the same, so that its text can be selected. */
   readonly #contents = new Map<string, string>()
 
   constructor(

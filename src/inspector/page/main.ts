@@ -1,16 +1,16 @@
 import { type Happening, type Message, markKinds } from '../messages.js'
 import { Copying } from './copying.js'
 import { byId, element, setText } from './dom.js'
-import { drawMark, type Palette, palette, sized } from './drawing.js'
+import { cleared, drawMark, type Palette, palette } from './drawing.js'
 import { Lists } from './lists.js'
 import { lateBy, Store } from './store.js'
 import { Table } from './table.js'
 import { short, spoken, time } from './words.js'
 
-/** Time between two drawings, ms: with few rows, and with many rows, where drawing takes longer. */
+/** Interval between two drawings, ms. Many rows take longer to draw. */
 const drawEvery = 33
 const drawManyRowsEvery = 66
-/** The same with `prefers-reduced-motion`: the diagrams do not scroll, but are replaced once a second. */
+/** Interval between two drawings with `prefers-reduced-motion`, ms: the diagrams do not scroll, they are replaced. */
 const drawReducedEvery = 1_000
 /** Minimum time between two announcements of events to screen readers, ms. */
 const announceEvery = 5_000
@@ -28,9 +28,9 @@ let colours: Palette = palette()
 
 // ── Time ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** By how much the process's clock is ahead of the page's clock, ms. Estimated from the message with the shortest delay. */
+/** How far the clock of the process is ahead of the page's clock, ms. Estimated from the message with the shortest delay. */
 let ahead = Number.NEGATIVE_INFINITY
-/** While the page is paused: the time at the right end of the diagrams. */
+/** The time at the right end of the diagrams while the page is paused. Undefined while it is live. */
 let pausedAt: number | undefined
 
 function synchronise(at: number): void {
@@ -45,24 +45,25 @@ function shownNow(): number {
 
 // ── Messages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-let isOver = false
+let isClosed = false
 const source = new EventSource('/events')
 source.addEventListener('message', ({ data }: MessageEvent<string>) => {
   const message = JSON.parse(data) as Message
   synchronise(message.at)
-  if (message.type === 'frame' && message.standing?.state === 'closed') over()
+  if (message.type === 'frame' && message.standing?.state === 'closed') disconnect()
   // A paused page does not change.
   if (pausedAt !== undefined) return
   for (const happening of store.take(message)) announce(happening)
-  notice(isOver ? 'The client is closed. The page shows its last state.' : undefined)
+  notice(isClosed ? 'The client is closed. The page shows its last state.' : undefined)
   if (message.type === 'snapshot' || message.standing !== null) refresh()
 })
 source.addEventListener('error', () => {
-  if (!isOver) notice('The process does not answer. The page is reconnecting.')
+  if (!isClosed) notice('The process does not answer. The page is reconnecting.')
 })
 
-function over(): void {
-  isOver = true
+/** Stops reconnecting, because the client is closed. */
+function disconnect(): void {
+  isClosed = true
   source.close()
 }
 
@@ -112,12 +113,12 @@ function badge(id: string, text: string, isGood: boolean, title = ''): void {
 }
 
 function totals(): void {
-  const { standing, before, standingAt } = store
+  const { standing, previous, standingAt } = store
   const { totals } = standing!
   const rate = (field: keyof typeof totals) => {
-    if (before === undefined) return '–'
-    const seconds = Math.max(0.2, (standingAt - before.at) / 1_000)
-    return short((totals[field] - before.standing.totals[field]) / seconds)
+    if (previous === undefined) return '–'
+    const seconds = Math.max(0.2, (standingAt - previous.at) / 1_000)
+    return short((totals[field] - previous.standing.totals[field]) / seconds)
   }
   const figures: [string, string][] = [
     ['delivered/s', rate('delivered')],
@@ -153,7 +154,7 @@ function sampled(): void {
   node.classList.toggle('partly', isPartly || missed !== '')
 }
 
-/** The lines of the legend, in the order of a record's life. */
+/** The entries of the legend that have a mark, in the order of a record's life. */
 const legend: Readonly<Record<string, string>> = {
   delivered: 'delivered',
   acked: 'acked',
@@ -179,8 +180,8 @@ function drawLegend(): void {
   const canvases = [...list.querySelectorAll('canvas')]
   const kinds = markKinds.filter(kind => kind in legend)
   for (const [at, canvas] of canvases.entries()) {
-    const { width, height, context } = sized(canvas)
-    const kind = kinds.find(of => of === Object.keys(legend)[at])
+    const { width, height, context } = cleared(canvas)
+    const kind = kinds.find(each => each === Object.keys(legend)[at])
     if (kind !== undefined) drawMark(context, kind, width / 2, height / 2, 4, colours, height)
     else if (at === kinds.length) {
       context.fillStyle = colours.text
@@ -209,8 +210,8 @@ function draw(): void {
 
 function tick(): void {
   requestAnimationFrame(tick)
-  if (pausedAt !== undefined || isOver || store.standing === undefined) return
-  const every = reduced.matches ? drawReducedEvery : table.drawn > 30 ? drawManyRowsEvery : drawEvery
+  if (pausedAt !== undefined || isClosed || store.standing === undefined) return
+  const every = reduced.matches ? drawReducedEvery : table.visibleRows > 30 ? drawManyRowsEvery : drawEvery
   if (performance.now() - drawnAt >= every - 4) draw()
 }
 

@@ -12,7 +12,7 @@ import {
 export const shownFor = 10_000
 /** How long marks are kept, ms. Longer than `shownFor`, so that marks leave at the left edge and do not vanish before it. */
 const keptFor = shownFor + 3_000
-/** The diagrams lag this much behind the process, ms, so that a frame has arrived before its time is drawn. */
+/** How far the diagrams lag behind the process, ms, so that a frame has arrived before its time is drawn. */
 export const lateBy = 400
 /** Limit on the entries kept for each list. */
 const maxListed = 100
@@ -57,15 +57,16 @@ export class Store {
   readonly rebalances: List = { count: 0, newest: [] }
   snapshot: Snapshot | undefined
   standing: Standing | undefined
-  /** The previous state and its time, from which rates per second are computed. */
-  before: { readonly at: number; readonly standing: Standing } | undefined
+  /** The state before `standing`, from which rates per second are computed. */
+  previous: { readonly at: number; readonly standing: Standing } | undefined
   standingAt = 0
-  /** Frames that were skipped on this connection. */
+  /** How many frames were skipped on this connection. */
   missed = 0
   /** For each frame: `shown` of `of` deliveries have a mark. */
   readonly sampled: { readonly at: number; readonly shown: number; readonly of: number }[] = []
   #rows: string[] = []
 
+  /** Stores a message. Returns the happenings that are new in it. */
   take(message: Message): readonly Happening[] {
     if (message.type === 'snapshot') {
       this.#begin(message)
@@ -95,8 +96,8 @@ export class Store {
       list.count = sent.count
       list.newest.splice(0, list.newest.length, ...sent.newest)
     }
-    this.before = undefined
-    this.#stand(snapshot, snapshot.at)
+    this.previous = undefined
+    this.#setStanding(snapshot, snapshot.at)
   }
 
   #frame(frame: Frame): void {
@@ -121,23 +122,23 @@ export class Store {
       list.newest.push(happening)
       if (list.newest.length > maxListed) list.newest.splice(0, list.newest.length - maxListed)
     }
-    if (frame.standing !== null) this.#stand(frame.standing, frame.at)
+    if (frame.standing !== null) this.#setStanding(frame.standing, frame.at)
     const limit = frame.at - keptFor
     drop(this.sampled, limit)
-    const read = new Set(this.standing?.partitions.map(({ name }) => name))
+    const assigned = new Set(this.standing?.partitions.map(({ name }) => name))
     for (const [name, lane] of this.lanes) {
       lane.forget(limit)
-      if (lane.marks.length === 0 && !read.has(name)) this.lanes.delete(name)
+      if (lane.marks.length === 0 && !assigned.has(name)) this.lanes.delete(name)
     }
   }
 
-  #stand(standing: Standing, at: number): void {
+  #setStanding(standing: Standing, at: number): void {
     if (this.standing !== undefined && this.standingAt < at) {
-      this.before = { at: this.standingAt, standing: this.standing }
+      this.previous = { at: this.standingAt, standing: this.standing }
     }
     this.standing = standing
     this.standingAt = at
-    // The process's counts include what this connection missed.
+    // The counts of the process include happenings that this connection missed.
     const { deadLetters, errors, rebalances } = standing.happened
     this.deadLetters.count = deadLetters
     this.errors.count = errors

@@ -4,7 +4,7 @@ import { drawAxis, drawLane, type Palette } from './drawing.js'
 import type { Lane, Store } from './store.js'
 import { heldAfter, short, summary, waitsFor } from './words.js'
 
-/** Rows share the available height, within these limits, px. */
+/** Rows share the available height equally, within these limits, px. */
 const [minRowHeight, maxRowHeight] = [20, 36]
 /** Rows lower than this have a smaller font, px. */
 const denseBelow = 26
@@ -38,18 +38,18 @@ class Row {
   }
 }
 
-/** The partitions, one row each. Only rows on the screen are drawn. */
+/** The table of partitions, one row each. Only the rows on the screen are drawn. */
 export class Table {
   readonly #rows = new Map<string, Row>()
   readonly #body = byId<HTMLTableSectionElement>('rows')
   readonly #byCanvas = new Map<Element, Row>()
-  readonly #seen = new IntersectionObserver(
+  readonly #visibility = new IntersectionObserver(
     entries => {
       for (const { target, isIntersecting } of entries) {
         const row = this.#byCanvas.get(target)
         if (row !== undefined) row.visible = isIntersecting
       }
-      this.onSeen()
+      this.onVisibility()
     },
     { root: document.querySelector('.scroll') },
   )
@@ -60,7 +60,7 @@ export class Table {
   constructor(
     readonly store: Store,
     readonly onSelect: (name: string | undefined) => void,
-    readonly onSeen: () => void,
+    readonly onVisibility: () => void,
   ) {
     this.#body.addEventListener('keydown', event => this.#onKey(event))
   }
@@ -73,7 +73,7 @@ export class Table {
     return this.#stalls.get(name)
   }
 
-  get drawn(): number {
+  get visibleRows(): number {
     let visible = 0
     for (const row of this.#rows.values()) if (row.visible) visible++
     return visible
@@ -147,7 +147,7 @@ export class Table {
       if (wanted.has(name)) continue
       const hadFocus = row.button === document.activeElement
       row.element.remove()
-      this.#seen.unobserve(row.canvas)
+      this.#visibility.unobserve(row.canvas)
       this.#byCanvas.delete(row.canvas)
       this.#rows.delete(name)
       if (hadFocus) this.#body.querySelector('button')?.focus()
@@ -160,13 +160,13 @@ export class Table {
         row.button.setAttribute('aria-pressed', String(name === this.selected))
         this.#rows.set(name, row)
         this.#byCanvas.set(row.canvas, row)
-        this.#seen.observe(row.canvas)
+        this.#visibility.observe(row.canvas)
       }
       const place: Element | null = before === null ? this.#body.firstElementChild : before.nextElementSibling
       if (place !== row.element) this.#body.insertBefore(row.element, place)
       before = row.element
     }
-    // Tab reaches one of the rows; arrow keys move between them.
+    // Tab focuses one row, and arrow keys move between rows, so exactly one button has tabIndex 0.
     const buttons = [...this.#body.querySelectorAll('button')]
     if (!buttons.some(({ tabIndex }) => tabIndex === 0) && buttons[0] !== undefined) buttons[0].tabIndex = 0
   }

@@ -8,14 +8,14 @@ import { type Lane, type Mark, shownFor } from './store.js'
 export const reasons: Readonly<Record<StallReason, string>> = {
   unsettled: 'in the pipeline, neither acked nor failed',
   routing: 'failed; its copy is not acknowledged yet, or a step of the failure route holds it',
-  unroutable: 'failed; no step of the failure route took it',
+  unroutable: 'failed; no step of the failure route handles it',
   'not-due': 'a retry that is not due yet',
   'no-subscriber': 'its topic has no subscriber',
   paused: 'its topic is paused',
   committing: 'completed; the commit is not confirmed yet',
 }
 
-/** A position counts as held back after this time, ms. Ordinary work takes up to a second. */
+/** A position counts as held back from this time on, ms. Ordinary work takes less. */
 export const heldAfter = 1_000
 
 export function duration(ms: number): string {
@@ -78,11 +78,11 @@ export function summary(
   )
 }
 
-/** The announcement for screen readers. Undefined: the happening is not announced. */
+/** The announcement for screen readers. Undefined if the happening is not announced. */
 export function spoken({ type, place, text }: Happening): string | undefined {
   switch (type) {
     case 'dead-lettered':
-      return `dead letter: ${place}, ${text}`
+      return `dead letter of ${place}: ${text}`
     case 'stalled':
       return `held back at ${place}: ${text}`
     case 'error':
