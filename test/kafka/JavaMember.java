@@ -30,7 +30,7 @@ public class JavaMember {
             try {
                 while (System.in.read() >= 0) {}
             } catch (java.io.IOException e) {
-                // The same as its end.
+                // An input that cannot be read counts as ended.
             }
             consumer.wakeup();
         });

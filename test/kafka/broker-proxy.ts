@@ -34,7 +34,7 @@ export interface Interference {
     | 'mid-answer'
     | 'silence'
     | ((answer: Buffer, version: number) => Buffer)
-  /** Of which request or answer; absent: the next. */
+  /** Selects the request or answer. Absent: the next one is disturbed. */
   readonly when?: (frame: Buffer) => boolean
 }
 
@@ -42,7 +42,7 @@ interface Armed extends Interference {
   readonly done: () => void
 }
 
-/** A proxy in front of one broker. It parses the requests that pass, and disturbs them at the worst moment. */
+/** A proxy in front of one broker. It parses requests and answers, and disturbs those that a test selects. */
 export class BrokerProxy {
   readonly armed = new Set<Armed>()
   readonly #links = new Set<Link>()
@@ -130,7 +130,7 @@ export class BrokerProxy {
 
 /** A client's connection to the proxy, and the proxy's connection to the broker. */
 class Link {
-  /** The requests by correlation id. */
+  /** The unanswered requests by correlation id. */
   readonly #asked = new Map<number, { readonly key: number; readonly version: number }>()
   /** By correlation id: what happens to the batches of a request. */
   readonly #passages = new Map<number, ProducePassage>()
@@ -212,7 +212,7 @@ class Link {
   }
 }
 
-/** Splits bytes into complete requests or answers, each with its size first. */
+/** Calls `next` with each complete request or answer, its size included. */
 function onFrames(socket: Socket, next: (frame: Buffer) => void): void {
   let held = Buffer.alloc(0)
   socket.on('data', chunk => {
@@ -226,11 +226,11 @@ function onFrames(socket: Socket, next: (frame: Buffer) => void): void {
   })
 }
 
-/** Replaces the answer to a message. */
+/** Replaces the error code of an answer by UNKNOWN_SERVER_ERROR. */
 export function withUnknownServerError(message: AnyMessage): (answer: Buffer, version: number) => Buffer {
   return (answer, version) => {
-    const given = message.decodeResponse(responseBody(message, version, answer.subarray(4)), version)
-    const body = message.encodeResponse({ ...given, errorCode: -1 } as never, version)
+    const original = message.decodeResponse(responseBody(message, version, answer.subarray(4)), version)
+    const body = message.encodeResponse({ ...original, errorCode: -1 } as never, version)
     return encodeResponseFrame(message, version, answer.readInt32BE(4), body)
   }
 }

@@ -262,7 +262,7 @@ describeKafka('the command line', { concurrent: true }, () => {
     scenario('delivers each dead letter again as attempt 1, only to its group, and only once', async service => {
       const client = await withDeadLetters(service, 'a', 'b')
       service.start(`other-${service.id}`)
-      // The other group has failed both, too, and has dead letters of its own.
+      // The other group has failed both records too, and has its own dead letters.
       await service.deadLetters(4)
       await service.deliveries(4)
       service.failing.clear()
@@ -517,7 +517,7 @@ describeKafka('the command line', { concurrent: true }, () => {
   describe('lag of a group with a running client', () => {
     const protocols = hasConsumerProtocol ? groupProtocols : (['classic'] as const)
     for (const groupProtocol of protocols) {
-      scenario(`has what is finished behind its position, by the ${groupProtocol} protocol`, async service => {
+      scenario(`counts what is finished behind its position (${groupProtocol} protocol)`, async service => {
         const { group, topics } = service
         const client = createClient({ brokers: kafkaBrokers, group, groupProtocol, logger: false })
         const records: ConsumeRecord[] = []

@@ -2,7 +2,7 @@ import type { CloseReport } from 'rxmika'
 import { expect } from 'vitest'
 import { numbered, type World } from '../contract/world'
 import { Example } from '../docs/run-example'
-import { type ClientOrder, ClientProcess, type ClientTask } from './client-process'
+import { type ClientCommand, ClientProcess, type ClientTask } from './client-process'
 import { createTopic } from './create-topic'
 import { describeOwnKafka } from './describe-kafka'
 import { freePorts } from './free-ports'
@@ -36,7 +36,7 @@ describeOwnKafka('a process whose client closes', () => {
 
   /** Expects that the client closes in time, and that its process ends by itself soon after. */
   async function endsByItself(client: ClientProcess, since: number, within: number) {
-    await client.told.until(() => client.all('closed').length > 0)
+    await client.messages.until(() => client.all('closed').length > 0)
     const closed = Date.now()
     expect(await client.exited).toEqual({ code: 0, signal: null })
     const exited = Date.now()
@@ -49,17 +49,17 @@ describeOwnKafka('a process whose client closes', () => {
   scenario('ends by itself, closed gracefully, with everything committed', async world => {
     const client = await working(world, { acks: 'none' })
     const since = Date.now()
-    client.order({ do: 'closeGracefully', timeout: 600_000 })
-    for (const offset of [2, 3, 0, 1]) client.order({ do: 'ack', partition: 0, offset })
+    client.send({ do: 'closeGracefully', timeout: 600_000 })
+    for (const offset of [2, 3, 0, 1]) client.send({ do: 'ack', partition: 0, offset })
     expect(await endsByItself(client, since, 5_000)).toEqual({ drained: true, unsettled: 0, left: [] })
     expect(await backend.committed(world.name('group'), world.name('orders'), 0)).toBe(4n)
   })
 
   scenario('ends by itself while its handlers are stuck', async world => {
     const client = await working(world, { acks: 'none' })
-    client.order({ do: 'ack', partition: 0, offset: 0 })
+    client.send({ do: 'ack', partition: 0, offset: 0 })
     const since = Date.now()
-    client.order({ do: 'closeGracefully', timeout: 500 })
+    client.send({ do: 'closeGracefully', timeout: 500 })
     expect(await endsByItself(client, since, 5_000)).toMatchObject({ drained: false, unsettled: 3 })
     expect(await backend.committed(world.name('group'), world.name('orders'), 0)).toBe(1n)
     expect(client.all('aborted')).not.toEqual([])
@@ -68,10 +68,10 @@ describeOwnKafka('a process whose client closes', () => {
   scenario('ends by itself, closed twice', async world => {
     const client = await working(world, { acks: 'none' })
     const since = Date.now()
-    client.order({ do: 'closeGracefully', timeout: 600_000 })
-    client.order({ do: 'closeGracefully', timeout: 600_000 })
-    client.order({ do: 'close' })
-    client.order({ do: 'close' })
+    client.send({ do: 'closeGracefully', timeout: 600_000 })
+    client.send({ do: 'closeGracefully', timeout: 600_000 })
+    client.send({ do: 'close' })
+    client.send({ do: 'close' })
     expect(await endsByItself(client, since, 5_000)).toMatchObject({ drained: false, unsettled: 4 })
     expect(client.all('closed')).toHaveLength(1)
   })
@@ -79,8 +79,8 @@ describeOwnKafka('a process whose client closes', () => {
   scenario('ends by itself, closed by its abort signal, and prints the reason', async world => {
     const client = await working(world, { acks: 'none' })
     const since = Date.now()
-    client.order({ do: 'ack', partition: 0, offset: 0 })
-    client.order({ do: 'abort' })
+    client.send({ do: 'ack', partition: 0, offset: 0 })
+    client.send({ do: 'abort' })
     expect(await endsByItself(client, since, 5_000)).toMatchObject({ drained: false, unsettled: 3 })
     expect(client.all('error')).toEqual([{ type: 'error', name: 'ClientClosedError' }])
     expect(await backend.committed(world.name('group'), world.name('orders'), 0)).toBe(1n)
@@ -94,31 +94,31 @@ describeOwnKafka('a process whose client closes', () => {
     })
     await backend.rebalancing(group)
     const since = Date.now()
-    joining.order({ do: 'close' })
+    joining.send({ do: 'close' })
     expect(await endsByItself(joining, since, 5_000)).toEqual({ drained: true, unsettled: 0, left: [] })
 
     // The other client closes too.
     const later = Date.now()
-    staying.order({ do: 'close' })
+    staying.send({ do: 'close' })
     expect(await endsByItself(staying, later, 5_000)).toMatchObject({ drained: false, unsettled: 4 })
   })
 
   scenario('ends by itself, closed before it could connect to any broker', async () => {
     const [port] = await freePorts(1)
-    for (const order of ['close', 'abort'] as const) {
+    for (const action of ['close', 'abort'] as const) {
       const client = new ClientProcess({
         ...{ topic: 'none', acks: 'none', options: { brokers: [`127.0.0.1:${port}`], group: 'none' } },
       })
       await client.event('disconnected')
       const since = Date.now()
-      client.order({ do: order })
+      client.send({ do: action })
       const error = { code: 'RXMIKA_CLIENT_CLOSED' }
-      const report = order === 'abort' ? { drained: false, error } : { drained: true }
+      const report = action === 'abort' ? { drained: false, error } : { drained: true }
       expect(await endsByItself(client, since, longestClose)).toMatchObject({ ...report, unsettled: 0, left: [] })
     }
   })
 
-  scenario('is the example, stopped by SIGTERM', async () => {
+  scenario('ends by itself when it is the example program, stopped by SIGTERM', async () => {
     await createTopic({ brokers: kafka.server.brokers }, { topic: 'orders', numPartitions: 3 })
     const orders = Array.from({ length: 6 }, (_, at) => ({ value: `order ${at}`, partition: at % 3 }))
     await backend.publish('orders', orders)
@@ -139,11 +139,11 @@ describeOwnKafka('a process whose client closes', () => {
 
   scenario('ends by itself within 2 s of its time-out while its broker hangs', async world => {
     const client = await working(world, { acks: 'none' })
-    client.order({ do: 'ack', partition: 0, offset: 0 })
+    client.send({ do: 'ack', partition: 0, offset: 0 })
     await kafka.server.pause(1)
     try {
       const since = Date.now()
-      client.order({ do: 'closeGracefully', timeout: 1_000 })
+      client.send({ do: 'closeGracefully', timeout: 1_000 })
       await client.exited
       expect(Date.now() - since).toBeLessThan(1_000 + afterTimeout)
       expect(client.all('closed')).toMatchObject([{ report: { drained: false, unsettled: 3 } }])
@@ -165,14 +165,14 @@ describeOwnKafka('a process whose client closes', () => {
         return client
       }
       // Completed records cannot be committed any more, and will be delivered again.
-      const ends: { order: ClientOrder; acked: number[]; report: Partial<CloseReport> }[] = [
-        { order: { do: 'close' }, acked: [0], report: { drained: false, unsettled: 3 } },
-        { order: { do: 'closeGracefully', timeout: 1_000 }, acked: [0, 2], report: { drained: false, unsettled: 2 } },
+      const ends: { command: ClientCommand; acked: number[]; report: Partial<CloseReport> }[] = [
+        { command: { do: 'close' }, acked: [0], report: { drained: false, unsettled: 3 } },
+        { command: { do: 'closeGracefully', timeout: 1_000 }, acked: [0, 2], report: { drained: false, unsettled: 2 } },
         {
-          ...{ order: { do: 'closeGracefully', timeout: 600_000 }, acked: [0, 1, 2, 3] },
+          ...{ command: { do: 'closeGracefully', timeout: 600_000 }, acked: [0, 1, 2, 3] },
           report: { drained: false, unsettled: 0 },
         },
-        { order: { do: 'abort' }, acked: [], report: { drained: false, unsettled: 4 } },
+        { command: { do: 'abort' }, acked: [], report: { drained: false, unsettled: 4 } },
       ]
       const clients = await Promise.all(ends.map((_, at) => settledByHand(`orders-${at}`)))
       const unsuspecting = await settledByHand('unsuspecting')
@@ -186,21 +186,21 @@ describeOwnKafka('a process whose client closes', () => {
       await kafka.server.kill(1)
       const killed = Date.now()
       // Before the client can notice that the brokers are away.
-      unsuspecting.order({ do: 'ack', partition: 0, offset: 0 })
-      unsuspecting.order({ do: 'close' })
+      unsuspecting.send({ do: 'ack', partition: 0, offset: 0 })
+      unsuspecting.send({ do: 'close' })
       example.kill('SIGTERM')
       await Promise.all([
         endsByItself(unsuspecting, killed, longestClose).then(report => {
           expect(report).toMatchObject({ drained: false, unsettled: 3 })
         }),
         ...clients.map(async (client, at) => {
-          const { order, acked, report } = ends[at]!
+          const { command, acked, report } = ends[at]!
           await client.event('disconnected')
-          for (const offset of acked) client.order({ do: 'ack', partition: 0, offset })
+          for (const offset of acked) client.send({ do: 'ack', partition: 0, offset })
           const since = Date.now()
-          client.order(order)
+          client.send(command)
           expect(await endsByItself(client, since, longestClose)).toMatchObject(report)
-          const { timeout = 600_000 } = order as { readonly timeout?: number }
+          const { timeout = 600_000 } = command as { readonly timeout?: number }
           expect(Date.now() - since).toBeLessThan(timeout + afterTimeout)
           expect(client.all('event').some(({ event }) => event === 'committed')).toBe(false)
         }),

@@ -20,13 +20,13 @@ describeOwnKafka('a client whose process is frozen', () => {
         const topic = await world.topic('orders')
         const all = 4_000
         await backend.publish(topic, numbered(0, all))
-        // More records than its window holds, in the client and in Kafka, so that it could deliver after the freeze.
+        // More records than it may have in flight, so that records are left to deliver after the freeze.
         const frozen = new ClientProcess({
           ...{ topic, acks: 3, maxInFlight: 20 },
           options: { brokers: kafka.server.brokers, group, groupProtocol, ...timeouts },
         })
         await frozen.committed(0, 5)
-        frozen.order({ do: 'freeze' })
+        frozen.send({ do: 'freeze' })
 
         const heir = world.client({ group, groupProtocol, ...timeouts })
         const inherited = new Collected(heir.client.topic(topic))
@@ -46,7 +46,7 @@ describeOwnKafka('a client whose process is frozen', () => {
         expect(frozen.all('aborted').length).toBeGreaterThanOrEqual(20)
         await frozen.event('late-settlement')
         // The event is emitted during `ack()`, whose result is reported after it.
-        await frozen.told.until(() => frozen.all('acked').at(-1)?.counted === false)
+        await frozen.messages.until(() => frozen.all('acked').at(-1)?.counted === false)
         expect(await backend.committed(group, topic, 0)).toBe(position)
 
         // It is a member again, and gets the records that the other one leaves.

@@ -23,7 +23,7 @@ describeKafka('a client’s positions on Kafka', () => {
 
   const logEnd = async (topic: string) => Number((await admin.fetchTopicOffsets(topic))[0]!.offset)
   const deleteBefore = async (topic: string, offset: number) => {
-    // kafkajs knows the leaders of topics that it has requested something of.
+    // kafkajs knows the leaders only of topics that it has sent a request for.
     await admin.fetchTopicOffsets(topic)
     await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: String(offset) }] })
   }

@@ -32,15 +32,15 @@ export interface ClientTask {
   readonly acks: 'all' | 'none' | 'all-but-first' | number
 }
 
-/** The commands to a client in its own process. */
-export type ClientOrder =
+/** What a test tells the process to do. */
+export type ClientCommand =
   | { readonly do: 'ack'; readonly partition: number; readonly offset: number }
   | { readonly do: 'close' | 'abort' }
-  /** Stops the process between two turns of its event loop, until SIGCONT. A signal could stop it during a delivery. */
+  /** The process stops itself between two turns of its event loop, until SIGCONT. SIGSTOP from outside could hit a delivery. */
   | { readonly do: 'freeze' }
   | { readonly do: 'closeGracefully'; readonly timeout: number }
 
-export type ClientTold =
+export type ClientMessage =
   | { readonly type: 'delivered'; readonly partition: number; readonly offset: number; readonly time: number }
   /** The result of `ack`. */
   | { readonly type: 'acked'; readonly partition: number; readonly offset: number; readonly counted: boolean }
@@ -60,38 +60,40 @@ const script = fileURLToPath(new URL('./client-program.ts', import.meta.url))
 
 /** A whole client in its own process, which ends by itself, is killed or is frozen. It ends with the test at the latest. */
 export class ClientProcess {
-  readonly told: Collected<ClientTold>
+  /** Everything that the process has reported. */
+  readonly messages: Collected<ClientMessage>
   readonly exited: Promise<Exit>
   readonly #process: ChildProcess
   #delivered = 0
 
   constructor(task: ClientTask) {
-    const told = new Subject<ClientTold>()
-    // Counted here, because counting again at each of 10,000 deliveries would take longer than delivering.
-    told.subscribe(({ type }) => {
+    const messages = new Subject<ClientMessage>()
+    // A running count: counting all messages at each of 10,000 deliveries would take longer than delivering.
+    messages.subscribe(({ type }) => {
       if (type === 'delivered') this.#delivered++
     })
-    this.told = new Collected(told)
+    this.messages = new Collected(messages)
     const { process: child, exited } = spawnStrictly(script, [JSON.stringify(task)], {
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
     })
     this.#process = child
-    // A watchdog kills it, because a frozen process does not notice that this one has ended. The process id may be reused later.
+    // A watchdog kills it, because a frozen process does not notice that this one has ended. The file is removed when the process
+    // ends, because its id may be reused.
     const home = mkdtempSync(join(tmpdir(), 'rxmika-client-'))
     const pid = join(home, 'pid')
     writeFileSync(pid, `${this.#process.pid}`)
     const guard = watchdog('kill -9 $(cat "$0/pid"); rm -rf "$0"', home)
     onTestFinished(() => guard.end())
     this.#process.once('exit', () => rmSync(pid, { force: true }))
-    this.#process.on('message', messages => {
-      for (const each of messages as readonly ClientTold[]) told.next(each)
+    this.#process.on('message', sent => {
+      for (const message of sent as readonly ClientMessage[]) messages.next(message)
     })
     this.exited = exited
-    this.#process.once('close', () => told.complete())
+    this.#process.once('close', () => messages.complete())
   }
 
-  order(order: ClientOrder): void {
-    this.#process.send(order)
+  send(command: ClientCommand): void {
+    this.#process.send(command)
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -99,26 +101,28 @@ export class ClientProcess {
   }
 
   /** Its messages of one kind. */
-  all<T extends ClientTold['type']>(type: T): Extract<ClientTold, { type: T }>[] {
-    return this.told.values.filter((told): told is Extract<ClientTold, { type: T }> => told.type === type)
+  all<T extends ClientMessage['type']>(type: T): Extract<ClientMessage, { type: T }>[] {
+    return this.messages.values.filter(
+      (message): message is Extract<ClientMessage, { type: T }> => message.type === type,
+    )
   }
 
   async delivered(least: number): Promise<void> {
-    await this.told.until(() => this.#delivered >= least)
+    await this.messages.until(() => this.#delivered >= least)
   }
 
   async event(name: string, least = 1): Promise<void> {
-    await this.told.until(() => this.all('event').filter(({ event }) => event === name).length >= least)
+    await this.messages.until(() => this.all('event').filter(({ event }) => event === name).length >= least)
   }
 
   async running(): Promise<void> {
-    await this.told.until(() => this.all('state').some(({ state }) => state === 'running'))
+    await this.messages.until(() => this.all('state').some(({ state }) => state === 'running'))
   }
 
   async committed(partition: number, offset: number): Promise<void> {
-    await this.told.until(() =>
+    await this.messages.until(() =>
       this.all('event').some(
-        told => told.event === 'committed' && told.partition === partition && told.offset! >= offset,
+        message => message.event === 'committed' && message.partition === partition && message.offset! >= offset,
       ),
     )
   }

@@ -3,16 +3,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { concatMap, tap } from 'rxjs'
 import { type ConsumeRecord, createClient } from 'rxmika'
 import '../strict'
-import type { ClientOrder, ClientTask, ClientTold } from './client-process'
+import type { ClientCommand, ClientMessage, ClientTask } from './client-process'
 
 // The program of a `ClientProcess`. It must end by itself once its client is closed.
 
 const { topic, options, maxInFlight, acks }: ClientTask = JSON.parse(process.argv[2]!)
 
-/** Events of one turn of the event loop are sent in one message, because a message takes longer than a delivery. */
-const untold: ClientTold[] = []
-function tell(told: ClientTold): void {
-  if (untold.push(told) === 1) setImmediate(() => process.send!(untold.splice(0)))
+/** Messages of one turn of the event loop are sent together, because sending takes longer than a delivery. */
+const unsent: ClientMessage[] = []
+function tell(message: ClientMessage): void {
+  if (unsent.push(message) === 1) setImmediate(() => process.send!(unsent.splice(0)))
 }
 
 const aborting = new AbortController()
@@ -24,7 +24,7 @@ const client = createClient({
   signal: aborting.signal,
   ...options,
 })
-/** By place. */
+/** Unsettled records by partition and offset. */
 const records = new Map<string, ConsumeRecord>()
 const placeOf = ({ partition, offset }: { readonly partition: number; readonly offset: number | bigint }) =>
   `${partition}@${offset}`
@@ -73,14 +73,14 @@ client.events.subscribe(event => {
 })
 client.start().subscribe(({ name }) => tell({ type: 'error', name }))
 
-process.on('message', (order: ClientOrder) => {
-  if (order.do === 'ack') ack(records.get(placeOf(order))!)
-  else if (order.do === 'freeze') process.kill(process.pid, 'SIGSTOP')
-  else if (order.do === 'close') client.close()
-  else if (order.do === 'closeGracefully') client.closeGracefully({ timeout: order.timeout })
-  else aborting.abort(new Error('told to'))
+process.on('message', (command: ClientCommand) => {
+  if (command.do === 'ack') ack(records.get(placeOf(command))!)
+  else if (command.do === 'freeze') process.kill(process.pid, 'SIGSTOP')
+  else if (command.do === 'close') client.close()
+  else if (command.do === 'closeGracefully') client.closeGracefully({ timeout: command.timeout })
+  else aborting.abort(new Error('aborted by the test'))
 })
-// Waiting for orders must not keep the process alive.
+// Waiting for commands must not keep the process alive.
 process.channel!.unref()
 
 tell({ type: 'closed', report: await client.closed })

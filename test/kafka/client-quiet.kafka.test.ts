@@ -8,7 +8,7 @@ import { ownKafka } from './own-kafka'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const script = fileURLToPath(new URL('./quiet-program.ts', import.meta.url))
-/** Another Node by RXMIKA_NODE, because versions differ in their warnings. */
+/** The Node that runs the program. RXMIKA_NODE names another version, because versions differ in their warnings. */
 const node = process.env.RXMIKA_NODE || process.execPath
 
 interface Told {

@@ -6,7 +6,7 @@ import { describeOwnKafka } from './describe-kafka'
 import { ownKafka } from './own-kafka'
 import { runOnKafkaClasses } from './protocol/java-program'
 
-/** Bytes a second. */
+/** Bytes per second. */
 const writing = 20_000
 /**
  * For writes, a broker counts over some ten seconds. It always answers a fetch of a larger batch without records, so no

@@ -26,7 +26,7 @@ describeOwnKafka('a bounded read of a real Kafka', () => {
   })
   afterAll(() => admin?.disconnect())
 
-  /** kafkajs's admin client needs a topic's metadata to delete records, and gets them by requesting its offsets. */
+  /** Requests the topic's offsets first: that gives kafkajs's admin client the metadata that it needs to delete records. */
   async function deleteBefore(topic: string, offset: number): Promise<void> {
     await admin.fetchTopicOffsets(topic)
     await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: String(offset) }] })

@@ -94,7 +94,7 @@ describeOwnKafka('work that is finished behind the position, on Kafka', () => {
 
   scenario('survives a graceful leave', async world => {
     const client = await stuckInFront(world)
-    client.order({ do: 'closeGracefully', timeout: 100 })
+    client.send({ do: 'closeGracefully', timeout: 100 })
     expect(await client.exited).toEqual({ code: 0, signal: null })
     expect(client.all('closed')).toMatchObject([{ type: 'closed', report: { drained: false, unsettled: 1 } }])
     expect(await next(world)).toEqual(['0'])
@@ -107,7 +107,7 @@ describeOwnKafka('work that is finished behind the position, on Kafka', () => {
     const seen = new Collected(joining.client.topic(world.name('orders')).pipe(tap(record => record.ack())))
     joining.client.start()
     await backend.rebalancing(group)
-    client.order({ do: 'close' })
+    client.send({ do: 'close' })
     await joining.committed(world.name('orders'), 0, count)
     expect(texts(seen)).toEqual(['0'])
     expect(await client.exited).toEqual({ code: 0, signal: null })

@@ -284,7 +284,7 @@ describeOwnKafka('a client on a Kafka with an authorizer', () => {
     })
   }
 
-  scenario('dead-letters without READ on the DLQ topic, which a replay alone needs, and ends by', async world => {
+  scenario('dead-letters without READ on the DLQ topic, and errors only a replay, which needs it', async world => {
     const { group, topic, dlqTopic, options } = await service(world, ['read dead'])
     const run = world.client({ group, dlqTopic, ...options })
     run.expected = [FetchError]

@@ -41,7 +41,7 @@ describeKafka('a driver in a group', () => {
     const three = [...two, third]
     await shared(three, [4, 4, 4])
     for (const [at, { owned }] of two.entries()) {
-      // The same objects: a retained partition is not taken up again.
+      // The same objects: a retained partition keeps its assignment.
       for (const [name, assignment] of owned) expect(before[at]!.get(name)).toBe(assignment)
     }
     const gone = [...before[0]!.values(), ...before[1]!.values()].filter(({ ended }) => ended)

@@ -50,7 +50,7 @@ describeOwnKafka('a driver whose group continues without it', () => {
           expect(texts(heir.reads)[0]).toBe('2')
           await heir.commit(heir.owned.get(`${topic}/0`)!, 7)
 
-          // Its first action is a commit. It does not know yet that its session is over.
+          // The first thing it does is a commit, while it does not know yet that its session is over.
           process.commit({ partition: 0, offset: 4 })
           process.wake()
           await process.reports.until(reports => reports.some(({ type }) => type === 'lost'))

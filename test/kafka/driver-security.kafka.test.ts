@@ -44,8 +44,8 @@ function allOf(error: unknown): string {
   return [String(error), error.stack, JSON.stringify(error), allOf(error.cause)].join('\n')
 }
 
-/** Sends one record by a driver and one by a client, and reads both back. */
-async function letsIn(world: World, brokers: readonly string[], security: Security): Promise<void> {
+/** Publishes and reads a record with a driver, and then with a client. Expects that the broker accepts both. */
+async function accepts(world: World, brokers: readonly string[], security: Security): Promise<void> {
   const topic = await world.topic('orders')
   const driver = kafkaDriver({ brokers, ...security })
   world.drivers.push(driver)
@@ -69,7 +69,7 @@ async function letsIn(world: World, brokers: readonly string[], security: Securi
 
 const backendCommitted = (world: World, group: string, topic: string) => world.backend.committed(group, topic, 0)
 
-/** Both a driver and a client fail at once. Their messages, at all log levels, name the cause and not the password. */
+/** Expects that the broker refuses a driver and a client. Their messages, at all log levels, name the cause and not the password. */
 async function refuses(world: World, options: Security & Pick<KafkaOptions, 'brokers'>, cause: RegExp): Promise<void> {
   const lines: string[] = []
   const logger = pino({ level: 'trace' }, { write: line => void lines.push(line) })
@@ -90,13 +90,13 @@ async function refuses(world: World, options: Security & Pick<KafkaOptions, 'bro
   expect(String(run.errors.values[0])).toMatch(cause)
   expect(orders.end!.error).toBe(run.errors.values[0])
 
-  const said = [...lines, allOf(error), allOf(run.errors.values[0])].join('\n')
-  expect(said).not.toContain(wrong)
-  expect(said).not.toContain(Buffer.from(wrong).toString('base64'))
+  const printed = [...lines, allOf(error), allOf(run.errors.values[0])].join('\n')
+  expect(printed).not.toContain(wrong)
+  expect(printed).not.toContain(Buffer.from(wrong).toString('base64'))
 }
 
 for (const tls of [false, true]) {
-  describeOwnKafka(`a driver that logs in ${tls ? 'by TLS' : 'in plain text'}`, () => {
+  describeOwnKafka(`a driver that logs in ${tls ? 'over TLS' : 'in plain text'}`, () => {
     let server: KafkaServer
     beforeAll(async () => {
       server = await startKafka({ sasl: [...users, bearer], tls })
@@ -125,7 +125,7 @@ for (const tls of [false, true]) {
 
     for (const user of users) {
       scenario(`is accepted with ${user.mechanism}`, world =>
-        letsIn(world, server.brokers, { ssl: ssl(), sasl: login(user) }),
+        accepts(world, server.brokers, { ssl: ssl(), sasl: login(user) }),
       )
 
       scenario(`is refused with a wrong password for ${user.mechanism}, which is never printed`, world => {
@@ -135,7 +135,7 @@ for (const tls of [false, true]) {
     }
 
     scenario('is accepted with a token, by OAUTHBEARER', world =>
-      letsIn(world, server.brokers, { ssl: ssl(), sasl: login(bearer) }),
+      accepts(world, server.brokers, { ssl: ssl(), sasl: login(bearer) }),
     )
 
     scenario('keeps trying while no token is available, and reports that', async world => {
@@ -194,7 +194,7 @@ describeOwnKafka('a driver with TLS', () => {
   const backend = kafkaBackend(() => server.internal)
   const scenario = scenarios(backend)
 
-  scenario('reads and writes', world => letsIn(world, server.brokers, { ssl: { ca: server.ca! } }))
+  scenario('reads and writes', world => accepts(world, server.brokers, { ssl: { ca: server.ca! } }))
 
   scenario('accepts a host name of the certificate, and refuses any other', async world => {
     const [, port] = server.brokers[0]!.split(':')

@@ -4,8 +4,8 @@ import { createServer } from 'node:net'
 /**
  * Ports on 127.0.0.1 that nothing listens on.
  *
- * They are below the range that the system uses for outgoing connections. Within that range, the port of a killed node could
- * become the local port of a client before the node is back, even of a client that reconnects to that node.
+ * They are below the range that the system uses for outgoing connections. Within that range, while a killed node is away, the
+ * system could give its port to an outgoing connection, even to one that reconnects to that node.
  */
 export const freePorts = async (count: number): Promise<number[]> => {
   const ports = new Set<number>()

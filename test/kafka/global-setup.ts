@@ -15,7 +15,7 @@ export default async function setup({ provide }: TestProject) {
   return kafka?.stop
 }
 
-/** The first group waits until the topic of committed positions is created. This makes sure that no test is the first. */
+/** Kafka creates the topic of committed positions for the first group, which waits for it. Describes a group, so that no test is first. */
 async function makeCoordinators(brokers: readonly string[]): Promise<void> {
   const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING, retry: { retries: 20 } }).admin()
   await admin.connect()

@@ -40,7 +40,7 @@ export class KafkaNode {
     mkdirSync(this.home, { recursive: true })
     writeFileSync(this.properties, text(properties))
     const tool = ['-cp', this.classPath, 'kafka.tools.StorageTool', 'format']
-    // The JVM works for half a second only, for which interpreting is faster than optimised compilation.
+    // This JVM runs for half a second, which is too short for optimised compilation to pay off.
     const java = [...this.jvm, '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', quiet]
     await run(javaProgram('java'), [...java, ...tool, '-t', clusterId, '-c', this.properties, ...more])
   }
@@ -76,7 +76,7 @@ export class KafkaNode {
     await this.exited
   }
 
-  /** Resolves when the process has ended; at once when there is none. */
+  /** Resolves when the process has ended, or at once if there is none. */
   async end(): Promise<void> {
     await this.exited
   }

@@ -25,7 +25,7 @@ const anyTime = '9223372036854775807'
 
 type Settings = Readonly<Record<string, string>>
 
-/** A topic with one partition and Kafka's defaults, without retention, which would count from the records' timestamps. */
+/** A topic with one partition and Kafka's defaults, but without retention, because retention counts from the records' timestamps. */
 async function topicWith(world: World, base: string, settings: Settings = {}): Promise<string> {
   const topic = world.name(base)
   const configEntries = Object.entries({ 'retention.ms': '-1', ...settings }).map(([name, value]) => ({ name, value }))
@@ -192,10 +192,10 @@ describeKafka('the last resort accepts every record that Kafka accepted', () => 
     const fates = await Fates.of(group, retryTopic, dlqTopic)
     const [retries, dead] = fates.at(0)
     expect([...retries, ...dead].map(copy => String(copy.value) === value)).toEqual([true, true])
-    // No header was left out.
+    // The copy has all its headers.
     expect(fates.own(dead[0]!, 'error_stack')).toBeDefined()
 
-    // A replay that skips it writes it back.
+    // A replay that skips the dead letter writes it back.
     expect(await lastValueFrom(run.client.replayDlq({ filter: () => false }))).toMatchObject({
       skipped: 1,
       remaining: 0,

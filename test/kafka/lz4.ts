@@ -17,7 +17,7 @@ export function lz4(frames: Buffer): Buffer {
   }
 }
 
-/** Decodes sequences of literals and of copies of earlier output. */
+/** Decodes a block: literals, and copies of earlier output. */
 function uncompress(block: Buffer, out: number[]): void {
   let at = 0
   const long = (nibble: number) => {

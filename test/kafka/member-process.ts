@@ -12,7 +12,7 @@ export interface MemberTask {
   readonly request: ConsumeRequest
 }
 
-/** A commit for a partition that the member owns, or owned first. */
+/** A commit for a partition that the member owns, or has owned. */
 export interface CommitOrder {
   readonly partition: number
   readonly offset: number
@@ -57,8 +57,8 @@ export class MemberProcess {
   }
 
   async end(): Promise<void> {
-    const runs = this.#process.exitCode === null && this.#process.signalCode === null
-    const exited = runs ? once(this.#process, 'exit') : undefined
+    const isRunning = this.#process.exitCode === null && this.#process.signalCode === null
+    const exited = isRunning ? once(this.#process, 'exit') : undefined
     await this.#guard.end()
     await exited
   }

@@ -10,7 +10,7 @@ import type { CommitOrder, MemberReport, MemberTask } from './member-process'
 const { brokers, request } = JSON.parse(process.argv[2]!) as MemberTask
 const report = (message: MemberReport) => process.send!(message)
 const driver = kafkaDriver({ brokers })
-/** By partition: the newest assignment, even if it has ended, because the driver itself must not send commits for it. */
+/** The newest assignment of each partition. Kept after it has ended, because tests commit for it: the driver must not send that. */
 const assignments = new Map<number, PartitionAssignment>()
 
 process.on('message', ({ partition, offset }: CommitOrder) => {
@@ -48,6 +48,6 @@ function tell(event: DriverEvent): void {
   }
 }
 
-function numbers(of: readonly PartitionAssignment[]): number[] {
-  return of.map(({ partition }) => partition)
+function numbers(assignments: readonly PartitionAssignment[]): number[] {
+  return assignments.map(({ partition }) => partition)
 }

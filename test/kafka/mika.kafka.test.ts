@@ -65,7 +65,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
   })
 
   describe.each(['', '-dev'])("in one group, with the suffix '%s'", suffix => {
-    scenario('has its retries, compressed by snappy, acked here, or failed here to the DLQ', async world => {
+    scenario('writes retries, compressed by snappy, that this library acks, or fails to the DLQ', async world => {
       const { orders, retryTopic, dlqTopic } = await shop(world, { suffix })
       const group = world.name('group')
       const fullGroup = group + suffix
@@ -149,7 +149,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
           expect(others(record, fullGroup)).toEqual(odd)
           expect(record.headers.map(([name]) => name)).toEqual(first!.record.headers.map(([name]) => name))
         }
-        // Go keeps the headers that this library adds to MiKa's three, like any others.
+        // Go keeps the headers that this library adds to MiKa's three, as it keeps all others.
         const { org_topic, retries, msg, ...rest } = own(first!.record, fullGroup)
         expect({ org_topic, retries, msg }).toEqual({ org_topic: orders + suffix, retries: '1', msg: 'rxmika says no' })
         expect(own(second!.record, fullGroup)).toEqual({ org_topic, retries: '2', msg, ...rest })
@@ -162,7 +162,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
       },
     )
 
-    scenario('has its dead letters replayed here, with their count of retries', async world => {
+    scenario('writes dead letters that this library replays, with their count of retries', async world => {
       const { orders, retryTopic, dlqTopic } = await shop(world, { suffix })
       const group = world.name('group')
       const fullGroup = group + suffix

@@ -11,7 +11,7 @@ import { JavaMember } from './java-member'
 
 type Lost = Extract<ClientEvent, { type: 'lost' }>
 
-/** With the consumer protocol a broker assigns free partitions by the answer to the new owner's next heartbeat. */
+/** With the consumer protocol, a new owner gets its partitions with the answer to its next heartbeat. */
 const partitions = 6
 const all = Array.from({ length: partitions }, (_, partition) => partition)
 
@@ -63,7 +63,7 @@ describeKafka('groups whose members use different protocols', () => {
     ['consumer', 'classic'],
   ] as const) {
     scenario(
-      `change from ${from} to ${to} member by member, and settle each record, only those of lost partitions twice`,
+      `change from ${from} to ${to} member by member, and settle each record once, or twice if its partition was lost`,
       async world => {
         const group = world.name('group')
         const topic = await world.topic('orders', partitions)
@@ -95,8 +95,8 @@ describeKafka('groups whose members use different protocols', () => {
         await Promise.race(fresh.map(({ outcomes }) => outcomes.until(isAll)))
         expect([...new Set(settled)].sort()).toEqual(everything(written).sort())
         const twice = settled.filter((place, at) => settled.indexOf(place) < at)
-        // With the last member of the consumer protocol the broker makes the group a classic one. It may then refuse the commits
-        // of a member that has not joined since, and what that had settled is delivered again.
+        // When the last member of the consumer protocol leaves, the broker makes the group a classic one. It may then refuse the
+        // commits of a member that has not joined since. What that member had settled is delivered again.
         const lost = fresh.flatMap(({ run }) =>
           run.events.values.filter(({ type }) => type === 'lost'),
         ) as readonly Lost[]

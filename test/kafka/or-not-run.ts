@@ -3,7 +3,10 @@ import { Unavailable } from './run'
 
 const required = process.env.RXMIKA_KAFKA === 'required' || Boolean(process.env.CI)
 
-/** Returns what suites need, or undefined if this machine lacks it. Then they are skipped with a message, or fail if it is required. */
+/**
+ * Returns what `find` finds. If this machine lacks it, prints `notRun` and returns undefined, so that the suites that need it are
+ * skipped. Rejects instead if CI or RXMIKA_KAFKA=required is set.
+ */
 export const orNotRun = async <T>(find: () => Promise<T>, notRun: string): Promise<T | undefined> => {
   try {
     return await find()

@@ -11,7 +11,7 @@ interface Task {
   readonly retryTopic: string
 }
 
-// Node 24 warns of such timers, Node 20 does not.
+// Reports timers that are negative or too long. Node 24 warns of negative ones, Node 20 does not.
 const setTimer = globalThis.setTimeout
 globalThis.setTimeout = Object.assign((work: () => void, ms?: number, ...rest: []) => {
   if (ms !== undefined && !(ms >= 0 && ms < 2 ** 31)) console.error(new Error(`a timer of ${ms} ms`).stack)

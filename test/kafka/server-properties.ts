@@ -40,7 +40,7 @@ export const serverProperties = (id: number, layout: ServerLayout): Properties =
   }
 }
 
-/** With three nodes, every topic survives the loss of one, and a killed node is detected after 3 s instead of 9. */
+/** With three nodes, every topic survives the loss of one node, and a killed node is detected after 3 s instead of 9 s. */
 const replication = (nodes: number): Properties => {
   const factor = Math.min(nodes, 3)
   const inSync = factor === 3 ? 2 : 1

@@ -13,7 +13,7 @@ export interface SinkTask {
 
 const { topic, options, postgres }: SinkTask = JSON.parse(process.argv[2]!)
 const pool = new Pool({ ...postgres, max: 8 })
-// Idle connections of the pool break with the server. The next statement opens another one.
+// Idle connections of the pool break when the server ends. The next statement opens another one.
 pool.on('error', () => {})
 const sink = new DatabaseSink(pool, 100)
 const client = createClient({

@@ -88,7 +88,7 @@ describeKafka('a client that is instrumented', () => {
       const instrumentation = new KafkaJsInstrumentation()
       instrumentation.setTracerProvider(tracerProvider)
       instrumentation.enable()
-      // By Node's own `require`, which is what the instrumentation hooks.
+      // Loaded with Node's own `require`, because that is what the instrumentation hooks into.
       const { Kafka, logLevel }: typeof import('kafkajs') = createRequire(import.meta.url)('kafkajs')
       const kafka = new Kafka({ brokers: kafkaBrokers, logLevel: logLevel.NOTHING })
       const producer = kafka.producer()
@@ -161,7 +161,7 @@ describeOwnKafka('the health of a client', () => {
 
   scenario('shows within 10 s that a broker hangs, that it is down, and that it is back', async world => {
     const topic = await world.topic('orders')
-    // One client reads. The other has everything it needs and is no member; it publishes from time to time.
+    // One client reads. The other is in no group, and only publishes from time to time.
     const reading = world.client({ group: world.name('group') })
     const idle = world.client()
     for (const run of [reading, idle]) run.expected = [ConnectionError]

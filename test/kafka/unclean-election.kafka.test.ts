@@ -46,7 +46,7 @@ describeOwnKafka('a log that an unclean election truncated', () => {
 
   scenario('is read again from the offset where it diverges, and that is reported', async world => {
     const topic = world.name('orders')
-    // The node that coordinates the group stays, and so do two of the three controllers.
+    // The node that coordinates the group stays up, and so do two of the three controllers.
     await world.topic('any')
     const group = world.name('group')
     const starting = new Member(await connected(world), { group, topics: [world.name('any')] })

@@ -12,8 +12,8 @@
 //     that, or if its error is not retryable, it goes to the DLQ topic with its count unchanged.
 //   - Records are polled again when all records of the last poll are completed. Then offsets are committed.
 //
-// One thing differs: the MiKa that was read (on franz-go 1.20.6) appends KAFKA_GLOBAL_SUFFIX twice to the names of its retry
-// and DLQ topics when it publishes a copy, so no member reads the copy. This program appends it once.
+// One thing differs. MiKa (on franz-go 1.20.6) appends KAFKA_GLOBAL_SUFFIX twice to the names of its retry and DLQ topics when it
+// publishes a copy, so no member reads the copy. This program appends it once.
 //
 // It reads commands as lines of JSON from its input, and writes events as lines of JSON to its output. Bytes are base64, or
 // null if there are none.

@@ -9,7 +9,7 @@ import { goProgram } from '../go-program'
 /** The program in `main.go`, which treats records as MiKa does. See {@link goProgram}. */
 export const mikaProgram = () => goProgram('mika', fileURLToPath(new URL('.', import.meta.url)))
 
-/** A record as the Go program sees it. */
+/** A record as the Go program reads it. */
 export interface MikaRecord {
   readonly topic: string
   readonly partition: number
@@ -37,7 +37,7 @@ export type MikaEvent =
 export type MikaDelivery = Extract<MikaEvent, { type: 'delivered' }>
 
 export interface MikaFailing {
-  /** Fails this many deliveries, whatever they are; later ones are acked. */
+  /** Fails this many deliveries, of any records. Later ones are acked. */
   readonly times: number
   readonly message: string
   readonly retryable?: boolean
