@@ -258,7 +258,7 @@ describeOwnKafka('every answer of a real leader to a batch', () => {
     fc.record({ do: fc.constant('await' as const), attempts }).map(wait => [wait]),
     fc.record({ do: fc.constant('give up' as const), send: fc.nat({ max: 3 }) }).map(giveUp => [giveUp]),
     fc.constant([{ do: 'arrive late' as const }]),
-    // The broker must not take the next batch for this one.
+    // A batch that is given up and one behind it: the broker must not take the second for a repetition of the first.
     fc.record({ count, partition, attempts }).map(({ count, partition, attempts }): Step[] => [
       { do: 'send', count, partition },
       { do: 'await', attempts },
