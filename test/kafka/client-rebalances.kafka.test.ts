@@ -174,9 +174,9 @@ describeKafka('clients of one group on Kafka', () => {
       expect(revoked.length).toBeGreaterThanOrEqual(4)
       await third.seen.count(4)
       for (const { run, seen } of two) {
-        const mine = held(run, topic)
-        expect([...mine].some(partition => moved.has(partition))).toBe(false)
-        for (const partition of mine) {
+        const owned = held(run, topic)
+        expect([...owned].some(partition => moved.has(partition))).toBe(false)
+        for (const partition of owned) {
           const records = seen.values.filter(record => record.partition === partition)
           // Delivered once, still assigned here, and the settlement counts.
           expect(records).toHaveLength(1)
@@ -254,14 +254,14 @@ describeKafka('clients of one group on Kafka', () => {
       let cancelled = 0
       const begun = new Subject<string>()
       const calls = new Collected(begun)
-      const runs = (record: ConsumeRecord) =>
+      const neverEnding = (record: ConsumeRecord) =>
         new Observable<never>(() => {
           begun.next(placeOf(record))
           return () => cancelled++
         })
       const subscription = run.client
         .topic(topic)
-        .pipe(handle(runs, { order: 'none', concurrency: 2 }))
+        .pipe(handle(neverEnding, { order: 'none', concurrency: 2 }))
         .subscribe()
       const other = world.client({ group })
       const theirs = new Collected(other.client.topic(topic).pipe(tap(record => record.ack())))
@@ -284,7 +284,7 @@ describeKafka('clients of one group on Kafka', () => {
     const four = [0, 1, 2, 3]
     const settled: string[] = []
     const run = world.client({ group })
-    const ours = new Collected(
+    const delivered = new Collected(
       run.client.topic(topic).pipe(
         tap(record => {
           if (record.ack()) settled.push(placeOf(record))
@@ -297,20 +297,20 @@ describeKafka('clients of one group on Kafka', () => {
       topic,
       four.flatMap(partition => numbered(0, 5, partition)),
     )
-    await ours.count(20)
+    await delivered.count(20)
 
-    const theirs = new Kafka({ brokers: kafkaBrokers, logLevel: logLevel.NOTHING }).consumer({
+    const kafkajsMember = new Kafka({ brokers: kafkaBrokers, logLevel: logLevel.NOTHING }).consumer({
       ...{ groupId: group, heartbeatInterval: 200, maxWaitTimeInMs: 100 },
     })
-    let look = () => {}
-    await theirs.connect()
+    let onSettled = () => {}
+    await kafkajsMember.connect()
     try {
-      await theirs.subscribe({ topic, fromBeginning: true })
-      await theirs.run({
+      await kafkajsMember.subscribe({ topic, fromBeginning: true })
+      await kafkajsMember.run({
         autoCommitThreshold: 1,
         eachMessage: async ({ partition, message }) => {
           settled.push(`${partition}@${message.offset}`)
-          look()
+          onSettled()
         },
       })
       await shared([run], topic, [2])
@@ -320,20 +320,20 @@ describeKafka('clients of one group on Kafka', () => {
       )
       await Promise.race([
         new Promise<void>(resolve => {
-          look = () => settled.length >= 40 && resolve()
-          look()
+          onSettled = () => settled.length >= 40 && resolve()
+          onSettled()
         }),
-        ours.until(() => settled.length >= 40),
+        delivered.until(() => settled.length >= 40),
       ])
     } finally {
-      await theirs.disconnect()
+      await kafkajsMember.disconnect()
     }
     await shared([run], topic, [4])
     await backend.publish(
       topic,
       four.flatMap(partition => numbered(10, 11, partition)),
     )
-    await ours.until(() => settled.length >= 44)
+    await delivered.until(() => settled.length >= 44)
     expect([...settled].sort()).toEqual(four.flatMap(p => numbered(0, 11).map(({ value }) => `${p}@${value}`)).sort())
   })
 })

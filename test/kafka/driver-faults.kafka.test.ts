@@ -210,8 +210,8 @@ describeOwnKafka('a driver whose brokers die', () => {
     expect(new Set(texts(member.reads))).toEqual(new Set(['before 1', 'before 2', 'before 3', 'meanwhile']))
     await persistently(() => member.commit(assignment!, 1))
     // If the brokers' start took longer than a session, the driver asked the group first, and was confirmed.
-    const told = types(member).filter(type => type !== 'confirmed')
-    expect(told).toEqual(['assigned', 'disconnected', 'reconnected'])
+    const events = types(member).filter(type => type !== 'confirmed')
+    expect(events).toEqual(['assigned', 'disconnected', 'reconnected'])
     await client.client.close()
     // Each of the three brokers is reported by its address, once in this minute.
     const reported = client.errors.values.map(({ message }) => message)

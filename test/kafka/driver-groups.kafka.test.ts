@@ -44,8 +44,8 @@ describeKafka('a driver in a group', () => {
       // The same objects: a retained partition keeps its assignment.
       for (const [name, assignment] of owned) expect(before[at]!.get(name)).toBe(assignment)
     }
-    const gone = [...before[0]!.values(), ...before[1]!.values()].filter(({ ended }) => ended)
-    expect(gone).toHaveLength(4)
+    const ended = [...before[0]!.values(), ...before[1]!.values()].filter(({ ended }) => ended)
+    expect(ended).toHaveLength(4)
 
     const stays = three.map(({ owned }) => new Map(owned))
     await done(third.driver.leave())
@@ -59,8 +59,8 @@ describeKafka('a driver in a group', () => {
   scenario('shares a group with plain kafkajs consumers, by the protocol that both speak', async world => {
     const group = world.name('group')
     const topic = await world.topic('orders', 4)
-    const ours = await member(world, topic)
-    await shared([ours], [4])
+    const rxmikaMember = await member(world, topic)
+    await shared([rxmikaMember], [4])
 
     const consumer = new Kafka({ brokers: kafkaBrokers, logLevel: logLevel.NOTHING }).consumer({
       groupId: group,
@@ -82,21 +82,21 @@ describeKafka('a driver in a group', () => {
     })
     try {
       expect(await joined).toHaveLength(2)
-      await shared([ours], [2])
+      await shared([rxmikaMember], [2])
       await backend.publish(
         topic,
         [0, 1, 2, 3].flatMap(partition => numbered(partition, partition + 1, partition)),
       )
-      const all = () => [...ours.reads.map(({ value }) => String(value)), ...theirs].sort().join()
+      const all = () => [...rxmikaMember.reads.map(({ value }) => String(value)), ...theirs].sort().join()
       await new Promise<void>((resolve, reject) => {
         seen = () => all() === '0,1,2,3' && resolve()
-        ours.events.until(() => all() === '0,1,2,3').then(() => resolve(), reject)
+        rxmikaMember.events.until(() => all() === '0,1,2,3').then(() => resolve(), reject)
         seen()
       })
-      expect(ours.reads).toHaveLength(2)
+      expect(rxmikaMember.reads).toHaveLength(2)
 
       // Reading continues at the position that the other member committed.
-      await done(ours.driver.leave())
+      await done(rxmikaMember.driver.leave())
       const newcomer = await member(world, topic)
       await shared([newcomer], [2])
     } finally {

@@ -63,8 +63,8 @@ describeOwnKafka('a driver whose group continues without it', () => {
           await done(heir.driver.leave())
           await process.reports.until(reports => readOffsets(reports.slice(before)).length === 3)
           expect(readOffsets(process.reports.values.slice(before))).toEqual([7, 8, 9])
-          const told = process.reports.values.filter(({ type }) => type === 'lost' || type === 'revoked')
-          expect(told).toEqual([{ type: 'lost', partitions: [0] }])
+          const ends = process.reports.values.filter(({ type }) => type === 'lost' || type === 'revoked')
+          expect(ends).toEqual([{ type: 'lost', partitions: [0] }])
         } finally {
           await process.end()
         }
@@ -98,9 +98,9 @@ describeOwnKafka('a driver whose group continues without it', () => {
     await member.read(13)
     expect(Date.now() - since).toBeLessThan(5_000)
     expect(member.reads.slice(10).map(({ offset }) => offset)).toEqual([7, 8, 9])
-    const told = member.events.values.map(({ type }) => type).filter(type => type !== 'batch' && type !== 'revoking')
-    expect(told.slice(0, 4)).toEqual(['assigned', 'disconnected', 'reconnected', 'lost'])
-    expect(new Set(told.slice(4))).toEqual(new Set(['assigned']))
+    const events = member.events.values.map(({ type }) => type).filter(type => type !== 'batch' && type !== 'revoking')
+    expect(events.slice(0, 4)).toEqual(['assigned', 'disconnected', 'reconnected', 'lost'])
+    expect(new Set(events.slice(4))).toEqual(new Set(['assigned']))
   })
 
   scenario('does not begin a partition that another member may own since its position was looked up', async world => {
@@ -139,8 +139,8 @@ describeOwnKafka('a driver whose group continues without it', () => {
     letGo.complete()
     await Promise.all([member.seen('assigned', 2), other.seen('assigned')])
     expect([member.owned.size, other.owned.size]).toEqual([1, 1])
-    const [given] = [...other.owned.values()]
-    expect(given!.position).toBe(3)
+    const [assignment] = [...other.owned.values()]
+    expect(assignment!.position).toBe(3)
     expect(member.events.values.map(({ type }) => type).filter(type => type !== 'batch')).toEqual([
       'assigned',
       'revoking',

@@ -70,21 +70,21 @@ describeOwnKafka('the memory of a driver', () => {
     const stays = new Member(await connected(), { group, topics: [topic] })
     await stays.seen('assigned')
     const comes = await connected()
-    const given: WeakRef<object>[] = []
+    const assignments: WeakRef<object>[] = []
     for (let cycle = 0; cycle < cycles; cycle++) {
       const member = new Member(comes, { group, topics: [topic] })
       await member.events.until(() => member.owned.size === 1)
       await done(comes.leave())
       await stays.events.until(() => stays.owned.size === 2)
       // The assignor is sticky: the partition that comes back is a new assignment each time.
-      for (const assignment of stays.owned.values()) given.push(new WeakRef(assignment))
+      for (const assignment of stays.owned.values()) assignments.push(new WeakRef(assignment))
       stays.events.values.length = 0
       stays.reads.length = 0
     }
-    const distinct = [...new Set(given.map(ref => ref.deref()))].length
+    const distinct = [...new Set(assignments.map(ref => ref.deref()))].length
     expect(distinct).toBeGreaterThan(1)
     const owned = new Set<object>(stays.owned.values())
-    const ended = given.filter(ref => !owned.has(ref.deref()!))
+    const ended = assignments.filter(ref => !owned.has(ref.deref()!))
     expect(await alive(ended)).toBeLessThanOrEqual(kept)
   })
 })

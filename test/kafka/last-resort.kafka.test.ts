@@ -74,13 +74,13 @@ class Fates {
     return new Fates(new GroupHeaders(group), retries, dead)
   }
 
-  own({ headers }: StoredRecord, field: string): string | undefined {
+  ownHeader({ headers }: StoredRecord, field: string): string | undefined {
     return headers.find(([name]) => name === `mika_err_${this.group.group}_${field}`)?.[1]?.toString()
   }
 
   /** The copies of the record at that offset: on the retry topic, on the DLQ topic. */
   at(offset: number): readonly [readonly StoredRecord[], readonly StoredRecord[]] {
-    const isOf = (copy: StoredRecord) => this.own(copy, 'org_offset') === String(offset)
+    const isOf = (copy: StoredRecord) => this.ownHeader(copy, 'org_offset') === String(offset)
     return [this.retries.filter(isOf), this.dead.filter(isOf)]
   }
 
@@ -122,7 +122,7 @@ describeKafka('the last resort accepts every record that Kafka accepted', () => 
         expect([retries.length, dead.length]).toEqual([1, 1])
         for (const copy of [...retries, ...dead]) {
           expect(fates.content(copy)).toEqual(fates.content(record))
-          expect(fates.own(copy, 'org_timestamp')).toBe(String(record.timestamp))
+          expect(fates.ownHeader(copy, 'org_timestamp')).toBe(String(record.timestamp))
           // Kafka 4 refuses what is more than an hour ahead.
           if (record.timestamp < now + hour) expect(copy.timestamp).toBe(record.timestamp)
           else expect(Math.abs(copy.timestamp - now)).toBeLessThan(hour)
@@ -166,11 +166,11 @@ describeKafka('the last resort accepts every record that Kafka accepted', () => 
     })
     // All headers if there is room, the fewest if there is not.
     const [[, [full]], [, [least]]] = [fates.at(9), fates.at(4)]
-    expect([fates.own(full!, 'error_name'), fates.own(full!, 'error_stack') !== undefined]).toEqual([
+    expect([fates.ownHeader(full!, 'error_name'), fates.ownHeader(full!, 'error_stack') !== undefined]).toEqual([
       'ChargeError',
       true,
     ])
-    expect([fates.own(least!, 'error_name'), fates.own(least!, 'retries')]).toEqual([undefined, '1'])
+    expect([fates.ownHeader(least!, 'error_name'), fates.ownHeader(least!, 'retries')]).toEqual([undefined, '1'])
   })
 
   scenario('a compressed record is copied although its uncompressed size exceeds the limit', async world => {
@@ -193,7 +193,7 @@ describeKafka('the last resort accepts every record that Kafka accepted', () => 
     const [retries, dead] = fates.at(0)
     expect([...retries, ...dead].map(copy => String(copy.value) === value)).toEqual([true, true])
     // The copy has all its headers.
-    expect(fates.own(dead[0]!, 'error_stack')).toBeDefined()
+    expect(fates.ownHeader(dead[0]!, 'error_stack')).toBeDefined()
 
     // A replay that skips the dead letter writes it back.
     expect(await lastValueFrom(run.client.replayDlq({ filter: () => false }))).toMatchObject({

@@ -263,20 +263,20 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
       const suffix = '-dev'
       const { orders, retryTopic, dlqTopic } = await shop(world, { suffix })
       // One name begins with the other.
-      const ours = world.name('group')
-      const theirs = `${ours}${suffix}_eu`
+      const tsGroup = world.name('group')
+      const goGroup = `${tsGroup}${suffix}_eu`
       const third: HeaderPair[] = [
-        [`mika_err_${ours}_org_topic`, Buffer.from('a group without the suffix')],
+        [`mika_err_${tsGroup}_org_topic`, Buffer.from('a group without the suffix')],
         ['mika_err_third_retries', Buffer.from('7')],
       ]
-      const run = world.client({ group: ours, retryTopic, dlqTopic, suffix })
+      const run = world.client({ group: tsGroup, retryTopic, dlqTopic, suffix })
       const seen = new Collected(
         run.client
           .topic(orders, { retries: 1, dlq: true })
           .pipe(tap(record => (record.source.kind === 'dlq' ? record.ack() : record.fail('rxmika says no')))),
       )
       const mika = await go({
-        ...{ group: theirs, retryTopic, dlqTopic, suffix },
+        ...{ group: goGroup, retryTopic, dlqTopic, suffix },
         topics: [{ name: orders, retries: 1, dlq: true }],
         failing: { times: 10, message: 'Go says no' },
       })
@@ -300,44 +300,44 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
       await mika.consumeDlq()
       await Promise.all([mika.delivered(15), mika.passedOver(10)])
       for (const { record } of mika.deliveries.slice(10)) {
-        expect(own(record, `${theirs}${suffix}`)).toMatchObject({ retries: '1', org_topic: orders + suffix })
-        expect(others(record, `${theirs}${suffix}`)).toEqual(third)
+        expect(own(record, `${goGroup}${suffix}`)).toMatchObject({ retries: '1', org_topic: orders + suffix })
+        expect(others(record, `${goGroup}${suffix}`)).toEqual(third)
       }
       for (const record of mika.skipped) {
-        expect(own(record, `${ours}${suffix}`)).toMatchObject({ retries: '1', org_topic: orders + suffix })
+        expect(own(record, `${tsGroup}${suffix}`)).toMatchObject({ retries: '1', org_topic: orders + suffix })
         expect(record.headers.slice(0, 2)).toEqual(third)
-        expect(own(record, `${theirs}${suffix}`)).toEqual({})
+        expect(own(record, `${goGroup}${suffix}`)).toEqual({})
       }
     })
 
     scenario('leaves this group’s headers unchanged on a record of both groups, and vice versa', async world => {
       const { orders, retryTopic, dlqTopic } = await shop(world)
-      const [ours, theirs] = [world.name('ours'), world.name('theirs')]
+      const [tsGroup, goGroup] = [world.name('ours'), world.name('theirs')]
       const marks = (group: string, retries: number): HeaderPair[] => [
         [`mika_err_${group}_org_topic`, Buffer.from(orders)],
         [`mika_err_${group}_retries`, Buffer.from(String(retries))],
         [`mika_err_${group}_msg`, Buffer.from('once')],
       ]
-      const run = world.client({ group: ours, retryTopic, dlqTopic })
+      const run = world.client({ group: tsGroup, retryTopic, dlqTopic })
       const seen: ConsumeRecord[] = []
       run.client.topic(orders, { retries: 1, dlq: true }).subscribe(record => {
         seen.push(record)
         record.fail('rxmika says no')
       })
-      const headers = [...marks(ours, 3), ...odd, ...marks(theirs, 1)]
+      const headers = [...marks(tsGroup, 3), ...odd, ...marks(goGroup, 1)]
       await lastValueFrom(run.client.publish({ topic: dlqTopic, value: 'both', headers, timestamp: at }))
       run.client.start()
       expect(await lastValueFrom(run.client.replayDlq())).toMatchObject({ delivered: 1, skipped: 0 })
       expect(seen).toMatchObject([{ topic: orders, attempt: 4 }])
       const [, copy] = await backend.records(dlqTopic)
-      expect(others(copy!, ours)).toEqual([...odd, ...marks(theirs, 1)])
-      expect(own(copy!, ours)).toMatchObject({ org_topic: orders, retries: '3', msg: 'rxmika says no' })
+      expect(others(copy!, tsGroup)).toEqual([...odd, ...marks(goGroup, 1)])
+      expect(own(copy!, tsGroup)).toMatchObject({ org_topic: orders, retries: '3', msg: 'rxmika says no' })
 
       // Closed, because it would also get the records that Go writes now: they have the headers of both groups.
       await run.client.close()
       // Both records have Go's headers too. Go counts retries in its own headers only.
       const mika = await go({
-        ...{ group: theirs, retryTopic, dlqTopic },
+        ...{ group: goGroup, retryTopic, dlqTopic },
         topics: [{ name: orders, retries: 2, dlq: true }],
         failing: { times: 2, message: 'Go says no' },
       })
@@ -348,7 +348,7 @@ describe.skipIf(program === undefined)('MiKa in Go', () => {
         ...['2 acked', '2 acked'],
       ])
       const counted = (pairs: readonly HeaderPair[]) =>
-        pairs.map(([name, value]) => [name, name === `mika_err_${theirs}_retries` ? Buffer.from('2') : value])
+        pairs.map(([name, value]) => [name, name === `mika_err_${goGroup}_retries` ? Buffer.from('2') : value])
       expect(deliveries[2]!.record.headers).toEqual(counted(headers))
       expect(deliveries[3]!.record.headers).toEqual(counted(copy!.headers))
     })

@@ -114,70 +114,70 @@ describeKafka('groups whose members use different protocols', () => {
     const group = world.name('group')
     const topic = await world.topic('orders', partitions)
     const settled: string[] = []
-    const ours = member(world, group, topic, 'consumer', settled)
-    await ours.run.events.until(() => held(ours.run).size === partitions)
-    const theirs = new Kafka({ brokers: kafkaBrokers, logLevel: logLevel.NOTHING }).consumer({
+    const rxmikaMember = member(world, group, topic, 'consumer', settled)
+    await rxmikaMember.run.events.until(() => held(rxmikaMember.run).size === partitions)
+    const kafkajsMember = new Kafka({ brokers: kafkaBrokers, logLevel: logLevel.NOTHING }).consumer({
       ...{ groupId: group, heartbeatInterval: 200, maxWaitTimeInMs: 100 },
     })
-    await theirs.connect()
+    await kafkajsMember.connect()
     try {
-      await theirs.subscribe({ topic, fromBeginning: true })
-      let look = () => {}
-      await theirs.run({
+      await kafkajsMember.subscribe({ topic, fromBeginning: true })
+      let onSettled = () => {}
+      await kafkajsMember.run({
         autoCommitThreshold: 1,
         eachMessage: async ({ partition, message }) => {
           settled.push(`${partition}@${message.offset}`)
-          look()
+          onSettled()
         },
       })
-      await ours.run.events.until(() => held(ours.run).size === partitions / 2)
+      await rxmikaMember.run.events.until(() => held(rxmikaMember.run).size === partitions / 2)
       await publish(topic, 0, 5)
       const isDone = () => settled.length >= 5 * partitions
       await Promise.race([
-        ours.outcomes.until(isDone),
+        rxmikaMember.outcomes.until(isDone),
         new Promise<void>(resolve => {
-          look = () => isDone() && resolve()
-          look()
+          onSettled = () => isDone() && resolve()
+          onSettled()
         }),
       ])
     } finally {
-      await theirs.disconnect()
+      await kafkajsMember.disconnect()
     }
-    await ours.run.events.until(() => held(ours.run).size === partitions)
+    await rxmikaMember.run.events.until(() => held(rxmikaMember.run).size === partitions)
     await publish(topic, 5, 6)
-    await ours.outcomes.until(() => settled.length >= 6 * partitions)
+    await rxmikaMember.outcomes.until(() => settled.length >= 6 * partitions)
     expect([...settled].sort()).toEqual(everything(6).sort())
   })
 
-  for (const [java, mine] of [
+  for (const [java, protocol] of [
     ['classic', 'classic'],
     ['classic', 'consumer'],
     ['consumer', 'classic'],
     ['consumer', 'consumer'],
   ] as const) {
-    scenario(`contain Kafka's own consumer (${java}) and a member of this library (${mine})`, async world => {
+    scenario(`contain Kafka's own consumer (${java}) and a member of this library (${protocol})`, async world => {
       const group = world.name('group')
       const topic = await world.topic('orders', partitions)
       const settled: string[] = []
-      const ours = member(world, group, topic, mine, settled)
-      await ours.run.events.until(() => held(ours.run).size === partitions)
-      const theirs = await JavaMember.start({ brokers: kafkaBrokers, group, topic, protocol: java })
+      const rxmikaMember = member(world, group, topic, protocol, settled)
+      await rxmikaMember.run.events.until(() => held(rxmikaMember.run).size === partitions)
+      const javaMember = await JavaMember.start({ brokers: kafkaBrokers, group, topic, protocol: java })
       try {
-        await theirs.lines.until(() => theirs.owned.size === partitions / 2)
-        await ours.run.events.until(() => held(ours.run).size === partitions / 2)
+        await javaMember.lines.until(() => javaMember.owned.size === partitions / 2)
+        await rxmikaMember.run.events.until(() => held(rxmikaMember.run).size === partitions / 2)
         await publish(topic, 0, 5)
         await Promise.all([
-          theirs.lines.until(() => theirs.read.length >= (5 * partitions) / 2),
-          ours.outcomes.until(() => settled.length >= (5 * partitions) / 2),
+          javaMember.lines.until(() => javaMember.read.length >= (5 * partitions) / 2),
+          rxmikaMember.outcomes.until(() => settled.length >= (5 * partitions) / 2),
         ])
       } finally {
-        await theirs.end()
+        await javaMember.end()
       }
       // Reading continues at the position that the other member committed.
-      await ours.run.events.until(() => held(ours.run).size === partitions)
+      await rxmikaMember.run.events.until(() => held(rxmikaMember.run).size === partitions)
       await publish(topic, 5, 6)
-      await ours.outcomes.until(() => settled.length + theirs.read.length >= 6 * partitions)
-      expect([...settled, ...theirs.read].sort()).toEqual(everything(6).sort())
+      await rxmikaMember.outcomes.until(() => settled.length + javaMember.read.length >= 6 * partitions)
+      expect([...settled, ...javaMember.read].sort()).toEqual(everything(6).sort())
     })
   }
 })

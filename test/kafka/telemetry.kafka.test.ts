@@ -115,16 +115,16 @@ describeKafka('a client that is instrumented', () => {
         await consumer.disconnect()
         instrumented.unsubscribe()
         const spans = exporter.getFinishedSpans()
-        const ours = spans.filter(({ instrumentationScope }) => instrumentationScope.name === 'rxmika')
-        const theirs = spans.filter(({ instrumentationScope }) => instrumentationScope.name !== 'rxmika')
-        expect(ours.map(({ name }) => name).sort()).toEqual(
+        const rxmikaSpans = spans.filter(({ instrumentationScope }) => instrumentationScope.name === 'rxmika')
+        const kafkajsSpans = spans.filter(({ instrumentationScope }) => instrumentationScope.name !== 'rxmika')
+        expect(rxmikaSpans.map(({ name }) => name).sort()).toEqual(
           [`process ${there}`, `receive ${there}`, `send ${back}`, `settle ${there}`].sort(),
         )
-        const produced = theirs.find(({ kind }) => kind === SpanKind.PRODUCER)!
-        const process = ours.find(({ name }) => name === `process ${there}`)!
+        const produced = kafkajsSpans.find(({ kind }) => kind === SpanKind.PRODUCER)!
+        const process = rxmikaSpans.find(({ name }) => name === `process ${there}`)!
         expect(process.parentSpanContext?.spanId).toBe(idOf(produced))
-        const send = ours.find(({ name }) => name === `send ${back}`)!
-        const consumed = theirs.filter(({ kind }) => kind === SpanKind.CONSUMER)
+        const send = rxmikaSpans.find(({ name }) => name === `send ${back}`)!
+        const consumed = kafkajsSpans.filter(({ kind }) => kind === SpanKind.CONSUMER)
         expect(consumed.map(traceOf)).toContain(traceOf(send))
       } finally {
         await Promise.all([producer.disconnect(), consumer.disconnect()])

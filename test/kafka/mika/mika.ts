@@ -67,19 +67,19 @@ export interface MikaNewRecord {
 /** A Go process that is a member of a group, and its messages so far. */
 export class Mika {
   readonly events: Collected<MikaEvent>
-  readonly #told = new Subject<MikaEvent>()
+  readonly #events = new Subject<MikaEvent>()
   readonly #process: ChildProcess
   readonly #replies = new Map<number, { resolve(): void; reject(error: Error): void }>()
   #commands = 0
 
   private constructor(program: string) {
-    this.events = new Collected(this.#told)
+    this.events = new Collected(this.#events)
     this.#process = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] })
-    createInterface({ input: this.#process.stdout! }).on('line', line => this.#hear(JSON.parse(line, fromBase64)))
+    createInterface({ input: this.#process.stdout! }).on('line', line => this.#receive(JSON.parse(line, fromBase64)))
     this.#process.once('exit', code => {
       const ended = new Error(`the Go program ended with ${code}`)
       for (const { reject } of this.#replies.values()) reject(ended)
-      this.#told.complete()
+      this.#events.complete()
     })
   }
 
@@ -104,20 +104,20 @@ export class Mika {
   }
 
   /** Resolves when `count` records have been delivered and settled, and their offsets committed. */
-  async delivered(least: number): Promise<readonly MikaDelivery[]> {
-    await this.#handled('delivered', least)
+  async delivered(count: number): Promise<readonly MikaDelivery[]> {
+    await this.#handled('delivered', count)
     return this.deliveries
   }
 
   /** Resolves when `count` records of other groups have been skipped, and their offsets committed. */
-  async passedOver(least: number): Promise<readonly MikaRecord[]> {
-    await this.#handled('skipped', least)
+  async passedOver(count: number): Promise<readonly MikaRecord[]> {
+    await this.#handled('skipped', count)
     return this.skipped
   }
 
-  async #handled(type: MikaEvent['type'], least: number): Promise<void> {
+  async #handled(type: MikaEvent['type'], count: number): Promise<void> {
     await this.events.until(events => {
-      const nth = events.filter(event => event.type === type)[least - 1]
+      const nth = events.filter(event => event.type === type)[count - 1]
       const handled = nth !== undefined && events.slice(events.indexOf(nth)).some(event => event.type === 'committed')
       return handled || events.some(event => event.type === 'error')
     })
@@ -155,12 +155,12 @@ export class Mika {
     return new Promise((resolve, reject) => this.#replies.set(id, { resolve, reject }))
   }
 
-  #hear(told: MikaEvent | { readonly type: 'done'; readonly reply: number; readonly error?: string }): void {
-    if (told.type !== 'done') return this.#told.next(told)
-    const reply = this.#replies.get(told.reply)!
-    this.#replies.delete(told.reply)
-    if (told.error === undefined) reply.resolve()
-    else reply.reject(new Error(told.error))
+  #receive(message: MikaEvent | { readonly type: 'done'; readonly reply: number; readonly error?: string }): void {
+    if (message.type !== 'done') return this.#events.next(message)
+    const reply = this.#replies.get(message.reply)!
+    this.#replies.delete(message.reply)
+    if (message.error === undefined) reply.resolve()
+    else reply.reject(new Error(message.error))
   }
 }
 

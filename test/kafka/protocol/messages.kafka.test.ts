@@ -6,12 +6,14 @@ import { vectors } from '../../unit/protocol/vectors'
 import { describeOwnKafka } from '../describe-kafka'
 import { readByKafka } from './read-by-kafka'
 
-const runs = 25
+const samples = 25
 
 describeOwnKafka("Kafka's own classes", () => {
   it('read every request and response correctly, and write the same bytes', async () => {
     const cases = messageHalves.flatMap(half =>
-      fc.sample(anyStruct(half.fields, half.version), runs).map(value => ({ half, value, bytes: half.encode(value) })),
+      fc
+        .sample(anyStruct(half.fields, half.version), samples)
+        .map(value => ({ half, value, bytes: half.encode(value) })),
     )
     expect(new Set(cases.map(({ half }) => half.name)).size).toBeGreaterThan(10)
     const answers = await readByKafka(cases.map(({ half, bytes }) => ({ ...place(half), hex: bytes.toString('hex') })))
