@@ -1,4 +1,4 @@
-// Imports point one way, down the table of rooms in docs/architecture.md.
+// Imports point one way: down the table of rooms in docs/architecture.md. A room is a folder, with the files that it may import.
 const room = (name, from, allowed) => ({
   name: `${name}-imports`,
   severity: 'error',
@@ -46,7 +46,7 @@ module.exports = {
       '^src/client/client\\.ts$',
       '^src/testing/(record-marbles|recorded-test)\\.ts$',
     ]),
-    // It runs in a browser: it knows what is sent to it, and types.
+    // The page runs in a browser, so it may import only the messages that it gets, and types.
     room('inspector-page', '^src/inspector/page/(?!bundle\\.ts$)', [
       '^src/inspector/messages\\.ts$',
       '^src/events\\.ts$',
@@ -58,9 +58,9 @@ module.exports = {
       to: { path: '^(node:|node_modules/)', dependencyTypesNot: ['type-only'] },
     },
     {
-      name: 'nobody-needs-the-inspector',
+      name: 'nothing-imports-the-inspector',
       severity: 'error',
-      // The command line asks it, and its room names the one file that it may know.
+      // Except the command line, which may import one file of it: see the room `cli`.
       from: { path: '^src/', pathNot: '^src/(inspector|cli)/' },
       to: { path: '^src/inspector/' },
     },
@@ -71,7 +71,7 @@ module.exports = {
       to: { path: '(^|node_modules/)@opentelemetry/' },
     },
     {
-      name: 'nobody-needs-opentelemetry',
+      name: 'nothing-imports-opentelemetry',
       severity: 'error',
       from: { path: '^src/', pathNot: '^src/opentelemetry/' },
       to: { path: '^src/opentelemetry/' },

@@ -1,21 +1,21 @@
-// One thing alone, for which types are needed: promises that nobody waits for, and whose rejection therefore ends the
-// process (guarantee 20). Everything else is Biome's.
+// Checks only promises that are not awaited, because their rejection would end the process (guarantee 20). That needs types, which
+// Biome does not have. Biome checks everything else.
 import { defineConfig } from 'eslint/config'
 import tseslint from 'typescript-eslint'
 
-// Their promises never reject, by contract: nobody has to wait for the end of a client.
+// By contract the promises of these methods never reject, so they may be ignored.
 const allowForKnownSafeCalls = [{ from: 'file', name: ['close', 'closeGracefully'], path: 'src/client/client.ts' }]
 
 export default defineConfig(
   {
     files: ['{src,examples,chaos,bench,test,scripts}/**/*.ts', '*.config.ts'],
-    // Packages of their own, whose dependencies are not installed here.
+    // Separate packages, whose dependencies are not installed here.
     ignores: ['test/package/fixtures/**', 'test/gate/specimens/**', 'examples/*/src/**'],
     extends: [tseslint.configs.base],
     languageOptions: { parserOptions: { projectService: true } },
     linterOptions: { reportUnusedDisableDirectives: 'error' },
     rules: {
-      // `void` does not say that a rejection is caught: one that was marked so ended processes.
+      // `void` is not accepted, because it does not catch a rejection. A promise that was marked with it once ended processes.
       '@typescript-eslint/no-floating-promises': [
         'error',
         { checkThenables: true, ignoreVoid: false, allowForKnownSafeCalls },
@@ -24,7 +24,7 @@ export default defineConfig(
     },
   },
   {
-    // Here it does no harm: the suite fails by the rejection.
+    // In tests `void` is accepted, because an unhandled rejection fails the suite.
     files: ['test/**/*.test.ts'],
     ignores: ['test/gate/specimens/**'],
     rules: {

@@ -5,7 +5,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 const source = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
-// Tests import the package by its public name, as users do; here that name means the sources.
+// Tests import the package by its public name, as users do. The alias points that name to the sources.
 export const alias = [
   { find: /^rxmika$/, replacement: source('./src/index.ts') },
   { find: /^rxmika\/inspector$/, replacement: source('./src/inspector/index.ts') },
@@ -13,10 +13,10 @@ export const alias = [
   { find: /^rxmika\/testing$/, replacement: source('./src/testing/index.ts') },
 ]
 
-// A warning is an error, and so is a subscriber that is left on a tracing channel.
+// A suite fails if Node prints a warning, or if a file leaves a subscriber on a tracing channel.
 export const setupFiles = [source('./test/strict.ts'), source('./test/channels-left.ts')]
 
-/** By their path: these take a minute or more. Begun last, they would run alone at the end, beside an idle core. */
+/** Paths of suites that take a minute or more. They start first: at the end they would run alone, and one core would be idle. */
 const long = ['test/kafka/chaos', 'test/contract/', 'test/properties/histories']
 
 class LongestFirst extends BaseSequencer {
@@ -29,7 +29,7 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
-// Vitest's default leaves one core to itself, which is half of a small machine.
+// By default Vitest keeps one core for itself, which is half of a machine with two cores.
 const maxWorkers = Math.max(2, availableParallelism() - 1)
 
 export default defineConfig({
@@ -45,10 +45,9 @@ export default defineConfig({
           setupFiles,
           exclude: ['**/*.kafka.test.ts'],
           typecheck: { enabled: false },
-          // Generated tests use the processor, and wait for nothing: this limit finds what hangs, also on a machine that is
-          // busy with the Kafka tests beside them.
+          // Generated tests need processor time. This limit only finds tests that hang, even while the Kafka tests run beside them.
           testTimeout: 30_000,
-          // Each file gives back what it fakes: one process for many saves a third of their time.
+          // Files share a process, which saves a third of their time. Each file restores what it has faked.
           isolate: false,
           maxWorkers,
         },
@@ -60,17 +59,17 @@ export default defineConfig({
           include: ['test/**/*.kafka.test.ts'],
           setupFiles,
           globalSetup: ['test/kafka/global-setup.ts'],
-          // They wait for brokers more than they compute. Topics and groups have names of their own, and what kills brokers
-          // starts its own.
+          // These tests wait for brokers more than they compute, so two files run at once. Each has its own topics and groups, and a
+          // test that kills brokers starts its own.
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
       },
-      // What the others are run by.
+      // Tests of the checks themselves: suites and linters must fail on planted mistakes.
       { test: { name: 'gate', include: ['test/gate/*.test.ts'], setupFiles, maxWorkers } },
-      // The packed package, by every version of what it runs with and is compiled by: each a command of its own.
+      // The packed package with every supported version of TypeScript. Run by its own command, `npm run matrix:types`.
       {
         test: {
           name: 'matrix',
@@ -87,7 +86,7 @@ export default defineConfig({
           include: ['test/examples/*.test.ts'],
           setupFiles,
           globalSetup: ['test/kafka/global-setup.ts', 'test/package/global-setup.ts', 'test/examples/global-setup.ts'],
-          // Each file has topics and groups of its own.
+          // Each file has its own topics and groups.
           maxWorkers: 2,
           testTimeout: 60_000,
           hookTimeout: 180_000,

@@ -1,4 +1,4 @@
-// Checks the built pages: the types in code blocks are components. If Vue did not compile them, nothing appears under the pointer.
+// Checks that Vue has compiled the types in the code blocks of the built pages. If it has not, no type appears under the pointer.
 import { readdir, readFile } from 'node:fs/promises'
 
 const dist = new URL('dist/', import.meta.url)

@@ -1,5 +1,5 @@
-// Copies the texts into site/pages, under the paths that they have in the repository. Pages have to be inside this folder, because the code
-// that VitePress makes of them imports Vue, which is installed here and nowhere else.
+// Copies the texts into site/pages, under the paths that they have in the repository. Pages must be inside this folder, because VitePress
+// turns them into code that imports Vue, which is installed only here.
 import { cp, rm } from 'node:fs/promises'
 
 const from = path => new URL(`../${path}`, import.meta.url)

@@ -3,7 +3,7 @@ import { afterAll, expect } from 'vitest'
 
 const operations = ['receive', 'process', 'settle']
 
-/** Suites share a process. A subscriber that one of them leaves would make another wait for ever for "nobody is watching". */
+/** Fails a file that leaves a subscriber on a tracing channel. Files share a process, and a later one may wait until there is none. */
 afterAll(() => {
   const left = operations.filter(name => channel(`tracing:rxmika:${name}:start`).hasSubscribers)
   expect(left, 'tracing channels that this file leaves subscribed').toEqual([])

@@ -7,7 +7,7 @@ import { given } from './given.js'
 const noPage =
   /^(?:\.\.?\/)*(?:(?:src|test|examples|bench|chaos|scripts|\.github|\.ci|\.changeset)\/|(?:docs\/)?grafana\/.*\.json$|LICENSE$)/
 
-/** @throws Error if code that does not compile would not fail the build. */
+/** Throws if a code block that does not compile would not fail the build. */
 function checkThatErrorsAreFound(): void {
   try {
     createTwoslasher(given)('client.topic(7)', 'ts', given)
@@ -96,13 +96,13 @@ export default defineConfig({
   },
   markdown: {
     config: md => {
-      // Blocks in `ts` are compiled and get types. Not those of other libraries (`typescript`), and not the examples of doc comments,
-      // which are fragments.
+      // Blocks marked `ts` are compiled and show types. Code of other libraries is marked `typescript`. The examples in doc comments
+      // (`api/`) are fragments, which do not compile.
       md.core.ruler.push('types', ({ tokens, env }) => {
         if (String(env.relativePath).startsWith('api/')) return
         for (const token of tokens) if (token.type === 'fence' && token.info === 'ts') token.info = 'ts twoslash'
       })
-      // Files that are not pages are named without a link.
+      // Removes links to files that are not pages, and keeps their text.
       md.core.ruler.push('links-to-files', state => {
         for (const token of state.tokens) {
           const open: boolean[] = []

@@ -7,7 +7,7 @@ import { Example } from '../docs/run-example'
 import { createTopic } from '../kafka/create-topic'
 import { kafkaBrokers } from '../kafka/describe-kafka'
 
-/** The programs of the texts as files beside the packed package, run by plain Node. Only the broker is another one. */
+/** Runs the programs of README and get-started with plain Node and the packed package. Only their broker's address is replaced. */
 describe('the first programs', () => {
   const folder = join(inject('examples'), 'first-programs')
   const program = (text: string, part: string) => {
@@ -25,7 +25,7 @@ describe('the first programs', () => {
   const run = (name: string) => new Example(`${name}.mjs`, { KAFKA_GLOBAL_SUFFIX: suffix }, folder)
 
   it('charge, retry, dead-letter and end by SIGTERM', async () => {
-    // Both programs use one group, as a reader's would.
+    // Both programs use the same group, as they do for a reader who tries both.
     const topics = ['orders', 'billing-retry', 'billing-dlq'].map(name => ({ topic: name + suffix, numPartitions: 1 }))
     await Promise.all(topics.map(topic => createTopic({ brokers: kafkaBrokers }, topic)))
 
@@ -35,9 +35,9 @@ describe('the first programs', () => {
     expect(await publish.exitCode(), publish.output).toBe(0)
     expect(publish.output).toBe('orders-0@0\norders-0@1\n')
     await billing.printed(/^gave up/)
-    const told = billing.lines.filter(line => line !== '' && !line.startsWith('{'))
+    const printed = billing.lines.filter(line => line !== '' && !line.startsWith('{'))
     const shown = codeBlocks('docs/get-started.md', '').find(block => block.startsWith('charged'))!
-    expect(told).toEqual(shown.trim().split('\n'))
+    expect(printed).toEqual(shown.trim().split('\n'))
     billing.kill('SIGTERM')
     expect(await billing.exitCode(), billing.output).toBe(0)
 

@@ -7,7 +7,7 @@ import { Example } from '../docs/run-example'
 import { createTopic } from '../kafka/create-topic'
 import { kafkaBrokers } from '../kafka/describe-kafka'
 
-/** What a test of an example uses: the example as a user runs it, and topics that only this test uses. */
+/** Runs an example as a user does, with topics that only the current test uses. */
 export class Running {
   #suffix = ''
   #client!: Client
@@ -27,7 +27,7 @@ export class Running {
     return new Running(name)
   }
 
-  /** Starts it with the environment variables that all examples use, and these. */
+  /** Starts the example with these environment variables, and with those that all examples use. */
   start(env: Readonly<Record<string, string>> = {}): Example {
     const common = { KAFKA_BROKERS: kafkaBrokers.join(','), KAFKA_GLOBAL_SUFFIX: this.#suffix, PORT: '0' }
     return new Example('main', { ...common, ...env }, this.folder)

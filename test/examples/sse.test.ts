@@ -21,7 +21,7 @@ describe('server-sent events', () => {
     slow.pause()
     const cutOff = once(slow.socket, 'close')
     slow.on('error', () => {})
-    // More than the sockets' buffers, sent in several turns so that the quick client keeps up.
+    // More than the sockets' buffers hold, sent in several turns so that the quick browser keeps up.
     const large = 'x'.repeat(100_000)
     const count = 150
     for (let n = 0; n < count; n++) {
