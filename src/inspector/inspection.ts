@@ -88,7 +88,7 @@ export class Inspection {
 
   /** Writes a marble test of the newest records. Records are observed only while a viewer is connected. */
   async test(window: RecentWindow): Promise<TestAnswer> {
-    if (this.#watching !== undefined) return this.#watching.recent.written(window)
+    if (this.#watching !== undefined) return this.#watching.recent.writeTest(window)
     return {
       test: null,
       diagram: null,

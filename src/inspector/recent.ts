@@ -40,7 +40,8 @@ export class Recent {
     this.#push({ at, what, topic, partition, offset: String(offset) })
   }
 
-  async written({ last, until, partition }: RecentWindow): Promise<TestAnswer> {
+  /** Writes a marble test of the entries in the window, at most the newest `maxWritten`. */
+  async writeTest({ last, until, partition }: RecentWindow): Promise<TestAnswer> {
     const end = until ?? this.#kept.at(-1)?.at ?? 0
     const window = this.#kept.filter(
       entry =>
