@@ -272,6 +272,7 @@ async function consuming(options: Partial<ConsumeRequest>) {
     onChange: () => () => {},
     topic: () => topic,
     leaderOf: () => 1,
+    reach: () => Promise.resolve(),
     ask: (_: number, lane: string) =>
       lane === 'control' ? Promise.resolve({ topics: [{ name: 'orders', partitions }] }) : new Promise(() => {}),
   } as unknown as Cluster
