@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import {
   BehaviorSubject,
   bufferCount,
@@ -5,6 +6,7 @@ import {
   concatMap,
   EMPTY,
   from,
+  lastValueFrom,
   map,
   NEVER,
   Observable,
@@ -12,6 +14,7 @@ import {
   pipe,
   range,
   Subject,
+  startWith,
   take,
   tap,
   throwError,
@@ -430,6 +433,117 @@ describe('handle: results', () => {
     ])
   })
 
+  describe('that still has to be done', () => {
+    const kinds: Record<string, (did: () => void) => unknown> = {
+      observable: did =>
+        new Observable(subscriber => {
+          did()
+          subscriber.next('done')
+          subscriber.complete()
+        }),
+      'foreign observable': did => ({
+        [Symbol.observable ?? '@@observable']: () => of('done').pipe(tap(did)),
+      }),
+      'async generator': did =>
+        (async function* () {
+          did()
+          yield 'done'
+        })(),
+      generator: did =>
+        (function* () {
+          did()
+          yield 'done'
+        })(),
+    }
+
+    it.each(Object.entries(kinds))('is done before the ack if a promise resolves with it: %s', async (_, kind) => {
+      const owner = new FakeOwner()
+      const did: number[] = []
+      const outcomes = await outcomesOf(
+        of(record('a', { owner })).pipe(handle(async () => kind(() => did.push(owner.settlements.length)))),
+      )
+      expect(outcomes).toEqual(['a acked done'])
+      expect(did).toEqual([0])
+    })
+
+    it('fails the record if it errors, takes too long or cannot be subscribed to, and holds up nobody else', async () => {
+      const torn = new Error('cannot be subscribed to')
+      const broken = {
+        [Symbol.observable ?? '@@observable']: () => {
+          throw torn
+        },
+      }
+      let stopped = 0
+      const results: Record<string, () => Promise<unknown>> = {
+        a: async () => throwError(() => 'errored'),
+        b: async () => new Observable(() => () => stopped++),
+        c: async () => broken,
+        d: async () => of('fine'),
+      }
+      const outcomes = await outcomesOf(
+        from(Object.keys(results)).pipe(
+          map(name => record(name)),
+          handle(one => results[nameOf(one)]!(), { order: 'none', timeout: 20 }),
+        ),
+      )
+      expect(outcomes.sort()).toEqual([
+        'a failed errored',
+        expect.stringMatching(/^b failed HandlerTimeoutError/),
+        'c failed Error: cannot be subscribed to',
+        'd acked fine',
+      ])
+      expect(stopped).toBe(1)
+    })
+
+    it('does not begin once the call has timed out or is unsubscribed', async () => {
+      let begun = 0
+      let resolve = (_: Observable<never>) => {}
+      const work = new Observable<never>(() => {
+        begun++
+      })
+      const late = () =>
+        new Promise<Observable<never>>(later => {
+          resolve = later
+        })
+      await outcomesOf(of(record('a')).pipe(handle(late, { timeout: 1 })))
+      resolve(work)
+      of(record('b')).pipe(handle(late)).subscribe().unsubscribe()
+      resolve(work)
+      await new Promise(done => setImmediate(done))
+      expect(begun).toBe(0)
+    })
+
+    it('is unsubscribed with the stream', async () => {
+      let stopped = 0
+      const handling = NEVER.pipe(
+        startWith(record('a')),
+        handle(async () => new Observable<never>(() => () => stopped++)),
+      ).subscribe()
+      await new Promise(done => setImmediate(done))
+      expect(stopped).toBe(0)
+      handling.unsubscribe()
+      expect(stopped).toBe(1)
+    })
+
+    it('fails the record if it is the last value of an Observable, where nothing would subscribe to it', async () => {
+      const outcomes = await outcomesOf(of(record('a')).pipe(handle(() => of(1).pipe(map(() => of('never'))))))
+      expect(outcomes).toEqual([expect.stringMatching(/^a failed TypeError: handle: .* with mergeMap in place of map/)])
+    })
+
+    it('is a value if it has begun already: the body of a response, for one', async () => {
+      const body = Readable.from(['a', 'b'])
+      const outcomes: unknown[] = []
+      await lastValueFrom(
+        of(record('a')).pipe(
+          handle(async () => body),
+          tap(outcome => outcomes.push(outcome)),
+        ),
+      )
+      expect(outcomes).toMatchObject([{ status: 'acked', value: body }])
+      expect(body.readableDidRead).toBe(false)
+    })
+  })
+
   it('settles the records of an array together', () => {
     testScheduler().run(({ hot, cold, expectObservable, flush }) => {
       const owner = new FakeOwner()
@@ -493,6 +607,9 @@ describe('handle: batches that fail in part', () => {
     ],
     ['rejects', (failure: BatchFailure) => Promise.reject(failure)],
     ['errors', (failure: BatchFailure) => throwError(() => failure)],
+    ['returns', (failure: BatchFailure) => failure],
+    ['resolves', (failure: BatchFailure) => Promise.resolve(failure)],
+    ['emits', (failure: BatchFailure) => of(failure)],
   ] as const)('counts it for a handler that %s', async (_, fail) => {
     const owner = new FakeOwner()
     await outcomesOf(of(batch(owner, 'ab')).pipe(handle(([a]) => fail(BatchFailure.of([a!, 'bad'])) as unknown)))

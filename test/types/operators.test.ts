@@ -24,6 +24,9 @@ it('types an outcome by the result of the handler', () => {
   expectTypeOf(records.pipe(handle(() => of(true)))).toEqualTypeOf<
     Observable<Outcome<ConsumeRecord, boolean | undefined>>
   >()
+  expectTypeOf(records.pipe(handle(async () => of(true)))).toEqualTypeOf<
+    Observable<Outcome<ConsumeRecord, boolean | undefined>>
+  >()
   expectTypeOf(records.pipe(handle(async () => {}))).toEqualTypeOf<Observable<Outcome<ConsumeRecord, void>>>()
   expectTypeOf(
     records.pipe(

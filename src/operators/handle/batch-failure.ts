@@ -12,7 +12,8 @@ const brand: unique symbol = Symbol.for('rxmika.batch-failure') as never
 
 /**
  * A handler of arrays throws it, or rejects or errors with it, if only some records of its batch failed. These records fail,
- * each with its own reason; the others are acked, and their outcomes have the value `undefined`.
+ * each with its own reason; the others are acked, and their outcomes have the value `undefined`. If the handler returns it,
+ * that counts as well.
  *
  * @example
  * handle(async records => {
@@ -72,7 +73,7 @@ export function failuresIn(
   return failures
 }
 
-function isBatchFailure(reason: unknown): reason is BatchFailure {
+export function isBatchFailure(reason: unknown): reason is BatchFailure {
   if (!isObject(reason)) return false
   try {
     return (reason as { [brand]?: true })[brand] === true

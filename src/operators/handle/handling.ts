@@ -6,12 +6,12 @@ import { Fifo } from '../../fifo.js'
 import { isPromise } from '../is-promise.js'
 import { RebalanceWatch } from '../rebalance-watch.js'
 import { SupplyWatch } from '../supply-watch.js'
-import { failuresIn, identityOf } from './batch-failure.js'
+import { failuresIn, identityOf, isBatchFailure } from './batch-failure.js'
 import { Again, type Attached, Call, type Signals, Singles } from './call.js'
 import { CallSignal } from './call-signal.js'
 import { type AnyRecord, deliveries, recordsOf, someDelivery, unsettled, whereOf } from './input.js'
 import { type HandleOrder, Lanes, type Place } from './lanes.js'
-import { isStream } from './result.js'
+import { isStream, isUnbegun } from './result.js'
 
 /** The second argument of a handler. */
 export interface HandlerContext {
@@ -29,6 +29,10 @@ export interface HandlerContext {
  * that wait here occupy memory beyond the young generation; records that wait in Kafka occupy none.
  */
 const minEnough = 256
+
+const notSubscribed =
+  'handle: the Observable of the handler emitted an Observable that nothing subscribes to; flatten it, with mergeMap in place of ' +
+  'map for example'
 
 type AnyOutcome =
   | { readonly record: AnyRecord; readonly status: 'acked'; readonly value: unknown }
@@ -308,18 +312,37 @@ export class Handling<I> implements Signals<I> {
   #await(call: Call<I>, result: unknown): void {
     if (isPromise(result)) {
       Promise.resolve(result).then(
-        value => this.#end(call, true, value),
+        value => this.#resolved(call, value),
         reason => this.#end(call, false, reason),
       )
       if (call.attached !== undefined || this.options.timeout !== undefined) this.#supervise(call)
     } else if (isStream(result)) this.#awaitStream(call, result)
-    else this.#end(call, true, result)
+    else this.#done(call, result)
+  }
+
+  /** What an `async` handler returns may still have to be done: `async record => client.publish(…)`. */
+  #resolved(call: Call<I>, value: unknown): void {
+    // Caught here: in a callback of the promise, nobody else could.
+    try {
+      if (isUnbegun(value) && !call.ended) this.#subscribe(call, value)
+      else this.#done(call, value)
+    } catch (reason) {
+      this.#end(call, false, reason)
+    }
   }
 
   #awaitStream(call: Call<I>, result: ObservableInput<unknown>): void {
+    if (this.#subscribe(call, result)) this.#supervise(call)
+  }
+
+  /** Returns whether the work is in flight: it has neither ended nor been unsubscribed. */
+  #subscribe(call: Call<I>, result: ObservableInput<unknown>): boolean {
     // If the handler itself has unsubscribed, what it returned must not begin.
     const operation = call.attached?.operation
-    if (this.subscriber.closed) return operation?.cancelled()
+    if (this.subscriber.closed) {
+      operation?.cancelled()
+      return false
+    }
     let last: unknown
     const begin = () =>
       from(result).subscribe({
@@ -327,17 +350,27 @@ export class Handling<I> implements Signals<I> {
           last = value
         },
         error: reason => this.#end(call, false, reason),
-        complete: () => this.#end(call, true, last),
+        complete: () => this.#completed(call, last),
       })
     const work = operation === undefined ? begin() : operation.again(begin)
     if (this.subscriber.closed) {
       work.unsubscribe()
       operation?.cancelled()
     }
-    if (call.ended || this.subscriber.closed) return
+    if (call.ended || this.subscriber.closed) return false
     call.attach().work = work
     this.#cancellable.add(call)
-    this.#supervise(call)
+    return true
+  }
+
+  #completed(call: Call<I>, last: unknown): void {
+    if (isUnbegun(last)) this.#end(call, false, new TypeError(notSubscribed))
+    else this.#done(call, last)
+  }
+
+  /** A `BatchFailure` that is returned counts like one that is thrown: with an ack of its records, their failures would be lost. */
+  #done(call: Call<I>, result: unknown): void {
+    this.#end(call, !isBatchFailure(result), result)
   }
 
   /** For a call in flight that may expire, or whose cancellation must be published. */

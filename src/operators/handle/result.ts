@@ -4,7 +4,7 @@ import { isObject } from '../is-promise.js'
 /** The type of a handler's result. An Observable that emits nothing has the result undefined. */
 export type Handled<P> =
   P extends PromiseLike<infer T>
-    ? Awaited<T>
+    ? Resolved<Awaited<T>>
     : P extends Observable<infer T>
       ? T | undefined
       : P extends AsyncIterable<infer T>
@@ -12,6 +12,16 @@ export type Handled<P> =
         : P extends Iterator<infer T>
           ? T | undefined
           : P
+
+/** The type of what a promise resolves with, if that is a stream that has not begun. */
+type Resolved<V> =
+  V extends Observable<infer T>
+    ? T | undefined
+    : V extends AsyncGenerator<infer T>
+      ? T | undefined
+      : V extends Generator<infer T>
+        ? T | undefined
+        : V
 
 /** Whether a result is subscribed to. Arrays and strings are iterable but count as values. */
 export function isStream(result: unknown): result is ObservableInput<unknown> {
@@ -24,4 +34,15 @@ export function isStream(result: unknown): result is ObservableInput<unknown> {
     // A generator: it has not run yet.
     (typeof result[Symbol.iterator] === 'function' && typeof result.next === 'function')
   )
+}
+
+/**
+ * Whether a value is an Observable or a generator, which does nothing before it is subscribed to. Other streams, such as the
+ * body of a response or a cursor, have begun: a promise that resolves with one is done.
+ */
+export function isUnbegun(value: unknown): value is ObservableInput<unknown> {
+  if (!isObject(value)) return false
+  if (isObservable(value) || typeof value[Symbol.observable ?? '@@observable'] === 'function') return true
+  const tag = value[Symbol.toStringTag]
+  return tag === 'AsyncGenerator' || tag === 'Generator'
 }
