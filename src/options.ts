@@ -108,7 +108,7 @@ function shown(value: unknown): string {
   return typeof value === 'object' || typeof value === 'function' ? kindOf(value) : String(value)
 }
 
-function kindOf(value: unknown): string {
+export function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value)
   if (typeof value === 'string') return value === '' ? 'an empty string' : 'a string'
   if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array'

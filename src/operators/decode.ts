@@ -5,6 +5,7 @@ import { Fifo } from '../fifo.js'
 import { checkLimit, checkOptions, invalid, type KnownOptions } from '../options.js'
 import { placeName } from '../place.js'
 import type { ConsumeRecord } from '../record.js'
+import { isRecord, notRecord } from './is-record.js'
 import { type DecodeFunction, JsonError, json } from './json.js'
 import { isStandardSchema, type StandardSchema } from './standard-schema.js'
 import { subscribeLinked } from './subscribe-linked.js'
@@ -159,6 +160,7 @@ export function decode<T>(
 
       subscribeLinked(source, subscriber, {
         next: record => {
+          if (!isRecord(record)) return subscriber.error(notRecord('decode', record))
           if (tombstones !== 'pass' && record.value === null) {
             if (tombstones === 'ack') record.ack()
             else record.fail(decodeError(record, new TypeError('it is a tombstone')), { retry: false })

@@ -1,6 +1,7 @@
 import { type MonoTypeOperatorFunction, Observable, type OperatorFunction } from 'rxjs'
 import { checkFunction } from '../options.js'
 import type { ConsumeRecord } from '../record.js'
+import { isRecord, notRecord } from './is-record.js'
 import { subscribeLinked } from './subscribe-linked.js'
 import { synchronous } from './synchronous.js'
 
@@ -9,7 +10,8 @@ import { synchronous } from './synchronous.js'
  *
  * RxJS's `filter` drops a record without settling it, so its partition's position never passes it. `keep` acks the records
  * it drops. If the predicate throws, the record fails, down its topic's failure route, and the stream continues. If it
- * returns a promise, the record fails too, because a promise is always truthy.
+ * returns a promise or an Observable, the record fails too, because these are always truthy. If the source emits anything
+ * but records, the stream errors with a `TypeError`.
  *
  * ```
  * source              -a-b-c-d-|
@@ -39,6 +41,7 @@ export function keep<R extends ConsumeRecord<unknown>>(
       let index = 0
       subscribeLinked(source, subscriber, {
         next: record => {
+          if (!isRecord(record)) return subscriber.error(notRecord('keep', record))
           let kept: unknown
           try {
             kept = synchronous('keep: the predicate must return a boolean', predicate(record, index++))

@@ -10,6 +10,7 @@ import { deliveryBehind } from '../delivery.js'
 import { checkDuration, checkFunction, checkOptions, checkScheduler, type KnownOptions } from '../options.js'
 import type { ConsumeRecord } from '../record.js'
 import { isOpen } from './is-open.js'
+import { isRecord, notRecord } from './is-record.js'
 import { RebalanceWatch } from './rebalance-watch.js'
 import { subscribeLinked } from './subscribe-linked.js'
 import { synchronous } from './synchronous.js'
@@ -18,8 +19,8 @@ import { synchronous } from './synchronous.js'
 export interface LatestOptions<R = ConsumeRecord> {
   /**
    * Returns the value by which records supersede each other; default: topic and key. Buffers are compared by their bytes,
-   * other values as keys of a `Map`. For null and undefined the record is emitted at once. If it throws or returns a
-   * promise, the record fails.
+   * other values as keys of a `Map`. For null and undefined the record is emitted at once. If it throws, or returns
+   * a promise or an Observable, the record fails.
    */
   readonly by?: ((record: R) => unknown) | undefined
   /** Times `ms`; default `asyncScheduler`. */
@@ -99,6 +100,7 @@ class Waiting<R extends ConsumeRecord<unknown>> {
   ) {}
 
   take(record: R): void {
+    if (!isRecord(record)) return this.subscriber.error(notRecord('latest', record))
     let key: unknown
     try {
       key = this.#keyOf(record)

@@ -77,9 +77,10 @@ describe('keep', () => {
   })
 
   it.each([
-    ['resolves', async () => false],
-    ['rejects', () => Promise.reject(new Error('nobody handles this'))],
-  ])('fails a record whose predicate returns a promise, which would be truthy: one that %s', async (_, answer) => {
+    ['a promise that resolves', async () => false, 'a promise'],
+    ['a promise that rejects', () => Promise.reject(new Error('nobody handles this')), 'a promise'],
+    ['an Observable', () => of(false), 'an Observable'],
+  ])('fails a record whose predicate returns %s, which would be truthy', async (_, answer, kind) => {
     const by = owner()
     const emitted: unknown[] = []
     const predicate = answer as unknown as () => boolean
@@ -88,7 +89,10 @@ describe('keep', () => {
       .subscribe(one => emitted.push(one))
     expect(emitted).toEqual([])
     expect(by.settlements).toMatchObject([
-      { how: 'failed', reason: { name: 'TypeError', message: expect.stringMatching(/promise/) } },
+      {
+        how: 'failed',
+        reason: { name: 'TypeError', message: `keep: the predicate must return a boolean (got ${kind})` },
+      },
     ])
     // An unhandled rejection would fail this test.
     await setImmediate()

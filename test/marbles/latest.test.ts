@@ -218,11 +218,14 @@ describe('latest', () => {
     })
   })
 
-  it('fails a record for which `by` returns a promise, because each promise would be a different key', () => {
+  it.each([
+    ['a promise', () => Promise.resolve(1)],
+    ['an Observable', () => of(1)],
+  ])('fails a record for which `by` returns %s, because each would be a different key', (kind, by) => {
     run(({ input, owner, flush, expect: expectMarks }) => {
-      expectMarks(input('-a-|').pipe(latest(2, { by: () => Promise.resolve(1) })), '---|')
+      expectMarks(input('-a-|').pipe(latest(2, { by })), '---|')
       flush()
-      const reason = new TypeError('latest: by must return a value (got a promise)')
+      const reason = new TypeError(`latest: by must return a value (got ${kind})`)
       expect(owner.settlements).toEqual([{ offset: 0, how: 'failed', reason, retry: true }])
     })
   })

@@ -198,14 +198,17 @@ describe('replayDlq with a filter', () => {
     expect(broker.committed('billing', 'dlq', 0)).toBe(3n)
   })
 
-  it('errors for a filter that returns a promise, which would accept every record', () => {
+  it.each([
+    ['a promise', async () => false],
+    ['an Observable', () => of(false)],
+  ])('errors for a filter that returns %s, which would accept every record', (kind, filter) => {
     const { clock, broker, start, dead, values } = setUp()
     dead('a', 'b')
     const { client, seen, replay } = start()
     clock.runTo(100)
-    const told = replay({ filter: (async () => false) as unknown as () => boolean })
+    const told = replay({ filter: filter as unknown as () => boolean })
     clock.runTo(200)
-    expect(told.end).toEqual(new TypeError('replayDlq: filter must return a boolean (got a promise)'))
+    expect(told.end).toEqual(new TypeError(`replayDlq: filter must return a boolean (got ${kind})`))
     expect(seen).toEqual([])
     // The record is not lost: the next replay delivers everything.
     expect(replay().end).toBeUndefined()

@@ -2,6 +2,7 @@ import { defer, Observable, type OperatorFunction, Subject, type Subscriber, tak
 import { ConfigurationError } from '../../errors.js'
 import { checkFunction } from '../../options.js'
 import type { ConsumeRecord } from '../../record.js'
+import { isRecord, notRecord } from '../is-record.js'
 import { subscribeLinked } from '../subscribe-linked.js'
 import { ForkedRecord } from './forked-record.js'
 
@@ -145,6 +146,7 @@ class Fork<R extends ConsumeRecord<unknown>> {
 
   #take(record: R): void {
     if (this.#closed) return
+    if (!isRecord(record)) return this.subscriber.error(notRecord('fork', record))
     const forked = new ForkedRecord(record, this.#branches.length, this.#done)
     this.#sweep()
     this.#open.add(forked)

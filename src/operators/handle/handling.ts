@@ -4,6 +4,7 @@ import { type Delivery, type DeliveryOwner, deliveryBehind, failedByHandle } fro
 import { HandlerTimeoutError } from '../../errors.js'
 import { Fifo } from '../../fifo.js'
 import { isPromise } from '../is-promise.js'
+import { isRecord, notRecord } from '../is-record.js'
 import { RebalanceWatch } from '../rebalance-watch.js'
 import { SupplyWatch } from '../supply-watch.js'
 import { failuresIn, identityOf, isBatchFailure } from './batch-failure.js'
@@ -88,7 +89,7 @@ export class Handling<I> implements Signals<I> {
   constructor(
     readonly project: (input: I, context: HandlerContext) => unknown,
     readonly options: HandlingOptions,
-    readonly subscriber: Pick<Subscriber<AnyOutcome>, 'closed' | 'next' | 'complete'>,
+    readonly subscriber: Pick<Subscriber<AnyOutcome>, 'closed' | 'next' | 'error' | 'complete'>,
   ) {
     this.#lanes = new Lanes(options.order)
     this.#limit = options.concurrency
@@ -105,16 +106,25 @@ export class Handling<I> implements Signals<I> {
   take(input: I): void {
     if (!Array.isArray(input)) {
       const delivery = deliveryBehind(input)
+      if (delivery === undefined && !isRecord(input)) return this.#refuse(input)
       if (delivery?.owner !== this.#lastOwner) {
         this.#lastOwner = delivery?.owner
         this.#rebalances.attend(delivery)
         // Not for arrays: the operator that gathers them may be waiting for more records.
         this.#supply.attend(delivery)
       }
-    } else for (const delivery of deliveries(input)) this.#rebalances.attend(delivery)
+    } else {
+      const other = input.findIndex(one => !isRecord(one))
+      if (other >= 0) return this.#refuse(input[other], 'an array with ')
+      for (const delivery of deliveries(input)) this.#rebalances.attend(delivery)
+    }
     const fresh = this.options.order === 'key' ? this.#takeAgain(input) : input
     if (fresh !== undefined) this.#enter(fresh)
     this.#pump()
+  }
+
+  #refuse(input: unknown, within = ''): void {
+    this.subscriber.error(notRecord('handle', input, 'records or arrays of records', within))
   }
 
   /** A function of its own, because V8 inlines the constructor here, and does not in the longer `take`. */
