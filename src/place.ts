@@ -13,3 +13,15 @@ export function placeName(place: {
 }): string {
   return `${partitionName(place)}@${place.offset}`
 }
+
+/** The place where a record was read, and the one where it was first published if that is another one. */
+export function placeNameOf(record: {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: bigint
+  readonly origin?: { readonly topic: string; readonly partition: number; readonly offset: bigint } | undefined
+}): string {
+  return record.origin === undefined
+    ? placeName(record)
+    : `${placeName(record)} (a copy of ${placeName(record.origin)})`
+}

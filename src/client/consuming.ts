@@ -318,7 +318,7 @@ export class Consuming implements AssignmentHost {
       this.reports.event({ type: why, ...placeOf(assignment, assignment.committed) })
     }
     this.host.topics.forgetEnded()
-    if (over.length > 0) this.host.config.logger.info({ partitions: over.length }, `partitions are ${why}`)
+    if (over.length > 0) this.reports.ended(over, why)
   }
 
   onCommitted(committed: Committed): void {

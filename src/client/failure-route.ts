@@ -5,6 +5,8 @@ import { type DeliveredRecord, deliveryOf } from '../record.js'
 /** How often a route may break while a record is in it before the record is held as unroutable. */
 const breaksAllowed = 3
 
+const notOfStep = 'the failure route emitted a value that is neither a Failed record nor a Completed one made by a step'
+
 /** The steps of a route, built once, with their input and output. */
 interface Pipeline {
   readonly input: Subject<Failed>
@@ -167,13 +169,13 @@ export class FailureRoute {
 
   #leave(outcome: Failed | Completed | undefined): void {
     const record = deliveryOf(outcome?.record)
-    if (outcome === undefined || record === undefined)
-      throw new TypeError('the failure route emitted a value that is neither a Failed nor a Completed record')
+    if (outcome === undefined || record === undefined) throw new TypeError(notOfStep)
     const entry = this.#onItsWay.get(record)
     // A route with several branches may complete a record more than once.
     if (entry === undefined) return
     this.#onItsWay.delete(record)
-    if (!isCompleted(outcome)) return this.unroutable(outcome instanceof Failed ? outcome : entry.failed, undefined)
+    if (outcome instanceof Failed) return this.unroutable(outcome, undefined)
+    if (!isCompleted(outcome)) return this.unroutable(entry.failed, new TypeError(notOfStep))
     if (outcome.disposition === 'discarded') this.discarded(entry.failed)
     record.owner.routed(record, outcome.disposition)
   }

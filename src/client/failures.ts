@@ -11,7 +11,7 @@ import {
 } from '../errors.js'
 import type { ClientEvent } from '../events.js'
 import type { Completed, Failed } from '../failure.js'
-import { partitionName, placeName } from '../place.js'
+import { partitionName, placeNameOf } from '../place.js'
 import type { ProduceResult } from '../produce-result.js'
 import type { ProduceRecord, RecordMetadata } from '../publish.js'
 import { type DeliveredRecord, deliveryOf } from '../record.js'
@@ -201,7 +201,7 @@ export class Failures implements Routing {
         topic,
         partition,
         offset,
-        `the record at ${placeName(record.source)} failed by ${summaryOf(failed.reason)}. It is unroutable and held; commits of ` +
+        `the record at ${placeNameOf(recordPlace(record))} failed by ${summaryOf(failed.reason)}. It is unroutable and held; commits of ` +
           `its partition stop there. ${why}`,
         { cause: cause ?? failed.reason },
       ),

@@ -1,8 +1,9 @@
 import type { Logger } from 'pino'
 import { Observable, ReplaySubject, type SchedulerLike, Subject } from 'rxjs'
+import type { PartitionPlace } from '../channels.js'
 import type { RxMikaError } from '../errors.js'
 import type { ClientEvent, ClientState, StallReason } from '../events.js'
-import { placeName } from '../place.js'
+import { partitionName, placeName, placeNameOf } from '../place.js'
 import { Readable } from '../readable.js'
 import type { DeliveredRecord } from '../record.js'
 import { recordPlace } from '../record-place.js'
@@ -110,6 +111,15 @@ export class Reports {
     )
   }
 
+  /** Logs that partitions were revoked or lost. */
+  ended(places: readonly PartitionPlace[], why: 'revoked' | 'lost'): void {
+    const fields = { partitions: places.length }
+    if (why === 'revoked') return this.logger.info(fields, 'partitions are revoked')
+    const names = places.slice(0, maxPlacesLogged).map(partitionName)
+    const others = places.length - names.length
+    this.logger.warn(fields, `partitions are lost: ${names.join(', ')}${others === 0 ? '' : `, and ${others} more`}`)
+  }
+
   /** Logs the counts that are not logged yet. */
   endTallies(): void {
     this.#tallies.end()
@@ -144,20 +154,18 @@ export class Reports {
       case 'stalled':
         return this.logger.warn(
           { ...placeFields(event), why: event.why },
-          `the committed position is held back at ${placeName(event)}: ${event.why} (${waitsFor[event.why]}); see stalls()`,
+          `the committed position is held back at ${placeNameOf(event)}: ${event.why} (${waitsFor[event.why]}); see stalls()`,
         )
       case 'unstalled':
         return this.logger.info(
           placeFields(event),
-          `${placeName(event)} no longer holds back the committed position: it is completed, or its partition is not read here now`,
+          `${placeNameOf(event)} no longer holds back the committed position: it is completed, or its partition is not read here now`,
         )
       case 'moved':
         return this.logger.info(
           { ...placeFields(event), from: String(event.from) },
           `${placeName({ ...event, offset: event.from })} was moved: reading goes on at ${event.offset}`,
         )
-      case 'lost':
-        return this.logger.warn(placeFields(event), 'a partition was lost')
       case 'dead-lettered':
         return this.#count(event, `${originOf(event).topic} ${shortened(nameOf(event.reason))}`)
       case 'outrun':
@@ -244,9 +252,12 @@ function summaryOf(event: Counted): Summary {
 /** What a position that is held back waits for, and what ends that. */
 const waitsFor: Readonly<Record<StallReason, string>> = {
   unsettled:
-    'the record was neither acked nor failed; a timeout of handle() ends a call that hangs; an operator that waits for more than ' +
-    'maxInFlight records, such as bufferCount, waits for ever',
-  routing: 'the record failed; its copy is not acknowledged, or a step of its route holds it',
+    'the record was neither acked nor failed: its handler has not ended, and a timeout of handle() would end it; or an operator ' +
+    'dropped it, such as filter, switchMap or debounceTime, where keep() and latest() would not; or an operator waits for more than ' +
+    'maxInFlight records, such as bufferCount',
+  routing:
+    'the record failed: its copy is not acknowledged, or a step of its route holds it, or an operator in onFail dropped it, such ' +
+    'as filter',
   unroutable: 'no step of its route took the failed record; resume() tries the route again',
   'not-due': 'the record waits for its retry',
   'no-subscriber': 'the stream of its topic has no subscriber',

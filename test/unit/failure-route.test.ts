@@ -123,6 +123,12 @@ describe('a failure route', () => {
     expect(held).toEqual([expect.stringContaining('a the failure route emitted a value that is neither')])
   })
 
+  it('says that only a step makes a Completed, if its steps emit one of their own making', () => {
+    const { route, held } = setUp(map(({ record }) => ({ record, disposition: 'discarded' })))
+    route.next(failure('a'))
+    expect(held).toEqual([expect.stringContaining('nor a Completed one made by a step')])
+  })
+
   it('keeps no record whose assignment has ended', () => {
     const { route } = setUp(() => NEVER)
     const [mine, lost] = [new FakeOwner(), new FakeOwner()]

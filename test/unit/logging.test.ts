@@ -1,4 +1,5 @@
 import * as fc from 'fast-check'
+import { NEVER } from 'rxjs'
 import {
   type ConsumeRecord,
   createClient,
@@ -278,9 +279,10 @@ describe('the log of positions that are held back', () => {
     publish('orders', 3)
     clock.runTo(60_200)
     expect(messages(lines)).toEqual([
-      'the committed position is held back at orders-0@0: unsettled (the record was neither acked nor failed; a timeout of ' +
-        'handle() ends a call that hangs; an operator that waits for more than maxInFlight records, such as bufferCount, waits for ' +
-        'ever); see stalls()',
+      'the committed position is held back at orders-0@0: unsettled (the record was neither acked nor failed: its handler has ' +
+        'not ended, and a timeout of handle() would end it; or an operator dropped it, such as filter, switchMap or debounceTime, ' +
+        'where keep() and latest() would not; or an operator waits for more than maxInFlight records, such as bufferCount); see ' +
+        'stalls()',
     ])
     client.close()
     clock.runTo(70_000)
@@ -308,6 +310,42 @@ describe('the log of positions that are held back', () => {
       expect.stringMatching(
         /^the record at orders-0@0 failed by RangeError: no stock\. It is unroutable and held; .*set retries/,
       ),
+    ])
+  })
+
+  it('names the place of a retry, and the place that it was first published to', () => {
+    const { clock, lines, broker } = setUp(record => void record.fail(new RangeError('no stock')), { retries: 1 })
+    broker.publish('refunds', [{ value: 'a' }])
+    clock.runTo(70_000)
+    const [error, stalled] = lines.filter(({ level }) => level !== 'info').map(({ msg }) => msg)
+    const copy = 'retries-0@0 (a copy of refunds-0@0)'
+    expect(error).toContain(`the record at ${copy} failed by RangeError: no stock`)
+    expect(stalled).toContain(`the committed position is held back at ${copy}: unroutable`)
+  })
+
+  it('names a failed record that the route dropped', () => {
+    const { clock, lines, publish } = setUp(record => void record.fail('no stock'), { onFail: () => NEVER })
+    publish('orders', 1)
+    clock.runTo(70_000)
+    expect(messages(lines)).toEqual([
+      expect.stringMatching(/held back at orders-0@0: routing \(.* an operator in onFail dropped it, such as filter\)/),
+    ])
+  })
+
+  it('has one line for all partitions that are lost together', () => {
+    const { lines, reports: told } = reports('info')
+    const places = Array.from({ length: 12 }, (_, partition) => ({ topic: 'orders', partition }))
+    for (const one of places) told.event({ type: 'lost', ...one, offset: 0n })
+    told.ended(places, 'lost')
+    told.ended(places.slice(0, 1), 'lost')
+    told.ended(places, 'revoked')
+    expect(lines.map(({ level, msg }) => `${level} ${msg}`)).toEqual([
+      `warn partitions are lost: ${places
+        .slice(0, 10)
+        .map(one => `orders-${one.partition}`)
+        .join(', ')}, and 2 more`,
+      'warn partitions are lost: orders-0',
+      'info partitions are revoked',
     ])
   })
 

@@ -241,7 +241,11 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     this.#renewTaking()
     const assignments = [...this.#fetching.assignments.values()]
     if (assignments.length > 0) {
-      this.host.logger.warn({ err: error }, 'the group went on without this member')
+      this.host.logger.warn(
+        { err: error },
+        'the group went on without this member, as it does when it gets no heartbeat within sessionTimeout: a handler blocked the ' +
+          'thread, the process was frozen, or the network was down',
+      )
     }
     this.#end(assignments, 'lost')
   }
