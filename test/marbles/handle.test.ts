@@ -114,6 +114,28 @@ describe('handle: order', () => {
     })
   })
 
+  it.each([
+    ['none', 64],
+    ['key', 64],
+    ['partition', 100],
+  ] as const)('handles by order %s %i of 100 records at a time, unless `concurrency` says otherwise', (order, most) => {
+    let begun = 0
+    const records = range(0, 100).pipe(
+      map(partition => record(`${partition}`, { owner: new FakeOwner('orders', partition) })),
+    )
+    const handling = records.pipe(
+      handle(
+        () => {
+          begun++
+          return NEVER
+        },
+        { order },
+      ),
+    )
+    handling.subscribe().unsubscribe()
+    expect(begun).toBe(most)
+  })
+
   it('handles at most `concurrency` records at a time, and starts them in the order of arrival', () => {
     testScheduler().run(({ hot, cold, expectObservable }) => {
       const records = { a: record('a'), b: record('b'), c: record('c'), d: record('d') }
@@ -626,18 +648,18 @@ describe('handle: batches that fail in part', () => {
     expect(told(owner)).toEqual(['0 failed bad', '1 acked'])
   })
 
-  it('fails the whole batch with a TypeError if it names a record of another batch, or none', async () => {
+  it.each([
+    ['names a record of another batch', (other: ConsumeRecord) => BatchFailure.of([other, 'no']), /not of the batch/],
+    ['names none', () => BatchFailure.of(), /at least one \[record, reason\]/],
+    ['has something else than pairs', () => BatchFailure.of('a' as never), /pairs \[record, reason\]/],
+    ['has pairs without a record', () => BatchFailure.of(['a', 'no'] as never), /pairs \[record, reason\]/],
+  ])('fails the whole batch with a TypeError if it %s', async (_, fail, message) => {
     const [owner, other] = [new FakeOwner(), record('x')]
-    for (const fail of [
-      () => BatchFailure.of([other, 'no']),
-      () => BatchFailure.of(),
-      () => BatchFailure.of('a' as never),
-    ]) {
-      await outcomesOf(of(batch(owner, 'ab')).pipe(handle(() => Promise.reject(fail()))))
-    }
-    expect(owner.settlements).toHaveLength(6)
+    await outcomesOf(of(batch(owner, 'ab')).pipe(handle(() => Promise.reject(fail(other)))))
+    expect(owner.settlements).toHaveLength(2)
     for (const settlement of owner.settlements) {
       expect(settlement).toMatchObject({ how: 'failed', reason: expect.any(TypeError) })
+      expect((settlement as { reason: TypeError }).reason.message).toMatch(message)
     }
     expect(other.settled).toBe(false)
   })
