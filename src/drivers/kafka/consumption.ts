@@ -93,6 +93,8 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   /** How often this member has received an assignment that was not empty. */
   #shares = 0
   #closed = false
+  /** Set when this member begins to leave its group. */
+  #leaving: Promise<void> | undefined
 
   constructor(
     readonly host: ConsumptionHost,
@@ -609,10 +611,21 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   async leave(): Promise<void> {
     this.#close()
     this.#end([...this.#fetching.assignments.values()], 'revoked')
-    const left = new AbortController()
-    // Leaving may first have to find the coordinator and connect to it.
-    await Promise.race([this.#member.leave().finally(() => left.abort()), pause(leavePatience, left.signal)])
+    await this.left()
     this.subscriber.complete()
+  }
+
+  /** Leaves the group, once. Resolves when that is done or takes too long, and never rejects: the session ends by itself. */
+  left(): Promise<void> {
+    this.#leaving ??= this.#leaveGroup()
+    return this.#leaving
+  }
+
+  async #leaveGroup(): Promise<void> {
+    const left = new AbortController()
+    const leaving = this.#member.leave().catch(() => {})
+    // Leaving may first have to find the coordinator and connect to it.
+    await Promise.race([leaving.finally(() => left.abort()), pause(leavePatience, left.signal)])
   }
 
   /** The client unsubscribed: no more events. */
@@ -620,8 +633,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     if (this.#closed) return
     this.#close()
     for (const assignment of this.#fetching.assignments.values()) assignment.ended = true
-    // Not awaited, and a failure needs no handling: the session ends by itself.
-    this.#member.leave().catch(() => {})
+    this.#leaving ??= this.#leaveGroup()
   }
 
   #close(): void {
@@ -638,8 +650,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     if (this.#closed) return
     this.#close()
     this.#end([...this.#fetching.assignments.values()], 'lost')
-    // Not awaited, and a failure needs no handling: the session ends by itself.
-    this.#member.leave().catch(() => {})
+    this.#leaving ??= this.#leaveGroup()
     this.subscriber.error(error)
   }
 

@@ -69,6 +69,11 @@ export class KafkaDriver implements Driver {
   #context: DriverContext | undefined
   #writing: Writing | undefined
   #consumption: Consumption | undefined
+  /**
+   * The last consumption leaves its group. `close` waits for it too when an error has ended the consumption: without its
+   * request, the group would keep this member, and give its partitions to nobody, until its session ends.
+   */
+  #leaving: Promise<void> | undefined
   readonly #reads = new Set<BoundedRead>()
   #readCount = 0
   /** Gets the outages: the subscriber of `connect`, then that of `consume`. While there is none, `connection` emits them. */
@@ -279,6 +284,7 @@ export class KafkaDriver implements Driver {
       consumption.start()
       return () => {
         consumption.abandon()
+        this.#leaving = consumption.left()
         if (this.#consumption === consumption) this.#consumption = undefined
       }
     })
@@ -329,6 +335,7 @@ export class KafkaDriver implements Driver {
   leave(): Observable<never> {
     return promised(async () => {
       await this.#consumption?.leave()
+      await this.#leaving
     }).pipe(ignoreElements())
   }
 
