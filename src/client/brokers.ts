@@ -1,4 +1,5 @@
 import { isIPv6 } from 'node:net'
+import { ConfigurationError } from '../errors.js'
 import { invalid } from '../options.js'
 
 const rule = "must be a list of 'host:port', an IPv6 address in brackets: ['localhost:9092', '[::1]:9092']"
@@ -8,8 +9,8 @@ const rule = "must be a list of 'host:port', an IPv6 address in brackets: ['loca
  * @throws ConfigurationError
  */
 export function checkBrokers(source: string, brokers: unknown): readonly string[] {
-  if (!Array.isArray(brokers) || brokers.length === 0) throw invalid(source, withoutLogin(brokers), rule)
-  for (const broker of brokers) if (!isAddress(broker)) throw invalid(source, withoutLogin(broker), rule)
+  if (!Array.isArray(brokers) || brokers.length === 0) throw notBrokers(source, brokers)
+  for (const broker of brokers) if (!isAddress(broker)) throw notBrokers(source, broker)
   return [...brokers]
 }
 
@@ -21,6 +22,7 @@ function isAddress(broker: unknown): broker is string {
 }
 
 /** Hides a value with an `@`, because it may hold user:password@host. */
-function withoutLogin(broker: unknown): unknown {
-  return typeof broker === 'string' && broker.includes('@') ? 'a value with an @' : broker
+function notBrokers(source: string, value: unknown): ConfigurationError {
+  if (typeof value !== 'string' || !value.includes('@')) return invalid(source, value, rule)
+  return new ConfigurationError(`${source} ${rule} (got a value with an @); a login is set by the option sasl`)
 }

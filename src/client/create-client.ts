@@ -232,10 +232,12 @@ class KafkaClient implements Client {
   }
 
   publish(records: PublishRecord | readonly PublishRecord[], options?: PublishOptions): Observable<RecordMetadata[]> {
+    // The records first: `publish('orders', { value })` has its mistake there.
+    const checked = publishable(records)
     const { timeout } = configurePublish(options)
     const { suffix } = this.#config
     // Copied, because the caller may change its objects before they are sent.
-    const list = publishable(records).map(record => ({ ...record }))
+    const list = checked.map(record => ({ ...record }))
     for (const { topic } of list) topicName('publish: topic', topic, suffix)
     return this.#publications.publish(list, timeout)
   }

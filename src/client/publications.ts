@@ -194,8 +194,10 @@ class Publication {
     if (--this.#left === 0) this.#finish()
   }
 
-  refused(error: PublishError): void {
-    this.fail(this.names.inError(error))
+  refused(error: PublishError, at: number): void {
+    // The index, because nobody could find the record in an array of thousands.
+    const own = this.records.length === 1 ? error : new PublishError(`publish: record ${at}: ${error.message}`, error)
+    this.fail(this.names.inError(own))
   }
 
   fail(error: unknown): void {
@@ -251,7 +253,7 @@ class PublishedRecord extends Sending {
 
   protected settled(result: ProduceResult): void {
     if (result.ok) this.publication.written(this.at, result)
-    else this.publication.refused(result.error)
+    else this.publication.refused(result.error, this.at)
   }
 
   abandoned(): void {}

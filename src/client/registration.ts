@@ -26,7 +26,7 @@ export interface Selection {
 export function select(what: TopicSelection, names: TopicNames): Selection {
   if (types.isRegExp(what)) return byPattern(what, names)
   if (Array.isArray(what)) return byNames(what, names)
-  if (what === undefined) throw invalid('topic', what, 'must be a non-empty string')
+  if (typeof what !== 'string') throw invalid('topic', what, 'must be a name, an array of names or a RegExp')
   const name = topicName('topic', what as string, names.suffix)!
   return { label: what as string, key: name, names: [name], isOne: true, has: topic => topic === name }
 }

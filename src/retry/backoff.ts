@@ -1,5 +1,6 @@
 import { ConfigurationError } from '../errors.js'
 import { checkDuration, checkFunction, checkOptions, invalid, type KnownOptions, longestDuration } from '../options.js'
+import { summaryOf } from './reason.js'
 
 /**
  * Returns how long a record waits before an attempt, in ms. Attempt 2 is the first retry. Must be a pure function: it is
@@ -100,7 +101,7 @@ export function checkBackoff(step: string, backoff: Backoff | undefined): void {
   try {
     delay = backoff(2)
   } catch (cause) {
-    throw new ConfigurationError(`${step}: backoff(2) threw`, { cause })
+    throw new ConfigurationError(`${step}: backoff(2) threw: ${summaryOf(cause)}`, { cause })
   }
   checkDuration(`${step}: backoff(2)`, delay)
 }

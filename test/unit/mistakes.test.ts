@@ -395,6 +395,27 @@ describe('a wrong call throws synchronously', () => {
       "publish: unknown option 'messages'; did you mean 'value'?",
     ],
     [
+      'publish(topic, record)',
+      () => client().publish('orders' as never, { value: 'x' } as never),
+      "publish: the record must be an object { topic, key, value, headers } (got 'orders')",
+    ],
+    ...[undefined, null, 7, { topic: 'orders' }, { topics: ['orders'] }].map((what): (typeof cases)[number] => [
+      `topic(${JSON.stringify(what)})`,
+      () => client().topic(what as never),
+      `topic must be a name, an array of names or a RegExp (got ${typeof what === 'object' && what !== null ? 'an object' : what})`,
+    ]),
+    [
+      'a backoff that throws',
+      () =>
+        client().topic('orders', {
+          retries: 1,
+          backoff: () => {
+            throw new RangeError('no such attempt')
+          },
+        }),
+      "topic 'orders': retryTopic: backoff(2) threw: RangeError: no such attempt",
+    ],
+    [
       'publish without a value',
       () => client().publish({ topic: 'orders' } as never),
       'publish to orders: value must be a Buffer, a string or null (got undefined)',
@@ -438,7 +459,8 @@ describe('a wrong call throws synchronously', () => {
     [
       'topic of a broker that is one text, with a login',
       () => createClient({ env: {}, brokers: 'kafka://me:secret@host:9092' as never }),
-      "brokers must be a list of 'host:port', an IPv6 address in brackets: ['localhost:9092', '[::1]:9092'] (got 'a value with an @')",
+      "brokers must be a list of 'host:port', an IPv6 address in brackets: ['localhost:9092', '[::1]:9092'] " +
+        '(got a value with an @); a login is set by the option sasl',
     ],
     [
       'a key as ssl',

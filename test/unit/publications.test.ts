@@ -81,6 +81,29 @@ describe('the time-out of publish', () => {
   })
 })
 
+describe('a refusal', () => {
+  const reason = 'MESSAGE_TOO_LARGE'
+  const error = new PublishError(`${reason} (10)`, {
+    retriable: false,
+    topic: 'copies',
+    reason,
+    cause: new Error('why'),
+  })
+
+  it.each([
+    [3, 'publish: record 1: MESSAGE_TOO_LARGE (10)'],
+    [1, 'MESSAGE_TOO_LARGE (10)'],
+  ])('of one of %i records names it by its index', (count, message) => {
+    const sent: Outgoing[] = []
+    const errors: PublishError[] = []
+    publications(new Clock(), { sent })
+      .publish(new Array(count).fill(record), 1000)
+      .subscribe({ error: error => errors.push(error) })
+    sent[Math.min(1, count - 1)]!.settle({ ok: false, error })
+    expect(errors).toMatchObject([{ message, retriable: false, topic: 'copies', reason, cause: error.cause }])
+  })
+})
+
 describe('the memory of publish', () => {
   it('keeps nothing of ended calls with different time-outs', async () => {
     const broker = memoryBroker()

@@ -1,3 +1,4 @@
+import { createClient } from 'rxmika'
 import { describe, expect, it, vi } from 'vitest'
 import { unsealIdentity } from '../../../src/drivers/kafka/positions/log-identity'
 import { brokers, Reading } from '../../fake-broker/reading'
@@ -43,4 +44,22 @@ describe('a topic that is created again while its start position is looked up', 
       expect(unsealIdentity(metadata!).identity.topicId).toBe(id)
     },
   )
+})
+
+it("says what to do if startFrom is 'committed' and the group has no position, and names ten partitions of many", async test => {
+  const kafka = await brokers(test)
+  kafka.create('orders', 0)
+  kafka.create('refunds', ...new Array<number>(25).fill(0))
+  const close = async (topic: string) => {
+    const client = createClient({ brokers: kafka.addresses, group: 'billing', startFrom: 'committed', logger: false })
+    client.topic(topic).subscribe({ error: () => {} })
+    client.start()
+    const { error } = await client.closed
+    return error?.message
+  }
+  const remedy = "; commit positions by Kafka's tools, or start with 'earliest' or 'latest' once"
+  const what = "startFrom is 'committed', and group 'billing' has committed no position for"
+  expect(await close('orders')).toBe(`${what} orders-0${remedy}`)
+  const ten = Array.from({ length: 10 }, (_, partition) => `refunds-${partition}`).join(', ')
+  expect(await close('refunds')).toBe(`${what} ${ten}, and 15 more${remedy}`)
 })

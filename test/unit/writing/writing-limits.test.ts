@@ -33,6 +33,23 @@ describe('a record that no request can carry', () => {
   })
 })
 
+describe('a refusal', () => {
+  it.each([
+    [10, 'MESSAGE_TOO_LARGE (10); the limit is max.message.bytes of the topic'],
+    [29, 'TOPIC_AUTHORIZATION_FAILED (29); the right to WRITE to the topic is missing'],
+    [87, 'INVALID_RECORD (87); a compacted topic takes no record without a key, for example'],
+    [76, 'UNSUPPORTED_COMPRESSION_TYPE (76)'],
+  ])('by error code %i says what a user can look at', (answer, why) => {
+    const world = new WritingWorld()
+    world.cluster.fate = () => ({ append: false, answer })
+    const refused = world.send('a')
+    world.pass(100)
+    expect(refused.result).toMatchObject({
+      error: { retriable: false, message: `a record could not be written to t-0: ${why}` },
+    })
+  })
+})
+
 describe('the epochs of a producer id', () => {
   it.each([32_766, 32_767])('end at 32,767: a new id follows after %i', epoch => {
     const world = new WritingWorld()

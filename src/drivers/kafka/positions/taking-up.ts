@@ -18,6 +18,8 @@ const maxPause = 1_000
 const waitForOthers = 1_000
 /** After this many failures in a row the failure is reported. */
 const reportedAfter = 3
+/** How many partitions an error names. */
+const maxPlacesNamed = 10
 
 /** What taking up needs of its consumption. */
 export interface TakingUpHost {
@@ -174,9 +176,11 @@ export class TakingUp {
     const { request, cluster } = this.host
     const { startFrom } = request
     if (startFrom === 'committed') {
-      const names = places.map(partitionName).join(', ')
+      const names = places.slice(0, maxPlacesNamed).map(partitionName).join(', ')
+      const others = places.length - maxPlacesNamed
       throw new ConfigurationError(
-        `startFrom is 'committed', and group '${request.group}' has committed no position for ${names}`,
+        `startFrom is 'committed', and group '${request.group}' has committed no position for ${names}` +
+          `${others > 0 ? `, and ${others} more` : ''}; commit positions by Kafka's tools, or start with 'earliest' or 'latest' once`,
       )
     }
     if (startFrom === 'earliest') {

@@ -131,7 +131,9 @@ export class PartitionWriter {
     if (errorCode === 0 || error.has('mayHaveBeenWritten')) batch.mayBeWritten = true
     if (error.has('refusesRecords')) {
       if (error.has('oneRecordToBlame') && batch.size > 1) return this.#split(batch)
-      return this.#refuse(this.#error(String(error), false, new Error(String(error)), error.name))
+      const advice = remedies[error.name]
+      const why = advice === undefined ? String(error) : `${error}; ${advice}`
+      return this.#refuse(this.#error(why, false, new Error(String(error)), error.name))
     }
     if (error.has('producerUnknown')) this.#retire(needsAnotherId(error))
     // Also if a leader does not accept the sequence: it may not be the leader any more.
@@ -333,6 +335,15 @@ export class PartitionWriter {
       ...(reason === undefined ? {} : { reason }),
     })
   }
+}
+
+/** What a user can look at if a record is refused for good. */
+const remedies: Readonly<Partial<Record<string, string>>> = {
+  MESSAGE_TOO_LARGE: 'the limit is max.message.bytes of the topic',
+  RECORD_LIST_TOO_LARGE: 'the limit is segment.bytes of the topic',
+  INVALID_TIMESTAMP: 'the limits are message.timestamp.before.max.ms and message.timestamp.after.max.ms of the topic',
+  INVALID_RECORD: 'a compacted topic takes no record without a key, for example',
+  TOPIC_AUTHORIZATION_FAILED: 'the right to WRITE to the topic is missing',
 }
 
 function tooLarge(size: number): RangeError {
