@@ -32,6 +32,11 @@ export class BrokerServer {
     this.cut()
   }
 
+  /** How many connections are open. */
+  get connections(): number {
+    return this.#sockets.size
+  }
+
   /** Closes every connection. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy()

@@ -90,6 +90,11 @@ export class FakeKafka {
     return this.brokers.map(({ port }) => `127.0.0.1:${port}`)
   }
 
+  /** How many connections are open, to all brokers. */
+  get connections(): number {
+    return this.brokers.reduce((sum, { connections }) => sum + connections, 0)
+  }
+
   group(name: string): FakeGroup {
     let group = this.groups.get(name)
     if (group === undefined) {

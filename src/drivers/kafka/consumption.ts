@@ -615,10 +615,14 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     this.subscriber.complete()
   }
 
-  /** Leaves the group, once. Resolves when that is done or takes too long, and never rejects: the session ends by itself. */
+  /**
+   * Leaves the group, once. Resolves when that is done or takes too long, and never rejects: the session ends by itself. Only
+   * the first caller waits: a close that has waited for it in vain must not wait again before it disconnects.
+   */
   left(): Promise<void> {
-    this.#leaving ??= this.#leaveGroup()
-    return this.#leaving
+    const leaving = this.#leaving ?? this.#leaveGroup()
+    this.#leaving = Promise.resolve()
+    return leaving
   }
 
   async #leaveGroup(): Promise<void> {

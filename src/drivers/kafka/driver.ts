@@ -334,8 +334,10 @@ export class KafkaDriver implements Driver {
 
   leave(): Observable<never> {
     return promised(async () => {
+      const leaving = this.#leaving
+      this.#leaving = undefined
       await this.#consumption?.leave()
-      await this.#leaving
+      await leaving
     }).pipe(ignoreElements())
   }
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { type Client, ConfigurationError, createClient } from 'rxmika'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { closingBounds } from '../../../src/client/closing'
 import type { FakeKafka } from '../../fake-broker/fake-kafka'
 import { brokers } from '../../fake-broker/reading'
@@ -78,7 +78,14 @@ async function closing(given: Hang): Promise<number> {
   await new Promise(resolve => setTimeout(resolve, given.after))
   const since = performance.now()
   await (given.how === 'close' ? client.close() : client.closeGracefully({ timeout }))
-  return performance.now() - since
+  const took = performance.now() - since
+  await disconnected(kafka)
+  return took
+}
+
+/** A connection that stays open would keep the process alive. */
+function disconnected(kafka: FakeKafka): Promise<void> {
+  return vi.waitFor(() => expect(kafka.connections).toBe(0))
 }
 
 describe('a client of brokers that hang', () => {
@@ -142,6 +149,7 @@ describe('a client that an error closes', () => {
       const since = performance.now()
       expect((await closed).error).toBeInstanceOf(ConfigurationError)
       expect(performance.now() - since).toBeLessThan(closingBounds.afterWaiting + late)
+      await disconnected(kafka)
     },
   )
 })
