@@ -1,3 +1,4 @@
+import { gunzipSync } from 'node:zlib'
 import { crc32c } from '../../src/protocol/records/crc32c'
 import type { SentBatch } from './replica'
 
@@ -111,8 +112,8 @@ function readBatch(bytes: Buffer): SentBatch {
   if (bytes.readUInt32BE(17) !== crc32c(bytes, 21, bytes.length)) throw new Error('the CRC of a batch is wrong')
   const count = bytes.readInt32BE(57)
   if (bytes.readInt32BE(23) !== count - 1) throw new Error('the last offset of a batch does not fit its count')
-  const cursor = new Cursor(bytes)
-  cursor.skip(61)
+  // The lowest three bits of the attributes name the codec; 1 is gzip.
+  const cursor = new Cursor((bytes.readInt16BE(21) & 7) === 1 ? gunzipSync(bytes.subarray(61)) : bytes.subarray(61))
   const values: (string | null)[] = []
   for (let record = 0; record < count; record++) {
     const size = cursor.varint()

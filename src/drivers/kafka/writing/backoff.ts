@@ -8,3 +8,6 @@ const longest = 1_000
 export function backoff(failures: number): number {
   return Math.ceil(Math.min(first * 2 ** Math.min(failures, 16), longest) * (1 - Math.random() / 5))
 }
+
+/** This many failures in a row take a second and a half: longer than a leader election. */
+export const lastingFailures = 5

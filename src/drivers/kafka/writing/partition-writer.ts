@@ -7,7 +7,7 @@ import { partitionName } from '../../../place.js'
 import { refused, written } from '../../../produce-result.js'
 import { type KafkaError, kafkaError } from '../../../protocol/errors.js'
 import { RecordBatchBuilder } from '../../../protocol/records/record-batch-builder.js'
-import { backoff } from './backoff.js'
+import { backoff, lastingFailures } from './backoff.js'
 import { Batch } from './batch.js'
 import { noProducerId, type ProduceAnswer, type ProducerId } from './leaders.js'
 import type { WritingTime } from './writing-time.js'
@@ -18,8 +18,6 @@ const maxBatchBytes = 900 * 1024
 /** Brokers answer requests beyond 100 MiB (`socket.request.max.bytes`) by closing the connection, however often they are sent. */
 const maxRecordBytes = 100 * 1024 * 1024 - 64 * 1024
 const maxEpoch = 32_767
-/** This many failures in a row take a second and a half: longer than a leader election. */
-const lastingFailures = 5
 /** How long a batch that was given up may still arrive, ms: three times the time-out of an answer. */
 const maxDoubt = 60_000
 /** After the largest int32, sequence numbers start again at 0. */
@@ -165,9 +163,8 @@ export class PartitionWriter {
     this.report(why, cause)
   }
 
-  /** Reports to the waiting records why nothing is written. */
-  report(why: string, cause: unknown): void {
-    const lasting = this.#failures >= lastingFailures
+  /** Reports to the waiting records why nothing is written. @param lasting See `Outgoing.delayed`. */
+  report(why: string, cause: unknown, lasting = this.#failures >= lastingFailures): void {
     const error = this.#error(why, true, cause)
     for (const batch of this.#batches) {
       for (const outgoing of batch.outgoings) if (outgoing.wanted) outgoing.delayed(error, lasting)

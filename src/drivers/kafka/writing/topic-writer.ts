@@ -104,7 +104,7 @@ export class TopicWriter {
     for (const outgoing of this.#waiting.drain()) keep(outgoing, () => this.#waiting.push(outgoing))
     for (const [outgoing, since] of this.#drainUnplaced()) keep(outgoing, () => this.#unplaced.set(outgoing, since))
     for (const outgoing of dropped) outgoing.abandoned()
-    for (const writer of this.#leaderless) writer.report(why, cause)
+    for (const writer of this.#leaderless) writer.report(why, cause, lasting)
   }
 
   end(why: string): void {

@@ -1,6 +1,6 @@
 import { Subscription } from 'rxjs'
 import type { Outgoing } from '../../../outgoing.js'
-import { backoff } from './backoff.js'
+import { backoff, lastingFailures } from './backoff.js'
 import type { Leaders, OutgoingBatch, ProduceAnswer, ProducerId } from './leaders.js'
 import type { PartitionWriter } from './partition-writer.js'
 import { reasonOf } from './reason.js'
@@ -211,7 +211,8 @@ export class Writing {
       for (const writer of this.#takeWithoutId()) writer.refuse(why, error, false)
       return
     }
-    for (const writer of this.#withoutId) writer.report(why, error)
+    const lasting = this.#failures >= lastingFailures
+    for (const writer of this.#withoutId) writer.report(why, error, lasting)
     const asking = new Subscription()
     this.#asking = asking
     asking.add(
