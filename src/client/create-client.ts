@@ -1,7 +1,7 @@
 import type { InspectOptions } from 'node:util'
-import { concat, defer, EMPTY, NEVER, type Observable, tap, throwError } from 'rxjs'
+import { concat, defer, EMPTY, merge, NEVER, type Observable, tap, throwError } from 'rxjs'
 import { type Onlooker, onlooker } from '../channels.js'
-import { clockOf } from '../clock.js'
+import { type Clock, clockOf } from '../clock.js'
 import type { Driver } from '../driver.js'
 import { kafkaDriver } from '../drivers/kafka/index.js'
 import { ConfigurationError, DlqNotConfiguredError, type RxMikaError } from '../errors.js'
@@ -34,6 +34,7 @@ import { Counters } from './counters.js'
 import { DlqReplays } from './dlq-replay.js'
 import { Failures } from './failures.js'
 import { Health } from './health.js'
+import { logsWaiting } from './joining.js'
 import { Life, replayCutOff } from './life.js'
 import { Metering } from './metering.js'
 import { Publications } from './publications.js'
@@ -74,6 +75,9 @@ class KafkaClient implements Client {
   readonly #metering: Metering
   readonly #health: Health
   readonly #seeks: Seeks
+  readonly #clock: Clock
+  /** True: its driver has begun to join the group. */
+  #isJoining = false
 
   constructor(options: ClientOptions) {
     // Only the driver gets the credentials.
@@ -137,6 +141,7 @@ class KafkaClient implements Client {
       concerned: what => topics.concerned(what),
     })
     this.#config = config
+    this.#clock = clock
     this.#driver = driver
     this.#reports = reports
     this.#life = life
@@ -157,6 +162,7 @@ class KafkaClient implements Client {
       state: () => reports.currentState,
       failure: () => life.failure,
       outage: () => consuming.outage,
+      awaitedGroup: () => (this.#isJoining ? group : undefined),
       isOut: () => consuming.isOut,
       isOver: () => topics.areOver,
     })
@@ -206,8 +212,19 @@ class KafkaClient implements Client {
       return EMPTY
     })
     life.work(concat(life.connected, announced, topics.begin()), () =>
-      driver.consume(consumeRequest(this.#config, topics.read, cameLater)).pipe(tap(event => consuming.onEvent(event))),
+      merge(
+        driver
+          .consume(consumeRequest(this.#config, topics.read, cameLater))
+          .pipe(tap(event => consuming.onEvent(event))),
+        this.#joining(),
+      ),
     )
+  }
+
+  #joining(): Observable<never> {
+    const { group } = this.#config
+    this.#isJoining = true
+    return group === undefined ? EMPTY : logsWaiting(group, this.#clock, this.#reports)
   }
 
   topic<T>(

@@ -3,6 +3,7 @@ import type { RxMikaError } from '../errors.js'
 import type { ClientState } from '../events.js'
 import type { ClientHealth } from '../metrics.js'
 import { messageOf } from '../retry/reason.js'
+import { waitsForGroup } from './joining.js'
 
 export interface HealthHost {
   readonly driver: Pick<Driver, 'keepAsking' | 'lastFailure'>
@@ -12,6 +13,8 @@ export interface HealthHost {
   failure(): RxMikaError | undefined
   /** Why no broker can be reached, as the driver reported. */
   outage(): { readonly error: unknown } | undefined
+  /** The group whose first assignment the client waits for. */
+  awaitedGroup(): string | undefined
   /** True: the group rebalanced without this member, and it has not rejoined. */
   isOut(): boolean
   /** True: an error ended the stream of every registered topic, and none was subscribed to again. */
@@ -57,7 +60,9 @@ export class Health {
         return 'not started'
       case 'starting': {
         const error = this.host.outage()?.error ?? this.host.driver.lastFailure
-        return error === undefined ? 'starting' : `starting; no broker answers: ${messageOf(error)}`
+        if (error !== undefined) return `starting; no broker answers: ${messageOf(error)}`
+        const group = this.host.awaitedGroup()
+        return group === undefined ? 'starting' : `starting; ${waitsForGroup(group)}`
       }
       case 'draining':
         return 'draining'

@@ -271,6 +271,66 @@ describe('reports', () => {
   })
 })
 
+describe('a client that waits for its group', () => {
+  /** Another member that holds its partition back from a rebalance, as one that was killed does until its session ends. */
+  function setUpTwo() {
+    const clock = new Clock()
+    const broker = memoryBroker({ scheduler: clock, partitions: 1 })
+    const { logger, lines } = logged('info')
+    const member = (rebalanceTimeout: number, log: typeof logger | false) =>
+      createClient({ driver: broker.driver(), group: 'billing', env: {}, logger: log, rebalanceTimeout })
+    const other = member(20_000, false)
+    other.topic('orders').subscribe()
+    other.start()
+    broker.publish('orders', [{ value: 'a' }])
+    clock.runTo(100)
+    const client = member(20_000, logger)
+    client.topic('orders').subscribe()
+    client.start()
+    return { clock, client, other, lines: () => lines.map(({ msg }) => msg) }
+  }
+  const waiting = /^waiting for group 'billing' to assign partitions: .* rebalanceTimeout, .* sessionTimeout is over$/
+
+  it('says so after 3 s, once, and in health() at once', () => {
+    const { clock, client, lines } = setUpTwo()
+    clock.runTo(1_000)
+    expect(client.health().reasons).toEqual([expect.stringMatching(/^starting; waiting for group 'billing'/)])
+    expect(lines()).toEqual(['the client is starting'])
+    clock.runTo(15_000)
+    expect(lines()).toEqual(['the client is starting', expect.stringMatching(waiting)])
+    clock.runTo(30_000)
+    expect(client.currentState).toBe('running')
+    expect(client.health().reasons).toEqual([])
+    expect(lines().filter(line => waiting.test(line))).toHaveLength(1)
+  })
+
+  it('says nothing once it is closed, and leaves no timer', async () => {
+    const { clock, client, other, lines } = setUpTwo()
+    clock.runTo(1_000)
+    client.close()
+    other.close()
+    clock.runTo(60_000)
+    await client.closed
+    await other.closed
+    expect(lines().filter(line => waiting.test(line))).toEqual([])
+    expect(clock.actions.filter(({ closed }) => !closed)).toEqual([])
+  })
+
+  it('says nothing if it is given partitions soon, or has no group', () => {
+    for (const group of ['billing', undefined]) {
+      const clock = new Clock()
+      const broker = memoryBroker({ scheduler: clock, partitions: 1 })
+      const { logger, lines } = logged('info')
+      const client = createClient({ driver: broker.driver(), group, env: {}, logger })
+      client.topic('orders').subscribe()
+      client.start()
+      clock.runTo(10_000)
+      expect(client.currentState).toBe('running')
+      expect(lines.filter(({ msg }) => waiting.test(String(msg)))).toEqual([])
+    }
+  })
+})
+
 describe('the log of positions that are held back', () => {
   const messages = (lines: readonly LogLine[]) => lines.filter(({ level }) => level !== 'info').map(({ msg }) => msg)
 
