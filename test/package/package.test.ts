@@ -67,6 +67,22 @@ describe('the packed package', { timeout: 60_000 }, () => {
     expect(await packed.files()).toContain('docs/reference.md')
   })
 
+  it('has no dead links in its documentation, but to what only the repository has: tests, sources, examples and two texts', async () => {
+    const files = await packed.files()
+    const inRepository = /^((test|src|examples)\/|CONTRIBUTING\.md$|SECURITY\.md$)/
+    const dead = new Set<string>()
+    let alive = 0
+    for (const file of files.filter(name => /^(README|docs\/[\w-]+)\.md$/.test(name))) {
+      for (const [, target] of (await text(file)).matchAll(/\]\(([^)\s#:]+)(?:#[^)]*)?\)/g)) {
+        const path = normalize(join(dirname(file), target!))
+        if (files.includes(path)) alive++
+        else if (!inRepository.test(path)) dead.add(`${file}: ${target}`)
+      }
+    }
+    expect([...dead]).toEqual([])
+    expect(alive).toBeGreaterThan(100)
+  })
+
   it('contains every picture that its documentation shows, and the dashboard', async () => {
     const files = await packed.files()
     const shown = []
