@@ -85,7 +85,10 @@ export class Topics {
     const { config, names, life } = this.host
     const selection = select(what, names)
     this.#checkFree(selection)
-    if (life.closing) throw new ClientClosedError(`topic '${selection.label}' is registered on a client that closes`)
+    if (life.closing)
+      throw new ClientClosedError(
+        `topic '${selection.label}' is registered on a client that closes; make another client`,
+      )
     const topic = configureTopic(selection.label, options, config)
     const stream = new TopicStream(selection.label, () => this.host.assignments())
     const registration = new Registration(selection, topic, stream)

@@ -202,7 +202,8 @@ export class MarbleInputs {
   /** Called once, when the run is over. */
   end(): void {
     for (const { what, letter, frame } of this.#early) {
-      const error = new Error(`${what} of ${letter} at frame ${frame}: ${letter} is not in anybody's hands then`)
+      const why = this.#newest.has(letter) ? 'was not delivered by then, or was settled already' : 'was never delivered'
+      const error = new Error(`${what} of ${letter} at frame ${frame}: ${letter} ${why}`)
       this.problems.push({ error, unmet: true })
     }
   }

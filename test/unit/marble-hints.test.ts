@@ -247,7 +247,7 @@ hints:
       ack('             a')
     })
     expect(message).toBe(
-      "ack of a at frame 0: a is not in anybody's hands then\n" +
+      'ack of a at frame 0: a was never delivered\n' +
         "  records were written to 'order', which no client has registered by topic('order'); did you mean 'orders'?",
     )
   })

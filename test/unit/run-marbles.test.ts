@@ -256,7 +256,25 @@ describe('runMarbles: settling, retries, dead letters, errors, states', () => {
       records('orders', '--a')
       ack('              -a')
     })
-    expect(message).toBe("ack of a at frame 1: a is not in anybody's hands then")
+    expect(message).toBe('ack of a at frame 1: a was not delivered by then, or was settled already')
+  })
+
+  it('reports a settlement of a record that there never was', () => {
+    const message = messageOf(({ createClient, records, fail }) => {
+      createClient().topic('orders').subscribe()
+      records('orders', '--a')
+      fail('             --b')
+    })
+    expect(message).toBe('fail of b at frame 2: b was never delivered')
+  })
+
+  it('reports a second settlement of a record', () => {
+    const message = messageOf(({ createClient, records, ack }) => {
+      createClient().topic('orders').subscribe()
+      records('orders', '--a')
+      ack('             ---aa')
+    })
+    expect(message).toBe('ack of a at frame 4: a was not delivered by then, or was settled already')
   })
 
   it('marks errors by class, events by type, states by first letter', () =>
