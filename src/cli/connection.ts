@@ -66,10 +66,9 @@ export async function connect(
   } catch (error) {
     admin.close()
     interrupted.throwIfAborted()
-    const message = (error as Error).message.replace(
-      'see the option sasl',
-      'see --sasl-mechanism, --sasl-username and KAFKA_SASL_PASSWORD',
-    )
+    const message = (error as Error).message
+      .replace('see the option sasl', 'see --sasl-mechanism, --sasl-username and KAFKA_SASL_PASSWORD')
+      .replace(/^no broker answers within \d+ ms/, '$& (see --brokers and KAFKA_BROKERS)')
     throw new CommandFailure(message, exitCode.failed, { cause: error })
   } finally {
     interrupted.removeEventListener('abort', stopConnecting)

@@ -1,5 +1,6 @@
 import { types } from 'node:util'
 import type { Logger } from 'pino'
+import { defaultBroker } from '../default-broker.js'
 import type { ConsumeRequest, GroupProtocol, StartFrom } from '../driver.js'
 import { ConfigurationError } from '../errors.js'
 import { checkDuration, checkFunction, checkOptions, invalid, invalidSecret, type KnownOptions } from '../options.js'
@@ -211,7 +212,7 @@ function duration(option: string, value: number | undefined, otherwise: number, 
 
 function brokers(option: readonly string[] | undefined, key: string | undefined): readonly string[] {
   if (option !== undefined) return checkBrokers('brokers', option)
-  if (key === undefined) return ['localhost:29092']
+  if (key === undefined) return [defaultBroker]
   return checkBrokers(
     'KAFKA_BROKERS',
     key.split(',').map(broker => broker.trim()),

@@ -1,4 +1,5 @@
 import type { Clock } from '../../clock.js'
+import { defaultBroker } from '../../default-broker.js'
 import { ConnectionError } from '../../errors.js'
 import { RepeatLimit } from './repeat-limit.js'
 import { type Address, shownAddress } from './transport/address.js'
@@ -124,13 +125,12 @@ export class Reachability {
   }
 
   #unreachable(address: Address, error: Error | undefined): ConnectionError {
-    const origin = this.isBootstrap(address) ? "of the option 'brokers'" : 'as the brokers advertise it'
+    const name = shownAddress(address)
+    const configured = `of the option 'brokers' or KAFKA_BROKERS${name === defaultBroker ? ', and their default' : ''}`
+    const origin = this.isBootstrap(address) ? configured : 'as the brokers advertise it'
     const why = error === undefined ? 'it does not answer' : reasonOf(error)
-    return new ConnectionError(
-      `broker ${shownAddress(address)} (${origin}) cannot be reached: ${why}; the client keeps trying`,
-      {
-        cause: error,
-      },
-    )
+    return new ConnectionError(`broker ${name} (${origin}) cannot be reached: ${why}; the client keeps trying`, {
+      cause: error,
+    })
   }
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { command } from '../../cli-command'
+import { freePorts } from '../../kafka/free-ports'
 
 describe('a command that is used wrongly', () => {
   it.each([
@@ -39,6 +40,16 @@ describe('a command that cannot connect', () => {
     expect({ code, out }).toEqual({ code: 2, out: '' })
     expect(err).toContain(`rxmika: ${says}`)
   })
+
+  it('names the flag and the key of the brokers when none answers', async () => {
+    const [port] = await freePorts(1)
+    const { code, out, err } = await command(['lag', 'billing'], { env: { KAFKA_BROKERS: `127.0.0.1:${port}` } })
+    expect({ code, out }).toEqual({ code: 1, out: '' })
+    expect(err).toBe(
+      `rxmika: no broker answers within 5000 ms (see --brokers and KAFKA_BROKERS): broker 127.0.0.1:${port}: ` +
+        'the connection is refused (ECONNREFUSED); nothing listens on that port\n',
+    )
+  }, 20_000)
 
   it('never shows the password', async () => {
     const env = { KAFKA_SASL_PASSWORD: 'hidden-word' }

@@ -198,7 +198,7 @@ describe.concurrent('unreachable brokers are reported within 5 s, with address a
     const [address] = kafka.addresses
     const { message, took } = await report(address!, onTestFinished)
     expect(message).toBe(
-      `broker ${address} (of the option 'brokers') cannot be reached: ` +
+      `broker ${address} (of the option 'brokers' or KAFKA_BROKERS) cannot be reached: ` +
         'the connection is refused (ECONNREFUSED); nothing listens on that port; the client keeps trying',
     )
     expect(took).toBeLessThan(5_000)
@@ -271,7 +271,7 @@ describe('an unreachable broker', () => {
     const known = new Reachability(
       systemClock,
       ({ message }) => reported.push(message),
-      () => false,
+      ({ host }) => host === 'localhost',
     )
     onTestFinished(() => {
       known.end()
@@ -298,6 +298,16 @@ describe('an unreachable broker', () => {
     expect(reported).toHaveLength(1)
     tryFor(known, 5, 'ECONNREFUSED')
     expect(reported).toHaveLength(2)
+  })
+
+  it('is named as the default if it is', test => {
+    const { known, reported } = reachability(test)
+    tryFor(known, 5, 'ECONNREFUSED', { host: 'localhost', port: 29_092 })
+    tryFor(known, 5, 'ECONNREFUSED', { host: 'localhost', port: 9092 })
+    expect(reported).toEqual([
+      expect.stringContaining("localhost:29092 (of the option 'brokers' or KAFKA_BROKERS, and their default) cannot"),
+      expect.stringContaining("localhost:9092 (of the option 'brokers' or KAFKA_BROKERS) cannot"),
+    ])
   })
 
   it('is not reported if it recovers within seconds, and not more often if it fails repeatedly', test => {
