@@ -26,7 +26,9 @@ client
   .subscribe({ error: () => {} })
 
 client.start()
-process.once('SIGTERM', () => client.closeGracefully({ timeout: 15_000 }))
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => client.closeGracefully({ timeout: 15_000 }))
+}
 client.closed.then(({ drained, error }) => {
   console.log(`closed: drained ${drained}`)
   process.exitCode = error === undefined ? 0 : 1
