@@ -42,23 +42,55 @@ describe('a ledger of dead letters', () => {
     const header = fc.constantFrom('rxmika_dlq_ledger', 'mika_err_billing_org_topic', 'x')
     const bytes = fc.uint8Array({ maxLength: 40 }).map(each => Buffer.from(each))
     const document = fc.jsonValue().map(value => Buffer.from(JSON.stringify(value)))
+    // Values that are nearly right for one field or another.
+    const off = fc.constantFrom(
+      -1,
+      1.5,
+      2,
+      '0',
+      'later',
+      'redriven ',
+      [3],
+      [[2, 1]],
+      [[0]],
+      [[0, 1, 2]],
+      [[0, '1']],
+      [[-1, 1]],
+    )
     const nearly = fc
-      .tuple(note, fc.constantFrom('version', 'group', 'done', 'partition', 'ranges', 'by', 'at'), fc.jsonValue())
+      .tuple(
+        note,
+        fc.constantFrom('version', 'group', 'done', 'partition', 'ranges', 'by', 'at'),
+        fc.oneof(off, fc.jsonValue()),
+      )
       .map(([written, field, value]) => {
         const text = JSON.parse(String(ledgerRecord(written, 'id').value))
         return Buffer.from(JSON.stringify({ ...text, [field]: value }))
       })
     fc.assert(
       fc.property(
-        fc.array(fc.tuple(header, fc.option(bytes)), { maxLength: 3 }),
+        fc.oneof(
+          fc.constant([['rxmika_dlq_ledger', Buffer.from('billing')] as [string, Buffer]]),
+          fc.array(fc.tuple(header, fc.option(bytes)), { maxLength: 3 }),
+        ),
         fc.option(fc.oneof(bytes, document, nearly)),
         (headerPairs, value) => {
           const found = ledgerNoteOf({ headerPairs, value })
           if (found === undefined) return
           expect(headerPairs.map(([name]) => name)).toEqual(['rxmika_dlq_ledger'])
           new DlqLedger(found.group).add(found)
+          expect(JSON.parse(String(value)).version).toBe(1)
+          const isOffset = (one: unknown) => Number.isSafeInteger(one) && (one as number) >= 0
+          expect([typeof found.group, typeof found.by]).toEqual(['string', 'string'])
+          expect(['redriven', 'discarded']).toContain(found.done)
+          expect([isOffset(found.partition), Number.isFinite(found.at)]).toEqual([true, true])
+          for (const each of found.ranges) {
+            expect(each).toHaveLength(2)
+            expect(each.every(isOffset) && each[0] <= each[1]).toBe(true)
+          }
         },
       ),
+      { numRuns: 500 },
     )
   })
 })
