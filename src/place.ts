@@ -25,3 +25,12 @@ export function placeNameOf(record: {
     ? placeName(record)
     : `${placeName(record)} (a copy of ${placeName(record.origin)})`
 }
+
+const maxNamed = 10
+
+/** Names the first ten of a list and counts the others: `orders-0, orders-1, and 3 more`. */
+export function firstTen<T>(list: readonly T[], nameOf: (item: T) => string): string {
+  const names = list.slice(0, maxNamed).map(nameOf).join(', ')
+  const others = list.length - maxNamed
+  return others > 0 ? `${names}, and ${others} more` : names
+}

@@ -3,7 +3,7 @@ import { Observable, ReplaySubject, type SchedulerLike, Subject } from 'rxjs'
 import type { PartitionPlace } from '../channels.js'
 import type { RxMikaError } from '../errors.js'
 import type { ClientEvent, ClientState, StallReason } from '../events.js'
-import { partitionName, placeName, placeNameOf } from '../place.js'
+import { firstTen, partitionName, placeName, placeNameOf } from '../place.js'
 import { Readable } from '../readable.js'
 import type { DeliveredRecord } from '../record.js'
 import { recordPlace } from '../record-place.js'
@@ -14,8 +14,6 @@ import type { TopicNames } from './topic-names.js'
 
 /** The maximum number of errors kept for the first subscriber; the oldest are dropped. */
 const maxErrorsKept = 100
-/** How many places one log line names. */
-const maxPlacesLogged = 10
 
 type EventOf<T extends ClientEvent['type']> = Extract<ClientEvent, { readonly type: T }>
 /** Events that may happen to every record. The log counts them. */
@@ -102,22 +100,16 @@ export class Reports {
   /** Logs what was not completed when the client closed. */
   leftBehind({ unsettled, left }: CloseReport): void {
     if (left.length === 0) return
-    const places = left.slice(0, maxPlacesLogged).map(stall => `${placeName(stall)} ${stall.why}`)
-    const others = left.length - places.length
+    const places = firstTen(left, stall => `${placeName(stall)} ${stall.why}`)
     const what = unsettled === 0 ? 'before a commit was confirmed' : `before ${recordCount(unsettled)} completed`
-    this.logger.warn(
-      { unsettled },
-      `closed ${what}; the first of each partition: ${places.join(', ')}${others === 0 ? '' : `, and ${others} more`}`,
-    )
+    this.logger.warn({ unsettled }, `closed ${what}; the first of each partition: ${places}`)
   }
 
   /** Logs that partitions were revoked or lost. */
   ended(places: readonly PartitionPlace[], why: 'revoked' | 'lost'): void {
     const fields = { partitions: places.length }
     if (why === 'revoked') return this.logger.info(fields, 'partitions are revoked')
-    const names = places.slice(0, maxPlacesLogged).map(partitionName)
-    const others = places.length - names.length
-    this.logger.warn(fields, `partitions are lost: ${names.join(', ')}${others === 0 ? '' : `, and ${others} more`}`)
+    this.logger.warn(fields, `partitions are lost: ${firstTen(places, partitionName)}`)
   }
 
   /** Logs the counts that are not logged yet. */

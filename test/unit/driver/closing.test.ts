@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { type Client, ConfigurationError, createClient } from 'rxmika'
+import { type Client, ConfigurationError, createClient, type GroupProtocol } from 'rxmika'
 import { describe, expect, it, vi } from 'vitest'
 import { closingBounds } from '../../../src/client/closing'
 import type { FakeKafka } from '../../fake-broker/fake-kafka'
@@ -126,83 +126,42 @@ describe('a client that an error closes', () => {
     expect(await delivered).toBe('a')
   })
 
+  /** A client that is refused, and whose group does not answer from then on. */
+  async function unanswered(scope: Scope, groupProtocol: GroupProtocol) {
+    const kafka = await brokers(scope)
+    kafka.create('orders', 0)
+    kafka.log('orders').append('a')
+    const refused = new Promise<void>(resolve => {
+      kafka.on('OffsetFetch', () => {
+        // This answer still arrives, and says that there is no position.
+        setImmediate(() => kafka.hang(0))
+        resolve()
+        return undefined
+      })
+    })
+    const options = { brokers: kafka.addresses, group: 'billing', groupProtocol } as const
+    const client = createClient({ ...options, startFrom: 'committed', env: {}, logger: false })
+    scope.onTestFinished(() => client.close())
+    const closed = join(client)
+    await refused
+    return { kafka, client, closed, since: performance.now() }
+  }
+
   it.each(['classic', 'consumer'] as const)(
     'closes in bounded time if its group does not answer: %s',
     async protocol => {
       await using scope = new Scope()
-      const kafka = await brokers(scope)
-      kafka.create('orders', 0)
-      kafka.log('orders').append('a')
-      const refused = new Promise<void>(resolve => {
-        kafka.on('OffsetFetch', () => {
-          // This answer still arrives, and says that there is no position.
-          setImmediate(() => kafka.hang(0))
-          resolve()
-          return undefined
-        })
-      })
-      const options = { brokers: kafka.addresses, group: 'billing', groupProtocol: protocol } as const
-      const client = createClient({ ...options, startFrom: 'committed', env: {}, logger: false })
-      scope.onTestFinished(() => client.close())
-      const closed = join(client)
-      await refused
-      const since = performance.now()
+      const { kafka, closed, since } = await unanswered(scope, protocol)
       expect((await closed).error).toBeInstanceOf(ConfigurationError)
       expect(performance.now() - since).toBeLessThan(closingBounds.afterWaiting + late)
       await disconnected(kafka)
     },
   )
-})
 
-describe('a client that an error closes', () => {
-  const join = (client: Client) => {
-    client.topic('orders').subscribe({ error: () => {} })
-    client.start()
-    return client.closed
-  }
-
-  // Without it the group would keep the member until its session ends: the next client of the group would get nothing.
-  it.each(['classic', 'consumer'] as const)('has left its group by then: %s', async groupProtocol => {
+  it.each(['classic', 'consumer'] as const)('does so too if the program closes it meanwhile: %s', async protocol => {
     await using scope = new Scope()
-    const kafka = await brokers(scope)
-    kafka.create('orders', 0)
-    kafka.log('orders').append('a')
-    const options = { brokers: kafka.addresses, group: 'billing', groupProtocol, env: {}, logger: false } as const
-    const report = await join(createClient({ ...options, startFrom: 'committed' }))
-    expect(report.error).toBeInstanceOf(ConfigurationError)
-
-    const next = createClient(options)
-    scope.onTestFinished(() => next.close())
-    const delivered = new Promise(resolve => {
-      next.topic('orders').subscribe(record => resolve(String(record.value)))
-    })
-    next.start()
-    expect(await delivered).toBe('a')
+    const { client, closed, since } = await unanswered(scope, protocol)
+    await Promise.race([closed, new Promise(resolve => setTimeout(resolve, 1_000)).then(() => client.close())])
+    expect(performance.now() - since).toBeLessThan(1_000 + closingBounds.afterWaiting + late)
   })
-
-  it.each(['classic', 'consumer'] as const)(
-    'closes in bounded time if its group does not answer: %s',
-    async protocol => {
-      await using scope = new Scope()
-      const kafka = await brokers(scope)
-      kafka.create('orders', 0)
-      kafka.log('orders').append('a')
-      const refused = new Promise<void>(resolve => {
-        kafka.on('OffsetFetch', () => {
-          // This answer still arrives, and says that there is no position.
-          setImmediate(() => kafka.hang(0))
-          resolve()
-          return undefined
-        })
-      })
-      const options = { brokers: kafka.addresses, group: 'billing', groupProtocol: protocol } as const
-      const client = createClient({ ...options, startFrom: 'committed', env: {}, logger: false })
-      const closed = join(client)
-      await refused
-      const since = performance.now()
-      scope.onTestFinished(() => client.close())
-      await Promise.race([closed, new Promise(resolve => setTimeout(resolve, 1_000)).then(() => client.close())])
-      expect(performance.now() - since).toBeLessThan(1_000 + closingBounds.afterWaiting + late)
-    },
-  )
 })

@@ -1,7 +1,7 @@
 import type { Clock } from '../../../clock.js'
 import type { ConsumeRequest, DriverEvent } from '../../../driver.js'
 import { ConfigurationError, FetchError, type RxMikaError } from '../../../errors.js'
-import { partitionName } from '../../../place.js'
+import { firstTen, partitionName } from '../../../place.js'
 import { type Uuid, ZERO_UUID } from '../../../protocol/wire/uuid.js'
 import { pause } from '../backoff.js'
 import type { Cluster } from '../cluster/cluster.js'
@@ -18,8 +18,6 @@ const maxPause = 1_000
 const waitForOthers = 1_000
 /** After this many failures in a row the failure is reported. */
 const reportedAfter = 3
-/** How many partitions an error names. */
-const maxPlacesNamed = 10
 
 /** What taking up needs of its consumption. */
 export interface TakingUpHost {
@@ -176,11 +174,9 @@ export class TakingUp {
     const { request, cluster } = this.host
     const { startFrom } = request
     if (startFrom === 'committed') {
-      const names = places.slice(0, maxPlacesNamed).map(partitionName).join(', ')
-      const others = places.length - maxPlacesNamed
       throw new ConfigurationError(
-        `startFrom is 'committed', and group '${request.group}' has committed no position for ${names}` +
-          `${others > 0 ? `, and ${others} more` : ''}; commit positions by Kafka's tools, or start with 'earliest' or 'latest' once`,
+        `startFrom is 'committed', and group '${request.group}' has committed no position for ` +
+          `${firstTen(places, partitionName)}; commit positions by Kafka's tools, or start with 'earliest' or 'latest' once`,
       )
     }
     if (startFrom === 'earliest') {
