@@ -481,11 +481,11 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   }
 
   pause(assignments: readonly PartitionAssignment[]): void {
-    for (const assignment of assignments) if (assignment instanceof Assignment) assignment.paused = true
+    for (const assignment of assignments) if (assignment instanceof Assignment) assignment.pause()
   }
 
   resume(assignments: readonly PartitionAssignment[]): void {
-    for (const assignment of assignments) if (assignment instanceof Assignment) assignment.paused = false
+    for (const assignment of assignments) if (assignment instanceof Assignment) assignment.resume()
     this.#fetching.wake()
   }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import { Assignment } from '../../../src/drivers/kafka/fetching/assignment'
+import { FetchSize } from '../../../src/drivers/kafka/fetching/fetch-size'
 import { errorCode, kafkaErrors } from '../../../src/protocol/errors'
 import { refusing } from '../../fake-broker/asked'
 import { brokers, Reading } from '../../fake-broker/reading'
@@ -122,17 +123,44 @@ describe('a driver that reads', () => {
     expect(reading.records.map(record => record.split(' ').at(-1))).toEqual(upTo(12))
   })
 
-  it('requests little of a partition at first, for a quick start, and then its share', async test => {
+  const sharesAsked = (kafka: Awaited<ReturnType<typeof brokers>>): number[] =>
+    kafka.asked
+      .filter(({ name }) => name === 'Fetch')
+      .map(({ request }) => request.topics[0].partitions[0].partitionMaxBytes)
+
+  it('requests little of a partition at first, for a quick start, and soon its share', async test => {
     const kafka = await brokers(test)
     kafka.create('orders', 0)
     for (const value of upTo(12)) kafka.log('orders').append(large(value))
     const reading = await Reading.start(test, kafka, ['orders'])
     await reading.until(() => reading.records.length === 12)
-    const asked = kafka.asked.filter(({ name }) => name === 'Fetch')
-    expect(asked.slice(0, 2).map(({ request }) => request.topics[0].partitions[0].partitionMaxBytes)).toEqual([
-      64 * 1024,
-      1024 * 1024,
-    ])
+    expect(sharesAsked(kafka).slice(0, 3)).toEqual([64 * 1024, 256 * 1024, 1024 * 1024])
+  })
+
+  it('requests less of a partition whose records have waited long, and more again when they do not wait', async test => {
+    // Each pause of the first twelve batches counts as ten seconds.
+    const { resume } = FetchSize.prototype
+    const longer = vi.spyOn(FetchSize.prototype, 'resume').mockImplementation(function (this: FetchSize, now) {
+      resume.call(this, now + 10_000)
+    })
+    test.onTestFinished(() => longer.mockRestore())
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    for (const value of upTo(60)) kafka.log('orders').append(large(value))
+    const reading = await Reading.start(test, kafka, ['orders'])
+    let slow = 12
+    reading.onBatch = () => {
+      if (slow-- <= 0) return
+      const all = [...reading.assigned.values()]
+      reading.driver.pause(all)
+      reading.driver.resume(all)
+    }
+    await reading.until(() => reading.records.length === 60)
+    const asked = sharesAsked(kafka)
+    expect(asked.slice(0, 2)).toEqual([64 * 1024, 256 * 1024])
+    expect(asked.slice(4, 10)).toEqual(Array(6).fill(64 * 1024))
+    expect(asked.at(-1)).toBe(1024 * 1024)
+    expect(reading.records.map(record => record.split(' ').at(-1))).toEqual(upTo(60))
   })
 
   it('does not deliver an answer for a partition that was paused meanwhile, and fetches it again', async test => {

@@ -1,6 +1,7 @@
 import type { Clock } from '../../../clock.js'
 import type { PartitionAssignment } from '../../../driver.js'
 import type { Uuid } from '../../../protocol/wire/uuid.js'
+import { FetchSize } from './fetch-size.js'
 
 /** Where reading of a partition begins. */
 export interface StartPosition {
@@ -30,7 +31,7 @@ export class Lineage {
 
 /** A partition assigned to this member, and how far it has been read. */
 export class Assignment implements PartitionAssignment {
-  paused = true
+  readonly size = new FetchSize()
   ended = false
   /** A rebalance may revoke it. Nothing is delivered until that is decided. */
   resting = false
@@ -52,6 +53,7 @@ export class Assignment implements PartitionAssignment {
   replica: number | undefined
   readonly position: number
   readonly metadata: string
+  #paused = true
   #heldUntil = Number.NEGATIVE_INFINITY
   #end: number | undefined
   #endReportedAt = Number.NEGATIVE_INFINITY
@@ -71,6 +73,20 @@ export class Assignment implements PartitionAssignment {
     this.lastEpoch = start.leaderEpoch
     this.metadata = start.metadata
     if (start.leaderEpoch >= 0) this.#epochs.push({ from: start.offset - 1, epoch: start.leaderEpoch })
+  }
+
+  get paused(): boolean {
+    return this.#paused
+  }
+
+  pause(): void {
+    this.#paused = true
+    this.size.pause(this.clock.monotonic())
+  }
+
+  resume(): void {
+    this.#paused = false
+    this.size.resume(this.clock.monotonic())
   }
 
   get endOffset(): number | undefined {

@@ -12,6 +12,7 @@ import { refusedConnection } from '../fatal-error.js'
 import { byTopic, PartitionMap } from '../topic-partition.js'
 import { RefusedConnectionError } from '../transport/failures.js'
 import type { Assignment } from './assignment.js'
+import { maxPartitionBytes, minPartitionBytes } from './fetch-size.js'
 import type { Fetching } from './fetching.js'
 
 /** How long a broker may wait for records, ms. A resumed partition is fetched after at most this time. */
@@ -20,9 +21,7 @@ const maxWait = 100
 /** How much longer than `maxWait` a broker may take to answer, ms. */
 const answerTimeout = 5_000
 
-/** The bounds of one partition's share of an answer, in bytes. The partitions of a request share `maxAnswerBytes`. */
-const minPartitionBytes = 64 * 1024
-const maxPartitionBytes = 1024 * 1024
+/** The partitions of a request share this many bytes. */
 const maxAnswerBytes = 4 * maxPartitionBytes
 
 /** How long a refused partition is not fetched, ms. */
@@ -50,6 +49,8 @@ interface PendingFetch {
   /** Topic names by id. */
   readonly names: ReadonlyMap<Uuid, string>
   readonly answer: Promise<FetchResponse>
+  /** When the request was sent, by the monotonic clock, ms. */
+  readonly sentAt: number
 }
 
 /** The answer for one partition. */
@@ -125,10 +126,7 @@ export class BrokerFetcher {
     const wanted = this.#fetchable().filter(({ heldFor }) => heldFor === 0)
     if (wanted.length === 0) return undefined
     const sought = new PartitionMap<FetchPosition>()
-    const partitionMaxBytes = Math.max(
-      minPartitionBytes,
-      Math.min(Math.floor(maxAnswerBytes / wanted.length), maxPartitionBytes),
-    )
+    const share = Math.max(minPartitionBytes, Math.floor(maxAnswerBytes / wanted.length))
     // A broker fills an answer in the order of the request, so the order rotates.
     const first = this.#turn++ % wanted.length
     const topics = byTopic([...wanted.slice(first), ...wanted.slice(0, first)])
@@ -151,13 +149,13 @@ export class BrokerFetcher {
             partition: assignment.partition,
             fetchOffset: offset,
             lastFetchedEpoch: epoch,
-            // The first fetch is small, so that it arrives soon and is handled while the broker reads the next one.
-            partitionMaxBytes: assignment.wasRead ? partitionMaxBytes : minPartitionBytes,
+            partitionMaxBytes: Math.min(assignment.size.bytes, share),
           }
         }),
       })),
     }
     const hasIds = wanted.every(({ topicId }) => topicId !== ZERO_UUID)
+    const sentAt = host.clock.monotonic()
     const answer = host.cluster.ask(
       this.node,
       host.lane,
@@ -168,7 +166,7 @@ export class BrokerFetcher {
     // A request ahead may never be awaited: its rejection must not be unhandled.
     answer.catch(() => {})
     const names = new Map(wanted.map(({ topicId, topic }) => [topicId, topic]))
-    return { sought, names, answer }
+    return { sought, names, answer, sentAt }
   }
 
   // ── Answers ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -185,10 +183,11 @@ export class BrokerFetcher {
   #decodedOf(
     topic: string,
     partitions: readonly FetchedPartition[],
-    { sought }: PendingFetch,
+    { sought, sentAt }: PendingFetch,
     budget: ExpansionBudget,
   ): readonly Fetched[] {
     const { host } = this.fetching
+    const took = host.clock.monotonic() - sentAt
     return partitions.flatMap(partition => {
       const asked = sought.get({ topic, partition: partition.partitionIndex })
       if (asked === undefined) return []
@@ -204,6 +203,7 @@ export class BrokerFetcher {
       this.#follow(asked.assignment, preferredReadReplica)
       const options = host.codecs === undefined ? {} : { codecs: host.codecs }
       const bytes = records ?? nothing
+      if (bytes.length > 0) asked.assignment.size.answered(took)
       const { batches, failure, isOldFormat } = readPartitionRecords(
         bytes,
         0,

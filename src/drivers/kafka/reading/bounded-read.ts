@@ -197,7 +197,7 @@ export class BoundedRead implements FetchingHost {
       if (start >= end) continue
       const position = { offset: start, leaderEpoch: -1, metadata: '' }
       const assignment = new Assignment(place.topic, place.partition, this.#topicId, position, this.clock)
-      assignment.paused = this.#paused
+      if (!this.#paused) assignment.resume()
       this.#ends.set(assignment, end)
       added.push(assignment)
     }
@@ -206,7 +206,10 @@ export class BoundedRead implements FetchingHost {
 
   #pause(isPaused: boolean): void {
     this.#paused = isPaused
-    for (const assignment of this.#ends.keys()) assignment.paused = isPaused
+    for (const assignment of this.#ends.keys()) {
+      if (isPaused) assignment.pause()
+      else assignment.resume()
+    }
     if (!isPaused) this.#fetching.wake()
   }
 
