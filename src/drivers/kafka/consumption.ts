@@ -23,6 +23,7 @@ import { GrouplessMember } from './membership/groupless-member.js'
 import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './membership/member.js'
 import { cannotReadTopic, forbiddenTopic } from './missing-right.js'
 import { byLeader } from './positions/by-leader.js'
+import type { ListedOffset } from './positions/list-offsets.js'
 import { sealIdentity } from './positions/log-identity.js'
 import { resetPosition } from './positions/reset.js'
 import { type Sought, soughtPositions } from './positions/sought.js'
@@ -451,9 +452,25 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     resetPosition(assignment, diverged, {
       cluster: this.cluster,
       startFrom: this.request.startFrom,
-      moved: () => this.#fetching.wake(),
+      move: to => this.#moveWithin(assignment, to),
       trouble: error => this.trouble(error),
     }).catch(cause => this.fail(unexpected(cause)))
+  }
+
+  /** An assignment never goes back: its records come in the order of their offsets. So a lower position gets a new assignment. */
+  #moveWithin(from: Assignment, { offset, leaderEpoch }: ListedOffset): void {
+    if (offset >= from.next) {
+      from.jump(offset, leaderEpoch)
+      this.#fetching.wake()
+      return
+    }
+    const { topic, partition, topicId, lineage } = from
+    const start = { offset, leaderEpoch, metadata: '' }
+    const to = new Assignment(topic, partition, topicId, start, this.clock, lineage)
+    to.wasRead = from.wasRead
+    this.#end([from], 'lost')
+    this.#pending.set(to, to)
+    this.#announce([to])
   }
 
   // ── For the driver ───────────────────────────────────────────────────────────────────────────────────────────────
