@@ -188,6 +188,10 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     subscriptions.unsubscribe()
   }
 
+  superseded(): void {
+    this.#end([...this.#fetching.assignments.values()], 'revoked')
+  }
+
   assigned(share: readonly TopicPartition[], awaited: readonly string[] = []): void {
     if (this.#closed) return
     this.#awaited = awaited
