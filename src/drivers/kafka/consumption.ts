@@ -82,6 +82,8 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   #pending = new PartitionMap<TopicPartition>()
   /** The topics of which the group may still assign partitions. */
   #awaited: readonly string[] = []
+  /** False before the first assignment, from the beginning of a rebalance of all partitions to its end, and after a loss. */
+  #mayTakeUp = false
   /** True: the client has an assignment, which the group has not taken away. */
   #isAnnounced = false
   /** The topics of the last `awaited` event. */
@@ -156,6 +158,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   }
 
   interrupted(): void {
+    this.#mayTakeUp = false
     this.#renewTaking()
   }
 
@@ -195,6 +198,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   assigned(share: readonly TopicPartition[], awaited: readonly string[] = []): void {
     if (this.#closed) return
     this.#awaited = awaited
+    this.#mayTakeUp = true
     if (share.length > 0) this.#shares++
     this.#noteFirstSeen()
     const now = PartitionMap.of(share)
@@ -216,9 +220,10 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     }
   }
 
-  /** Looks up the positions of all pending partitions, from the start. */
+  /** Looks up the positions of all pending partitions, from the start. During a rebalance, `assigned` does that at its end. */
   #takeUp(): void {
     const signal = this.#renewTaking()
+    if (!this.#mayTakeUp) return
     const places = [...this.#pending.values()].filter(({ topic }) => !this.#shut.has(topic))
     if (places.length === 0) return this.#announce([])
     new TakingUp(this.#takingUpHost(signal)).all(places).catch(cause => this.fail(unexpected(cause)))
@@ -243,7 +248,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
 
   lost(error: Error): void {
     this.#awaited = []
-    this.#isAnnounced = false
+    this.#mayTakeUp = this.#isAnnounced = false
     this.#pending = new PartitionMap()
     this.#renewTaking()
     const assignments = [...this.#fetching.assignments.values()]
