@@ -528,34 +528,50 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     )
   }
 
+  /** Returns once all are moved. A loop: with a recursion, each attempt would stay in memory until the last one ends. */
   async #seekAll(
     turns: readonly SeekTurn[],
     subscriber: Subscriber<readonly Moved[]>,
     ended: AbortSignal,
-    failures: number,
+    before: number,
   ): Promise<void> {
-    const open = turns.filter(turn => this.#currentOf(turn) !== undefined)
-    const places = PartitionMap.of(open.map(({ assignment }) => assignment))
-    await Promise.all(
-      byLeader(this.cluster, [...places.values()]).map(async ({ led }) => {
-        const of = PartitionMap.of(led)
-        const those = open.filter(({ assignment }) => of.has(assignment))
-        try {
-          const sought = await soughtPositions(this.cluster, those, this.request.startFrom)
-          if (subscriber.closed || this.#closed) return
-          const moved = sought.flatMap((each, at) => this.#move(each, those[at]!) ?? [])
-          if (moved.length > 0) subscriber.next(moved)
-        } catch (error) {
-          if (subscriber.closed || this.#closed) return
-          const fatal = fatalError(error, this.request)
-          if (fatal !== undefined) throw fatal
-          if (failures + 1 === reportedAfter) this.#reportSeek(those, error as Error)
-          await Promise.race([this.cluster.refresh().catch(() => {}), pause(maxSeekPause, ended)])
-          await pause(Math.min(firstSeekPause * 2 ** failures, maxSeekPause), ended)
-          if (!subscriber.closed && !this.#closed) await this.#seekAll(those, subscriber, ended, failures + 1)
-        }
-      }),
-    )
+    for (let failures = before; ; failures++) {
+      const open = turns.filter(turn => this.#currentOf(turn) !== undefined)
+      const places = PartitionMap.of(open.map(({ assignment }) => assignment))
+      const groups = byLeader(this.cluster, [...places.values()])
+      if (groups.length === 0) return
+      if (groups.length > 1) {
+        const led = groups.map(group => PartitionMap.of(group.led))
+        const apart = led.map(of => open.filter(({ assignment }) => of.has(assignment)))
+        await Promise.all(apart.map(those => this.#seekAll(those, subscriber, ended, failures)))
+        return
+      }
+      if (await this.#isSought(open, subscriber, ended, failures)) return
+    }
+  }
+
+  /** One attempt for partitions of one leader. Resolves to false, after a pause, if there has to be another one. */
+  async #isSought(
+    turns: readonly SeekTurn[],
+    subscriber: Subscriber<readonly Moved[]>,
+    ended: AbortSignal,
+    failures: number,
+  ): Promise<boolean> {
+    try {
+      const sought = await soughtPositions(this.cluster, turns, this.request.startFrom)
+      if (subscriber.closed || this.#closed) return true
+      const moved = sought.flatMap((each, at) => this.#move(each, turns[at]!) ?? [])
+      if (moved.length > 0) subscriber.next(moved)
+      return true
+    } catch (error) {
+      if (subscriber.closed || this.#closed) return true
+      const fatal = fatalError(error, this.request)
+      if (fatal !== undefined) throw fatal
+      if (failures + 1 === reportedAfter) this.#reportSeek(turns, error as Error)
+      await Promise.race([this.cluster.refresh().catch(() => {}), pause(maxSeekPause, ended)])
+      await pause(Math.min(firstSeekPause * 2 ** failures, maxSeekPause), ended)
+      return subscriber.closed || this.#closed
+    }
   }
 
   /** The assignment to move: the given one, or its successor by other seeks. */
