@@ -378,7 +378,8 @@ export class ClassicMember implements Member {
       await this.#bell.wait(left)
     }
     if (this.#state === 'joining' || this.#state === 'left') {
-      throw new CommitError(`group '${group}' is not joined at present`, { retriable: this.#state === 'joining' })
+      // Also after it was left: the assignments have ended then, and the refusal is no reason to close the client.
+      throw new CommitError(`group '${group}' is not joined at present`, { retriable: true })
     }
     let generation = this.#generation
     const sent = this.#group.contact.now()
