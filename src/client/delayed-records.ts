@@ -102,7 +102,7 @@ export class DelayedRecords {
     this.#timer?.subscription.unsubscribe()
     this.#timer = undefined
     const due = this.#queue.nextDue
-    if (due === undefined) return
+    if (due === undefined || this.#work.closed) return
     const delay = Math.max(0, due - this.host.clock.monotonic())
     this.#timer = { due, subscription: this.host.clock.scheduler.schedule(() => this.#fire(due), delay) }
   }
@@ -112,7 +112,8 @@ export class DelayedRecords {
     this.#timer = undefined
     const now = Math.max(armedFor, this.host.clock.monotonic())
     const released: DeliveredRecord[] = []
-    while (this.#queue.nextDue !== undefined && this.#queue.nextDue <= now) {
+    // What is due may be handled at once, and the handler may close the client.
+    while (!this.#work.closed && this.#queue.nextDue !== undefined && this.#queue.nextDue <= now) {
       const record = this.#queue.shift()!
       if (record.batch instanceof ReleasedRecord) released.push(record)
       else {

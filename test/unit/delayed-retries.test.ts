@@ -191,4 +191,21 @@ describe('DelayedRecords', () => {
     expect(due).toEqual([150])
     delayed.end()
   })
+
+  it('schedules nothing more if it ends while a record is due, as when a handler closes the client', () => {
+    const scheduler = new Clock()
+    const due: number[] = []
+    const delayed = new DelayedRecords({
+      clock: { scheduler, monotonic: () => scheduler.now(), wall: () => 0 },
+      readAt: () => EMPTY,
+      due: () => {
+        due.push(scheduler.now())
+        delayed.end()
+      },
+      gone: () => {},
+    })
+    for (const delay of [100, 100, 600_000]) delayed.add(fakeRecord(), delay)
+    scheduler.runTo(700_000)
+    expect(due).toEqual([100])
+  })
 })

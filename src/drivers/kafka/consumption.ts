@@ -23,6 +23,7 @@ import { GrouplessMember } from './membership/groupless-member.js'
 import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './membership/member.js'
 import { cannotReadTopic, forbiddenTopic } from './missing-right.js'
 import { byLeader } from './positions/by-leader.js'
+import type { ListedOffset } from './positions/list-offsets.js'
 import { sealIdentity } from './positions/log-identity.js'
 import { resetPosition } from './positions/reset.js'
 import { type Sought, soughtPositions } from './positions/sought.js'
@@ -81,6 +82,8 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   #pending = new PartitionMap<TopicPartition>()
   /** The topics of which the group may still assign partitions. */
   #awaited: readonly string[] = []
+  /** False before the first assignment, from the beginning of a rebalance of all partitions to its end, and after a loss. */
+  #mayTakeUp = false
   /** True: the client has an assignment, which the group has not taken away. */
   #isAnnounced = false
   /** The topics of the last `awaited` event. */
@@ -155,6 +158,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   }
 
   interrupted(): void {
+    this.#mayTakeUp = false
     this.#renewTaking()
   }
 
@@ -187,9 +191,14 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     subscriptions.unsubscribe()
   }
 
+  superseded(): void {
+    this.#end([...this.#fetching.assignments.values()], 'revoked')
+  }
+
   assigned(share: readonly TopicPartition[], awaited: readonly string[] = []): void {
     if (this.#closed) return
     this.#awaited = awaited
+    this.#mayTakeUp = true
     if (share.length > 0) this.#shares++
     this.#noteFirstSeen()
     const now = PartitionMap.of(share)
@@ -211,9 +220,10 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     }
   }
 
-  /** Looks up the positions of all pending partitions, from the start. */
+  /** Looks up the positions of all pending partitions, from the start. During a rebalance, `assigned` does that at its end. */
   #takeUp(): void {
     const signal = this.#renewTaking()
+    if (!this.#mayTakeUp) return
     const places = [...this.#pending.values()].filter(({ topic }) => !this.#shut.has(topic))
     if (places.length === 0) return this.#announce([])
     new TakingUp(this.#takingUpHost(signal)).all(places).catch(cause => this.fail(unexpected(cause)))
@@ -238,7 +248,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
 
   lost(error: Error): void {
     this.#awaited = []
-    this.#isAnnounced = false
+    this.#mayTakeUp = this.#isAnnounced = false
     this.#pending = new PartitionMap()
     this.#renewTaking()
     const assignments = [...this.#fetching.assignments.values()]
@@ -451,9 +461,25 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     resetPosition(assignment, diverged, {
       cluster: this.cluster,
       startFrom: this.request.startFrom,
-      moved: () => this.#fetching.wake(),
+      move: to => this.#moveWithin(assignment, to),
       trouble: error => this.trouble(error),
     }).catch(cause => this.fail(unexpected(cause)))
+  }
+
+  /** An assignment never goes back: its records come in the order of their offsets. So a lower position gets a new assignment. */
+  #moveWithin(from: Assignment, { offset, leaderEpoch }: ListedOffset): void {
+    if (offset >= from.next) {
+      from.jump(offset, leaderEpoch)
+      this.#fetching.wake()
+      return
+    }
+    const { topic, partition, topicId, lineage } = from
+    const start = { offset, leaderEpoch, metadata: '' }
+    const to = new Assignment(topic, partition, topicId, start, this.clock, lineage)
+    to.wasRead = from.wasRead
+    this.#end([from], 'lost')
+    this.#pending.set(to, to)
+    this.#announce([to])
   }
 
   // ── For the driver ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -502,34 +528,50 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     )
   }
 
+  /** Returns once all are moved. A loop: with a recursion, each attempt would stay in memory until the last one ends. */
   async #seekAll(
     turns: readonly SeekTurn[],
     subscriber: Subscriber<readonly Moved[]>,
     ended: AbortSignal,
-    failures: number,
+    before: number,
   ): Promise<void> {
-    const open = turns.filter(turn => this.#currentOf(turn) !== undefined)
-    const places = PartitionMap.of(open.map(({ assignment }) => assignment))
-    await Promise.all(
-      byLeader(this.cluster, [...places.values()]).map(async ({ led }) => {
-        const of = PartitionMap.of(led)
-        const those = open.filter(({ assignment }) => of.has(assignment))
-        try {
-          const sought = await soughtPositions(this.cluster, those, this.request.startFrom)
-          if (subscriber.closed || this.#closed) return
-          const moved = sought.flatMap((each, at) => this.#move(each, those[at]!) ?? [])
-          if (moved.length > 0) subscriber.next(moved)
-        } catch (error) {
-          if (subscriber.closed || this.#closed) return
-          const fatal = fatalError(error, this.request)
-          if (fatal !== undefined) throw fatal
-          if (failures + 1 === reportedAfter) this.#reportSeek(those, error as Error)
-          await Promise.race([this.cluster.refresh().catch(() => {}), pause(maxSeekPause, ended)])
-          await pause(Math.min(firstSeekPause * 2 ** failures, maxSeekPause), ended)
-          if (!subscriber.closed && !this.#closed) await this.#seekAll(those, subscriber, ended, failures + 1)
-        }
-      }),
-    )
+    for (let failures = before; ; failures++) {
+      const open = turns.filter(turn => this.#currentOf(turn) !== undefined)
+      const places = PartitionMap.of(open.map(({ assignment }) => assignment))
+      const groups = byLeader(this.cluster, [...places.values()])
+      if (groups.length === 0) return
+      if (groups.length > 1) {
+        const led = groups.map(group => PartitionMap.of(group.led))
+        const apart = led.map(of => open.filter(({ assignment }) => of.has(assignment)))
+        await Promise.all(apart.map(those => this.#seekAll(those, subscriber, ended, failures)))
+        return
+      }
+      if (await this.#isSought(open, subscriber, ended, failures)) return
+    }
+  }
+
+  /** One attempt for partitions of one leader. Resolves to false, after a pause, if there has to be another one. */
+  async #isSought(
+    turns: readonly SeekTurn[],
+    subscriber: Subscriber<readonly Moved[]>,
+    ended: AbortSignal,
+    failures: number,
+  ): Promise<boolean> {
+    try {
+      const sought = await soughtPositions(this.cluster, turns, this.request.startFrom)
+      if (subscriber.closed || this.#closed) return true
+      const moved = sought.flatMap((each, at) => this.#move(each, turns[at]!) ?? [])
+      if (moved.length > 0) subscriber.next(moved)
+      return true
+    } catch (error) {
+      if (subscriber.closed || this.#closed) return true
+      const fatal = fatalError(error, this.request)
+      if (fatal !== undefined) throw fatal
+      if (failures + 1 === reportedAfter) this.#reportSeek(turns, error as Error)
+      await Promise.race([this.cluster.refresh().catch(() => {}), pause(maxSeekPause, ended)])
+      await pause(Math.min(firstSeekPause * 2 ** failures, maxSeekPause), ended)
+      return subscriber.closed || this.#closed
+    }
   }
 
   /** The assignment to move: the given one, or its successor by other seeks. */

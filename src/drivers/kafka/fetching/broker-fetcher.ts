@@ -260,6 +260,8 @@ export class BrokerFetcher {
     if (assignment.ended || assignment.jumps !== jumps) return
     const wasFollowing = assignment.replica !== undefined
     assignment.replica = undefined
+    // Nobody may fetch from the leader at present.
+    if (wasFollowing) this.fetching.wake()
     assignment.answered = true
     if (divergingEpoch !== null) {
       if (offset === assignment.next) this.fetching.host.outOfRange(assignment, divergingEpoch)

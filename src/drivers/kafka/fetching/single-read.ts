@@ -6,6 +6,7 @@ import type { Codecs } from '../../../protocol/records/codecs.js'
 import { readPartitionRecords } from '../../../protocol/records/partition-records.js'
 import type { RecordBatch } from '../../../record-batch.js'
 import type { Cluster } from '../cluster/cluster.js'
+import { earliest, offsetsAt } from '../positions/list-offsets.js'
 import type { TopicPartition } from '../topic-partition.js'
 
 const maxBytes = 256 * 1024
@@ -29,24 +30,38 @@ export async function readAt(
     new FetchError(`${place} cannot be read: ${why}`, { cause, topic, partition, offset: BigInt(offset) })
   const leader = cluster.leaderOf(topic, partition)
   if (leader === undefined) throw fail('no broker leads its partition at present')
-  try {
+  const fetchAt = async (at: number) => {
     const request = {
       maxWaitMs: maxWait,
       minBytes: 1,
       maxBytes,
       isolationLevel: isolationLevel.readCommitted,
-      topics: [{ topic, partitions: [{ partition, fetchOffset: offset, partitionMaxBytes: maxBytes }] }],
+      topics: [{ topic, partitions: [{ partition, fetchOffset: at, partitionMaxBytes: maxBytes }] }],
     }
     const { responses } = await cluster.ask(leader, 'control', fetch, request, { maxVersion: namedVersion })
     const found = responses[0]?.partitions[0]
     if (found === undefined) throw new Error('the broker did not answer for it')
+    return found
+  }
+  try {
+    let from = offset
+    let found = await fetchAt(from)
+    if (kafkaError(found.errorCode).name === 'OFFSET_OUT_OF_RANGE') {
+      // Retention may have deleted the record, and those after it up to the beginning.
+      const beginnings = await offsetsAt(cluster, [{ topic, partition }], earliest)
+      from = Math.max(offset, beginnings.get({ topic, partition })!.offset)
+      found = await fetchAt(from)
+    }
     if (found.errorCode !== 0) throw new Error(`the broker answers ${kafkaError(found.errorCode)}`)
     const bytes = found.records ?? Buffer.alloc(0)
+    // The record need not be deleted: a broker may leave out records that are in tiered storage.
+    const isAtEnd = from > offset && found.highWatermark <= from
+    if (bytes.length === 0 && !isAtEnd) throw new Error('the broker sent no records')
     const { batches, failure } = readPartitionRecords(
       bytes,
       0,
       bytes.length,
-      offset,
+      from,
       found.abortedTransactions ?? [],
       codecs === undefined ? {} : { codecs },
     )

@@ -46,6 +46,8 @@ export class ClassicMember implements Member {
   #state: State = 'joining'
   #memberId = ''
   #generation = -1
+  /** The generation of the latest assignment; -1: none. */
+  #assignedIn = -1
   #topics: readonly string[]
   readonly #group: Group
   /** Rings when the state changes, and when a rebalance must begin. */
@@ -138,6 +140,9 @@ export class ClassicMember implements Member {
   #take(share: readonly TopicPartition[]): boolean {
     const given = PartitionMap.of(share)
     const keeps = this.owner.held().every(place => given.has(place))
+    // In the generations between, its partitions may have been others', which are further on.
+    if (this.#assignedIn >= 0 && this.#generation > this.#assignedIn + 1) this.owner.superseded()
+    this.#assignedIn = this.#generation
     this.owner.assigned(share)
     return keeps || this.#protocol !== 'cooperative-sticky'
   }
@@ -181,7 +186,7 @@ export class ClassicMember implements Member {
   }
 
   #lose(failure: Error): void {
-    this.#generation = -1
+    this.#generation = this.#assignedIn = -1
     this.#enter('joining')
     this.owner.lost(failure)
   }
@@ -205,7 +210,7 @@ export class ClassicMember implements Member {
     const topics = this.#topics
     // A change from here on is not in the claim, so it makes this member join again.
     this.#rebalance = false
-    const claim = { topics, owned: this.owner.held(), generation: this.#generation }
+    const claim = { topics, owned: this.owner.held(), generation: this.#assignedIn }
     const sent = this.#group.contact.now()
     const asking = this.#group.coordinator.ask(
       joinGroup,
@@ -373,7 +378,8 @@ export class ClassicMember implements Member {
       await this.#bell.wait(left)
     }
     if (this.#state === 'joining' || this.#state === 'left') {
-      throw new CommitError(`group '${group}' is not joined at present`, { retriable: this.#state === 'joining' })
+      // Also after it was left: the assignments have ended then, and the refusal is no reason to close the client.
+      throw new CommitError(`group '${group}' is not joined at present`, { retriable: true })
     }
     let generation = this.#generation
     const sent = this.#group.contact.now()

@@ -423,7 +423,8 @@ export class ConsumerMember implements Member {
     const until = this.clock.monotonic() + commitPatience
     const pause = new Backoff(firstPause, maxPause)
     for (;;) {
-      if (this.#left) throw new CommitError(`group '${group}' was left`, { retriable: false })
+      // The assignments have ended then, and the refusal is no reason to close the client.
+      if (this.#left) throw new CommitError(`group '${group}' was left`, { retriable: true })
       if (this.#epoch === joining)
         throw new CommitError(`group '${group}' is not joined at present`, { retriable: true })
       const had = this.#has

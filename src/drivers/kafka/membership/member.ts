@@ -51,6 +51,8 @@ export interface MemberOwner {
   interrupted(): void
   /** These partitions may be revoked. Resolves, in bounded time, once their records in flight are settled and committed. */
   givingUp(partitions: readonly TopicPartition[]): Promise<void>
+  /** The group has rebalanced more than once since the last assignment: all partitions are revoked. `assigned` follows. */
+  superseded(): void
   /**
    * The complete assignment from now on: other partitions are revoked, and new ones are taken up.
    *

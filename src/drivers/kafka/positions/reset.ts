@@ -14,7 +14,8 @@ const hold = 2_000
 export interface ResetHost {
   readonly cluster: Cluster
   readonly startFrom: StartFrom
-  moved(): void
+  /** Continues reading there. */
+  move(to: ListedOffset): void
   trouble(error: RxMikaError): void
 }
 
@@ -30,7 +31,7 @@ export interface ResetHost {
 export async function resetPosition(
   assignment: Assignment,
   diverged: Diverged | undefined,
-  { cluster, startFrom, moved, trouble }: ResetHost,
+  { cluster, startFrom, move, trouble }: ResetHost,
 ): Promise<void> {
   const from = assignment.next
   const { jumps } = assignment
@@ -45,12 +46,13 @@ export async function resetPosition(
       cut !== undefined && cut.endOffset >= beginning.offset && cut.endOffset < from
         ? { offset: cut.endOffset, leaderEpoch: cut.epoch }
         : await startOf(assignment, beginning, startFrom, cluster)
+    // If a rebalance does not take it away, it is refused and looked up again.
+    if (assignment.resting) return
     if (assignment.ended || assignment.jumps !== jumps || assignment.next !== from) return
-    assignment.jump(to.offset, to.leaderEpoch)
+    move(to)
     const why =
       cut === undefined ? 'is out of range' : 'is beyond the offset where the log diverges from the one that was read'
     report(`the position ${partitionName(assignment)}@${from} ${why}; reading goes on at ${to.offset}`)
-    moved()
   } catch (error) {
     // The next fetch will be refused, and the position looked up again.
     if (!assignment.ended) {

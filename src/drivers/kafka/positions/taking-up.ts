@@ -62,37 +62,49 @@ export class TakingUp {
 
   async all(partitions: readonly TopicPartition[]): Promise<void> {
     const { host } = this
-    await Promise.race([this.#lookUpByLeader(partitions, 0), pause(waitForOthers, host.stale)])
+    await Promise.race([this.#lookUp(partitions), pause(waitForOthers, host.stale)])
     await host.settleDoubt()
     if (host.stale.aborted) return
     this.#announced = true
     host.announce(this.#known)
   }
 
-  async #lookUpByLeader(partitions: readonly TopicPartition[], failures: number): Promise<void> {
-    await Promise.all(byLeader(this.host.cluster, partitions).map(({ led }) => this.#lookUp(led, failures)))
+  /** Returns once the positions are known. A loop: with a recursion, each attempt would stay in memory until the last one ends. */
+  async #lookUp(partitions: readonly TopicPartition[], before = 0): Promise<void> {
+    for (let failures = before; ; failures++) {
+      const groups = byLeader(this.host.cluster, partitions)
+      if (groups.length > 1) {
+        await Promise.all(groups.map(({ led }) => this.#lookUp(led, failures)))
+        return
+      }
+      if (await this.#isDone(partitions, failures)) return
+    }
   }
 
-  async #lookUp(partitions: readonly TopicPartition[], failures: number): Promise<void> {
+  /** One attempt for partitions of one leader. Resolves to false, after a pause, if there has to be another one. */
+  async #isDone(partitions: readonly TopicPartition[], failures: number): Promise<boolean> {
     const { host } = this
     try {
       const found = await this.#assignments(partitions)
       // The look-up may take longer than a session: others may own the partitions by now, and be further on.
       await host.settleDoubt()
-      if (host.stale.aborted) return
+      if (host.stale.aborted) return true
       if (this.#announced) host.announce(found)
       else this.#known.push(...found)
+      return true
     } catch (error) {
-      if (host.stale.aborted) return
-      if (host.forbidden(error)) return
+      if (host.stale.aborted || host.forbidden(error)) return true
       const fatal = host.fatal(error)
-      if (fatal !== undefined) return host.fail(fatal)
+      if (fatal !== undefined) {
+        host.fail(fatal)
+        return true
+      }
       // A partition without a leader is reported by other means.
       if (failures + 1 === reportedAfter && !(error instanceof LeaderlessError))
         this.#report(partitions, error as Error)
       await Promise.race([host.cluster.refresh().catch(() => {}), pause(maxPause, host.stale)])
       await pause(Math.min(firstPause * 2 ** failures, maxPause), host.stale)
-      if (!host.stale.aborted) await this.#lookUpByLeader(partitions, failures + 1)
+      return host.stale.aborted
     }
   }
 

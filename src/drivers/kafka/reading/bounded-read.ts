@@ -147,38 +147,55 @@ export class BoundedRead implements FetchingHost {
   #takeUp(partitions: readonly number[], bounds: Pick<ReadRequest, 'from' | 'until'>): void {
     const { topic } = this.request
     this.#unknown += partitions.length
-    this.#lookUpByLeader(
+    this.#lookUp(
       partitions.map(partition => ({ topic, partition })),
       bounds,
-      0,
     ).catch(cause => this.fail(unexpected(cause)))
   }
 
-  async #lookUpByLeader(
-    places: readonly TopicPartition[],
-    bounds: Pick<ReadRequest, 'from' | 'until'>,
-    failures: number,
-  ): Promise<void> {
-    await Promise.all(byLeader(this.cluster, places).map(({ led }) => this.#lookUp(led, bounds, failures)))
-  }
-
-  /** Partitions of one leader. While it is away, those of the others are read. */
+  /** Returns once the bounds are known. A loop: with a recursion, each attempt would stay in memory until the last one ends. */
   async #lookUp(
     places: readonly TopicPartition[],
     bounds: Pick<ReadRequest, 'from' | 'until'>,
-    failures: number,
+    before = 0,
   ): Promise<void> {
+    for (let failures = before; ; failures++) {
+      const groups = byLeader(this.cluster, places)
+      if (groups.length > 1) {
+        await Promise.all(groups.map(({ led }) => this.#lookUp(led, bounds, failures)))
+        return
+      }
+      if (await this.#isDone(places, bounds, failures)) return
+    }
+  }
+
+  /**
+   * One attempt for partitions of one leader. While it is away, those of the others are read. Resolves to false, after a pause,
+   * if there has to be another one.
+   */
+  async #isDone(
+    places: readonly TopicPartition[],
+    bounds: Pick<ReadRequest, 'from' | 'until'>,
+    failures: number,
+  ): Promise<boolean> {
     try {
       const found = await boundsOf(this.cluster, places, bounds)
-      if (!this.delivering) return
+      if (!this.delivering) return true
       this.#unknown -= places.length
       for (const each of found) if (each.trouble !== undefined) this.#trouble(each.trouble)
       this.#add(found)
       this.#completeOnceDone()
+      return true
     } catch (error) {
-      if (!this.delivering) return
-      if (error instanceof ProtocolFailure && error.error.has('notAuthorized')) return this.#forbid(error)
-      if (error instanceof RefusedConnectionError) return this.fail(refusedConnection(error))
+      if (!this.delivering) return true
+      if (error instanceof ProtocolFailure && error.error.has('notAuthorized')) {
+        this.#forbid(error)
+        return true
+      }
+      if (error instanceof RefusedConnectionError) {
+        this.fail(refusedConnection(error))
+        return true
+      }
       if (failures + 1 === reportedAfter) {
         const why = `not known yet: ${(error as Error).message}`
         const { topic, partition } = places[0]!
@@ -187,7 +204,7 @@ export class BoundedRead implements FetchingHost {
       }
       await Promise.race([this.cluster.refresh().catch(() => {}), pause(maxPause, this.#over.signal)])
       await pause(Math.min(firstPause * 2 ** failures, maxPause), this.#over.signal)
-      if (this.delivering) await this.#lookUpByLeader(places, bounds, failures + 1)
+      return !this.delivering
     }
   }
 
