@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Clock } from '../../../clock.js'
+import { longestDuration } from '../../../options.js'
 import { apiVersions, servedVersions } from '../../../protocol/messages/api-versions.js'
 import { correlationIdOf, encodeRequest, encodeRequestFrame, responseBody } from '../../../protocol/messages/headers.js'
 import type { AnyMessage, RequestOf, ResponseOf, VersionRange } from '../../../protocol/schema/message.js'
@@ -249,11 +250,15 @@ export class Connection {
     }
   }
 
-  /** Does `work` alone after `ms`; if it fails, the connection ends. Does not keep the process alive. */
+  /**
+   * Does `work` alone after `ms`, or after the longest time of a timer; if it fails, the connection ends. Does not keep the
+   * process alive.
+   */
   aloneAfter(ms: number, work: () => Promise<void>): void {
+    const delay = Math.min(ms, longestDuration)
     this.#later = setTimeout(() => {
       this.alone(work).catch((error: Error) => this.close(error.message, error))
-    }, ms).unref()
+    }, delay).unref()
   }
 
   /** Ends the connection. Pending requests are rejected with the reason. */
