@@ -86,6 +86,8 @@ export class Connection {
   ) {
     const { socket } = open
     this.socket = socket
+    // Any number of requests may wait for the end of a throttle, and listen meanwhile. Node warns of more than ten listeners.
+    socket.setMaxListeners(0)
     open.receive(
       chunk => this.#receive(chunk),
       () => this.#frames.room,
