@@ -129,9 +129,8 @@ export class Connection {
   ): Promise<ResponseOf<M>> {
     const version = this.#versionFor(message, maxVersion)
     // Written synchronously if nothing holds it back, because a caller that fetches ahead goes on with other work.
-    const throttle = this.#throttledUntil - this.clock.monotonic()
-    if (this.#gate === undefined && throttle <= 0) return this.exchange(message, request, timeout, version, quiet)
-    return this.#sendLater(message, request, timeout, version, throttle, quiet)
+    if (this.#gate === undefined && !this.isThrottled) return this.exchange(message, request, timeout, version, quiet)
+    return this.#sendLater(message, request, timeout, version, quiet)
   }
 
   async #sendLater<M extends AnyMessage>(
@@ -139,11 +138,13 @@ export class Connection {
     request: RequestFor<M>,
     timeout: number,
     version: number | undefined,
-    throttle: number,
     quiet: number,
   ): Promise<ResponseOf<M>> {
-    if (this.#gate !== undefined) await this.#gate
-    if (throttle > 0) await this.#wait(throttle)
+    // Each may begin while the other is waited for.
+    while (!this.closed && (this.#gate !== undefined || this.isThrottled)) {
+      if (this.#gate !== undefined) await this.#gate
+      else await this.#wait(this.#throttledUntil - this.clock.monotonic())
+    }
     return this.exchange(message, request, timeout, version, quiet)
   }
 
