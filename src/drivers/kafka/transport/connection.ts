@@ -290,6 +290,8 @@ export class Connection {
   #receive(chunk: Buffer): void {
     const isKafka = this.#frames.push(chunk, frame => this.#answered(frame))
     if (isKafka) return
+    // It has spoken the protocol before, so a broker may have done what was asked, and a new connection may work.
+    if (this.ready) return this.close('the peer has sent something else than the Kafka protocol; a proxy perhaps')
     const why =
       'the peer does not speak the Kafka protocol; a port for TLS perhaps, or for something else (see the option ssl)'
     this.#end(new RefusedConnectionError(why, this.address))
