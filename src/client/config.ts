@@ -139,6 +139,8 @@ export function configure(options: ClientOptions): Config & Credentials {
 
 /** How much longer than `rebalanceTimeout` a rebalance may take, for the last commits, ms. */
 const timeForLastCommits = 2_000
+/** The longest such time, ms. Drivers add to it, and Node's timers fire at once beyond 2^31 ms. */
+const longestRebalance = 2_000_000_000
 
 /** @param topics Full names. */
 export function consumeRequest(
@@ -149,7 +151,8 @@ export function consumeRequest(
   const { group, startFrom, rebalanceTimeout, sessionTimeout, heartbeatInterval } = config
   const { groupProtocol, instanceId, rack, metadataMaxAge } = config
   return {
-    ...{ group, topics, cameLater, startFrom, rebalanceTimeout: rebalanceTimeout + timeForLastCommits },
+    ...{ group, topics, cameLater, startFrom },
+    rebalanceTimeout: Math.min(rebalanceTimeout + timeForLastCommits, longestRebalance),
     ...{ sessionTimeout, heartbeatInterval, instanceId, rack, metadataMaxAge },
     ...(groupProtocol !== undefined && { groupProtocol }),
   }

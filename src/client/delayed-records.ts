@@ -102,6 +102,7 @@ export class DelayedRecords {
     this.#timer?.subscription.unsubscribe()
     this.#timer = undefined
     const due = this.#queue.nextDue
+    // A record that was delivered just now may have ended the assignment. A timer would keep the process alive.
     if (due === undefined || this.#work.closed) return
     const delay = Math.max(0, due - this.host.clock.monotonic())
     this.#timer = { due, subscription: this.host.clock.scheduler.schedule(() => this.#fire(due), delay) }

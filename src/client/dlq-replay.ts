@@ -108,7 +108,7 @@ export class DlqReplays {
         return undefined
       }
     } catch (error) {
-      replay.subscriber.error(error)
+      this.#finish(replay, { error })
       return 0
     }
     // A filter should not settle records. If it does, that counts.
@@ -126,7 +126,7 @@ export class DlqReplays {
     this.#readNewPartitions(replay, replay.ends)
     const { remaining } = this.#emit(replay)
     if (remaining > 0 || replay !== this.#replay || this.host.awaitsDlq()) return
-    if (!replay.forever) replay.subscriber.complete()
+    if (!replay.forever) this.#finish(replay, {})
     else if (!isEndless(replay)) this.#checkLater(replay)
   }
 
@@ -150,11 +150,7 @@ export class DlqReplays {
         skipped: 0,
       }
       this.#replay = replay
-      subscriber.add(() => {
-        this.#replay = undefined
-        replay.pace?.end()
-        this.#drain()
-      })
+      subscriber.add(() => this.#leave(replay))
       subscriber.add(
         this.host
           .endOffsets()
@@ -168,7 +164,7 @@ export class DlqReplays {
           )
           .subscribe({
             next: ends => this.#go(replay, ends),
-            error: error => subscriber.error(error),
+            error: error => this.#finish(replay, { error }),
           }),
       )
     })
@@ -206,7 +202,7 @@ export class DlqReplays {
     if ((this.host.dlqAssignments() ?? []).every(({ partition }) => replay.noted.has(partition))) return
     replay.subscriber.add(
       this.#readLedger(replay, ends).subscribe({
-        error: error => replay.subscriber.error(error),
+        error: error => this.#finish(replay, { error }),
         complete: () => {
           if (replay === this.#replay) this.#drain()
         },
@@ -215,8 +211,21 @@ export class DlqReplays {
   }
 
   end(error: unknown): void {
-    if (error === undefined) this.#replay?.subscriber.complete()
-    else this.#replay?.subscriber.error(error)
+    if (this.#replay !== undefined) this.#finish(this.#replay, error === undefined ? {} : { error })
+  }
+
+  /** Leaves before it tells the subscriber, who may begin the next replay within that. */
+  #finish(replay: Replay, end: { readonly error?: unknown }): void {
+    this.#leave(replay)
+    if ('error' in end) replay.subscriber.error(end.error)
+    else replay.subscriber.complete()
+  }
+
+  #leave(replay: Replay): void {
+    if (replay !== this.#replay) return
+    this.#replay = undefined
+    replay.pace?.end()
+    this.#drain()
   }
 
   #go(replay: Replay, ends: ReadonlyMap<number, number>): void {
@@ -241,7 +250,7 @@ export class DlqReplays {
       // Refused for good: the record stays where it is, for a later replay.
       error: error => {
         assignment.giveBack(record)
-        if (replay === this.#replay) replay.subscriber.error(error)
+        if (replay === this.#replay) this.#finish(replay, { error })
       },
     })
   }
@@ -264,7 +273,7 @@ export class DlqReplays {
           if (this.#hasNews(replay, ends)) this.#go(replay, ends)
           else this.#checkLater(replay)
         },
-        error: error => replay.subscriber.error(error),
+        error: error => this.#finish(replay, { error }),
       }),
     )
   }

@@ -174,7 +174,11 @@ class Asking {
       `positions failed: ${cause instanceof Error ? cause.message : String(cause)}; it is called again in ${pause} ms`,
       cause,
     )
-    this.#work.add(this.host.clock.scheduler.schedule(() => this.ask(), pause))
+    const again = this.host.clock.scheduler.schedule(() => {
+      this.#work.remove(again)
+      this.ask()
+    }, pause)
+    this.#work.add(again)
   }
 
   #reportSilence(): void {

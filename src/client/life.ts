@@ -195,7 +195,8 @@ export class Life {
     const { config, reports, driver, clock } = this.host
     const { topics, consuming, replays, reads, seeks, publications } = this.#parts
     const { commits, changes } = consuming
-    const closingNow = { patience: new Subject<unknown>(), fatal }
+    // Replayed: a subscriber of a stream or of `state` may call `close()` within what follows, before anything waits.
+    const closingNow = { patience: new ReplaySubject<unknown>(1), fatal }
     this.#closing = closingNow
     this.#closingBegins.next()
     if (fatal !== undefined) config.logger.fatal({ err: fatal }, fatal.message)

@@ -1,5 +1,6 @@
 import type { Subscription } from 'rxjs'
 import type { Clock } from '../clock.js'
+import { longestDuration } from '../options.js'
 
 /** Up to this much lateness of a timer is made up for, ms, so that the mean is the rate. */
 const slack = 20
@@ -31,11 +32,13 @@ export class Pace {
   get isOpen(): boolean {
     const wait = this.#wait()
     if (wait <= 0) return true
+    // If the turn is later, `onTurn` leads here again.
+    const delay = Math.min(Math.ceil(wait), longestDuration)
     this.#timer ??= this.clock.scheduler.schedule(() => {
       this.#timer = undefined
       this.#lateUntil = this.clock.monotonic() + turnLength
       this.onTurn()
-    }, Math.ceil(wait))
+    }, delay)
     return false
   }
 

@@ -91,7 +91,8 @@ export class TopicStream {
   next(record: DeliveredRecord): void {
     const outer = this.#delivering
     this.#delivering = true
-    this.#subscriber!.next(record)
+    // Gone if a subscriber of the channel `rxmika:receive` has unsubscribed it just now. The record waits for the next one.
+    this.#subscriber?.next(record)
     this.#delivering = outer
   }
 

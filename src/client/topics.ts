@@ -302,11 +302,15 @@ export class Topics {
     const { reports } = this.host
     if (isRxMikaError(error)) reports.error(error)
     this.#registrations.splice(this.#registrations.indexOf(registration), 1)
+    let wasRead = false
     for (const full of registration.topics.keys()) {
       this.#named.delete(full)
       this.#readings.delete(full)
+      if (this.#toRead.delete(full)) wasRead = true
     }
     for (const { route } of registration.all) route.end()
+    // Some of its topics may have been found. They are given back: whoever registers one again joins it anew.
+    if (wasRead) this.host.changed()
     registration.stream.end({ error })
   }
 

@@ -133,7 +133,8 @@ class Waiting<R extends ConsumeRecord<unknown>> {
     entry.newest = record
     entry.held = false
     this.#holdIfRebalancing(entry)
-    if (isOpen(before)) before.ack()
+    // With `retry()` before this operator, a record that waits here is delivered again: it supersedes nothing.
+    if (isOpen(before) && !isSameRecord(before, record)) before.ack()
     // The timer ended while an earlier record was held. This record is not held, because it is of another partition, or was
     // delivered again after the rebalance. Nothing else would emit it.
     if (entry.due && !entry.held && this.#entries.get(entry.key) === entry) this.#emit(entry)
@@ -199,6 +200,13 @@ class Waiting<R extends ConsumeRecord<unknown>> {
     const key = synchronous('latest: by must return a value', this.by(record)) ?? undefined
     return Buffer.isBuffer(key) ? `bytes/${key.toString('latin1')}` : key
   }
+}
+
+/** Whether both are the same delivery, or deliveries of one record. */
+function isSameRecord(one: ConsumeRecord<unknown>, other: ConsumeRecord<unknown>): boolean {
+  const [delivery, another] = [deliveryBehind(one), deliveryBehind(other)]
+  if (delivery === undefined || another === undefined) return one === other
+  return delivery.isSameRecord(another)
 }
 
 /** A record at the same place is a later delivery of the same record, and the one to settle. */

@@ -150,7 +150,8 @@ describe('latest', () => {
 
   it('groups by the result of `by`, compares buffers by their bytes, and lets null pass', () => {
     run(({ input, owner, flush, expect: expectMarks }) => {
-      const source = input('-abcn----|')
+      const b = fakeRecord({ owner, key: 'b', value: 'b', offset: 1 })
+      const source = input('-abcn----|', { b })
       const expected = '    ---cn-b--|'
       const group: Record<string, unknown> = { a: Buffer.from('one'), b: Buffer.from('one'), c: null, n: undefined }
       expectMarks(source.pipe(latest(5, { by: ({ value }) => group[String(value)] })), expected)

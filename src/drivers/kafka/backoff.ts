@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events'
+
 /**
  * The delay between attempts: doubled after each failure up to a maximum, and shortened by up to half at random, so that the
  * members of a group do not return at the same time after an outage.
@@ -37,6 +39,8 @@ export class Backoff {
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise(resolve => {
     if (signal.aborted) return resolve()
+    // Any number of topics and connections may wait with one signal. Node warns of more than ten listeners.
+    setMaxListeners(0, signal)
     const timer = setTimeout(done, ms)
     function done() {
       clearTimeout(timer)

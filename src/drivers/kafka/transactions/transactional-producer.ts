@@ -107,7 +107,10 @@ export class TransactionalProducer {
     this.#topics = [...new Set(partitions.map(({ topic }) => topic))]
     try {
       await this.#addPartitions(partitions)
-      await Promise.all(written.map(each => this.#append(each)))
+      // All of them, also if one fails: what a leader appends after the abort would stand in a transaction that nobody ends.
+      const appended = await Promise.allSettled(written.map(each => this.#append(each)))
+      const failed = appended.find(({ status }) => status === 'rejected')
+      if (failed !== undefined) throw (failed as PromiseRejectedResult).reason
     } catch (error) {
       // If this does not reach the coordinator, it aborts the transaction later.
       await this.#end(false).catch(() => {})

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Clock } from '../../../clock.js'
+import { longestDuration } from '../../../options.js'
 import { apiVersions, servedVersions } from '../../../protocol/messages/api-versions.js'
 import { correlationIdOf, encodeRequest, encodeRequestFrame, responseBody } from '../../../protocol/messages/headers.js'
 import type { AnyMessage, RequestOf, ResponseOf, VersionRange } from '../../../protocol/schema/message.js'
@@ -85,6 +86,8 @@ export class Connection {
   ) {
     const { socket } = open
     this.socket = socket
+    // Any number of requests may wait for the end of a throttle, and listen meanwhile. Node warns of more than ten listeners.
+    socket.setMaxListeners(0)
     open.receive(
       chunk => this.#receive(chunk),
       () => this.#frames.room,
@@ -126,9 +129,8 @@ export class Connection {
   ): Promise<ResponseOf<M>> {
     const version = this.#versionFor(message, maxVersion)
     // Written synchronously if nothing holds it back, because a caller that fetches ahead goes on with other work.
-    const throttle = this.#throttledUntil - this.clock.monotonic()
-    if (this.#gate === undefined && throttle <= 0) return this.exchange(message, request, timeout, version, quiet)
-    return this.#sendLater(message, request, timeout, version, throttle, quiet)
+    if (this.#gate === undefined && !this.isThrottled) return this.exchange(message, request, timeout, version, quiet)
+    return this.#sendLater(message, request, timeout, version, quiet)
   }
 
   async #sendLater<M extends AnyMessage>(
@@ -136,11 +138,13 @@ export class Connection {
     request: RequestFor<M>,
     timeout: number,
     version: number | undefined,
-    throttle: number,
     quiet: number,
   ): Promise<ResponseOf<M>> {
-    if (this.#gate !== undefined) await this.#gate
-    if (throttle > 0) await this.#wait(throttle)
+    // Each may begin while the other is waited for.
+    while (!this.closed && (this.#gate !== undefined || this.isThrottled)) {
+      if (this.#gate !== undefined) await this.#gate
+      else await this.#wait(this.#throttledUntil - this.clock.monotonic())
+    }
     return this.exchange(message, request, timeout, version, quiet)
   }
 
@@ -249,11 +253,15 @@ export class Connection {
     }
   }
 
-  /** Does `work` alone after `ms`; if it fails, the connection ends. Does not keep the process alive. */
+  /**
+   * Does `work` alone after `ms`, or after the longest time of a timer; if it fails, the connection ends. Does not keep the
+   * process alive.
+   */
   aloneAfter(ms: number, work: () => Promise<void>): void {
+    const delay = Math.min(ms, longestDuration)
     this.#later = setTimeout(() => {
       this.alone(work).catch((error: Error) => this.close(error.message, error))
-    }, ms).unref()
+    }, delay).unref()
   }
 
   /** Ends the connection. Pending requests are rejected with the reason. */
@@ -282,6 +290,8 @@ export class Connection {
   #receive(chunk: Buffer): void {
     const isKafka = this.#frames.push(chunk, frame => this.#answered(frame))
     if (isKafka) return
+    // It has spoken the protocol before, so a broker may have done what was asked, and a new connection may work.
+    if (this.ready) return this.close('the peer has sent something else than the Kafka protocol; a proxy perhaps')
     const why =
       'the peer does not speak the Kafka protocol; a port for TLS perhaps, or for something else (see the option ssl)'
     this.#end(new RefusedConnectionError(why, this.address))

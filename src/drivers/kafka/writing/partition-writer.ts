@@ -170,13 +170,11 @@ export class PartitionWriter {
       for (const outgoing of batch.outgoings) if (outgoing.wanted) outgoing.delayed(error, lasting)
     }
     const dropped: Outgoing[] = []
-    for (const outgoing of this.#queue.drain()) {
-      if (!outgoing.wanted) dropped.push(outgoing)
-      else {
-        this.#queue.push(outgoing)
-        outgoing.delayed(error, lasting)
-      }
-    }
+    const kept: Outgoing[] = []
+    for (const outgoing of this.#queue.drain()) (outgoing.wanted ? kept : dropped).push(outgoing)
+    for (const outgoing of kept) this.#queue.push(outgoing)
+    // Only now, when all are back in the queue: who is told may write another record, which goes behind them.
+    for (const outgoing of kept) if (outgoing.wanted) outgoing.delayed(error, lasting)
     this.#next?.outgoing.delayed(error, lasting)
     for (const outgoing of dropped) outgoing.abandoned()
   }

@@ -95,14 +95,17 @@ export class TopicWriter {
     const lasting = this.#failures >= lastingFailures
     const error = this.#error(why, true, cause)
     const dropped: Outgoing[] = []
+    const kept: Outgoing[] = []
     const keep = (outgoing: Outgoing, again: () => void) => {
       if (outgoing.wanted) {
         again()
-        outgoing.delayed(error, lasting)
+        kept.push(outgoing)
       } else dropped.push(outgoing)
     }
     for (const outgoing of this.#waiting.drain()) keep(outgoing, () => this.#waiting.push(outgoing))
     for (const [outgoing, since] of this.#drainUnplaced()) keep(outgoing, () => this.#unplaced.set(outgoing, since))
+    // Only now, when all are back in their order: who is told may write another record, which goes behind them.
+    for (const outgoing of kept) if (outgoing.wanted) outgoing.delayed(error, lasting)
     for (const outgoing of dropped) outgoing.abandoned()
     for (const writer of this.#leaderless) writer.report(why, cause, lasting)
   }
@@ -211,13 +214,16 @@ export class TopicWriter {
 
   #placeUnplaced(known: readonly PartitionLeader[]): void {
     const now = this.host.time.monotonic()
+    const missing: Outgoing[] = []
     for (const [outgoing, since] of [...this.#unplaced]) {
       const exists = this.#exists(outgoing.partition!, known)
       if (!exists && now - since < patience) continue
       this.#unplaced.delete(outgoing)
       if (exists) this.#writer(outgoing.partition!).push(outgoing)
-      else this.#refuseMissing(outgoing, known)
+      else missing.push(outgoing)
     }
+    // Only now, when the others are placed: who is refused may write another record, which goes behind them.
+    for (const outgoing of missing) this.#refuseMissing(outgoing, known)
     if (this.#unplaced.size > 0) this.#askIn(askAgain)
   }
 

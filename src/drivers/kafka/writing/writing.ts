@@ -118,7 +118,11 @@ export class Writing {
       if (others === undefined) byLeader.set(leader, [writer])
       else others.push(writer)
     }
-    for (const [leader, writers] of byLeader) this.#send(leader, writers)
+    for (const [leader, writers] of byLeader) {
+      // A record that was refused above may have led to the end.
+      if (this.#ended) return
+      this.#send(leader, writers)
+    }
   }
 
   #send(leader: number, writers: readonly PartitionWriter[]): void {
