@@ -32,6 +32,7 @@ import { type Config, configure, consumeRequest, topicName } from './config.js'
 import { Consuming } from './consuming.js'
 import { Counters } from './counters.js'
 import { DlqReplays } from './dlq-replay.js'
+import { shielded } from './ending.js'
 import { Failures } from './failures.js'
 import { Health } from './health.js'
 import { logsWaiting } from './joining.js'
@@ -272,7 +273,7 @@ class KafkaClient implements Client {
   replayDlq(options?: DlqReplayOptions): Observable<DlqReplayProgress> {
     if (this.#config.dlqTopic === undefined) throw new DlqNotConfiguredError()
     checkReplay(options)
-    return defer(() => (this.#life.closing ? throwError(replayCutOff) : this.#replays.run(options)))
+    return defer(() => (this.#life.closing ? throwError(replayCutOff) : shielded(this.#replays.run(options))))
   }
 
   stalls(options?: StallsOptions): Stall[] {
@@ -311,11 +312,11 @@ class KafkaClient implements Client {
   }
 
   get events() {
-    return this.#reports.events.asObservable()
+    return shielded(this.#reports.events)
   }
 
   get state() {
-    return this.#reports.state.asObservable()
+    return shielded(this.#reports.state)
   }
 
   get currentState(): ClientState {

@@ -6,6 +6,7 @@ import type { ProduceResult } from '../produce-result.js'
 import type { ProduceRecord, PublishRecord, RecordMetadata } from '../publish.js'
 import { Readable } from '../readable.js'
 import { messageOf } from '../retry/reason.js'
+import { ending } from './ending.js'
 import { type Publisher, Sending } from './publisher.js'
 import type { TopicNames } from './topic-names.js'
 
@@ -202,7 +203,7 @@ class Publication {
 
   fail(error: unknown): void {
     this.operation?.failed(error)
-    this.subscriber.error(error)
+    ending(() => this.subscriber.error(error))
   }
 
   /** @param unreachable Why there is no connection, if there is none. */
@@ -217,7 +218,7 @@ class Publication {
   #finish(): void {
     this.operation?.succeeded(this.#places)
     this.subscriber.next(this.#places)
-    this.subscriber.complete()
+    ending(() => this.subscriber.complete())
   }
 }
 

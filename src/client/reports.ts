@@ -9,6 +9,7 @@ import type { DeliveredRecord } from '../record.js'
 import { recordPlace } from '../record-place.js'
 import { messageOf, nameOf, shortened } from '../retry/reason.js'
 import type { CloseReport, LeakAction } from './client.js'
+import { shielded } from './ending.js'
 import { Tallies, type Tally } from './tallies.js'
 import type { TopicNames } from './topic-names.js'
 
@@ -45,7 +46,7 @@ export class Reports {
       if (error === undefined) this.#early = undefined
       else subscriber.next(error)
     }
-    return this.#errors.subscribe(subscriber)
+    return shielded(this.#errors).subscribe(subscriber)
   })
 
   constructor(

@@ -3,6 +3,7 @@ import type { Supply } from '../delivery.js'
 import { TopicAlreadySubscribedError } from '../errors.js'
 import type { StallReason } from '../events.js'
 import { type ConsumeRecord, type DeliveredRecord, deliveryOf } from '../record.js'
+import { ending } from './ending.js'
 import { TopicRecords } from './topic-records.js'
 
 /** A source of records for the stream, such as an assignment. */
@@ -116,7 +117,7 @@ export class TopicStream {
     this.#interrupted = true
     // Before the error, because the subscriber may subscribe again within it.
     this.#release(subscriber)
-    subscriber.error(error)
+    ending(() => subscriber.error(error))
   }
 
   #release(subscriber: Subscriber<ConsumeRecord>): void {
@@ -177,7 +178,10 @@ export class TopicStream {
 
   #deliverEnd(subscriber: Subscriber<ConsumeRecord>): void {
     this.#isEndDelivered = true
-    if (this.#end !== undefined && 'error' in this.#end) subscriber.error(this.#end.error)
-    else subscriber.complete()
+    const end = this.#end
+    ending(() => {
+      if (end !== undefined && 'error' in end) subscriber.error(end.error)
+      else subscriber.complete()
+    })
   }
 }

@@ -174,7 +174,8 @@ class Waiting<R extends ConsumeRecord<unknown>> {
 
   #concerns({ newest }: Entry<R>): boolean {
     const delivery = deliveryBehind(newest)
-    return delivery !== undefined && this.#rebalances.concerns(delivery)
+    // Not once its partition was revoked: nothing would ever release the entry.
+    return delivery !== undefined && isOpen(newest) && this.#rebalances.concerns(delivery)
   }
 
   flush(): void {

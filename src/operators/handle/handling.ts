@@ -264,7 +264,8 @@ export class Handling<I> implements Signals<I> {
   }
 
   #regulate(): void {
-    const ready = this.#ready.size
+    // A source that has completed needs nothing more, and its topic may have another subscriber by now.
+    const ready = this.#sourceCompleted ? 0 : this.#ready.size
     if (ready >= this.#enough) this.#supply.suspend()
     else if (ready <= this.#enough / 2) this.#supply.resume()
   }
