@@ -16,6 +16,9 @@ export const defaultQuiet = 3_000
 
 const maxCorrelationId = 0x7fff_ffff
 
+/** The longest delay of a timer, ms. Node makes a longer one fire at once. */
+const maxTimer = 0x7fff_ffff
+
 /** A request, or a function that makes it for the negotiated version. */
 export type RequestFor<M extends AnyMessage> = RequestOf<M> | ((version: number) => RequestOf<M>)
 
@@ -70,6 +73,8 @@ export class Connection {
   #closed: Error | undefined
   /** Requests wait for it before they are written: a repeated login. */
   #gate: Promise<void> | undefined
+  /** The turn of the last request that is held back. Later requests wait for it, which keeps their order. */
+  #held: Promise<void> | undefined
   #answeredAt = Number.NEGATIVE_INFINITY
   #idle: (() => void) | undefined
   #later: NodeJS.Timeout | undefined
@@ -126,9 +131,10 @@ export class Connection {
   ): Promise<ResponseOf<M>> {
     const version = this.#versionFor(message, maxVersion)
     // Written synchronously if nothing holds it back, because a caller that fetches ahead goes on with other work.
-    const throttle = this.#throttledUntil - this.clock.monotonic()
-    if (this.#gate === undefined && throttle <= 0) return this.exchange(message, request, timeout, version, quiet)
-    return this.#sendLater(message, request, timeout, version, throttle, quiet)
+    if (this.#held === undefined && this.#gate === undefined && !this.isThrottled) {
+      return this.exchange(message, request, timeout, version, quiet)
+    }
+    return this.#sendLater(message, request, timeout, version, quiet)
   }
 
   async #sendLater<M extends AnyMessage>(
@@ -136,12 +142,23 @@ export class Connection {
     request: RequestFor<M>,
     timeout: number,
     version: number | undefined,
-    throttle: number,
     quiet: number,
   ): Promise<ResponseOf<M>> {
-    if (this.#gate !== undefined) await this.#gate
-    if (throttle > 0) await this.#wait(throttle)
+    const turn = this.#turnAfter(this.#held)
+    this.#held = turn
+    await turn
+    if (this.#held === turn) this.#held = undefined
     return this.exchange(message, request, timeout, version, quiet)
+  }
+
+  /** Resolves when nothing holds requests back: a login may begin, or a longer throttle be told, while this waits. */
+  async #turnAfter(before: Promise<void> | undefined): Promise<void> {
+    await before
+    while (this.#closed === undefined) {
+      if (this.#gate !== undefined) await this.#gate
+      else if (this.isThrottled) await this.#wait(this.#throttledUntil - this.clock.monotonic())
+      else return
+    }
   }
 
   /** Undefined: the broker and this client have no version in common. */
@@ -249,11 +266,14 @@ export class Connection {
     }
   }
 
-  /** Does `work` alone after `ms`; if it fails, the connection ends. Does not keep the process alive. */
+  /** Does `work` alone after `ms`, or some days; if it fails, the connection ends. Does not keep the process alive. */
   aloneAfter(ms: number, work: () => Promise<void>): void {
-    this.#later = setTimeout(() => {
-      this.alone(work).catch((error: Error) => this.close(error.message, error))
-    }, ms).unref()
+    this.#later = setTimeout(
+      () => {
+        this.alone(work).catch((error: Error) => this.close(error.message, error))
+      },
+      Math.min(ms, maxTimer),
+    ).unref()
   }
 
   /** Ends the connection. Pending requests are rejected with the reason. */
