@@ -224,9 +224,14 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   #takeUp(): void {
     const signal = this.#renewTaking()
     if (!this.#mayTakeUp) return
-    const places = [...this.#pending.values()].filter(({ topic }) => !this.#shut.has(topic))
+    const places = [...this.#pending.values()].filter(place => !this.#shut.has(place.topic) && this.#isOurs(place))
     if (places.length === 0) return this.#announce([])
     new TakingUp(this.#takingUpHost(signal)).all(places).catch(cause => this.fail(unexpected(cause)))
+  }
+
+  /** False: its topic was recreated, and the group has not assigned it again. It stays pending until the next assignment. */
+  #isOurs(place: TopicPartition): boolean {
+    return this.#member.owns?.(place) ?? true
   }
 
   awaits(topics: readonly string[]): void {
@@ -277,7 +282,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
 
   #announce(found: readonly Assignment[]): void {
     if (this.#closed) return
-    const added = found.filter(assignment => this.#pending.has(assignment))
+    const added = found.filter(assignment => this.#pending.has(assignment) && this.#isOurs(assignment))
     for (const assignment of this.#resumed) assignment.resting = false
     this.#resumed = []
     const retained = [...this.#fetching.assignments.values()].filter(({ resting }) => !resting)

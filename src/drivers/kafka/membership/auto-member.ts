@@ -2,7 +2,7 @@ import type { Clock } from '../../../clock.js'
 import { CommitError } from '../../../errors.js'
 import type { Cluster } from '../cluster/cluster.js'
 import type { KnownTopic } from '../cluster/metadata.js'
-import type { PartitionMap } from '../topic-partition.js'
+import type { PartitionMap, TopicPartition } from '../topic-partition.js'
 import { ClassicMember } from './classic-member.js'
 import { ConsumerMember } from './consumer-member.js'
 import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './member.js'
@@ -65,6 +65,10 @@ export class AutoMember implements Member {
 
   committed(topics: readonly KnownTopic[]): Promise<PartitionMap<CommittedPosition>> {
     return this.#member.committed(topics)
+  }
+
+  owns(place: TopicPartition): boolean {
+    return this.#member.owns?.(place) ?? true
   }
 
   subscribe(topics: readonly string[]): void {

@@ -89,6 +89,7 @@ export class ConsumerMember implements Member {
     this.#interval = settings.heartbeatInterval
     this.#group = new Group(cluster, settings, owner, clock)
     this.#stopWatching = cluster.onChange(() => {
+      if (this.#reconciling) this.#dropReplaced()
       // A topic id may have become known, and topics may have become visible or invisible.
       this.#reconcileSoon()
       if (this.#subscribed.length > 0 && !isSameList(this.#subscribed, this.#visible)) this.#reportAll()
@@ -395,6 +396,21 @@ export class ConsumerMember implements Member {
   #nameOfOwned(topicId: Uuid): string | undefined {
     const owned = [...this.#has.values()].find(place => place.topicId === topicId)?.topic
     return owned === undefined || (this.cluster.topic(owned)?.id ?? ZERO_UUID) !== ZERO_UUID ? undefined : owned
+  }
+
+  /**
+   * A topic was recreated while other partitions are given up, which may take long. Its partitions are another log now, which
+   * the group may give to any member. The owner notices by itself that the old log has ended.
+   */
+  #dropReplaced(): void {
+    for (const place of [...this.#has.values()]) {
+      const id = this.cluster.topic(place.topic)?.id ?? ZERO_UUID
+      if (id !== ZERO_UUID && id !== place.topicId) this.#has.delete(place)
+    }
+  }
+
+  owns(place: TopicPartition): boolean {
+    return this.#has.has(place)
   }
 
   #retryTimer: NodeJS.Timeout | undefined

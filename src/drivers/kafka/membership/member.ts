@@ -20,6 +20,11 @@ export interface Member {
   commit(points: () => readonly PositionToCommit[]): Promise<void>
   /** The committed positions of all partitions of these topics. */
   committed(topics: readonly KnownTopic[]): Promise<PartitionMap<CommittedPosition>>
+  /**
+   * Whether a partition of the last `assigned` is still this member's: a topic that was recreated has to be assigned again.
+   * Absent: it is, because partitions are assigned by the name of their topic.
+   */
+  owns?(place: TopicPartition): boolean
   /** Changes the set of topics. */
   subscribe(topics: readonly string[]): void
   /** Leaves the group, in bounded time. */

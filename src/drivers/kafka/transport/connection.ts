@@ -71,6 +71,8 @@ export class Connection {
   #closed: Error | undefined
   /** Requests wait for it before they are written: a repeated login. */
   #gate: Promise<void> | undefined
+  /** The turn of the last request that is held back. Later requests wait for it, which keeps their order. */
+  #held: Promise<void> | undefined
   #answeredAt = Number.NEGATIVE_INFINITY
   #idle: (() => void) | undefined
   #later: NodeJS.Timeout | undefined
@@ -129,7 +131,9 @@ export class Connection {
   ): Promise<ResponseOf<M>> {
     const version = this.#versionFor(message, maxVersion)
     // Written synchronously if nothing holds it back, because a caller that fetches ahead goes on with other work.
-    if (this.#gate === undefined && !this.isThrottled) return this.exchange(message, request, timeout, version, quiet)
+    if (this.#held === undefined && this.#gate === undefined && !this.isThrottled) {
+      return this.exchange(message, request, timeout, version, quiet)
+    }
     return this.#sendLater(message, request, timeout, version, quiet)
   }
 
@@ -140,12 +144,21 @@ export class Connection {
     version: number | undefined,
     quiet: number,
   ): Promise<ResponseOf<M>> {
-    // Each may begin while the other is waited for.
-    while (!this.closed && (this.#gate !== undefined || this.isThrottled)) {
-      if (this.#gate !== undefined) await this.#gate
-      else await this.#wait(this.#throttledUntil - this.clock.monotonic())
-    }
+    const turn = this.#turnAfter(this.#held)
+    this.#held = turn
+    await turn
+    if (this.#held === turn) this.#held = undefined
     return this.exchange(message, request, timeout, version, quiet)
+  }
+
+  /** Resolves when nothing holds requests back: a login may begin, or a longer throttle be told, while this waits. */
+  async #turnAfter(before: Promise<void> | undefined): Promise<void> {
+    await before
+    while (this.#closed === undefined) {
+      if (this.#gate !== undefined) await this.#gate
+      else if (this.isThrottled) await this.#wait(this.#throttledUntil - this.clock.monotonic())
+      else return
+    }
   }
 
   /** Undefined: the broker and this client have no version in common. */
