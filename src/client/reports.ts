@@ -49,6 +49,9 @@ export class Reports {
     return shielded(this.#errors).subscribe(subscriber)
   })
 
+  /** Changes of the state that subscribers are told one after the other. */
+  readonly #turns: (() => void)[] = []
+
   constructor(
     readonly logger: Logger,
     readonly names: TopicNames,
@@ -91,11 +94,23 @@ export class Reports {
     if (this.observed || this.logger.isLevelEnabled('info')) this.event({ type: 'skipped', ...recordPlace(record) })
   }
 
+  /** If it is called within a subscriber of an earlier state, the others are told of that one first. */
   moveTo(state: ClientState, error?: RxMikaError): void {
     if (this.#current === state) return
     this.#current = state
-    this.state.next(state)
-    this.event(error === undefined ? { type: 'state', state } : { type: 'state', state, error })
+    this.#inTurn(() => {
+      this.state.next(state)
+      this.event(error === undefined ? { type: 'state', state } : { type: 'state', state, error })
+    })
+  }
+
+  #inTurn(turn: () => void): void {
+    this.#turns.push(turn)
+    if (this.#turns.length > 1) return
+    while (this.#turns.length > 0) {
+      this.#turns[0]!()
+      this.#turns.shift()
+    }
   }
 
   /** Logs what was not completed when the client closed. */
@@ -119,11 +134,13 @@ export class Reports {
   }
 
   end(fatal: RxMikaError | undefined): void {
-    if (fatal !== undefined) this.#emit(fatal)
-    this.#errors.complete()
-    this.onlookers.complete()
-    this.events.complete()
-    this.state.complete()
+    this.#inTurn(() => {
+      if (fatal !== undefined) this.#emit(fatal)
+      this.#errors.complete()
+      this.onlookers.complete()
+      this.events.complete()
+      this.state.complete()
+    })
   }
 
   #log(event: ClientEvent): void {

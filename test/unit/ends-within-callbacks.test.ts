@@ -52,6 +52,33 @@ describe('close()', () => {
   })
 })
 
+it.each(['starting', 'running', 'draining'] as const)(
+  'all subscribers see the states in order, also if one closes the client within %s',
+  async within => {
+    const { clock, client } = setUp()
+    const seen: string[][] = [[], [], []]
+    client.state.subscribe(state => seen[0]!.push(state))
+    client.state.subscribe(state => state === within && void client.close())
+    client.state.subscribe({ next: state => seen[1]!.push(state), complete: () => seen[1]!.push('completed') })
+    client.events.subscribe({
+      next: event => event.type === 'state' && seen[2]!.push(event.state),
+      complete: () => seen[2]!.push('completed'),
+    })
+    client.topic('orders').subscribe()
+    client.start().subscribe()
+    clock.runTo(1_000)
+    if (within === 'draining') client.closeGracefully()
+    clock.runTo(40_000)
+    await client.closed
+    const states = ['idle', 'starting', 'running', 'draining', 'closed'].filter(
+      state => within !== 'starting' || state !== 'running',
+    )
+    expect(seen[0]).toEqual(states)
+    expect(seen[1]).toEqual([...states, 'completed'])
+    expect(seen[2]).toEqual([...states.slice(1), 'completed'])
+  },
+)
+
 it('the next replay may begin within the end of the last one', () => {
   const { clock, client } = setUp()
   client.topic('orders', { dlq: true }).subscribe()
