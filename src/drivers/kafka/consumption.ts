@@ -463,6 +463,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
       startFrom: this.request.startFrom,
       move: to => this.#moveWithin(assignment, to),
       trouble: error => this.trouble(error),
+      failed: (why, cause) => this.#fetching.trouble(assignment, why, cause),
     }).catch(cause => this.fail(unexpected(cause)))
   }
 

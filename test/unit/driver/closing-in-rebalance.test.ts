@@ -10,7 +10,7 @@ it('a client that is closed while a commit waits for a rebalance is not closed b
     ...{ brokers: kafka.addresses, group: 'billing', logger: false, env: {} },
     ...{ rebalanceTimeout: 100, heartbeatInterval: 50, sessionTimeout: 6_000 },
   })
-  test.onTestFinished(() => client.close())
+  test.onTestFinished(async () => void (await client.close()))
   const records: ConsumeRecord[] = []
   const errors: RxMikaError[] = []
   client.errors.subscribe(error => errors.push(error))
