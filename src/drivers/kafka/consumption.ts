@@ -468,6 +468,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
       startFrom: this.request.startFrom,
       move: to => this.#moveWithin(assignment, to),
       trouble: error => this.trouble(error),
+      failed: (why, cause) => this.#fetching.trouble(assignment, why, cause),
     }).catch(cause => this.fail(unexpected(cause)))
   }
 
@@ -485,6 +486,19 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     this.#end([from], 'lost')
     this.#pending.set(to, to)
     this.#announce([to])
+    this.#commitStart(to)
+  }
+
+  /**
+   * Otherwise a later start would be at the former position, once the log is that long again. Only while nothing is read from
+   * it, so that it lowers no position of the client. If the commit fails, the client's first one follows.
+   */
+  #commitStart(start: Assignment): void {
+    if (this.request.group === undefined) return
+    const { topic, partition, position } = start
+    const point = { topic, partition, offset: BigInt(position), assignment: start }
+    const isCurrent = () => !start.ended && !this.doubtful && start.next === position
+    this.#member.commit(() => (isCurrent() ? [this.#sealed(point)] : [])).catch(() => {})
   }
 
   // ── For the driver ───────────────────────────────────────────────────────────────────────────────────────────────

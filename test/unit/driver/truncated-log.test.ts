@@ -1,6 +1,6 @@
 import { type ConsumeRecord, createClient, type RxMikaError } from 'rxmika'
 import { describe, expect, it, vi } from 'vitest'
-import { brokers } from '../../fake-broker/reading'
+import { brokers, Reading } from '../../fake-broker/reading'
 import { Scope } from '../../fake-broker/scope'
 
 type Test = { onTestFinished(end: () => unknown): void }
@@ -70,3 +70,18 @@ describe.each(['classic', 'consumer'] as const)('a client of a %s group stays op
     expect(client.currentState).toBe('running')
   })
 })
+
+it.each(['classic', 'consumer'] as const)(
+  'a %s member commits the lower position at once, so that no later start is beyond records that were not completed',
+  async groupProtocol => {
+    await using test = new Scope()
+    const kafka = await brokers(test)
+    kafka.create('orders', 0)
+    append(kafka, 'a')
+    kafka.committed.set('orders-0', { offset: 3, leaderEpoch: -1, metadata: '' })
+    const reading = await Reading.start(test, kafka, ['orders'], { groupProtocol })
+    await reading.until(() => reading.has('a'))
+    await vi.waitUntil(() => kafka.committed.get('orders-0')?.offset === 0)
+    expect(reading.troubles).toHaveLength(1)
+  },
+)

@@ -17,6 +17,8 @@ export interface ResetHost {
   /** Continues reading there. */
   move(to: ListedOffset): void
   trouble(error: RxMikaError): void
+  /** No new position is known; it will be looked up again. */
+  failed(why: string, cause: unknown): void
 }
 
 /**
@@ -31,14 +33,12 @@ export interface ResetHost {
 export async function resetPosition(
   assignment: Assignment,
   diverged: Diverged | undefined,
-  { cluster, startFrom, move, trouble }: ResetHost,
+  { cluster, startFrom, move, trouble, failed }: ResetHost,
 ): Promise<void> {
   const from = assignment.next
   const { jumps } = assignment
   assignment.hold(hold)
   const { topic, partition } = assignment
-  const report = (message: string, cause?: unknown) =>
-    trouble(new FetchError(message, { cause, topic, partition, offset: BigInt(from) }))
   try {
     const beginning = (await offsetsAt(cluster, [assignment], earliest)).get(assignment)!
     const cut = diverged ?? (from > beginning.offset ? await divergenceOf(assignment, cluster) : undefined)
@@ -52,15 +52,12 @@ export async function resetPosition(
     move(to)
     const why =
       cut === undefined ? 'is out of range' : 'is beyond the offset where the log diverges from the one that was read'
-    report(`the position ${partitionName(assignment)}@${from} ${why}; reading goes on at ${to.offset}`)
+    const message = `the position ${partitionName(assignment)}@${from} ${why}; reading goes on at ${to.offset}`
+    trouble(new FetchError(message, { topic, partition, offset: BigInt(from) }))
   } catch (error) {
     // The next fetch will be refused, and the position looked up again.
-    if (!assignment.ended) {
-      report(
-        `the position ${partitionName(assignment)}@${from} is out of range, and a new one is not known: ${(error as Error).message}`,
-        error,
-      )
-    }
+    const why = `its position is out of range, and a new one is not known: ${(error as Error).message}`
+    if (!assignment.ended) failed(why, error)
   }
 }
 
