@@ -98,12 +98,25 @@ export class Lanes<U extends LaneUser<U>> {
     }
   }
 
-  /** The place that is, or will be, kept for redeliveries of this record. */
+  /** The place that is, or will be, kept for this record: a redelivery, or one that must go before records read after it. */
   placeFor(record: ConsumeRecord<unknown>): Place<U> | undefined {
     const delivery = deliveryBehind(record)
+    if (delivery === undefined || this.order !== 'key') return undefined
     // Only `redeliver` delivers a record to the same operator again.
-    if (delivery === undefined || delivery.redeliveries === 0 || this.order !== 'key') return undefined
-    return this.#placeForAgain(delivery)
+    if (delivery.redeliveries > 0) return this.#placeForAgain(delivery)
+    return delivery.shared ? this.#placeBefore(delivery) : undefined
+  }
+
+  /**
+   * A branch may bring records of a key out of their order. The place of one that was read after this record is kept until
+   * other branches complete it, and there it may wait for this record.
+   */
+  #placeBefore(delivery: Delivery): Place<U> | undefined {
+    const key = delivery.key?.toString('latin1')
+    const lane = key === undefined ? undefined : this.#byKey.get(key)
+    // Usually records are in order, and then no place of a long lane is visited.
+    if (lane?.tail?.user.follows(delivery) !== true) return undefined
+    return first(lane.head, user => user.follows(delivery))
   }
 
   #placeForAgain(delivery: Delivery): Place<U> | undefined {
