@@ -17,6 +17,8 @@ export function heartbeatQuiet(interval: number): number {
  */
 export class Contact {
   #at: Moment
+  /** Someone was told of a doubt, and may wait for the confirmation, also if a clock has been set back meanwhile. */
+  #toldOfDoubt = false
 
   constructor(
     readonly clock: Clock,
@@ -30,7 +32,9 @@ export class Contact {
 
   /** Whether the session may be over. */
   get doubtful(): boolean {
-    return longestSince(this.#at, this.clock) > this.sessionTimeout
+    const doubtful = longestSince(this.#at, this.clock) > this.sessionTimeout
+    if (doubtful) this.#toldOfDoubt = true
+    return doubtful
   }
 
   /** The moment of a request that is being sent, for `begins` and `answered`. */
@@ -45,9 +49,10 @@ export class Contact {
 
   /** The group has answered a request that was sent at `sent`. */
   answered(sent: Moment): void {
-    const { doubtful } = this
     // Answers on two connections may arrive in another order than their requests were sent.
     if (sent.monotonic >= this.#at.monotonic) this.#at = sent
-    if (doubtful && !this.doubtful) this.onConfirmed()
+    if (!this.#toldOfDoubt || this.doubtful) return
+    this.#toldOfDoubt = false
+    this.onConfirmed()
   }
 }
