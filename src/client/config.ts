@@ -3,7 +3,15 @@ import type { Logger } from 'pino'
 import { defaultBroker } from '../default-broker.js'
 import type { ConsumeRequest, GroupProtocol, StartFrom } from '../driver.js'
 import { ConfigurationError } from '../errors.js'
-import { checkDuration, checkFunction, checkOptions, invalid, invalidSecret, type KnownOptions } from '../options.js'
+import {
+  checkDuration,
+  checkFunction,
+  checkOptions,
+  invalid,
+  invalidSecret,
+  type KnownOptions,
+  longestDuration,
+} from '../options.js'
 import { isTopicName } from '../retry/headers.js'
 import { isInCalendar } from '../rfc3339.js'
 import type { SaslOptions } from '../sasl.js'
@@ -148,8 +156,9 @@ export function consumeRequest(
 ): ConsumeRequest {
   const { group, startFrom, rebalanceTimeout, sessionTimeout, heartbeatInterval } = config
   const { groupProtocol, instanceId, rack, metadataMaxAge } = config
+  const holdFor = Math.min(rebalanceTimeout + timeForLastCommits, longestDuration)
   return {
-    ...{ group, topics, cameLater, startFrom, rebalanceTimeout: rebalanceTimeout + timeForLastCommits },
+    ...{ group, topics, cameLater, startFrom, rebalanceTimeout: holdFor },
     ...{ sessionTimeout, heartbeatInterval, instanceId, rack, metadataMaxAge },
     ...(groupProtocol !== undefined && { groupProtocol }),
   }

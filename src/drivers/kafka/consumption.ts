@@ -5,6 +5,7 @@ import type { Clock } from '../../clock.js'
 import type { CommitPoint } from '../../commit-point.js'
 import type { ConsumeRequest, DriverEvent, Moved, PartitionAssignment, Seek } from '../../driver.js'
 import { CommitError, FetchError, type RxMikaError } from '../../errors.js'
+import { longestDuration } from '../../options.js'
 import { partitionName } from '../../place.js'
 import type { Codecs } from '../../protocol/records/codecs.js'
 import { type Uuid, ZERO_UUID } from '../../protocol/wire/uuid.js'
@@ -34,6 +35,9 @@ import { unexpected } from './unexpected.js'
 
 /** How long leaving the group may take, ms. The session of a member that cannot leave ends by itself. */
 const leavePatience = 2_500
+
+/** The longest time of a rebalance, ms. Joining and its reports wait up to a minute longer, by timers of limited length. */
+const longestRebalance = longestDuration - 60_000
 
 const firstSeekPause = 100
 const maxSeekPause = 1_000
@@ -681,7 +685,7 @@ function settingsOf(group: string, request: ConsumeRequest): MemberSettings {
     sessionTimeout,
     heartbeatInterval,
     // A rebalance is noticed only with the next heartbeat, and joining takes time too.
-    rebalanceTimeout: rebalanceTimeout + heartbeatInterval + 2_000,
+    rebalanceTimeout: Math.min(rebalanceTimeout + heartbeatInterval + 2_000, longestRebalance),
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Clock } from '../../../clock.js'
+import { longestDuration } from '../../../options.js'
 import { apiVersions, servedVersions } from '../../../protocol/messages/api-versions.js'
 import { correlationIdOf, encodeRequest, encodeRequestFrame, responseBody } from '../../../protocol/messages/headers.js'
 import type { AnyMessage, RequestOf, ResponseOf, VersionRange } from '../../../protocol/schema/message.js'
@@ -15,9 +16,6 @@ const maxTimerDelay = 1_000
 export const defaultQuiet = 3_000
 
 const maxCorrelationId = 0x7fff_ffff
-
-/** The longest delay of a timer, ms. Node makes a longer one fire at once. */
-const maxTimer = 0x7fff_ffff
 
 /** A request, or a function that makes it for the negotiated version. */
 export type RequestFor<M extends AnyMessage> = RequestOf<M> | ((version: number) => RequestOf<M>)
@@ -279,7 +277,7 @@ export class Connection {
       () => {
         this.alone(work).catch((error: Error) => this.close(error.message, error))
       },
-      Math.min(ms, maxTimer),
+      Math.min(ms, longestDuration),
     ).unref()
   }
 
