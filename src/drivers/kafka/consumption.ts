@@ -218,14 +218,18 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   /** Looks up the positions of all pending partitions, from the start. */
   #takeUp(): void {
     const signal = this.#renewTaking()
-    const places = [...this.#pending.values()].filter(place => !this.#shut.has(place.topic) && this.#isOurs(place))
+    const places = this.#ours(this.#pending.values()).filter(({ topic }) => !this.#shut.has(topic))
     if (places.length === 0) return this.#announce([])
     new TakingUp(this.#takingUpHost(signal)).all(places).catch(cause => this.fail(unexpected(cause)))
   }
 
-  /** False: its topic was recreated, and the group has not assigned it again. It stays pending until the next assignment. */
-  #isOurs(place: TopicPartition): boolean {
-    return this.#member.owns?.(place) ?? true
+  /**
+   * Those that are to be read. The others stay pending: their topic was recreated, and the group has not assigned it again; or
+   * it was removed, and the group may not notice that if it is added again soon.
+   */
+  #ours<T extends TopicPartition>(places: Iterable<T>): readonly T[] {
+    const topics = new Set(this.#topics)
+    return [...places].filter(place => topics.has(place.topic) && (this.#member.owns?.(place) ?? true))
   }
 
   awaits(topics: readonly string[]): void {
@@ -235,7 +239,10 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
 
   #awaitedNow(): ReadonlySet<string> {
     const topics = new Set(this.#awaited)
-    for (const { topic } of this.#pending.values()) if (!this.#shut.has(topic)) topics.add(topic)
+    const subscribed = new Set(this.#topics)
+    for (const { topic } of this.#pending.values()) {
+      if (!this.#shut.has(topic) && subscribed.has(topic)) topics.add(topic)
+    }
     return topics
   }
 
@@ -276,7 +283,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
 
   #announce(found: readonly Assignment[]): void {
     if (this.#closed) return
-    const added = found.filter(assignment => this.#pending.has(assignment) && this.#isOurs(assignment))
+    const added = this.#ours(found).filter(assignment => this.#pending.has(assignment))
     for (const assignment of this.#resumed) assignment.resting = false
     this.#resumed = []
     const retained = [...this.#fetching.assignments.values()].filter(({ resting }) => !resting)
@@ -475,7 +482,11 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     before()
     const now = new Set(topics)
     for (const topic of this.#topics) if (!now.has(topic)) this.#forget(topic)
+    const known = new Set(this.#topics)
     this.#topics = topics
+    // A member whose partitions are assigned by name joins again, and gets another assignment in any case.
+    const isBack = (topic: string) => !known.has(topic) && this.#pending.of(topic) !== undefined
+    if (this.#member.owns !== undefined && topics.some(isBack)) this.#takeUp()
     // On failure, the code that needs the metadata requests it again.
     this.cluster.refresh().catch(() => {})
     this.#member.subscribe(topics)
@@ -486,7 +497,6 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     this.#shut.forget(topic)
     this.#firstSeen.delete(topic)
     this.#ids.delete(topic)
-    for (const partition of [...(this.#pending.of(topic)?.keys() ?? [])]) this.#pending.delete({ topic, partition })
   }
 
   pause(assignments: readonly PartitionAssignment[]): void {
