@@ -3,7 +3,15 @@ import type { Logger } from 'pino'
 import { defaultBroker } from '../default-broker.js'
 import type { ConsumeRequest, GroupProtocol, StartFrom } from '../driver.js'
 import { ConfigurationError } from '../errors.js'
-import { checkDuration, checkFunction, checkOptions, invalid, invalidSecret, type KnownOptions } from '../options.js'
+import {
+  checkDuration,
+  checkFunction,
+  checkOptions,
+  invalid,
+  invalidSecret,
+  type KnownOptions,
+  longestDuration,
+} from '../options.js'
 import { isTopicName } from '../retry/headers.js'
 import { isInCalendar } from '../rfc3339.js'
 import type { SaslOptions } from '../sasl.js'
@@ -139,8 +147,6 @@ export function configure(options: ClientOptions): Config & Credentials {
 
 /** How much longer than `rebalanceTimeout` a rebalance may take, for the last commits, ms. */
 const timeForLastCommits = 2_000
-/** The longest such time, ms. Drivers add to it, and Node's timers fire at once beyond 2^31 ms. */
-const longestRebalance = 2_000_000_000
 
 /** @param topics Full names. */
 export function consumeRequest(
@@ -150,9 +156,9 @@ export function consumeRequest(
 ): ConsumeRequest {
   const { group, startFrom, rebalanceTimeout, sessionTimeout, heartbeatInterval } = config
   const { groupProtocol, instanceId, rack, metadataMaxAge } = config
+  const holdFor = Math.min(rebalanceTimeout + timeForLastCommits, longestDuration)
   return {
-    ...{ group, topics, cameLater, startFrom },
-    rebalanceTimeout: Math.min(rebalanceTimeout + timeForLastCommits, longestRebalance),
+    ...{ group, topics, cameLater, startFrom, rebalanceTimeout: holdFor },
     ...{ sessionTimeout, heartbeatInterval, instanceId, rack, metadataMaxAge },
     ...(groupProtocol !== undefined && { groupProtocol }),
   }

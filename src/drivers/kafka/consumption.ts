@@ -5,6 +5,7 @@ import type { Clock } from '../../clock.js'
 import type { CommitPoint } from '../../commit-point.js'
 import type { ConsumeRequest, DriverEvent, Moved, PartitionAssignment, Seek } from '../../driver.js'
 import { CommitError, FetchError, type RxMikaError } from '../../errors.js'
+import { longestDuration } from '../../options.js'
 import { partitionName } from '../../place.js'
 import type { Codecs } from '../../protocol/records/codecs.js'
 import { type Uuid, ZERO_UUID } from '../../protocol/wire/uuid.js'
@@ -35,6 +36,9 @@ import { unexpected } from './unexpected.js'
 
 /** How long leaving the group may take, ms. The session of a member that cannot leave ends by itself. */
 const leavePatience = 2_500
+
+/** The longest time of a rebalance, ms. Joining and its reports wait up to a minute longer, by timers of limited length. */
+const longestRebalance = longestDuration - 60_000
 
 const firstSeekPause = 100
 const maxSeekPause = 1_000
@@ -224,14 +228,18 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
   #takeUp(): void {
     const signal = this.#renewTaking()
     if (!this.#mayTakeUp) return
-    const places = [...this.#pending.values()].filter(place => !this.#shut.has(place.topic) && this.#isOurs(place))
+    const places = this.#ours(this.#pending.values()).filter(({ topic }) => !this.#shut.has(topic))
     if (places.length === 0) return this.#announce([])
     new TakingUp(this.#takingUpHost(signal)).all(places).catch(cause => this.fail(unexpected(cause)))
   }
 
-  /** False: its topic was recreated, and the group has not assigned it again. It stays pending until the next assignment. */
-  #isOurs(place: TopicPartition): boolean {
-    return this.#member.owns?.(place) ?? true
+  /**
+   * Those that are to be read. The others stay pending: their topic was recreated, and the group has not assigned it again; or
+   * it was removed, and the group may not notice that if it is added again soon.
+   */
+  #ours<T extends TopicPartition>(places: Iterable<T>): readonly T[] {
+    const topics = new Set(this.#topics)
+    return [...places].filter(place => topics.has(place.topic) && (this.#member.owns?.(place) ?? true))
   }
 
   awaits(topics: readonly string[]): void {
@@ -241,7 +249,10 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
 
   #awaitedNow(): ReadonlySet<string> {
     const topics = new Set(this.#awaited)
-    for (const { topic } of this.#pending.values()) if (!this.#shut.has(topic)) topics.add(topic)
+    const subscribed = new Set(this.#topics)
+    for (const { topic } of this.#pending.values()) {
+      if (!this.#shut.has(topic) && subscribed.has(topic)) topics.add(topic)
+    }
     return topics
   }
 
@@ -282,7 +293,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
 
   #announce(found: readonly Assignment[]): void {
     if (this.#closed) return
-    const added = found.filter(assignment => this.#pending.has(assignment) && this.#isOurs(assignment))
+    const added = this.#ours(found).filter(assignment => this.#pending.has(assignment))
     for (const assignment of this.#resumed) assignment.resting = false
     this.#resumed = []
     const retained = [...this.#fetching.assignments.values()].filter(({ resting }) => !resting)
@@ -511,7 +522,11 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     before()
     const now = new Set(topics)
     for (const topic of this.#topics) if (!now.has(topic)) this.#forget(topic)
+    const known = new Set(this.#topics)
     this.#topics = topics
+    // A member whose partitions are assigned by name joins again, and gets another assignment in any case.
+    const isBack = (topic: string) => !known.has(topic) && this.#pending.of(topic) !== undefined
+    if (this.#member.owns !== undefined && topics.some(isBack)) this.#takeUp()
     // On failure, the code that needs the metadata requests it again.
     this.cluster.refresh().catch(() => {})
     this.#member.subscribe(topics)
@@ -522,7 +537,6 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     this.#shut.forget(topic)
     this.#firstSeen.delete(topic)
     this.#ids.delete(topic)
-    for (const partition of [...(this.#pending.of(topic)?.keys() ?? [])]) this.#pending.delete({ topic, partition })
   }
 
   pause(assignments: readonly PartitionAssignment[]): void {
@@ -737,7 +751,7 @@ function settingsOf(group: string, request: ConsumeRequest): MemberSettings {
     sessionTimeout,
     heartbeatInterval,
     // A rebalance is noticed only with the next heartbeat, and joining takes time too.
-    rebalanceTimeout: rebalanceTimeout + heartbeatInterval + 2_000,
+    rebalanceTimeout: Math.min(rebalanceTimeout + heartbeatInterval + 2_000, longestRebalance),
   }
 }
 

@@ -86,6 +86,18 @@ describe('a request that a throttle holds back', () => {
   })
 })
 
+it('a login is not repeated while the broker throttles the connection, and so reads nothing from it', async test => {
+  const { connection, beat, throttling, kafka } = await connected(test)
+  kafka.next('Heartbeat', throttling(400))
+  await beat()
+  const began = performance.now()
+  let after = 0
+  await connection.alone(async () => {
+    after = performance.now() - began
+  })
+  expect(after).toBeGreaterThan(350)
+})
+
 it('a login is not repeated at once because its session lasts for a year', async test => {
   const { connection } = await connected(test)
   const warnings: string[] = []

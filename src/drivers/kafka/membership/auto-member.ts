@@ -67,8 +67,8 @@ export class AutoMember implements Member {
     return this.#member.committed(topics)
   }
 
-  owns(place: TopicPartition): boolean {
-    return this.#member.owns?.(place) ?? true
+  get owns(): ((place: TopicPartition) => boolean) | undefined {
+    return this.#member.owns?.bind(this.#member)
   }
 
   subscribe(topics: readonly string[]): void {

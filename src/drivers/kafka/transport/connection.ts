@@ -154,10 +154,15 @@ export class Connection {
   /** Resolves when nothing holds requests back: a login may begin, or a longer throttle be told, while this waits. */
   async #turnAfter(before: Promise<void> | undefined): Promise<void> {
     await before
-    while (this.#closed === undefined) {
-      if (this.#gate !== undefined) await this.#gate
-      else if (this.isThrottled) await this.#wait(this.#throttledUntil - this.clock.monotonic())
-      else return
+    while (this.#closed === undefined && (this.#gate !== undefined || this.isThrottled)) {
+      await this.#gate
+      await this.#throttleEnds()
+    }
+  }
+
+  async #throttleEnds(): Promise<void> {
+    while (this.#closed === undefined && this.isThrottled) {
+      await this.#wait(this.#throttledUntil - this.clock.monotonic())
     }
   }
 
@@ -244,7 +249,7 @@ export class Connection {
     return this.#correlationId
   }
 
-  /** Holds new requests back until no request is pending and `work` is done. */
+  /** Holds new requests back until no request is pending, no throttle lasts, and `work` is done. */
   async alone(work: () => Promise<void>): Promise<void> {
     const before = this.#gate
     let open!: () => void
@@ -258,6 +263,8 @@ export class Connection {
           this.#idle = resolve
         })
       }
+      // The broker reads nothing until then, and that time must not count towards the time-outs of `work`.
+      await this.#throttleEnds()
       if (this.#closed !== undefined) throw this.#closed
       await work()
     } finally {
