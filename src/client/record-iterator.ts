@@ -40,6 +40,8 @@ export class RecordIterator<R> implements AsyncIterableIterator<R>, AsyncDisposa
   #subscription: Subscription | undefined
   /** A record that is in its steps. */
   #underWay: Subscription | undefined
+  /** The record that was taken last, if there are steps. */
+  #taken: ConsumeRecord | undefined
   /** True: no more records come. */
   #completed = false
   /** An error that no call has been rejected with yet. */
@@ -95,6 +97,7 @@ export class RecordIterator<R> implements AsyncIterableIterator<R>, AsyncDisposa
       complete: () => {
         this.#completed = true
         if (this.#underWay === undefined) this.#end()
+        else this.#endWith(this.#taken!.signal)
       },
     })
     this.#subscription = subscription
@@ -105,6 +108,7 @@ export class RecordIterator<R> implements AsyncIterableIterator<R>, AsyncDisposa
   #take(record: ConsumeRecord): void {
     this.#stream.rest(record)
     if (this.#steps === undefined) return this.#give(record as unknown as R)
+    this.#taken = record
     let ended = false
     const underWay = of(record)
       .pipe(this.#steps)
@@ -136,6 +140,12 @@ export class RecordIterator<R> implements AsyncIterableIterator<R>, AsyncDisposa
     this.#finish()
   }
 
+  /** The client closes. A step that never ends (a decoder that hangs) keeps the loop only until the client has closed. */
+  #endWith(signal: AbortSignal): void {
+    if (signal.aborted) this.#end()
+    else signal.addEventListener('abort', () => this.#end(), { once: true })
+  }
+
   #end(): void {
     this.#failure = undefined
     this.#finish()
@@ -145,6 +155,7 @@ export class RecordIterator<R> implements AsyncIterableIterator<R>, AsyncDisposa
     this.#over = true
     this.#underWay?.unsubscribe()
     this.#underWay = undefined
+    this.#taken = undefined
     this.#subscription?.unsubscribe()
     for (const call of this.#calls.splice(0)) call.resolve(done)
   }

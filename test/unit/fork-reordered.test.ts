@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { bufferTime, delay, filter, mergeMap, of, pipe, throwError, timer } from 'rxjs'
-import { type ConsumeRecord, createClient, discard, fork, handle, redeliver } from 'rxmika'
+import { type ConsumeRecord, createClient, discard, fork, handle, redeliver, retryTopic } from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { describe, expect, it } from 'vitest'
 import { Clock } from './clock.js'
@@ -16,20 +16,39 @@ describe('a branch of fork that reorders the records of a key, before a handle w
   it.each([1, 4])('and other branches do not wait for each other, up to %i at a time', concurrency => {
     fc.assert(
       fc.property(
-        fc.array(fc.record({ key: fc.constantFrom('a', 'b'), ms: fc.nat(9), fails: fc.boolean() }), { maxLength: 12 }),
+        fc.array(
+          fc.record({ key: fc.constantFrom('a', 'b'), ms: fc.nat(9), fails: fc.boolean(), partition: fc.nat(1) }),
+          { maxLength: 12 },
+        ),
         fc.boolean(),
         fc.boolean(),
-        (records, together, both) => {
+        fc.boolean(),
+        (records, together, both, retries) => {
           const clock = new Clock()
-          const broker = memoryBroker({ scheduler: clock, partitions: 1 })
+          const broker = memoryBroker({ scheduler: clock, partitions: 2 })
           broker.publish(
             'orders',
-            records.map(({ key, ms }) => ({ key, value: String(ms) })),
+            records.map(({ key, ms, partition }, at) => ({
+              key,
+              value: String(ms),
+              partition,
+              headers: { at: String(at) },
+            })),
           )
-          const client = createClient({ driver: broker.driver(), group: 'g', env: {}, logger: false })
-          const work = ({ offset, attempt }: ConsumeRecord) =>
+          const client = createClient({
+            driver: broker.driver(),
+            group: 'g',
+            retryTopic: 'retry',
+            env: {},
+            logger: false,
+          })
+          const work = (record: ConsumeRecord) =>
             timer(1, clock).pipe(
-              mergeMap(() => (records[Number(offset)]!.fails && attempt === 1 ? throwError(() => 'no') : of('done'))),
+              mergeMap(() =>
+                records[Number(record.header('at'))]!.fails && record.attempt === 1
+                  ? throwError(() => 'no')
+                  : of('done'),
+              ),
             )
           const options = { order: 'key', concurrency } as const
           const inOne = handle(work, options)
@@ -39,7 +58,12 @@ describe('a branch of fork that reorders the records of a key, before a handle w
             handle((batch: ConsumeRecord[]) => work(batch[0]!), options),
           )
           client
-            .topic('orders', { onFail: pipe(redeliver(client, { attempts: 3 }), discard()) })
+            .topic('orders', {
+              onFail: pipe(
+                retries ? retryTopic(client, { retries: 2 }) : redeliver(client, { attempts: 3 }),
+                discard(),
+              ),
+            })
             .pipe(
               fork(
                 pipe(reordered(clock), together ? inArrays : inOne),

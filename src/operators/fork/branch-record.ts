@@ -136,11 +136,10 @@ export class BranchRecord<V> implements ConsumeRecord<V>, Delivery {
   }
 
   precedes(other: Delivery): boolean {
-    return (
-      other instanceof BranchRecord &&
-      other.#branch === this.#branch &&
-      this.#delivery.precedes(other.#forked.delivery!)
-    )
+    if (!(other instanceof BranchRecord) || other.#branch !== this.#branch) return false
+    if (this.redeliveries === 0 && other.redeliveries === 0) return this.#forked.turn < other.#forked.turn
+    // A redelivery keeps the place of its record. Those of two partitions have no order: a record that does not wait blocks no branch.
+    return this.owner !== other.owner || this.#delivery.precedes(other.#forked.delivery!)
   }
 
   whenDone(done: () => void): void {

@@ -1,8 +1,10 @@
 import { defer, Observable, type OperatorFunction, Subject, type Subscriber, takeUntil } from 'rxjs'
+import { deliveryBehind } from '../../delivery.js'
 import { ConfigurationError } from '../../errors.js'
 import { checkFunction } from '../../options.js'
 import type { ConsumeRecord } from '../../record.js'
 import { isRecord, notRecord } from '../is-record.js'
+import { RebalanceWatch } from '../rebalance-watch.js'
 import { subscribeLinked } from '../subscribe-linked.js'
 import { ForkedRecord } from './forked-record.js'
 
@@ -105,6 +107,9 @@ class Fork<R extends ConsumeRecord<unknown>> {
     this.#open.delete(forked)
   }
   #sweepAt = firstSweep
+  readonly #rebalances = new RebalanceWatch(underWay => {
+    if (!underWay) this.#sweep()
+  })
   readonly #leave = new Subject<void>()
   /** Records being given to the branches. More than one if a branch makes the source emit synchronously. */
   #giving = 0
@@ -123,7 +128,10 @@ class Fork<R extends ConsumeRecord<unknown>> {
 
   subscribe(source: Observable<R>): void {
     const { subscriber } = this
-    subscriber.add(() => this.#open.clear())
+    subscriber.add(() => {
+      this.#rebalances.end()
+      this.#open.clear()
+    })
     for (const [at, operator] of this.operators.entries()) {
       subscribeLinked(
         defer(() => operator(this.#branches[at]!.input)),
@@ -148,7 +156,8 @@ class Fork<R extends ConsumeRecord<unknown>> {
     if (this.#closed) return
     if (!isRecord(record)) return this.subscriber.error(notRecord('fork', record))
     const forked = new ForkedRecord(record, this.#branches.length, this.#done)
-    this.#sweep()
+    this.#rebalances.attend(deliveryBehind(record))
+    if (this.#open.size >= this.#sweepAt) this.#sweep()
     this.#open.add(forked)
     // Make all parts before giving any away: a branch that ends meanwhile also leaves the part open that it was not given.
     const parts = this.#branches.map(({ ended }, at) => (ended ? undefined : forked.part(at)))
@@ -160,9 +169,8 @@ class Fork<R extends ConsumeRecord<unknown>> {
     if (this.#closed) this.#endSource()
   }
 
-  /** Removes records that were settled by other means or revoked. Runs only if there are many. */
+  /** Removes records that were settled by other means or revoked. Runs if there are many, and after a rebalance. */
   #sweep(): void {
-    if (this.#open.size < this.#sweepAt) return
     for (const forked of this.#open) if (forked.isOver) this.#open.delete(forked)
     this.#sweepAt = Math.max(firstSweep, this.#open.size * 2)
   }

@@ -11,6 +11,9 @@ class Failure {
 }
 const acked = Symbol('acked')
 
+/** How many records were forked. */
+let forked = 0
+
 /** The part of one branch: its record (held weakly once leak detection watches it), or how it was settled. */
 type Part<V> = BranchRecord<V> | WeakRef<BranchRecord<V>> | Failure | typeof acked | undefined
 
@@ -23,6 +26,8 @@ type Part<V> = BranchRecord<V> | WeakRef<BranchRecord<V>> | Failure | typeof ack
 export class ForkedRecord<V> {
   /** The delivery behind the record, if a client delivered it. */
   readonly delivery: Delivery | undefined
+  /** Records that were forked later have higher ones. */
+  readonly turn = ++forked
   /** Undefined: the branch had completed and was not given the record. */
   readonly #parts: Part<V>[]
   #open: number

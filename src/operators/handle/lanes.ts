@@ -14,7 +14,7 @@ export interface LaneUser<U extends LaneUser<U>> {
   blockedIn: number
   /** True: one of its records is a delivery of the same record. */
   hasDeliveryOf(record: Delivery): boolean
-  /** True: one of its records was read after this record. */
+  /** True: one of its records was read, or forked, after this record. */
   follows(record: Delivery): boolean
   /** Its wait may be long: rebalances and graceful closes must not wait for it until `unblocked`. */
   blocked(): void
@@ -98,7 +98,7 @@ export class Lanes<U extends LaneUser<U>> {
     }
   }
 
-  /** The place that is, or will be, kept for this record: a redelivery, or one that must go before records read after it. */
+  /** The place that is, or will be, kept for this record: a redelivery, or one that a branch brought out of its order. */
   placeFor(record: ConsumeRecord<unknown>): Place<U> | undefined {
     const delivery = deliveryBehind(record)
     if (delivery === undefined || this.order !== 'key') return undefined
@@ -108,7 +108,7 @@ export class Lanes<U extends LaneUser<U>> {
   }
 
   /**
-   * A branch may bring records of a key out of their order. The place of one that was read after this record is kept until
+   * A branch may bring records of a key out of their order. The place of one that was forked after this record is kept until
    * other branches complete it, and there it may wait for this record.
    */
   #placeBefore(delivery: Delivery): Place<U> | undefined {
