@@ -477,10 +477,19 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     resetPosition(assignment, diverged, {
       cluster: this.cluster,
       startFrom: this.request.startFrom,
+      completed: () => this.#completed(assignment),
       move: to => this.#moveWithin(assignment, to),
       trouble: error => this.trouble(error),
       failed: (why, cause) => this.#fetching.trouble(assignment, why, cause),
     }).catch(cause => this.fail(unexpected(cause)))
+  }
+
+  /** Without a group nothing says which records are completed. */
+  async #completed({ topic, partition, position, next }: Assignment): Promise<ListedOffset> {
+    if (this.request.group === undefined) return { offset: next, leaderEpoch: -1 }
+    const known = this.cluster.topic(topic)
+    const committed = await this.#member.committed(known === undefined ? [] : [known])
+    return committed.get({ topic, partition }) ?? { offset: position, leaderEpoch: -1 }
   }
 
   /** An assignment never goes back: its records come in the order of their offsets. So a lower position gets a new assignment. */

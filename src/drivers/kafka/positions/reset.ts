@@ -14,6 +14,8 @@ const hold = 2_000
 export interface ResetHost {
   readonly cluster: Cluster
   readonly startFrom: StartFrom
+  /** The position up to which all records are completed for sure. */
+  completed(): Promise<ListedOffset>
   /** Continues reading there. */
   move(to: ListedOffset): void
   trouble(error: RxMikaError): void
@@ -33,7 +35,7 @@ export interface ResetHost {
 export async function resetPosition(
   assignment: Assignment,
   diverged: Diverged | undefined,
-  { cluster, startFrom, move, trouble, failed }: ResetHost,
+  { cluster, startFrom, completed, move, trouble, failed }: ResetHost,
 ): Promise<void> {
   const from = assignment.next
   const { jumps } = assignment
@@ -42,10 +44,11 @@ export async function resetPosition(
   try {
     const beginning = (await offsetsAt(cluster, [assignment], earliest)).get(assignment)!
     const cut = diverged ?? (from > beginning.offset ? await divergenceOf(assignment, cluster) : undefined)
-    const to =
+    const found =
       cut !== undefined && cut.endOffset >= beginning.offset && cut.endOffset < from
         ? { offset: cut.endOffset, leaderEpoch: cut.epoch }
         : await startOf(assignment, beginning, startFrom, cluster)
+    const to = found.offset < from ? lower(found, await completed(), beginning) : found
     // If a rebalance does not take it away, it is refused and looked up again.
     if (assignment.resting) return
     if (assignment.ended || assignment.jumps !== jumps || assignment.next !== from) return
@@ -59,6 +62,12 @@ export async function resetPosition(
     const why = `its position is out of range, and a new one is not known: ${(error as Error).message}`
     if (!assignment.ended) failed(why, error)
   }
+}
+
+/** The records that were read and are not completed are read again as well, if they are still in the log. */
+function lower(found: ListedOffset, completed: ListedOffset, beginning: ListedOffset): ListedOffset {
+  if (completed.offset >= found.offset) return found
+  return completed.offset >= beginning.offset ? completed : { ...beginning, leaderEpoch: -1 }
 }
 
 /** Where the present log diverges from the one that was read; undefined if that is not known. */
