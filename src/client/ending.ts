@@ -1,4 +1,5 @@
 import { Observable, throwError } from 'rxjs'
+import { subscribeLinked } from '../operators/subscribe-linked.js'
 
 /**
  * Ends a subscription of user code. RxJS throws what a teardown throws (of `finalize`, say) out of `complete` and `error`. There
@@ -16,7 +17,7 @@ export function ending(end: () => void): void {
 export function shielded<T>(source: Observable<T>): Observable<T> {
   // RxJS catches what these functions throw, because they belong to a plain observer.
   return new Observable(subscriber =>
-    source.subscribe({
+    subscribeLinked(source, subscriber, {
       next: value => subscriber.next(value),
       error: error => subscriber.error(error),
       complete: () => subscriber.complete(),

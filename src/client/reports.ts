@@ -106,10 +106,18 @@ export class Reports {
 
   #inTurn(turn: () => void): void {
     this.#turns.push(turn)
-    if (this.#turns.length > 1) return
-    while (this.#turns.length > 0) {
-      this.#turns[0]!()
+    if (this.#turns.length === 1) this.#takeTurns()
+  }
+
+  #takeTurns(): void {
+    const [turn] = this.#turns
+    if (turn === undefined) return
+    try {
+      turn()
+    } finally {
+      // Also if it throws, as a logger may: otherwise all later ones would wait for ever.
       this.#turns.shift()
+      this.#takeTurns()
     }
   }
 

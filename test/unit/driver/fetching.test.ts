@@ -208,6 +208,7 @@ describe('a driver that reads', () => {
     for (const value of ['a', 'b', 'c', 'd']) kafka.log('orders').append(value)
     const reading = await Reading.start(test, kafka, ['orders'])
     await reading.until(() => reading.has('d'))
+    await reading.commitOf(reading.assigned.get('orders-0')!, 4)
     kafka.log('orders').cutOff(2)
     for (const value of ['C', 'D', 'E']) kafka.log('orders').append(value)
     await reading.until(() => reading.has('E'))

@@ -11,7 +11,9 @@ describe.each(['classic', 'consumer'] as const)('with a %s group, a log that is 
       ...{ brokers: kafka.addresses, group: 'billing', groupProtocol },
       ...{ logger: false, env: {}, commitInterval: 10 },
     })
-    test.onTestFinished(async () => void (await client.close()))
+    test.onTestFinished(() => {
+      client.close()
+    })
     const values: string[] = []
     const errors: RxMikaError[] = []
     client.errors.subscribe(error => errors.push(error))

@@ -42,9 +42,10 @@ export class Contact {
     return momentOf(this.clock)
   }
 
-  /** A session begins with a request that was sent at `sent`. */
+  /** A session begins with a request that was sent at `sent`. It has nothing to confirm: an assignment follows. */
   begins(sent: Moment): void {
     this.#at = sent
+    this.#toldOfDoubt = false
   }
 
   /** The group has answered a request that was sent at `sent`. */
