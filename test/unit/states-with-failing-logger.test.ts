@@ -17,7 +17,7 @@ it('a logger that throws once does not keep the later states, nor the end, from 
   })
   expect(() => reports.moveTo('starting')).toThrow('the disk is full')
   throws = false
-  reports.moveTo('closing')
+  reports.moveTo('draining')
   reports.end(undefined)
-  expect(seen).toEqual(['idle', 'starting', 'running', 'closing', 'end'])
+  expect(seen).toEqual(['idle', 'starting', 'running', 'draining', 'end'])
 })
