@@ -1,13 +1,9 @@
 // Node's timers fire at once beyond 2^31 - 1 ms, and warn.
 
-import { pino } from 'pino'
 import { type ConsumeRecord, createClient } from 'rxmika'
 import { memoryBroker } from 'rxmika/testing'
 import { expect, it } from 'vitest'
 import { Pace } from '../../src/client/pace.js'
-import { systemClock } from '../../src/clock.js'
-import { Transport } from '../../src/drivers/kafka/transport/transport.js'
-import { brokers } from '../fake-broker/reading.js'
 import { Clock } from './clock.js'
 
 const passing = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
@@ -58,21 +54,4 @@ it('the turns of a very small rate are waited for by timers that Node has', () =
   clock.runTo(1e12)
   expect(turns).toBe(1)
   expect(Math.max(...delays.map(delay => delay ?? 0))).toBeLessThan(2 ** 31)
-})
-
-it('the login of a session longer than that is not repeated at once', async test => {
-  const kafka = await brokers(test)
-  const { port } = kafka.brokers[0]!
-  const ignore = () => {}
-  const transport = new Transport(
-    { clientId: 'c', clock: systemClock, logger: pino({ enabled: false }) },
-    { answered: ignore, connecting: ignore, connected: ignore, silent: ignore, abandoned: ignore, failed: ignore },
-  )
-  test.onTestFinished(() => transport.close())
-  const connection = await transport.connection({ host: '127.0.0.1', port }, 'control')
-  let logins = 0
-  // A session of 30 days, `connections.max.reauth.ms`.
-  connection.aloneAfter(30 * 24 * 3_600_000 * 0.85, async () => void logins++)
-  await passing(50)
-  expect(logins).toBe(0)
 })

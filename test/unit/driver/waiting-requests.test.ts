@@ -34,29 +34,3 @@ it('any number of topics may be awaited, without a warning of Node’s', async t
   )
   expect(await Promise.all(refused)).toEqual(topics.map(() => expect.any(PublishError)))
 })
-
-it('a request that waits for the end of a throttle waits for a login that begins meanwhile, too', async test => {
-  const kafka = await brokers(test)
-  const { port } = kafka.brokers[0]!
-  const ignore = () => {}
-  const transport = new Transport(
-    { clientId: 'c', clock: systemClock, logger: pino({ enabled: false }) },
-    { answered: ignore, connecting: ignore, connected: ignore, silent: ignore, abandoned: ignore, failed: ignore },
-  )
-  test.onTestFinished(() => transport.close())
-  const address = { host: '127.0.0.1', port }
-  const request = { groupId: 'billing', generationId: 1, memberId: 'm' }
-  const ask = () => transport.send(address, 'control', heartbeat, request, { timeout: 1_000 })
-  kafka.next('Heartbeat', { change: answer => ({ ...answer, throttleTimeMs: 50 }) })
-  await ask()
-  const asked = ask()
-  const connection = await transport.connection(address, 'control')
-  let atLogin: number | undefined
-  await connection.alone(async () => {
-    await new Promise(resolve => setTimeout(resolve, 150))
-    atLogin = kafka.count('Heartbeat')
-  })
-  expect(atLogin).toBe(1)
-  await asked
-  expect(kafka.count('Heartbeat')).toBe(2)
-})
