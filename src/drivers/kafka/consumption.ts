@@ -684,7 +684,13 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
 
   #sealed({ topic, partition, offset, metadata, assignment }: CommitPoint): PositionToCommit {
     const own = assignment instanceof Assignment ? assignment : undefined
-    const identity = { topicId: own?.topicId ?? ZERO_UUID, partitions: this.#begunWith.get(topic) ?? 0 }
+    const read =
+      own !== undefined && own.lastEpoch >= 0 && metadata ? { offset: own.next, epoch: own.lastEpoch } : undefined
+    const identity = {
+      topicId: own?.topicId ?? ZERO_UUID,
+      partitions: this.#begunWith.get(topic) ?? 0,
+      ...(read !== undefined && { read }),
+    }
     const leaderEpoch = own?.epochBefore(Number(offset)) ?? -1
     return { topic, partition, offset, leaderEpoch, metadata: sealIdentity(identity, metadata ?? '') }
   }

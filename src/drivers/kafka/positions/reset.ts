@@ -1,12 +1,11 @@
 import type { StartFrom } from '../../../driver.js'
 import { FetchError, type RxMikaError } from '../../../errors.js'
 import { partitionName } from '../../../place.js'
-import { kafkaError } from '../../../protocol/errors.js'
-import { offsetForLeaderEpoch } from '../../../protocol/messages/offset-for-leader-epoch.js'
 import type { Cluster } from '../cluster/cluster.js'
 import type { Assignment } from '../fetching/assignment.js'
 import type { Diverged } from '../fetching/fetching.js'
-import { earliest, LeaderlessError, type ListedOffset, latest, offsetsAt } from './list-offsets.js'
+import { endOfEpoch } from './end-of-epoch.js'
+import { earliest, type ListedOffset, latest, offsetsAt } from './list-offsets.js'
 
 /** How long the partition is not fetched while its new position is looked up, ms. After that it is refused and looked up again. */
 const hold = 2_000
@@ -72,18 +71,8 @@ function lower(found: ListedOffset, completed: ListedOffset, beginning: ListedOf
 
 /** Where the present log diverges from the one that was read; undefined if that is not known. */
 export async function divergenceOf(assignment: Assignment, cluster: Cluster): Promise<Diverged | undefined> {
-  const { topic, partition, lastEpoch } = assignment
-  if (lastEpoch < 0) return undefined
-  const leader = cluster.leaderOf(topic, partition)
-  if (leader === undefined) throw new LeaderlessError(assignment)
-  const answer = await cluster.ask(leader, 'control', offsetForLeaderEpoch, {
-    topics: [{ topic, partitions: [{ partition, currentLeaderEpoch: -1, leaderEpoch: lastEpoch }] }],
-  })
-  const found = answer.topics[0]?.partitions[0]
-  if (found === undefined || found.errorCode !== 0) {
-    throw new Error(`the leader answers ${found === undefined ? 'nothing' : kafkaError(found.errorCode)}`)
-  }
-  return found.endOffset < 0 ? undefined : { epoch: found.leaderEpoch, endOffset: found.endOffset }
+  const { lastEpoch } = assignment
+  return lastEpoch < 0 ? undefined : endOfEpoch(cluster, assignment, lastEpoch)
 }
 
 export async function startOf(

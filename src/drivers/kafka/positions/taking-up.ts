@@ -9,6 +9,7 @@ import { Assignment, type StartPosition } from '../fetching/assignment.js'
 import type { CommittedPosition } from '../membership/member.js'
 import { PartitionMap, type TopicPartition } from '../topic-partition.js'
 import { byLeader } from './by-leader.js'
+import { endOfEpoch } from './end-of-epoch.js'
 import { earliest, LeaderlessError, type ListedOffset, latest, offsetsAt } from './list-offsets.js'
 import { type LogIdentity, unsealIdentity } from './log-identity.js'
 
@@ -145,6 +146,7 @@ export class TakingUp {
       }
     }
     await this.#begin(begun, beginnings, starts)
+    const cut = await this.#dropTruncated(starts, committed)
     await this.#keep(partitions, committed, starts, ids)
     if (host.stale.aborted) return []
     // A topic was recreated meanwhile: the answers are about a deleted log.
@@ -152,6 +154,7 @@ export class TakingUp {
     for (const { place, from } of moved) {
       if (!host.isRemade(place)) this.#reportMove(place, from, starts.get(place)!, ids.get(place.topic)!)
     }
+    for (const { place, offset } of cut) this.#reportCut(place, offset)
     return partitions.map(
       ({ topic, partition }) =>
         new Assignment(topic, partition, ids.get(topic)!, starts.get({ topic, partition })!, host.clock),
@@ -227,6 +230,33 @@ export class TakingUp {
         return { place, start: starts.get(place)!, identity }
       }),
     )
+  }
+
+  /**
+   * What a commit says of records behind its position was said of the log of that time. If the log was truncated below them,
+   * other records may have their offsets now: nothing is taken as completed. Returns where the logs diverge.
+   */
+  async #dropTruncated(
+    starts: PartitionMap<StartPosition>,
+    committed: PartitionMap<CommittedPosition>,
+  ): Promise<readonly { readonly place: TopicPartition; readonly offset: number }[]> {
+    const cut: { place: TopicPartition; offset: number }[] = []
+    const check = async (place: TopicPartition, start: StartPosition) => {
+      const { read } = unsealIdentity(committed.get(place)?.metadata ?? '').identity
+      if (start.metadata === '' || read === undefined) return
+      const end = await endOfEpoch(this.host.cluster, place, read.epoch)
+      if (end === undefined || end.endOffset >= read.offset) return
+      starts.set(place, { ...start, metadata: '' })
+      cut.push({ place, offset: end.endOffset })
+    }
+    await Promise.all([...starts.entries()].map(([place, start]) => check(place, start)))
+    return cut
+  }
+
+  #reportCut(place: TopicPartition, at: number): void {
+    const { topic, partition } = place
+    const message = `${partitionName(place)}@${at} is where the log diverges from the one that was read; records that were completed behind the committed position are delivered again`
+    this.host.emit({ type: 'trouble', error: new FetchError(message, { topic, partition, offset: BigInt(at) }) })
   }
 
   #reportMove(place: TopicPartition, from: CommittedPosition, to: StartPosition, topicId: Uuid): void {
