@@ -1,8 +1,8 @@
 import { setTimeout } from 'node:timers/promises'
 import { type Admin, Kafka, logLevel } from 'kafkajs'
 import { pino } from 'pino'
-import { type Driver, FetchError, type ProduceResult } from 'rxmika'
-import { afterAll, beforeAll, expect } from 'vitest'
+import { createClient, type Driver, FetchError, type ProduceResult, type RxMikaError } from 'rxmika'
+import { afterAll, beforeAll, expect, vi } from 'vitest'
 import { kafkaDriver } from '../../src/drivers/kafka/index'
 import { done, Member } from '../contract/driver-member'
 import { texts, type World } from '../contract/world'
@@ -39,6 +39,29 @@ describeOwnKafka('a log that an unclean election truncated', () => {
       if (partition?.leader === leader && String([...partition.isr].sort()) === String(inSync)) return
       await setTimeout(100)
     }
+  }
+
+  /** A group whose coordinator is this node. */
+  async function groupAt(node: number, world: World, name: string): Promise<string> {
+    for (let at = 0; ; at++) {
+      const group = world.name(`${name}-${at}`)
+      if ((await coordinatorOf(kafka.server.brokers, group)) === node) return group
+    }
+  }
+
+  /** A client that acks all records but that at offset `stuck`. */
+  function client(group: string, topic: string, stuck?: bigint) {
+    const made = createClient({ brokers: kafka.server.brokers, group, logger: false, env: {} })
+    const values: string[] = []
+    const errors: RxMikaError[] = []
+    made.errors.subscribe(error => errors.push(error))
+    made.topic(topic).subscribe(record => {
+      values.push(String(record.value))
+      if (record.offset !== stuck) record.ack()
+    })
+    made.start()
+    const saw = (value: string) => vi.waitUntil(() => values.includes(value), { timeout: 60_000 })
+    return { made, values, errors, saw }
   }
 
   const troubles = (member: Member) =>
@@ -78,6 +101,11 @@ describeOwnKafka('a log that an unclean election truncated', () => {
     await Promise.all([reader.read(40), member.read(40)])
     await member.commit([...member.owned.values()][0]!, 40)
     await done(member.driver.leave())
+    const open = client(await groupAt(stays, world, 'open'), topic)
+    const groupWithStuckRecord = await groupAt(stays, world, 'stuck')
+    const stuck = client(groupWithStuckRecord, topic, 0n)
+    await Promise.all([open.saw(alone.at(-1)!), stuck.saw(alone.at(-1)!)])
+    await stuck.made.closeGracefully({ timeout: 100 })
 
     // The node with the complete log is killed, and the other one becomes leader with half of it.
     await kafka.server.kill(leads)
@@ -96,6 +124,21 @@ describeOwnKafka('a log that an unclean election truncated', () => {
       expect(reported[0]).toMatchObject({ topic, partition: 0, offset: 40n })
       expect(reported[0]!.message).toContain('reading goes on at 20')
     }
+
+    // A client's position goes back, and the client stays open.
+    await open.saw(after.at(-1)!)
+    expect(open.made.currentState).toBe('running')
+    expect(new Set(open.values)).toEqual(new Set([...both, ...alone, ...after]))
+    expect(open.errors.filter(({ message }) => message.includes(`${topic}-0@40`))).toHaveLength(1)
+    await open.made.closeGracefully()
+    // What was completed behind a position hides none of the records that have the same offsets now.
+    const again = client(groupWithStuckRecord, topic)
+    await again.saw(after.at(-1)!)
+    expect(again.values).toEqual([...both, ...after])
+    expect(again.errors.map(({ message }) => message)).toEqual([
+      expect.stringContaining(`${topic}-0@20 is where the log diverges`),
+    ])
+    await again.made.closeGracefully()
     await kafka.server.restart(leads)
   })
 })
