@@ -552,6 +552,30 @@ describe('handle: results', () => {
       expect(outcomes).toEqual([expect.stringMatching(/^a failed TypeError: handle: .* with mergeMap in place of map/)])
     })
 
+    it('fails the record if it is in an array, like a promise there: nothing would wait for it', async () => {
+      const results: Record<string, () => unknown> = {
+        a: () => [1, Promise.resolve(2)],
+        b: async () => [Promise.reject(new Error('lost'))],
+        c: () => [of('never')],
+        d: () => of([of('never')]),
+        e: () => Promise.all([Promise.resolve('all')]),
+        f: () => ['plain', null, { then: 'no promise' }],
+      }
+      const outcomes = await outcomesOf(
+        from(Object.keys(results)).pipe(
+          map(name => record(name)),
+          handle(one => results[nameOf(one)]!(), { order: 'none' }),
+        ),
+      )
+      const failed = (name: string) =>
+        expect.stringMatching(new RegExp(`^${name} failed TypeError: handle: .* return Promise.all`))
+      expect(outcomes.sort()).toEqual([
+        ...['a', 'b', 'c', 'd'].map(failed),
+        'e acked all',
+        expect.stringMatching(/^f acked/),
+      ])
+    })
+
     it('is a value if it has begun already: the body of a response, for one', async () => {
       const body = Readable.from(['a', 'b'])
       const outcomes: unknown[] = []

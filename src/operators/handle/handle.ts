@@ -72,8 +72,9 @@ const known: KnownOptions<HandleOptions> = {
  * The handler returns a value, a promise, an Observable or an async iterable. The last of several values is the result; an
  * Observable succeeds when it completes. An Observable or a generator that a promise resolves with is subscribed to, so
  * `async record => client.publish(…)` publishes. An Observable whose last value is an Observable fails, because nothing
- * would subscribe to that. If the handler throws, rejects, errors or times out, the record fails and the
- * pipeline goes on: only an error of the source errors the result. Calls begin in the order in which the records arrive.
+ * would subscribe to that. So does an array with promises or Observables in it, because nothing would wait for them. If the
+ * handler throws, rejects, errors or times out, the record fails and the pipeline goes on: only an error of the source errors
+ * the result. Calls begin in the order in which the records arrive.
  *
  * Every settlement by `handle` is emitted as an {@link Outcome}. A record that was settled by other means, or whose
  * assignment has ended (revoked, lost), has no outcome. If that happens before its turn, the handler is not called.

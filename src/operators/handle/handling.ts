@@ -12,7 +12,7 @@ import { Again, type Attached, Call, type Signals, Singles } from './call.js'
 import { CallSignal } from './call-signal.js'
 import { type AnyRecord, deliveries, recordsOf, someDelivery, unsettled, whereOf } from './input.js'
 import { type HandleOrder, Lanes, type Place } from './lanes.js'
-import { isStream, isUnbegun } from './result.js'
+import { hasUnawaited, isStream, isUnbegun } from './result.js'
 
 /** The second argument of a handler. */
 export interface HandlerContext {
@@ -34,6 +34,10 @@ const minEnough = 256
 const notSubscribed =
   'handle: the Observable of the handler emitted an Observable that nothing subscribes to; flatten it, with mergeMap in place of ' +
   'map for example'
+
+const notAwaited =
+  'handle: the handler returned an array with promises or Observables in it, which nothing waits for; return Promise.all() of it, ' +
+  'or forkJoin()'
 
 type AnyOutcome =
   | { readonly record: AnyRecord; readonly status: 'acked'; readonly value: unknown }
@@ -381,7 +385,8 @@ export class Handling<I> implements Signals<I> {
 
   /** A `BatchFailure` that is returned counts like one that is thrown: with an ack of its records, their failures would be lost. */
   #done(call: Call<I>, result: unknown): void {
-    this.#end(call, !isBatchFailure(result), result)
+    if (Array.isArray(result) && hasUnawaited(result)) this.#end(call, false, new TypeError(notAwaited))
+    else this.#end(call, !isBatchFailure(result), result)
   }
 
   /** For a call in flight that may expire, or whose cancellation must be published. */

@@ -1,5 +1,5 @@
 import { isObservable, type Observable, type ObservableInput } from 'rxjs'
-import { isObject } from '../is-promise.js'
+import { isObject, isPromise } from '../is-promise.js'
 
 /** The type of a handler's result. An Observable that emits nothing has the result undefined. */
 export type Handled<P> =
@@ -45,4 +45,14 @@ export function isUnbegun(value: unknown): value is ObservableInput<unknown> {
   if (isObservable(value) || typeof value[Symbol.observable ?? '@@observable'] === 'function') return true
   const tag = value[Symbol.toStringTag]
   return tag === 'AsyncGenerator' || tag === 'Generator'
+}
+
+/**
+ * Whether an array has work in it that nobody waits for, such as `records.map(save)`. Its promises may still
+ * reject, which does not end the process then.
+ */
+export function hasUnawaited(result: readonly unknown[]): boolean {
+  const promises = result.filter(isPromise)
+  for (const promise of promises) promise.then(undefined, () => {})
+  return promises.length > 0 || result.some(isUnbegun)
 }
