@@ -23,7 +23,7 @@ import { ConsumerMember } from './membership/consumer-member.js'
 import { GrouplessMember } from './membership/groupless-member.js'
 import type { CommittedPosition, Member, MemberOwner, MemberSettings, PositionToCommit } from './membership/member.js'
 import { cannotReadTopic, forbiddenTopic } from './missing-right.js'
-import { byLeader } from './positions/by-leader.js'
+import { untilDone } from './positions/by-leader.js'
 import type { ListedOffset } from './positions/list-offsets.js'
 import { sealIdentity } from './positions/log-identity.js'
 import { resetPosition } from './positions/reset.js'
@@ -499,10 +499,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
       this.#fetching.wake()
       return
     }
-    const { topic, partition, topicId, lineage } = from
-    const start = { offset, leaderEpoch, metadata: '' }
-    const to = new Assignment(topic, partition, topicId, start, this.clock, lineage)
-    to.wasRead = from.wasRead
+    const to = from.successorAt(offset, leaderEpoch)
     this.#end([from], 'lost')
     this.#pending.set(to, to)
     this.#announce([to])
@@ -564,32 +561,15 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     )
     const ended = new AbortController()
     subscriber.add(() => ended.abort())
-    this.#seekAll(turns, subscriber, ended.signal, 0).then(
+    const places = PartitionMap.of(turns.map(({ assignment }) => assignment))
+    untilDone(this.cluster, [...places.values()], (led, failures) => {
+      const of = PartitionMap.of(led)
+      const open = turns.filter(turn => of.has(turn.assignment) && this.#currentOf(turn) !== undefined)
+      return this.#isSought(open, subscriber, ended.signal, failures)
+    }).then(
       () => subscriber.complete(),
       error => subscriber.error(error),
     )
-  }
-
-  /** Returns once all are moved. A loop: with a recursion, each attempt would stay in memory until the last one ends. */
-  async #seekAll(
-    turns: readonly SeekTurn[],
-    subscriber: Subscriber<readonly Moved[]>,
-    ended: AbortSignal,
-    before: number,
-  ): Promise<void> {
-    for (let failures = before; ; failures++) {
-      const open = turns.filter(turn => this.#currentOf(turn) !== undefined)
-      const places = PartitionMap.of(open.map(({ assignment }) => assignment))
-      const groups = byLeader(this.cluster, [...places.values()])
-      if (groups.length === 0) return
-      if (groups.length > 1) {
-        const led = groups.map(group => PartitionMap.of(group.led))
-        const apart = led.map(of => open.filter(({ assignment }) => of.has(assignment)))
-        await Promise.all(apart.map(those => this.#seekAll(those, subscriber, ended, failures)))
-        return
-      }
-      if (await this.#isSought(open, subscriber, ended, failures)) return
-    }
   }
 
   /** One attempt for partitions of one leader. Resolves to false, after a pause, if there has to be another one. */
@@ -599,6 +579,7 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     ended: AbortSignal,
     failures: number,
   ): Promise<boolean> {
+    if (turns.length === 0) return true
     try {
       const sought = await soughtPositions(this.cluster, turns, this.request.startFrom)
       if (subscriber.closed || this.#closed) return true
@@ -626,11 +607,8 @@ export class Consumption implements MemberOwner, FetchingHost, ShutTopicsOwner {
     const from = this.#currentOf(turn)
     if (from === undefined || !from.lineage.take(turn.turn)) return undefined
     if (trouble !== undefined) this.trouble(trouble)
-    const { topic, partition, topicId, lineage } = from
-    const start = { offset, leaderEpoch: -1, metadata: '' }
-    const to = new Assignment(topic, partition, topicId, start, this.clock, lineage)
+    const to = from.successorAt(offset)
     to.resting = from.resting
-    to.wasRead = from.wasRead
     from.ended = true
     this.#resumed = this.#resumed.map(each => (each === from ? to : each))
     this.#fetching.remove([from])

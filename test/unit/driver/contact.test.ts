@@ -35,3 +35,13 @@ it('a doubt of which nobody was told needs no confirmation, and an answer to an 
   group.answered(group.now())
   expect(confirmed).toEqual([40_000])
 })
+
+it('a membership that begins has nothing to confirm, although the one before ended in doubt', () => {
+  const { times, confirmed, contact: group } = contact()
+  times.monotonic = 20_000
+  expect(group.doubtful).toBe(true)
+  group.begins(group.now())
+  times.monotonic = 21_000
+  group.answered(group.now())
+  expect(confirmed).toEqual([])
+})

@@ -11,7 +11,7 @@ export interface StartPosition {
   readonly metadata: string
 }
 
-/** Shared by an assignment and those that replace it by `seek`. Orders concurrent seeks. */
+/** Shared by an assignment and those that replace it. Orders concurrent seeks. */
 export class Lineage {
   #latestTurn = 0
   #movedBy = 0
@@ -127,6 +127,14 @@ export class Assignment implements PartitionAssignment {
       if (from < offset) return epoch
     }
     return -1
+  }
+
+  /** An assignment of the same log that replaces this one, and begins at another position. */
+  successorAt(offset: number, leaderEpoch = -1): Assignment {
+    const { topic, partition, topicId, clock, lineage } = this
+    const to = new Assignment(topic, partition, topicId, { offset, leaderEpoch, metadata: '' }, clock, lineage)
+    to.wasRead = this.wasRead
+    return to
   }
 
   /** Continues reading at another position. */

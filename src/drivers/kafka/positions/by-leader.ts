@@ -18,3 +18,26 @@ export function byLeader(cluster: Cluster, partitions: readonly TopicPartition[]
   }
   return [...groups].map(([leader, led]) => ({ leader, led }))
 }
+
+/**
+ * Attempts something for partitions until it is done, for those of each leader apart. `attempt` resolves to false, after a
+ * pause, if there has to be another one; it is given the number of failures before.
+ *
+ * A loop: with a recursion, each attempt would stay in memory until the last one ends.
+ */
+export async function untilDone(
+  cluster: Cluster,
+  partitions: readonly TopicPartition[],
+  attempt: (led: readonly TopicPartition[], failures: number) => Promise<boolean>,
+  before = 0,
+): Promise<void> {
+  for (let failures = before; ; failures++) {
+    // Leaders may have changed since the last attempt.
+    const groups = byLeader(cluster, partitions)
+    if (groups.length > 1) {
+      await Promise.all(groups.map(({ led }) => untilDone(cluster, led, attempt, failures)))
+      return
+    }
+    if (await attempt(partitions, failures)) return
+  }
+}

@@ -8,7 +8,7 @@ import type { Cluster } from '../cluster/cluster.js'
 import { Assignment, type StartPosition } from '../fetching/assignment.js'
 import type { CommittedPosition } from '../membership/member.js'
 import { PartitionMap, type TopicPartition } from '../topic-partition.js'
-import { byLeader } from './by-leader.js'
+import { untilDone } from './by-leader.js'
 import { endOfEpoch } from './end-of-epoch.js'
 import { earliest, LeaderlessError, type ListedOffset, latest, offsetsAt } from './list-offsets.js'
 import { type LogIdentity, unsealIdentity } from './log-identity.js'
@@ -63,23 +63,12 @@ export class TakingUp {
 
   async all(partitions: readonly TopicPartition[]): Promise<void> {
     const { host } = this
-    await Promise.race([this.#lookUp(partitions), pause(waitForOthers, host.stale)])
+    const lookedUp = untilDone(host.cluster, partitions, (led, failures) => this.#isDone(led, failures))
+    await Promise.race([lookedUp, pause(waitForOthers, host.stale)])
     await host.settleDoubt()
     if (host.stale.aborted) return
     this.#announced = true
     host.announce(this.#known)
-  }
-
-  /** Returns once the positions are known. A loop: with a recursion, each attempt would stay in memory until the last one ends. */
-  async #lookUp(partitions: readonly TopicPartition[], before = 0): Promise<void> {
-    for (let failures = before; ; failures++) {
-      const groups = byLeader(this.host.cluster, partitions)
-      if (groups.length > 1) {
-        await Promise.all(groups.map(({ led }) => this.#lookUp(led, failures)))
-        return
-      }
-      if (await this.#isDone(partitions, failures)) return
-    }
   }
 
   /** One attempt for partitions of one leader. Resolves to false, after a pause, if there has to be another one. */

@@ -16,7 +16,7 @@ import { Assignment } from '../fetching/assignment.js'
 import { type Diverged, Fetching, type FetchingEvent, type FetchingHost } from '../fetching/fetching.js'
 import { GoneTopics } from '../gone-topics.js'
 import { cannotReadTopic, cannotSeeTopic } from '../missing-right.js'
-import { byLeader } from '../positions/by-leader.js'
+import { untilDone } from '../positions/by-leader.js'
 import { earliest, latest, offsetsAt } from '../positions/list-offsets.js'
 import { divergenceOf } from '../positions/reset.js'
 import type { TopicPartition } from '../topic-partition.js'
@@ -147,26 +147,11 @@ export class BoundedRead implements FetchingHost {
   #takeUp(partitions: readonly number[], bounds: Pick<ReadRequest, 'from' | 'until'>): void {
     const { topic } = this.request
     this.#unknown += partitions.length
-    this.#lookUp(
+    untilDone(
+      this.cluster,
       partitions.map(partition => ({ topic, partition })),
-      bounds,
+      (led, failures) => this.#isDone(led, bounds, failures),
     ).catch(cause => this.fail(unexpected(cause)))
-  }
-
-  /** Returns once the bounds are known. A loop: with a recursion, each attempt would stay in memory until the last one ends. */
-  async #lookUp(
-    places: readonly TopicPartition[],
-    bounds: Pick<ReadRequest, 'from' | 'until'>,
-    before = 0,
-  ): Promise<void> {
-    for (let failures = before; ; failures++) {
-      const groups = byLeader(this.cluster, places)
-      if (groups.length > 1) {
-        await Promise.all(groups.map(({ led }) => this.#lookUp(led, bounds, failures)))
-        return
-      }
-      if (await this.#isDone(places, bounds, failures)) return
-    }
   }
 
   /**
